@@ -1,0 +1,56 @@
+# Every target makes what it needs itself; `make` alone lists the verbs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP_HASHED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.DEFAULT_GOAL := help
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): requirements/build.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_HASHED) -r requirements/build.txt
+	$(PIP_HASHED) -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $(STAMP)
+
+setup: $(STAMP) ## install the program and its tools into .venv (pinned, with hashes)
+
+lint: $(STAMP) ## formatting, lint, types, import rules, spelling, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell
+	$(BIN)/python -m tests.repo.generated --check
+
+format: $(STAMP) ## let ruff format and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generate: $(STAMP) ## write the generated files anew (CRDs, docs tables)
+	$(BIN)/python -m tests.repo.generated --write
+
+test: $(STAMP) ## every test; those that need what this machine lacks are named in the summary
+	$(BIN)/python -m pytest
+
+test-fast: $(STAMP) ## rules, flow and edges only, no real cluster
+	$(BIN)/python -m pytest tests/rules tests/flow tests/edges tests/repo
+
+bench: $(STAMP) ## the measured figures of docs/performance.md
+	$(BIN)/python -m benchmarks
+
+lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
+	$(BIN)/python -m pip install --quiet pip-tools
+	cd requirements && ../$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --strip-extras --allow-unsafe -o build.txt build.in
+	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --strip-extras --allow-unsafe -o requirements/runtime.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --strip-extras --allow-unsafe --extra dev -o requirements/dev.txt pyproject.toml
+
+clean: ## remove what the targets made in this folder
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help setup lint format generate test test-fast bench lock clean

@@ -1,0 +1,1 @@
+"""A Kubernetes controller that runs Jobs when git repositories change."""

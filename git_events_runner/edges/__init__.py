@@ -1,0 +1,1 @@
+"""The outside: the API server and git servers."""

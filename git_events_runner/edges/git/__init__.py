@@ -1,0 +1,1 @@
+"""Git servers: protocol, transports, questions, trees."""

@@ -1,0 +1,1 @@
+"""The API server: client, informer, store, lease, events, secrets."""

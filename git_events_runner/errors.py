@@ -1,0 +1,221 @@
+"""Every exception class of ours, each saying whether the same attempt may succeed later.
+
+Edges translate the errors of their libraries into these (`raise … from`); nobody else imports a library to catch its errors.
+A message says what was being done, to which object, and what to do next. No credential ever enters one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GitEventsRunnerError(Exception):
+    """Root of all errors raised on purpose by this program."""
+
+    retryable: ClassVar[bool] = False
+
+
+class ConfigError(GitEventsRunnerError):
+    """Settings, a runtime config or a manifest file are wrong; `problems` names every field at once."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+class InvalidObject(GitEventsRunnerError):
+    """A stored object does not fit its kind; `field` is its dotted path, `problem` what is wrong with it."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        self.problem = problem
+        super().__init__(f"{field}: {problem}")
+
+
+class TaskEnded(GitEventsRunnerError):
+    """A coroutine that must run for ever has returned: a bug, never a condition of the world."""
+
+
+class FenceLost(GitEventsRunnerError):
+    """This replica may no longer act as the leader; the work belongs to the next one."""
+
+    retryable = True
+
+
+# --- the API server -------------------------------------------------------------------------------------
+
+
+class ApiError(GitEventsRunnerError):
+    """The API server refused a request; `status` is the HTTP code, `reason` the reason of its Status object."""
+
+    status: int = 0
+
+    def __init__(self, message: str, *, status: int = 0, reason: str = "", causes: tuple[str, ...] = ()) -> None:
+        self.status = status or type(self).status
+        self.reason = reason
+        self.causes = causes
+        super().__init__(message)
+
+
+class ApiNotFound(ApiError):
+    """404: no such object, or its kind is not installed."""
+
+    status = 404
+
+
+class ApiConflict(ApiError):
+    """409 Conflict: the object changed meanwhile, or quota accounting collided."""
+
+    status = 409
+    retryable = True
+
+
+class ApiAlreadyExists(ApiError):
+    """409 AlreadyExists: an object of that name exists (perhaps terminating)."""
+
+    status = 409
+
+
+class ApiInvalid(ApiError):
+    """422, or 400: the object, the patch or one of its tests does not hold."""
+
+    status = 422
+
+
+class ApiGone(ApiError):
+    """410: the resource version or the continue token is too old."""
+
+    status = 410
+    retryable = True
+
+
+class ApiUnauthorized(ApiError):
+    """401: the credential of this program is not accepted."""
+
+    status = 401
+    retryable = True
+
+
+class ApiForbidden(ApiError):
+    """403: a missing role, an admission plugin, a quota, or a terminating namespace (see `causes`)."""
+
+    status = 403
+    retryable = True
+
+    @property
+    def namespace_terminating(self) -> bool:
+        """Whether the namespace is being deleted, so that nothing can be created in it ever again."""
+        return "NamespaceTerminating" in self.causes
+
+
+class ApiTooManyRequests(ApiError):
+    """429: come back after `retry_after_s` seconds; nothing was done."""
+
+    status = 429
+    retryable = True
+    retry_after_s: float = 1.0
+
+
+class ApiUnavailable(ApiError):
+    """Time-out, reset connection or 5xx: the outcome of the request is unknown."""
+
+    retryable = True
+
+
+# --- git servers ----------------------------------------------------------------------------------------
+
+
+class GitError(GitEventsRunnerError):
+    """A question to a git server has no answer; `reason` is the condition reason it becomes."""
+
+    reason: ClassVar[str] = "GitError"
+    retryable = True
+
+
+class GitUnreachable(GitError):
+    """No connection: name resolution, refused, reset, or the server answered 5xx."""
+
+    reason = "Unreachable"
+
+
+class GitTimeout(GitError):
+    """The overall deadline of the question passed."""
+
+    reason = "Timeout"
+
+
+class GitTlsError(GitError):
+    """The server's certificate is not accepted, or the CA given is not one."""
+
+    reason = "TlsFailed"
+
+
+class GitAuthRequired(GitError):
+    """401: the server wants a credential, or does not accept the one sent."""
+
+    reason = "AuthenticationFailed"
+
+
+class GitForbidden(GitError):
+    """403: the credential is known and may not read this repository."""
+
+    reason = "AccessDenied"
+
+
+class GitNotFound(GitError):
+    """404: no repository there (or a credential is needed to see it)."""
+
+    reason = "RepositoryNotFound"
+
+
+class GitReferenceNotFound(GitError):
+    """The repository has no such branch, tag or commit."""
+
+    reason = "ReferenceNotFound"
+
+
+class GitRateLimited(GitError):
+    """429, or 503 with Retry-After: ask again after `retry_after_s` seconds."""
+
+    reason = "RateLimited"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class GitTooLarge(GitError):
+    """An answer passed its byte cap."""
+
+    reason = "AnswerTooLarge"
+    retryable = False
+
+
+class GitRedirectRefused(GitError):
+    """The server redirects to another host or scheme; credentials do not follow."""
+
+    reason = "RedirectRefused"
+    retryable = False
+
+
+class GitProtocolError(GitError):
+    """The answer is not git's protocol: a login page, a cut stream, a broken packet."""
+
+    reason = "ProtocolError"
+
+
+class GitUnsupported(GitError):
+    """This program cannot speak to that repository (transport, object format)."""
+
+    reason = "Unsupported"
+    retryable = False
+
+
+class SecretUnusable(GitEventsRunnerError):
+    """A Secret (or a key in it) that a source names is missing or unreadable; `reason` is the condition reason."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, reason: str = "SecretNotFound") -> None:
+        self.reason = reason
+        super().__init__(message)

@@ -1,0 +1,1 @@
+"""Long-running work: asks rules what to do and edges to do it."""
