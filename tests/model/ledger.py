@@ -1,0 +1,309 @@
+"""Exhaustive model of the run ledger: one trigger, one source, replicas with stale caches, crashes, lost answers.
+
+Each transition bears the name of the step in `flow/checks` and the mutation in `rules/ledger`. `explore` walks every
+interleaving and returns the first violation with its trace, or None; so a rule is shown to be needed by leaving it out.
+
+Heads are letters: the commits that the reference shows one after another. Letters that differ in case only have the
+same selected files (`Aa`), which matters with the `files` event.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+RULES = frozenset(
+    {
+        "live_read",  # trigger read live before the POST: runs and commit still those decided on
+        "settle_first",  # an unsettled Job known to the informer is settled before deciding
+        "settle_lowers",  # settling sets `handled` to the Job's own request, even if that lowers it
+        "skip_tests",  # a skip's write tests runs and commit
+        "settle_from_job",  # 409: settle from the existing Job's annotations, then start again
+        "unknown_rereads",  # an unknown POST goes back to the live read, never straight to the POST
+        "settle_highest",  # of several unsettled Jobs the highest is settled
+        "own_writes",  # a replica never reads an entry older than its own last write
+    }
+)
+
+
+class Entry(NamedTuple):
+    """`status.checkedSources[source]` as far as the protocol needs it."""
+
+    runs: int
+    commit: str | None
+    requested: int
+    handled: int
+
+
+class Job(NamedTuple):
+    """A Job: the run's number, commit and request; alive until deleted."""
+
+    number: int
+    commit: str
+    request: int
+    alive: bool
+
+
+class Replica(NamedTuple):
+    """Where a replica's lane stands, the entry version it has seen, its data, and whether a check waits."""
+
+    at: str
+    seen: int
+    data: tuple[object, ...] | None
+    wake: bool
+
+
+class State(NamedTuple):
+    """The world: head index, deliveries made, entry versions (oldest first), Jobs, replicas, crashes, wipes."""
+
+    head: int
+    delivered: int
+    entries: tuple[Entry, ...]
+    jobs: tuple[Job, ...]
+    replicas: tuple[Replica, ...]
+    crashes: int
+    wiped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """States visited, and the violation found (with the transitions that lead to it), if any."""
+
+    states: int
+    violation: str | None
+    trace: str = ""
+
+
+class Model:
+    """The protocol under `rules` with `events` (always, files, crash, lost, ttl, deleted, wipe) and `replicas` lanes."""
+
+    def __init__(self, heads: str, *, without: str = "", events: str = "", replicas: int = 2, crashes: int = 1) -> None:
+        self.heads = heads
+        self.rules = RULES - set(without.split())
+        self.events = set(events.split())
+        self.replicas = replicas
+        self.crashes = crashes if "crash" in self.events else 0
+        self.on_change = "always" not in self.events
+        self.most_jobs = len(heads) * 2 + 2
+
+    def same_files(self, old: str | None, new: str) -> bool:
+        """Whether the selected files of two commits are the same, as `rules/change` is told."""
+        return "files" in self.events and old is not None and old.upper() == new.upper()
+
+    def unsettled(self, jobs: tuple[Job, ...], runs: int) -> Job | None:
+        """The Job to settle before anything else."""
+        above = [job for job in jobs if job.alive and job.number > runs]
+        if not above:
+            return None
+        if "settle_highest" in self.rules:
+            return max(above)
+        following = [job for job in above if job.number == runs + 1]
+        return following[-1] if following else None
+
+    def steps(self, state: State) -> Iterator[tuple[str, State]]:
+        """Every transition possible from `state`, as (name, next state)."""
+        live = state.entries[-1]
+        if state.head + 1 < len(self.heads):
+            yield f"push {self.heads[state.head + 1]}", state._replace(head=state.head + 1)
+        if "wipe" in self.events and not state.wiped and live.runs > 0:
+            empty = Entry(0, None, live.requested - live.handled, 0)
+            yield "wipe", state._replace(entries=(*state.entries, empty), wiped=1)
+        posting = any(r.at == "post" and r.data is not None and not r.data[2] for r in state.replicas)
+        for place, job in enumerate(state.jobs):
+            gone = (*state.jobs[:place], job._replace(alive=False), *state.jobs[place + 1 :])
+            settled = job.alive and job.number <= live.runs
+            if settled and (("ttl" in self.events and not posting) or "deleted" in self.events):
+                yield f"job {job.number} removed", state._replace(jobs=gone)
+        for lane in range(len(state.replicas)):
+            yield from self.lane_steps(state, lane)
+
+    def lane_steps(self, state: State, lane: int) -> Iterator[tuple[str, State]]:
+        """The transitions of one replica: a delivery counted, a crash, and the next step of its check."""
+        me = state.replicas[lane]
+        latest = len(state.entries) - 1
+        live = state.entries[-1]
+
+        def become(at: str, seen: int, data: tuple[object, ...] | None, *, wake: bool, **world: object) -> State:
+            replicas = list(state.replicas)
+            replicas[lane] = Replica(at, seen, data, wake)
+            return state._replace(replicas=tuple(replicas), **world)  # type: ignore[arg-type]
+
+        def write(entry: Entry) -> dict[str, object]:
+            return {"entries": (*state.entries, entry)}
+
+        if state.delivered <= state.head:
+            counted = live._replace(requested=live.requested + 1)
+            seen = latest + 1 if "own_writes" in self.rules and me.at == "idle" else me.seen
+            world = write(counted) | {"delivered": state.delivered + 1}
+            yield f"{lane} count {counted.requested}", become(me.at, seen, me.data, wake=True, **world)
+        if state.crashes < self.crashes and (me.at != "idle" or me.wake):
+            yield f"{lane} crash", become("idle", latest, None, wake=False, crashes=state.crashes + 1)
+        if me.at == "idle":
+            if me.wake:
+                for version in range(me.seen, latest + 1):
+                    read = (state.entries[version],)
+                    yield f"{lane} read {version - latest}", become("ask", version, read, wake=False)
+            else:
+                if live.requested > live.handled:
+                    yield f"{lane} sweep requests", become("idle", latest, None, wake=True)
+                job = self.unsettled(state.jobs, live.runs)
+                if job:
+                    data = (job.number, job.commit, job.request, True)
+                    yield f"{lane} sweep job {job.number}", become("settle", latest, data, wake=me.wake)
+            return
+        assert me.data is not None
+        if me.at == "ask":
+            (entry,) = me.data
+            assert isinstance(entry, Entry)
+            for known in {len(state.jobs), max(0, len(state.jobs) - 1)}:
+                job = self.unsettled(state.jobs[:known], entry.runs) if "settle_first" in self.rules else None
+                if job:
+                    data = (job.number, job.commit, job.request, True)
+                    yield f"{lane} unsettled {job.number}", become("settle", me.seen, data, wake=me.wake)
+                else:
+                    head = self.heads[state.head]
+                    yield f"{lane} ask {head}", become("decide", me.seen, (entry, head), wake=me.wake)
+        elif me.at == "decide":
+            yield from self.decide(lane, me, live, latest, become)
+        elif me.at == "skip":
+            entry, commit = me.data
+            assert isinstance(entry, Entry)
+            handled = max(live.handled, min(entry.requested, live.requested))
+            written = live._replace(commit=commit, handled=handled)
+            if "skip_tests" in self.rules and live[:2] != entry[:2]:
+                yield f"{lane} skip refused", become("idle", latest, None, wake=True)
+            elif written == live:
+                yield f"{lane} skip done", become("idle", latest, None, wake=me.wake)
+            else:
+                name = "skip" if commit == live.commit else f"skip_commit {commit}"
+                yield f"{lane} {name} h{handled}", become("idle", latest + 1, None, wake=me.wake, **write(written))
+        elif me.at == "post":
+            yield from self.post(state, lane, me, latest, become)
+        elif me.at == "settle":
+            number, commit, request, again = me.data
+            assert isinstance(number, int)
+            assert isinstance(request, int)
+            wake = me.wake or bool(again)
+            if live.runs >= number:
+                yield f"{lane} settled already", become("idle", latest, None, wake=wake)
+            else:
+                asked = min(request, live.requested)
+                handled = asked if "settle_lowers" in self.rules else max(live.handled, asked)
+                entry = Entry(number, str(commit), live.requested, handled)
+                name = f"{lane} settle {number}={commit} h{handled}"
+                yield name, become("idle", latest + 1, None, wake=wake, **write(entry))
+
+    def decide(self, lane, me, live, latest, become):  # type: ignore[no-untyped-def]
+        """Fire, skip, or nothing; then the live read."""
+        entry, commit = me.data
+        changed = commit != entry.commit and not self.same_files(entry.commit, commit)
+        fire = changed if self.on_change else entry.requested > entry.handled
+        if not fire:
+            if entry.requested <= entry.handled and commit == entry.commit:
+                yield f"{lane} nothing", become("idle", me.seen, None, wake=me.wake)
+            else:
+                recorded = commit if self.on_change else entry.commit
+                yield f"{lane} skip decided", become("skip", me.seen, (entry, recorded), wake=me.wake)
+        elif "live_read" in self.rules and live[:2] != entry[:2]:
+            yield f"{lane} restart", become("idle", latest, None, wake=True)
+        else:
+            yield f"{lane} live read", become("post", me.seen, (entry, commit, False), wake=me.wake)
+
+    def post(self, state, lane, me, latest, become):  # type: ignore[no-untyped-def]
+        """Create the Job of the next number: 201, an answer lost, or 409 with whoever made it."""
+        entry, commit, unknown = me.data
+        number = entry.runs + 1
+        if unknown and "unknown_rereads" in self.rules:
+            yield f"{lane} reread", become("idle", latest, None, wake=True)
+            return
+        existing = [job for job in state.jobs if job.number == number and job.alive]
+        if existing:
+            job = existing[-1]
+            mine = (number, commit, entry.requested, False)
+            from_job = (job.number, job.commit, job.request, True)
+            take = from_job if "settle_from_job" in self.rules or job.commit != commit else mine
+            yield f"{lane} exists {number}", become("settle", me.seen, take, wake=me.wake)
+        elif len(state.jobs) < self.most_jobs:
+            jobs = (*state.jobs, Job(number, commit, entry.requested, alive=True))
+            data = (number, commit, entry.requested, False)
+            yield f"{lane} post {number}={commit}", become("settle", me.seen, data, wake=me.wake, jobs=jobs)
+            if "lost" in self.events and not unknown:
+                yield (
+                    f"{lane} post lost {number}",
+                    become("post", me.seen, (entry, commit, True), wake=me.wake, jobs=jobs),
+                )
+
+    def violation(self, state: State) -> str | None:
+        """What is wrong with `state`: a run twice, a step back, or (when nobody will look again) a run lost."""
+        live = state.entries[-1]
+        head = self.heads[state.head]
+        numbers = [job.number for job in state.jobs]
+        wiping = "wipe" in self.events
+        if not wiping and len(set(numbers)) < len(numbers):
+            return f"run number {numbers[-1]} ran twice"
+        if self.on_change:
+            if wiping and len(state.jobs) > state.head + 1 + state.wiped:
+                return f"{len(state.jobs)} jobs for {state.head + 1} heads and a wipe"
+            place = -1
+            for index, job in enumerate(() if wiping else state.jobs):
+                before = state.jobs[index - 1].commit if index else None
+                if before == job.commit:
+                    return f"job {index + 1} repeats {job.commit}"
+                place = self.heads.find(job.commit, place + 1)
+                if place < 0 or place > state.head:
+                    return f"job {index + 1} goes back to {job.commit}"
+        elif len(state.jobs) > state.delivered:
+            return f"{len(state.jobs)} jobs for {state.delivered} requests"
+        quiet = all(r.at == "idle" and not r.wake for r in state.replicas) and state.delivered > state.head
+        if not quiet or live.requested > live.handled or self.unsettled(state.jobs, live.runs):
+            return None
+        if self.on_change:
+            if wiping and live.commit is None:
+                return None
+            ran = state.jobs[-1].commit if state.jobs else None
+            if not all(commit == head or self.same_files(commit, head) for commit in (ran, live.commit)):
+                return f"lost: recorded {live.commit}, ran {ran}, head {head}"
+        elif not state.jobs or max(job.request for job in state.jobs) < state.delivered:
+            return f"lost: request {state.delivered} never ran"
+        return None
+
+    def explore(self, *, limit: int = 3_000_000) -> Result:
+        """Walk every state, breadth first; the shortest trace to a violation, or none.
+
+        Raises:
+            RuntimeError: `limit` states did not exhaust the model.
+        """
+        first = State(0, 0, (Entry(0, None, 0, 0),), (), (Replica("idle", 0, None, wake=False),) * self.replicas, 0, 0)
+        came: dict[State, tuple[State, str] | None] = {first: None}
+        queue = deque([first])
+        while queue:
+            state = queue.popleft()
+            bad = self.violation(state)
+            if bad:
+                return Result(states=len(came), violation=bad, trace=_trace(came, state))
+            if len(came) > limit:
+                raise RuntimeError(f"more than {limit} states")
+            for name, following in self.steps(state):
+                known = _forget_unseen(following)
+                if known not in came:
+                    came[known] = (state, name)
+                    queue.append(known)
+        return Result(states=len(came), violation=None)
+
+
+def _trace(came: dict[State, tuple[State, str] | None], state: State) -> str:
+    names: list[str] = []
+    while (step := came[state]) is not None:
+        state, name = step
+        names.append(name)
+    return "; ".join(reversed(names))
+
+
+def _forget_unseen(state: State) -> State:
+    oldest = min(replica.seen for replica in state.replicas)
+    if not oldest:
+        return state
+    replicas = tuple(replica._replace(seen=replica.seen - oldest) for replica in state.replicas)
+    return state._replace(entries=state.entries[oldest:], replicas=replicas)
