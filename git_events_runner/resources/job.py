@@ -18,6 +18,12 @@ TASK_IDS_ANNOTATION = f"{GROUP}/task-ids"
 IDENTITY_LABEL = f"{GROUP}/controller-identity"
 KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 SECRET_ANNOTATION = f"{GROUP}/needs-secret"
+TTL_ANNOTATION = f"{GROUP}/ttl-seconds-after-finished"
+WAITING_ANNOTATION = f"{GROUP}/waiting-timeout-seconds"
+
+
+def _seconds(value: object) -> int | None:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
 
 
 def timestamp(text: object) -> datetime | None:
@@ -75,6 +81,8 @@ class JobView:
     queued_elsewhere: bool
     needs_secret: bool
     owner_uid: str | None
+    ttl_s: int | None
+    waiting_timeout_s: int | None
     labels: Mapping[str, str]
 
     @property
@@ -123,5 +131,7 @@ class JobView:
             queued_elsewhere=KUEUE_LABEL in labels,
             needs_secret=SECRET_ANNOTATION in annotations,
             owner_uid=next((o.get("uid") for o in owners if o.get("controller")), None),
+            ttl_s=_seconds(annotations.get(TTL_ANNOTATION)),
+            waiting_timeout_s=_seconds(annotations.get(WAITING_ANNOTATION)),
             labels=dict(labels),
         )

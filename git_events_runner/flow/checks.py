@@ -1,0 +1,361 @@
+"""One check of one source: read, ask git, decide, and run or skip (ARCHITECTURE.md, "The run ledger", steps 1 to 7)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.errors import (
+    ApiError,
+    ApiNotFound,
+    FenceLost,
+    GitError,
+    GitRateLimited,
+    GitReferenceNotFound,
+    GitTooLarge,
+    InvalidObject,
+    SecretUnusable,
+)
+from git_events_runner.resources.job import timestamp
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.change import Look, Verdict, answered, decide, needs_trees
+from git_events_runner.rules.ledger import Entry, Mutation, Outcome, Settle, Skip, Touch, entry_of, job_name, rfc3339
+from git_events_runner.rules.messages import Again, CheckRequest, Made, RunOrder
+from git_events_runner.rules.patterns import Patterns, selected_hash
+from git_events_runner.rules.report import Problem, Report
+from git_events_runner.rules.resolve import Resolved, resolve
+from git_events_runner.telemetry import Metrics
+
+log = structlog.get_logger("checks")
+
+_RESTARTS = 25
+_TOUCH_S = 600.0
+_WEBHOOK_RETRY_S = 30.0
+_ANNOUNCED_AGAIN_S = 2.0
+
+
+class GitAnswer(Protocol):
+    """Which commit a reference points to; `sent_at` in the loop's time."""
+
+    @property
+    def commit(self) -> str:
+        """The commit's id."""
+
+    @property
+    def tag_object(self) -> str | None:
+        """The annotated tag's own id."""
+
+    @property
+    def sent_at(self) -> float:
+        """When the question was sent."""
+
+
+class Git(Protocol):
+    """Asks git servers about a source object; the question is sent after the call."""
+
+    async def commit_of(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> GitAnswer:
+        """The commit of a reference."""
+
+    async def tree(self, source: Any, namespace: str, commit: str) -> Sequence[Any]:
+        """The entries (path, mode, blob) of a commit's tree."""
+
+
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+
+class Runs(Protocol):
+    """Makes runs."""
+
+    async def make(self, order: RunOrder) -> Made | Problem:
+        """Create the Job of an order and settle it, or say why not."""
+
+
+class Reader(Protocol):
+    """Reads an object live."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+
+
+class Checks:
+    """Looks at sources. `check` never raises but when cancelled: what went wrong is in the status, log and metrics."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        reader: Reader,
+        git: Git,
+        writer: Writer,
+        runs: Runs,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._reader = reader
+        self._git = git
+        self._writer = writer
+        self._runs = runs
+        self._metrics = metrics
+        self._now = now
+
+    async def check(self, request: CheckRequest) -> Again | None:
+        """Look once, to the end; None when the occurrence is answered, else when to look again."""
+        started = time.monotonic()
+        verdict, again = "dropped", None
+        try:
+            for attempt in range(_RESTARTS):
+                verdict, again = await self._attempt(request)
+                if verdict != "restart":
+                    break
+                await self._reread(request, attempt)
+            else:
+                again = Again()
+        except FenceLost:
+            verdict = "fence-lost"
+        except (GitError, SecretUnusable) as error:
+            verdict, again = "git-failed", self._git_failed(request, error)
+            again = await self._tell(request, Problem(reason=error.reason, message=str(error)), again)
+        except ApiNotFound:
+            verdict = "dropped"
+        except ApiError as error:
+            verdict, again = "api-failed", self._limited(request, None)
+            log.warning("check.failed", **_fields(request), error=str(error), reason=error.reason or "ApiUnavailable")
+        except Exception:  # the border of one check: a bug in it must not end the others
+            verdict, again = "crashed", self._limited(request, None)
+            log.exception("check.crashed", **_fields(request))
+        seconds = time.monotonic() - started
+        self._metrics.check_finished(request.trigger, seconds, verdict)
+        log.debug("check.finished", **_fields(request), verdict=verdict, seconds=round(seconds, 4))
+        return again
+
+    async def _attempt(self, request: CheckRequest) -> tuple[str, Again | None]:
+        """One pass over the steps: a verdict ("restart": begin again), and when to look again."""
+        snapshot = self._store.get(request.trigger)
+        if snapshot is None or snapshot.uid != request.uid:
+            return "dropped", None
+        if snapshot.model is None:
+            problem = Problem(reason="InvalidSpec", message=str(snapshot.invalid), stalled=True)
+            return "invalid", await self._tell_trigger(request, snapshot, problem)
+        trigger = snapshot.model
+        if request.source not in trigger.spec.sources.names:
+            return "dropped", None
+        entry = entry_of(snapshot.raw.get("status"), request.source)
+        if await self._settle_first(request, entry):
+            return "restart", None
+        look = Look(due_at=request.due_at)
+        if answered(entry, look):
+            return Verdict.SKIP_ANSWERED, None
+        resolved = resolve(trigger, request.source, self._store.get)
+        if isinstance(resolved, Problem):
+            return "wrong-config", await self._tell(request, resolved, None)
+        return await self._ask(request, snapshot, entry, look, resolved)
+
+    async def _ask(
+        self, request: CheckRequest, snapshot: Snapshot, entry: Entry, look: Look, resolved: Resolved
+    ) -> tuple[str, Again | None]:
+        watch = snapshot.model.spec.sources.watch_on
+        namespace = request.trigger.namespace or ""
+        watched = resolved.watched
+        answer = await self._git.commit_of(resolved.watched_model, namespace, watched.ref_type, watched.ref_name)
+        on_change, patterns = watch.on_change_only, tuple(watch.files or ())
+        files_same, file_hash = None, None
+        if needs_trees(entry, answer.commit, answer.tag_object, on_change_only=on_change, patterns=bool(patterns)):
+            try:
+                files_same, file_hash = await self._compare(resolved, namespace, entry, answer.commit, patterns)
+            except InvalidObject as error:
+                problem = Problem(reason="InvalidSpec", message=str(error), stalled=True)
+                return "wrong-config", await self._tell(request, problem, None)
+        verdict = decide(
+            entry,
+            answer.commit,
+            tag_object=answer.tag_object,
+            on_change_only=on_change,
+            look=look,
+            files_same=files_same,
+            now=self._now(),
+        )
+        if verdict is Verdict.WAIT_ANNOUNCED:
+            return verdict, Again(after_s=_ANNOUNCED_AGAIN_S)
+        if not verdict.fires:
+            return await self._skip(request, snapshot, entry, verdict, answer.commit, file_hash)
+        one_each = not on_change and request.due_at is None
+        order = RunOrder(
+            trigger=request.trigger,
+            uid=request.uid,
+            generation=snapshot.generation,
+            entry=entry,
+            source=request.source,
+            resolved=resolved,
+            commit=answer.commit,
+            file_hash=file_hash,
+            reason=verdict.value,
+            request=None if request.due_at else entry.handled + 1 if one_each else entry.requested,
+            due_at=request.due_at,
+            asked_at=answer.sent_at,
+            tasks=request.tasks,
+            fence=request.fence,
+        )
+        made = await self._runs.make(order)
+        if isinstance(made, Problem):
+            return "refused", await self._tell(request, made, self._limited(request, None))
+        if made is Made.RESTART:
+            return "restart", None
+        more = made is Made.SETTLED and one_each and order.request != entry.requested
+        return verdict if made is Made.SETTLED else "dropped", Again(after_s=0.0) if more else None
+
+    async def _settle_first(self, request: CheckRequest, entry: Entry) -> bool:
+        """Settle the highest Job above the record, if any is known."""
+        best: tuple[int, Settle] | None = None
+        for snapshot in self._store.jobs_of(request.uid, request.source):
+            view = snapshot.model
+            run = view.run
+            if run is None or run.number <= entry.runs or snapshot.ref.name != job_name(request.trigger.name, run):
+                continue
+            settle = Settle.from_job(snapshot.ref.name, view, now=self._now())
+            if settle and (best is None or run.number > best[0]):
+                best = (run.number, settle)
+        if best is None:
+            return False
+        await self._writer.write(request.trigger, request.uid, best[1])
+        return True
+
+    async def _compare(
+        self, resolved: Resolved, namespace: str, entry: Entry, commit: str, patterns: tuple[str, ...]
+    ) -> tuple[bool | None, str]:
+        """Whether the selected files of the recorded and the new commit are the same, and the new ones' hash."""
+        compiled = Patterns(list(patterns))
+        new = await self._git.tree(resolved.watched_model, namespace, commit)
+        new_hash = await asyncio.to_thread(_hash, compiled, new)
+        try:
+            old = await self._git.tree(resolved.watched_model, namespace, entry.commit or "")
+        except (GitReferenceNotFound, GitTooLarge):
+            return None, new_hash  # cannot be fetched any more: counts as changed
+        return await asyncio.to_thread(_hash, compiled, old) == new_hash, new_hash
+
+    async def _skip(
+        self,
+        request: CheckRequest,
+        snapshot: Snapshot,
+        entry: Entry,
+        verdict: Verdict,
+        commit: str,
+        file_hash: str | None,
+    ) -> tuple[str, Again | None]:
+        """Write only what has to be: requests handled, a new commit with the same files, a problem that is gone."""
+        now = rfc3339(self._now())
+        mutations: list[Mutation] = []
+        moved = verdict in {Verdict.SKIP_FILES_SAME, Verdict.SKIP_ADOPTED}
+        if moved or entry.requested > entry.handled:
+            mutations.append(
+                Skip(
+                    source=request.source,
+                    expected=entry.key,
+                    handled=entry.requested,
+                    commit=commit if moved else entry.commit,
+                    file_hash=file_hash if moved else entry.file_hash,
+                    changed=now if moved and commit != entry.commit else entry.changed,
+                    answered_at=request.due_at,
+                )
+            )
+        status = snapshot.raw.get("status") or {}
+        cleared = Report(source=request.source, problem=None, generation=snapshot.generation, now=now)
+        if not _clear(status, snapshot.generation, request.source):
+            mutations.append(cleared)
+        if _age_s(status.get("lastRun"), self._now()) >= _TOUCH_S:
+            due = {request.source: request.due_at} if request.due_at else {}
+            mutations.append(Touch(at=now, answered=due))
+        if mutations:
+            outcomes = await self._writer.write(request.trigger, request.uid, *mutations)
+            if Outcome.STALE in outcomes:
+                return "restart", None
+        return verdict, None
+
+    async def _reread(self, request: CheckRequest, attempt: int) -> None:
+        """A restart reads the trigger live, after a back-off."""
+        if attempt:
+            await asyncio.sleep(random.uniform(0, min(0.01 * 2**attempt, 1.0)))  # noqa: S311  jitter, not a secret
+        self._store.observe(await self._reader.get(request.trigger))
+
+    def _git_failed(self, request: CheckRequest, error: GitError | SecretUnusable) -> Again:
+        after_s = error.retry_after_s if isinstance(error, GitRateLimited) else None
+        return self._limited(request, after_s)
+
+    def _limited(self, request: CheckRequest, after_s: float | None) -> Again:
+        """Who does not lead tries for a while; then the leader's sweep takes the request over."""
+        return Again(after_s=after_s, limit_s=None if request.fence else _WEBHOOK_RETRY_S)
+
+    async def _tell(self, request: CheckRequest, problem: Problem, again: Again | None) -> Again | None:
+        """Put a problem into the conditions (written only when it is news) and the log."""
+        snapshot = self._store.get(request.trigger)
+        self._metrics.check_failed(request.trigger, problem.reason)
+        if snapshot is None or snapshot.uid != request.uid:
+            return None
+        news = _differs(snapshot.raw.get("status") or {}, request.source, problem)
+        level = log.warning if news else log.debug
+        level("check.failed", **_fields(request), reason=problem.reason, error=problem.message)
+        if news:
+            report = Report(
+                source=request.source, problem=problem, generation=snapshot.generation, now=rfc3339(self._now())
+            )
+            try:
+                await self._writer.write(request.trigger, request.uid, report)
+            except ApiNotFound:
+                return None
+            except ApiError as failed:
+                log.warning("status.failed", **_fields(request), error=str(failed), reason=failed.reason)
+        return again
+
+    async def _tell_trigger(self, request: CheckRequest, snapshot: Snapshot, problem: Problem) -> Again | None:
+        report = Report(source=None, problem=problem, generation=snapshot.generation, now=rfc3339(self._now()))
+        await self._writer.write(request.trigger, request.uid, report)
+        return None
+
+
+def _hash(patterns: Patterns, entries: Sequence[Any]) -> str:
+    return selected_hash((e.path, e.mode, e.blob) for e in entries if patterns.selects(e.path))
+
+
+def _fields(request: CheckRequest) -> dict[str, Any]:
+    return {
+        "kind": request.trigger.kind,
+        "namespace": request.trigger.namespace,
+        "name": request.trigger.name,
+        "source": request.source,
+    }
+
+
+def _age_s(last_run: object, now: datetime) -> float:
+    at = timestamp(last_run)
+    return (now - at).total_seconds() if at else float("inf")
+
+
+def _clear(status: Any, generation: int, source: str) -> bool:
+    """Whether the conditions say already that all is well with this source, for this generation."""
+    if status.get("observedGeneration") != generation:
+        return False
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "Ready":
+            message = str(condition.get("message") or "")
+            return condition.get("status") == "True" or f"source {source}: " not in message
+    return False
+
+
+def _differs(status: Any, source: str, problem: Problem) -> bool:
+    line = f"source {source}: {' '.join(problem.message.split())}"[:500]
+    kind = "Stalled" if problem.stalled else "Reconciling"
+    return not any(
+        c.get("type") == kind and c.get("status") == "True" and line in str(c.get("message"))
+        for c in status.get("conditions") or ()
+    )

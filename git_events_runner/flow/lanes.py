@@ -1,0 +1,137 @@
+"""Lanes: one check at a time for each trigger, requests that arrive meanwhile merged, failures tried again later.
+
+Nothing is queued here that could be lost: requests are counted in the status, due times come from the schedule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from git_events_runner.rules.messages import Again, CheckRequest
+
+_SPACING_S = 0.15
+_FIRST_BACKOFF_S = 1.0
+
+
+@dataclass(slots=True)
+class _Lane:
+    waiting: dict[str, CheckRequest] = field(default_factory=dict)
+    started: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    failing_since: dict[str, float] = field(default_factory=dict)
+    timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
+    working: bool = False
+    gone: bool = False
+
+
+class Lanes:
+    """Runs `check` for each request, a trigger's one after another, at most `parallelism` at once for each cause."""
+
+    def __init__(
+        self,
+        *,
+        check: Callable[[CheckRequest], Awaitable[Again | None]],
+        schedule_parallelism: int,
+        webhook_parallelism: int,
+        longest_backoff_s: float,
+    ) -> None:
+        self._check = check
+        self._due = asyncio.Semaphore(schedule_parallelism)
+        self._called = asyncio.Semaphore(webhook_parallelism)
+        self._longest_backoff_s = longest_backoff_s
+        self._lanes: dict[str, _Lane] = {}
+        self._ready: asyncio.Queue[str] = asyncio.Queue()
+        self._closing = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def submit(self, request: CheckRequest) -> None:
+        """Ask for a check; merges with one that waits. While draining it is left to others."""
+        if self._closing:
+            return
+        lane = self._lanes.setdefault(request.uid, _Lane())
+        timer = lane.timers.pop(request.source, None)
+        if timer:
+            timer.cancel()
+        known = lane.waiting.get(request.source)
+        lane.waiting[request.source] = known.merge(request) if known else request
+        if not lane.working:
+            lane.working = True
+            self._empty.clear()
+            self._ready.put_nowait(request.uid)
+
+    def forget(self, uid: str) -> None:
+        """The trigger is gone: nothing of it waits any more."""
+        lane = self._lanes.get(uid)
+        if lane:
+            lane.waiting.clear()
+            for timer in lane.timers.values():
+                timer.cancel()
+            lane.timers.clear()
+            lane.gone = True
+            if not lane.working:
+                del self._lanes[uid]
+
+    def pending(self, uid: str) -> bool:
+        """Whether a check of that trigger is under way or waits (also for its back-off)."""
+        lane = self._lanes.get(uid)
+        return bool(lane and (lane.working or lane.timers))
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                uid = await self._ready.get()
+                group.create_task(self._work(uid))
+
+    async def drain(self) -> None:
+        """Take nothing new and return when what is under way has ended."""
+        self._closing = True
+        for lane in self._lanes.values():
+            lane.waiting.clear()
+            for timer in lane.timers.values():
+                timer.cancel()
+        await self._empty.wait()
+
+    async def _work(self, uid: str) -> None:
+        lane = self._lanes[uid]
+        loop = asyncio.get_running_loop()
+        while lane.waiting:
+            source = next(iter(lane.waiting))
+            wait_s = lane.started.get(source, -_SPACING_S) + _SPACING_S - loop.time()
+            if wait_s > 0 and lane.waiting[source].due_at is None:
+                await asyncio.sleep(wait_s)  # a storm: what arrives meanwhile shares the check
+                if source not in lane.waiting:
+                    continue
+            async with self._due if lane.waiting[source].due_at else self._called:
+                request = lane.waiting.pop(source, None)
+                if request is None:
+                    continue
+                lane.started[source] = loop.time()
+                again = await self._check(request)
+            if again is None:
+                lane.failures.pop(source, None)
+                lane.failing_since.pop(source, None)
+            else:
+                self._later(lane, request, again, loop)
+        lane.working = False
+        if lane.gone:
+            self._lanes.pop(uid, None)
+        if not any(other.working for other in self._lanes.values()):
+            self._empty.set()
+
+    def _later(self, lane: _Lane, request: CheckRequest, again: Again, loop: asyncio.AbstractEventLoop) -> None:
+        source = request.source
+        failures = lane.failures[source] = lane.failures.get(source, 0) + 1
+        since = lane.failing_since.setdefault(source, loop.time())
+        expired = again.limit_s is not None and loop.time() - since > again.limit_s
+        if self._closing or source in lane.waiting or expired:
+            if expired:
+                lane.failures.pop(source, None)
+                lane.failing_since.pop(source, None)
+            return
+        backoff_s = min(_FIRST_BACKOFF_S * 2 ** min(failures - 1, 10), self._longest_backoff_s)
+        delay_s = backoff_s if again.after_s is None else again.after_s
+        lane.timers[source] = loop.call_later(delay_s, self.submit, request)

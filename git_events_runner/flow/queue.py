@@ -1,0 +1,281 @@
+"""The queue: waiting Jobs are suspended Jobs, the leader lets them run, oldest first, never more than `maxRunningJobs`.
+
+A place is taken before the request that fills it. When the outcome of that request is unknown the place stays taken
+until a live read after the request's deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.errors import ApiError, ApiNotFound, ApiUnavailable, SecretUnusable
+from git_events_runner.resources.job import JobView
+from git_events_runner.resources.kinds import GROUP, KINDS, TRIGGERS, Kind
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger import Mutation, Outcome, entry_of, rfc3339
+from git_events_runner.rules.messages import Fence
+from git_events_runner.rules.queue import Queued, may_start, next_admissions, used_slots
+from git_events_runner.rules.report import Problem, Report
+from git_events_runner.telemetry import Metrics
+
+log = structlog.get_logger("queue")
+
+JOB_SELECTOR = f"{GROUP}/trigger-kind"
+_TAKEN_S = 15.0
+_PASS_S = 1.0
+
+
+class Api(Protocol):
+    """What the queue needs of the API server."""
+
+    def list(
+        self, kind: Kind, *, namespace: str | None = None, label_selector: str | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """All objects of a kind."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+
+    async def patch(
+        self,
+        ref: Ref,
+        body: list[dict[str, Any]],
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Apply a JSON Patch."""
+
+    async def delete(
+        self, ref: Ref, *, uid: str | None = None, resource_version: str | None = None, propagation: str = "Background"
+    ) -> object:
+        """Delete an object."""
+
+
+class Copies(Protocol):
+    """Makes the Secret that a Job's init container mounts when its source's credential lives elsewhere."""
+
+    async def copy_for(self, job: Mapping[str, Any], trigger: Any, source: str) -> None:
+        """Create it, owned by the Job; done already is fine."""
+
+
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+
+class Announcer(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""
+
+
+class Queue:
+    """Gives places to Jobs while this replica leads (`run_leading`); else every new Job starts suspended."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        list_jobs: Callable[[], AsyncIterator[dict[str, Any]]],
+        store: Store,
+        copies: Copies,
+        writer: Writer,
+        announcer: Announcer,
+        limit: Callable[[], int],
+        waiting_timeout_s: Callable[[], int],
+        request_timeout_s: float,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._api = api
+        self._list_jobs = list_jobs
+        self._store = store
+        self._copies = copies
+        self._writer = writer
+        self._announcer = announcer
+        self._limit = limit
+        self._waiting_timeout_s = waiting_timeout_s
+        self._request_timeout_s = request_timeout_s
+        self._metrics = metrics
+        self._now = now
+        self._leading = False
+        self._taken: dict[Ref, float] = {}
+        self._first_seen: dict[str, float] = {}
+
+    def take(self, ref: Ref) -> bool:
+        """Take a place for a Job about to be created; False when none is free, an older Job waits, or another leads."""
+        if not self._leading:
+            return False
+        if ref in self._taken:
+            return True
+        if not may_start(self._jobs(), limit=self._limit(), taken=self._taken):
+            return False
+        self._taken[ref] = asyncio.get_running_loop().time()
+        return True
+
+    def release(self, ref: Ref) -> None:
+        """Give the place back: the Job was not created."""
+        self._taken.pop(ref, None)
+
+    def confirm(self, ref: Ref) -> None:
+        """The Job counts by itself now."""
+        self._taken.pop(ref, None)
+
+    def show(self) -> None:
+        """Bring the gauges up to date."""
+        jobs = self._jobs()
+        waiting = sum(queued.waits for queued in jobs)
+        self._metrics.queue(self._limit(), waiting, used_slots(jobs, self._taken))
+
+    async def run_leading(self, fence: Fence) -> None:
+        """Admit and expire until leadership ends."""
+        loop = asyncio.get_running_loop()
+        async for raw in self._list_jobs():
+            self._store.observe(raw)
+        self._taken.clear()
+        self._first_seen.clear()
+        self._leading = True
+        try:
+            with self._store.subscribe("Job") as changes:
+                while True:
+                    await self._confirm_taken(loop.time())
+                    await self._admit(fence)
+                    await self._expire(fence, loop.time())
+                    self.show()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_PASS_S):
+                            await changes.wait()
+                    changes.take()
+        finally:
+            self._leading = False
+
+    def _jobs(self) -> list[Queued]:
+        return [Queued(ref=snapshot.ref, job=snapshot.model) for snapshot in self._store.all("Job")]
+
+    async def _confirm_taken(self, now: float) -> None:
+        """Places whose request has had its time: does the Job exist?"""
+        for ref, since in list(self._taken.items()):
+            if now - since < _TAKEN_S:
+                continue
+            try:
+                self._store.observe(await self._api.get(ref))
+            except ApiNotFound:
+                pass
+            except ApiError:
+                continue
+            self._taken.pop(ref, None)
+
+    async def _admit(self, fence: Fence) -> None:
+        for queued in next_admissions(self._jobs(), limit=self._limit(), taken=self._taken):
+            snapshot = self._store.get(queued.ref)
+            if snapshot is None or not Queued(ref=queued.ref, job=snapshot.model).waits:
+                continue
+            fence.check()
+            try:
+                await self._start(snapshot)
+            except ApiNotFound:
+                self._taken.pop(queued.ref, None)
+            except SecretUnusable as error:
+                self._taken.pop(queued.ref, None)
+                await self._tell(snapshot, Problem(reason=error.reason, message=str(error)))
+            except ApiUnavailable as error:
+                log.warning("job.unconfirmed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
+            except ApiError as error:
+                self._taken.pop(queued.ref, None)
+                log.warning("job.delayed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
+
+    async def _start(self, snapshot: Snapshot) -> None:
+        """Admit one Job, after its Secret is there; a Job whose trigger is gone is deleted instead."""
+        ref, view = snapshot.ref, snapshot.model
+        trigger = self._trigger_of(view)
+        if trigger is None:
+            await self._api.delete(ref, uid=snapshot.uid)
+            log.info("job.deleted", namespace=ref.namespace, job=ref.name, reason="TriggerGone")
+            return
+        self._taken[ref] = asyncio.get_running_loop().time()
+        if view.needs_secret:
+            await self._copies.copy_for(snapshot.raw, trigger.model, view.run.source)
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": snapshot.uid},
+            {"op": "test", "path": "/spec/suspend", "value": True},
+            {"op": "replace", "path": "/spec/suspend", "value": False},
+        ]
+        self._store.observe(await self._api.patch(ref, patch, timeout_s=self._request_timeout_s))
+        self._taken.pop(ref, None)
+        waited_s = (self._now() - view.created_at).total_seconds() if view.created_at else 0.0
+        self._metrics.job_waited(max(waited_s, 0.0))
+        log.info("job.admitted", namespace=ref.namespace, job=ref.name, seconds=round(waited_s, 3))
+
+    async def _expire(self, fence: Fence, now: float) -> None:
+        """Delete Jobs that waited too long; the time runs from when this leader first saw them."""
+        waiting = {}
+        for snapshot in self._store.all("Job"):
+            if not Queued(ref=snapshot.ref, job=snapshot.model).waits or snapshot.ref in self._taken:
+                continue
+            waiting[snapshot.uid] = self._first_seen.get(snapshot.uid, now)
+            view: JobView = snapshot.model
+            limit_s = self._waiting_timeout_s() if view.waiting_timeout_s is None else view.waiting_timeout_s
+            if not limit_s or now - waiting[snapshot.uid] < limit_s or not self._settled(view):
+                continue
+            fence.check()
+            try:
+                await self._api.delete(snapshot.ref, uid=snapshot.uid, resource_version=str(snapshot.version))
+            except ApiError as error:
+                log.debug("job.delayed", namespace=snapshot.ref.namespace, job=snapshot.ref.name, error=str(error))
+                continue
+            self._metrics.job_ended(view.labels, snapshot.ref.namespace or "", "Expired", None)
+            log.info("job.expired", namespace=snapshot.ref.namespace, job=snapshot.ref.name, seconds=limit_s)
+            message = f"Job {snapshot.ref.name} waited {limit_s} s for a place (maxRunningJobs) and was removed unrun"
+            await self._tell(snapshot, Problem(reason="Expired", message=message))
+        self._first_seen = waiting
+
+    def _settled(self, view: JobView) -> bool:
+        trigger = self._trigger_of(view)
+        if trigger is None or view.run is None:
+            return False
+        return entry_of(trigger.raw.get("status"), view.run.source).runs >= view.run.number
+
+    def _trigger_of(self, view: JobView) -> Snapshot | None:
+        if view.run is None:
+            return None
+        found = (self._store.by_uid(kind, view.run.trigger_uid) for kind in TRIGGERS)
+        return next((snapshot for snapshot in found if snapshot), None)
+
+    async def _tell(self, snapshot: Snapshot, problem: Problem) -> None:
+        trigger = self._trigger_of(snapshot.model)
+        if trigger is None:
+            return
+        self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason=problem.reason, note=problem.message)
+        report = Report(
+            source=snapshot.model.run.source,
+            problem=problem,
+            generation=trigger.generation,
+            now=rfc3339(self._now()),
+        )
+        try:
+            await self._writer.write(trigger.ref, trigger.uid, report)
+        except ApiError as error:
+            log.warning("status.failed", kind=trigger.ref.kind, name=trigger.ref.name, error=str(error))
+
+
+def live_jobs(api: Api, namespaces: tuple[str, ...]) -> Callable[[], AsyncIterator[dict[str, Any]]]:
+    """Lists the installation's Jobs live, in every namespace or in those given."""
+
+    async def jobs() -> AsyncIterator[dict[str, Any]]:
+        for namespace in namespaces or (None,):
+            async for raw in api.list(KINDS["Job"], namespace=namespace, label_selector=JOB_SELECTOR):
+                yield raw
+
+    return jobs

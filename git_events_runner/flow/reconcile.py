@@ -1,0 +1,228 @@
+"""Keeps each trigger's status true to its spec: conditions for what is missing or wrong, no entries of sources gone.
+
+Runs on the leader: reacts to changes of our six kinds, and looks every few seconds for counted requests that nobody
+answered (their replica died, or git did not answer it in time).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.errors import ApiError, ApiNotFound, InvalidObject
+from git_events_runner.resources.kinds import ACTIONS, OURS, SOURCES, TRIGGERS
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger import Mutation, Outcome, Prune, entry_of, rfc3339
+from git_events_runner.rules.messages import CheckRequest, Fence
+from git_events_runner.rules.patterns import Patterns
+from git_events_runner.rules.report import Problem, Report
+from git_events_runner.rules.resolve import resolve
+from git_events_runner.rules.schedule import parse_schedule
+from git_events_runner.rules.statuspatch import combine
+from git_events_runner.telemetry import Metrics
+
+log = structlog.get_logger("reconcile")
+
+FINALIZER = "scheduletriggers.git-events-runner.rs"
+_UNHANDLED_S = 30.0
+_PASS_S = 5.0
+_GATHER_S = 0.2
+_CONFIG_REASONS = frozenset({"SourceNotFound", "ActionNotFound", "InvalidSpec"})
+
+
+class Api(Protocol):
+    """What reconciling needs of the API server."""
+
+    async def patch(
+        self,
+        ref: Ref,
+        body: list[dict[str, Any]] | dict[str, Any],
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Apply a patch."""
+
+
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+
+class Reconciler:
+    """The leader's look at every trigger's spec."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        store: Store,
+        writer: Writer,
+        submit: Callable[[CheckRequest], None],
+        pending: Callable[[str], bool],
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._writer = writer
+        self._submit = submit
+        self._pending = pending
+        self._metrics = metrics
+        self._now = now
+
+    async def run_leading(self, fence: Fence) -> None:
+        """Reconcile all triggers, then those that changes concern, until leadership ends."""
+        loop = asyncio.get_running_loop()
+        open_since: dict[tuple[str, str, int], float] = {}
+        with self._store.subscribe(*OURS) as changes:
+            for kind in TRIGGERS:
+                for trigger in self._store.all(kind):
+                    await self._reconcile(trigger, fence)
+            next_sweep = loop.time()
+            while True:
+                try:
+                    async with asyncio.timeout_at(next_sweep):
+                        await changes.wait()
+                        await asyncio.sleep(_GATHER_S)
+                except TimeoutError:
+                    pass
+                for trigger in self._concerned(changes.take()):
+                    await self._reconcile(trigger, fence)
+                if loop.time() >= next_sweep:
+                    open_since = self._sweep_requests(open_since, fence, loop.time())
+                    next_sweep = loop.time() + _PASS_S
+
+    def _concerned(self, changed: Iterable[Ref]) -> list[Snapshot]:
+        """The triggers among the changed objects, and those that name one of the others."""
+        refs = set(changed)
+        found = {ref: snapshot for ref in refs if ref.kind in TRIGGERS and (snapshot := self._store.get(ref))}
+        named = {ref for ref in refs if ref.kind in SOURCES or ref.kind in ACTIONS}
+        if named:
+            overrides = any(ref.kind in SOURCES for ref in named)
+            for kind in TRIGGERS:
+                for trigger in self._store.all(kind):
+                    if trigger.ref not in found and self._names(trigger, named, overrides=overrides):
+                        found[trigger.ref] = trigger
+        return list(found.values())
+
+    def _names(self, trigger: Snapshot, named: set[Ref], *, overrides: bool) -> bool:
+        if trigger.model is None:
+            return False
+        spec, namespace = trigger.model.spec, trigger.ref.namespace
+        action = Ref(spec.action.kind, None if spec.action.kind.startswith("Cluster") else namespace, spec.action.name)
+        if action in named:
+            return True
+        place = None if spec.sources.kind.startswith("Cluster") else namespace
+        if any(Ref(spec.sources.kind, place, name) in named for name in spec.sources.names):
+            return True
+        found = self._store.get(action) if overrides else None
+        override = found.model.spec.source_override if found and found.model else None
+        if override is None:
+            return False
+        return Ref(override.kind, None if override.kind.startswith("Cluster") else namespace, override.name) in named
+
+    async def _reconcile(self, trigger: Snapshot, fence: Fence) -> None:
+        """Finalizer of the original, entries of sources that are gone, conditions; written only when they change."""
+        started = time.monotonic()
+        failed = False
+        try:
+            await self._remove_finalizer(trigger, fence)
+            mutations = self._mutations(trigger)
+            if mutations:
+                fence.check()
+                await self._writer.write(trigger.ref, trigger.uid, *mutations)
+        except ApiNotFound:
+            pass
+        except ApiError as error:
+            failed = True
+            log.warning("trigger.failed", **_fields(trigger), error=str(error), reason=error.reason)
+        if trigger.ref.kind == "ScheduleTrigger":
+            self._metrics.reconcile_finished(trigger.ref, time.monotonic() - started, failed=failed)
+
+    def _mutations(self, trigger: Snapshot) -> list[Mutation]:
+        status = trigger.raw.get("status") or {}
+        now = rfc3339(self._now())
+
+        def report(source: str | None, problem: Problem | None) -> Report:
+            return Report(source=source, problem=problem, generation=trigger.generation, now=now)
+
+        wanted: list[Mutation] = []
+        if trigger.model is None:
+            wanted.append(report(None, Problem(reason="InvalidSpec", message=str(trigger.invalid), stalled=True)))
+        else:
+            problem = self._wrong_spec(trigger.model)
+            wanted.append(report(None, problem))
+            names = list(trigger.model.spec.sources.names)
+            for name in names if problem is None else ():
+                resolved = resolve(trigger.model, name, self._store.get)
+                if isinstance(resolved, Problem):
+                    wanted.append(report(name, resolved))
+            unsettled = any(
+                job.model.run.number > entry_of(status, job.model.run.source).runs
+                for job in self._store.jobs_of(trigger.uid)
+            )
+            if not unsettled:
+                wanted.append(Prune(keep=frozenset(names)))
+        return wanted if Outcome.WRITE in combine(status, wanted)[1] else []
+
+    def _wrong_spec(self, model: Any) -> Problem | None:
+        """What the API server cannot judge: the schedule's meaning and the patterns' limits."""
+        try:
+            schedule = getattr(model.spec, "schedule", None)
+            if schedule is not None:
+                parse_schedule(schedule.interval, schedule.cron)
+            files = model.spec.sources.watch_on.files
+            if files:
+                Patterns(list(files))
+        except InvalidObject as error:
+            reason = "InvalidSchedule" if error.field.startswith("spec.schedule") else "InvalidSpec"
+            return Problem(reason=reason, message=str(error), stalled=True)
+        return None
+
+    async def _remove_finalizer(self, trigger: Snapshot, fence: Fence) -> None:
+        """The original put a finalizer on ScheduleTriggers; nobody else would ever remove it."""
+        finalizers = list(trigger.raw["metadata"].get("finalizers") or ())
+        if FINALIZER not in finalizers:
+            return
+        fence.check()
+        place = finalizers.index(FINALIZER)
+        path = f"/metadata/finalizers/{place}"
+        patch = [{"op": "test", "path": path, "value": FINALIZER}, {"op": "remove", "path": path}]
+        self._store.observe(await self._api.patch(trigger.ref, patch))
+        log.info("finalizer.removed", **_fields(trigger))
+
+    def _sweep_requests(
+        self, since: dict[tuple[str, str, int], float], fence: Fence, now: float
+    ) -> dict[tuple[str, str, int], float]:
+        """Requests open for 30 s are checked here; again every 30 s until they are answered."""
+        seen: dict[tuple[str, str, int], float] = {}
+        for trigger in self._store.all("WebhookTrigger"):
+            status = trigger.raw.get("status") or {}
+            for source in status.get("checkedSources") or {}:
+                entry = entry_of(status, source)
+                if entry.requested <= entry.handled:
+                    continue
+                key = (trigger.uid, source, entry.handled)
+                seen[key] = since.get(key, now)
+                if now - seen[key] < _UNHANDLED_S or self._pending(trigger.uid):
+                    continue
+                seen[key] = now
+                log.info("request.swept", **_fields(trigger), source=source)
+                self._submit(
+                    CheckRequest(trigger=trigger.ref, uid=trigger.uid, source=source, due_at=None, fence=fence)
+                )
+        return seen
+
+
+def _fields(trigger: Snapshot) -> dict[str, Any]:
+    return {"kind": trigger.ref.kind, "namespace": trigger.ref.namespace, "name": trigger.ref.name}

@@ -1,0 +1,237 @@
+"""What became of the Jobs: the leader writes phases and `state`, TTLs, Events, metrics, and a log line for each end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.errors import ApiError, ApiNotFound
+from git_events_runner.resources.job import JobView
+from git_events_runner.resources.kinds import TRIGGERS
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger import Mutation, Outcome, Progress, entry_of
+from git_events_runner.rules.messages import CheckRequest, Fence
+from git_events_runner.rules.statuspatch import combine
+from git_events_runner.telemetry import Metrics
+
+log = structlog.get_logger("results")
+
+_TTL_AFTER_SETTLING_S = 15.0
+_UNSETTLED_S = 10.0
+_PASS_S = 2.0
+
+
+class Api(Protocol):
+    """What following Jobs needs of the API server."""
+
+    async def patch(
+        self,
+        ref: Ref,
+        body: list[dict[str, Any]],
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Apply a JSON Patch."""
+
+
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+
+class Announcer(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""
+
+
+class Results:
+    """Follows every Job of the installation while this replica leads."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        store: Store,
+        writer: Writer,
+        announcer: Announcer,
+        submit: Callable[[CheckRequest], None],
+        request_timeout_s: float,
+        metrics: Metrics,
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._writer = writer
+        self._announcer = announcer
+        self._submit = submit
+        self._request_timeout_s = request_timeout_s
+        self._metrics = metrics
+        self._vanished: dict[str, str] = {}
+
+    async def run_leading(self, fence: Fence) -> None:
+        """Follow the Jobs until leadership ends. Jobs that ended before are not reported again."""
+        loop = asyncio.get_running_loop()
+        known = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
+        self._vanished.clear()
+        settled_since: dict[str, float] = {}
+        unsettled_since: dict[str, float] = {}
+        await self._show_all()
+        with self._store.subscribe("Job", *TRIGGERS) as changes:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_PASS_S):
+                        await changes.wait()
+                dirty = (self._store.get(ref) for ref in changes.take() if ref.kind in TRIGGERS)
+                touched = {snapshot.uid for snapshot in dirty if snapshot}
+                current = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
+                touched |= self._compare(known, current)
+                known = current
+                for uid in touched:
+                    await self._show(uid, fence)
+                self._sweep_unsettled(current, unsettled_since, fence, loop.time())
+                await self._give_ttl(current, settled_since, fence, loop.time())
+
+    def _compare(self, before: Mapping[str, Snapshot], after: Mapping[str, Snapshot]) -> set[str]:
+        """Report what ended or vanished; the uids of the triggers concerned."""
+        touched: set[str] = set()
+        for uid, snapshot in after.items():
+            old = before.get(uid)
+            view: JobView = snapshot.model
+            if view.run and (old is None or old.model.phase != view.phase):
+                touched.add(view.run.trigger_uid)
+            if view.finished and (old is None or not old.model.finished):
+                self._ended(snapshot)
+        for uid, snapshot in before.items():
+            if uid not in after:
+                view = snapshot.model
+                if view.run:
+                    touched.add(view.run.trigger_uid)
+                if not view.finished:
+                    self._vanished[snapshot.ref.name] = "Deleted"
+                    self._cancelled(snapshot)
+        return touched
+
+    def _ended(self, snapshot: Snapshot) -> None:
+        view: JobView = snapshot.model
+        seconds = (view.ended_at - view.started_at).total_seconds() if view.ended_at and view.started_at else None
+        succeeded = view.result == "Succeeded"
+        self._metrics.job_ended(
+            view.labels, snapshot.ref.namespace or "", "Succeed" if succeeded else "Failed", seconds
+        )
+        log.info(
+            "job.finished", namespace=snapshot.ref.namespace, job=snapshot.ref.name, result=view.result, seconds=seconds
+        )
+        trigger = self._trigger(view)
+        if trigger:
+            note = f"Job {snapshot.ref.name} {'succeeded' if succeeded else 'failed'}"
+            reason = "JobSucceeded" if succeeded else "JobFailed"
+            self._announcer.publish(
+                trigger.ref, trigger.uid, kind="Normal" if succeeded else "Warning", reason=reason, note=note
+            )
+
+    def _cancelled(self, snapshot: Snapshot) -> None:
+        """A Job that vanished unfinished: deleted by a person or with its Action; no new run (the guarantees page)."""
+        view: JobView = snapshot.model
+        self._metrics.job_ended(view.labels, snapshot.ref.namespace or "", "Deleted", None)
+        log.info("job.cancelled", namespace=snapshot.ref.namespace, job=snapshot.ref.name)
+        trigger = self._trigger(view)
+        if trigger:
+            note = f"Job {snapshot.ref.name} was deleted before it ended; its change does not run again"
+            self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason="JobCancelled", note=note)
+
+    def _trigger(self, view: JobView) -> Snapshot | None:
+        if view.run is None:
+            return None
+        found = (self._store.by_uid(kind, view.run.trigger_uid) for kind in TRIGGERS)
+        return next((snapshot for snapshot in found if snapshot), None)
+
+    async def _show_all(self) -> None:
+        for kind in TRIGGERS:
+            for trigger in self._store.all(kind):
+                if (trigger.raw.get("status") or {}).get("checkedSources"):
+                    await self._show(trigger.uid, None)
+
+    async def _show(self, trigger_uid: str, fence: Fence | None) -> None:
+        """Write phases and `state` of one trigger, if they changed."""
+        found = (self._store.by_uid(kind, trigger_uid) for kind in TRIGGERS)
+        trigger = next((snapshot for snapshot in found if snapshot), None)
+        if trigger is None:
+            return
+        status = trigger.raw.get("status") or {}
+        jobs = self._store.jobs_of(trigger_uid)
+        running = any(not job.model.finished and not job.model.deleting for job in jobs)
+        by_name = {job.ref.name: job.model.phase for job in jobs}
+        phases = {}
+        for source in status.get("checkedSources") or {}:
+            name = entry_of(status, source).job_name
+            if name is not None:
+                phase = by_name.get(name) or self._vanished.get(name)
+                if phase:
+                    phases[source] = (name, phase)
+        progress = Progress(running=running, phases=phases)
+        if combine(status, [progress])[1] == [Outcome.DONE]:
+            return
+        if fence:
+            fence.check()
+        try:
+            await self._writer.write(trigger.ref, trigger.uid, progress)
+        except ApiNotFound:
+            return
+        except ApiError as error:
+            log.warning("status.failed", kind=trigger.ref.kind, name=trigger.ref.name, error=str(error))
+
+    def _sweep_unsettled(self, jobs: Mapping[str, Snapshot], since: dict[str, float], fence: Fence, now: float) -> None:
+        """Runs whose creator vanished before settling: settled in the trigger's lane after 10 s."""
+        for uid in [uid for uid in since if uid not in jobs]:
+            del since[uid]
+        for uid, snapshot in jobs.items():
+            view: JobView = snapshot.model
+            trigger = self._trigger(view)
+            if view.run is None or trigger is None or self._settled(view, trigger):
+                since.pop(uid, None)
+                continue
+            if now - since.setdefault(uid, now) < _UNSETTLED_S:
+                continue
+            since[uid] = now
+            log.info("job.swept", namespace=snapshot.ref.namespace, job=snapshot.ref.name)
+            self._submit(
+                CheckRequest(trigger=trigger.ref, uid=trigger.uid, source=view.run.source, due_at=None, fence=fence)
+            )
+
+    async def _give_ttl(self, jobs: Mapping[str, Snapshot], since: dict[str, float], fence: Fence, now: float) -> None:
+        """A settled Job gets its TTL, 15 s later at the earliest: older than any POST still under way."""
+        for uid in [uid for uid in since if uid not in jobs]:
+            del since[uid]
+        for uid, snapshot in jobs.items():
+            view: JobView = snapshot.model
+            trigger = self._trigger(view)
+            if view.has_ttl or view.ttl_s is None or view.deleting or view.run is None:
+                continue
+            if trigger is not None and not self._settled(view, trigger):
+                continue
+            if now - since.setdefault(uid, now) < _TTL_AFTER_SETTLING_S:
+                continue
+            fence.check()
+            patch = [
+                {"op": "test", "path": "/metadata/uid", "value": uid},
+                {"op": "add", "path": "/spec/ttlSecondsAfterFinished", "value": view.ttl_s},
+            ]
+            try:
+                self._store.observe(await self._api.patch(snapshot.ref, patch, timeout_s=self._request_timeout_s))
+            except ApiError as error:
+                since[uid] = now
+                log.debug("job.delayed", namespace=snapshot.ref.namespace, job=snapshot.ref.name, error=str(error))
+
+    def _settled(self, view: JobView, trigger: Snapshot) -> bool:
+        run = view.run
+        return run is not None and entry_of(trigger.raw.get("status"), run.source).runs >= run.number

@@ -1,0 +1,259 @@
+"""Making a run: the last live look, the POST of its Job, and taking that Job into the record (steps 4 to 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.edges.kube.store import Store
+from git_events_runner.errors import (
+    ApiAlreadyExists,
+    ApiConflict,
+    ApiError,
+    ApiForbidden,
+    ApiNotFound,
+    ApiTooManyRequests,
+    ApiUnavailable,
+)
+from git_events_runner.resources.job import JobView, RunKey
+from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.clone import clone_of
+from git_events_runner.rules.job import ActionJob, JobDefaults, Run, manifest
+from git_events_runner.rules.ledger import Mutation, Outcome, Settle, entry_of, job_name, rfc3339, run_number_after
+from git_events_runner.rules.messages import Made, RunOrder
+from git_events_runner.rules.report import Problem, Report
+from git_events_runner.telemetry import Metrics
+
+log = structlog.get_logger("runs")
+
+_ANSWER_AGE_S = 60.0
+_POST_TIMEOUT_S = 5.0
+_ATTEMPTS = 8
+
+
+class Api(Protocol):
+    """What making a run needs of the API server."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+
+    async def create(
+        self, kind: Kind, obj: Mapping[str, Any], *, timeout_s: float | None = None, strict: bool = False
+    ) -> dict[str, Any]:
+        """Create an object."""
+
+
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+
+class Slots(Protocol):
+    """The installation's places for running Jobs; only the leader has any to give."""
+
+    def take(self, ref: Ref) -> bool:
+        """Take a place for the Job that is about to be created; False: create it suspended."""
+
+    def release(self, ref: Ref) -> None:
+        """The Job was not created."""
+
+    def confirm(self, ref: Ref) -> None:
+        """The Job is in the store now and counts by itself."""
+
+
+class Announcer(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""
+
+
+class Runs:
+    """Makes Jobs. Holds no state: a run lives in the cluster or not at all."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        store: Store,
+        writer: Writer,
+        slots: Slots,
+        announcer: Announcer,
+        defaults: Callable[[], JobDefaults],
+        identity: str,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._writer = writer
+        self._slots = slots
+        self._announcer = announcer
+        self._defaults = defaults
+        self._identity = identity
+        self._metrics = metrics
+        self._now = now
+
+    async def make(self, order: RunOrder) -> Made | Problem:
+        """Create the Job of an order unless the world moved on, and settle it.
+
+        Raises:
+            ApiError: The API server does not answer; nothing is recorded, so the run is tried again.
+            FenceLost: The order was leader work, and this replica leads no more.
+        """
+        loop = asyncio.get_running_loop()
+        error: ApiError | None = None
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(random.uniform(0.05, min(0.1 * 2**attempt, 3.0)))  # noqa: S311  jitter
+            if loop.time() - order.asked_at > _ANSWER_AGE_S:
+                return Made.RESTART
+            try:
+                moved = await self._moved_on(order)
+                if moved is not None:
+                    return moved
+                if order.fence:
+                    order.fence.check()
+                return await self._post(order)
+            except (ApiConflict, ApiUnavailable, ApiTooManyRequests) as problem:
+                error = problem
+                log.info("job.delayed", **_fields(order), error=str(problem), reason=problem.reason or "Unavailable")
+        if error is None:
+            return Made.RESTART
+        raise error
+
+    async def _moved_on(self, order: RunOrder) -> Made | None:
+        """Whether trigger and action are, live, still what was decided on."""
+        try:
+            trigger, action = await asyncio.gather(self._api.get(order.trigger), self._api.get(order.resolved.action))
+        except ApiNotFound:
+            return Made.DROPPED if self._store.get(order.trigger) is None else Made.RESTART
+        self._store.observe(trigger)
+        self._store.observe(action)
+        if trigger["metadata"]["uid"] != order.uid or trigger["metadata"].get("deletionTimestamp"):
+            return Made.DROPPED
+        same_trigger = trigger["metadata"].get("generation") == order.generation
+        resolved = order.resolved
+        same_action = (
+            action["metadata"]["uid"] == resolved.action_uid
+            and action["metadata"].get("generation") == resolved.action_generation
+            and not action["metadata"].get("deletionTimestamp")
+        )
+        same_entry = entry_of(trigger.get("status"), order.source).key == order.entry.key
+        return None if same_trigger and same_action and same_entry else Made.RESTART
+
+    async def _post(self, order: RunOrder) -> Made | Problem:
+        key = RunKey(trigger_uid=order.uid, source=order.source, number=run_number_after(order.entry))
+        name = job_name(order.trigger.name, key)
+        ref = Ref("Job", order.trigger.namespace, name)
+        starts = self._slots.take(ref)
+        body = self._manifest(order, key, name, suspend=not starts)
+        try:
+            created = await self._api.create(KINDS["Job"], body, timeout_s=_POST_TIMEOUT_S, strict=True)
+        except ApiAlreadyExists:
+            self._slots.release(ref)
+            return await self._existing(order, key, ref)
+        except (ApiUnavailable, asyncio.CancelledError):
+            raise  # it may have been created: the place stays taken until the queue has looked
+        except ApiError as error:
+            self._slots.release(ref)
+            if isinstance(error, (ApiConflict, ApiTooManyRequests)):
+                raise
+            return self._refused(order, error)
+        self._store.observe(created)
+        self._slots.confirm(ref)
+        log.info("job.created", **_fields(order), job=name, commit=order.commit, reason=order.reason, started=starts)
+        self._metrics.job_created(order.trigger)
+        self._announcer.publish(
+            order.trigger,
+            order.uid,
+            kind="Normal",
+            reason="JobCreated",
+            note=f"Job {name} runs {order.resolved.action} for {order.source} at {order.commit[:12]} ({order.reason})",
+        )
+        return await self._settle(order, name, created)
+
+    async def _settle(self, order: RunOrder, name: str, job: Mapping[str, Any]) -> Made:
+        settle = Settle.from_job(name, JobView.of(job), now=self._now())
+        if settle is None:
+            return Made.DROPPED
+        report = Report(source=order.source, problem=None, generation=order.generation, now=rfc3339(self._now()))
+        try:
+            await self._writer.write(order.trigger, order.uid, settle, report)
+        except ApiNotFound:
+            return Made.DROPPED
+        return Made.SETTLED
+
+    async def _existing(self, order: RunOrder, key: RunKey, ref: Ref) -> Made | Problem:
+        """Another replica was faster, or something else bears the name."""
+        try:
+            job = await self._api.get(ref)
+        except ApiNotFound:
+            return Made.RESTART
+        if JobView.of(job).run == key:
+            self._store.observe(job)
+            await self._settle(order, ref.name, job)
+            return Made.RESTART
+        message = f"{ref} exists and is not this trigger's; delete or rename it, the run waits for its name"
+        self._announcer.publish(order.trigger, order.uid, kind="Warning", reason="JobNameConflict", note=message)
+        return Problem(reason="JobNameConflict", message=message)
+
+    def _refused(self, order: RunOrder, error: ApiError) -> Made | Problem:
+        if isinstance(error, ApiForbidden) and error.namespace_terminating:
+            return Made.DROPPED
+        if isinstance(error, ApiNotFound):
+            return Made.RESTART  # the namespace is gone, and soon the trigger
+        quota = isinstance(error, ApiForbidden) and "exceeded quota" in str(error)
+        reason = "QuotaExceeded" if quota else "JobCreateFailed"
+        message = f"the Job was refused and will be tried again: {error}"
+        self._metrics.job_refused(order.trigger)
+        self._announcer.publish(order.trigger, order.uid, kind="Warning", reason=reason, note=message)
+        return Problem(reason=reason, message=message)
+
+    def _manifest(self, order: RunOrder, key: RunKey, name: str, *, suspend: bool) -> dict[str, Any]:
+        resolved = order.resolved
+        defaults = self._defaults()
+        run = Run(
+            name=name,
+            key=key,
+            trigger=order.trigger,
+            watched=resolved.watched,
+            commit=order.commit,
+            action=resolved.action,
+            action_uid=resolved.action_uid,
+            clone=clone_of(resolved, order.trigger.namespace or ""),
+            override=resolved.override,
+            reason=order.reason,
+            occurrence=order.due_at or str(order.request or 0),
+            file_hash=order.file_hash,
+            task_ids=order.tasks,
+            identity=self._identity,
+            suspend=suspend,
+            restricted=self._restricted(order.trigger.namespace or "", defaults),
+        )
+        return manifest(run, ActionJob.of(resolved.action_model.spec.action_job), defaults)
+
+    def _restricted(self, namespace: str, defaults: JobDefaults) -> bool:
+        """Whether the worker must satisfy the `restricted` Pod Security Standard."""
+        if defaults.pod_security != "auto":
+            return defaults.pod_security == "restricted"
+        found = self._store.get(Ref("Namespace", None, namespace))
+        labels = (found.raw["metadata"].get("labels") or {}) if found else {}
+        return labels.get("pod-security.kubernetes.io/enforce") == "restricted"
+
+
+def _fields(order: RunOrder) -> dict[str, Any]:
+    return {
+        "kind": order.trigger.kind,
+        "namespace": order.trigger.namespace,
+        "name": order.trigger.name,
+        "source": order.source,
+    }

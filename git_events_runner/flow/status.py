@@ -1,0 +1,236 @@
+"""The one writer of triggers' statuses in this process: what arrives while a write is under way shares the next one.
+
+Each write waits a moment for company, so that a storm of deliveries to one trigger costs a request for dozens of them.
+A refused write, and one of unknown outcome, is judged mutation by mutation on the object just read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from git_events_runner.edges.kube.store import Store
+from git_events_runner.errors import (
+    ApiConflict,
+    ApiError,
+    ApiInvalid,
+    ApiNotFound,
+    ApiTooManyRequests,
+    ApiUnavailable,
+)
+from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger import Guards, Mutation, Outcome, Prune
+from git_events_runner.rules.statuspatch import combine, patch_for
+from git_events_runner.telemetry import Metrics
+
+_ATTEMPTS = 40
+_REQUEST_TIMEOUT_S = 5.0
+
+
+class StatusApi(Protocol):
+    """What the writer needs of the API server."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+
+    async def patch(
+        self,
+        ref: Ref,
+        body: list[dict[str, Any]],
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Apply a JSON Patch."""
+
+    async def replace(
+        self,
+        kind: Kind,
+        obj: Mapping[str, Any],
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Put an object with its resource version."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One caller's mutations, and where their outcomes go."""
+
+    mutations: Sequence[Mutation]
+    done: asyncio.Future[list[Outcome]]
+
+
+class StatusWriter:
+    """Group commit: one write at a time for each trigger; `run` must be running for `write` to return."""
+
+    def __init__(self, *, api: StatusApi, store: Store, metrics: Metrics, gather_s: float) -> None:
+        self._api = api
+        self._store = store
+        self._metrics = metrics
+        self._gather_s = gather_s
+        self._lanes: dict[tuple[Ref, str], list[_Waiting]] = {}
+        self._started: asyncio.Queue[tuple[Ref, str]] = asyncio.Queue()
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations to the status of the trigger `ref` with that uid; their outcomes, in order.
+
+        Cancelling withdraws what has not been sent yet.
+
+        Raises:
+            ApiNotFound: the trigger is gone, or another one bears its name.
+            ApiError: the API server did not take the write, or its outcome stayed unknown.
+        """
+        waiting = _Waiting(mutations, asyncio.get_running_loop().create_future())
+        lane = self._lanes.get((ref, uid))
+        if lane is None:
+            self._lanes[ref, uid] = [waiting]
+            self._started.put_nowait((ref, uid))
+        else:
+            lane.append(waiting)
+        return await waiting.done
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not self._lanes
+
+    async def run(self) -> None:
+        """Serve writes until cancelled; whoever waits then is told that the outcome is unknown."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    ref, uid = await self._started.get()
+                    group.create_task(self._drain(ref, uid))
+        finally:
+            for lane in self._lanes.values():
+                for waiting in lane:
+                    _fail(waiting, ApiUnavailable("writing a status: this process is stopping"))
+            self._lanes.clear()
+
+    async def _drain(self, ref: Ref, uid: str) -> None:
+        key = (ref, uid)
+        while True:
+            await asyncio.sleep(self._gather_s)
+            batch = [waiting for waiting in self._lanes[key] if not waiting.done.done()]
+            self._lanes[key] = []
+            if batch:
+                try:
+                    await self._commit(ref, uid, batch)
+                except ApiError as error:
+                    for waiting in batch:
+                        _fail(waiting, error)
+                finally:
+                    for waiting in batch:  # cancelled in the middle: nobody is left waiting
+                        _fail(waiting, ApiUnavailable(f"writing the status of {ref}: this process is stopping"))
+            if not self._lanes[key]:
+                del self._lanes[key]
+                return
+
+    async def _commit(self, ref: Ref, uid: str, batch: list[_Waiting]) -> None:
+        mutations = [mutation for waiting in batch for mutation in waiting.mutations]
+        snapshot = self._store.get(ref)
+        base: Mapping[str, Any] = snapshot.raw if snapshot and snapshot.uid == uid else await self._read(ref, uid)
+        fresh = snapshot is None or snapshot.uid != uid
+        error: ApiError = ApiConflict(f"writing the status of {ref}: too many writers")
+        for attempt in range(_ATTEMPTS):
+            mutations = [_for_object(mutation, base) for mutation in mutations]
+            status, outcomes = combine(base.get("status"), mutations)
+            if Outcome.WRITE not in outcomes:
+                _resolve(batch, outcomes)
+                return
+            guards = Guards()
+            for mutation, outcome in zip(mutations, outcomes, strict=True):
+                if outcome is Outcome.WRITE:
+                    guards |= mutation.guards()
+            version = base["metadata"].get("resourceVersion")
+            try:
+                self._store.observe(await self._send(ref, uid, base, status, guards))
+            except ApiNotFound:
+                raise
+            except (ApiConflict, ApiInvalid, ApiUnavailable, ApiTooManyRequests) as problem:
+                error = problem
+                await asyncio.sleep(_pause_s(attempt, problem))
+                base = await self._read(ref, uid)
+                unchanged = fresh and base["metadata"].get("resourceVersion") == version
+                if isinstance(problem, ApiInvalid) and unchanged:
+                    raise  # no test failed: the API server will never take this
+                fresh = True
+            else:
+                self._metrics.status_written()
+                _resolve(batch, outcomes)
+                return
+        raise error
+
+    async def _send(
+        self, ref: Ref, uid: str, base: Mapping[str, Any], status: Mapping[str, Any], guards: Guards
+    ) -> dict[str, Any]:
+        patch = patch_for(uid, base.get("status"), status, guards)
+        if patch is not None:
+            return await self._api.patch(ref, patch, subresource="status", strict=True, timeout_s=_REQUEST_TIMEOUT_S)
+        kind = KINDS[ref.kind]
+        whole = {
+            "apiVersion": kind.api_version,
+            "kind": kind.name,
+            "metadata": {
+                "name": ref.name,
+                "namespace": ref.namespace,
+                "uid": uid,
+                "resourceVersion": base["metadata"]["resourceVersion"],
+            },
+            "spec": base.get("spec"),
+            "status": status,
+        }
+        return await self._api.replace(kind, whole, subresource="status", strict=True, timeout_s=_REQUEST_TIMEOUT_S)
+
+    async def _read(self, ref: Ref, uid: str) -> dict[str, Any]:
+        """The live object, through a few failures of the API server."""
+        for attempt in range(6):
+            try:
+                found = await self._api.get(ref)
+            except (ApiUnavailable, ApiTooManyRequests) as problem:
+                await asyncio.sleep(_pause_s(attempt + 4, problem))
+            else:
+                if found["metadata"]["uid"] != uid:
+                    raise ApiNotFound(f"writing the status of {ref}: it was deleted and made again")
+                return found
+        return await self._api.get(ref)
+
+
+def _for_object(mutation: Mutation, base: Mapping[str, Any]) -> Mutation:
+    """Pruning is judged by the spec of the very object that is written."""
+    if not isinstance(mutation, Prune):
+        return mutation
+    sources = (base.get("spec") or {}).get("sources")
+    names = sources.get("names") if isinstance(sources, Mapping) else None
+    if not isinstance(names, list):
+        return Prune(keep=frozenset(((base.get("status") or {}).get("checkedSources") or {}).keys()))
+    return Prune(keep=frozenset(name for name in names if isinstance(name, str)))
+
+
+def _pause_s(attempt: int, problem: ApiError) -> float:
+    if isinstance(problem, ApiTooManyRequests):
+        return problem.retry_after_s
+    return random.uniform(0, min(0.005 * 2**attempt, 1.0))  # noqa: S311  jitter, not a secret
+
+
+def _resolve(batch: list[_Waiting], outcomes: list[Outcome]) -> None:
+    rest = iter(outcomes)
+    for waiting in batch:
+        mine = [next(rest) for _ in waiting.mutations]
+        if not waiting.done.done():
+            waiting.done.set_result(mine)
+
+
+def _fail(waiting: _Waiting, error: ApiError) -> None:
+    with contextlib.suppress(asyncio.InvalidStateError):
+        if not waiting.done.done():
+            waiting.done.set_exception(error)

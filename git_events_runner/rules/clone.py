@@ -1,0 +1,65 @@
+"""What an init container gets to clone a source: the description, and the Secret keys to mount.
+
+A GitRepo's Secrets are in its own namespace, whatever its references say; a ClusterGitRepo's are where they say, else
+in the trigger's namespace.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from git_events_runner.resources.description import AUTH_FILES, CA_FILE, AuthType, SourceDescription
+
+from .job import Clone, Pointer, SecretKeys
+from .resolve import Resolved
+
+
+def secrets_of(source: Any, namespace: str) -> tuple[SecretKeys, ...]:
+    """The Secrets (keys → file names) that a GitRepo or ClusterGitRepo model names; `namespace` is the trigger's."""
+    spec = source.spec
+    wanted: list[SecretKeys] = []
+    auth, tls = spec.auth_config, spec.tls_config
+    if auth is not None:
+        kind: AuthType = auth.type
+        names = {
+            "username": auth.keys.username,
+            "password": auth.keys.password,
+            "token": auth.keys.token,
+            "privateKey": auth.keys.private_key,
+        }
+        files = {names[field]: file for field, file in AUTH_FILES[kind].items()}
+        wanted.append(SecretKeys(namespace=_place(source, auth, namespace), name=auth.secret_ref.name, files=files))
+    if tls is not None and tls.ca_cert is not None:
+        place = _place(source, tls.ca_cert, namespace)
+        wanted.append(SecretKeys(namespace=place, name=tls.ca_cert.secret_ref.name, files={tls.ca_cert.key: CA_FILE}))
+    return tuple(wanted)
+
+
+def describe(source: Any) -> SourceDescription:
+    """The source without its secrets."""
+    auth, tls = source.spec.auth_config, source.spec.tls_config
+    return SourceDescription(
+        url=source.spec.repo_uri,
+        auth_type=auth.type if auth is not None else None,
+        no_verify_ssl=bool(tls is not None and tls.no_verify_ssl),
+        has_ca=tls is not None and tls.ca_cert is not None,
+    )
+
+
+def clone_of(resolved: Resolved, namespace: str) -> Clone:
+    """What the init container of a run clones: the watched source, or the action's override."""
+    pointer: Pointer = resolved.cloned
+    model = resolved.cloned_model
+    return Clone(pointer=pointer, description=describe(model).to_json(), secrets=secrets_of(model, namespace))
+
+
+def phase_key(source: Any, namespace: str) -> str:
+    """What a schedule's phase is a hash of: URL and place of the credential, so that sharers fall due together."""
+    parts = [source.spec.repo_uri]
+    parts += [f"{keys.namespace}/{keys.name}/{'/'.join(sorted(keys.files))}" for keys in secrets_of(source, namespace)]
+    return "\n".join(parts)
+
+
+def _place(source: Any, holder: Any, namespace: str) -> str:
+    own = source.ref.namespace
+    return own or holder.secret_ref.namespace or namespace

@@ -1,0 +1,370 @@
+"""The Job of a run: manifest, labels, variables, and which Secret keys its init container may see.
+
+Fields, names and variables are the original's (docs/reference.md); what is ours: the derived name, the run annotations,
+credentials mounted into the init container alone, no token on the pod, tracking labels that win.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from git_events_runner.resources.job import (
+    COMMIT_ANNOTATION,
+    FILE_HASH_ANNOTATION,
+    IDENTITY_LABEL,
+    KUEUE_LABEL,
+    OCCURRENCE_ANNOTATION,
+    REASON_ANNOTATION,
+    RUN_ANNOTATION,
+    SECRET_ANNOTATION,
+    TASK_IDS_ANNOTATION,
+    TTL_ANNOTATION,
+    WAITING_ANNOTATION,
+    RunKey,
+)
+from git_events_runner.resources.kinds import GROUP, VERSION
+from git_events_runner.resources.ref import Ref
+
+SOURCE_FOLDER = "/var/run/git-events-runner/source"
+DESCRIPTION_VARIABLE = "GIT_EVENTS_RUNNER_SOURCE"
+TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  a path, not a secret
+_LABEL_CHARS = 63
+_CLONER_UID = 65532
+_RESTRICTED: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDefaults:
+    """What the runtime config says about Jobs; times in seconds."""
+
+    active_deadline_s: int
+    ttl_s: int
+    waiting_timeout_s: int
+    service_account: str | None
+    workdir: str
+    volume_name: str
+    cloner_name: str
+    cloner_image: str
+    cloner_api_token: bool
+    worker_name: str
+    worker_image: str
+    variables_prefix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretKeys:
+    """A Secret and the keys of it that the cloner needs: key in the Secret → file name in the mounted folder."""
+
+    namespace: str
+    name: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """A source and a reference in it: what the trigger watches, or what an override clones."""
+
+    source: Ref
+    ref_type: str
+    ref_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clone:
+    """What the init container gets: the described source (JSON), the Secrets to mount, and what to clone."""
+
+    pointer: Pointer
+    description: str
+    secrets: tuple[SecretKeys, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionJob:
+    """`spec.actionJob` of an Action, every field optional; raw Kubernetes fragments where they pass through."""
+
+    workdir: str | None = None
+    cloner_image: str | None = None
+    action_image: str | None = None
+    command: tuple[str, ...] | None = None
+    args: tuple[str, ...] | None = None
+    service_account: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    affinity: Mapping[str, Any] = field(default_factory=dict)
+    ttl_s: int | None = None
+    active_deadline_s: int | None = None
+    waiting_timeout_s: int | None = None
+    cloner_debug: bool = False
+    preserve_git_folder: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything that a Job is made from."""
+
+    name: str
+    key: RunKey
+    trigger: Ref
+    watched: Pointer
+    commit: str
+    action: Ref
+    action_uid: str
+    clone: Clone
+    override: bool
+    reason: str
+    occurrence: str
+    file_hash: str | None
+    task_ids: tuple[str, ...]
+    identity: str
+    suspend: bool
+    restricted: bool
+
+
+def label(value: str) -> str:
+    """A name as a label value: over 63 characters it is cut and closed with a digest.
+
+    >>> label("app")
+    'app'
+    >>> len(label("a" * 80))
+    63
+    """
+    if len(value) <= _LABEL_CHARS:
+        return value
+    digest = hashlib.sha256(value.encode()).hexdigest()[:10]
+    return f"{value[: _LABEL_CHARS - 11].rstrip('-_.')}-{digest}"
+
+
+def literal(value: str) -> str:
+    """A value that the kubelet must not expand: `$` doubled.
+
+    >>> literal("x$(HOME)")
+    'x$$(HOME)'
+    """
+    return value.replace("$", "$$")
+
+
+def variables(run: Run, defaults: JobDefaults, workdir: str) -> list[dict[str, str]]:
+    """The worker's environment, in the original's names."""
+    watched, trigger, cloned = run.watched, run.trigger, run.clone.pointer
+    named = {
+        "WORKDIR": workdir,
+        "TRIGGER_KIND": trigger.kind,
+        "TRIGGER_NAME": trigger.name,
+        "TRIGGER_SOURCE_KIND": watched.source.kind,
+        "TRIGGER_SOURCE_NAME": watched.source.name,
+        "TRIGGER_SOURCE_NAMESPACE": watched.source.namespace,
+        "TRIGGER_SOURCE_COMMIT": run.commit,
+        "TRIGGER_SOURCE_REF_TYPE": watched.ref_type,
+        "TRIGGER_SOURCE_REF_NAME": watched.ref_name,
+    }
+    if run.override:
+        named |= {
+            "ACTION_SOURCE_KIND": cloned.source.kind,
+            "ACTION_SOURCE_NAME": cloned.source.name,
+            "ACTION_SOURCE_NAMESPACE": cloned.source.namespace,
+            "ACTION_SOURCE_REF_TYPE": cloned.ref_type,
+            "ACTION_SOURCE_REF_NAME": cloned.ref_name,
+        }
+    prefix = defaults.variables_prefix
+    return [{"name": prefix + name, "value": literal(value)} for name, value in named.items() if value is not None]
+
+
+def tracking_labels(run: Run) -> dict[str, str]:
+    """The labels by which everybody finds the Jobs of a trigger, an action or a source."""
+    objects = {"action": run.action, "source": run.watched.source, "trigger": run.trigger}
+    labels = {f"{GROUP}/{role}-kind": ref.kind for role, ref in objects.items()}
+    labels |= {f"{GROUP}/{role}-name": label(ref.name) for role, ref in objects.items()}
+    labels[IDENTITY_LABEL] = label(run.identity)
+    return labels
+
+
+def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool) -> dict[str, str]:
+    """What the ledger reads back from a Job, and the whole names where labels are cut."""
+    waiting = defaults.waiting_timeout_s if action.waiting_timeout_s is None else action.waiting_timeout_s
+    ttl = defaults.ttl_s if action.ttl_s is None else action.ttl_s
+    noted = {
+        RUN_ANNOTATION: str(run.key),
+        COMMIT_ANNOTATION: run.commit,
+        FILE_HASH_ANNOTATION: run.file_hash or "",
+        REASON_ANNOTATION: run.reason,
+        OCCURRENCE_ANNOTATION: run.occurrence,
+        TASK_IDS_ANNOTATION: ",".join(run.task_ids),
+        WAITING_ANNOTATION: str(waiting),
+        TTL_ANNOTATION: str(ttl),
+        SECRET_ANNOTATION: "copy" if needs_copy else "",
+    }
+    objects = {"action": run.action, "source": run.watched.source, "trigger": run.trigger}
+    noted |= {f"{GROUP}/{role}-name": ref.name for role, ref in objects.items() if len(ref.name) > _LABEL_CHARS}
+    return {name: value for name, value in noted.items() if value}
+
+
+def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, Any]:
+    """The batch/v1 Job (https://kubernetes.io/docs/concepts/workloads/controllers/job/), without its TTL.
+
+    The TTL is patched in by the leader once the run is settled, so that a Job cannot vanish unsettled.
+    """
+    namespace = run.trigger.namespace
+    needs_copy = any(keys.namespace != namespace for keys in run.clone.secrets)
+    labels = {**action.labels, **tracking_labels(run)}
+    own = run_annotations(run, action, defaults, needs_copy=needs_copy)
+    annotations = {**action.annotations, **own}
+    suspend = run.suspend or needs_copy or KUEUE_LABEL in labels
+    deadline = defaults.active_deadline_s if action.active_deadline_s is None else action.active_deadline_s
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": run.name,
+            "namespace": namespace,
+            "labels": labels,
+            "annotations": annotations,
+            "ownerReferences": [
+                {
+                    "apiVersion": f"{GROUP}/{VERSION}",
+                    "kind": run.action.kind,
+                    "name": run.action.name,
+                    "uid": run.action_uid,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "parallelism": 1,
+            "suspend": suspend,
+            "activeDeadlineSeconds": deadline,
+            "template": {
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": _pod(run, action, defaults, needs_copy=needs_copy),
+            },
+        },
+    }
+
+
+def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool) -> dict[str, Any]:
+    workdir = action.workdir or defaults.workdir
+    account = action.service_account or defaults.service_account
+    work_mount = {"name": defaults.volume_name, "mountPath": workdir}
+    token_mount = {"name": "git-events-runner-token", "mountPath": TOKEN_FOLDER, "readOnly": True}
+    source_mount = {"name": "git-events-runner-source", "mountPath": SOURCE_FOLDER, "readOnly": True}
+    volumes: list[dict[str, Any]] = [{"name": defaults.volume_name, "emptyDir": {}}]
+    cloner_mounts: list[dict[str, Any]] = [work_mount]
+    worker_mounts: list[dict[str, Any]] = [work_mount]
+    if run.clone.secrets:
+        volumes.append({"name": source_mount["name"], "projected": _projection(run, needs_copy=needs_copy)})
+        cloner_mounts.append(source_mount)
+    if account or defaults.cloner_api_token:
+        volumes.append({"name": token_mount["name"], "projected": _token_projection()})
+        if account:
+            worker_mounts.append(token_mount)
+        if defaults.cloner_api_token:
+            cloner_mounts.append(token_mount)
+    cloner: dict[str, Any] = {
+        "name": defaults.cloner_name,
+        "image": action.cloner_image or defaults.cloner_image,
+        "args": _cloner_arguments(run, action, workdir),
+        "env": [{"name": DESCRIPTION_VARIABLE, "value": literal(run.clone.description)}],
+        "volumeMounts": cloner_mounts,
+        "securityContext": {**_RESTRICTED, "runAsUser": _CLONER_UID},
+    }
+    worker: dict[str, Any] = {
+        "name": defaults.worker_name,
+        "image": action.action_image or defaults.worker_image,
+        "env": variables(run, defaults, workdir),
+        "workingDir": workdir,
+        "volumeMounts": worker_mounts,
+    }
+    if run.restricted:
+        worker["securityContext"] = dict(_RESTRICTED)
+    if action.command is not None:
+        worker["command"] = list(action.command)
+    if action.args is not None:
+        worker["args"] = list(action.args)
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}, "fsGroup": _CLONER_UID},
+        "initContainers": [cloner],
+        "containers": [worker],
+        "volumes": volumes,
+    }
+    if account:
+        pod["serviceAccountName"] = account
+    passed = {"nodeSelector": action.node_selector, "tolerations": action.tolerations, "affinity": action.affinity}
+    pod |= {name: list(value) if isinstance(value, tuple) else dict(value) for name, value in passed.items() if value}
+    return pod
+
+
+def _cloner_arguments(run: Run, action: ActionJob, workdir: str) -> list[str]:
+    pointer = run.clone.pointer
+    what = (pointer.ref_type, pointer.ref_name) if run.override else ("commit", run.commit)
+    arguments = ["--kind", pointer.source.kind, "--source", literal(pointer.source.name)]
+    arguments += [f"--{what[0]}", literal(what[1]), "--destination", literal(workdir)]
+    if action.preserve_git_folder:
+        arguments.append("--preserve-git-folder")
+    if action.cloner_debug:
+        arguments.append("--debug")
+    return arguments
+
+
+def _projection(run: Run, *, needs_copy: bool) -> dict[str, Any]:
+    """The Secret keys as files; a copy bears the Job's name and holds the files under their final names."""
+    if needs_copy:
+        files = sorted({name for keys in run.clone.secrets for name in keys.files.values()})
+        sources = [{"secret": {"name": run.name, "items": [{"key": name, "path": name} for name in files]}}]
+    else:
+        sources = [
+            {
+                "secret": {
+                    "name": keys.name,
+                    "items": [{"key": key, "path": path} for key, path in sorted(keys.files.items())],
+                }
+            }
+            for keys in run.clone.secrets
+        ]
+    return {"defaultMode": 0o444, "sources": sources}
+
+
+def _token_projection() -> dict[str, Any]:
+    """The token that Kubernetes itself would mount, in the places where clients look for it."""
+    root = {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    return {
+        "defaultMode": 0o444,
+        "sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+            {"configMap": root},
+            {"downwardAPI": {"items": [namespace]}},
+        ],
+    }
+
+
+def secret_copy(job: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, Any]:
+    """The Secret that a Job owns when its source's credential lives in another namespace; values base64."""
+    metadata = job["metadata"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "labels": {"app.kubernetes.io/managed-by": "git-events-runner"},
+            "ownerReferences": [
+                {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
+            ],
+        },
+        "data": dict(data),
+    }

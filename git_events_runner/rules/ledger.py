@@ -1,0 +1,376 @@
+"""The run ledger: what a trigger's status says, and every change of it as a value that can be judged again.
+
+The Jobs are the log and the status is what was settled from it (ARCHITECTURE.md, "The run ledger"). Each mutation is
+applied to the status just read: it is then to be written, done already, or stale (its tests do not hold any more).
+So a write of unknown outcome is judged by reading, and writers of two replicas never undo one another.
+The transitions bear the names of tests/model/ledger.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from git_events_runner.resources.job import JobView, RunKey, timestamp
+
+DELIVERIES_KEPT = 64
+_HASH_CHARS = 11
+
+
+class Outcome(Enum):
+    """What a mutation finds when it is applied to a status."""
+
+    WRITE = "write"
+    DONE = "done"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """The commit that a forge announced for the reference, and when (RFC 3339)."""
+
+    commit: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """`status.checkedSources[source]`; `adopted` means that the original wrote it (no run number yet)."""
+
+    exists: bool
+    adopted: bool
+    runs: int
+    commit: str | None
+    file_hash: str | None
+    changed: str | None
+    requested: int
+    handled: int
+    announced: Announced | None
+    answered_at: str | None
+    job_name: str | None
+
+    @property
+    def key(self) -> tuple[int, str | None]:
+        """What decisions rest on and writes test: the highest settled run, and the commit."""
+        return (self.runs, self.commit)
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
+    """Read one source's entry; strange values read as absent. New entries start at `lastRunNumber`."""
+    status = status if isinstance(status, Mapping) else {}
+    entries = status.get("checkedSources")
+    raw = entries.get(source) if isinstance(entries, Mapping) else None
+    found = isinstance(raw, Mapping)
+    data: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
+    announced = data.get("announced")
+    commit = _text(announced.get("commit")) if isinstance(announced, Mapping) else None
+    at = _text(announced.get("at")) if isinstance(announced, Mapping) else None
+    last_job = data.get("lastJob")
+    numbered = isinstance(data.get("runs"), int)
+    return Entry(
+        exists=found,
+        adopted=found and not numbered and bool(_text(data.get("commitHash"))),
+        runs=_number(data.get("runs")) if numbered else _number(status.get("lastRunNumber")),
+        commit=_text(data.get("commitHash")),
+        file_hash=_text(data.get("fileHash")),
+        changed=_text(data.get("changed")),
+        requested=_number(data.get("requested")),
+        handled=_number(data.get("handled")),
+        announced=Announced(commit=commit, at=at) if commit and at else None,
+        answered_at=_text(data.get("answeredAt")),
+        job_name=_text(last_job.get("name")) if isinstance(last_job, Mapping) else None,
+    )
+
+
+def run_number_after(entry: Entry) -> int:
+    """The number of the next run."""
+    return entry.runs + 1
+
+
+def job_name(trigger_name: str, run: RunKey) -> str:
+    """Name of the run's Job: nothing that can be edited enters it, so creating it twice is refused by the API server.
+
+    >>> job_name("my.trigger", RunKey(trigger_uid="u", source="s", number=1))
+    'my-trigger-qiisr23h24u6jvif'
+    """
+    digest = base64.b32encode(hashlib.sha256(str(run).encode()).digest()).decode().lower()[:16]
+    return f"{trigger_name.replace('.', '-')[:40].rstrip('-')}-{digest}"
+
+
+def delivery_hash(delivery: str) -> str:
+    """Eight bytes that stand for a delivery's id in `status.deliveries` (11 characters)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(delivery.encode()).digest()[:8]).decode().rstrip("=")
+
+
+def delivery_known(status: Mapping[str, Any] | None, digest: str) -> bool:
+    """Whether the delivery is among the last 64 that were counted."""
+    text = (status or {}).get("deliveries")
+    if not isinstance(text, str):
+        return False
+    return any(text[at : at + _HASH_CHARS] == digest for at in range(0, len(text), _HASH_CHARS))
+
+
+class Mutation(Protocol):
+    """A change of one trigger's status."""
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Change `status` in place and say WRITE; or leave it and say DONE or STALE."""
+
+    def guards(self) -> Guards:
+        """What the write must find unchanged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """Fields that a write tests: `ledger` sources on runs and commitHash, `counted` sources on `requested` too."""
+
+    ledger: frozenset[str] = frozenset()
+    counted: frozenset[str] = frozenset()
+    whole: bool = False
+
+    def __or__(self, other: Guards) -> Guards:
+        """Both together, for writes that share one request."""
+        return Guards(
+            ledger=self.ledger | other.ledger,
+            counted=self.counted | other.counted,
+            whole=self.whole or other.whole,
+        )
+
+
+def _draft(status: dict[str, Any], source: str) -> dict[str, Any]:
+    """The entry to change, with every ledger field present, so that later writes can test them."""
+    before = entry_of(status, source)
+    entries = status.get("checkedSources")
+    if not isinstance(entries, dict):
+        entries = status["checkedSources"] = {}
+    entry = entries.get(source)
+    if not isinstance(entry, dict):
+        entry = entries[source] = {}
+    for name in ("commitHash", "fileHash", "changed"):
+        entry.setdefault(name, None)
+    entry["runs"], entry["requested"], entry["handled"] = before.runs, before.requested, before.handled
+    return entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """A delivery asks for a check of `sources`; recognised by its own hash when the outcome is unknown."""
+
+    sources: tuple[str, ...]
+    delivery: str
+    announced: Announced | None = None
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Raise `requested` by one for each source, once for each delivery."""
+        if delivery_known(status, self.delivery):
+            return Outcome.DONE
+        text = status.get("deliveries")
+        kept = text if isinstance(text, str) and len(text) % _HASH_CHARS == 0 else ""
+        status["deliveries"] = (kept + self.delivery)[-DELIVERIES_KEPT * _HASH_CHARS :]
+        for source in self.sources:
+            entry = _draft(status, source)
+            entry["requested"] += 1
+            if self.announced:
+                entry["announced"] = {"commit": self.announced.commit, "at": self.announced.at}
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """Counting is lost when two replicas count at once: `requested` and the ids are tested."""
+        return Guards(counted=frozenset(self.sources))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """Take a Job into the record: from its annotations, whoever created it."""
+
+    source: str
+    number: int
+    commit: str
+    file_hash: str | None
+    request: int | None
+    answered_at: str | None
+    job: str
+    phase: str
+    changed: str
+
+    @classmethod
+    def from_job(cls, name: str, job: JobView, *, now: datetime) -> Settle | None:
+        """The settlement that a Job of ours stands for; None when its annotations are not ours or incomplete."""
+        if job.run is None or not job.commit:
+            return None
+        made = job.created_at or now
+        return cls(
+            source=job.run.source,
+            number=job.run.number,
+            commit=job.commit,
+            file_hash=job.file_hash,
+            request=job.request,
+            answered_at=job.due_at,
+            job=name,
+            phase=job.phase,
+            changed=rfc3339(made),
+        )
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Record the run; `handled` becomes the Job's own request number even if that lowers it."""
+        before = entry_of(status, self.source)
+        if before.runs >= self.number:
+            return Outcome.DONE
+        entry = _draft(status, self.source)
+        entry["runs"] = self.number
+        if self.commit != before.commit:
+            entry["changed"] = self.changed
+        entry["commitHash"] = self.commit
+        entry["fileHash"] = self.file_hash
+        if self.request is not None:
+            entry["handled"] = min(self.request, before.requested)
+        if self.answered_at and not _later(before.answered_at, self.answered_at):
+            entry["answeredAt"] = self.answered_at
+        entry["lastJob"] = {"name": self.job, "phase": self.phase}
+        if self.phase in {"Queued", "Running"}:
+            status["state"] = "Running"
+        status["lastRun"] = self.changed
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """Runs and commit of the source."""
+        return Guards(ledger=frozenset({self.source}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A check found nothing to run: requests counted as of its reading are handled, a commit with the same files kept.
+
+    `commit` differs from the recorded one when the selected files are the same (or the original recorded the tag
+    object): the new commit is then recorded without a run (skip_commit in the model).
+    """
+
+    source: str
+    expected: tuple[int, str | None]
+    handled: int
+    commit: str | None
+    file_hash: str | None
+    changed: str | None = None
+    answered_at: str | None = None
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Mark requests handled, never lowering; refuse when a run or another commit was recorded meanwhile."""
+        before = entry_of(status, self.source)
+        if before.key != self.expected:
+            return Outcome.STALE
+        handled = max(before.handled, min(self.handled, before.requested))
+        if handled == before.handled and self.commit == before.commit and not before.adopted:
+            return Outcome.DONE
+        entry = _draft(status, self.source)
+        entry["handled"] = handled
+        entry["commitHash"] = self.commit
+        if self.commit != before.commit:
+            entry["fileHash"] = self.file_hash
+            entry["changed"] = self.changed
+        if self.answered_at and not _later(before.answered_at, self.answered_at):
+            entry["answeredAt"] = self.answered_at
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """Runs and commit of the source: otherwise an older answer of git could undo a newer run."""
+        return Guards(ledger=frozenset({self.source}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touch:
+    """`lastRun`, coarsely: the end of a check that changed nothing, at most one write in ten minutes."""
+
+    at: str
+    answered: Mapping[str, str]
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Move `lastRun` and `answeredAt` forward."""
+        before = _text(status.get("lastRun"))
+        if before and _later(before, self.at):
+            return Outcome.DONE
+        status["lastRun"] = self.at
+        for source, due in self.answered.items():
+            known = entry_of(status, source)
+            if known.exists and not known.adopted and not _later(known.answered_at, due):
+                status["checkedSources"][source]["answeredAt"] = due
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """The sources whose `answeredAt` moves."""
+        return Guards(ledger=frozenset(self.answered))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The leader's view of the Jobs: `state`, and the phase of each source's last Job."""
+
+    running: bool
+    phases: Mapping[str, tuple[str, str]]
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Set the phase where the entry still names that Job; `WrongConfig` stays until its cause goes."""
+        before = copy.deepcopy(status)
+        for source, (name, phase) in self.phases.items():
+            if entry_of(status, source).job_name == name:
+                status["checkedSources"][source]["lastJob"] = {"name": name, "phase": phase}
+        if self.running:
+            status["state"] = "Running"
+        elif status.get("state") == "Running":
+            status["state"] = "Idle"
+        return Outcome.DONE if status == before else Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """The sources whose Job is named."""
+        return Guards(ledger=frozenset(self.phases))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune:
+    """Remove entries of sources that the trigger does not name any more; `lastRunNumber` keeps their numbers."""
+
+    keep: frozenset[str]
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Judge by the spec of the very object that is written (the writer passes it as `keep`)."""
+        entries = status.get("checkedSources")
+        gone = [name for name in entries if name not in self.keep] if isinstance(entries, dict) else []
+        if not gone:
+            return Outcome.DONE
+        highest = max(entry_of(status, name).runs for name in gone)
+        status["lastRunNumber"] = max(_number(status.get("lastRunNumber")), highest)
+        for name in gone:
+            del status["checkedSources"][name]
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """The whole object, by its resource version."""
+        return Guards(whole=True)
+
+
+def rfc3339(moment: datetime) -> str:
+    """Aware time as the API server writes it, to the second.
+
+    >>> rfc3339(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    '2026-01-02T03:04:05Z'
+    """
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _later(known: str | None, than: str) -> bool:
+    """Whether the known time is strictly later; an unreadable one is not."""
+    one, other = timestamp(known), timestamp(than)
+    return one is not None and other is not None and one > other

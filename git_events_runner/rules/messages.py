@@ -1,0 +1,77 @@
+"""Messages between the modules of flow: frozen values, forward only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Protocol
+
+from git_events_runner.resources.ref import Ref
+
+from .ledger import Entry
+from .resolve import Resolved
+
+_TASKS_KEPT = 20
+
+
+class Fence(Protocol):
+    """Leadership as a value: passed to what it guards."""
+
+    def check(self) -> None:
+        """Raise FenceLost when this replica may no longer act as the leader."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRequest:
+    """Look at one source of one trigger; `due_at` (RFC 3339) is the schedule's occurrence, None: counted requests."""
+
+    trigger: Ref
+    uid: str
+    source: str
+    due_at: str | None
+    fence: Fence | None
+    tasks: tuple[str, ...] = ()
+
+    def merge(self, newer: CheckRequest) -> CheckRequest:
+        """Both as one: a look after the newer answers the older too."""
+        tasks = (*self.tasks, *(task for task in newer.tasks if task not in self.tasks))
+        return replace(newer, due_at=newer.due_at or self.due_at, tasks=tasks[-_TASKS_KEPT:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """A check that did not come to its end: look again after `after_s` seconds (None: by growing back-off)."""
+
+    after_s: float | None = None
+    limit_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOrder:
+    """A decision to run: everything that the Job is made from, and what must still hold when it is made.
+
+    `asked_at` is the loop's time just before git was asked. `request` or `due_at` is the occurrence.
+    """
+
+    trigger: Ref
+    uid: str
+    generation: int
+    entry: Entry
+    source: str
+    resolved: Resolved
+    commit: str
+    file_hash: str | None
+    reason: str
+    request: int | None
+    due_at: str | None
+    asked_at: float
+    tasks: tuple[str, ...]
+    fence: Fence | None
+
+
+class Made(Enum):
+    """How an order ended: its run is recorded; the world moved on, look again; or there is nothing to run for."""
+
+    SETTLED = "settled"
+    RESTART = "restart"
+    DROPPED = "dropped"

@@ -1,0 +1,123 @@
+"""What a trigger's conditions say: one line for each source that has a problem, gone when that source succeeds.
+
+Ready is always there; Stalled and Reconciling only while true (kstatus): Stalled when somebody has to change something,
+Reconciling when the program itself tries again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .ledger import Guards, Outcome
+
+_LINE_CHARS = 600
+_MESSAGE_CHARS = 8000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why something did not run: a reason from the one list, a message for a person, and who has to act."""
+
+    reason: str
+    message: str
+    stalled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The outcome of looking at `source` (None: at the trigger itself); no problem clears that source's line."""
+
+    source: str | None
+    problem: Problem | None
+    generation: int
+    now: str
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Rewrite the conditions if they change; a transition time moves only with its status."""
+        before = conditions_of(status)
+        stalled = _lines(before.get("Stalled"))
+        retried = _lines(before.get("Reconciling"))
+        subject = f"source {self.source}" if self.source is not None else "trigger"
+        for lines in (stalled, retried):
+            lines.pop(subject, None)
+        if self.source is None and self.problem is None:
+            stalled.clear()
+        if self.problem:
+            line = " ".join(self.problem.message.split())[:_LINE_CHARS]
+            (stalled if self.problem.stalled else retried)[subject] = line
+        reason = self.problem.reason if self.problem else ""
+        after: dict[str, dict[str, Any]] = {
+            name: condition for name, condition in before.items() if name not in {"Ready", "Stalled", "Reconciling"}
+        }
+        problems = stalled | retried
+        old_reason = str((before.get("Ready") or {}).get("reason") or "")
+        if problems:
+            kept = reason or (old_reason if old_reason != "Succeeded" else "Failed")
+            self._set(after, before, "Ready", "False", kept, _text(problems))
+        else:
+            self._set(after, before, "Ready", "True", "Succeeded", "watching")
+        for name, lines in (("Stalled", stalled), ("Reconciling", retried)):
+            if lines:
+                mine = reason if subject in lines else ""
+                old = str((before.get(name) or {}).get("reason") or old_reason or "Failed")
+                self._set(after, before, name, "True", mine or old, _text(lines))
+        state = status.get("state")
+        if stalled:
+            state = "WrongConfig"
+        elif state in {"WrongConfig", None}:
+            state = "Idle"
+        if after == before and state == status.get("state") and status.get("observedGeneration") == self.generation:
+            return Outcome.DONE
+        status["conditions"] = [after[name] for name in sorted(after)]
+        status["state"] = state
+        status["observedGeneration"] = self.generation
+        return Outcome.WRITE
+
+    def _set(
+        self,
+        after: dict[str, dict[str, Any]],
+        before: Mapping[str, Mapping[str, Any]],
+        name: str,
+        value: str,
+        reason: str,
+        message: str,
+    ) -> None:
+        old = before.get(name) or {}
+        since = old.get("lastTransitionTime") if old.get("status") == value else None
+        after[name] = {
+            "type": name,
+            "status": value,
+            "reason": reason,
+            "message": message,
+            "observedGeneration": self.generation,
+            "lastTransitionTime": since or self.now,
+        }
+
+    def guards(self) -> Guards:
+        """Nothing: conditions describe the last look, whoever looked."""
+        return Guards()
+
+
+def conditions_of(status: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """The conditions by type; what is not one is left out."""
+    listed = (status or {}).get("conditions")
+    if not isinstance(listed, list):
+        return {}
+    return {c["type"]: c for c in listed if isinstance(c, dict) and isinstance(c.get("type"), str)}
+
+
+def _lines(condition: Mapping[str, Any] | None) -> dict[str, str]:
+    if not condition or condition.get("status") != "True":
+        return {}
+    lines: dict[str, str] = {}
+    for line in str(condition.get("message") or "").split("\n"):
+        subject, found, text = line.partition(": ")
+        if found:
+            lines[subject] = text
+    return lines
+
+
+def _text(lines: Mapping[str, str]) -> str:
+    return "\n".join(f"{subject}: {lines[subject]}" for subject in sorted(lines))[:_MESSAGE_CHARS]

@@ -1,0 +1,104 @@
+"""From a trigger and one of its sources to everything that a check needs, or to the problem that stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from git_events_runner.errors import InvalidObject
+from git_events_runner.resources.ref import Ref
+
+from .job import Pointer
+from .report import Problem
+
+
+class Found(Protocol):
+    """An object of the store: its model, or why it has none."""
+
+    @property
+    def uid(self) -> str:
+        """Its uid."""
+
+    @property
+    def generation(self) -> int:
+        """Its generation."""
+
+    @property
+    def model(self) -> Any:
+        """The parsed object, or None."""
+
+    @property
+    def invalid(self) -> InvalidObject | None:
+        """What is wrong with it, or None."""
+
+
+Find = Callable[[Ref], Found | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A trigger's source and action, found and valid. Models are the pydantic models of `resources`."""
+
+    watched: Pointer
+    watched_model: Any
+    action: Ref
+    action_uid: str
+    action_generation: int
+    action_model: Any
+    cloned: Pointer
+    cloned_model: Any
+
+    @property
+    def override(self) -> bool:
+        """Whether the action clones another source than the one that changed."""
+        return self.action_model.spec.source_override is not None
+
+
+def resolve(trigger: Any, source: str, find: Find) -> Resolved | Problem:
+    """Find what the trigger names. Cluster kinds have no namespace; the others are the trigger's neighbours."""
+    namespace = trigger.ref.namespace
+    watch = trigger.spec.sources
+    watched_ref = _named(watch.kind, namespace, source)
+    watched = _valid(watched_ref, find, "Source")
+    if isinstance(watched, Problem):
+        return watched
+    action_ref = _named(trigger.spec.action.kind, namespace, trigger.spec.action.name)
+    action = _valid(action_ref, find, "Action")
+    if isinstance(action, Problem):
+        return action
+    reference = watch.watch_on.reference
+    pointer = Pointer(source=watched_ref, ref_type=reference.type, ref_name=reference.name)
+    override = action.model.spec.source_override
+    cloned, cloned_pointer = watched, pointer
+    if override is not None:
+        cloned_ref = _named(override.kind, namespace, override.name)
+        found = _valid(cloned_ref, find, "Source")
+        if isinstance(found, Problem):
+            return Problem(reason=found.reason, message=f"{action_ref}: sourceOverride: {found.message}", stalled=True)
+        cloned = found
+        cloned_pointer = Pointer(source=cloned_ref, ref_type=override.reference.type, ref_name=override.reference.name)
+    return Resolved(
+        watched=pointer,
+        watched_model=watched.model,
+        action=action_ref,
+        action_uid=action.uid,
+        action_generation=action.generation,
+        action_model=action.model,
+        cloned=cloned_pointer,
+        cloned_model=cloned.model,
+    )
+
+
+def _named(kind: str, namespace: str, name: str) -> Ref:
+    return Ref(kind, None if kind.startswith("Cluster") else namespace, name)
+
+
+def _valid(ref: Ref, find: Find, role: str) -> Found | Problem:
+    found = find(ref)
+    if found is None:
+        message = f"{ref} does not exist; create it, or name another one in the trigger"
+        return Problem(reason=f"{role}NotFound", message=message, stalled=True)
+    if found.invalid is not None or found.model is None:
+        return Problem(reason="InvalidSpec", message=f"{ref} is not valid: {found.invalid}", stalled=True)
+    return found

@@ -1,0 +1,80 @@
+"""From a trigger's status and its mutations to the one request that writes them.
+
+JSON Patch (RFC 6902) with tests where every tested field is there: it does not conflict with writers of other fields.
+Else the whole object with its resource version.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .ledger import Guards, Mutation, Outcome
+
+
+def combine(status: Mapping[str, Any] | None, mutations: Iterable[Mutation]) -> tuple[dict[str, Any], list[Outcome]]:
+    """Apply mutations one after another to a copy of `status`; the new status, and each one's outcome."""
+    draft: dict[str, Any] = copy.deepcopy(dict(status)) if isinstance(status, Mapping) else {}
+    return draft, [mutation.apply(draft) for mutation in mutations]
+
+
+def patch_for(
+    uid: str, before: Mapping[str, Any] | None, after: Mapping[str, Any], guards: Guards
+) -> list[dict[str, Any]] | None:
+    """JSON Patch (RFC 6902) that turns one status into the other if the tested fields still hold.
+
+    None when a tested field is absent or an entry appears or goes: then the whole object is put.
+    """
+    if guards.whole or not isinstance(before, Mapping):
+        return None
+    old_entries = before.get("checkedSources")
+    new_entries = after.get("checkedSources") or {}
+    if not isinstance(old_entries, Mapping) or set(old_entries) != set(new_entries):
+        return None
+    patch: list[dict[str, Any]] = [{"op": "test", "path": "/metadata/uid", "value": uid}]
+    if not _add_all_tests(patch, before, old_entries, guards):
+        return None
+    for name in sorted(set(before) | set(after)):
+        if name != "checkedSources":
+            _add_change(patch, _pointer(name), before, after, name)
+    for source in sorted(new_entries):
+        old, new = old_entries[source], new_entries[source]
+        if old == new:
+            continue
+        if not isinstance(old, Mapping):
+            return None
+        for name in sorted(set(old) | set(new)):
+            _add_change(patch, _pointer("checkedSources", source, name), old, new, name)
+    return patch
+
+
+def _add_all_tests(
+    patch: list[dict[str, Any]], before: Mapping[str, Any], entries: Mapping[str, Any], guards: Guards
+) -> bool:
+    for source in sorted(guards.ledger | guards.counted):
+        fields = ["runs", "commitHash"] if source in guards.ledger else []
+        fields += ["requested"] if source in guards.counted else []
+        if not _add_tests(patch, _pointer("checkedSources", source), entries.get(source), fields):
+            return False
+    return not guards.counted or _add_tests(patch, "/status", before, ["deliveries"])
+
+
+def _add_tests(patch: list[dict[str, Any]], path: str, entry: object, fields: Sequence[str]) -> bool:
+    if not isinstance(entry, Mapping) or any(name not in entry for name in fields):
+        return False
+    patch.extend({"op": "test", "path": f"{path}/{name}", "value": entry[name]} for name in fields)
+    return True
+
+
+def _add_change(
+    patch: list[dict[str, Any]], path: str, old: Mapping[str, Any], new: Mapping[str, Any], name: str
+) -> None:
+    if name not in new:
+        patch.append({"op": "remove", "path": path})
+    elif name not in old or old[name] != new[name]:
+        patch.append({"op": "add", "path": path, "value": new[name]})
+
+
+def _pointer(*parts: str) -> str:
+    return "/status/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in parts)

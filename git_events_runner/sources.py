@@ -1,0 +1,156 @@
+"""Joins Secrets and git: a source object becomes a question, a Job's credential becomes a copy.
+
+What flow knows as `Git` and `Copies`; made by app.py, which is why it may know both edges.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from git_events_runner.edges.git.question import Answer, Credential, Question, Reference, Repository, TreeEntry
+from git_events_runner.edges.git.remote import Remote
+from git_events_runner.edges.kube.store import Store
+from git_events_runner.errors import ApiAlreadyExists, ApiConflict, GitAuthRequired, SecretUnusable
+from git_events_runner.resources.description import CA_FILE
+from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.clone import secrets_of
+from git_events_runner.rules.job import SecretKeys, secret_copy
+from git_events_runner.rules.report import Problem
+from git_events_runner.rules.resolve import resolve
+
+
+class SecretReader(Protocol):
+    """Reads Secrets, with a time-limited cache."""
+
+    async def get(self, namespace: str, name: str) -> Mapping[str, bytes]:
+        """The decoded data of a Secret."""
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Read it anew the next time."""
+
+
+class Api(Protocol):
+    """What copying a Secret needs of the API server."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+
+    async def create(
+        self, kind: Kind, obj: Mapping[str, Any], *, timeout_s: float | None = None, strict: bool = False
+    ) -> dict[str, Any]:
+        """Create an object."""
+
+
+class Sources:
+    """Asks git about source objects, with the credentials that they name."""
+
+    def __init__(self, *, remote: Remote, secrets: SecretReader) -> None:
+        self._remote = remote
+        self._secrets = secrets
+
+    async def commit_of(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> Answer:
+        """The commit of a reference of a GitRepo or ClusterGitRepo, from a question sent after the call.
+
+        Raises:
+            GitError: The git server gave no answer.
+            SecretUnusable: A Secret that the source names cannot be used.
+        """
+        repository = await self._repository(source, namespace)
+        question = Question(repository, Reference(ref_type, ref_name))  # type: ignore[arg-type]  # checked by the model
+        try:
+            return await self._remote.commit_of(question)
+        except GitAuthRequired:
+            if not self._forget(source, namespace):
+                raise
+        renewed = await self._repository(source, namespace)  # the Secret may have been rotated within the cache time
+        return await self._remote.commit_of(Question(renewed, question.reference))
+
+    async def tree(self, source: Any, namespace: str, commit: str) -> Sequence[TreeEntry]:
+        """The entries of a commit's tree, without contents.
+
+        Raises:
+            GitError: The git server gave no answer, or not this commit.
+            SecretUnusable: A Secret that the source names cannot be used.
+        """
+        return await self._remote.tree(await self._repository(source, namespace), commit)
+
+    def _forget(self, source: Any, namespace: str) -> bool:
+        wanted = secrets_of(source, namespace)
+        for keys in wanted:
+            self._secrets.forget(keys.namespace, keys.name)
+        return bool(wanted)
+
+    async def _repository(self, source: Any, namespace: str) -> Repository:
+        spec = source.spec
+        files: dict[str, str] = {}
+        for keys in secrets_of(source, namespace):
+            files |= {name: _utf8(value, keys, name) for name, value in (await read_keys(self._secrets, keys)).items()}
+        credential = None
+        if spec.auth_config is not None and spec.auth_config.type == "basic":
+            credential = Credential.basic(files["username"], files["password"])
+        elif spec.auth_config is not None and spec.auth_config.type == "token":
+            credential = Credential.token(files["token"])
+        verify = not (spec.tls_config is not None and spec.tls_config.no_verify_ssl)
+        return Repository(url=spec.repo_uri, credential=credential, ca_pem=files.get(CA_FILE), verify=verify)
+
+
+class Copies:
+    """Copies the Secret of a cluster source beside the Job that needs it."""
+
+    def __init__(self, *, api: Api, store: Store, secrets: SecretReader) -> None:
+        self._api = api
+        self._store = store
+        self._secrets = secrets
+
+    async def copy_for(self, job: Mapping[str, Any], trigger: Any, source: str) -> None:
+        """Create the Secret named as the Job and owned by it, from the source as it is declared now.
+
+        Raises:
+            SecretUnusable: The source, the Secret or a key in it is missing.
+            ApiError: The API server refused.
+        """
+        namespace = job["metadata"]["namespace"]
+        resolved = resolve(trigger, source, self._store.get)
+        if isinstance(resolved, Problem):
+            raise SecretUnusable(resolved.message, reason=resolved.reason)
+        data: dict[str, str] = {}
+        for keys in secrets_of(resolved.cloned_model, namespace):
+            found = await read_keys(self._secrets, keys)
+            data |= {name: base64.b64encode(value).decode() for name, value in found.items()}
+        wanted = secret_copy(job, data)
+        try:
+            await self._api.create(KINDS["Secret"], wanted, strict=True)
+        except ApiAlreadyExists:
+            existing = await self._api.get(Ref("Secret", namespace, wanted["metadata"]["name"]))
+            owners = existing["metadata"].get("ownerReferences") or ()
+            if not any(owner.get("uid") == job["metadata"]["uid"] for owner in owners):
+                message = f"Secret {namespace}/{wanted['metadata']['name']} exists and is not this Job's; delete it"
+                raise ApiConflict(message) from None
+
+
+async def read_keys(secrets: SecretReader, keys: SecretKeys) -> dict[str, bytes]:
+    """The wanted keys of a Secret, by file name.
+
+    Raises:
+        SecretUnusable: The Secret or one of its keys is missing.
+    """
+    data = await secrets.get(keys.namespace, keys.name)
+    missing = [key for key in keys.files if key not in data]
+    if missing:
+        raise SecretUnusable(
+            f"Secret {keys.namespace}/{keys.name} has no key {', '.join(sorted(missing))}; add it or name another key",
+            reason="SecretKeyMissing",
+        )
+    return {name: data[key] for key, name in keys.files.items()}
+
+
+def _utf8(value: bytes, keys: SecretKeys, name: str) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise SecretUnusable(
+            f"Secret {keys.namespace}/{keys.name}: what is used as {name} is not UTF-8 text", reason="SecretInvalid"
+        ) from None

@@ -1,0 +1,75 @@
+"""Conditions: one line for each source with a problem, gone with its success; nothing written that is not news."""
+
+from git_events_runner.rules.ledger import Outcome
+from git_events_runner.rules.report import Problem, Report, conditions_of
+from git_events_runner.rules.statuspatch import combine
+
+UNREACHABLE = Problem(reason="Unreachable", message="https://x/y: connection refused")
+MISSING = Problem(reason="SourceNotFound", message="GitRepo n/s does not exist", stalled=True)
+
+
+def report(source, problem, now="2026-01-01T00:00:00Z", generation=1):
+    return Report(source=source, problem=problem, generation=generation, now=now)
+
+
+def test_success_writes_ready_once():
+    """The first success is news, the second is not."""
+    status, outcomes = combine({}, [report("a", None), report("a", None, now="2026-01-02T00:00:00Z")])
+    assert outcomes == [Outcome.WRITE, Outcome.DONE]
+    assert conditions_of(status)["Ready"]["status"] == "True"
+    assert (status["state"], status["observedGeneration"]) == ("Idle", 1)
+
+
+def test_a_failure_that_is_tried_again_is_reconciling():
+    """Ready is False with reason and message, Reconciling True; nobody has to act."""
+    status, _ = combine({}, [report("a", UNREACHABLE)])
+    conditions = conditions_of(status)
+    assert conditions["Ready"]["status"] == "False"
+    assert conditions["Ready"]["reason"] == "Unreachable"
+    assert conditions["Reconciling"]["message"] == "source a: https://x/y: connection refused"
+    assert "Stalled" not in conditions
+    assert status["state"] == "Idle"
+    assert combine(status, [report("a", UNREACHABLE, now="2026-01-02T00:00:00Z")])[1] == [Outcome.DONE]
+
+
+def test_what_somebody_has_to_mend_is_stalled_and_wrong_config():
+    """The state is the original's word for it, and goes with its cause."""
+    status, _ = combine({}, [report("a", MISSING)])
+    assert status["state"] == "WrongConfig"
+    assert conditions_of(status)["Stalled"]["reason"] == "SourceNotFound"
+    status, _ = combine(status, [report("a", None)])
+    assert status["state"] == "Idle"
+    assert list(conditions_of(status)) == ["Ready"]
+
+
+def test_one_source_does_not_clear_anothers_problem():
+    """Each source has its line; success of one leaves the other's."""
+    status, _ = combine({}, [report("a", UNREACHABLE), report("b", MISSING), report("a", None)])
+    conditions = conditions_of(status)
+    assert conditions["Ready"]["message"] == "source b: GitRepo n/s does not exist"
+    assert "Reconciling" not in conditions
+    assert "Stalled" in conditions
+
+
+def test_the_transition_time_moves_only_with_the_status():
+    """A new message of the same status keeps the time of the transition."""
+    status, _ = combine({}, [report("a", UNREACHABLE)])
+    other = Problem(reason="Timeout", message="took 20 s")
+    status, _ = combine(status, [report("a", other, now="2026-01-02T00:00:00Z")])
+    assert conditions_of(status)["Ready"]["lastTransitionTime"] == "2026-01-01T00:00:00Z"
+    assert conditions_of(status)["Ready"]["reason"] == "Timeout"
+
+
+def test_foreign_conditions_are_kept():
+    """What others put there stays."""
+    status, _ = combine({"conditions": [{"type": "Audited", "status": "True"}]}, [report("a", None)])
+    assert conditions_of(status)["Audited"] == {"type": "Audited", "status": "True"}
+
+
+def test_messages_are_one_line_each_and_bounded():
+    """A message of several lines cannot forge another source's line."""
+    wide = Problem(reason="ProtocolError", message="x\nsource b: forged " + "y" * 5000)
+    status, _ = combine({}, [report("a", wide)])
+    message = conditions_of(status)["Ready"]["message"]
+    assert "\n" not in message
+    assert len(message) < 700
