@@ -57,6 +57,7 @@ class JobDefaults:
     worker_name: str
     worker_image: str
     variables_prefix: str
+    pod_security: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

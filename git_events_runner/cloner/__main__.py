@@ -1,0 +1,139 @@
+"""The program `gitrepo-cloner`: clones one commit into a folder, in the init container of a Job or by hand.
+
+Exit codes: 0 cloned; 2 wrong arguments, configuration or destination; 3 the credential is missing or not accepted; 4
+no such repository or reference; 5 network, time-out or TLS; 6 anything else (an unsafe path in the commit, a full
+disk, no git server).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from git_events_runner.edges.git import http_remote
+from git_events_runner.edges.git.question import Reference, shown
+from git_events_runner.errors import (
+    ConfigError,
+    GitAuthRequired,
+    GitEventsRunnerError,
+    GitForbidden,
+    GitNotFound,
+    GitRateLimited,
+    GitReferenceNotFound,
+    GitTimeout,
+    GitTlsError,
+    GitUnreachable,
+    GitUnsupported,
+    SecretUnusable,
+)
+from git_events_runner.resources.description import SOURCE_VARIABLE, SourceDescription
+
+from .clone import CLONE_LIMITS, Cloned, Wish, clone
+from .lookup import in_cluster, looked_up_repository
+from .source import described_repository
+
+OK, USAGE, CREDENTIALS, NOT_FOUND, NETWORK, OTHER = 0, 2, 3, 4, 5, 6
+_CODES: tuple[tuple[tuple[type[GitEventsRunnerError], ...], int], ...] = (
+    ((ConfigError, GitUnsupported), USAGE),
+    ((SecretUnusable, GitAuthRequired, GitForbidden), CREDENTIALS),
+    ((GitNotFound, GitReferenceNotFound), NOT_FOUND),
+    ((GitUnreachable, GitTimeout, GitTlsError, GitRateLimited), NETWORK),
+)
+
+
+def exit_code(error: GitEventsRunnerError) -> int:
+    """The exit code that an error means."""
+    return next((code for classes, code in _CODES if isinstance(error, classes)), OTHER)
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; exits with 2 when it is wrong."""
+    parser = argparse.ArgumentParser(prog="gitrepo-cloner", description="Clones one commit of a source into a folder.")
+    parser.add_argument("--kind", "-k", required=True, choices=("GitRepo", "ClusterGitRepo"), help="kind of the source")
+    parser.add_argument("--source", "-s", required=True, metavar="NAME", help="name of the source")
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--branch", "-b", metavar="REF")
+    wanted.add_argument("--tag", "-t", metavar="REF")
+    wanted.add_argument("--commit", "-c", metavar="REF", help="whole commit id")
+    parser.add_argument(
+        "--destination", "-d", required=True, type=Path, metavar="DIR", help="empty folder to clone into"
+    )
+    parser.add_argument("--preserve-git-folder", "-p", action="store_true", help="keep .git, as a shallow repository")
+    parser.add_argument("--debug", action="store_true", help="say each step on stderr")
+    return parser.parse_args(arguments)
+
+
+def _reference(options: argparse.Namespace) -> Reference:
+    if options.branch is not None:
+        return Reference("branch", options.branch)
+    if options.tag is not None:
+        return Reference("tag", options.tag)
+    return Reference("commit", options.commit)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"gitrepo-cloner: {text}\n")
+    sys.stderr.flush()
+
+
+async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Cloned:
+    described = environment.get(SOURCE_VARIABLE)
+    if described:
+        repository = described_repository(SourceDescription.parse(described))
+    else:
+        access = in_cluster(environment)
+        repository = await asyncio.to_thread(looked_up_repository, access, options.kind, options.source)
+    wish = Wish(
+        repository=repository,
+        reference=_reference(options),
+        destination=options.destination,
+        preserve_git_folder=options.preserve_git_folder,
+        owned=bool(described),
+    )
+    remote = http_remote(CLONE_LIMITS)
+    try:
+        return await clone(remote, wish, warn=_say, debug=_say if options.debug else lambda _: None)
+    finally:
+        await remote.close()
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Clone as told; gives the exit code, having said what happened: one line on stdout, problems on stderr."""
+    options = parse_arguments(arguments)
+    started = time.monotonic()
+    try:
+        cloned = asyncio.run(_run(options, environment))
+    except GitEventsRunnerError as error:
+        _say(str(error))
+        return exit_code(error)
+    except OSError as error:
+        _say(f"cannot write to {options.destination}: {error.strerror or type(error).__name__}")
+        return OTHER
+    except Exception as error:  # noqa: BLE001 - the border of the program: whatever a hostile pack made a library raise
+        if options.debug:
+            traceback.print_exc()
+        _say(f"unexpected {type(error).__name__}; --debug shows where")
+        return OTHER
+    sys.stdout.write(
+        f"cloned {options.kind} {shown(options.source)} commit={cloned.commit} files={cloned.files} "
+        f"bytes={cloned.size_bytes} seconds={time.monotonic() - started:.2f}\n"
+    )
+    return OK
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    # The first process of a container has no default reaction to SIGTERM; a half checkout is cleaned at the next start.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    sys.exit(run(sys.argv[1:], os.environ))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""Git over HTTP(S): one POST a question on a kept-alive connection (gitprotocol-http, gitprotocol-v2).
+
+The first question of a repository learns by `GET info/refs` whether the server speaks v2, and where redirects lead;
+later ones are one POST. A server that no longer understands makes us forget and learn again, once a question.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from git_events_runner.errors import (
+    GitError,
+    GitNotFound,
+    GitProtocolError,
+    GitRedirectRefused,
+    GitTimeout,
+    GitTlsError,
+    GitUnreachable,
+    GitUnsupported,
+)
+
+from .limits import Limits
+from .protocol import Advertisement, Capabilities, FetchAnswer, LsRefs, RemoteRef, fetch_request, ls_refs_request
+from .question import Repository, shown
+from .refusals import MOVED, check_answer, follow
+
+_SERVICE = "git-upload-pack"
+_ADVERTISEMENT = f"application/x-{_SERVICE}-advertisement"
+_RESULT = f"application/x-{_SERVICE}-result"
+_REQUEST = f"application/x-{_SERVICE}-request"
+# Hosting services answer as to a browser unless the agent begins with "git/".
+_GET_HEADERS = {"User-Agent": "git/git-events-runner", "Git-Protocol": "version=2"}
+_POST_HEADERS = {**_GET_HEADERS, "Content-Type": _REQUEST, "Accept": _RESULT}
+_SKIPPED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+_REDIRECTS = 5
+_REMEMBERED = 4096
+_CONTEXTS = 256
+_KEEPALIVE_S = 75.0
+_LINE_BYTES = 8190
+_V2 = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What was learned of a repository: where it is in the end, and how its server speaks."""
+
+    post_url: URL
+    moved: bool
+    capabilities: Capabilities
+
+
+class HttpTransport:
+    """All HTTP(S) repositories over one session; connections are shared where the TLS settings are the same."""
+
+    def __init__(self, *, limits: Limits) -> None:
+        self._limits = limits
+        self._session: aiohttp.ClientSession | None = None
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._contexts: OrderedDict[str, ssl.SSLContext] = OrderedDict()
+
+    async def close(self) -> None:
+        """Close the connections; the transport can be used again afterwards."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def ls_refs(self, repository: Repository, names: Collection[str]) -> Mapping[str, RemoteRef]:
+        """Those of the full reference names that exist.
+
+        Raises:
+            GitError: Any of its classes, by what went wrong.
+        """
+
+        async def ask(known: _Known) -> Mapping[str, RemoteRef]:
+            parser = LsRefs(names, limit_bytes=self._limits.refs_bytes)
+            await self._post(repository, known, ls_refs_request(known.capabilities, names), parser.feed)
+            return parser.finish()
+
+        known = self._known.get(repository.key)
+        if known is not None and known.capabilities.version == _V2:
+            try:
+                return await ask(known)
+            except (GitProtocolError, GitRedirectRefused, GitNotFound) as error:
+                if not _worth_learning(error, known):
+                    raise
+                self._known.pop(repository.key, None)
+        known, refs = await self._learn(repository, names)
+        return await ask(known) if known.capabilities.version == _V2 else refs
+
+    async def fetch(
+        self, repository: Repository, commit: str, *, blobless: bool, write: Callable[[bytes], object]
+    ) -> str:
+        """Write the pack of one commit without history; gives the object format, `sha1` or `sha256`.
+
+        Raises:
+            GitReferenceNotFound: The server does not have, or does not give, that commit.
+            GitError: Any other of its classes, by what went wrong.
+        """
+        known = self._known.get(repository.key)
+        if known is None:
+            known, _ = await self._learn(repository, ())
+        answer = FetchAnswer(known.capabilities, limit_bytes=self._limits.pack_bytes)
+
+        def take(data: bytes) -> None:
+            for part in answer.feed(data):
+                write(part)
+
+        try:
+            await self._post(repository, known, fetch_request(known.capabilities, commit, blobless=blobless), take)
+            answer.finish()
+        except (GitProtocolError, GitRedirectRefused, GitNotFound):
+            self._known.pop(repository.key, None)
+            raise
+        return known.capabilities.object_format
+
+    async def _learn(self, repository: Repository, names: Collection[str]) -> tuple[_Known, Mapping[str, RemoteRef]]:
+        asked = url = _advertisement_url(repository)
+        for _ in range(_REDIRECTS):
+            parser = Advertisement(names, limit_bytes=self._limits.advertisement_bytes)
+            target = await self._send(repository, "GET", url, b"", parser.feed)
+            if target is None:
+                known = _Known(
+                    post_url=url.with_query(None).with_path(
+                        url.raw_path[: -len("/info/refs")] + "/" + _SERVICE, encoded=True
+                    ),
+                    moved=url != asked,
+                    capabilities=_known_format(parser.finish()),
+                )
+                self._known[repository.key] = known
+                if len(self._known) > _REMEMBERED:
+                    self._known.popitem(last=False)
+                return known, parser.refs
+            url = target
+        raise GitRedirectRefused(f"{repository} redirects more than {_REDIRECTS} times")
+
+    async def _post(self, repository: Repository, known: _Known, body: bytes, take: Callable[[bytes], object]) -> None:
+        target = await self._send(repository, "POST", known.post_url, body, take)
+        if target is not None:
+            raise GitRedirectRefused(f"{repository} redirects in the middle of a conversation")
+
+    async def _send(
+        self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object]
+    ) -> URL | None:
+        """One exchange; the URL redirected to, or None after `take` had the whole answer."""
+        try:
+            try:
+                return await self._exchange(repository, method, url, body, take)
+            except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError):
+                # A kept-alive connection that the server closed meanwhile; asking twice changes nothing there.
+                return await self._exchange(repository, method, url, body, take)
+        except GitError:
+            raise
+        except aiohttp.ServerTimeoutError as error:
+            raise GitTimeout(f"{repository} sent nothing for {self._limits.idle_s} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _translate(repository, error) from error
+
+    async def _exchange(
+        self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object]
+    ) -> URL | None:
+        headers = _POST_HEADERS if body else _GET_HEADERS
+        if repository.credential is not None:
+            headers = {**headers, "Authorization": repository.credential.authorization}
+        async with self._open().request(
+            method,
+            url,
+            data=body or None,
+            headers=headers,
+            skip_auto_headers=_SKIPPED,
+            allow_redirects=False,
+            ssl=self._context(repository),
+        ) as answer:
+            if answer.status in MOVED:
+                return follow(repository, url, answer, "/info/refs" if method == "GET" else "/" + _SERVICE)
+            check_answer(repository, answer, _RESULT if body else _ADVERTISEMENT)
+            while data := await answer.content.readany():
+                take(data)
+        return None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_read=self._limits.idle_s),
+                auto_decompress=False,
+                max_line_size=_LINE_BYTES,
+                max_field_size=_LINE_BYTES,
+            )
+        return self._session
+
+    def _context(self, repository: Repository) -> ssl.SSLContext | bool:
+        if not repository.verify:
+            return False
+        if repository.ca_pem is None:
+            return True
+        context = self._contexts.get(repository.ca_pem)
+        if context is None:
+            context = self._contexts[repository.ca_pem] = _trusting(repository, repository.ca_pem)
+            if len(self._contexts) > _CONTEXTS:
+                self._contexts.popitem(last=False)
+        return context
+
+
+def _worth_learning(error: GitError, known: _Known) -> bool:
+    """A repository that moved to where it was found may have moved again; elsewhere 404 is an answer."""
+    return known.moved or not isinstance(error, GitNotFound)
+
+
+def _advertisement_url(repository: Repository) -> URL:
+    try:
+        url = URL(repository.url.rstrip("/"))
+        if not url.host or url.scheme not in {"http", "https"}:
+            raise GitUnsupported(f"{repository}: an http(s) URL with a host is needed")
+        if url.user is not None or url.password is not None:
+            raise GitUnsupported(f"{repository}: put the user name and password into a Secret, not into the URL")
+        return url.with_path(url.raw_path.rstrip("/") + "/info/refs", encoded=True).update_query(service=_SERVICE)
+    except ValueError as error:
+        raise GitUnsupported(f"{repository}: this is not a URL") from error
+
+
+def _known_format(capabilities: Capabilities) -> Capabilities:
+    if capabilities.object_format not in {"sha1", "sha256"}:
+        raise GitUnsupported(f"the repository uses the unknown object format {shown(capabilities.object_format)}")
+    return capabilities
+
+
+def _trusting(repository: Repository, ca_pem: str) -> ssl.SSLContext:
+    """A context that trusts these certificates only, as git's `http.sslCAInfo`; intermediates and leaves too."""
+    try:
+        context = ssl.create_default_context(cadata=ca_pem)
+    except (ssl.SSLError, ValueError) as error:
+        raise GitTlsError(f"{repository}: the CA given in the Secret is not a PEM certificate") from error
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    # Python 3.13 turns this on; private CAs without its extensions work with git and with the original.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _translate(repository: Repository, error: Exception) -> GitError:
+    """Our error for one of aiohttp's; its text stays out unless it is known to hold no credential."""
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        detail = getattr(error, "certificate_error", None) or error
+        return GitTlsError(f"{repository}: the server's certificate is not accepted: {shown(str(detail))}")
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return GitUnreachable(f"{repository}: the host name does not resolve")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return GitUnreachable(f"{repository}: no connection: {shown(str(error.os_error))}")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return GitProtocolError(f"{repository}: the answer was cut off")
+    if isinstance(error, aiohttp.ServerDisconnectedError | OSError):
+        return GitUnreachable(f"{repository}: the server closed the connection without an answer")
+    return GitProtocolError(f"{repository}: the answer is not HTTP: {type(error).__name__}")

@@ -1,0 +1,55 @@
+"""What a question to a git server may cost at most, and the seam behind which a transport stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from .protocol import RemoteRef
+from .question import Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one question; times in seconds, sizes in bytes.
+
+    Attributes:
+        deadline_s: For the whole question, waiting for a free place at the host included.
+        idle_s: Longest silence of the server while it answers; None means only the deadline counts (for long clones).
+        host_concurrency: Questions under way at one host.
+        refs_bytes: Answer to ls-refs.
+        advertisement_bytes: References of a server without protocol v2, read line by line and not stored.
+        pack_bytes: Pack of a fetch, as received.
+        inflated_bytes: All objects of a tree's pack, inflated (contents are looked through and dropped at once).
+        tree_bytes: Trees and commits among them, which are held.
+        tree_entries: Files of one tree.
+    """
+
+    deadline_s: float = 20.0
+    idle_s: float | None = None
+    host_concurrency: int = 16
+    refs_bytes: int = 4 * 2**20
+    advertisement_bytes: int = 64 * 2**20
+    pack_bytes: int = 64 * 2**20
+    inflated_bytes: int = 512 * 2**20
+    tree_bytes: int = 64 * 2**20
+    tree_entries: int = 1_000_000
+
+
+class Transport(Protocol):
+    """A way to reach git servers. Its methods raise the errors.Git* classes; cancelling drops the connection."""
+
+    async def ls_refs(self, repository: Repository, names: Collection[str]) -> Mapping[str, RemoteRef]:
+        """Those of the full reference names that exist, from one question sent after the call."""
+        ...
+
+    async def fetch(
+        self, repository: Repository, commit: str, *, blobless: bool, write: Callable[[bytes], object]
+    ) -> str:
+        """Write the pack of one commit without history; gives the object format, `sha1` or `sha256`."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...

@@ -1,0 +1,313 @@
+"""Trees out of a pack in memory, within bounds: contents of files are inflated in parts and dropped (gitformat-pack).
+
+Not dulwich's reader: it inflates every object whole, so that a hostile pack of 1 MiB takes 1 GiB of memory, and a
+controller that never checks out need not hold its modules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from git_events_runner.errors import GitProtocolError, GitReferenceNotFound, GitTooLarge
+
+from .limits import Limits
+from .question import TreeEntry
+
+_COMMIT, _TREE, _BLOB, _TAG, _OFS_DELTA, _REF_DELTA = 1, 2, 3, 4, 6, 7
+_NAMES = {_COMMIT: b"commit", _TREE: b"tree", _BLOB: b"blob", _TAG: b"tag"}
+_HELD = frozenset({_COMMIT, _TREE, _OFS_DELTA, _REF_DELTA})
+_HEADER = 12
+_PART = 1 << 16
+_SLACK = 128
+_DEFAULT_COPY = 0x10000
+_START_BYTES = 4
+_MODE_MASK, _MODE_TREE = 0o170000, 0o040000
+_PATH_BYTES = 4096
+
+
+@dataclass(slots=True)
+class _Entry:
+    """An object of the pack; `data` is None for file contents, which are not held; `base` is set for deltas."""
+
+    kind: int
+    data: bytes | None
+    base: int | bytes | None = None
+
+
+@dataclass(slots=True)
+class _Budget:
+    limits: Limits
+    inflated: int = field(default=0)
+    held: int = field(default=0)
+
+    def inflate(self, size: int) -> None:
+        self.inflated += size
+        if self.inflated > self.limits.inflated_bytes:
+            raise GitTooLarge(f"the pack inflates to more than {self.limits.inflated_bytes} bytes")
+
+    def hold(self, size: int) -> None:
+        self.held += size
+        if self.held > self.limits.tree_bytes:
+            raise GitTooLarge(f"the trees of the commit take more than {self.limits.tree_bytes} bytes")
+
+
+class _Cursor:
+    """Reads a pack from front to back."""
+
+    def __init__(self, pack: memoryview) -> None:
+        self._pack = pack
+        self.at = _HEADER
+
+    def byte(self) -> int:
+        try:
+            value = self._pack[self.at]
+        except IndexError:
+            raise GitProtocolError("the pack is cut off") from None
+        self.at += 1
+        return value
+
+    def take(self, count: int) -> bytes:
+        part = bytes(self._pack[self.at : self.at + count])
+        if len(part) != count:
+            raise GitProtocolError("the pack is cut off")
+        self.at += count
+        return part
+
+    def head(self) -> tuple[int, int]:
+        """Type and size of the entry that starts here."""
+        byte = self.byte()
+        kind, size, shift = (byte >> 4) & 7, byte & 15, 4
+        while byte & 0x80:
+            byte = self.byte()
+            size |= (byte & 0x7F) << shift
+            shift += 7
+            if shift > 63:  # noqa: PLR2004 - no object has 2**63 bytes
+                raise GitProtocolError("the pack holds an object of impossible size")
+        return kind, size
+
+    def offset(self) -> int:
+        """Distance to the base of an offset delta."""
+        byte = self.byte()
+        value = byte & 0x7F
+        while byte & 0x80:
+            byte = self.byte()
+            value = ((value + 1) << 7) | (byte & 0x7F)
+            if value > len(self._pack):
+                raise GitProtocolError("the pack holds a delta whose base is outside")
+        return value
+
+    def inflate(self, size: int, *, keep: bool) -> bytes | None:
+        """The content of exactly `size` bytes that is compressed here, or None if it is only skipped."""
+        stream = zlib.decompressobj()
+        parts: list[bytes] = []
+        total, pending = 0, b""
+        while not stream.eof:
+            if not pending:
+                pending = bytes(self._pack[self.at : self.at + min(size + _SLACK, _PART)])
+                self.at += len(pending)
+                if not pending:
+                    raise GitProtocolError("the pack is cut off")
+            try:
+                part = stream.decompress(pending, min(size - total + 1, _PART))
+            except zlib.error as error:
+                raise GitProtocolError("the pack holds broken data") from error
+            pending = stream.unconsumed_tail
+            total += len(part)
+            if total > size:
+                break
+            if keep:
+                parts.append(part)
+        if total != size:
+            raise GitProtocolError("the pack holds an object that is not as large as it says")
+        self.at -= len(stream.unused_data)
+        return b"".join(parts) if keep else None
+
+
+def _size(delta: bytes, at: int) -> tuple[int, int]:
+    size = shift = 0
+    while True:
+        byte = delta[at]
+        at += 1
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        if not byte & 0x80:
+            return size, at
+
+
+def apply_delta(base: bytes, delta: bytes, budget: _Budget) -> bytes:
+    """The object that a delta makes of its base.
+
+    Raises:
+        GitProtocolError: It does not fit the base.
+        GitTooLarge: The result passes the budget.
+    """
+    try:
+        source, at = _size(delta, 0)
+        target, at = _size(delta, at)
+        budget.hold(target)
+        out = bytearray()
+        while at < len(delta):
+            code = delta[at]
+            at += 1
+            if code & 0x80:
+                start = length = 0
+                for bit in range(7):
+                    if code & (1 << bit):
+                        start, length = _argument(start, length, bit, delta[at])
+                        at += 1
+                length = length or _DEFAULT_COPY
+                if start + length > len(base) or len(out) + length > target:
+                    raise GitProtocolError("the pack holds a delta that does not fit its base")
+                out += base[start : start + length]
+            else:
+                if not code or at + code > len(delta):
+                    raise GitProtocolError("the pack holds a broken delta")
+                out += delta[at : at + code]
+                at += code
+    except IndexError as error:
+        raise GitProtocolError("the pack holds a delta that is cut off") from error
+    if source != len(base) or target != len(out):
+        raise GitProtocolError("the pack holds a delta that does not fit its base")
+    return bytes(out)
+
+
+def _argument(start: int, length: int, bit: int, value: int) -> tuple[int, int]:
+    """Bits 0 to 3 of a copy are bytes of the start, 4 to 6 of the length."""
+    if bit < _START_BYTES:
+        return start | value << (8 * bit), length
+    return start, length | value << (8 * (bit - _START_BYTES))
+
+
+class _Pack:
+    """The commits and trees of a pack by id."""
+
+    def __init__(self, pack: bytes | bytearray, object_format: str, limits: Limits) -> None:
+        self._hash = hashlib.sha256 if object_format == "sha256" else hashlib.sha1
+        self._budget = _Budget(limits)
+        self._entries: dict[int, _Entry] = {}
+        self.objects: dict[bytes, _Entry] = {}
+        self._scan(memoryview(pack))
+
+    def _scan(self, pack: memoryview) -> None:
+        if bytes(pack[:4]) != b"PACK" or int.from_bytes(pack[4:8]) not in {2, 3} or len(pack) < _HEADER:
+            raise GitProtocolError("what the server sent is not a pack")
+        cursor = _Cursor(pack)
+        waiting = [entry for _ in range(int.from_bytes(pack[8:12])) if not self._settled(entry := self._take(cursor))]
+        while waiting:
+            left = [entry for entry in waiting if not self._resolve(entry)]
+            if len(left) == len(waiting):
+                raise GitProtocolError("the pack holds a delta without its base")
+            waiting = left
+
+    def _take(self, cursor: _Cursor) -> _Entry:
+        """The next entry; its data is held if it is, or may turn out to be, a tree or a commit."""
+        at = cursor.at
+        kind, size = cursor.head()
+        base: int | bytes | None = None
+        if kind == _OFS_DELTA:
+            base = at - cursor.offset()
+        elif kind == _REF_DELTA:
+            base = cursor.take(self._hash().digest_size)
+        elif kind not in _NAMES:
+            raise GitProtocolError(f"the pack holds an object of the unknown type {kind}")
+        found = self._find(base)
+        keep = (found.kind if found else kind) in _HELD
+        self._budget.inflate(size)
+        if keep:
+            self._budget.hold(size)
+        entry = self._entries[at] = _Entry(kind, cursor.inflate(size, keep=keep), base)
+        return entry
+
+    def _settled(self, entry: _Entry) -> bool:
+        if entry.base is not None:
+            return self._resolve(entry)
+        self._know(entry)
+        return True
+
+    def _find(self, base: int | bytes | None) -> _Entry | None:
+        if base is None:
+            return None
+        return self._entries.get(base) if isinstance(base, int) else self.objects.get(base)
+
+    def _resolve(self, entry: _Entry) -> bool:
+        base = self._find(entry.base)
+        if base is None or base.kind not in _NAMES:
+            return False
+        entry.kind = base.kind
+        if base.data is None or entry.data is None:
+            entry.data = None
+        else:
+            entry.data = apply_delta(base.data, entry.data, self._budget)
+        self._know(entry)
+        return True
+
+    def _know(self, entry: _Entry) -> None:
+        if entry.data is not None:
+            head = b"%s %d\0" % (_NAMES[entry.kind], len(entry.data))
+            self.objects[self._hash(head + entry.data, usedforsecurity=False).digest()] = entry
+
+    def of(self, object_id: bytes, kind: int) -> bytes:
+        entry = self.objects.get(object_id)
+        if entry is None or entry.kind != kind or entry.data is None:
+            raise GitProtocolError(f"the pack lacks the {_NAMES[kind].decode()} {object_id.hex()}")
+        return entry.data
+
+
+def _entries_of(tree: bytes, id_bytes: int) -> Iterator[tuple[int, bytes, bytes]]:
+    at = 0
+    while at < len(tree):
+        space = tree.find(b" ", at, at + 8)
+        end = tree.find(b"\0", space)
+        if space < 0 or end < 0 or end + id_bytes >= len(tree) + 1:
+            raise GitProtocolError("the pack holds a broken tree")
+        try:
+            mode = int(tree[at:space], 8)
+        except ValueError as error:
+            raise GitProtocolError("the pack holds a broken tree") from error
+        at = end + 1 + id_bytes
+        if at > len(tree):
+            raise GitProtocolError("the pack holds a broken tree")
+        yield mode, tree[space + 1 : end], tree[end + 1 : at]
+
+
+def read_tree(pack: bytes | bytearray, commit: str, object_format: str, limits: Limits) -> list[TreeEntry]:
+    """All files, links and submodules of a commit, in git's order, from a pack with its trees.
+
+    Raises:
+        GitReferenceNotFound: The id is not a commit's.
+        GitProtocolError: The pack is broken or not complete.
+        GitTooLarge: A limit was passed.
+    """
+    objects = _Pack(pack, object_format, limits)
+    commit_id = bytes.fromhex(commit)
+    if (found := objects.objects.get(commit_id)) is not None and found.kind != _COMMIT:
+        raise GitReferenceNotFound(f"{commit} is not a commit")
+    data = objects.of(commit_id, _COMMIT)
+    if not data.startswith(b"tree ") or data[5 + 2 * len(commit_id) : 6 + 2 * len(commit_id)] != b"\n":
+        raise GitProtocolError("the pack holds a broken commit")
+    try:
+        root = bytes.fromhex(data[5 : 5 + 2 * len(commit_id)].decode("ascii"))
+    except ValueError as error:
+        raise GitProtocolError("the pack holds a broken commit") from error
+    out: list[TreeEntry] = []
+    looked_at = 0
+    stack = [(b"", _entries_of(objects.of(root, _TREE), len(root)))]
+    while stack:
+        prefix, entries = stack[-1]
+        for mode, name, object_id in entries:
+            looked_at += 1
+            path = prefix + name
+            if looked_at > limits.tree_entries or len(path) > _PATH_BYTES:
+                raise GitTooLarge(
+                    f"the commit has more than {limits.tree_entries} files, or paths over {_PATH_BYTES} bytes"
+                )
+            if mode & _MODE_MASK == _MODE_TREE:
+                stack.append((path + b"/", _entries_of(objects.of(object_id, _TREE), len(root))))
+                break
+            out.append(TreeEntry(path.decode("utf-8", "surrogateescape"), mode, object_id.hex()))
+        else:
+            stack.pop()
+    return out

@@ -1,0 +1,196 @@
+"""What is asked of a git server, and what comes back: plain values that know no transport.
+
+A `Question` is the unit of sharing: two triggers that ask the same reference of the same repository with the same
+credential share one exchange. `Repository.key` is what "the same" means, and what a schedule's phase is a hash of.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from git_events_runner.errors import GitReferenceNotFound, GitUnsupported, SecretUnusable
+
+ReferenceType = Literal["branch", "tag", "commit"]
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+# git-check-ref-format(1): no control characters, space, ~ ^ : ? * [ \, no "..", "@{", "//", no component that starts
+# with a dot or ends with ".lock", no slash at either end, no dot at the end.
+_BAD_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|\Z)|^/|/\Z|\.\Z|^@\Z|^\Z")
+_NAME_LIMIT = 1024
+_SHOWN_LIMIT = 200
+
+
+def shown(text: str) -> str:
+    r"""Text of a user or a server fit for a message: control characters escaped, cut to 200 characters.
+
+    >>> shown("a\x1b[31m")
+    'a\\x1b[31m'
+    """
+    cut = text if len(text) <= _SHOWN_LIMIT else text[:_SHOWN_LIMIT] + "…"
+    if cut.isprintable():
+        return cut
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in cut)
+
+
+def is_object_id(text: str) -> bool:
+    """Whether this is a whole object id, sha1 or sha256, in lower-case hex."""
+    return _OBJECT_ID.match(text) is not None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credential:
+    """What goes into the Authorization header; never shown. Made by `basic` or `token`."""
+
+    authorization: str
+
+    @classmethod
+    def basic(cls, username: str, password: str) -> Credential:
+        """HTTP Basic (RFC 7617), UTF-8.
+
+        Raises:
+            SecretUnusable: The user name holds a colon, which Basic cannot carry.
+        """
+        name, word = username.rstrip("\r\n"), password.rstrip("\r\n")
+        if ":" in name:
+            raise SecretUnusable("the user name holds a colon, which HTTP Basic cannot carry", reason="SecretInvalid")
+        return cls("Basic " + base64.b64encode(f"{name}:{word}".encode()).decode())
+
+    @classmethod
+    def token(cls, authorization: str) -> Credential:
+        """The value verbatim as the Authorization header, so `Bearer x` or `token x` is the user's choice.
+
+        Raises:
+            SecretUnusable: The value cannot stand in a header (line breaks inside, characters beyond Latin-1).
+        """
+        value = authorization.strip("\r\n")
+        if not value or any(ord(c) < 0x20 or ord(c) == 0x7F or ord(c) > 0xFF for c in value):  # noqa: PLR2004 - Latin-1
+            raise SecretUnusable(
+                "the token cannot be an HTTP header: it is empty or holds control characters", reason="SecretInvalid"
+            )
+        return cls(value)
+
+    def __repr__(self) -> str:
+        return "Credential(***)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """A repository as one credential sees it. Equal when `key` is equal; `key` holds no secret but is derived from one.
+
+    Attributes:
+        url: As in the source's `repoUri`.
+        ca_pem: The only certificates to trust instead of the system's, PEM; None means the system's.
+        verify: False accepts any certificate (`noVerifySsl`).
+        key: Hex digest of URL, credential and TLS settings; the same in every replica and after a restart.
+    """
+
+    url: str = field(compare=False)
+    credential: Credential | None = field(default=None, compare=False)
+    ca_pem: str | None = field(default=None, compare=False, repr=False)
+    verify: bool = field(default=True, compare=False)
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        secret = self.credential.authorization if self.credential else ""
+        parts = (self.url.rstrip("/"), secret, self.ca_pem or "", str(self.verify))
+        digest = hashlib.sha256(b"\0".join(part.encode("utf-8", "surrogatepass") for part in parts))
+        object.__setattr__(self, "key", digest.hexdigest()[:32])
+
+    def __str__(self) -> str:
+        """The URL fit for a message: without userinfo, printable, cut."""
+        scheme, mark, rest = self.url.partition("://")
+        place, slash, path = rest.partition("/")
+        return shown(f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}" if mark else self.url)
+
+    @property
+    def scheme(self) -> str:
+        """One of http, https, ssh (also for the `git@host:path` form).
+
+        Raises:
+            GitUnsupported: Any other scheme.
+        """
+        scheme, mark, _ = self.url.partition("://")
+        if not mark and re.match(r"[\w.-]+@[A-Za-z0-9][\w.-]*:", self.url):
+            return "ssh"
+        if mark and scheme.lower() in {"http", "https", "ssh"}:
+            return scheme.lower()
+        raise GitUnsupported(f"{self}: only http, https and ssh URLs are supported")
+
+    @property
+    def host(self) -> str:
+        """Host and port, in lower case: what limits on concurrency count by.
+
+        Raises:
+            GitUnsupported: The URL has no usable host.
+        """
+        _, mark, rest = self.url.partition("://")
+        place = rest.partition("/")[0] if mark else self.url.partition(":")[0]
+        host = place.rpartition("@")[2].lower()
+        if not re.match(r"[a-z0-9\[]", host):
+            raise GitUnsupported(f"{self}: the URL has no host")
+        return host
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A branch, tag or commit by its name; a name that starts with `refs/` is a full one and taken verbatim."""
+
+    type: ReferenceType
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.type} {shown(self.name)}"
+
+    @property
+    def full_name(self) -> str:
+        """The full reference name, as `refs/heads/main`.
+
+        Raises:
+            GitReferenceNotFound: No server can have a reference of that name (git-check-ref-format).
+        """
+        if len(self.name) > _NAME_LIMIT or _BAD_NAME.search(self.name):
+            raise GitReferenceNotFound(f"{self} does not exist: git does not allow such a name")
+        if self.name.startswith("refs/"):
+            return self.name
+        return f"refs/{'tags' if self.type == 'tag' else 'heads'}/{self.name}"
+
+    @property
+    def commit(self) -> str:
+        """The object id of a commit reference, in lower case.
+
+        Raises:
+            GitReferenceNotFound: The name is not a whole object id.
+        """
+        name = self.name.lower()
+        if not is_object_id(name):
+            raise GitReferenceNotFound(f"{self} is not a whole commit id: give all 40 (sha256: 64) hexadecimal digits")
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which commit is this reference of this repository?"""
+
+    repository: Repository
+    reference: Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The commit; an annotated tag's own id; and the loop's time just before the question left."""
+
+    commit: str
+    tag_object: str | None
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One file, symbolic link (mode 0o120000) or submodule (0o160000); `path` is bytes decoded with surrogateescape."""
+
+    path: str
+    mode: int
+    blob: str

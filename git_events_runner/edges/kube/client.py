@@ -1,0 +1,389 @@
+"""Raw calls of the Kubernetes API: dicts in, dicts out, every failure one of errors.Api*.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/ is what it rests on. Each call has an overall deadline; a
+call whose answer did not come (time-out, reset, 5xx) raises ApiUnavailable: its outcome is unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import aiohttp
+import orjson
+
+from git_events_runner.errors import (
+    ApiAlreadyExists,
+    ApiConflict,
+    ApiError,
+    ApiForbidden,
+    ApiGone,
+    ApiInvalid,
+    ApiNotFound,
+    ApiTooManyRequests,
+    ApiUnauthorized,
+    ApiUnavailable,
+)
+from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.ref import Ref
+
+from .connection import Connection, connect, connect_to
+
+_TIMEOUT_S = 30.0
+_GRACE_S = 2.0
+_ERROR_BYTES = 64 * 1024
+_LINE_BYTES = 16 * 2**20
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: ApiInvalid,
+    401: ApiUnauthorized,
+    403: ApiForbidden,
+    404: ApiNotFound,
+    410: ApiGone,
+    422: ApiInvalid,
+    429: ApiTooManyRequests,
+}
+_PATCH_TYPES = {list: "application/json-patch+json", dict: "application/merge-patch+json"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a list: raw objects (with their kind set), the list's version, and where the next page begins."""
+
+    items: list[dict[str, Any]]
+    resource_version: str
+    continue_token: str | None
+
+
+class Client:
+    """Calls of one API server over one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, kubeconfig: str | None = None) -> AsyncIterator[Self]:
+        """In the cluster, or by a kubeconfig; see `connection.connect`."""
+        async with connect(kubeconfig) as connection:
+            yield cls(connection)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect_to(cls, url: str, token: str) -> AsyncIterator[Self]:
+        """By URL and token."""
+        async with connect_to(url, token) as connection:
+            yield cls(connection)
+
+    async def get(self, ref: Ref, *, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
+        """The object as it is now.
+
+        Raises:
+            ApiNotFound: There is none.
+            ApiError: Any other of its classes.
+        """
+        kind = KINDS[ref.kind]
+        return await self._call("GET", kind.path(ref.namespace, ref.name), f"reading {ref}", timeout_s=timeout_s)
+
+    async def list_page(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int = 500,
+        continue_token: str | None = None,
+        resource_version: str | None = None,
+    ) -> Page:
+        """One page of at most `limit` objects.
+
+        Raises:
+            ApiGone: The continue token is too old; begin again.
+            ApiError: Any other of its classes.
+        """
+        query = _query(
+            labelSelector=label_selector,
+            fieldSelector=field_selector,
+            limit=str(limit),
+            resourceVersion=resource_version,
+            **{"continue": continue_token},
+        )
+        where = f" in {namespace}" if namespace else ""
+        body = await self._call("GET", kind.path(namespace), f"listing {kind.plural}{where}", query=query)
+        metadata = body.get("metadata") or {}
+        items = body.get("items") or []
+        for item in items:
+            item["kind"], item["apiVersion"] = kind.name, kind.api_version
+        return Page(
+            items=items,
+            resource_version=metadata.get("resourceVersion") or "",
+            continue_token=metadata.get("continue") or None,
+        )
+
+    async def list(
+        self, kind: Kind, *, namespace: str | None = None, label_selector: str | None = None, limit: int = 500
+    ) -> AsyncIterator[dict[str, Any]]:
+        """All objects of a kind, page by page."""
+        token: str | None = None
+        while True:
+            page = await self.list_page(
+                kind, namespace=namespace, label_selector=label_selector, limit=limit, continue_token=token
+            )
+            for item in page.items:
+                yield item
+            token = page.continue_token
+            if token is None:
+                return
+
+    async def create(
+        self, kind: Kind, obj: Mapping[str, Any], *, timeout_s: float | None = None, strict: bool = False
+    ) -> dict[str, Any]:
+        """Create an object; with `timeout_s` the server gives up in time too.
+
+        Raises:
+            ApiAlreadyExists: One of that name exists.
+            ApiUnavailable: The outcome is unknown.
+            ApiError: Any other of its classes.
+        """
+        metadata = obj["metadata"]
+        what = f"creating {Ref(kind.name, metadata.get('namespace'), metadata.get('name') or '(generated)')}"
+        return await self._call(
+            "POST", kind.path(metadata.get("namespace")), what, body=obj, timeout_s=timeout_s, strict=strict, write=True
+        )
+
+    async def replace(
+        self,
+        kind: Kind,
+        obj: Mapping[str, Any],
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Put an object; its resource version must be the current one.
+
+        Raises:
+            ApiConflict: It changed meanwhile.
+            ApiError: Any other of its classes.
+        """
+        metadata = obj["metadata"]
+        ref = Ref(kind.name, metadata.get("namespace"), metadata["name"])
+        path = kind.path(ref.namespace, ref.name, subresource)
+        return await self._call("PUT", path, f"writing {ref}", body=obj, timeout_s=timeout_s, strict=strict, write=True)
+
+    async def patch(
+        self,
+        ref: Ref,
+        body: list[dict[str, Any]] | dict[str, Any],
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """A list is a JSON Patch (RFC 6902), a dict a merge patch (RFC 7386).
+
+        Raises:
+            ApiInvalid: A test of the patch does not hold, or the result is not valid.
+            ApiError: Any other of its classes.
+        """
+        path = KINDS[ref.kind].path(ref.namespace, ref.name, subresource)
+        return await self._call(
+            "PATCH",
+            path,
+            f"patching {ref}",
+            body=body,
+            timeout_s=timeout_s,
+            strict=strict,
+            write=True,
+            content_type=_PATCH_TYPES[type(body)],
+        )
+
+    async def delete(
+        self,
+        ref: Ref,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        propagation: str = "Background",
+    ) -> dict[str, Any]:
+        """Delete an object if uid and resource version are still these.
+
+        Raises:
+            ApiConflict: A precondition does not hold.
+            ApiNotFound: There is none.
+            ApiError: Any other of its classes.
+        """
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        preconditions = _query(uid=uid, resourceVersion=resource_version)
+        if preconditions:
+            options["preconditions"] = preconditions
+        path = KINDS[ref.kind].path(ref.namespace, ref.name)
+        return await self._call("DELETE", path, f"deleting {ref}", body=options, write=True)
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        kind: Kind,
+        *,
+        resource_version: str,
+        timeout_s: int,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """Events since `resource_version` as raw dicts, until the server ends the stream.
+
+        ERROR events are given like the others. The client's own deadline is 30 s after the server's.
+
+        Raises:
+            ApiGone: HTTP 410; list again.
+            ApiError: Any other of its classes; ApiUnavailable also while reading, when the stream is cut.
+        """
+        query = _query(
+            watch="true",
+            allowWatchBookmarks="true",
+            resourceVersion=resource_version,
+            timeoutSeconds=str(timeout_s),
+            labelSelector=label_selector,
+            fieldSelector=field_selector,
+        )
+        what = f"watching {kind.plural}"
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=timeout_s + 30)
+        response = None
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                response = await self._send("GET", kind.path(namespace), query, None, None, limits)
+            if response.status != 200:  # noqa: PLR2004  HTTP
+                raise _refused(what, response, await response.content.read(_ERROR_BYTES))
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            if response is not None:
+                response.close()
+            raise ApiUnavailable(f"{what}: {_cause(error)}") from error
+        except ApiError:
+            response.close()
+            raise
+        try:
+            yield _lines(response, what)
+        finally:
+            response.close()  # not release: a half-read stream must not go back to the pool
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        timeout_s: float | None = None,
+        strict: bool = False,
+        write: bool = False,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        params = dict(query or {})
+        if write and timeout_s is not None:
+            params["timeout"] = f"{max(int(timeout_s), 1)}s"
+        if strict:
+            params["fieldValidation"] = "Strict"
+        limit_s = timeout_s if timeout_s is not None else _TIMEOUT_S
+        data = None if body is None else orjson.dumps(body)
+        try:
+            async with asyncio.timeout(limit_s + (_GRACE_S if write else 0)):
+                response = await self._send(method, path, params, data, content_type, None)
+                async with response:
+                    answer = await response.read()
+        except TimeoutError as error:
+            raise ApiUnavailable(f"{what}: no answer within {limit_s:g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ApiUnavailable(f"{what}: {_cause(error)}") from error
+        if not response.ok:
+            raise _refused(what, response, answer[:_ERROR_BYTES])
+        try:
+            parsed = orjson.loads(answer)
+        except orjson.JSONDecodeError as error:
+            raise ApiUnavailable(f"{what}: the answer is not JSON") from error
+        if not isinstance(parsed, dict):
+            raise ApiUnavailable(f"{what}: the answer is no object")
+        return parsed
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        data: bytes | None,
+        content_type: str | None,
+        limits: aiohttp.ClientTimeout | None,
+    ) -> aiohttp.ClientResponse:
+        connection = self._connection
+        headers = {"Accept": "application/json", "User-Agent": "git-events-runner"}
+        authorization = await connection.authorization()
+        if authorization:
+            headers["Authorization"] = authorization
+        if data is not None and content_type:
+            headers["Content-Type"] = content_type
+        return await connection.session.request(
+            method,
+            connection.url + path,
+            params=query,
+            data=data,
+            headers=headers,
+            proxy=connection.proxy,
+            allow_redirects=False,
+            timeout=limits or aiohttp.ClientTimeout(sock_connect=10),
+        )
+
+
+async def _lines(response: aiohttp.ClientResponse, what: str) -> AsyncIterator[dict[str, Any]]:
+    """JSON objects, one a line; a line that the stream's end cuts is dropped."""
+    buffer = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            buffer += chunk
+            end = buffer.rfind(b"\n")
+            if end < 0:
+                if len(buffer) > _LINE_BYTES:
+                    raise ApiUnavailable(f"{what}: a line is longer than {_LINE_BYTES} bytes")
+                continue
+            lines = bytes(buffer[:end]).split(b"\n")
+            del buffer[: end + 1]
+            for line in lines:
+                if line.strip():
+                    yield orjson.loads(line)
+    except (TimeoutError, aiohttp.ClientError, OSError, orjson.JSONDecodeError) as error:
+        raise ApiUnavailable(f"{what}: {_cause(error)}") from error
+
+
+def _query(**values: str | None) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}
+
+
+def _cause(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _refused(what: str, response: aiohttp.ClientResponse, body: bytes) -> ApiError:
+    """The error that an answer stands for; its Status object says why."""
+    try:
+        status = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        status = {}
+    if not isinstance(status, dict):
+        status = {}
+    reason = str(status.get("reason") or "")
+    details = status.get("details") if isinstance(status.get("details"), dict) else {}
+    causes = tuple(str(c.get("reason")) for c in (details or {}).get("causes") or () if isinstance(c, dict))
+    message = f"{what}: {status.get('message') or response.reason or 'refused'} (HTTP {response.status})"
+    kind = _BY_STATUS.get(response.status)
+    if response.status == 409:  # noqa: PLR2004  HTTP
+        kind = ApiAlreadyExists if reason == "AlreadyExists" else ApiConflict
+    if kind is None:
+        kind = ApiUnavailable if response.status >= 500 else ApiError  # noqa: PLR2004  HTTP
+    error = kind(message, status=response.status, reason=reason, causes=causes)
+    if isinstance(error, ApiTooManyRequests):
+        after = response.headers.get("Retry-After", "")
+        error.retry_after_s = min(float(after), 60.0) if after.isascii() and after.isdigit() else 1.0
+    return error

@@ -1,0 +1,119 @@
+"""Events (events.k8s.io/v1): what happened to an object, for `kubectl describe`; bounded, limited, merged."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from git_events_runner.errors import ApiError, ApiNotFound
+from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.ref import Ref
+
+_WAITING = 500
+_SERIES_S = 600.0
+_SERIES_KEPT = 2000
+_PER_SECOND = 10.0
+_NOTE_CHARS = 1000
+
+
+class Api(Protocol):
+    """What publishing needs of the API server."""
+
+    async def create(
+        self, kind: Kind, obj: Mapping[str, Any], *, timeout_s: float | None = None, strict: bool = False
+    ) -> dict[str, Any]:
+        """Create an object."""
+
+    async def patch(
+        self,
+        ref: Ref,
+        body: dict[str, Any],
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Apply a merge patch."""
+
+
+@dataclass(slots=True)
+class _Series:
+    name: str
+    count: int
+    since: float
+
+
+class Events:
+    """Publishes in the background; what does not fit is dropped, what repeats within ten minutes becomes a series."""
+
+    def __init__(
+        self, *, api: Api, identity: str, now: Callable[[], datetime], failed: Callable[[ApiError], None]
+    ) -> None:
+        self._api = api
+        self._identity = identity
+        self._now = now
+        self._failed = failed
+        self._waiting: asyncio.Queue[tuple[Ref, str, str, str, str]] = asyncio.Queue(maxsize=_WAITING)
+        self._series: OrderedDict[tuple[str, str, str], _Series] = OrderedDict()
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Queue an Event about an object; `kind` is Normal or Warning. Never blocks, never raises."""
+        if not self._waiting.full():
+            self._waiting.put_nowait((ref, uid, kind, reason, note[:_NOTE_CHARS]))
+
+    async def run(self) -> None:
+        """Publish what is queued, at most ten a second, until cancelled."""
+        while True:
+            ref, uid, kind, reason, note = await self._waiting.get()
+            try:
+                await self._publish(ref, uid, kind, reason, note)
+            except ApiError as error:
+                self._failed(error)
+            await asyncio.sleep(1 / _PER_SECOND)
+
+    async def _publish(self, ref: Ref, uid: str, kind: str, reason: str, note: str) -> None:
+        now = self._now().astimezone(UTC)
+        stamp = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        key = (uid, reason, note)
+        clock = asyncio.get_running_loop().time()
+        known = self._series.get(key)
+        namespace = ref.namespace or "default"
+        if known and clock - known.since < _SERIES_S:
+            known.count += 1
+            series = {"count": known.count, "lastObservedTime": stamp}
+            try:
+                await self._api.patch(Ref("Event", namespace, known.name), {"series": series}, timeout_s=5)
+            except ApiNotFound:
+                del self._series[key]
+            else:
+                return
+        digest = hashlib.sha256(f"{uid}/{reason}/{note}/{stamp}/{self._identity}".encode()).hexdigest()[:16]
+        name = f"{ref.name[:200].rstrip('-.')}.{digest}"
+        body = {
+            "apiVersion": KINDS["Event"].api_version,
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": namespace},
+            "eventTime": stamp,
+            "type": kind,
+            "reason": reason,
+            "action": reason,
+            "note": note,
+            "reportingController": "git-events-runner.rs/controller",
+            "reportingInstance": self._identity[:128] or "unknown",
+            "regarding": {
+                "apiVersion": KINDS[ref.kind].api_version,
+                "kind": ref.kind,
+                "name": ref.name,
+                "namespace": ref.namespace,
+                "uid": uid,
+            },
+        }
+        await self._api.create(KINDS["Event"], body, timeout_s=5)
+        self._series[key] = _Series(name=name, count=1, since=clock)
+        if len(self._series) > _SERIES_KEPT:
+            self._series.popitem(last=False)

@@ -1,0 +1,203 @@
+"""List and watch: a pure state machine (`step`) with a small driver, after the rules of client-go's reflector.
+
+LIST in pages, then WATCH with bookmarks. 410 (HTTP or ERROR event) lists again; 429 and a refused WATCH back off without
+a list; a stream that is cut is watched again from the last version seen. A list replaces what is known and deletes what
+vanished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, Protocol
+
+from git_events_runner.errors import ApiError, ApiGone, ApiTooManyRequests
+from git_events_runner.resources.kinds import Kind
+
+from .client import Page
+from .store import StoreWriter
+
+FIRST_BACKOFF_S = 0.8
+LONGEST_BACKOFF_S = 30.0
+HEALTHY_S = 120.0
+WATCH_S = (300, 600)
+
+
+class Do(Enum):
+    """What to do next."""
+
+    LIST = "list"
+    WATCH = "watch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Where an informer stands: next action, version to watch from, back-off before it, since when it is healthy."""
+
+    do: Do = Do.LIST
+    version: str = ""
+    pause_s: float = 0.0
+    backoff_s: float = FIRST_BACKOFF_S
+    healthy_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A whole list arrived, as of `version`."""
+
+    version: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """An event of the watch stream: its type, and the version of its object."""
+
+    type: str
+    version: str
+    code: int | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The stream ended: by the server's time-out (no error), or with one."""
+
+    error: ApiError | None
+    at: float
+
+
+def step(state: State, given: Listed | Event | Ended) -> State:
+    """The next state. Pure; times are the loop's."""
+    if isinstance(given, Listed):
+        return replace(state, do=Do.WATCH, version=given.version, pause_s=0.0, healthy_since=given.at)
+    if isinstance(given, Event):
+        if given.type == "ERROR":
+            relist = Do.LIST if given.code == 410 else state.do  # noqa: PLR2004  HTTP
+            return _failed(replace(state, do=relist), given.at, wait_s=None, gone=relist is Do.LIST)
+        return replace(state, version=given.version or state.version, pause_s=0.0)
+    error = given.error
+    if error is None:
+        return replace(state, pause_s=0.0)
+    if isinstance(error, ApiGone):
+        return _failed(replace(state, do=Do.LIST), given.at, wait_s=None, gone=True)
+    wait_s = error.retry_after_s if isinstance(error, ApiTooManyRequests) else None
+    return _failed(state, given.at, wait_s=wait_s, gone=False)
+
+
+def _failed(state: State, at: float, *, wait_s: float | None, gone: bool) -> State:
+    """Back off by doubling; two healthy minutes forgive. A version that is merely too old is listed at once first."""
+    forgiven = state.healthy_since is not None and at - state.healthy_since >= HEALTHY_S
+    backoff_s = FIRST_BACKOFF_S if forgiven else state.backoff_s
+    first = backoff_s == FIRST_BACKOFF_S
+    pause_s = 0.0 if gone and first else max(backoff_s, wait_s or 0.0)
+    return replace(
+        state, pause_s=pause_s, backoff_s=min(backoff_s * 2, LONGEST_BACKOFF_S), healthy_since=None if not gone else at
+    )
+
+
+class Lister(Protocol):
+    """What an informer needs of the API server."""
+
+    async def list_page(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int = 500,
+        continue_token: str | None = None,
+        resource_version: str | None = None,
+    ) -> Page:
+        """One page of a list."""
+
+    def watch(
+        self,
+        kind: Kind,
+        *,
+        resource_version: str,
+        timeout_s: int,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> AbstractAsyncContextManager[AsyncIterator[dict[str, Any]]]:
+        """A stream of events."""
+
+
+class Informer:
+    """Keeps one kind (in one namespace, or all) of the store true to the API server."""
+
+    def __init__(
+        self,
+        *,
+        client: Lister,
+        kind: Kind,
+        writer: StoreWriter,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        failed: Callable[[Kind, ApiError], None],
+    ) -> None:
+        self._client = client
+        self._kind = kind
+        self._writer = writer
+        self._scope = {"namespace": namespace, "label_selector": label_selector, "field_selector": field_selector}
+        self._failed = failed
+        self.moved_at: float = 0.0
+
+    async def run(self) -> None:
+        """List and watch until cancelled; failures are waited out."""
+        state = State()
+        loop = asyncio.get_running_loop()
+        while True:
+            self.moved_at = loop.time()
+            await asyncio.sleep(state.pause_s * random.uniform(0.8, 1.2))  # noqa: S311  jitter
+            try:
+                state = await (self._list(state) if state.do is Do.LIST else self._watch(state))
+            except ApiError as error:
+                self._failed(self._kind, error)
+                state = step(state, Ended(error=error, at=loop.time()))
+
+    async def _list(self, state: State) -> State:
+        items: list[dict[str, Any]] = []
+        token: str | None = None
+        while True:
+            page = await self._client.list_page(self._kind, **self._scope, continue_token=token)
+            items += page.items
+            token = page.continue_token
+            if token is None:
+                break
+        self._writer.replace(items, version=page.resource_version)
+        return step(state, Listed(version=page.resource_version, at=asyncio.get_running_loop().time()))
+
+    async def _watch(self, state: State) -> State:
+        loop = asyncio.get_running_loop()
+        timeout_s = random.randint(*WATCH_S)  # noqa: S311  spreads the load
+        try:
+            async with self._client.watch(
+                self._kind, resource_version=state.version, timeout_s=timeout_s, **self._scope
+            ) as events:
+                async for event in events:
+                    self.moved_at = loop.time()
+                    state = self._take(state, event, loop.time())
+                    if event.get("type") == "ERROR":
+                        return state
+        except ApiError as error:
+            self._failed(self._kind, error)
+            return step(state, Ended(error=error, at=loop.time()))
+        return step(state, Ended(error=None, at=loop.time()))
+
+    def _take(self, state: State, event: Mapping[str, Any], at: float) -> State:
+        kind, obj = str(event.get("type")), event.get("object") or {}
+        metadata = obj.get("metadata") or {}
+        if kind in {"ADDED", "MODIFIED"}:
+            self._writer.apply(obj)
+        elif kind == "DELETED":
+            self._writer.remove(obj)
+        code = obj.get("code") if kind == "ERROR" else None
+        return step(state, Event(type=kind, version=str(metadata.get("resourceVersion") or ""), code=code, at=at))

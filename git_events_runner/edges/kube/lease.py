@@ -1,0 +1,266 @@
+"""Leadership by a coordination.k8s.io Lease: one holder, judged by when *we* saw the record change.
+
+The election step is pure (`elect`). Expiry runs on a monotonic clock, so that clocks of other machines do not matter;
+every write is a compare-and-swap on resourceVersion; a leader that cannot renew within the renew deadline stops before
+another one may start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiError, ApiNotFound, FenceLost
+from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.ref import Ref
+
+
+class Move(Enum):
+    """What an election step does."""
+
+    CREATE = "create"
+    TAKE = "take"
+    RENEW = "renew"
+    WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A Lease as last read, and when (monotonic) we saw it change."""
+
+    holder: str
+    version: str
+    duration_s: float
+    transitions: int
+    changed_at: float
+
+
+def elect(seen: Seen | None, *, identity: str, now: float) -> Move:
+    """The rules, in order: no lease → create; ours → renew; released or expired by our clock → take; else wait.
+
+    >>> elect(None, identity="a", now=0.0).value
+    'create'
+    """
+    if seen is None:
+        return Move.CREATE
+    if seen.holder == identity:
+        return Move.RENEW
+    if not seen.holder or now - seen.changed_at >= seen.duration_s:
+        return Move.TAKE
+    return Move.WAIT
+
+
+class Fence:
+    """Leadership as a value: holds while the last renewal *began* less than the renew deadline ago."""
+
+    def __init__(self, *, renew_deadline_s: float, clock: Callable[[], float]) -> None:
+        self._renew_deadline_s = renew_deadline_s
+        self._clock = clock
+        self._renewed_at = float("-inf")
+
+    def renewed(self, began_at: float) -> None:
+        """A renewal that began then has succeeded."""
+        self._renewed_at = began_at
+
+    def close(self) -> None:
+        """Leadership is over."""
+        self._renewed_at = float("-inf")
+
+    @property
+    def holds(self) -> bool:
+        """Whether this replica may still act as the leader."""
+        return self._clock() - self._renewed_at < self._renew_deadline_s
+
+    def check(self) -> None:
+        """Pass while leading.
+
+        Raises:
+            FenceLost: The last renewal is too long ago, or leadership ended.
+        """
+        if not self.holds:
+            raise FenceLost("this replica leads no more; the next leader takes the work over")
+
+
+class Api(Protocol):
+    """What a lease needs of the API server."""
+
+    async def get(self, ref: Ref, *, timeout_s: float) -> dict[str, Any]:
+        """The object as it is now."""
+
+    async def create(
+        self, kind: Kind, obj: Mapping[str, Any], *, timeout_s: float | None = None, strict: bool = False
+    ) -> dict[str, Any]:
+        """Create an object."""
+
+    async def replace(
+        self,
+        kind: Kind,
+        obj: Mapping[str, Any],
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Put an object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds: how long a record is good, how long a leader tries to renew, and how often everybody looks."""
+
+    duration_s: float
+    renew_deadline_s: float
+    retry_s: float
+
+
+class Lease:
+    """One lease. `run` leads whenever it can."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        ref: Ref,
+        identity: str,
+        timing: Timing,
+        changed: Callable[[bool], None],
+        failed: Callable[[ApiError], None],
+    ) -> None:
+        self._api = api
+        self._ref = ref
+        self._identity = identity
+        self._timing = timing
+        self._changed = changed
+        self._failed = failed
+        self._seen: Seen | None = None
+        self.moved_at: float = 0.0
+
+    async def run(self, lead: Callable[[Fence], Awaitable[None]]) -> None:
+        """Wait for leadership, run `lead` while it lasts, and again. Cancelled: stop leading, then release it."""
+        while True:
+            fence = await self._acquire()
+            self._changed(True)
+            try:
+                await self._lead(fence, lead)
+            finally:
+                fence.close()
+                self._changed(False)
+                await asyncio.shield(self._release())
+
+    async def _acquire(self) -> Fence:
+        loop = asyncio.get_running_loop()
+        fence = Fence(renew_deadline_s=self._timing.renew_deadline_s, clock=loop.time)
+        while True:
+            self.moved_at = began = loop.time()
+            if await self._try(began):
+                fence.renewed(began)
+                return fence
+            await asyncio.sleep(self._timing.retry_s * random.uniform(0.8, 1.2))  # noqa: S311  jitter
+
+    async def _lead(self, fence: Fence, lead: Callable[[Fence], Awaitable[None]]) -> None:
+        """Lead and renew; whichever ends first ends both."""
+        renewing = asyncio.ensure_future(self._renew(fence))
+        leading = asyncio.ensure_future(lead(fence))
+        try:
+            await asyncio.wait({renewing, leading}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            fence.close() if renewing.done() else None
+            for task in (leading, renewing):
+                task.cancel()
+            results = await asyncio.gather(leading, renewing, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, (asyncio.CancelledError, FenceLost)):
+                raise result
+
+    async def _renew(self, fence: Fence) -> None:
+        """Renew until the renew deadline passes without success."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._timing.retry_s)
+            try:
+                async with asyncio.timeout(self._timing.renew_deadline_s - self._timing.retry_s):
+                    while True:
+                        self.moved_at = began = loop.time()
+                        if await self._try(began):
+                            fence.renewed(began)
+                            break
+                        if self._seen is not None and self._seen.holder != self._identity:
+                            return  # somebody else holds it
+                        await asyncio.sleep(min(self._timing.retry_s / 4, 1.0))
+            except TimeoutError:
+                return
+
+    async def _try(self, now: float) -> bool:
+        """One look and, if it may, one write; whether the lease is ours by a renewal that began at `now`."""
+        try:
+            await self._look(now)
+            move = elect(self._seen, identity=self._identity, now=asyncio.get_running_loop().time())
+            if move is Move.WAIT:
+                return False
+            await self._write(move)
+        except (ApiConflict, ApiAlreadyExists):
+            return False  # somebody was faster; the next look tells who
+        except ApiError as error:
+            self._failed(error)
+            return False
+        return True
+
+    async def _look(self, now: float) -> None:
+        try:
+            lease = await self._api.get(self._ref, timeout_s=self._timing.retry_s * 2)
+        except ApiNotFound:
+            self._seen = None
+            return
+        self._remember(lease, now)
+
+    def _remember(self, lease: Mapping[str, Any], now: float) -> None:
+        spec, version = lease.get("spec") or {}, lease["metadata"]["resourceVersion"]
+        same = self._seen is not None and self._seen.version == version
+        self._seen = Seen(
+            holder=spec.get("holderIdentity") or "",
+            version=version,
+            duration_s=float(spec.get("leaseDurationSeconds") or self._timing.duration_s),
+            transitions=int(spec.get("leaseTransitions") or 0),
+            changed_at=self._seen.changed_at if same and self._seen else now,
+        )
+
+    async def _write(self, move: Move, *, holder: str | None = None) -> None:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        seen = self._seen
+        taken = move is not Move.RENEW
+        spec: dict[str, Any] = {
+            "holderIdentity": self._identity if holder is None else holder,
+            "leaseDurationSeconds": max(int(self._timing.duration_s), 1) if holder is None else 1,
+            "renewTime": now,
+            "leaseTransitions": (seen.transitions if seen else 0) + (1 if move is Move.TAKE else 0),
+        }
+        if taken:
+            spec["acquireTime"] = now
+        body: dict[str, Any] = {
+            "apiVersion": KINDS["Lease"].api_version,
+            "kind": "Lease",
+            "metadata": {"name": self._ref.name, "namespace": self._ref.namespace},
+            "spec": spec,
+        }
+        loop = asyncio.get_running_loop()
+        timeout_s = self._timing.retry_s * 2
+        if seen is None:
+            written = await self._api.create(KINDS["Lease"], body, timeout_s=timeout_s)
+        else:
+            body["metadata"]["resourceVersion"] = seen.version
+            written = await self._api.replace(KINDS["Lease"], body, timeout_s=timeout_s)
+        self._remember(written, loop.time())
+
+    async def _release(self) -> None:
+        """Give the lease back, if it is ours, so that another replica takes it at its next look."""
+        with contextlib.suppress(ApiError, TimeoutError):
+            async with asyncio.timeout(self._timing.retry_s * 2):
+                await self._look(asyncio.get_running_loop().time())
+                if self._seen is not None and self._seen.holder == self._identity:
+                    await self._write(Move.RENEW, holder="")

@@ -1,0 +1,240 @@
+"""What this process knows of the cluster: objects by reference, written by informers, read by everybody.
+
+One writer for each kind and scope (`StoreWriter`), many readers (`Store`). Own writes are laid over it (`observe`),
+judged by their integer resource version, so that a replica never reads older than its own last write; an object that is
+known to be deleted is not brought back by a late answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from git_events_runner.errors import InvalidObject
+from git_events_runner.resources.job import JobView
+from git_events_runner.resources.kinds import KINDS, OURS
+from git_events_runner.resources.parse import parse
+from git_events_runner.resources.ref import Ref
+
+_DELETED_KEPT = 4096
+_DROPPED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One object as last seen: trimmed JSON, and its model (or why it has none)."""
+
+    ref: Ref
+    uid: str
+    version: int
+    generation: int
+    raw: Mapping[str, Any]
+    model: Any
+    invalid: InvalidObject | None
+
+
+def snapshot_of(raw: Mapping[str, Any], kind: str) -> Snapshot:
+    """Trim and parse one object of the API server; an invalid one keeps its reason instead of a model."""
+    metadata = raw["metadata"]
+    namespace = metadata.get("namespace") if KINDS[kind].namespaced else None
+    trimmed = _trim(raw, kind)
+    model: Any = None
+    invalid: InvalidObject | None = None
+    if kind == "Job":
+        model = JobView.of(raw)
+    elif kind in OURS:
+        try:
+            model = parse({**trimmed, "kind": kind})
+        except InvalidObject as error:
+            invalid = error
+    return Snapshot(
+        ref=Ref(kind, namespace, metadata["name"]),
+        uid=metadata.get("uid") or "",
+        version=_version(metadata.get("resourceVersion")),
+        generation=metadata.get("generation") or 0,
+        raw=trimmed,
+        model=model,
+        invalid=invalid,
+    )
+
+
+def _version(text: object) -> int:
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else 0
+
+
+def _trim(raw: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    metadata = {name: value for name, value in raw["metadata"].items() if name != "managedFields"}
+    annotations = metadata.get("annotations")
+    if annotations and _DROPPED_ANNOTATION in annotations:
+        metadata["annotations"] = {name: value for name, value in annotations.items() if name != _DROPPED_ANNOTATION}
+    if kind == "Job":
+        return {"metadata": metadata}
+    return {"metadata": metadata} | {name: raw[name] for name in ("spec", "status", "data") if name in raw}
+
+
+class Subscription:
+    """The references that changed since they were last taken; many changes of one object count once."""
+
+    def __init__(self, store: Store, kinds: tuple[str, ...]) -> None:
+        self._store = store
+        self._kinds = kinds
+        self._dirty: set[Ref] = set()
+        self._event = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        """Start to collect."""
+        self._store.subscribers.append(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Collect no more."""
+        self._store.subscribers.remove(self)
+
+    def note(self, ref: Ref) -> None:
+        """An object changed, appeared or vanished."""
+        if ref.kind in self._kinds:
+            self._dirty.add(ref)
+            self._event.set()
+
+    async def wait(self) -> None:
+        """Return when something changed that was not taken yet."""
+        await self._event.wait()
+
+    def take(self) -> set[Ref]:
+        """What changed; it is forgotten here."""
+        dirty, self._dirty = self._dirty, set()
+        self._event.clear()
+        return dirty
+
+
+class Store:
+    """The read side."""
+
+    def __init__(self) -> None:
+        self.subscribers: list[Subscription] = []
+        self._objects: dict[str, dict[Ref, Snapshot]] = {kind: {} for kind in KINDS}
+        self._by_uid: dict[str, dict[str, Ref]] = {kind: {} for kind in KINDS}
+        self._jobs: dict[str, dict[Ref, str]] = {}
+        self._deleted: OrderedDict[tuple[Ref, str], None] = OrderedDict()
+        self._synced: dict[str, asyncio.Event] = {kind: asyncio.Event() for kind in KINDS}
+        self._scopes: dict[str, dict[str | None, bool]] = {kind: {} for kind in KINDS}
+
+    def get(self, ref: Ref) -> Snapshot | None:
+        """The object, or None."""
+        return self._objects[ref.kind].get(ref)
+
+    def all(self, kind: str, namespace: str | None = None) -> list[Snapshot]:
+        """All objects of a kind, or those of one namespace."""
+        found = self._objects[kind].values()
+        return list(found) if namespace is None else [s for s in found if s.ref.namespace == namespace]
+
+    def by_uid(self, kind: str, uid: str) -> Snapshot | None:
+        """The object of that uid, or None."""
+        ref = self._by_uid[kind].get(uid)
+        return self._objects[kind].get(ref) if ref else None
+
+    def jobs_of(self, trigger_uid: str, source: str | None = None) -> list[Snapshot]:
+        """The Jobs whose run annotation names the trigger (and source)."""
+        jobs = self._objects["Job"]
+        refs = self._jobs.get(trigger_uid) or {}
+        return [jobs[ref] for ref, name in refs.items() if source is None or name == source]
+
+    def synced(self, *kinds: str) -> bool:
+        """Whether each kind was listed once, in all its scopes."""
+        return all(self._synced[kind].is_set() for kind in kinds)
+
+    async def wait_synced(self, *kinds: str) -> None:
+        """Return when each kind was listed."""
+        for kind in kinds:
+            await self._synced[kind].wait()
+
+    def subscribe(self, *kinds: str) -> Subscription:
+        """Collects changes of these kinds while entered."""
+        return Subscription(self, kinds)
+
+    def observe(self, raw: Mapping[str, Any]) -> None:
+        """Lay an answer of the API server (of a write, or a live read) over what is known, if it is newer."""
+        self._put(snapshot_of(raw, str(raw["kind"])))
+
+    def _expect(self, kind: str, scope: str | None) -> None:
+        self._scopes[kind].setdefault(scope, False)
+
+    def _listed(self, kind: str, scope: str | None) -> None:
+        self._scopes[kind][scope] = True
+        if all(self._scopes[kind].values()):
+            self._synced[kind].set()
+
+    def _put(self, new: Snapshot) -> None:
+        old = self._objects[new.ref.kind].get(new.ref)
+        if (new.ref, new.uid) in self._deleted:
+            return
+        if old is not None and old.uid == new.uid and new.version <= old.version:
+            return
+        if old is not None and old.uid != new.uid:
+            if new.version < old.version:
+                return
+            self._drop(old)
+        self._objects[new.ref.kind][new.ref] = new
+        self._by_uid[new.ref.kind][new.uid] = new.ref
+        run = new.model.run if new.ref.kind == "Job" else None
+        if run:
+            self._jobs.setdefault(run.trigger_uid, {})[new.ref] = run.source
+        self._note(new.ref)
+
+    def _drop(self, old: Snapshot) -> None:
+        kind = old.ref.kind
+        del self._objects[kind][old.ref]
+        self._by_uid[kind].pop(old.uid, None)
+        run = old.model.run if kind == "Job" else None
+        if run:
+            refs = self._jobs.get(run.trigger_uid, {})
+            refs.pop(old.ref, None)
+            if not refs:
+                self._jobs.pop(run.trigger_uid, None)
+        self._deleted[old.ref, old.uid] = None
+        if len(self._deleted) > _DELETED_KEPT:
+            self._deleted.popitem(last=False)
+        self._note(old.ref)
+
+    def _note(self, ref: Ref) -> None:
+        for subscriber in self.subscribers:
+            subscriber.note(ref)
+
+
+class StoreWriter:
+    """The write side of one kind, in one namespace or all: for its informer alone."""
+
+    def __init__(self, store: Store, kind: str, *, namespace: str | None = None) -> None:
+        self._store = store
+        self._kind = kind
+        self._namespace = namespace
+        store._expect(kind, namespace)  # noqa: SLF001  two halves of one object
+
+    def replace(self, listed: Iterable[Mapping[str, Any]], *, version: str) -> None:
+        """Take over a whole list: what is not in it has vanished, unless it was written after the list was made."""
+        store, found = self._store, set()
+        for raw in listed:
+            snapshot = snapshot_of(raw, self._kind)
+            found.add((snapshot.ref, snapshot.uid))
+            store._put(snapshot)  # noqa: SLF001  two halves of one object
+        for old in store.all(self._kind, self._namespace):
+            if (old.ref, old.uid) not in found and old.version <= _version(version):
+                store._drop(old)  # noqa: SLF001  two halves of one object
+        store._listed(self._kind, self._namespace)  # noqa: SLF001  two halves of one object
+
+    def apply(self, raw: Mapping[str, Any]) -> None:
+        """An object was added or modified."""
+        self._store._put(snapshot_of(raw, self._kind))  # noqa: SLF001  two halves of one object
+
+    def remove(self, raw: Mapping[str, Any]) -> None:
+        """An object was deleted."""
+        gone = snapshot_of(raw, self._kind)
+        held = self._store.get(gone.ref)
+        if held is not None and held.uid == gone.uid:
+            self._store._drop(held)  # noqa: SLF001  two halves of one object

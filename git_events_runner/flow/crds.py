@@ -1,0 +1,94 @@
+"""Watches over the CRDs: under old ones the API server would drop our ledger fields, and run numbers would repeat.
+
+While a needed field is missing the program is not ready and does no check; it says which command to run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.errors import ApiError, ApiNotFound
+from git_events_runner.resources.kinds import GROUP, KINDS, OURS, TRIGGERS, VERSION
+from git_events_runner.resources.ref import Ref
+
+log = structlog.get_logger("crds")
+
+COMMAND = "git-events-runner crds | kubectl apply --server-side --force-conflicts -f -"
+STATUS_FIELDS = ("conditions", "deliveries", "lastRunNumber", "observedGeneration")
+ENTRY_FIELDS = ("announced", "answeredAt", "commitHash", "handled", "lastJob", "requested", "runs")
+_GOOD_S = 30.0
+_BAD_S = 3.0
+
+
+class Reader(Protocol):
+    """Reads an object live."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+
+
+def missing_fields(kind: str, crd: Mapping[str, Any]) -> list[str]:
+    """Dotted paths of needed fields that a CRD of the API server does not have."""
+    versions = (crd.get("spec") or {}).get("versions") or ()
+    version = next((v for v in versions if v.get("name") == VERSION), {})
+    schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+    status = ((schema.get("properties") or {}).get("status") or {}).get("properties") or {}
+    missing = [] if "status" in (version.get("subresources") or {}) else ["subresources.status"]
+    if kind not in TRIGGERS:
+        return missing
+    missing += [f"status.{name}" for name in STATUS_FIELDS if name not in status]
+    entry = ((status.get("checkedSources") or {}).get("additionalProperties") or {}).get("properties") or {}
+    return missing + [f"status.checkedSources.*.{name}" for name in ENTRY_FIELDS if name not in entry]
+
+
+class Crds:
+    """Judges the six CRDs at start and every half minute."""
+
+    def __init__(self, *, reader: Reader, judged: Callable[[str | None], None]) -> None:
+        self._reader = reader
+        self._judged = judged
+        self._good = asyncio.Event()
+        self._said: str | None = None
+        self.moved_at: float = 0.0
+
+    async def wait_good(self) -> None:
+        """Return when every needed field is there."""
+        await self._good.wait()
+
+    async def run(self) -> None:
+        """Judge until cancelled."""
+        while True:
+            self.moved_at = asyncio.get_running_loop().time()
+            problem = await self._problem()
+            if problem and problem != self._said:
+                log.error("crds.outdated", error=problem)
+            elif problem is None and self._said:
+                log.info("crds.current")
+            self._said = problem
+            self._judged(problem)
+            if problem is None:
+                self._good.set()
+            await asyncio.sleep(_GOOD_S if problem is None else _BAD_S)
+
+    async def _problem(self) -> str | None:
+        """What is wrong with the CRDs, and what to do; None when they are good."""
+        found: list[str] = []
+        for kind in OURS:
+            name = f"{KINDS[kind].plural}.{GROUP}"
+            try:
+                crd = await self._reader.get(Ref("CustomResourceDefinition", None, name))
+            except ApiNotFound:
+                found.append(f"{name} is not installed")
+            except ApiError as error:
+                if self._good.is_set() and error.retryable:
+                    return self._said  # no answer: what was known holds
+                found.append(str(error))
+            else:
+                missing = missing_fields(kind, crd)
+                if missing:
+                    found.append(f"{name} lacks {', '.join(missing)}")
+        return f"{'; '.join(found)}; run: {COMMAND}" if found else None

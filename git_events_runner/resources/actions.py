@@ -1,0 +1,100 @@
+"""Action and ClusterAction: the Job that runs, and which source it gets."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from .meta import Resource
+from .part import PART, Flag, Name, Part, Reference, Text, TextMap, Texts
+from .status import SourceStatus
+
+Seconds = Annotated[int, Field(strict=True)]
+# Passed through to the pod as they are: what they may hold is the API server's business, and grows with it.
+PassedThrough = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class ActionJob(Part):
+    """What the Job of a run looks like; whatever is unset comes from the runtime config or the image."""
+
+    workdir: Text | None = Field(None, description="Where the repository is put, and the worker's working directory.")
+    cloner_image: Text | None = Field(None, description="Image of the init container that clones.")
+    action_image: Text | None = Field(None, description="Image of the worker.")
+    command: Texts | None = Field(None, description="Entry point of the worker; unset: the image's.")
+    args: Texts | None = Field(None, description="Arguments of the worker; unset: the image's.")
+    service_account: Text | None = Field(None, description="Service account of the pod.")
+    labels: TextMap | None = Field(None, description="Further labels of the Job and its pod; ours win.")
+    annotations: TextMap | None = Field(None, description="Further annotations of the Job and its pod.")
+    node_selector: TextMap | None = Field(None, description="As in a pod.")
+    tolerations: tuple[PassedThrough, ...] | None = Field(None, description="As in a pod.")
+    affinity: PassedThrough | None = Field(None, description="As in a pod.")
+    ttl_seconds_after_finished: Seconds | None = Field(
+        None, description="How long a finished Job stays.", json_schema_extra={"format": "int32"}
+    )
+    active_deadline_seconds: Seconds | None = Field(None, description="How long a Job may run.")
+    job_waiting_timeout_seconds: Annotated[int, Field(strict=True, ge=0)] | None = Field(
+        None, description="How long a Job may wait for a free place; 0: without end."
+    )
+    enable_cloner_debug: Flag = Field(default=False, description="Let the cloner say more.")
+    preserve_git_folder: Flag = Field(default=False, description="Keep the `.git` folder.")
+
+
+_ALL_DEFAULTS = ActionJob()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class SourceOverride(Part):
+    """Another source to clone than the one that changed."""
+
+    kind: Literal["GitRepo", "ClusterGitRepo"] = Field(description="Kind of the source.")
+    name: Name = Field(description="Name of the source.")
+    reference: Reference = Field(description="What of it is cloned.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class ClusterSourceOverride(SourceOverride):
+    """Another source to clone than the one that changed, for actions without a namespace."""
+
+    kind: Literal["ClusterGitRepo"] = Field(description="Kind of the source.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class ActionSpec(Part):
+    """What runs when a trigger fires."""
+
+    action_job: ActionJob = Field(default=_ALL_DEFAULTS, description="The Job.", json_schema_extra={"default": {}})
+    source_override: SourceOverride | None = Field(
+        None, description="Clone this source instead of the one that changed."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class ClusterActionSpec(ActionSpec):
+    """What runs when a trigger of any namespace fires."""
+
+    source_override: ClusterSourceOverride | None = Field(
+        None, description="Clone this source instead of the one that changed."
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Action(Resource):
+    """An action for the triggers of its own namespace."""
+
+    spec: ActionSpec
+
+    @property
+    def status(self) -> SourceStatus:
+        """What was last said about it; strange values read as absent."""
+        return SourceStatus.of(self.raw_status)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterAction(Action):
+    """An action for the triggers of every namespace."""
+
+    spec: ClusterActionSpec

@@ -1,0 +1,79 @@
+"""Condition types, and the one list of reasons that conditions and Events bear.
+
+Types as kstatus reads them (https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """Types of the conditions of our kinds."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> ConditionType:
+        """A string with its one-line meaning."""
+        made = str.__new__(cls, value)
+        made._value_ = value
+        made.meaning = meaning
+        return made
+
+    READY = "Ready", "Always there. True: nothing stands in the way of the next run."
+    RECONCILING = "Reconciling", "Only while True: the program itself tries again, nobody has to act."
+    STALLED = "Stalled", "Only while True: somebody has to change something first."
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is, or what an Event tells."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Reason:
+        """A string with its one-line meaning."""
+        made = str.__new__(cls, value)
+        made._value_ = value
+        made.meaning = meaning
+        return made
+
+    SUCCEEDED = "Succeeded", "The last look at every source succeeded."
+    FAILED = "Failed", "Several sources have problems; the message lists them."
+    INVALID_SPEC = "InvalidSpec", "A field of the object, or of one that it names, is wrong; the message names it."
+    INVALID_SCHEDULE = "InvalidSchedule", "The interval or cron expression cannot be read, or never comes due."
+    SOURCE_NOT_FOUND = "SourceNotFound", "A GitRepo or ClusterGitRepo that is named does not exist."
+    ACTION_NOT_FOUND = "ActionNotFound", "The Action or ClusterAction that is named does not exist."
+    SECRET_NOT_FOUND = "SecretNotFound", "A Secret that is named does not exist, or may not be read."
+    SECRET_KEY_MISSING = "SecretKeyMissing", "A Secret that is named lacks a key that is needed."
+    SECRET_INVALID = "SecretInvalid", "A value in a Secret cannot be used as what it is named for."
+    SECRET_NAMESPACE_IGNORED = (
+        "SecretNamespaceIgnored",
+        "A GitRepo names a namespace for a Secret; its own namespace is used.",
+    )
+    WEBHOOK_UNAUTHENTICATED = "WebhookUnauthenticated", "A WebhookTrigger has no authConfig: anybody may call it."
+
+    GIT_ERROR = "GitError", "The git server gave no answer, for a reason without a name of its own."
+    UNREACHABLE = "Unreachable", "No connection to the git server, or it answered with an error of its own."
+    TIMEOUT = "Timeout", "The git server took longer than a question may take."
+    TLS_FAILED = "TlsFailed", "The git server's certificate is not accepted, or the CA given is none."
+    AUTHENTICATION_FAILED = "AuthenticationFailed", "The git server does not accept the credential, or wants one."
+    ACCESS_DENIED = "AccessDenied", "The credential is known to the git server and may not read the repository."
+    REPOSITORY_NOT_FOUND = "RepositoryNotFound", "There is no such repository, or it is hidden from this credential."
+    REFERENCE_NOT_FOUND = "ReferenceNotFound", "The repository has no such branch, tag or commit."
+    RATE_LIMITED = "RateLimited", "The git server asks to come back later."
+    ANSWER_TOO_LARGE = "AnswerTooLarge", "An answer of the git server passed its limit."
+    REDIRECT_REFUSED = "RedirectRefused", "The git server redirects to another host or scheme."
+    PROTOCOL_ERROR = "ProtocolError", "The answer is not git's protocol: a login page, or a cut stream."
+    UNSUPPORTED = "Unsupported", "This program cannot speak to that repository (transport or object format)."
+    HOST_KEY_CHANGED = "HostKeyChanged", "The SSH host key is not the one that was pinned."
+
+    API_UNAVAILABLE = "ApiUnavailable", "The Kubernetes API gave no answer; the program tries again."
+    JOB_CREATED = "JobCreated", "A run has its Job."
+    JOB_SUCCEEDED = "JobSucceeded", "A run's Job is complete."
+    JOB_FAILED = "JobFailed", "A run's Job failed."
+    JOB_CANCELLED = "JobCancelled", "A run's Job was deleted before it ended; it does not run again."
+    JOB_NAME_CONFLICT = "JobNameConflict", "Another object has the name of the run's Job."
+    JOB_CREATE_FAILED = "JobCreateFailed", "The API server refused the Job; it is tried again."
+    QUOTA_EXCEEDED = "QuotaExceeded", "A quota refuses the Job; it is tried again."
+    EXPIRED = "Expired", "A Job waited in the queue longer than it may, and was deleted."
+    RUNTIME_CONFIG_INVALID = "RuntimeConfigInvalid", "The runtime config cannot be used; the last good one stays."

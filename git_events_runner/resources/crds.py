@@ -1,0 +1,180 @@
+"""The six CustomResourceDefinitions, from the models alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from .kinds import GROUP, KINDS, OURS, TRIGGERS, VERSION, Kind
+from .parse import MODELS
+from .schema import schema_of
+from .status import TriggerStatus
+
+CATEGORY = "git-events-runner"
+SHORT_NAMES: dict[str, str] = {
+    "GitRepo": "gr",
+    "ClusterGitRepo": "cgr",
+    "Action": "act",
+    "ClusterAction": "cact",
+    "ScheduleTrigger": "st",
+    "WebhookTrigger": "wt",
+}
+_DESCRIPTIONS: dict[str, str] = {
+    "GitRepo": "A git repository, for the triggers of its namespace.",
+    "ClusterGitRepo": "A git repository, for the triggers of every namespace.",
+    "Action": "What runs when a trigger of its namespace fires: a Job.",
+    "ClusterAction": "What runs when a trigger of any namespace fires: a Job in the trigger's namespace.",
+    "ScheduleTrigger": "Looks at git repositories by the clock, and runs an action when they changed.",
+    "WebhookTrigger": "Looks at git repositories when it is called, and runs an action when they changed.",
+}
+_URI = {"name": "URI", "type": "string", "jsonPath": ".spec.repoUri", "description": "where the repository is"}
+_AUTH = {"name": "Auth", "type": "string", "jsonPath": ".spec.authConfig.type", "description": "kind of credential"}
+_IMAGE = {"name": "Image", "type": "string", "jsonPath": ".spec.actionJob.actionImage", "description": "worker's image"}
+_OVERRIDE = {
+    "name": "Override",
+    "type": "string",
+    "jsonPath": ".spec.sourceOverride.name",
+    "description": "source that is cloned instead of the one that changed",
+}
+_STATE = {"name": "State", "type": "string", "jsonPath": ".status.state", "description": "current trigger state"}
+_LAST_RUN = {
+    "name": "Last Run",
+    "type": "date",
+    "format": "date-time",
+    "jsonPath": ".status.lastRun",
+    "description": "time of last trigger run",
+}
+_READY = {
+    "name": "Ready",
+    "type": "string",
+    "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
+    "description": "whether anything stands in the way",
+}
+_REASON = {
+    "name": "Reason",
+    "type": "string",
+    "priority": 1,
+    "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
+    "description": "what stands in the way",
+}
+_INTERVAL = {"name": "Interval", "type": "string", "jsonPath": ".spec.schedule.interval", "description": "interval"}
+_CRON = {"name": "Cron", "type": "string", "jsonPath": ".spec.schedule.cron", "description": "cron expression"}
+_MULTI = {
+    "name": "Multi",
+    "type": "boolean",
+    "jsonPath": ".spec.webhook.multiSource",
+    "description": "whether one call may ask for all sources",
+}
+_ACTION = {
+    "name": "Action",
+    "type": "string",
+    "priority": 1,
+    "jsonPath": ".spec.action.name",
+    "description": "action that runs",
+}
+_AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+_COLUMNS: dict[str, list[dict[str, Any]]] = {
+    "GitRepo": [_URI, _AUTH, _AGE],
+    "ClusterGitRepo": [_URI, _AUTH, _AGE],
+    "Action": [_IMAGE, _OVERRIDE, _AGE],
+    "ClusterAction": [_IMAGE, _OVERRIDE, _AGE],
+    "ScheduleTrigger": [_STATE, _LAST_RUN, _READY, _REASON, _INTERVAL, _CRON, _ACTION, _AGE],
+    "WebhookTrigger": [_STATE, _LAST_RUN, _READY, _REASON, _MULTI, _ACTION, _AGE],
+}
+
+
+def crds() -> list[dict[str, Any]]:
+    """The six definitions as the API server takes them, in the order of `OURS`."""
+    return [_crd(KINDS[name]) for name in OURS]
+
+
+def to_yaml(document: Any) -> str:
+    """One YAML document without aliases, in the order given."""
+    return yaml.dump(document, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)
+
+
+def crds_yaml() -> str:
+    """The six definitions as one YAML stream, ready for `kubectl apply --server-side -f -`."""
+    return "".join("---\n" + to_yaml(crd) for crd in crds())
+
+
+def ledger_fields() -> frozenset[str]:
+    """Dotted places in a trigger's status without which the run ledger cannot be kept (`*`: any source).
+
+    A controller that finds a trigger CRD without one of them must not check: the API server would prune what it writes.
+    """
+    return frozenset(path for path in _paths(schema_of(TriggerStatus), "") if path)
+
+
+def missing_ledger_fields(crd: dict[str, Any]) -> list[str]:
+    """Which of them a stored trigger CRD lacks, sorted; empty for the CRDs of other kinds."""
+    if crd.get("spec", {}).get("names", {}).get("kind") not in TRIGGERS:
+        return []
+    versions = [one for one in crd["spec"].get("versions") or () if one.get("name") == VERSION]
+    schema = versions[0].get("schema", {}).get("openAPIV3Schema", {}) if versions else {}
+    status = schema.get("properties", {}).get("status", {})
+    return sorted(ledger_fields() - set(_paths(status, "")))
+
+
+def _crd(kind: Kind) -> dict[str, Any]:
+    model = MODELS[kind.name]
+    status = {**schema_of(model.status), "x-kubernetes-map-type": "atomic"}
+    plain = {"type": "string"}
+    return {
+        "apiVersion": KINDS["CustomResourceDefinition"].api_version,
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
+            "names": {
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.name.lower(),
+                "shortNames": [SHORT_NAMES[kind.name]],
+                "categories": [CATEGORY],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": _COLUMNS[kind.name],
+                    "schema": {
+                        "openAPIV3Schema": {
+                            "type": "object",
+                            "description": _DESCRIPTIONS[kind.name],
+                            "required": ["spec"],
+                            "properties": {
+                                "apiVersion": plain,
+                                "kind": plain,
+                                "metadata": {"type": "object"},
+                                "spec": schema_of(model.spec),
+                                "status": status,
+                            },
+                        }
+                    },
+                }
+            ],
+        },
+    }
+
+
+def _paths(schema: dict[str, Any], path: str) -> list[str]:
+    found = [path]
+    for name, inner in (schema.get("properties") or {}).items():
+        found += _paths(inner, f"{path}.{name}" if path else name)
+    for key, step in (("additionalProperties", ".*"), ("items", "[]")):
+        if isinstance(schema.get(key), dict):
+            found += _paths(schema[key], path + step)
+    return found
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes every node out."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  the library's signature
+        return True

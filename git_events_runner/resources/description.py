@@ -1,0 +1,103 @@
+"""What the controller hands the init container: where the repository is, and which files beside it hold the credential.
+
+The environment variable `GIT_EVENTS_RUNNER_SOURCE` of the init container holds `SourceDescription.to_json()`, for
+example
+
+    {"url": "https://git.example/app.git", "auth": {"type": "basic"}, "tls": {"noVerifySsl": false, "caFile": true},
+     "secretDir": "/var/run/git-events-runner/source"}
+
+and the needed keys of the source's Secrets are mounted as files under `secretDir`, whatever their keys are called
+there: `username` and `password` (basic), `token` (token), `ssh-privatekey` (ssh), `ca.crt` (when `caFile` is true).
+No secret is in it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from git_events_runner.errors import ConfigError
+
+SOURCE_VARIABLE = "GIT_EVENTS_RUNNER_SOURCE"
+SECRET_DIR = "/var/run/git-events-runner/source"  # noqa: S105 - a path
+CA_FILE = "ca.crt"
+AuthType = Literal["basic", "token", "ssh"]
+# File names under the secret directory by the kind of authentication; the values of `authConfig.keys` are mounted to
+# these.
+AUTH_FILES: dict[AuthType, dict[str, str]] = {
+    "basic": {"username": "username", "password": "password"},
+    "token": {"token": "token"},
+    "ssh": {"privateKey": "ssh-privatekey"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceDescription:
+    """A source, resolved. `auth_type` None means without a credential; `has_ca` that `ca.crt` is mounted."""
+
+    url: str
+    auth_type: AuthType | None = None
+    no_verify_ssl: bool = False
+    has_ca: bool = False
+    secret_dir: str = SECRET_DIR
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that must be mounted under `secret_dir`."""
+        auth = tuple(AUTH_FILES[self.auth_type].values()) if self.auth_type else ()
+        return (*auth, CA_FILE) if self.has_ca else auth
+
+    def to_json(self) -> str:
+        """The value of the environment variable; the same text for the same description.
+
+        >>> SourceDescription(url="https://x/y", secret_dir="/s").to_json()
+        '{"auth":null,"secretDir":"/s","tls":{"caFile":false,"noVerifySsl":false},"url":"https://x/y"}'
+        """
+        value = {
+            "url": self.url,
+            "auth": {"type": self.auth_type} if self.auth_type else None,
+            "tls": {"noVerifySsl": self.no_verify_ssl, "caFile": self.has_ca},
+            "secretDir": self.secret_dir,
+        }
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def parse(cls, text: str) -> SourceDescription:
+        """Read what `to_json` wrote; unknown fields are ignored, so that an older cloner reads a newer description.
+
+        Raises:
+            ConfigError: It is no JSON object, or fields are missing or of the wrong type (all are named).
+        """
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"{SOURCE_VARIABLE} is not JSON") from error
+        if not isinstance(value, dict):
+            raise ConfigError(f"{SOURCE_VARIABLE} is not a JSON object")
+        auth, tls = value.get("auth") or {}, value.get("tls") or {}
+        fields: dict[str, tuple[Any, type]] = {
+            "url": (value.get("url"), str),
+            "auth": (auth, dict),
+            "tls": (tls, dict),
+            "secretDir": (value.get("secretDir", SECRET_DIR), str),
+        }
+        problems = [
+            f"{name} is missing or wrong" for name, (got, wanted) in fields.items() if not isinstance(got, wanted)
+        ]
+        if not problems:
+            kind = auth.get("type")
+            no_verify, has_ca = tls.get("noVerifySsl", False), tls.get("caFile", False)
+            if kind is not None and kind not in AUTH_FILES:
+                problems.append("auth.type is none of basic, token, ssh")
+            if not isinstance(no_verify, bool) or not isinstance(has_ca, bool):
+                problems.append("tls.noVerifySsl and tls.caFile must be true or false")
+        if problems:
+            raise ConfigError(*(f"{SOURCE_VARIABLE}: {problem}" for problem in problems))
+        return cls(
+            url=value["url"],
+            auth_type=kind,
+            no_verify_ssl=no_verify,
+            has_ca=has_ca,
+            secret_dir=value.get("secretDir", SECRET_DIR),
+        )

@@ -1,0 +1,125 @@
+"""From an object as the API server (or a manifest) has it to its model, once, at the border."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from git_events_runner.errors import InvalidObject
+
+from .actions import Action, ActionSpec, ClusterAction, ClusterActionSpec
+from .kinds import KINDS
+from .meta import Metadata
+from .ref import Ref
+from .sources import REPO_URI, ClusterGitRepo, GitRepo, GitRepoSpec
+from .status import SourceStatus, TriggerStatus
+from .triggers import ScheduleTrigger, ScheduleTriggerSpec, WebhookTrigger, WebhookTriggerSpec
+
+Parsed = GitRepo | Action | ScheduleTrigger | WebhookTrigger
+_PROBLEMS_SHOWN = 5
+_PLAIN = {
+    "missing": "is required",
+    "string_type": "must be a string",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "dataclass_type": "must be a mapping",
+}
+_FORMS = {
+    REPO_URI: "must be git@host:owner/path, ssh://[user@]host[:port]/path or http(s)://host[:port]/path "
+    "(credentials belong into a Secret that authConfig names, not into the URI)"
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The classes that one kind is made of."""
+
+    resource: type[Any]
+    spec: type[Any]
+    status: type[SourceStatus]
+
+
+MODELS: dict[str, Model] = {
+    "GitRepo": Model(resource=GitRepo, spec=GitRepoSpec, status=SourceStatus),
+    "ClusterGitRepo": Model(resource=ClusterGitRepo, spec=GitRepoSpec, status=SourceStatus),
+    "Action": Model(resource=Action, spec=ActionSpec, status=SourceStatus),
+    "ClusterAction": Model(resource=ClusterAction, spec=ClusterActionSpec, status=SourceStatus),
+    "ScheduleTrigger": Model(resource=ScheduleTrigger, spec=ScheduleTriggerSpec, status=TriggerStatus),
+    "WebhookTrigger": Model(resource=WebhookTrigger, spec=WebhookTriggerSpec, status=TriggerStatus),
+}
+
+
+def parse(obj: Mapping[str, Any]) -> Parsed:
+    """The model of one of our six kinds. Strict for the spec, lenient for the status; unknown fields are ignored.
+
+    Raises:
+        InvalidObject: The kind is none of ours, or a field is wrong; `field` is its dotted path in JSON names.
+    """
+    name = obj.get("kind")
+    model = MODELS.get(name) if isinstance(name, str) else None
+    if model is None or not isinstance(name, str):
+        raise InvalidObject("kind", f"must be one of {', '.join(MODELS)}")
+    kind = KINDS[name]
+    if obj.get("apiVersion") != kind.api_version:
+        raise InvalidObject("apiVersion", f"must be {kind.api_version} for a {name}")
+    metadata = Metadata.of(obj)
+    if kind.namespaced and not metadata.namespace:
+        raise InvalidObject("metadata.namespace", f"is required for a {name}")
+    if "spec" not in obj:
+        raise InvalidObject("spec", "is required")
+    try:
+        spec = _adapter(model.spec).validate_python(obj["spec"])
+    except ValidationError as error:
+        raise invalid("spec", error) from None
+    status = obj.get("status")
+    return model.resource(  # type: ignore[no-any-return]  # the table above says which
+        ref=Ref(name, metadata.namespace if kind.namespaced else None, metadata.name),
+        metadata=metadata,
+        spec=spec,
+        raw_status=status if isinstance(status, Mapping) else {},
+    )
+
+
+def invalid(root: str, error: ValidationError) -> InvalidObject:
+    """What pydantic found, as our error: the first field, and in its problem the others with theirs."""
+    found = [
+        (dotted(root, problem["loc"]), plain(problem["type"], problem["msg"], problem.get("ctx", {}).get("pattern")))
+        for problem in error.errors(include_url=False, include_input=False)
+    ]
+    field, problem = found[0]
+    others = "".join(f"; {where}: {what}" for where, what in found[1:_PROBLEMS_SHOWN])
+    more = f"; and {len(found) - _PROBLEMS_SHOWN} more" if len(found) > _PROBLEMS_SHOWN else ""
+    return InvalidObject(field, problem + others + more)
+
+
+def dotted(root: str, location: tuple[int | str, ...]) -> str:
+    """A place in a document, in the notation of the API server.
+
+    >>> dotted("spec", ("sources", "names", 3))
+    'spec.sources.names[3]'
+    """
+    text = root
+    for step in location:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def plain(kind: str, message: str, pattern: str | None = None) -> str:
+    """A problem in plain words, from pydantic's error type and message (and the pattern that did not match).
+
+    >>> plain("missing", "Field required")
+    'is required'
+    """
+    words = _FORMS.get(pattern or "") or _PLAIN.get(kind) or message.removeprefix("Value error, ")
+    return words[0].lower() + words[1:]
+
+
+@cache
+def _adapter(spec: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(spec)

@@ -1,0 +1,92 @@
+"""What every part of a spec has in common: JSON names, absent and null alike, unknown fields ignored, "one of" rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, Strict, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass
+from pydantic_core import core_schema
+
+NAME_CHARS = 253
+REFERENCE_CHARS = 1024
+
+Text = Annotated[str, Strict()]
+Name = Annotated[str, Strict(), Field(max_length=NAME_CHARS)]
+Flag = Annotated[bool, Strict()]
+Texts = tuple[Text, ...]
+TextMap = dict[Text, Text]
+
+PART = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="ignore")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class Part:
+    """A frozen value without a `__dict__` (thousands are held). Fields named in `one_of`: exactly one must be given."""
+
+    one_of: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _json_names(cls, data: Any) -> Any:
+        """A null is what is not there; only JSON names count in an object (the constructor takes Python's)."""
+        if isinstance(data, Mapping):
+            return {name: value for name, value in data.items() if value is not None and "_" not in name}
+        return data
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        names = type(self).one_of
+        given = [name for name in names if getattr(self, name) is not None]
+        if names and len(given) != 1:
+            found = f"found {' and '.join(given)}" if given else "found none"
+            raise ValueError(f"{one_of_message(names)}, {found}")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The JSON schema; the "one of" rule as a CEL rule of the API server, the alternatives as not nullable."""
+        found = handler.resolve_ref_schema(handler(schema))
+        if cls.one_of:
+            given = ", ".join(f"has(self.{name})" for name in cls.one_of)
+            rule = f"[{given}].exists_one(given, given)"
+            found["x-kubernetes-validations"] = [{"rule": rule, "message": one_of_message(cls.one_of)}]
+            for name in cls.one_of:
+                found["properties"][name]["nullable"] = False
+        return found
+
+
+def one_of_message(names: tuple[str, ...]) -> str:
+    """What a refused object is told, by the API server and by us.
+
+    >>> one_of_message(("branch", "tag", "commit"))
+    'exactly one of branch, tag and commit must be set'
+    """
+    return f"exactly one of {', '.join(names[:-1])} and {names[-1]} must be set"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class Reference(Part):
+    """A branch, a tag or a commit of a repository."""
+
+    one_of: ClassVar[tuple[str, ...]] = ("branch", "tag", "commit")
+
+    branch: Annotated[Text, Field(max_length=REFERENCE_CHARS)] | None = Field(None, description="Name of a branch.")
+    tag: Annotated[Text, Field(max_length=REFERENCE_CHARS)] | None = Field(None, description="Name of a tag.")
+    commit: Annotated[Text, Field(max_length=REFERENCE_CHARS)] | None = Field(
+        None, description="Full id of a commit, in hexadecimal digits."
+    )
+
+    @property
+    def type(self) -> str:
+        """Which of branch, tag and commit it is."""
+        return next(name for name in self.one_of if getattr(self, name) is not None)
+
+    @property
+    def name(self) -> str:
+        """The name of the branch or tag, or the commit's id."""
+        return next(value for value in (self.branch, self.tag, self.commit) if value is not None)

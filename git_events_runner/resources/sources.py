@@ -1,0 +1,128 @@
+"""GitRepo and ClusterGitRepo: where a repository is, and which Secrets open it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from .meta import Resource
+from .part import PART, Flag, Name, Part, Text
+from .status import SourceStatus
+
+_PLAIN = "A-Za-z0-9_.-"
+# The language of the original: scp form, ssh://, http(s)://; no user information in http URLs. `\w` means ASCII there.
+REPO_URI = (
+    rf"^git@[{_PLAIN}]+:[{_PLAIN}]+/[/{_PLAIN}]+$"
+    rf"|^ssh://([{_PLAIN}]+@)?[{_PLAIN}]+(:[0-9]{{1,5}})?(/([/{_PLAIN}]+)?)?$"
+    rf"|^https?://[{_PLAIN}]+(:[0-9]{{1,5}})?(/([/%&=?{_PLAIN}]+)?)?$"
+)
+REPO_URI_CHARS = 2048
+KEY_CHARS = 253
+SecretKey = Annotated[Text, Field(max_length=KEY_CHARS)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class SecretRef(Part):
+    """A Secret."""
+
+    name: Name = Field(description="Name of the Secret.")
+    namespace: Name | None = Field(
+        None,
+        description="Namespace of the Secret, for ClusterGitRepo only; unset means the trigger's namespace. "
+        "A GitRepo's Secrets are always in its own namespace.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class CaCert(Part):
+    """Where the certificates of a private CA are."""
+
+    secret_ref: SecretRef = Field(description="The Secret with the certificates.")
+    key: SecretKey = Field("ca.crt", description="Key in the Secret, of certificates in PEM form.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class TlsConfig(Part):
+    """How the server's certificate is judged."""
+
+    no_verify_ssl: Flag = Field(default=False, description="Accept any certificate.")
+    ca_cert: CaCert | None = Field(None, description="Certificates of a private CA, trusted beside the system's.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class SecretKeys(Part):
+    """Under which keys a Secret holds what."""
+
+    username: SecretKey = Field("username", description="Key of the user name, for `basic`.")
+    password: SecretKey = Field("password", description="Key of the password, for `basic`.")
+    token: SecretKey = Field("token", description="Key of the value of the Authorization header, for `token`.")
+    private_key: SecretKey = Field("ssh-privatekey", description="Key of the private key, for `ssh`.")
+
+
+_KEYS = SecretKeys()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class AuthConfig(Part):
+    """How to authenticate."""
+
+    type: Literal["basic", "token", "ssh"] = Field(
+        description="`basic`: HTTP Basic. `token`: the Secret's value is sent verbatim as the Authorization header. "
+        "`ssh`: a private key; the login comes from the URI, else it is `git`."
+    )
+    secret_ref: SecretRef = Field(description="The Secret with the credential.")
+    keys: SecretKeys = Field(
+        default=_KEYS,
+        description="Keys in the Secret.",
+        json_schema_extra={
+            "default": {
+                "username": "username",
+                "password": "password",
+                "token": "token",
+                "privateKey": "ssh-privatekey",
+            }
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class GitRepoSpec(Part):
+    """A git repository."""
+
+    repo_uri: Annotated[Text, Field(pattern=REPO_URI, max_length=REPO_URI_CHARS)] = Field(
+        description="Where the repository is: `git@host:owner/path`, `ssh://[user@]host[:port]/path` or "
+        "`http(s)://host[:port]/path`."
+    )
+    tls_config: TlsConfig | None = Field(None, description="TLS, for https.")
+    auth_config: AuthConfig | None = Field(None, description="Authentication; unset: none.")
+
+    @property
+    def ignored_namespaces(self) -> tuple[str, ...]:
+        """Dotted paths of Secret references with a namespace, which a GitRepo ignores."""
+        refs = {
+            "spec.authConfig.secretRef.namespace": self.auth_config and self.auth_config.secret_ref.namespace,
+            "spec.tlsConfig.caCert.secretRef.namespace": self.tls_config
+            and self.tls_config.ca_cert
+            and self.tls_config.ca_cert.secret_ref.namespace,
+        }
+        return tuple(path for path, namespace in refs.items() if namespace)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GitRepo(Resource):
+    """A repository for the triggers of its own namespace."""
+
+    spec: GitRepoSpec
+
+    @property
+    def status(self) -> SourceStatus:
+        """What was last said about it; strange values read as absent."""
+        return SourceStatus.of(self.raw_status)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterGitRepo(GitRepo):
+    """A repository for the triggers of every namespace."""

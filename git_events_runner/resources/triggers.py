@@ -1,0 +1,156 @@
+"""ScheduleTrigger and WebhookTrigger: what is watched, when it is looked at, and what runs then."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
+
+from .meta import Resource
+from .part import PART, Flag, Name, Part, Reference, Text
+from .status import TriggerStatus
+
+SOURCES_MAX = 1000
+PATTERNS_MAX = 1000
+PATTERN_CHARS = 4096
+SCHEDULE_CHARS = 256
+HEADER_CHARS = 256
+KEY_CHARS = 253
+
+Patterns = Annotated[tuple[Annotated[Text, Field(max_length=PATTERN_CHARS)], ...], Field(max_length=PATTERNS_MAX)]
+Names = Annotated[
+    tuple[Name, ...], Field(max_length=SOURCES_MAX), AfterValidator(lambda names: tuple(dict.fromkeys(names)))
+]
+
+_MAIN = Reference(branch="main")
+_MAIN_JSON = {"branch": "main"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class WatchOn(Part):
+    """What counts as a change."""
+
+    on_change_only: Flag = Field(
+        description="true: run when something changed. false: run at every check (schedule) or request (webhook)."
+    )
+    reference: Reference = Field(
+        default=_MAIN, description="What is watched in the repository.", json_schema_extra={"default": _MAIN_JSON}
+    )
+    files: Patterns | None = Field(
+        None, description="Patterns as in a .gitignore file; a commit then counts only if the files they select differ."
+    )
+
+
+_ANY_CHANGE_OF_MAIN = WatchOn(on_change_only=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class Sources(Part):
+    """The repositories that are watched, all in the same manner."""
+
+    kind: Literal["GitRepo", "ClusterGitRepo"] = Field("GitRepo", description="Kind of the sources.")
+    names: Names = Field(description="Names of the sources; a name given twice counts once.")
+    watch_on: WatchOn = Field(
+        default=_ANY_CHANGE_OF_MAIN,
+        description="What counts as a change.",
+        json_schema_extra={"default": {"onChangeOnly": True, "reference": _MAIN_JSON}},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class TriggerAction(Part):
+    """The action that runs."""
+
+    kind: Literal["Action", "ClusterAction"] = Field(description="Kind of the action.")
+    name: Name = Field(description="Name of the action.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class Schedule(Part):
+    """When the sources are looked at."""
+
+    one_of: ClassVar[tuple[str, ...]] = ("interval", "cron")
+
+    interval: Annotated[Text, Field(max_length=SCHEDULE_CHARS)] | None = Field(
+        None, description="Time between two checks, as `1h 15m` or `30s`."
+    )
+    cron: Annotated[Text, Field(max_length=SCHEDULE_CHARS)] | None = Field(
+        None,
+        description="5 fields, 6 (seconds first) or 7 (year last), or @hourly, @daily, …; `TZ=Europe/Kyiv ` may go before.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class SecretName(Part):
+    """A Secret beside the trigger."""
+
+    name: Name = Field(description="Name of the Secret, in the trigger's namespace.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class WebhookAuth(Part):
+    """What a request must bring."""
+
+    secret_ref: SecretName = Field(description="The Secret with the expected value.")
+    key: Annotated[Text, Field(max_length=KEY_CHARS)] = Field(description="Key in the Secret.")
+    header: Annotated[Text, Field(max_length=HEADER_CHARS)] | None = Field(
+        None, description="Header with the value; unset: the runtime config's `defaultAuthHeader`."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class Webhook(Part):
+    """Who may call, and what for."""
+
+    multi_source: Flag = Field(description="Whether one call may ask for all sources (`POST /namespace/trigger`).")
+    auth_config: WebhookAuth | None = Field(None, description="What a request must bring; unset: anybody may call.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class TriggerSpec(Part):
+    """What every trigger has."""
+
+    sources: Sources = Field(description="What is watched.")
+    action: TriggerAction = Field(description="What runs.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class ScheduleTriggerSpec(TriggerSpec):
+    """Looks at its sources by the clock."""
+
+    schedule: Schedule = Field(description="When the sources are looked at.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class WebhookTriggerSpec(TriggerSpec):
+    """Looks at its sources when it is called."""
+
+    webhook: Webhook = Field(description="Who may call, and what for.")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger(Resource):
+    """Either trigger."""
+
+    spec: TriggerSpec
+
+    @property
+    def status(self) -> TriggerStatus:
+        """What it has done so far; strange values read as absent."""
+        return TriggerStatus.of(self.raw_status)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleTrigger(Trigger):
+    """A trigger that the clock starts."""
+
+    spec: ScheduleTriggerSpec
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookTrigger(Trigger):
+    """A trigger that a request starts."""
+
+    spec: WebhookTriggerSpec

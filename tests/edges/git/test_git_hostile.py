@@ -1,0 +1,234 @@
+"""Servers that mean harm: each ends in its error, in time, and hurts nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+
+import pytest
+
+from git_events_runner.edges.git import Limits, http_remote
+from git_events_runner.edges.git.pktline import packet
+from git_events_runner.edges.git.question import Question, Reference, Repository
+from git_events_runner.errors import GitError, GitProtocolError, GitTimeout, GitTooLarge, GitUnreachable
+from tests.edges.git.gitserver import commit, new_repository, scripted
+
+DEADLINE_S = 0.6
+ADVERTISED = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\n"
+V2 = b"000eversion 2\n0000"
+REFS = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-result\r\n"
+LINE = packet(b"a" * 40 + b" refs/heads/other\n")
+
+
+@pytest.fixture
+async def hasty():
+    limits = Limits(deadline_s=DEADLINE_S, refs_bytes=1 << 20, advertisement_bytes=1 << 20, pack_bytes=1 << 20)
+    made = http_remote(limits)
+    yield made
+    await made.close()
+
+
+def question(url):
+    return Question(Repository(url=url), Reference("branch", "main"))
+
+
+async def head_of(reader):
+    return await reader.readuntil(b"\r\n\r\n")
+
+
+async def silent(reader, writer):
+    await reader.read()
+
+
+async def dripping_head(reader, writer):
+    await head_of(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        writer.write(b"y")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def dripping_body(reader, writer):
+    await head_of(reader)
+    writer.write(ADVERTISED + b"Content-Length: 99999\r\n\r\n")
+    while True:
+        writer.write(b"0")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def endless_header(reader, writer):
+    await head_of(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        writer.write(b"y" * 65536)
+        await writer.drain()
+
+
+async def endless_headers(reader, writer):
+    await head_of(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        writer.write(b"X-A: y\r\n" * 1000)
+        await writer.drain()
+
+
+async def endless_references(reader, writer):
+    await head_of(reader)
+    writer.write(ADVERTISED + b"Content-Length: 99999999999\r\n\r\n")
+    while True:
+        writer.write(LINE * 1000)
+        await writer.drain()
+
+
+async def endless_chunks(reader, writer):
+    await head_of(reader)
+    writer.write(ADVERTISED + b"Transfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"%x\r\n%s\r\n" % (len(LINE), LINE) * 1000)
+        await writer.drain()
+
+
+async def no_http(reader, writer):
+    await head_of(reader)
+    writer.write(b"SSH-2.0-OpenSSH_9.2\r\n" + bytes(100))
+
+
+async def binary(reader, writer):
+    await head_of(reader)
+    writer.write(ADVERTISED + b"Content-Length: 100\r\n\r\n" + bytes(range(100)))
+
+
+async def hang_up(reader, writer):
+    await head_of(reader)
+
+
+async def cut_head(reader, writer):
+    await head_of(reader)
+    writer.write(b"HTTP/1.1 200 O")
+
+
+async def cut_length(reader, writer):
+    await head_of(reader)
+    writer.write(ADVERTISED + b"Content-Length: 500\r\n\r\n" + V2)
+
+
+async def cut_chunks(reader, writer):
+    await head_of(reader)
+    writer.write(ADVERTISED + b"Transfer-Encoding: chunked\r\n\r\n12\r\n" + V2[:-6])
+
+
+async def gzip_unasked(reader, writer):
+    await head_of(reader)
+    writer.write(ADVERTISED + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc")
+
+
+async def huge_refs_after_v2(reader, writer):
+    await head_of(reader)
+    writer.write(ADVERTISED + b"Content-Length: %d\r\n\r\n" % len(V2) + V2)
+    await head_of(reader)
+    writer.write(REFS + b"Content-Length: 99999999999\r\n\r\n")
+    while True:
+        writer.write(LINE * 1000)
+        await writer.drain()
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (silent, GitTimeout),
+        (dripping_head, GitTimeout),
+        (dripping_body, (GitTimeout, GitProtocolError)),
+        (endless_header, GitProtocolError),
+        (endless_headers, GitProtocolError),
+        (endless_references, GitTooLarge),
+        (endless_chunks, GitTooLarge),
+        (no_http, GitProtocolError),
+        (binary, GitProtocolError),
+        (hang_up, GitUnreachable),
+        (cut_head, (GitUnreachable, GitProtocolError)),
+        (cut_length, GitProtocolError),
+        (cut_chunks, GitProtocolError),
+        (gzip_unasked, GitProtocolError),
+        (huge_refs_after_v2, GitTooLarge),
+    ],
+)
+async def test_every_attack_ends_in_time_and_memory(hasty, script, error):
+    """Silence, drips, floods and rubbish end within the deadline, in their error, without holding what they send."""
+    memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    async with scripted(script) as url:
+        started = time.monotonic()
+        with pytest.raises(error):
+            await hasty.commit_of(question(url))
+        # Twice the deadline: the machine may be busy.
+        assert time.monotonic() - started < 2 * DEADLINE_S + 1
+        await hasty.close()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_kib < 24 * 1024
+
+
+async def test_a_server_that_hangs_holds_nobody_else_up(hasty, git_server):
+    """While every place at a hanging host is taken, others answer; those who wait for it share one time-out."""
+    made = commit(new_repository(git_server.root / "app.git"), {"a": b"1"})
+    async with scripted(silent) as url:
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            waiting = [group.create_task(asyncio.wait_for(_failing(hasty, question(url)), 10)) for _ in range(100)]
+            assert (await hasty.commit_of(question(git_server.url("app.git")))).commit == made
+        assert {task.result() for task in waiting} == {GitTimeout}
+        assert time.monotonic() - started < 3 * DEADLINE_S + 1
+        await hasty.close()
+
+
+async def _failing(remote, asked):
+    try:
+        await remote.commit_of(asked)
+    except GitError as error:
+        return type(error)
+    return None
+
+
+async def test_a_pack_without_end_is_cut(hasty):
+    """A fetch stops at its cap."""
+
+    async def endless_pack(reader, writer):
+        await head_of(reader)
+        writer.write(ADVERTISED + b"Content-Length: %d\r\n\r\n" % len(V2) + V2)
+        await head_of(reader)
+        writer.write(REFS + b"Content-Length: 99999999999\r\n\r\n000dpackfile\n")
+        while True:
+            writer.write((b"%04x\1" % 60005 + bytes(60000)) * 10)
+            await writer.drain()
+
+    async with scripted(endless_pack) as url:
+        with pytest.raises(GitTooLarge):
+            await hasty.tree(Repository(url=url), "a" * 40)
+        await hasty.close()
+
+
+async def test_a_connection_closed_while_idle_is_opened_again(hasty):
+    """A kept-alive connection that the server closed costs a new connection, not a failed check."""
+    seen = []
+
+    async def one_answer_each(reader, writer):
+        while True:
+            head = await head_of(reader)
+            if head.startswith(b"GET"):
+                writer.write(ADVERTISED + b"Content-Length: %d\r\n\r\n" % len(V2) + V2)
+                continue
+            await reader.readuntil(b"0000")
+            body = packet(b"a" * 40 + b" refs/heads/main\n") + b"0000"
+            seen.append(head)
+            writer.write(REFS + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            await writer.drain()
+            if len(seen) > 1:
+                # Closes after having read the next request: the answer to it never comes.
+                await head_of(reader)
+                seen.clear()
+                return
+
+    async with scripted(one_answer_each) as url:
+        for _ in range(5):
+            assert (await hasty.commit_of(question(url))).commit == "a" * 40
+        await hasty.close()

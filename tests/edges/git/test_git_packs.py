@@ -1,0 +1,170 @@
+"""Trees out of packs, against git's own listing, and against packs made to hurt."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+import zlib
+
+import pytest
+
+from git_events_runner.edges.git.limits import Limits
+from git_events_runner.edges.git.packs import read_tree
+from git_events_runner.edges.git.question import TreeEntry
+from git_events_runner.errors import GitError, GitProtocolError, GitReferenceNotFound, GitTooLarge
+from tests.edges.git.gitserver import GIT_ENVIRONMENT, commit, git, new_repository
+
+
+def pack_of(repository, revision, *options):
+    command = ["git", "pack-objects", "--stdout", "--revs", "-q", *options]
+    return subprocess.run(
+        command, cwd=repository, input=revision.encode(), capture_output=True, env=GIT_ENVIRONMENT, check=True
+    ).stdout
+
+
+def listing(repository, revision):
+    lines = subprocess.run(
+        ["git", "ls-tree", "-r", "-z", revision], cwd=repository, capture_output=True, env=GIT_ENVIRONMENT, check=True
+    ).stdout.split(b"\0")
+    heads = ((line.split(b"\t", 1)) for line in lines if line)
+    return [
+        TreeEntry(path.decode("utf-8", "surrogateescape"), int(head.split()[0], 8), head.split()[2].decode())
+        for head, path in heads
+    ]
+
+
+def entry(kind, data, *, size=None):
+    size = len(data) if size is None else size
+    head, rest = bytearray(), size >> 4
+    byte = kind << 4 | size & 15
+    while rest:
+        head.append(byte | 0x80)
+        byte, rest = rest & 0x7F, rest >> 7
+    head.append(byte)
+    return bytes(head) + zlib.compress(data)
+
+
+def made_pack(*entries):
+    body = b"PACK" + (2).to_bytes(4) + len(entries).to_bytes(4) + b"".join(entries)
+    return body + hashlib.sha1(body, usedforsecurity=False).digest()
+
+
+def object_id(kind, data):
+    return hashlib.sha1(b"%s %d\0%s" % (kind, len(data), data), usedforsecurity=False).digest()
+
+
+def commit_of(tree):
+    return b"tree " + object_id(b"tree", tree).hex().encode() + b"\nauthor a <a> 1 +0000\ncommitter a <a> 1 +0000\n\nm"
+
+
+@pytest.mark.parametrize("form", ["sha1", "sha256"])
+@pytest.mark.parametrize("options", [(), ("--filter=blob:none",), ("--delta-base-offset",)])
+def test_the_tree_is_what_git_lists(tmp_path, form, options):
+    """Paths, modes and blobs equal `git ls-tree -r`, whole and blobless, with both kinds of deltas and of ids."""
+    repository = new_repository(tmp_path / "r", f"--object-format={form}")
+    first = commit(repository, {f"d{i % 9}/é{i}/f{i}.txt": b"%d\n" % i * 50 for i in range(600)})
+    files = {f"d{i % 9}/é{i}/f{i}.txt": b"%d\n" % (i * (1 + (i == 77))) * 50 for i in range(600)}
+    second = commit(repository, files, parent=first)
+    pack = pack_of(repository, second, "--window=50", "--depth=50", *options)
+    for each in (first, second):
+        assert read_tree(pack, each, form, Limits()) == listing(repository, each)
+
+
+def test_links_submodules_and_odd_names_are_entries(tmp_path):
+    """Links, submodules, executables and names that are no UTF-8 stand in the list as they are."""
+    repository = new_repository(tmp_path / "r")
+    blob = git("hash-object", "-w", "--stdin", cwd=repository, stdin=b"x")
+    lines = b"".join(
+        (
+            b"120000 blob %s\tlink\0" % blob.encode(),
+            b"160000 commit %s\tsub\0" % (b"1" * 40),
+            b"100755 blob %s\tprogram\0" % blob.encode(),
+            b"100644 blob %s\t\xff\xfe\0" % blob.encode(),
+        )
+    )
+    tree = git("mktree", "-z", "--missing", cwd=repository, stdin=lines)
+    made = git("commit-tree", tree, "-m", "m", cwd=repository)
+    got = read_tree(pack_of(repository, made), made, "sha1", Limits())
+    assert got == listing(repository, made)
+    assert {e.mode for e in got} == {0o120000, 0o160000, 0o100755, 0o100644}
+
+
+def test_a_bomb_costs_its_cap_only():
+    """A blob that inflates without end stops at the cap, and its content is not held."""
+    bomb = entry(3, bytes(64 * 2**20))
+    with pytest.raises(GitTooLarge):
+        read_tree(made_pack(bomb, bomb), "1" * 40, "sha1", Limits(inflated_bytes=100 * 2**20))
+
+
+def test_an_object_larger_than_it_says_is_refused():
+    """The declared size bounds what is inflated."""
+    with pytest.raises(GitProtocolError, match="as large"):
+        read_tree(made_pack(entry(2, bytes(2**20), size=10)), "1" * 40, "sha1", Limits())
+
+
+def test_a_tree_that_multiplies_is_refused():
+    """Folders nested so that one small pack names billions of files end at the cap of entries."""
+    tree = b"100644 f\0" + object_id(b"blob", b"")
+    entries = [entry(2, tree)]
+    for _ in range(9):
+        tree = b"".join(b"40000 %c\0" % (97 + n) + object_id(b"tree", tree) for n in range(10))
+        entries.append(entry(2, tree))
+    made = commit_of(tree)
+    with pytest.raises(GitTooLarge):
+        read_tree(
+            made_pack(*entries, entry(1, made)), object_id(b"commit", made).hex(), "sha1", Limits(tree_entries=10_000)
+        )
+
+
+def test_a_delta_that_multiplies_is_refused():
+    """A chain of deltas, each copying its base many times over, ends at the cap of held bytes."""
+    base = b"100644 f\0" + bytes(20)
+    body, size = [entry(2, base * 2000)], len(base) * 2000
+    for _ in range(6):
+        grown = size * 20
+
+        def number(value):
+            out = bytearray()
+            while value > 0x7F:
+                out.append(value & 0x7F | 0x80)
+                value >>= 7
+            return bytes((*out, value))
+
+        copy = bytes((0x80 | 0x70, size & 255, size >> 8 & 255, size >> 16 & 255))
+        delta = number(size) + number(grown) + copy * 20
+        distance = len(body[-1])
+        assert distance < 0x4000
+        back = bytes((0x80 | (distance >> 7) - 1, distance & 0x7F)) if distance > 0x7F else bytes((distance,))
+        whole = entry(6, delta)
+        head = whole[: whole.index(b"\x78")]
+        body.append(head + back + zlib.compress(delta))
+        size = min(grown, 0xFFFFFF)
+    with pytest.raises(GitError):
+        read_tree(made_pack(*body), "1" * 40, "sha1", Limits())
+
+
+def test_a_tag_is_not_a_commit():
+    """An id that names another kind of object is no commit."""
+    tree = b"100644 f\0" + bytes(20)
+    with pytest.raises(GitReferenceNotFound):
+        read_tree(made_pack(entry(2, tree)), object_id(b"tree", tree).hex(), "sha1", Limits())
+
+
+def test_broken_packs_only_raise_our_errors(tmp_path):
+    """A pack cut anywhere, or with any byte changed, gives its true tree or a GitError."""
+    repository = new_repository(tmp_path / "r")
+    made = commit(repository, {f"d{i}/f": b"%d" % i for i in range(40)})
+    pack, right = pack_of(repository, made, "--delta-base-offset"), listing(repository, made)
+    dice = random.Random(7)
+    for _ in range(1500):
+        broken = bytearray(pack)
+        if dice.random() < 0.3:
+            del broken[dice.randrange(len(broken)) :]
+        else:
+            broken[dice.randrange(len(broken))] = dice.randrange(256)
+        try:
+            got = read_tree(broken, made, "sha1", Limits(inflated_bytes=2**24, tree_bytes=2**22))
+        except GitError:
+            continue
+        assert got == right

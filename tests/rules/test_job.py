@@ -1,0 +1,243 @@
+"""The Job's shape: the contract's names and variables, and no more access than needed."""
+
+import pytest
+
+from git_events_runner.resources.job import JobView, RunKey
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.job import Clone, JobDefaults, Pointer, Run, SecretKeys, label, manifest, secret_copy
+from tests.rules.examples import action_job
+
+DEFAULTS = JobDefaults(
+    active_deadline_s=3600,
+    ttl_s=7200,
+    waiting_timeout_s=300,
+    service_account=None,
+    workdir="/action_workdir",
+    volume_name="action-workdir",
+    cloner_name="action-cloner",
+    cloner_image="cloner:1",
+    cloner_api_token=False,
+    worker_name="action-worker",
+    worker_image="worker:1",
+    variables_prefix="ACTION_JOB_",
+    pod_security="auto",
+)
+APP = Pointer(source=Ref("GitRepo", "team", "app"), ref_type="branch", ref_name="main")
+SHARED = Pointer(source=Ref("ClusterGitRepo", None, "tools"), ref_type="tag", ref_name="v1")
+KEY = RunKey(trigger_uid="8f0d", source="app", number=3)
+
+
+def run(**fields):
+    given = {
+        "name": "nightly-abc",
+        "key": KEY,
+        "trigger": Ref("ScheduleTrigger", "team", "nightly"),
+        "watched": APP,
+        "commit": "a" * 40,
+        "action": Ref("Action", "team", "build"),
+        "action_uid": "1234",
+        "clone": Clone(pointer=APP, description='{"url":"https://x/$y"}'),
+        "override": False,
+        "reason": "fire-changed",
+        "occurrence": "2026-05-06T07:08:09Z",
+        "file_hash": None,
+        "task_ids": ("t1", "t2"),
+        "identity": "pod-1",
+        "suspend": False,
+        "restricted": False,
+    }
+    return Run(**(given | fields))
+
+
+def made(action=None, defaults=DEFAULTS, **fields):
+    return manifest(run(**fields), action_job(**(action or {})), defaults)
+
+
+def pod(job):
+    return job["spec"]["template"]["spec"]
+
+
+def test_the_fixed_fields_are_the_contracts():
+    """One try, one pod, in the trigger's namespace, owned by the action."""
+    job = made()
+    assert job["metadata"]["namespace"] == "team"
+    assert job["metadata"]["ownerReferences"][0] == {
+        "apiVersion": "git-events-runner.rs/v1alpha1",
+        "kind": "Action",
+        "name": "build",
+        "uid": "1234",
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+    assert {k: v for k, v in job["spec"].items() if k != "template"} == {
+        "backoffLimit": 0,
+        "parallelism": 1,
+        "suspend": False,
+        "activeDeadlineSeconds": 3600,
+    }
+    assert pod(job)["restartPolicy"] == "Never"
+    assert "ttlSecondsAfterFinished" not in job["spec"]
+
+
+def test_the_run_can_be_read_back_from_the_job():
+    """What settling needs is in the annotations."""
+    view = JobView.of(made())
+    assert (view.run, view.commit, view.due_at, view.ttl_s, view.waiting_timeout_s) == (
+        KEY,
+        "a" * 40,
+        "2026-05-06T07:08:09Z",
+        7200,
+        300,
+    )
+    assert JobView.of(made(occurrence="17")).request == 17
+
+
+def test_the_worker_gets_the_originals_variables():
+    """Names and values as in the contract; the namespace for a GitRepo only."""
+    env = {e["name"]: e["value"] for e in pod(made())["containers"][0]["env"]}
+    assert env == {
+        "ACTION_JOB_WORKDIR": "/action_workdir",
+        "ACTION_JOB_TRIGGER_KIND": "ScheduleTrigger",
+        "ACTION_JOB_TRIGGER_NAME": "nightly",
+        "ACTION_JOB_TRIGGER_SOURCE_KIND": "GitRepo",
+        "ACTION_JOB_TRIGGER_SOURCE_NAME": "app",
+        "ACTION_JOB_TRIGGER_SOURCE_NAMESPACE": "team",
+        "ACTION_JOB_TRIGGER_SOURCE_COMMIT": "a" * 40,
+        "ACTION_JOB_TRIGGER_SOURCE_REF_TYPE": "branch",
+        "ACTION_JOB_TRIGGER_SOURCE_REF_NAME": "main",
+    }
+
+
+def test_an_override_is_cloned_and_named():
+    """The init container gets the override's reference; the worker is told both."""
+    job = made(clone=Clone(pointer=SHARED, description="{}"), override=True)
+    env = {e["name"]: e["value"] for e in pod(job)["containers"][0]["env"]}
+    assert env["ACTION_JOB_ACTION_SOURCE_KIND"] == "ClusterGitRepo"
+    assert env["ACTION_JOB_ACTION_SOURCE_REF_TYPE"] == "tag"
+    assert "ACTION_JOB_ACTION_SOURCE_NAMESPACE" not in env
+    arguments = pod(job)["initContainers"][0]["args"]
+    assert arguments == [
+        *("--kind", "ClusterGitRepo", "--source", "tools", "--tag", "v1"),
+        *("--destination", "/action_workdir"),
+    ]
+
+
+def test_the_cloner_gets_the_triggering_commit():
+    """The commit that was decided on, not what the branch is by then."""
+    arguments = pod(made({"preserveGitFolder": True, "enableClonerDebug": True}))["initContainers"][0]["args"]
+    assert arguments[4:6] == ["--commit", "a" * 40]
+    assert arguments[-2:] == ["--preserve-git-folder", "--debug"]
+
+
+def test_a_dollar_is_never_expanded_by_the_kubelet():
+    """A branch called x$(HOME) stays one."""
+    odd = Pointer(source=APP.source, ref_type="branch", ref_name="x$(HOME)")
+    job = made(watched=odd, clone=Clone(pointer=odd, description='{"url":"https://x/$(A)"}'), override=True)
+    assert {"name": "ACTION_JOB_TRIGGER_SOURCE_REF_NAME", "value": "x$$(HOME)"} in pod(job)["containers"][0]["env"]
+    cloner = pod(job)["initContainers"][0]
+    assert "x$$(HOME)" in cloner["args"]
+    assert cloner["env"][0]["value"] == '{"url":"https://x/$$(A)"}'
+
+
+def test_secret_keys_reach_the_init_container_alone():
+    """Only the keys needed, under their final names, mounted nowhere else."""
+    keys = SecretKeys(namespace="team", name="cred", files={"tok": "token"})
+    job = made(clone=Clone(pointer=APP, description="{}", secrets=(keys,)))
+    [volume] = [v for v in pod(job)["volumes"] if "projected" in v]
+    assert volume["projected"]["sources"] == [
+        {"secret": {"name": "cred", "items": [{"key": "tok", "path": "token"}]}}
+    ]
+    mounted = {c["name"]: [m["name"] for m in c["volumeMounts"]] for c in pod(job)["initContainers"] + pod(job)["containers"]}
+    assert mounted == {"action-cloner": ["action-workdir", volume["name"]], "action-worker": ["action-workdir"]}
+    assert job["spec"]["suspend"] is False
+
+
+def test_a_secret_from_elsewhere_suspends_the_job_until_it_is_copied():
+    """The copy bears the Job's name; who admits the Job makes it first."""
+    keys = SecretKeys(namespace="vault", name="cred", files={"tok": "token"})
+    job = made(clone=Clone(pointer=SHARED, description="{}", secrets=(keys,)))
+    assert job["spec"]["suspend"] is True
+    assert JobView.of(job).needs_secret
+    [volume] = [v for v in pod(job)["volumes"] if "projected" in v]
+    assert volume["projected"]["sources"][0]["secret"]["name"] == "nightly-abc"
+    job["metadata"]["uid"] = "77"
+    copy = secret_copy(job, {"token": "eA=="})
+    assert copy["metadata"]["ownerReferences"] == [
+        {"apiVersion": "batch/v1", "kind": "Job", "name": "nightly-abc", "uid": "77"}
+    ]
+
+
+def test_no_token_on_the_pod_and_one_for_the_worker_only_with_an_account():
+    """Automounting is off; a named account's token is at the usual path in the worker alone."""
+    assert pod(made())["automountServiceAccountToken"] is False
+    assert "serviceAccountName" not in pod(made())
+    job = made({"serviceAccount": "deployer"})
+    assert pod(job)["serviceAccountName"] == "deployer"
+    paths = [m["mountPath"] for m in pod(job)["containers"][0]["volumeMounts"]]
+    assert "/var/run/secrets/kubernetes.io/serviceaccount" in paths
+    paths = [m["mountPath"] for m in pod(job)["initContainers"][0]["volumeMounts"]]
+    assert "/var/run/secrets/kubernetes.io/serviceaccount" not in paths
+
+
+def test_tracking_labels_win_and_stand_on_the_pod_too():
+    """A user's label cannot hide a Job from its trigger."""
+    job = made({"labels": {"git-events-runner.rs/trigger-name": "mine", "team": "x"}, "annotations": {"note": "y"}})
+    for metadata in (job["metadata"], job["spec"]["template"]["metadata"]):
+        assert metadata["labels"]["git-events-runner.rs/trigger-name"] == "nightly"
+        assert metadata["labels"]["team"] == "x"
+        assert metadata["annotations"]["note"] == "y"
+    assert len([name for name in job["metadata"]["labels"] if name.startswith("git-events-runner.rs/")]) == 7
+
+
+def test_a_long_name_is_cut_in_the_label_and_whole_in_the_annotation():
+    """Labels end at 63 characters; a digest keeps them apart."""
+    name = "n" * 80
+    job = made(trigger=Ref("WebhookTrigger", "team", name))
+    assert len(job["metadata"]["labels"]["git-events-runner.rs/trigger-name"]) == 63
+    assert job["metadata"]["annotations"]["git-events-runner.rs/trigger-name"] == name
+    assert label("a" * 80) != label("a" * 81)
+
+
+@pytest.mark.parametrize(("restricted", "expected"), [(False, None), (True, True)])
+def test_the_cloner_is_always_restricted_the_worker_where_wanted(restricted, expected):
+    """The cloner satisfies the restricted standard; the worker runs as its image says unless the namespace enforces it."""
+    job = made(restricted=restricted)
+    cloner, worker = pod(job)["initContainers"][0], pod(job)["containers"][0]
+    assert cloner["securityContext"]["runAsNonRoot"] is True
+    assert cloner["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert worker.get("securityContext", {}).get("runAsNonRoot") is expected
+
+
+def test_what_the_action_says_passes_through():
+    """Images, command, args, node selector, tolerations, affinity and time limits."""
+    job = made(
+        {
+            "workdir": "/w",
+            "clonerImage": "c:2",
+            "actionImage": "w:2",
+            "command": ["sh"],
+            "args": ["-c", "echo $(ACTION_JOB_WORKDIR)"],
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "k", "operator": "Exists"}],
+            "affinity": {"nodeAffinity": {}},
+            "activeDeadlineSeconds": 5,
+            "ttlSecondsAfterFinished": 6,
+            "jobWaitingTimeoutSeconds": 0,
+        }
+    )
+    worker = pod(job)["containers"][0]
+    assert (worker["image"], worker["command"], worker["args"]) == ("w:2", ["sh"], ["-c", "echo $(ACTION_JOB_WORKDIR)"])
+    assert worker["workingDir"] == "/w"
+    assert pod(job)["initContainers"][0]["image"] == "c:2"
+    assert pod(job)["nodeSelector"] == {"disk": "ssd"}
+    assert pod(job)["tolerations"] == [{"key": "k", "operator": "Exists"}]
+    assert pod(job)["affinity"] == {"nodeAffinity": {}}
+    view = JobView.of(job)
+    assert (job["spec"]["activeDeadlineSeconds"], view.ttl_s, view.waiting_timeout_s) == (5, 6, 0)
+
+
+def test_a_job_of_kueue_is_kueues_to_start():
+    """Its queue-name label makes us create it suspended and leave it so."""
+    job = made({"labels": {"kueue.x-k8s.io/queue-name": "q"}})
+    assert job["spec"]["suspend"] is True
+    assert JobView.of(job).queued_elsewhere
