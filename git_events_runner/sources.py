@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from git_events_runner.edges.git.question import Answer, Credential, Question, Reference, Repository, TreeEntry
 from git_events_runner.edges.git.remote import Remote
 from git_events_runner.edges.kube.store import Store
-from git_events_runner.errors import ApiAlreadyExists, ApiConflict, GitAuthRequired, SecretUnusable
+from git_events_runner.errors import ApiAlreadyExists, ApiConflict, GitAuthRequired, GitUnsupported, SecretUnusable
 from git_events_runner.resources.description import CA_FILE
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
@@ -47,9 +47,21 @@ class Api(Protocol):
 class Sources:
     """Asks git about source objects, with the credentials that they name."""
 
-    def __init__(self, *, remote: Remote, secrets: SecretReader) -> None:
-        self._remote = remote
+    def __init__(self, *, secrets: SecretReader) -> None:
+        """`remote` is set before the first question, when its limits are known."""
         self._secrets = secrets
+        self.remote: Remote | None = None
+
+    @property
+    def _remote(self) -> Remote:
+        if self.remote is None:
+            raise GitUnsupported("no git server can be asked before the controller has started")
+        return self.remote
+
+    async def close(self) -> None:
+        """Close the connections to git servers."""
+        if self.remote is not None:
+            await self.remote.close()
 
     async def commit_of(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> Answer:
         """The commit of a reference of a GitRepo or ClusterGitRepo, from a question sent after the call.

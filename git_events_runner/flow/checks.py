@@ -33,7 +33,7 @@ from git_events_runner.rules.report import Problem, Report
 from git_events_runner.rules.resolve import Resolved, resolve
 from git_events_runner.telemetry import Metrics
 
-log = structlog.get_logger("checks")
+log = structlog.get_logger(target="checks")
 
 _RESTARTS = 25
 _TOUCH_S = 600.0

@@ -1,4 +1,4 @@
-"""The runtime config: read from its ConfigMap, again at every change; the last good one stays while a new one is wrong."""
+"""The runtime config: read from its ConfigMap, again at every change; the last good one stays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from git_events_runner.errors import ConfigError
 from git_events_runner.resources.ref import Ref
 from git_events_runner.telemetry import Metrics
 
-log = structlog.get_logger("config")
+log = structlog.get_logger(target="config")
 
 DATA_KEY = "runtimeConfig"
 _T = TypeVar("_T")

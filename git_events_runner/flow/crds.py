@@ -15,7 +15,7 @@ from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.resources.kinds import GROUP, KINDS, OURS, TRIGGERS, VERSION
 from git_events_runner.resources.ref import Ref
 
-log = structlog.get_logger("crds")
+log = structlog.get_logger(target="crds")
 
 COMMAND = "git-events-runner crds | kubectl apply --server-side --force-conflicts -f -"
 STATUS_FIELDS = ("conditions", "deliveries", "lastRunNumber", "observedGeneration")
@@ -34,7 +34,7 @@ class Reader(Protocol):
 def missing_fields(kind: str, crd: Mapping[str, Any]) -> list[str]:
     """Dotted paths of needed fields that a CRD of the API server does not have."""
     versions = (crd.get("spec") or {}).get("versions") or ()
-    version = next((v for v in versions if v.get("name") == VERSION), {})
+    version: Mapping[str, Any] = next((v for v in versions if v.get("name") == VERSION), {})
     schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
     status = ((schema.get("properties") or {}).get("status") or {}).get("properties") or {}
     missing = [] if "status" in (version.get("subresources") or {}) else ["subresources.status"]

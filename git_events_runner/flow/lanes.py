@@ -44,6 +44,8 @@ class Lanes:
         self._lanes: dict[str, _Lane] = {}
         self._ready: asyncio.Queue[str] = asyncio.Queue()
         self._closing = False
+        self._open = asyncio.Event()
+        self._open.set()
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -61,6 +63,13 @@ class Lanes:
             lane.working = True
             self._empty.clear()
             self._ready.put_nowait(request.uid)
+
+    def hold(self, *, held: bool) -> None:
+        """Start no check while held (the CRDs would drop what is written)."""
+        if held:
+            self._open.clear()
+        else:
+            self._open.set()
 
     def forget(self, uid: str) -> None:
         """The trigger is gone: nothing of it waits any more."""
@@ -89,6 +98,7 @@ class Lanes:
     async def drain(self) -> None:
         """Take nothing new and return when what is under way has ended."""
         self._closing = True
+        self._open.set()
         for lane in self._lanes.values():
             lane.waiting.clear()
             for timer in lane.timers.values():
@@ -99,6 +109,7 @@ class Lanes:
         lane = self._lanes[uid]
         loop = asyncio.get_running_loop()
         while lane.waiting:
+            await self._open.wait()
             source = next(iter(lane.waiting))
             wait_s = lane.started.get(source, -_SPACING_S) + _SPACING_S - loop.time()
             if wait_s > 0 and lane.waiting[source].due_at is None:

@@ -25,8 +25,9 @@ from git_events_runner.rules.queue import Queued, may_start, next_admissions, us
 from git_events_runner.rules.report import Problem, Report
 from git_events_runner.telemetry import Metrics
 
-log = structlog.get_logger("queue")
+log = structlog.get_logger(target="queue")
 
+Json = list[dict[str, Any]]
 JOB_SELECTOR = f"{GROUP}/trigger-kind"
 _TAKEN_S = 15.0
 _PASS_S = 1.0
@@ -46,7 +47,7 @@ class Api(Protocol):
     async def patch(
         self,
         ref: Ref,
-        body: list[dict[str, Any]],
+        body: Json,
         *,
         subresource: str | None = None,
         strict: bool = False,
@@ -207,7 +208,7 @@ class Queue:
         self._taken[ref] = asyncio.get_running_loop().time()
         if view.needs_secret:
             await self._copies.copy_for(snapshot.raw, trigger.model, view.run.source)
-        patch = [
+        patch: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": snapshot.uid},
             {"op": "test", "path": "/spec/suspend", "value": True},
             {"op": "replace", "path": "/spec/suspend", "value": False},

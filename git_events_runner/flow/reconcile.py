@@ -27,7 +27,7 @@ from git_events_runner.rules.schedule import parse_schedule
 from git_events_runner.rules.statuspatch import combine
 from git_events_runner.telemetry import Metrics
 
-log = structlog.get_logger("reconcile")
+log = structlog.get_logger(target="reconcile")
 
 FINALIZER = "scheduletriggers.git-events-runner.rs"
 _UNHANDLED_S = 30.0

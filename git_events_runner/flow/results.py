@@ -19,7 +19,7 @@ from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.statuspatch import combine
 from git_events_runner.telemetry import Metrics
 
-log = structlog.get_logger("results")
+log = structlog.get_logger(target="results")
 
 _TTL_AFTER_SETTLING_S = 15.0
 _UNSETTLED_S = 10.0
@@ -222,7 +222,7 @@ class Results:
             if now - since.setdefault(uid, now) < _TTL_AFTER_SETTLING_S:
                 continue
             fence.check()
-            patch = [
+            patch: list[dict[str, Any]] = [
                 {"op": "test", "path": "/metadata/uid", "value": uid},
                 {"op": "add", "path": "/spec/ttlSecondsAfterFinished", "value": view.ttl_s},
             ]

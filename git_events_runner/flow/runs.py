@@ -24,13 +24,13 @@ from git_events_runner.resources.job import JobView, RunKey
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.clone import clone_of
-from git_events_runner.rules.job import ActionJob, JobDefaults, Run, manifest
+from git_events_runner.rules.job import JobDefaults, Run, manifest
 from git_events_runner.rules.ledger import Mutation, Outcome, Settle, entry_of, job_name, rfc3339, run_number_after
 from git_events_runner.rules.messages import Made, RunOrder
 from git_events_runner.rules.report import Problem, Report
 from git_events_runner.telemetry import Metrics
 
-log = structlog.get_logger("runs")
+log = structlog.get_logger(target="runs")
 
 _ANSWER_AGE_S = 60.0
 _POST_TIMEOUT_S = 5.0
@@ -239,7 +239,7 @@ class Runs:
             suspend=suspend,
             restricted=self._restricted(order.trigger.namespace or "", defaults),
         )
-        return manifest(run, ActionJob.of(resolved.action_model.spec.action_job), defaults)
+        return manifest(run, resolved.action_model.spec.action_job, defaults)
 
     def _restricted(self, namespace: str, defaults: JobDefaults) -> bool:
         """Whether the worker must satisfy the `restricted` Pod Security Standard."""

@@ -25,7 +25,7 @@ from git_events_runner.rules.ledger import entry_of, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.schedule import Schedule, due, parse_schedule
 
-log = structlog.get_logger("scheduler")
+log = structlog.get_logger(target="scheduler")
 
 _LONGEST_SLEEP_S = 5.0  # the wall clock may be set
 

@@ -21,23 +21,25 @@ PassedThrough = dict[str, Any]
 class ActionJob(Part):
     """What the Job of a run looks like; whatever is unset comes from the runtime config or the image."""
 
-    workdir: Text | None = Field(None, description="Where the repository is put, and the worker's working directory.")
-    cloner_image: Text | None = Field(None, description="Image of the init container that clones.")
-    action_image: Text | None = Field(None, description="Image of the worker.")
-    command: Texts | None = Field(None, description="Entry point of the worker; unset: the image's.")
-    args: Texts | None = Field(None, description="Arguments of the worker; unset: the image's.")
-    service_account: Text | None = Field(None, description="Service account of the pod.")
-    labels: TextMap | None = Field(None, description="Further labels of the Job and its pod; ours win.")
-    annotations: TextMap | None = Field(None, description="Further annotations of the Job and its pod.")
-    node_selector: TextMap | None = Field(None, description="As in a pod.")
-    tolerations: tuple[PassedThrough, ...] | None = Field(None, description="As in a pod.")
-    affinity: PassedThrough | None = Field(None, description="As in a pod.")
-    ttl_seconds_after_finished: Seconds | None = Field(
-        None, description="How long a finished Job stays.", json_schema_extra={"format": "int32"}
+    workdir: Text | None = Field(
+        default=None, description="Where the repository is put, and the worker's working directory."
     )
-    active_deadline_seconds: Seconds | None = Field(None, description="How long a Job may run.")
+    cloner_image: Text | None = Field(default=None, description="Image of the init container that clones.")
+    action_image: Text | None = Field(default=None, description="Image of the worker.")
+    command: Texts | None = Field(default=None, description="Entry point of the worker; unset: the image's.")
+    args: Texts | None = Field(default=None, description="Arguments of the worker; unset: the image's.")
+    service_account: Text | None = Field(default=None, description="Service account of the pod.")
+    labels: TextMap | None = Field(default=None, description="Further labels of the Job and its pod; ours win.")
+    annotations: TextMap | None = Field(default=None, description="Further annotations of the Job and its pod.")
+    node_selector: TextMap | None = Field(default=None, description="As in a pod.")
+    tolerations: tuple[PassedThrough, ...] | None = Field(default=None, description="As in a pod.")
+    affinity: PassedThrough | None = Field(default=None, description="As in a pod.")
+    ttl_seconds_after_finished: Seconds | None = Field(
+        default=None, description="How long a finished Job stays.", json_schema_extra={"format": "int32"}
+    )
+    active_deadline_seconds: Seconds | None = Field(default=None, description="How long a Job may run.")
     job_waiting_timeout_seconds: Annotated[int, Field(strict=True, ge=0)] | None = Field(
-        None, description="How long a Job may wait for a free place; 0: without end."
+        default=None, description="How long a Job may wait for a free place; 0: without end."
     )
     enable_cloner_debug: Flag = Field(default=False, description="Let the cloner say more.")
     preserve_git_folder: Flag = Field(default=False, description="Keep the `.git` folder.")
@@ -68,7 +70,7 @@ class ActionSpec(Part):
 
     action_job: ActionJob = Field(default=_ALL_DEFAULTS, description="The Job.", json_schema_extra={"default": {}})
     source_override: SourceOverride | None = Field(
-        None, description="Clone this source instead of the one that changed."
+        default=None, description="Clone this source instead of the one that changed."
     )
 
 
@@ -77,7 +79,7 @@ class ClusterActionSpec(ActionSpec):
     """What runs when a trigger of any namespace fires."""
 
     source_override: ClusterSourceOverride | None = Field(
-        None, description="Clone this source instead of the one that changed."
+        default=None, description="Clone this source instead of the one that changed."
     )
 
 

@@ -6,6 +6,7 @@ Types as kstatus reads them (https://github.com/kubernetes-sigs/cli-utils/blob/m
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 
 class ConditionType(StrEnum):
@@ -13,7 +14,7 @@ class ConditionType(StrEnum):
 
     meaning: str
 
-    def __new__(cls, value: str, meaning: str) -> ConditionType:
+    def __new__(cls, value: str, meaning: str) -> Self:
         """A string with its one-line meaning."""
         made = str.__new__(cls, value)
         made._value_ = value
@@ -30,7 +31,7 @@ class Reason(StrEnum):
 
     meaning: str
 
-    def __new__(cls, value: str, meaning: str) -> Reason:
+    def __new__(cls, value: str, meaning: str) -> Self:
         """A string with its one-line meaning."""
         made = str.__new__(cls, value)
         made._value_ = value

@@ -6,10 +6,9 @@ from typing import Any
 
 import yaml
 
-from .kinds import GROUP, KINDS, OURS, TRIGGERS, VERSION, Kind
+from .kinds import GROUP, KINDS, OURS, VERSION, Kind
 from .parse import MODELS
 from .schema import schema_of
-from .status import TriggerStatus
 
 CATEGORY = "git-events-runner"
 SHORT_NAMES: dict[str, str] = {
@@ -99,24 +98,6 @@ def crds_yaml() -> str:
     return "".join("---\n" + to_yaml(crd) for crd in crds())
 
 
-def ledger_fields() -> frozenset[str]:
-    """Dotted places in a trigger's status without which the run ledger cannot be kept (`*`: any source).
-
-    A controller that finds a trigger CRD without one of them must not check: the API server would prune what it writes.
-    """
-    return frozenset(path for path in _paths(schema_of(TriggerStatus), "") if path)
-
-
-def missing_ledger_fields(crd: dict[str, Any]) -> list[str]:
-    """Which of them a stored trigger CRD lacks, sorted; empty for the CRDs of other kinds."""
-    if crd.get("spec", {}).get("names", {}).get("kind") not in TRIGGERS:
-        return []
-    versions = [one for one in crd["spec"].get("versions") or () if one.get("name") == VERSION]
-    schema = versions[0].get("schema", {}).get("openAPIV3Schema", {}) if versions else {}
-    status = schema.get("properties", {}).get("status", {})
-    return sorted(ledger_fields() - set(_paths(status, "")))
-
-
 def _crd(kind: Kind) -> dict[str, Any]:
     model = MODELS[kind.name]
     status = {**schema_of(model.status), "x-kubernetes-map-type": "atomic"}
@@ -161,16 +142,6 @@ def _crd(kind: Kind) -> dict[str, Any]:
             ],
         },
     }
-
-
-def _paths(schema: dict[str, Any], path: str) -> list[str]:
-    found = [path]
-    for name, inner in (schema.get("properties") or {}).items():
-        found += _paths(inner, f"{path}.{name}" if path else name)
-    for key, step in (("additionalProperties", ".*"), ("items", "[]")):
-        if isinstance(schema.get(key), dict):
-            found += _paths(schema[key], path + step)
-    return found
 
 
 class _Plain(yaml.SafeDumper):

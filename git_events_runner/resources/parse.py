@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -54,6 +53,8 @@ MODELS: dict[str, Model] = {
     "WebhookTrigger": Model(resource=WebhookTrigger, spec=WebhookTriggerSpec, status=TriggerStatus),
 }
 
+_READERS: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(model.spec) for name, model in MODELS.items()}
+
 
 def parse(obj: Mapping[str, Any]) -> Parsed:
     """The model of one of our six kinds. Strict for the spec, lenient for the status; unknown fields are ignored.
@@ -74,7 +75,7 @@ def parse(obj: Mapping[str, Any]) -> Parsed:
     if "spec" not in obj:
         raise InvalidObject("spec", "is required")
     try:
-        spec = _adapter(model.spec).validate_python(obj["spec"])
+        spec = _READERS[name].validate_python(obj["spec"])
     except ValidationError as error:
         raise invalid("spec", error) from None
     status = obj.get("status")
@@ -118,8 +119,3 @@ def plain(kind: str, message: str, pattern: str | None = None) -> str:
     """
     words = _FORMS.get(pattern or "") or _PLAIN.get(kind) or message.removeprefix("Value error, ")
     return words[0].lower() + words[1:]
-
-
-@cache
-def _adapter(spec: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(spec)

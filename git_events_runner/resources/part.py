@@ -1,4 +1,4 @@
-"""What every part of a spec has in common: JSON names, absent and null alike, unknown fields ignored, "one of" rules."""
+"""What the parts of a spec have in common: JSON names, null as absent, unknown fields ignored, "one of" rules."""
 
 from __future__ import annotations
 
@@ -75,10 +75,12 @@ class Reference(Part):
 
     one_of: ClassVar[tuple[str, ...]] = ("branch", "tag", "commit")
 
-    branch: Annotated[Text, Field(max_length=REFERENCE_CHARS)] | None = Field(None, description="Name of a branch.")
-    tag: Annotated[Text, Field(max_length=REFERENCE_CHARS)] | None = Field(None, description="Name of a tag.")
+    branch: Annotated[Text, Field(max_length=REFERENCE_CHARS)] | None = Field(
+        default=None, description="Name of a branch."
+    )
+    tag: Annotated[Text, Field(max_length=REFERENCE_CHARS)] | None = Field(default=None, description="Name of a tag.")
     commit: Annotated[Text, Field(max_length=REFERENCE_CHARS)] | None = Field(
-        None, description="Full id of a commit, in hexadecimal digits."
+        default=None, description="Full id of a commit, in hexadecimal digits."
     )
 
     @property

@@ -31,7 +31,7 @@ _REFUSED = frozenset(
 _SAYS_NOTHING = ("title", "examples", "$defs", "additionalProperties")
 
 
-class NotStructural(Exception):  # noqa: N818  never raised at run time, only while CRDs are generated
+class NotStructural(Exception):
     """A model uses what a structural schema cannot express; the message names the place."""
 
 
@@ -55,14 +55,7 @@ def structural(schema: Mapping[str, Any], definitions: Mapping[str, Any], path: 
     if refused := _REFUSED & node.keys():
         raise NotStructural(f"{path}: {', '.join(sorted(refused))} cannot be said")
     values = node.pop("additionalProperties", None)
-    for name in _SAYS_NOTHING:
-        node.pop(name, None)
-    if node.get("default", 0) in (None, [], ""):
-        del node["default"]
-    if "const" in node:
-        node["enum"] = [node.pop("const")]
-    if node.get("type") == "integer":
-        node.setdefault("format", "int64")
+    _plain(node)
     if "properties" in node:
         below = node["properties"].items()
         node["properties"] = {name: structural(value, definitions, f"{path}.{name}") for name, value in below}
@@ -75,6 +68,18 @@ def structural(schema: Mapping[str, Any], definitions: Mapping[str, Any], path: 
     if "type" not in node:
         raise NotStructural(f"{path}: has no type")
     return node
+
+
+def _plain(node: dict[str, Any]) -> None:
+    """Without what says nothing (titles, empty defaults), constants and whole numbers as Kubernetes writes them."""
+    for name in _SAYS_NOTHING:
+        node.pop(name, None)
+    if node.get("default", 0) in (None, [], ""):
+        del node["default"]
+    if "const" in node:
+        node["enum"] = [node.pop("const")]
+    if node.get("type") == "integer":
+        node.setdefault("format", "int64")
 
 
 def _resolved(node: dict[str, Any], definitions: Mapping[str, Any], path: str) -> dict[str, Any]:

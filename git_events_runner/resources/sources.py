@@ -30,7 +30,7 @@ class SecretRef(Part):
 
     name: Name = Field(description="Name of the Secret.")
     namespace: Name | None = Field(
-        None,
+        default=None,
         description="Namespace of the Secret, for ClusterGitRepo only; unset means the trigger's namespace. "
         "A GitRepo's Secrets are always in its own namespace.",
     )
@@ -41,7 +41,7 @@ class CaCert(Part):
     """Where the certificates of a private CA are."""
 
     secret_ref: SecretRef = Field(description="The Secret with the certificates.")
-    key: SecretKey = Field("ca.crt", description="Key in the Secret, of certificates in PEM form.")
+    key: SecretKey = Field(default="ca.crt", description="Key in the Secret, of certificates in PEM form.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -49,17 +49,19 @@ class TlsConfig(Part):
     """How the server's certificate is judged."""
 
     no_verify_ssl: Flag = Field(default=False, description="Accept any certificate.")
-    ca_cert: CaCert | None = Field(None, description="Certificates of a private CA, trusted beside the system's.")
+    ca_cert: CaCert | None = Field(
+        default=None, description="Certificates of a private CA, trusted beside the system's."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class SecretKeys(Part):
     """Under which keys a Secret holds what."""
 
-    username: SecretKey = Field("username", description="Key of the user name, for `basic`.")
-    password: SecretKey = Field("password", description="Key of the password, for `basic`.")
-    token: SecretKey = Field("token", description="Key of the value of the Authorization header, for `token`.")
-    private_key: SecretKey = Field("ssh-privatekey", description="Key of the private key, for `ssh`.")
+    username: SecretKey = Field(default="username", description="Key of the user name, for `basic`.")
+    password: SecretKey = Field(default="password", description="Key of the password, for `basic`.")
+    token: SecretKey = Field(default="token", description="Key of the value of the Authorization header, for `token`.")
+    private_key: SecretKey = Field(default="ssh-privatekey", description="Key of the private key, for `ssh`.")
 
 
 _KEYS = SecretKeys()
@@ -96,8 +98,8 @@ class GitRepoSpec(Part):
         description="Where the repository is: `git@host:owner/path`, `ssh://[user@]host[:port]/path` or "
         "`http(s)://host[:port]/path`."
     )
-    tls_config: TlsConfig | None = Field(None, description="TLS, for https.")
-    auth_config: AuthConfig | None = Field(None, description="Authentication; unset: none.")
+    tls_config: TlsConfig | None = Field(default=None, description="TLS, for https.")
+    auth_config: AuthConfig | None = Field(default=None, description="Authentication; unset: none.")
 
     @property
     def ignored_namespaces(self) -> tuple[str, ...]:

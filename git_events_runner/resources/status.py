@@ -21,27 +21,27 @@ class Condition(Part):
 
     type: Text = Field(description="Ready, Reconciling or Stalled.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether the condition holds.")
-    reason: Text = Field("", description="Why, in one word.")
-    message: Text = Field("", description="Why, for a person; one line for each source with a problem.")
-    last_transition_time: Moment | None = Field(None, description="When `status` last changed.")
-    observed_generation: Count | None = Field(None, description="The generation of the object that was judged.")
+    reason: Text = Field(default="", description="Why, in one word.")
+    message: Text = Field(default="", description="Why, for a person; one line for each source with a problem.")
+    last_transition_time: Moment | None = Field(default=None, description="When `status` last changed.")
+    observed_generation: Count | None = Field(default=None, description="The generation of the object that was judged.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class Announced(Part):
     """A commit that a forge announced."""
 
-    commit: Text | None = Field(None, description="The commit.")
-    at: Moment | None = Field(None, description="When the announcement came.")
+    commit: Text | None = Field(default=None, description="The commit.")
+    at: Moment | None = Field(default=None, description="When the announcement came.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class LastJob(Part):
     """The Job of the last settled run."""
 
-    name: Text | None = Field(None, description="Name of the Job.")
+    name: Text | None = Field(default=None, description="Name of the Job.")
     phase: Text | None = Field(
-        None, description="Queued, Running, Succeeded or Failed, or the reason why it will not run."
+        default=None, description="Queued, Running, Succeeded or Failed, or the reason why it will not run."
     )
 
 
@@ -49,23 +49,25 @@ class LastJob(Part):
 class CheckedSource(Part):
     """What is recorded of one source."""
 
-    commit_hash: Text | None = Field(None, description="The commit of the last settled run.")
-    file_hash: Text | None = Field(None, description="Digest of the selected files of that commit.")
-    changed: Moment | None = Field(None, description="When the recorded commit last changed.")
-    runs: Count | None = Field(None, description="Number of the last settled run.")
-    requested: Count | None = Field(None, description="How many deliveries asked for a check.")
-    handled: Count | None = Field(None, description="Up to which of them all are answered.")
-    announced: Announced | None = Field(None, description="The commit that was last announced by a delivery.")
-    answered_at: Moment | None = Field(None, description="The due time that was last answered.")
-    last_job: LastJob | None = Field(None, description="The Job of the last settled run.")
+    commit_hash: Text | None = Field(default=None, description="The commit of the last settled run.")
+    file_hash: Text | None = Field(default=None, description="Digest of the selected files of that commit.")
+    changed: Moment | None = Field(default=None, description="When the recorded commit last changed.")
+    runs: Count | None = Field(default=None, description="Number of the last settled run.")
+    requested: Count | None = Field(default=None, description="How many deliveries asked for a check.")
+    handled: Count | None = Field(default=None, description="Up to which of them all are answered.")
+    announced: Announced | None = Field(default=None, description="The commit that was last announced by a delivery.")
+    answered_at: Moment | None = Field(default=None, description="The due time that was last answered.")
+    last_job: LastJob | None = Field(default=None, description="The Job of the last settled run.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class SourceStatus(Part):
     """What was last said about an object that runs nothing itself."""
 
-    observed_generation: Count | None = Field(None, description="The generation that this status speaks of.")
-    conditions: tuple[Condition, ...] = Field((), description="Ready, and Reconciling or Stalled while they hold.")
+    observed_generation: Count | None = Field(default=None, description="The generation that this status speaks of.")
+    conditions: tuple[Condition, ...] = Field(
+        default=(), description="Ready, and Reconciling or Stalled while they hold."
+    )
 
     @classmethod
     def of(cls, raw: object) -> Self:
@@ -85,18 +87,20 @@ class TriggerStatus(SourceStatus):
     """What a trigger has done so far: the part of the run ledger that is kept in it."""
 
     state: State | None = Field(
-        None, description="Idle, Running (a Job of it is unfinished), or WrongConfig (see the conditions)."
+        default=None, description="Idle, Running (a Job of it is unfinished), or WrongConfig (see the conditions)."
     )
-    last_run: Moment | None = Field(None, description="End of the last check, to about ten minutes.")
+    last_run: Moment | None = Field(default=None, description="End of the last check, to about ten minutes.")
     checked_sources: dict[str, CheckedSource] = Field(
         default_factory=dict, description="What is recorded of each source, by its name."
     )
-    last_run_number: Count | None = Field(None, description="Where the run numbers of a source added anew start.")
-    deliveries: Text | None = Field(None, description="Digests of the last 64 deliveries.")
+    last_run_number: Count | None = Field(
+        default=None, description="Where the run numbers of a source added anew start."
+    )
+    deliveries: Text | None = Field(default=None, description="Digests of the last 64 deliveries.")
 
 
 def _leave_out(data: dict[str, Any], location: tuple[int | str, ...]) -> bool:
-    """Remove what is wrong, copying the mappings on the way; of a list, the whole list. Whether anything was removed."""
+    """Remove what is wrong (of a list, all of it), copying the mappings on the way. Whether anything was removed."""
     place = data
     for step in location[:-1]:
         inner = place.get(str(step))

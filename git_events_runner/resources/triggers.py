@@ -6,6 +6,7 @@ import dataclasses
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
+from pydantic.config import JsonDict
 from pydantic.dataclasses import dataclass
 
 from .meta import Resource
@@ -25,7 +26,7 @@ Names = Annotated[
 ]
 
 _MAIN = Reference(branch="main")
-_MAIN_JSON = {"branch": "main"}
+_MAIN_JSON: JsonDict = {"branch": "main"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -39,7 +40,8 @@ class WatchOn(Part):
         default=_MAIN, description="What is watched in the repository.", json_schema_extra={"default": _MAIN_JSON}
     )
     files: Patterns | None = Field(
-        None, description="Patterns as in a .gitignore file; a commit then counts only if the files they select differ."
+        default=None,
+        description="Patterns as in a .gitignore file; a commit then counts only if the files they select differ.",
     )
 
 
@@ -50,7 +52,7 @@ _ANY_CHANGE_OF_MAIN = WatchOn(on_change_only=True)
 class Sources(Part):
     """The repositories that are watched, all in the same manner."""
 
-    kind: Literal["GitRepo", "ClusterGitRepo"] = Field("GitRepo", description="Kind of the sources.")
+    kind: Literal["GitRepo", "ClusterGitRepo"] = Field(default="GitRepo", description="Kind of the sources.")
     names: Names = Field(description="Names of the sources; a name given twice counts once.")
     watch_on: WatchOn = Field(
         default=_ANY_CHANGE_OF_MAIN,
@@ -74,11 +76,12 @@ class Schedule(Part):
     one_of: ClassVar[tuple[str, ...]] = ("interval", "cron")
 
     interval: Annotated[Text, Field(max_length=SCHEDULE_CHARS)] | None = Field(
-        None, description="Time between two checks, as `1h 15m` or `30s`."
+        default=None, description="Time between two checks, as `1h 15m` or `30s`."
     )
     cron: Annotated[Text, Field(max_length=SCHEDULE_CHARS)] | None = Field(
-        None,
-        description="5 fields, 6 (seconds first) or 7 (year last), or @hourly, @daily, …; `TZ=Europe/Kyiv ` may go before.",
+        default=None,
+        description="5 fields, 6 (seconds first) or 7 (year last), or @hourly to @yearly; "
+        "`TZ=Europe/Kyiv ` may stand before.",
     )
 
 
@@ -96,7 +99,7 @@ class WebhookAuth(Part):
     secret_ref: SecretName = Field(description="The Secret with the expected value.")
     key: Annotated[Text, Field(max_length=KEY_CHARS)] = Field(description="Key in the Secret.")
     header: Annotated[Text, Field(max_length=HEADER_CHARS)] | None = Field(
-        None, description="Header with the value; unset: the runtime config's `defaultAuthHeader`."
+        default=None, description="Header with the value; unset: the runtime config's `defaultAuthHeader`."
     )
 
 
@@ -105,7 +108,9 @@ class Webhook(Part):
     """Who may call, and what for."""
 
     multi_source: Flag = Field(description="Whether one call may ask for all sources (`POST /namespace/trigger`).")
-    auth_config: WebhookAuth | None = Field(None, description="What a request must bring; unset: anybody may call.")
+    auth_config: WebhookAuth | None = Field(
+        default=None, description="What a request must bring; unset: anybody may call."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)

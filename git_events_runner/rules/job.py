@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from git_events_runner.resources.actions import ActionJob
+from git_events_runner.resources.description import SECRET_DIR, SOURCE_VARIABLE
 from git_events_runner.resources.job import (
     COMMIT_ANNOTATION,
     FILE_HASH_ANNOTATION,
@@ -28,8 +30,6 @@ from git_events_runner.resources.job import (
 from git_events_runner.resources.kinds import GROUP, VERSION
 from git_events_runner.resources.ref import Ref
 
-SOURCE_FOLDER = "/var/run/git-events-runner/source"
-DESCRIPTION_VARIABLE = "GIT_EVENTS_RUNNER_SOURCE"
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  a path, not a secret
 _LABEL_CHARS = 63
 _CLONER_UID = 65532
@@ -85,28 +85,6 @@ class Clone:
     pointer: Pointer
     description: str
     secrets: tuple[SecretKeys, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionJob:
-    """`spec.actionJob` of an Action, every field optional; raw Kubernetes fragments where they pass through."""
-
-    workdir: str | None = None
-    cloner_image: str | None = None
-    action_image: str | None = None
-    command: tuple[str, ...] | None = None
-    args: tuple[str, ...] | None = None
-    service_account: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    node_selector: Mapping[str, str] = field(default_factory=dict)
-    tolerations: tuple[Mapping[str, Any], ...] = ()
-    affinity: Mapping[str, Any] = field(default_factory=dict)
-    ttl_s: int | None = None
-    active_deadline_s: int | None = None
-    waiting_timeout_s: int | None = None
-    cloner_debug: bool = False
-    preserve_git_folder: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,8 +169,10 @@ def tracking_labels(run: Run) -> dict[str, str]:
 
 def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool) -> dict[str, str]:
     """What the ledger reads back from a Job, and the whole names where labels are cut."""
-    waiting = defaults.waiting_timeout_s if action.waiting_timeout_s is None else action.waiting_timeout_s
-    ttl = defaults.ttl_s if action.ttl_s is None else action.ttl_s
+    waiting = (
+        defaults.waiting_timeout_s if action.job_waiting_timeout_seconds is None else action.job_waiting_timeout_seconds
+    )
+    ttl = defaults.ttl_s if action.ttl_seconds_after_finished is None else action.ttl_seconds_after_finished
     noted = {
         RUN_ANNOTATION: str(run.key),
         COMMIT_ANNOTATION: run.commit,
@@ -216,11 +196,11 @@ def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, An
     """
     namespace = run.trigger.namespace
     needs_copy = any(keys.namespace != namespace for keys in run.clone.secrets)
-    labels = {**action.labels, **tracking_labels(run)}
+    labels = {**(action.labels or {}), **tracking_labels(run)}
     own = run_annotations(run, action, defaults, needs_copy=needs_copy)
-    annotations = {**action.annotations, **own}
+    annotations = {**(action.annotations or {}), **own}
     suspend = run.suspend or needs_copy or KUEUE_LABEL in labels
-    deadline = defaults.active_deadline_s if action.active_deadline_s is None else action.active_deadline_s
+    deadline = defaults.active_deadline_s if action.active_deadline_seconds is None else action.active_deadline_seconds
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -258,7 +238,7 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
     account = action.service_account or defaults.service_account
     work_mount = {"name": defaults.volume_name, "mountPath": workdir}
     token_mount = {"name": "git-events-runner-token", "mountPath": TOKEN_FOLDER, "readOnly": True}
-    source_mount = {"name": "git-events-runner-source", "mountPath": SOURCE_FOLDER, "readOnly": True}
+    source_mount = {"name": "git-events-runner-source", "mountPath": SECRET_DIR, "readOnly": True}
     volumes: list[dict[str, Any]] = [{"name": defaults.volume_name, "emptyDir": {}}]
     cloner_mounts: list[dict[str, Any]] = [work_mount]
     worker_mounts: list[dict[str, Any]] = [work_mount]
@@ -275,7 +255,7 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
         "name": defaults.cloner_name,
         "image": action.cloner_image or defaults.cloner_image,
         "args": _cloner_arguments(run, action, workdir),
-        "env": [{"name": DESCRIPTION_VARIABLE, "value": literal(run.clone.description)}],
+        "env": [{"name": SOURCE_VARIABLE, "value": literal(run.clone.description)}],
         "volumeMounts": cloner_mounts,
         "securityContext": {**_RESTRICTED, "runAsUser": _CLONER_UID},
     }
@@ -315,7 +295,7 @@ def _cloner_arguments(run: Run, action: ActionJob, workdir: str) -> list[str]:
     arguments += [f"--{what[0]}", literal(what[1]), "--destination", literal(workdir)]
     if action.preserve_git_folder:
         arguments.append("--preserve-git-folder")
-    if action.cloner_debug:
+    if action.enable_cloner_debug:
         arguments.append("--debug")
     return arguments
 

@@ -144,10 +144,10 @@ def test_secret_keys_reach_the_init_container_alone():
     keys = SecretKeys(namespace="team", name="cred", files={"tok": "token"})
     job = made(clone=Clone(pointer=APP, description="{}", secrets=(keys,)))
     [volume] = [v for v in pod(job)["volumes"] if "projected" in v]
-    assert volume["projected"]["sources"] == [
-        {"secret": {"name": "cred", "items": [{"key": "tok", "path": "token"}]}}
-    ]
-    mounted = {c["name"]: [m["name"] for m in c["volumeMounts"]] for c in pod(job)["initContainers"] + pod(job)["containers"]}
+    assert volume["projected"]["sources"] == [{"secret": {"name": "cred", "items": [{"key": "tok", "path": "token"}]}}]
+    mounted = {
+        c["name"]: [m["name"] for m in c["volumeMounts"]] for c in pod(job)["initContainers"] + pod(job)["containers"]
+    }
     assert mounted == {"action-cloner": ["action-workdir", volume["name"]], "action-worker": ["action-workdir"]}
     assert job["spec"]["suspend"] is False
 
@@ -200,7 +200,7 @@ def test_a_long_name_is_cut_in_the_label_and_whole_in_the_annotation():
 
 @pytest.mark.parametrize(("restricted", "expected"), [(False, None), (True, True)])
 def test_the_cloner_is_always_restricted_the_worker_where_wanted(restricted, expected):
-    """The cloner satisfies the restricted standard; the worker runs as its image says unless the namespace enforces it."""
+    """The cloner satisfies the restricted standard; the worker where its namespace enforces it."""
     job = made(restricted=restricted)
     cloner, worker = pod(job)["initContainers"][0], pod(job)["containers"][0]
     assert cloner["securityContext"]["runAsNonRoot"] is True

@@ -48,6 +48,9 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 _PATCH_TYPES = {list: "application/json-patch+json", dict: "application/merge-patch+json"}
 
 
+Json = list[dict[str, Any]] | dict[str, Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """One page of a list: raw objects (with their kind set), the list's version, and where the next page begins."""
@@ -177,7 +180,7 @@ class Client:
     async def patch(
         self,
         ref: Ref,
-        body: list[dict[str, Any]] | dict[str, Any],
+        body: Json,
         *,
         subresource: str | None = None,
         strict: bool = False,
@@ -263,7 +266,8 @@ class Client:
                 response.close()
             raise ApiUnavailable(f"{what}: {_cause(error)}") from error
         except ApiError:
-            response.close()
+            if response is not None:
+                response.close()
             raise
         try:
             yield _lines(response, what)

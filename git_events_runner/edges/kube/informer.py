@@ -1,8 +1,8 @@
 """List and watch: a pure state machine (`step`) with a small driver, after the rules of client-go's reflector.
 
-LIST in pages, then WATCH with bookmarks. 410 (HTTP or ERROR event) lists again; 429 and a refused WATCH back off without
-a list; a stream that is cut is watched again from the last version seen. A list replaces what is known and deletes what
-vanished.
+LIST in pages, then WATCH with bookmarks. 410 (HTTP or ERROR event) lists again; 429 and a refused WATCH back off
+without a list; a stream that is cut is watched again from the last version seen. A list replaces what is known and
+deletes what vanished.
 """
 
 from __future__ import annotations
@@ -146,7 +146,9 @@ class Informer:
         self._client = client
         self._kind = kind
         self._writer = writer
-        self._scope = {"namespace": namespace, "label_selector": label_selector, "field_selector": field_selector}
+        self._namespace = namespace
+        self._label_selector = label_selector
+        self._field_selector = field_selector
         self._failed = failed
         self.moved_at: float = 0.0
 
@@ -167,7 +169,13 @@ class Informer:
         items: list[dict[str, Any]] = []
         token: str | None = None
         while True:
-            page = await self._client.list_page(self._kind, **self._scope, continue_token=token)
+            page = await self._client.list_page(
+                self._kind,
+                namespace=self._namespace,
+                label_selector=self._label_selector,
+                field_selector=self._field_selector,
+                continue_token=token,
+            )
             items += page.items
             token = page.continue_token
             if token is None:
@@ -180,7 +188,12 @@ class Informer:
         timeout_s = random.randint(*WATCH_S)  # noqa: S311  spreads the load
         try:
             async with self._client.watch(
-                self._kind, resource_version=state.version, timeout_s=timeout_s, **self._scope
+                self._kind,
+                resource_version=state.version,
+                timeout_s=timeout_s,
+                namespace=self._namespace,
+                label_selector=self._label_selector,
+                field_selector=self._field_selector,
             ) as events:
                 async for event in events:
                     self.moved_at = loop.time()

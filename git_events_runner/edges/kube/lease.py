@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -154,10 +155,9 @@ class Lease:
                 await asyncio.shield(self._release())
 
     async def _acquire(self) -> Fence:
-        loop = asyncio.get_running_loop()
-        fence = Fence(renew_deadline_s=self._timing.renew_deadline_s, clock=loop.time)
+        fence = Fence(renew_deadline_s=self._timing.renew_deadline_s, clock=time.monotonic)
         while True:
-            self.moved_at = began = loop.time()
+            self.moved_at = began = time.monotonic()
             if await self._try(began):
                 fence.renewed(began)
                 return fence
@@ -180,13 +180,12 @@ class Lease:
 
     async def _renew(self, fence: Fence) -> None:
         """Renew until the renew deadline passes without success."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._timing.retry_s)
             try:
                 async with asyncio.timeout(self._timing.renew_deadline_s - self._timing.retry_s):
                     while True:
-                        self.moved_at = began = loop.time()
+                        self.moved_at = began = time.monotonic()
                         if await self._try(began):
                             fence.renewed(began)
                             break
@@ -200,7 +199,7 @@ class Lease:
         """One look and, if it may, one write; whether the lease is ours by a renewal that began at `now`."""
         try:
             await self._look(now)
-            move = elect(self._seen, identity=self._identity, now=asyncio.get_running_loop().time())
+            move = elect(self._seen, identity=self._identity, now=time.monotonic())
             if move is Move.WAIT:
                 return False
             await self._write(move)
@@ -248,19 +247,18 @@ class Lease:
             "metadata": {"name": self._ref.name, "namespace": self._ref.namespace},
             "spec": spec,
         }
-        loop = asyncio.get_running_loop()
         timeout_s = self._timing.retry_s * 2
         if seen is None:
             written = await self._api.create(KINDS["Lease"], body, timeout_s=timeout_s)
         else:
             body["metadata"]["resourceVersion"] = seen.version
             written = await self._api.replace(KINDS["Lease"], body, timeout_s=timeout_s)
-        self._remember(written, loop.time())
+        self._remember(written, time.monotonic())
 
     async def _release(self) -> None:
         """Give the lease back, if it is ours, so that another replica takes it at its next look."""
         with contextlib.suppress(ApiError, TimeoutError):
             async with asyncio.timeout(self._timing.retry_s * 2):
-                await self._look(asyncio.get_running_loop().time())
+                await self._look(time.monotonic())
                 if self._seen is not None and self._seen.holder == self._identity:
                     await self._write(Move.RENEW, holder="")

@@ -48,7 +48,7 @@ def snapshot_of(raw: Mapping[str, Any], kind: str) -> Snapshot:
         model = JobView.of(raw)
     elif kind in OURS:
         try:
-            model = parse({**trimmed, "kind": kind})
+            model = parse({**trimmed, "kind": kind, "apiVersion": KINDS[kind].api_version})
         except InvalidObject as error:
             invalid = error
     return Snapshot(

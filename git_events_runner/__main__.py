@@ -1,0 +1,146 @@
+"""The command line: `git-events-runner crds | config | run | next | files | local`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from git_events_runner.errors import ConfigError
+
+PROGRAM = "git-events-runner"
+_WRONG_USE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the process's exit code: 0 done, 1 failed, 2 used or configured wrongly."""
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser(run_options="run" in words).parse_args(words)
+    try:
+        return arguments.command(arguments)  # type: ignore[no-any-return]  # set_defaults below
+    except ConfigError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"{PROGRAM}: {problem}\n")
+        return _WRONG_USE
+    except BrokenPipeError:  # `git-events-runner crds | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+class _Version(argparse.Action):
+    """`-V`, without reading the installed version when nobody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from git_events_runner.settings import VERSION
+
+        sys.stdout.write(f"{PROGRAM} {VERSION}\n")
+        parser.exit()
+
+
+def _parser(*, run_options: bool) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Runs Kubernetes Jobs when git repositories change.", allow_abbrev=False
+    )
+    parser.add_argument("-V", "--version", action=_Version, nargs=0, help="print the version")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        made.set_defaults(command=run)
+        return made
+
+    command("crds", _crds, "print the custom resource definitions as YAML")
+    config = command("config", _config, "print the default runtime config as YAML")
+    config.add_argument("-t", "--helm-template", action="store_true", help="as the values of the Helm chart have it")
+    run = command("run", _run, "run the controller")
+    if run_options:  # they are read from the settings, which nobody else needs
+        _add_run(run)
+    due = command("next", _next, "print the next due times of a schedule, in RFC 3339, one a line")
+    due.add_argument("schedule", metavar="SCHEDULE", help="an interval (`1h 15m`) or a cron expression")
+    due.add_argument("--after", metavar="RFC3339", help="the time from which to look; unset: now")
+    due.add_argument("-n", dest="count", metavar="COUNT", type=_count, default=5, help="how many (default: 5)")
+    files = command("files", _files, "read paths from stdin, one a line, and print those that file patterns select")
+    files.add_argument("--pattern", metavar="P", action="append", required=True, help="a pattern; may be repeated")
+    local = command("local", _local, "run the controller without a cluster, on manifests")
+    local.add_argument("paths", metavar="PATH", nargs="+", help="YAML file or folder")
+    local.add_argument(
+        "--webhooks-port", metavar="PORT", type=_port, default=8080, help="default: 8080; 0: any free one"
+    )
+    local.add_argument(
+        "--utility-port", metavar="PORT", type=_port, default=3000, help="default: 3000; 0: any free one"
+    )
+    local.add_argument(
+        "--once", action="store_true", help="check every ScheduleTrigger once, then end; 1 if a run failed"
+    )
+    local.add_argument("--keep", action="store_true", help="keep the working directories")
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    from git_events_runner.settings.options import OPTIONS
+
+    for option in OPTIONS:
+        flags = [f"--{option.name}"] if option.short is None else [f"-{option.short}", f"--{option.name}"]
+        default = f" (default: {option.default})" if option.default else ""
+        parser.add_argument(*flags, dest=option.field, metavar=option.form, help=option.help + default)
+    parser.add_argument("-j", "--json-logs", action="store_true", help="write logs as JSON")
+
+
+def _number(text: str, least: int, most: int) -> int:
+    if not (text.isascii() and text.isdigit()) or not least <= int(text[:9]) <= most:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, found {text!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    return _number(text, 1, 10_000)
+
+
+def _port(text: str) -> int:
+    return _number(text, 0, 65_535)
+
+
+def _crds(_: argparse.Namespace) -> int:
+    from git_events_runner.resources.crds import crds_yaml
+
+    sys.stdout.write(crds_yaml())
+    return 0
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    from git_events_runner.settings import default_runtime_config_yaml
+
+    sys.stdout.write(default_runtime_config_yaml(helm_template=arguments.helm_template))
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from git_events_runner.settings import Settings
+
+    settings = Settings.of(vars(arguments), os.environ, json_logs=arguments.json_logs)
+    from git_events_runner import app
+
+    return app.main(settings)
+
+
+def _next(arguments: argparse.Namespace) -> int:
+    from git_events_runner import commands
+
+    return commands.next_times(arguments.schedule, arguments.after, arguments.count)
+
+
+def _files(arguments: argparse.Namespace) -> int:
+    from git_events_runner import commands
+
+    return commands.files(arguments.pattern)
+
+
+def _local(arguments: argparse.Namespace) -> int:
+    from git_events_runner.local import command
+
+    return command.main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

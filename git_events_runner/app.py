@@ -1,0 +1,376 @@
+"""The whole controller: builds every object, starts and stops every task; start order is the nesting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from git_events_runner.certificates import Certificates
+from git_events_runner.edges.git import Limits, http_remote
+from git_events_runner.edges.kube.client import Client
+from git_events_runner.edges.kube.events import Events
+from git_events_runner.edges.kube.informer import Informer
+from git_events_runner.edges.kube.lease import Fence, Lease
+from git_events_runner.edges.kube.secrets import Secrets
+from git_events_runner.edges.kube.store import Store, StoreWriter
+from git_events_runner.errors import ApiError, ConfigError, FenceLost
+from git_events_runner.flow.checks import Checks
+from git_events_runner.flow.config import Config
+from git_events_runner.flow.crds import Crds
+from git_events_runner.flow.gone import Gone
+from git_events_runner.flow.lanes import Lanes
+from git_events_runner.flow.probes import Health, Probes
+from git_events_runner.flow.queue import JOB_SELECTOR, Queue, live_jobs
+from git_events_runner.flow.reconcile import Reconciler
+from git_events_runner.flow.results import Results
+from git_events_runner.flow.runs import Runs
+from git_events_runner.flow.scheduler import Scheduler
+from git_events_runner.flow.status import StatusWriter
+from git_events_runner.flow.webhooks import Webhooks
+from git_events_runner.resources.kinds import KINDS, OURS, Kind
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.job import JobDefaults
+from git_events_runner.rules.ledger import Announced, Count, delivery_hash, rfc3339
+from git_events_runner.rules.messages import CheckRequest
+from git_events_runner.serving import listen, running, serving
+from git_events_runner.settings import GitConfig, RuntimeConfig, Settings, parse_runtime_config
+from git_events_runner.sources import Copies, Sources
+from git_events_runner.telemetry import Metrics, configure_logging
+
+log = structlog.get_logger(target="app")
+
+_GATHER_S = 0.010
+_LONGEST_BACKOFF_S = 60.0
+_DRAIN_S = 20.0
+_INFORMER_S = 700.0  # the longest watch and its grace
+_LEASE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where the controller serves: ports of webhooks and of probes and metrics."""
+
+    webhooks_port: int
+    utility_port: int
+
+
+def job_defaults(config: RuntimeConfig) -> JobDefaults:
+    """What the runtime config says about Jobs, in the words of `rules/job`."""
+    action = config.action
+    cloner, worker = action.containers.cloner, action.containers.worker
+    return JobDefaults(
+        active_deadline_s=action.active_deadline_seconds,
+        ttl_s=action.ttl_seconds_after_finished,
+        waiting_timeout_s=action.job_waiting_timeout_seconds,
+        service_account=action.default_service_account,
+        workdir=action.workdir.mount_path,
+        volume_name=action.workdir.volume_name,
+        cloner_name=cloner.name,
+        cloner_image=cloner.image,
+        cloner_api_token=cloner.api_token,
+        worker_name=worker.name,
+        worker_image=worker.image,
+        variables_prefix=worker.variables_prefix,
+        pod_security=action.pod_security,
+    )
+
+
+class _Counter:
+    """What webhooks know as the counter: a request is in the status, then its check is on its way."""
+
+    def __init__(self, *, writer: StatusWriter, lanes: Lanes) -> None:
+        self._writer = writer
+        self._lanes = lanes
+
+    async def count(
+        self,
+        trigger: Ref,
+        uid: str,
+        sources: tuple[str, ...],
+        *,
+        delivery: str | None,
+        announced: str | None,
+        task: str,
+    ) -> None:
+        """Count one delivery for each source, then ask for the checks.
+
+        Raises:
+            ApiError: It is not counted, or nobody knows.
+        """
+        moment = rfc3339(now())
+        mutation = Count(
+            sources=sources,
+            delivery=delivery_hash(f"{delivery or task}/{'/'.join(sources)}"),
+            announced=Announced(commit=announced, at=moment) if announced else None,
+        )
+        await self._writer.write(trigger, uid, mutation)
+        for source in sources:
+            self._lanes.submit(
+                CheckRequest(trigger=trigger, uid=uid, source=source, due_at=None, fence=None, tasks=(task,))
+            )
+
+
+def now() -> datetime:
+    """The wall clock, aware."""
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def controller(  # noqa: PLR0915  the one place where everything is built
+    settings: Settings, client: Client
+) -> AsyncIterator[Addresses]:
+    """The controller at work while entered; on leaving it stops in order and gives its lease back.
+
+    Args:
+        settings: Flags and environment.
+        client: The API server to work with.
+
+    Raises:
+        ExceptionGroup: A task failed; its exceptions say which and why.
+    """
+    metrics = Metrics(prefix=settings.metrics_prefix)
+    loop = asyncio.get_running_loop()
+    health = Health(clock=loop.time)
+    store = Store()
+
+    def edge_failed(kind: Kind | None, error: ApiError) -> None:
+        metrics.edge_failed(kind.name if kind else "Lease")
+        log.warning("api.failed", kind=kind.name if kind else "Lease", error=str(error))
+
+    def crds_judged(problem: str | None) -> None:
+        health.set("crds", ready=problem is None, why=problem or "")
+        lanes.hold(held=problem is not None)
+
+    def lead_changed(leading: bool) -> None:  # noqa: FBT001  a callback of one fact
+        metrics.leading(leading=leading)
+        log.info("lease.acquired" if leading else "lease.lost", identity=settings.identity)
+
+    events = Events(
+        api=client, identity=settings.identity, now=now, failed=lambda error: edge_failed(KINDS["Event"], error)
+    )
+    config: Config[RuntimeConfig] = Config(
+        store=store,
+        ref=Ref("ConfigMap", settings.namespace, settings.config_map_name),
+        parse=parse_runtime_config,
+        default=RuntimeConfig(),
+        announcer=events,
+        metrics=metrics,
+    )
+    secrets = Secrets(reader=client, cache_s=settings.secrets_cache_time_s, clock=time.monotonic)
+    git = Sources(secrets=secrets)
+    writer = StatusWriter(api=client, store=store, metrics=metrics, gather_s=_GATHER_S)
+    leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
+    queue = Queue(
+        api=client,
+        list_jobs=live_jobs(client, settings.job_namespaces),
+        store=store,
+        copies=Copies(api=client, store=store, secrets=secrets),
+        writer=writer,
+        announcer=events,
+        limit=lambda: config.current.action.max_running_jobs,
+        waiting_timeout_s=lambda: config.current.action.job_waiting_timeout_seconds,
+        request_timeout_s=leader_timeout_s,
+        metrics=metrics,
+        now=now,
+    )
+    runs = Runs(
+        api=client,
+        store=store,
+        writer=writer,
+        slots=queue,
+        announcer=events,
+        defaults=lambda: job_defaults(config.current),
+        identity=settings.identity,
+        metrics=metrics,
+        now=now,
+    )
+    checks = Checks(store=store, reader=client, git=git, writer=writer, runs=runs, metrics=metrics, now=now)
+    lanes = Lanes(
+        check=checks.check,
+        schedule_parallelism=settings.schedule_parallelism,
+        webhook_parallelism=settings.webhooks_parallelism,
+        longest_backoff_s=_LONGEST_BACKOFF_S,
+    )
+    scheduler = Scheduler(store=store, submit=lanes.submit, forget=lanes.forget, now=now)
+    results = Results(
+        api=client,
+        store=store,
+        writer=writer,
+        announcer=events,
+        submit=lanes.submit,
+        request_timeout_s=leader_timeout_s,
+        metrics=metrics,
+    )
+    reconciler = Reconciler(
+        api=client, store=store, writer=writer, submit=lanes.submit, pending=lanes.pending, metrics=metrics, now=now
+    )
+    crds = Crds(reader=client, judged=crds_judged)
+
+    async def lead(fence: Fence) -> None:
+        """The leader's tasks; the first to fail ends them all."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for task in (queue.run_leading, results.run_leading, reconciler.run_leading, scheduler.run_leading):
+                    group.create_task(task(fence))
+        except* FenceLost as lost:
+            log.warning("lease.fenced", error=str(lost.exceptions[0]))
+
+    lease = Lease(
+        api=client,
+        ref=Ref("Lease", settings.namespace, settings.leader_lease_name),
+        identity=settings.identity,
+        timing=settings.lease,
+        changed=lead_changed,
+        failed=lambda error: edge_failed(None, error),
+    )
+
+    gone = Gone(store=store, forget_lane=lanes.forget, forget_metrics=metrics.forget)
+    webhooks = Webhooks(
+        store=store,
+        counter=_Counter(writer=writer, lanes=lanes),
+        secrets=secrets,
+        default_header=lambda: config.current.trigger.webhook.default_auth_header,
+        rates=settings.rates,
+        ready=lambda: not health.not_ready(),
+        metrics=metrics,
+    )
+    certificates = Certificates(tls=settings.tls, secrets=secrets, namespace=settings.namespace)
+    informers = {
+        f"informer-{kind.name}-{namespace or 'all'}": Informer(
+            client=client,
+            kind=kind,
+            writer=StoreWriter(store, kind.name, namespace=namespace),
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            failed=edge_failed,
+        )
+        for kind, namespace, label_selector, field_selector in _watched(settings)
+    }
+    for name, informer in informers.items():
+        health.expect(name, lambda informer=informer: informer.moved_at, _INFORMER_S)  # type: ignore[misc]
+    health.set("caches", ready=False, why="not synced yet")
+    health.set("crds", ready=False, why="not judged yet")
+    with (
+        listen(settings.utility_port, host=settings.host) as utility,
+        listen(settings.webhooks_port, host=settings.host) as hooks,
+    ):
+        async with serving(Probes(health=health, metrics=metrics).app, utility), running(crds=crds.run()):
+            await crds.wait_good()
+            async with running(**{name: informer.run() for name, informer in informers.items()}):
+                await store.wait_synced(*OURS, "Job", "Namespace", "ConfigMap")
+                config.read()
+                git.remote = http_remote(git_limits(config.current.git))
+                await certificates.load()
+                async with running(
+                    config=config.run(),
+                    events=events.run(),
+                    status=writer.run(),
+                    lanes=lanes.run(),
+                    gone=gone.run(),
+                    certificates=certificates.run(),
+                ):
+                    try:
+                        async with running(lease=lease.run(lead)):
+                            health.set("caches", ready=True)
+                            health.expect("lease", lambda: lease.moved_at, _LEASE_S)
+                            try:
+                                async with serving(webhooks.app, hooks, tls=certificates.context):
+                                    log.info("controller.started", identity=settings.identity)
+                                    try:
+                                        yield Addresses(
+                                            webhooks_port=hooks.getsockname()[1],
+                                            utility_port=utility.getsockname()[1],
+                                        )
+                                    finally:
+                                        health.set("stopping", ready=False, why="this replica is stopping")
+                            finally:
+                                with contextlib.suppress(TimeoutError):
+                                    async with asyncio.timeout(_DRAIN_S):
+                                        await lanes.drain()
+                    finally:
+                        await git.close()
+                        log.info("controller.stopped", identity=settings.identity)
+
+
+def git_limits(git: GitConfig) -> Limits:
+    """What questions to git servers may cost, in the words of `edges/git`."""
+    return Limits(
+        deadline_s=float(git.deadline_seconds),
+        host_concurrency=git.host_concurrency,
+        refs_bytes=git.refs_bytes,
+        advertisement_bytes=git.advertisement_bytes,
+        pack_bytes=git.pack_bytes,
+        inflated_bytes=git.inflated_bytes,
+        tree_bytes=git.tree_bytes,
+        tree_entries=git.tree_entries,
+    )
+
+
+def _watched(settings: Settings) -> list[tuple[Kind, str | None, str | None, str | None]]:
+    """What is watched: kind, namespace (None: all), label and field selector."""
+    watched: list[tuple[Kind, str | None, str | None, str | None]] = [(KINDS[name], None, None, None) for name in OURS]
+    watched.append((KINDS["Namespace"], None, None, None))
+    watched += [(KINDS["Job"], namespace, JOB_SELECTOR, None) for namespace in settings.job_namespaces or (None,)]
+    only = f"metadata.name={settings.config_map_name}"
+    watched.append((KINDS["ConfigMap"], settings.namespace, None, only))
+    return watched
+
+
+async def _serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stop, started = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    async def stay() -> None:
+        async with Client.connect(settings.kubeconfig) as client, controller(settings, client):
+            started.set()
+            await stop.wait()
+
+    working, stopping = asyncio.ensure_future(stay()), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not started.is_set() and not working.done():
+        working.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
+
+
+def main(settings: Settings) -> int:
+    """Run the controller until it is told to stop; the exit code.
+
+    Raises:
+        ConfigError: It cannot start as configured.
+    """
+    import uvloop
+
+    configure_logging(settings.log_filter, json=settings.json_logs, color=False)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings))
+    except ConfigError:
+        raise
+    except Exception as failed:
+        first = _first(failed)
+        if isinstance(first, ConfigError):
+            raise first from None
+        log.critical("controller.failed", error=f"{type(first).__name__}: {first}", exc_info=True)
+        return 1
+    return 0
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first single error inside groups of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

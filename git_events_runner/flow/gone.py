@@ -1,0 +1,38 @@
+"""Forgets what belongs to triggers that are gone: their lanes, and their series in the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from git_events_runner.edges.kube.store import Store
+from git_events_runner.resources.kinds import TRIGGERS
+from git_events_runner.resources.ref import Ref
+
+
+class Gone:
+    """Watches triggers vanish."""
+
+    def __init__(
+        self, *, store: Store, forget_lane: Callable[[str], None], forget_metrics: Callable[[Ref], None]
+    ) -> None:
+        self._store = store
+        self._forget_lane = forget_lane
+        self._forget_metrics = forget_metrics
+
+    async def run(self) -> None:
+        """Forget until cancelled."""
+        known: dict[Ref, str] = {}
+        with self._store.subscribe(*TRIGGERS) as changes:
+            for kind in TRIGGERS:
+                known |= {trigger.ref: trigger.uid for trigger in self._store.all(kind)}
+            while True:
+                await changes.wait()
+                for ref in changes.take():
+                    trigger = self._store.get(ref)
+                    before = known.get(ref)
+                    if before is not None and (trigger is None or trigger.uid != before):
+                        self._forget_lane(before)
+                        self._forget_metrics(ref)
+                        del known[ref]
+                    if trigger is not None:
+                        known[ref] = trigger.uid

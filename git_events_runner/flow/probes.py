@@ -1,0 +1,74 @@
+"""Probes and metrics: `/alive`, `/ready` (500 while not), `/metrics`; the body says in plain lines what is not well."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from git_events_runner.telemetry import Metrics
+
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Health:
+    """Facts that readiness depends on, and limits within which every task must have moved."""
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._missing: dict[str, str] = {}
+        self._moved: dict[str, tuple[Callable[[], float], float]] = {}
+
+    def set(self, name: str, *, ready: bool, why: str = "") -> None:
+        """A fact became true, or stopped being it (with the reason)."""
+        if ready:
+            self._missing.pop(name, None)
+        else:
+            self._missing[name] = why or "not yet"
+
+    def expect(self, name: str, moved_at: Callable[[], float], limit_s: float) -> None:
+        """A task that must move at least every `limit_s` seconds; `moved_at` in the clock's time."""
+        self._moved[name] = (moved_at, limit_s)
+
+    def not_ready(self) -> list[str]:
+        """What is missing for readiness, one line each."""
+        return [f"{name}: {why}" for name, why in sorted(self._missing.items())]
+
+    def not_alive(self) -> list[str]:
+        """What has not moved within its limit, one line each."""
+        now = self._clock()
+        late = {name: now - moved() for name, (moved, limit_s) in self._moved.items() if now - moved() > limit_s}
+        return [f"{name}: has not moved for {seconds:.0f} s" for name, seconds in sorted(late.items())]
+
+
+class Probes:
+    """The utility port's application."""
+
+    def __init__(self, *, health: Health, metrics: Metrics) -> None:
+        self._health = health
+        self._metrics = metrics
+        self.app = Starlette(
+            routes=[
+                Route("/alive", self._alive),
+                Route("/ready", self._ready),
+                Route("/metrics", self._show),
+            ]
+        )
+
+    async def _alive(self, _: Request) -> Response:
+        return _judged(self._health.not_alive(), "alive")
+
+    async def _ready(self, _: Request) -> Response:
+        return _judged(self._health.not_ready(), "ready")
+
+    async def _show(self, _: Request) -> Response:
+        """Rendered in a thread: thousands of series take longer than the loop may stand still."""
+        return Response(await asyncio.to_thread(self._metrics.render), media_type=_TEXT)
+
+
+def _judged(problems: list[str], good: str) -> Response:
+    return PlainTextResponse("\n".join(problems or [good]) + "\n", status_code=500 if problems else 200)

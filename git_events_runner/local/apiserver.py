@@ -1,0 +1,156 @@
+"""The in-process API server: what this program needs of Kubernetes, on loopback, behind a token of its own.
+
+    async with serving() as api:
+        ...  # api.url, api.token, api.kubeconfig()
+
+It follows the real one where the controller depends on it; `tests/contract` runs the same tests against both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from git_events_runner.resources.crds import crds
+from git_events_runner.resources.kinds import KINDS
+
+from .collector import Collector
+from .registry import Place, Registry
+from .routes import Api, Interceptor
+from .storage import Storage
+from .watch import Lister
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+class ApiServer:
+    """A running server; made by `serving`."""
+
+    def __init__(
+        self, *, url: str, token: str, storage: Storage, registry: Registry, lister: Lister, api: Api
+    ) -> None:
+        self.url = url
+        self.token = token
+        self.storage = storage
+        self._registry = registry
+        self._lister = lister
+        self._api = api
+
+    @property
+    def intercept(self) -> Interceptor | None:
+        """What looks at every request first; None when nothing does."""
+        return self._api.intercept
+
+    @intercept.setter
+    def intercept(self, interceptor: Interceptor | None) -> None:
+        self._api.intercept = interceptor
+
+    def create(self, obj: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object without a request, as this program's own; what is stored.
+
+        Raises:
+            Refusal: as the POST would answer.
+        """
+        kind = KINDS[obj["kind"]]
+        namespace = (obj.get("metadata") or {}).get("namespace") or ("default" if kind.namespaced else None)
+        return self._registry.create(Place(kind=kind, namespace=namespace), dict(obj), strict=True)
+
+    def forget_history(self) -> None:
+        """Let every watch and every continue token from before now be too old."""
+        for kind in KINDS.values():
+            self.storage.log(kind).forget()
+            self.storage.log(kind).wake()
+        self._lister.forget()
+
+    def kubeconfig(self) -> dict[str, Any]:
+        """A kubeconfig for this server, to be written as YAML or JSON."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "local",
+            "clusters": [{"name": "local", "cluster": {"server": self.url}}],
+            "users": [{"name": "local", "user": {"token": self.token}}],
+            "contexts": [{"name": "local", "context": {"cluster": "local", "user": "local", "namespace": "default"}}],
+        }
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the application."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    *,
+    definitions: Sequence[Mapping[str, Any]] | None = None,
+    port: int = 0,
+    history: int = 2000,
+    bookmark_s: float = 60.0,
+    collect_after_s: float = 0.05,
+) -> AsyncIterator[ApiServer]:
+    """A started server with this program's CRDs and the namespaces `default` and `kube-system`; stopped on leaving.
+
+    `definitions` are other CRDs to begin with.
+    `port` 0 takes a free one; `history` is the number of changes of a kind that watches can ask for; `bookmark_s` is
+    the time between bookmarks; objects without owners go after `collect_after_s` seconds.
+    """
+    storage = Storage(history=history)
+    registry = Registry(storage=storage, now=lambda: datetime.now(UTC))
+    lister = Lister(storage)
+    token = secrets.token_urlsafe(24)
+    api = Api(storage=storage, registry=registry, lister=lister, token=token, bookmark_s=bookmark_s)
+    with _listener(port) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = ApiServer(url=url, token=token, storage=storage, registry=registry, lister=lister, api=api)
+        for name in ("default", "kube-system"):
+            server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        for definition in crds() if definitions is None else definitions:
+            server.create(definition)
+        app = Starlette(routes=[Route("/{path:path}", api.answer, methods=_METHODS)])
+        web = _Server(_configuration(app))
+        async with asyncio.TaskGroup() as group:
+            serve = group.create_task(web.serve(sockets=[listener]))
+            collect = group.create_task(Collector(storage=storage, registry=registry, delay_s=collect_after_s).run())
+            try:
+                while not web.started and not serve.done():
+                    await asyncio.sleep(0.005)
+                yield server
+            finally:
+                web.should_exit = True
+                collect.cancel()
+                for kind in KINDS.values():
+                    storage.log(kind).close()
+
+
+def _listener(port: int) -> socket.socket:
+    """A listening socket on loopback; its protocol is named, because asyncio sets TCP_NODELAY only then."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(512)
+    return listener
+
+
+def _configuration(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=1,
+    )

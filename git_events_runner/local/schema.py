@@ -1,0 +1,154 @@
+"""Structural schemas of custom resources: unknown fields, defaults, and what is wrong with an object.
+
+Order and messages as in the API server (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/).
+CEL rules are evaluated by `cel.py` for the forms that our own CRDs use.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .cel import holds
+from .refusal import Cause
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+}
+_NAMES: dict[type, str] = {dict: "object", list: "array", str: "string", int: "integer", float: "number", bool: "boolean"}
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def prune(value: Any, schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Remove what the schema does not know from `value`, in place; the paths removed."""
+    if isinstance(value, dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        properties, rest = schema.get("properties"), schema.get("additionalProperties")
+        if schema.get("x-kubernetes-embedded-resource"):
+            return
+        for name in sorted(value):
+            inner = (properties or {}).get(name)
+            if inner is not None:
+                yield from prune(value[name], inner, _join(path, name))
+            elif isinstance(rest, Mapping):
+                yield from prune(value[name], rest, _join(path, name))
+            elif rest is not True and (properties is not None or schema.get("type") == "object"):
+                del value[name]
+                yield _join(path, name)
+    elif isinstance(value, list) and isinstance(schema.get("items"), Mapping):
+        for index, item in enumerate(value):
+            yield from prune(item, schema["items"], f"{path}[{index}]")
+
+
+def default(value: Any, schema: Mapping[str, Any]) -> None:
+    """Set defaults in place; a null where null is not allowed counts as absent when there is a default."""
+    if isinstance(value, dict):
+        for name, inner in (schema.get("properties") or {}).items():
+            if "default" in inner and (name not in value or (value[name] is None and not inner.get("nullable"))):
+                value[name] = copy.deepcopy(inner["default"])
+            if name in value:
+                default(value[name], inner)
+        if isinstance(schema.get("additionalProperties"), Mapping):
+            for name, item in value.items():
+                if name not in (schema.get("properties") or {}):
+                    default(item, schema["additionalProperties"])
+    elif isinstance(value, list) and isinstance(schema.get("items"), Mapping):
+        for item in value:
+            default(item, schema["items"])
+
+
+def problems(value: Any, schema: Mapping[str, Any], path: str = "") -> Iterator[Cause]:
+    """What is wrong with `value`, field by field."""
+    if value is None and schema.get("nullable"):
+        return
+    wrong = _wrong_type(value, schema, path)
+    if wrong:
+        yield wrong
+        return
+    yield from _limits(value, schema, path)
+    if isinstance(value, dict):
+        yield from _object(value, schema, path)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from problems(item, schema.get("items") or {}, f"{path}[{index}]")
+    for rule in schema.get("x-kubernetes-validations") or ():
+        if not holds(rule["rule"], value):
+            at = path + str(rule.get("fieldPath", ""))
+            told = rule.get("message") or f"failed rule: {rule['rule']}"
+            yield Cause(field=at, message=f"Invalid value: {_shown(value)}: {told}")
+
+
+def _wrong_type(value: Any, schema: Mapping[str, Any], path: str) -> Cause | None:
+    if schema.get("x-kubernetes-int-or-string"):
+        fits = isinstance(value, int | str) and not isinstance(value, bool)
+        wanted = "integer or string"
+    else:
+        wanted = schema.get("type", "")
+        fits = wanted not in _TYPES or (
+            isinstance(value, _TYPES[wanted]) and (wanted == "boolean" or not isinstance(value, bool))
+        )
+    if fits:
+        return None
+    actual = "null" if value is None else _NAMES.get(type(value), "object")
+    message = f'Invalid value: "{actual}": {path} in body must be of type {wanted}: "{actual}"'
+    return Cause(field=path, message=message, reason="FieldValueTypeInvalid")
+
+
+def _object(value: dict[str, Any], schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    properties = schema.get("properties") or {}
+    for name in schema.get("required") or ():
+        if name not in value:
+            yield Cause(field=_join(path, name), message="Required value", reason="FieldValueRequired")
+    for name, item in value.items():
+        inner = properties.get(name, schema.get("additionalProperties"))
+        if isinstance(inner, Mapping):
+            yield from problems(item, inner, _join(path, name))
+
+
+def _limits(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    allowed = schema.get("enum")
+    if allowed is not None and value not in allowed:
+        options = ", ".join(_shown(option) for option in allowed)
+        message = f"Unsupported value: {_shown(value)}: supported values: {options}"
+        yield Cause(field=path, message=message, reason="FieldValueNotSupported")
+    checks: list[tuple[bool, str]] = []
+    if isinstance(value, str):
+        pattern = schema.get("pattern")
+        checks = [
+            (len(value) > schema.get("maxLength", len(value)), f"may not be longer than {schema.get('maxLength')}"),
+            (len(value) < schema.get("minLength", 0), f"should be at least {schema.get('minLength')} chars long"),
+            (pattern is not None and not re.search(pattern, value), f"should match '{pattern}'"),
+        ]
+    elif isinstance(value, list):
+        checks = [
+            (len(value) > schema.get("maxItems", len(value)), f"must have at most {schema.get('maxItems')} items"),
+            (len(value) < schema.get("minItems", 0), f"should have at least {schema.get('minItems')} items"),
+        ]
+    elif isinstance(value, dict):
+        most = schema.get("maxProperties", len(value))
+        checks = [(len(value) > most, f"must have at most {most} items")]
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        low, high = schema.get("minimum", value), schema.get("maximum", value)
+        open_low = schema.get("exclusiveMinimum") is True and "minimum" in schema
+        checks = [
+            (value < low or (open_low and value == low), f"should be greater than or equal to {low}"),
+            (value > high, f"should be less than or equal to {high}"),
+        ]
+    for failed, text in checks:
+        if failed:
+            yield Cause(field=path, message=f"Invalid value: {_shown(value)}: {path} in body {text}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    return _NAMES.get(type(value), "object") if isinstance(value, dict | list) else str(value)

@@ -1,0 +1,97 @@
+"""When a source is due: intervals are a grid with a phase, crons fire at their times; a miss is made up once."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from git_events_runner.errors import InvalidObject
+
+from .cron import Cron
+from .intervals import parse_interval
+
+_SPREAD_S = 30
+_SHORT = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """An interval (milliseconds) or a cron."""
+
+    interval_ms: int | None = None
+    cron: Cron | None = None
+
+    def next_due(self, after: datetime, *, phase_key: str) -> datetime | None:
+        """The first due time after `after`; None: never again."""
+        if self.cron is not None:
+            return self.cron.next_due(after)
+        return self._grid(after, phase_key, following=True)
+
+    def last_due(self, until: datetime, *, phase_key: str) -> datetime | None:
+        """The last due time not after `until`; None: there is none."""
+        if self.cron is not None:
+            return self.cron.last_due(until)
+        return self._grid(until, phase_key, following=False)
+
+    def _grid(self, moment: datetime, phase_key: str, *, following: bool) -> datetime:
+        interval = self.interval_ms or 1
+        phase = _digest(phase_key) % interval
+        now_ms = int(moment.timestamp() * 1000)
+        steps = (now_ms - phase) // interval + int(following)
+        return datetime.fromtimestamp((steps * interval + phase) / 1000, tz=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A due time, and when its check is to be submitted (later than due when it is made up); None: never."""
+
+    due_at: datetime | None
+    submit_at: datetime | None
+
+
+def parse_schedule(interval: str | None, cron: str | None) -> Schedule:
+    """Read `spec.schedule`.
+
+    Raises:
+        InvalidObject: Neither or both are given, or the one given cannot be read.
+    """
+    if (interval is None) == (cron is None):
+        raise InvalidObject("spec.schedule", "exactly one of interval and cron must be set")
+    if cron is not None:
+        return Schedule(cron=Cron.parse(cron))
+    return Schedule(interval_ms=parse_interval(interval or ""))
+
+
+def due(
+    schedule: Schedule,
+    *,
+    phase_key: str,
+    now: datetime,
+    answered_at: datetime | None,
+    last_run: datetime | None,
+    spread_key: str | None,
+) -> Planned:
+    """What is due next.
+
+    A source that was never looked at is due at once. A due time that passed unanswered (by `answered_at` and the coarse
+    `last_run`) is made up once; with a `spread_key` (a leader that begins) up to 30 s later, by its hash, and not for
+    intervals under a minute, whose next due time is soon enough.
+    """
+    known = max((moment for moment in (answered_at, last_run) if moment is not None), default=None)
+    if known is None:
+        return Planned(due_at=now, submit_at=now)
+    missed = schedule.last_due(now, phase_key=phase_key)
+    if missed is not None and missed > known and not (spread_key is not None and _is_short(schedule)):
+        delay_s = _digest(spread_key) % (_SPREAD_S * 1000) / 1000 if spread_key is not None else 0
+        return Planned(due_at=missed, submit_at=now + timedelta(seconds=delay_s))
+    following = schedule.next_due(max(known, now), phase_key=phase_key)
+    return Planned(due_at=following, submit_at=following)
+
+
+def _is_short(schedule: Schedule) -> bool:
+    return schedule.interval_ms is not None and timedelta(milliseconds=schedule.interval_ms) < _SHORT
+
+
+def _digest(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])

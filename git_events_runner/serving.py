@@ -1,0 +1,149 @@
+"""The two helpers that may start tasks: `running` for endless coroutines, `serving` for an HTTP application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from git_events_runner.errors import ConfigError, TaskEnded
+
+_HEADER_S = 5.0
+_HEADER_BYTES = 32 * 1024
+_READ_BYTES = 64 * 1024
+_STARTED_S = 0.005
+_BACKLOG = 2048
+_EVERYWHERE = "0.0.0.0"  # noqa: S104  a pod serves its whole network
+
+
+@asynccontextmanager
+async def running(**coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run coroutines while entered. One that returns or fails ends the body with that error; leaving cancels all."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_endless(name, coroutine), name=name) for name, coroutine in coroutines.items()]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _endless(name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+    await coroutine
+    raise TaskEnded(f"{name} has ended, which it never should; this is a bug, please report it")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: signals belong to the program."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave the signals alone."""
+        yield
+
+
+class _GuardedProtocol(HttpToolsProtocol):
+    """Closes connections that do not finish their headers in time, or pass the header budget.
+
+    uvicorn has neither limit. A subclass of an internal class: the version is pinned, a test holds it.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+    _in_headers = True
+    _header_bytes = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._arm()
+
+    def on_message_begin(self) -> None:
+        self._header_bytes, self._in_headers = 0, True
+        self._arm()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_headers = False
+        self._disarm()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_headers, self._header_bytes = True, 0
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_headers:
+            self._header_bytes += len(data)
+            if self._header_bytes > _HEADER_BYTES + _READ_BYTES:  # one read may hold body bytes too
+                self.transport.abort()
+                return
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def _arm(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(_HEADER_S, self._late)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.abort()
+
+
+def listen(port: int, *, host: str) -> socket.socket:
+    """A listening socket; 0.0.0.0 means all addresses, IPv6 too where the machine has it; port 0 takes a free one.
+
+    Raises:
+        ConfigError: The port is taken or may not be used.
+    """
+    try:
+        if host == _EVERYWHERE and socket.has_dualstack_ipv6():
+            return socket.create_server(
+                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG, reuse_port=False
+            )
+        return socket.create_server((host, port), backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on port {port}: {error.strerror or error}; choose another one") from error
+
+
+@asynccontextmanager
+async def serving(
+    app: Any, sock: socket.socket, *, drain_s: int = 5, tls: Callable[[], ssl.SSLContext] | None = None
+) -> AsyncIterator[None]:
+    """Serve an ASGI application on a listening socket while entered; leaving answers what is under way, then closes."""
+    config = uvicorn.Config(
+        app,
+        http=_GuardedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=drain_s,
+        ssl_context_factory=(lambda _config, _default: tls()) if tls else None,
+    )
+    server = _Server(config)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(server.serve(sockets=[sock]), name="http")
+        while not server.started and not task.done():  # noqa: ASYNC110  uvicorn has no event for it
+            await asyncio.sleep(_STARTED_S)
+        try:
+            yield
+        finally:
+            server.should_exit = True

@@ -1,0 +1,126 @@
+"""The options of `run`: names, defaults and forms, from which the command line, the checks and the docs are made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from git_events_runner.errors import InvalidObject
+from git_events_runner.rules.rates import Rate
+
+_PORT_MAX = 65535
+_PARALLELISM_MAX = 255
+_LEASE_MAX_S = 300
+_COUNT_MAX = 2**31 - 1
+_NAME_CHARS = 253
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option of `run`: `read` turns its text into a value or raises ValueError saying what it must be."""
+
+    name: str
+    short: str | None
+    default: str | None
+    read: Callable[[str], Any]
+    form: str
+    help: str
+
+    @property
+    def field(self) -> str:
+        """The key of its value."""
+        return self.name.replace("-", "_")
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A reader of whole numbers from `least` to `most`."""
+
+    def read(text: str) -> int:
+        digits = text.removeprefix("=")  # `-w=8080` is as good as `-w 8080`
+        if not (digits.isascii() and digits.isdigit()) or not least <= int(digits[:12]) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(digits)
+
+    return read
+
+
+def rate_limit(text: str) -> Rate:
+    """Read `BURST/SECONDS`.
+
+    >>> rate_limit("10/60").burst
+    10
+    """
+    try:
+        return Rate.parse(text)
+    except InvalidObject:
+        raise ValueError("must be BURST/SECONDS, two whole numbers above 0, as 10/60") from None
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+def _metric_prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_:][A-Za-z0-9_:]*", text):
+        raise ValueError("must be letters, digits and _, not beginning with a digit")
+    return text
+
+
+def _object_name(text: str) -> str:
+    if len(text) > _NAME_CHARS or not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", text):
+        raise ValueError("must be the name of an object: lower-case letters, digits, - and .")
+    return text
+
+
+def _option(
+    name: str,
+    short: str | None,
+    default: str | None,
+    read: Callable[[str], Any],
+    form: str,
+    help_text: str,
+) -> Option:
+    return Option(name=name, short=short, default=default, read=read, form=form, help=help_text)
+
+
+_port = whole(1, _PORT_MAX)
+_parallelism = whole(1, _PARALLELISM_MAX)
+_lease = whole(1, _LEASE_MAX_S)
+OPTIONS: tuple[Option, ...] = (
+    _option("webhooks-port", "w", "8080", _port, "PORT", "port for webhooks"),
+    _option("utility-port", "u", "3000", _port, "PORT", "port for probes and metrics"),
+    _option("webhooks-parallelism", None, "16", _parallelism, "N", "checks by webhooks under way at once, 1 to 255"),
+    _option("schedule-parallelism", None, "16", _parallelism, "N", "checks by schedules under way at once, 1 to 255"),
+    _option("secrets-cache-time", None, "60", whole(1, _COUNT_MAX), "SECONDS", "how long a Secret is kept in memory"),
+    _option(
+        "source-clone-folder",
+        None,
+        "/tmp/git-events-runner",  # noqa: S108  kept for old command lines, nothing is written there
+        _text,
+        "PATH",
+        "accepted for old command lines; nothing is cloned in the controller",
+    ),
+    _option("config-map-name", None, "git-events-runner-config", _object_name, "NAME", "ConfigMap with runtimeConfig"),
+    _option("leader-lease-name", None, "git-events-runner-leader-lock", _object_name, "NAME", "Lease of the leader"),
+    _option("leader-lease-duration", None, "15", _lease, "SECONDS", "how long a silent leader stays leader, 1 to 300"),
+    _option(
+        "leader-lease-grace",
+        None,
+        "5",
+        _lease,
+        "SECONDS",
+        "how long before the end of the lease a leader that cannot renew it stops acting, 1 to 300",
+    ),
+    _option("metrics-prefix", None, "git_events_runner", _metric_prefix, "PREFIX", "first part of every metric's name"),
+    _option("hooks-rrl-global", None, None, rate_limit, "BURST/SECONDS", "rate limit of all webhook requests"),
+    _option("hooks-rrl-trigger", None, None, rate_limit, "BURST/SECONDS", "rate limit of each trigger"),
+    _option("hooks-rrl-source", None, None, rate_limit, "BURST/SECONDS", "rate limit of each source of a trigger"),
+    _option("tls-cert-path", None, None, _text, "PATH", "certificate of the webhook port (PEM file)"),
+    _option("tls-key-path", None, None, _text, "PATH", "its key (PEM file)"),
+    _option("tls-secret-name", None, None, _object_name, "NAME", "Secret with tls.crt and tls.key, instead of paths"),
+    _option("tls-secret-namespace", None, None, _object_name, "NAME", "its namespace; unset: the controller's"),
+)

@@ -1,0 +1,212 @@
+"""RuntimeConfig: the ConfigMap's `runtimeConfig`, reloaded on change. Unknown keys reject the whole document."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from importlib.metadata import version as installed_version
+from typing import Annotated, Any, ClassVar, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
+from pydantic.alias_generators import to_camel
+
+from git_events_runner.errors import ConfigError
+from git_events_runner.resources.crds import to_yaml
+from git_events_runner.resources.parse import dotted, plain
+
+VERSION = installed_version("git-events-runner")
+# Where the images of a release are; the tag is the version. Mirrors are named in the runtime config.
+IMAGE_REGISTRY = "ghcr.io/git-events-runner"
+CONFIG_KEY = "runtimeConfig"
+_INT64_MAX = 2**63 - 1
+
+Seconds = Annotated[int, Field(strict=True, ge=0, le=_INT64_MAX)]
+Count = Annotated[int, Field(strict=True, ge=1, le=_INT64_MAX)]
+Text = Annotated[str, Strict(), Field(min_length=1, max_length=4096)]
+Label = Annotated[str, Strict(), Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+Header = Annotated[str, Strict(), Field(max_length=256, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+Folder = Annotated[str, Strict(), Field(max_length=4096, pattern=r"^/[^/:$][^:$]*$")]
+Prefix = Annotated[str, Strict(), Field(max_length=64, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
+# A chart renders an unset account as an empty text.
+Account = Annotated[str | None, BeforeValidator(lambda value: value or None)]
+_FORMS: dict[str, str] = {
+    "extra_forbidden": "is not a known key",
+    "model_type": "must be a mapping",
+    "list_type": "must be a list",
+}
+
+
+class _Section(BaseModel):
+    """A mapping of known keys; one that is null (everything in it commented out) stands for its defaults."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="forbid", frozen=True)
+
+
+class Workdir(_Section):
+    """The volume that init container and worker share."""
+
+    mount_path: Folder = Field(
+        default="/action_workdir", description="Where it is mounted; the worker's working directory."
+    )
+    volume_name: Label = Field(default="action-workdir", description="Name of the volume.")
+
+
+class Cloner(_Section):
+    """The init container."""
+
+    name: Label = Field(default="action-cloner", description="Name of the container.")
+    image: Text = Field(default=f"{IMAGE_REGISTRY}/gitrepo-cloner:{VERSION}", description="Its image.")
+    api_token: Annotated[bool, Strict()] = Field(
+        default=False, description="Give it the account's token, which the original's cloner image needs."
+    )
+
+
+class Worker(_Section):
+    """The container that runs the action."""
+
+    name: Label = Field(default="action-worker", description="Name of the container.")
+    image: Text = Field(default=f"{IMAGE_REGISTRY}/action-worker:{VERSION}", description="Its image.")
+    variables_prefix: Prefix = Field(default="ACTION_JOB_", description="First part of the names of its variables.")
+
+
+class Containers(_Section):
+    """The two containers of a Job."""
+
+    cloner: Cloner = Field(default=Cloner(), description="The init container.")
+    worker: Worker = Field(default=Worker(), description="The container that runs the action.")
+
+
+class ActionsMayName(_Section):
+    """What Actions may ask for."""
+
+    service_accounts: Annotated[tuple[Text, ...], Field(max_length=1000)] = Field(
+        default=(), description="Service accounts that an Action may name; empty: any."
+    )
+
+
+class ActionConfig(_Section):
+    """Jobs: what an Action leaves unset, and what holds for all."""
+
+    max_running_jobs: Annotated[int, Field(strict=True, ge=0, le=_INT64_MAX)] = Field(
+        default=16, description="Jobs under way at once, in the whole installation; 0: none starts."
+    )
+    job_waiting_timeout_seconds: Seconds = Field(
+        default=300, description="How long a Job may wait for a place; 0: without end."
+    )
+    default_service_account: Account = Field(default=None, description="Account of Jobs whose Action names none.")
+    active_deadline_seconds: Seconds = Field(default=3600, description="How long a Job may run.")
+    ttl_seconds_after_finished: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] = Field(
+        default=7200, description="How long a finished Job stays."
+    )
+    pod_security: Literal["auto", "restricted", "compatible"] = Field(
+        default="auto",
+        description="The worker's security context: `restricted` as the Pod Security Standard of that name, `compatible` "
+        "as the original plus RuntimeDefault seccomp, `auto` what the namespace's label enforces.",
+    )
+    actions_may_name: ActionsMayName = Field(default=ActionsMayName(), description="What Actions may ask for.")
+    workdir: Workdir = Field(default=Workdir(), description="The volume that both containers share.")
+    containers: Containers = Field(default=Containers(), description="The two containers of a Job.")
+
+
+class WebhookConfig(_Section):
+    """Webhooks."""
+
+    default_auth_header: Header = Field(default="x-trigger-auth", description="Header of triggers that name none.")
+
+
+class TriggerConfig(_Section):
+    """Triggers."""
+
+    webhook: WebhookConfig = Field(default=WebhookConfig(), description="Webhooks.")
+
+
+class GitConfig(_Section):
+    """Questions to git servers: what they may cost."""
+
+    host_keys: Literal["pin", "strict", "insecure"] = Field(
+        default="pin",
+        description="SSH host keys: `pin` the first one seen, `strict` known_hosts only, `insecure` accepts any.",
+    )
+    deadline_seconds: Count = Field(default=20, description="The whole question.")
+    host_concurrency: Count = Field(default=16, description="Questions under way at one host.")
+    refs_bytes: Count = Field(default=4 * 2**20, description="Answer with the watched references.")
+    advertisement_bytes: Count = Field(
+        default=64 * 2**20, description="All references of a server without protocol v2."
+    )
+    pack_bytes: Count = Field(default=64 * 2**20, description="Trees of a commit, as received.")
+    inflated_bytes: Count = Field(default=512 * 2**20, description="All objects received with them, inflated.")
+    tree_bytes: Count = Field(default=64 * 2**20, description="Trees among them, which are held.")
+    tree_entries: Count = Field(default=1_000_000, description="Files of one commit.")
+
+
+class RuntimeConfig(_Section):
+    """The whole document."""
+
+    action: ActionConfig = Field(default=ActionConfig(), description="Jobs.")
+    trigger: TriggerConfig = Field(default=TriggerConfig(), description="Triggers.")
+    git: GitConfig = Field(default=GitConfig(), description="Questions to git servers: what they may cost.")
+
+
+def parse_runtime_config(text: str) -> RuntimeConfig:
+    """Read the document; what it leaves out is default.
+
+    Raises:
+        ConfigError: It is no YAML, has unknown keys or wrong values; every one is named.
+    """
+    try:
+        document = yaml.load(text, Loader=_OnceOnly)  # noqa: S506  a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{CONFIG_KEY}: {_yaml_problem(error)}") from None
+    if document is None:
+        return RuntimeConfig()
+    if not isinstance(document, dict):
+        raise ConfigError(f"{CONFIG_KEY}: must be a mapping")
+    try:
+        return RuntimeConfig.model_validate(_without_nulls(document))
+    except ValidationError as error:
+        raise ConfigError(
+            *(
+                f"{dotted('', problem['loc'])}: {_FORMS.get(problem['type']) or plain(problem['type'], problem['msg'])}"
+                for problem in error.errors(include_url=False, include_context=False)
+            )
+        ) from None
+
+
+def default_runtime_config_yaml(*, helm_template: bool) -> str:
+    """The default document; as the chart's values have it, account and image tags are templates."""
+    config = RuntimeConfig()
+    document = config.model_dump(by_alias=True, mode="json", exclude_none=not helm_template)
+    if helm_template:
+        action = document["action"]
+        action["defaultServiceAccount"] = '{{ include "git-events-runner.actionJobServiceAccountName" . }}'
+        for container, image in (("cloner", "gitrepo-cloner"), ("worker", "action-worker")):
+            action["containers"][container]["image"] = f"{IMAGE_REGISTRY}/{image}:{{{{ .Chart.AppVersion }}}}"
+    return to_yaml(document)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return value
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    what = getattr(error, "problem", None) or "cannot be read"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark else f"is no YAML: {what}"
+
+
+class _OnceOnly(yaml.SafeLoader):
+    """Refuses a key given twice, of which the library would silently take the last."""
+
+    yaml_constructors: ClassVar[dict[Any, Any]] = {**yaml.SafeLoader.yaml_constructors}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} stands there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)

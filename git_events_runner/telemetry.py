@@ -1,0 +1,260 @@
+"""Logs and metrics: one closed list of events and fields, one Metrics object with its own registry.
+
+A log event is a constant `noun.past_tense`; docs/logs.md and docs/metrics.md list both, and a test compares them.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+
+from git_events_runner.errors import ConfigError
+from git_events_runner.resources.kinds import GROUP
+from git_events_runner.resources.ref import Ref
+
+LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "off": 60}
+_RECONCILE_S = (0.001, 0.01, 0.1, 0.5, 1, 2)
+_WEBHOOK_S = (0.001, 0.01, 0.1, 0.5, 1)
+_CHECK_S = (0.1, 1, 2, 5, 10, 30, 60)
+_WAITING_S = (0.1, 0.5, 1, 2, 5, 10, 20, 60)
+_COMPLETED_S = (1, 5, 10, 30, 60, 120, 300)
+_ROLES = ("trigger_kind", "trigger_name", "source_kind", "source_name", "action_kind", "action_name")
+
+
+def parse_filter(text: str) -> tuple[int, dict[str, int]]:
+    """The default level and the levels of single targets, from `level` and `target=level` in a comma-separated list.
+
+    >>> parse_filter("info,checks=debug")
+    (20, {'checks': 10})
+
+    Raises:
+        ConfigError: A level is none of trace, debug, info, warn, error, off.
+    """
+    default, targets, problems = LEVELS["info"], {}, []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        target, found, level = part.rpartition("=")
+        number = LEVELS.get(level.lower())
+        if number is None:
+            if re.fullmatch(r"[\w:]+", part):
+                targets[part.rpartition("::")[2]] = LEVELS["trace"]  # a bare target, as in RUST_LOG
+            else:
+                problems.append(f"log filter: {part!r} has no level; use one of {', '.join(LEVELS)}")
+        elif found:
+            targets[target.rpartition("::")[2]] = number
+        else:
+            default = number
+    if problems:
+        raise ConfigError(*problems)
+    return default, targets
+
+
+def configure_logging(filter_text: str, *, json: bool, color: bool = False) -> None:
+    """Set up structlog and the standard library's logging for this process; logs go to standard output.
+
+    Raises:
+        ConfigError: The filter cannot be read.
+    """
+    default, targets = parse_filter(filter_text)
+    lowest = min([default, *targets.values()])
+
+    def judge(_: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if targets and LEVELS.get(method, 40) < targets.get(str(event.get("target")), default):
+            raise structlog.DropEvent
+        return event
+
+    renderer: Callable[..., Any]
+    if json:
+        renderer = structlog.processors.JSONRenderer(
+            serializer=lambda value, **_: orjson.dumps(value, default=str).decode()
+        )
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=color, pad_event_to=0)
+    structlog.configure(
+        processors=[
+            judge,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info if json else _unchanged,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(max(lowest, 0)),
+        logger_factory=_targets(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    logging.basicConfig(level=max(default, logging.WARNING), handlers=[handler], force=True)
+
+
+def _unchanged(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return event
+
+
+def _targets() -> Callable[..., Any]:
+    def make(*_: object) -> structlog.PrintLogger:
+        return structlog.PrintLogger(sys.stdout)
+
+    return make
+
+
+class _OriginalNames:
+    """Exposes counters also under the original's names, without `_total`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._registry.collect():
+            if metric.type != "counter":
+                continue
+            twin = Metric(metric.name, f"{metric.documentation} (name of the original)", "unknown")
+            for sample in metric.samples:
+                if sample.name.endswith("_total"):
+                    twin.add_sample(metric.name, sample.labels, sample.value)
+            if metric.name.endswith("_count"):
+                yield twin
+
+
+class Metrics:
+    """Every metric, by what happened. Labels name existing objects only; series go with their object (`forget`)."""
+
+    def __init__(self, *, prefix: str) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self._originals = CollectorRegistry()
+        self._originals.register(_OriginalNames(self.registry))
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"{prefix}_{name}", text, labels, registry=self.registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"{prefix}_{name}", text, labels, registry=self.registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"{prefix}_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+        trigger = ("namespace", "trigger_kind", "trigger_name")
+        resource = ("namespace", "resource_kind", "resource_name")
+        self._reconciled = counter("reconcile_count", "Reconciliations of ScheduleTriggers", *resource)
+        self._reconcile_failed = counter("failed_reconcile_count", "Reconciliations that failed", *resource)
+        self._reconcile_s = histogram(
+            "reconcile_duration_seconds", "Duration of reconciliations", _RECONCILE_S, *resource
+        )
+        self._checked = counter("trigger_check_count", "Checks of triggers' sources", *trigger)
+        self._check_s = histogram("trigger_check_duration_seconds", "Duration of checks", _CHECK_S, *trigger)
+        hook = ("namespace", "trigger_name", "status")
+        self._hooked = counter("webhook_requests_count", "Requests to webhooks", *hook)
+        self._hook_s = histogram("webhook_requests_duration_seconds", "Duration of webhook requests", _WEBHOOK_S, *hook)
+        self._limit = gauge("jobs_queue_limit", "Jobs that may run at once (maxRunningJobs)")
+        self._waiting = gauge("jobs_queue_waiting", "Jobs that wait for a place")
+        self._running = gauge("jobs_queue_running", "Jobs that hold a place")
+        self._waited_s = histogram("jobs_queue_waiting_duration_seconds", "Time that Jobs waited", _WAITING_S)
+        ended = ("namespace", *_ROLES, "status")
+        self._ended = counter("jobs_queue_completed_count", "Jobs that ended", *ended)
+        self._ended_s = histogram("jobs_queue_completed_duration_seconds", "Duration of Jobs", _COMPLETED_S, *ended)
+        self._verdicts = counter("check_verdicts", "Checks by verdict", "verdict")
+        self._failures = counter("check_failures", "Checks that could not be decided, by reason", "reason")
+        self._leading = gauge("leading", "Whether this replica leads")
+        self._config_valid = gauge("runtime_config_valid", "Whether the ConfigMap's runtime config could be read")
+        self._status_writes = counter("status_writes", "Writes of triggers' statuses")
+        self._edge_failures = counter("api_failures", "Failed background requests to the API server", "kind")
+        self._leading.set(0)
+        self._config_valid.set(1)
+        self._by_trigger = (self._checked, self._check_s)
+
+    def reconcile_finished(self, ref: Ref, seconds: float, *, failed: bool) -> None:
+        """A ScheduleTrigger was reconciled."""
+        labels = (ref.namespace, ref.kind, ref.name)
+        self._reconciled.labels(*labels).inc()
+        self._reconcile_failed.labels(*labels).inc(int(failed))
+        self._reconcile_s.labels(*labels).observe(seconds)
+
+    def check_finished(self, ref: Ref, seconds: float, verdict: str) -> None:
+        """A check came to its end."""
+        labels = (ref.namespace, ref.kind, ref.name)
+        self._checked.labels(*labels).inc()
+        self._check_s.labels(*labels).observe(seconds)
+        self._verdicts.labels(verdict).inc()
+
+    def check_failed(self, ref: Ref, reason: str) -> None:  # noqa: ARG002  the trigger is in the check's own series
+        """A check could not be decided."""
+        self._failures.labels(reason).inc()
+
+    def webhook_finished(self, namespace: str | None, trigger: str | None, status: int, seconds: float) -> None:
+        """A webhook request was answered; None for objects that do not exist."""
+        labels = (namespace or "unknown", trigger or "unknown", str(status))
+        self._hooked.labels(*labels).inc()
+        self._hook_s.labels(*labels).observe(seconds)
+
+    def queue(self, limit: int, waiting: int, running: int) -> None:
+        """The queue as it stands."""
+        self._limit.set(limit)
+        self._waiting.set(waiting)
+        self._running.set(running)
+
+    def job_waited(self, seconds: float) -> None:
+        """A Job got its place."""
+        self._waited_s.observe(seconds)
+
+    def job_created(self, ref: Ref) -> None:
+        """A Job was created."""
+
+    def job_refused(self, ref: Ref) -> None:
+        """The API server refused a Job."""
+        labels = {f"{GROUP}/trigger-kind": ref.kind, f"{GROUP}/trigger-name": ref.name}
+        self.job_ended(labels, ref.namespace or "", "CreateError", None)
+
+    def job_ended(self, labels: Mapping[str, str], namespace: str, status: str, seconds: float | None) -> None:
+        """A Job ended: Succeed, Failed, Expired, Deleted or CreateError. `labels` are its tracking labels."""
+        roles = [labels.get(f"{GROUP}/{role.replace('_', '-')}", "unknown") for role in _ROLES]
+        self._ended.labels(namespace, *roles, status).inc()
+        if seconds is not None and status in {"Succeed", "Failed"}:
+            self._ended_s.labels(namespace, *roles, status).observe(seconds)
+
+    def leading(self, *, leading: bool) -> None:
+        """Leadership began or ended."""
+        self._leading.set(int(leading))
+
+    def config_valid(self, *, valid: bool) -> None:
+        """The runtime config could (not) be read."""
+        self._config_valid.set(int(valid))
+
+    def status_written(self) -> None:
+        """A trigger's status was written."""
+        self._status_writes.inc()
+
+    def edge_failed(self, kind: str) -> None:
+        """A background request (watch, lease, Event) failed."""
+        self._edge_failures.labels(kind).inc()
+
+    def forget(self, ref: Ref) -> None:
+        """A trigger is gone: its series go too."""
+        for metric in (self._checked, self._check_s, self._reconciled, self._reconcile_failed, self._reconcile_s):
+            metric.remove_by_labels(_labels_of(metric, ref))
+        for hooked in (self._hooked, self._hook_s):
+            if ref.kind == "WebhookTrigger":
+                hooked.remove_by_labels({"namespace": ref.namespace or "", "trigger_name": ref.name})
+        for jobs in (self._ended, self._ended_s):
+            jobs.remove_by_labels(_trigger_labels(ref))
+
+    def render(self) -> bytes:
+        """The text exposition format, our names and the original's."""
+        return generate_latest(self.registry) + generate_latest(self._originals)
+
+
+def _trigger_labels(ref: Ref) -> dict[str, str]:
+    return {"namespace": ref.namespace or "", "trigger_kind": ref.kind, "trigger_name": ref.name}
+
+
+def _labels_of(metric: Counter | Histogram, ref: Ref) -> dict[str, str]:
+    if "resource_kind" in metric._labelnames:  # noqa: SLF001  the library has no public name for it
+        return {"namespace": ref.namespace or "", "resource_kind": ref.kind, "resource_name": ref.name}
+    return _trigger_labels(ref)

@@ -1,0 +1,103 @@
+"""Every contract test runs twice: against the in-process API server and against a real kube-apiserver."""
+
+import asyncio
+import json
+import os
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from git_events_runner.edges.kube.client import Client
+from git_events_runner.errors import ApiAlreadyExists
+from git_events_runner.local.apiserver import serving
+from git_events_runner.resources.crds import crds
+from git_events_runner.resources.kinds import KINDS
+from git_events_runner.resources.ref import Ref
+
+KUBECONFIG = "GIT_EVENTS_RUNNER_TEST_KUBECONFIG"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A server under test: a client of it, a namespace of the test's own, and whether it is the real one."""
+
+    client: Client
+    namespace: str
+    real: bool
+
+    def ref(self, kind: str, name: str) -> Ref:
+        return Ref(kind, self.namespace if KINDS[kind].namespaced else None, name)
+
+    async def create(self, obj: dict[str, Any], *, strict: bool = True) -> dict[str, Any]:
+        kind = KINDS[obj["kind"]]
+        metadata = {"name": "x", **obj.get("metadata", {})}
+        if kind.namespaced:
+            metadata["namespace"] = self.namespace
+        return await self.client.create(kind, {"apiVersion": kind.api_version, **obj, "metadata": metadata}, strict=strict)
+
+
+@pytest.fixture(params=["in-process", "kube-apiserver"])
+def kubeconfig(request: pytest.FixtureRequest) -> Path | None:
+    """Where the real server is; None for the in-process one."""
+    if request.param == "in-process":
+        return None
+    if KUBECONFIG in os.environ:
+        return Path(os.environ[KUBECONFIG])
+    try:
+        plane = request.getfixturevalue("control_plane")
+    except pytest.FixtureLookupError:
+        pytest.skip("no real control plane: the fixture control_plane of tests/cluster is not there")
+    return Path(plane.kubeconfig)
+
+
+@pytest.fixture
+async def world(kubeconfig: Path | None, tmp_path: Path) -> AsyncIterator[World]:
+    """A server with our CRDs and a fresh namespace, and a client connected to it by a kubeconfig."""
+    if kubeconfig is None:
+        async with serving(bookmark_s=0.2) as api:
+            path = tmp_path / "kubeconfig"
+            path.write_text(json.dumps(api.kubeconfig()))
+            async with Client.connect(str(path)) as client:
+                yield await _with_namespace(client, real=False)
+    else:
+        async with Client.connect(str(kubeconfig)) as client:
+            await _install(client)
+            found = await _with_namespace(client, real=True)
+            yield found
+            await client.delete(Ref("Namespace", None, found.namespace))
+
+
+async def _with_namespace(client: Client, *, real: bool) -> World:
+    name = f"contract-{uuid.uuid4().hex[:8]}"
+    await client.create(KINDS["Namespace"], {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return World(client=client, namespace=name, real=real)
+
+
+async def _install(client: Client) -> None:
+    for definition in crds():
+        kind = KINDS["CustomResourceDefinition"]
+        try:
+            await client.create(kind, definition)
+        except ApiAlreadyExists:
+            await client.patch(Ref(kind.name, None, definition["metadata"]["name"]), {"spec": definition["spec"]})
+        async with asyncio.timeout(30):
+            while not await _served(client, definition):  # noqa: ASYNC110  discovery has no event
+                await asyncio.sleep(0.1)
+
+
+async def _served(client: Client, definition: dict[str, Any]) -> bool:
+    kind = KINDS[definition["spec"]["names"]["kind"]]
+    found = await client.get(Ref("CustomResourceDefinition", None, definition["metadata"]["name"]))
+    conditions = (found.get("status") or {}).get("conditions") or ()
+    if not any(one["type"] == "Established" and one["status"] == "True" for one in conditions):
+        return False
+    try:
+        await client.list_page(kind)
+    except Exception as error:  # noqa: BLE001  a kind just installed answers 404 for a moment
+        assert "404" in str(error)
+        return False
+    return True
