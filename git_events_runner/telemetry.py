@@ -77,7 +77,11 @@ def configure_logging(filter_text: str, *, json: bool, color: bool = False) -> N
             serializer=lambda value, **_: orjson.dumps(value, default=str).decode()
         )
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=color, pad_event_to=0)
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=color,
+            pad_event_to=0,
+            exception_formatter=structlog.dev.plain_traceback,  # others print local variables
+        )
     structlog.configure(
         processors=[
             judge,

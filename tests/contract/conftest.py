@@ -1,17 +1,22 @@
 """Every contract test runs twice: against the in-process API server and against a real kube-apiserver."""
 
 import asyncio
-import json
+import base64
 import os
+import ssl
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+import yaml
 
 from git_events_runner.edges.kube.client import Client
+from git_events_runner.edges.kube.connection import Connection
 from git_events_runner.errors import ApiAlreadyExists
 from git_events_runner.local.apiserver import serving
 from git_events_runner.resources.crds import crds
@@ -55,20 +60,37 @@ def kubeconfig(request: pytest.FixtureRequest) -> Path | None:
 
 
 @pytest.fixture
-async def world(kubeconfig: Path | None, tmp_path: Path) -> AsyncIterator[World]:
-    """A server with our CRDs and a fresh namespace, and a client connected to it by a kubeconfig."""
+async def world(kubeconfig: Path | None) -> AsyncIterator[World]:
+    """A server with our CRDs and a fresh namespace, and a client connected to it."""
     if kubeconfig is None:
-        async with serving(bookmark_s=0.2) as api:
-            path = tmp_path / "kubeconfig"
-            path.write_text(json.dumps(api.kubeconfig()))
-            async with Client.connect(str(path)) as client:
-                yield await _with_namespace(client, real=False)
+        async with serving(bookmark_s=0.2) as api, connected(api.kubeconfig()) as client:
+            yield await _with_namespace(client, real=False)
     else:
-        async with Client.connect(str(kubeconfig)) as client:
+        async with connected(yaml.safe_load(kubeconfig.read_text())) as client:
             await _install(client)
             found = await _with_namespace(client, real=True)
             yield found
             await client.delete(Ref("Namespace", None, found.namespace))
+
+
+@asynccontextmanager
+async def connected(config: dict[str, Any]) -> AsyncIterator[Client]:
+    """A client by the token and the CA (a file, or inline) of a kubeconfig with one context."""
+    cluster, token = config["clusters"][0]["cluster"], config["users"][0]["user"]["token"]
+    inline = base64.b64decode(cluster.get("certificate-authority-data", "")).decode() or None
+    tls = ssl.create_default_context(cafile=cluster.get("certificate-authority"), cadata=inline)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+        yield Client(Connection(url=cluster["server"], session=session, authorization=Bearer(token)))
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Gives one token for ever."""
+
+    token: str
+
+    async def __call__(self) -> str:
+        return f"Bearer {self.token}"
 
 
 async def _with_namespace(client: Client, *, real: bool) -> World:

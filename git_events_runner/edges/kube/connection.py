@@ -127,7 +127,8 @@ async def _configure(config: Any, configuration: Any, kubeconfig: str | None) ->
         else:
             return
     loader = await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
-    if loader is None or not (getattr(loader, "_user", None) or {}).get("exec"):
+    user = getattr(loader, "_user", None)
+    if user is None or "exec" not in user:
         return
     lock = asyncio.Lock()
     asked = 0.0
