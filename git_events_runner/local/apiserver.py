@@ -8,20 +8,20 @@ It follows the real one where the controller depends on it; `tests/contract` run
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from git_events_runner import serving as http
 from git_events_runner.resources.crds import crds
 from git_events_runner.resources.kinds import KINDS
+from git_events_runner.serving import running
 
 from .collector import Collector
 from .registry import Place, Registry
@@ -35,9 +35,7 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 class ApiServer:
     """A running server; made by `serving`."""
 
-    def __init__(
-        self, *, url: str, token: str, storage: Storage, registry: Registry, lister: Lister, api: Api
-    ) -> None:
+    def __init__(self, *, url: str, token: str, storage: Storage, registry: Registry, lister: Lister, api: Api) -> None:
         self.url = url
         self.token = token
         self.storage = storage
@@ -83,14 +81,6 @@ class ApiServer:
         }
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals to the application."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @contextlib.asynccontextmanager
 async def serving(
     *,
@@ -119,17 +109,11 @@ async def serving(
         for definition in crds() if definitions is None else definitions:
             server.create(definition)
         app = Starlette(routes=[Route("/{path:path}", api.answer, methods=_METHODS)])
-        web = _Server(_configuration(app))
-        async with asyncio.TaskGroup() as group:
-            serve = group.create_task(web.serve(sockets=[listener]))
-            collect = group.create_task(Collector(storage=storage, registry=registry, delay_s=collect_after_s).run())
+        collector = Collector(storage=storage, registry=registry, delay_s=collect_after_s)
+        async with running(collector=collector.run()), http.serving(app, listener, drain_s=1):
             try:
-                while not web.started and not serve.done():
-                    await asyncio.sleep(0.005)
                 yield server
             finally:
-                web.should_exit = True
-                collect.cancel()
                 for kind in KINDS.values():
                     storage.log(kind).close()
 
@@ -141,16 +125,3 @@ def _listener(port: int) -> socket.socket:
     listener.bind(("127.0.0.1", port))
     listener.listen(512)
     return listener
-
-
-def _configuration(app: Starlette) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        timeout_graceful_shutdown=1,
-    )

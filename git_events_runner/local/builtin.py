@@ -18,12 +18,34 @@ _FIELDS: dict[str, frozenset[str]] = {
     "ConfigMap": frozenset(("data", "binaryData", "immutable")),
     "Namespace": frozenset(("spec", "status")),
     "Event": frozenset(
-        """action deprecatedCount deprecatedFirstTimestamp deprecatedLastTimestamp deprecatedSource eventTime note
-        reason regarding related reportingController reportingInstance series type""".split()
+        (
+            "action",
+            "deprecatedCount",
+            "deprecatedFirstTimestamp",
+            "deprecatedLastTimestamp",
+            "deprecatedSource",
+            "eventTime",
+            "note",
+            "reason",
+            "regarding",
+            "related",
+            "reportingController",
+            "reportingInstance",
+            "series",
+            "type",
+        )
     ),
 }
 _LEASE = frozenset(
-    """acquireTime holderIdentity leaseDurationSeconds leaseTransitions preferredHolder renewTime strategy""".split()
+    (
+        "acquireTime",
+        "holderIdentity",
+        "leaseDurationSeconds",
+        "leaseTransitions",
+        "preferredHolder",
+        "renewTime",
+        "strategy",
+    )
 )
 _WITHOUT_STATUS = frozenset(("Lease", "Event", "Secret", "ConfigMap"))
 _CONDITIONAL_ONLY = frozenset(("Lease", "CustomResourceDefinition", *OURS))

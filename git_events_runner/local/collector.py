@@ -70,7 +70,9 @@ class Collector:
         """Serve the finalizers of foreground and orphaning deletion."""
         finalizers = obj["metadata"].get("finalizers") or []
         uid = obj["metadata"]["uid"]
-        mine = [one for one in everything if any(o["uid"] == uid for o in one[1]["metadata"].get("ownerReferences") or ())]
+        mine = [
+            one for one in everything if any(o["uid"] == uid for o in one[1]["metadata"].get("ownerReferences") or ())
+        ]
         if "orphan" in finalizers:
             for kind, dependent in mine:
                 owners = [one for one in dependent["metadata"]["ownerReferences"] if one["uid"] != uid]

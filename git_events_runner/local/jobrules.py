@@ -1,4 +1,6 @@
-"""What the API server does to Jobs: defaults, limits, what cannot change (https://kubernetes.io/docs/concepts/workloads/controllers/job/).
+"""What the API server does to Jobs: defaults, limits, what cannot change.
+
+https://kubernetes.io/docs/concepts/workloads/controllers/job/
 
 Only what this program's Jobs use; other fields of pods pass unchecked below the names in the tables.
 """
@@ -11,20 +13,107 @@ from typing import Any
 
 from .refusal import Cause
 
-_SPEC = """activeDeadlineSeconds backoffLimit backoffLimitPerIndex completionMode completions managedBy manualSelector
-maxFailedIndexes parallelism podFailurePolicy podReplacementPolicy selector successPolicy suspend template
-ttlSecondsAfterFinished""".split()
-_STATUS = """active completedIndexes completionTime conditions failed failedIndexes ready startTime succeeded terminating
-uncountedTerminatedPods""".split()
-_POD = """activeDeadlineSeconds affinity automountServiceAccountToken containers dnsConfig dnsPolicy enableServiceLinks
-ephemeralContainers hostAliases hostIPC hostNetwork hostPID hostUsers hostname hostnameOverride imagePullSecrets
-initContainers nodeName nodeSelector os overhead preemptionPolicy priority priorityClassName readinessGates
-resourceClaims resources restartPolicy runtimeClassName schedulerName schedulingGates securityContext serviceAccount
-serviceAccountName setHostnameAsFQDN shareProcessNamespace subdomain terminationGracePeriodSeconds tolerations
-topologySpreadConstraints volumes""".split()
-_CONTAINER = """args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports readinessProbe
-resizePolicy resources restartPolicy restartPolicyRules securityContext startupProbe stdin stdinOnce
-terminationMessagePath terminationMessagePolicy tty volumeDevices volumeMounts workingDir""".split()
+_SPEC = (
+    "activeDeadlineSeconds",
+    "backoffLimit",
+    "backoffLimitPerIndex",
+    "completionMode",
+    "completions",
+    "managedBy",
+    "manualSelector",
+    "maxFailedIndexes",
+    "parallelism",
+    "podFailurePolicy",
+    "podReplacementPolicy",
+    "selector",
+    "successPolicy",
+    "suspend",
+    "template",
+    "ttlSecondsAfterFinished",
+)
+_STATUS = (
+    "active",
+    "completedIndexes",
+    "completionTime",
+    "conditions",
+    "failed",
+    "failedIndexes",
+    "ready",
+    "startTime",
+    "succeeded",
+    "terminating",
+    "uncountedTerminatedPods",
+)
+_POD = (
+    "activeDeadlineSeconds",
+    "affinity",
+    "automountServiceAccountToken",
+    "containers",
+    "dnsConfig",
+    "dnsPolicy",
+    "enableServiceLinks",
+    "ephemeralContainers",
+    "hostAliases",
+    "hostIPC",
+    "hostNetwork",
+    "hostPID",
+    "hostUsers",
+    "hostname",
+    "hostnameOverride",
+    "imagePullSecrets",
+    "initContainers",
+    "nodeName",
+    "nodeSelector",
+    "os",
+    "overhead",
+    "preemptionPolicy",
+    "priority",
+    "priorityClassName",
+    "readinessGates",
+    "resourceClaims",
+    "resources",
+    "restartPolicy",
+    "runtimeClassName",
+    "schedulerName",
+    "schedulingGates",
+    "securityContext",
+    "serviceAccount",
+    "serviceAccountName",
+    "setHostnameAsFQDN",
+    "shareProcessNamespace",
+    "subdomain",
+    "terminationGracePeriodSeconds",
+    "tolerations",
+    "topologySpreadConstraints",
+    "volumes",
+)
+_CONTAINER = (
+    "args",
+    "command",
+    "env",
+    "envFrom",
+    "image",
+    "imagePullPolicy",
+    "lifecycle",
+    "livenessProbe",
+    "name",
+    "ports",
+    "readinessProbe",
+    "resizePolicy",
+    "resources",
+    "restartPolicy",
+    "restartPolicyRules",
+    "securityContext",
+    "startupProbe",
+    "stdin",
+    "stdinOnce",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "tty",
+    "volumeDevices",
+    "volumeMounts",
+    "workingDir",
+)
 _CHANGEABLE_WHILE_SUSPENDED = ("nodeSelector", "affinity", "tolerations", "schedulingGates")
 _LABEL_CHARS = 63
 
@@ -44,7 +133,7 @@ def unknown_fields(job: Mapping[str, Any]) -> Iterator[str]:
             yield from _unknown(container, _CONTAINER, f"spec.template.spec.{role}[{index}].")
 
 
-def _unknown(obj: Mapping[str, Any], known: tuple[str, ...] | list[str], prefix: str) -> Iterator[str]:
+def _unknown(obj: Mapping[str, Any], known: tuple[str, ...], prefix: str) -> Iterator[str]:
     yield from (prefix + name for name in sorted(obj) if name not in known)
 
 

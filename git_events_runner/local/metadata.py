@@ -81,6 +81,7 @@ def problems(metadata: Mapping[str, Any], kind: Kind) -> Iterator[Cause]:
         yield Cause(field="metadata.name", message=f'Invalid value: "{name}": {_STATEMENT}')
     yield from label_problems(metadata.get("labels") or {}, "metadata.labels")
     annotations = metadata.get("annotations") or {}
+    yield from _key_problems(annotations, "metadata.annotations")
     if sum(len(key.encode()) + len(str(value).encode()) for key, value in annotations.items()) > _ANNOTATION_BYTES:
         message = f"Too long: may not be more than {_ANNOTATION_BYTES} bytes"
         yield Cause(field="metadata.annotations", message=message, reason="FieldValueTooLong")
@@ -97,12 +98,21 @@ def problems(metadata: Mapping[str, Any], kind: Kind) -> Iterator[Cause]:
 
 def label_problems(labels: Mapping[str, Any], path: str) -> Iterator[Cause]:
     """What is wrong with labels."""
-    for key, value in labels.items():
-        prefix, _, own = key.rpartition("/")
-        if not _LABEL_NAME.fullmatch(key) or len(own) > _LABEL_CHARS or len(prefix) > _NAME_CHARS:
-            yield Cause(field=path, message=f'Invalid value: "{key}": name part must consist of alphanumeric characters')
+    yield from _key_problems(labels, path)
+    for value in labels.values():
         if len(str(value)) > _LABEL_CHARS:
             yield Cause(field=path, message=f'Invalid value: "{value}": must be no more than 63 bytes')
         elif not _LABEL_VALUE.fullmatch(str(value)):
-            message = f'Invalid value: "{value}": a valid label must be an empty string or consist of alphanumeric characters'
+            message = (
+                f'Invalid value: "{value}": a valid label must be an empty string or consist of alphanumeric characters'
+            )
             yield Cause(field=path, message=message)
+
+
+def _key_problems(entries: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    for key in entries:
+        prefix, _, own = key.rpartition("/")
+        if not _LABEL_NAME.fullmatch(key) or len(own) > _LABEL_CHARS or len(prefix) > _NAME_CHARS:
+            yield Cause(
+                field=path, message=f'Invalid value: "{key}": name part must consist of alphanumeric characters'
+            )

@@ -31,6 +31,9 @@ def merge(target: Any, patch: Any) -> Any:
 def apply(target: Any, operations: Any) -> Any:
     """The target with a JSON Patch applied as a whole.
 
+    Replacing a name that an object does not have adds it, as the API server's library does (against RFC 6902, seen on
+    Kubernetes 1.34).
+
     Raises:
         Refusal: 422 when a test fails or a path is not there, 400 when it is no JSON Patch.
     """
@@ -55,8 +58,6 @@ def _step(document: Any, operation: Mapping[str, Any]) -> Any:
         case "add":
             return _add(document, path, copy.deepcopy(operation.get("value")))
         case "replace":
-            if _read(document, path) is _MISSING:
-                raise unprocessable()
             return _put(document, path, copy.deepcopy(operation.get("value")))
         case "remove":
             return _remove(document, path)

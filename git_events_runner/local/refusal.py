@@ -1,4 +1,4 @@
-"""Answers of the in-process API server that refuse a request: Status objects with the real one's codes, reasons and causes.
+"""What the in-process API server refuses with: Status objects with the real one's codes, reasons and causes.
 
 Shapes: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/
 """

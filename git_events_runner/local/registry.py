@@ -182,9 +182,7 @@ class Registry:
         if "deletionTimestamp" in found["metadata"]:
             raise terminating(kind, name, namespace)
 
-    def _check_identity(
-        self, place: Place, old: Mapping[str, Any], given: Mapping[str, Any], *, patch: bool
-    ) -> None:
+    def _check_identity(self, place: Place, old: Mapping[str, Any], given: Mapping[str, Any], *, patch: bool) -> None:
         kind, name = place.kind, place.name or ""
         if given.get("name") != name:
             raise bad_request(
@@ -204,7 +202,9 @@ class Registry:
         deleting = "deletionTimestamp" in old
         if deleting and set(given.get("finalizers") or ()) - set(old.get("finalizers") or ()):
             message = "Forbidden: no new finalizers can be added if the object is being deleted"
-            raise invalid(kind, name, [Cause(field="metadata.finalizers", message=message, reason="FieldValueForbidden")])
+            raise invalid(
+                kind, name, [Cause(field="metadata.finalizers", message=message, reason="FieldValueForbidden")]
+            )
 
     def _with_status(self, kind: Kind, old: Object, new: Object) -> Object:
         kept = {**old, "metadata": new["metadata"] if builtin.is_builtin(kind) else dict(old["metadata"])}
@@ -214,7 +214,11 @@ class Registry:
     def _finish(self, kind: Kind, obj: Object, old: Object | None, *, strict: bool) -> None:
         """Prune, default and validate in place."""
         name = obj["metadata"].get("name", "")
-        rules = None if builtin.is_builtin(kind) else (self._definition(kind) or {}).get("schema", {}).get("openAPIV3Schema")
+        rules = (
+            None
+            if builtin.is_builtin(kind)
+            else (self._definition(kind) or {}).get("schema", {}).get("openAPIV3Schema")
+        )
         if rules is not None:
             properties = {**rules.get("properties", {}), **_ROOT}
             rules = {**rules, "properties": properties}

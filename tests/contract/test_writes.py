@@ -48,7 +48,7 @@ async def test_name_taken(world: World):
 
 
 async def test_generate_name(world: World):
-    """generateName makes a name of its prefix."""
+    """A name is made of the prefix in generateName."""
     obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "g-", "namespace": world.namespace}}
     made = await world.client.create(KINDS["ConfigMap"], obj)
     assert made["metadata"]["name"].startswith("g-")
@@ -74,7 +74,11 @@ async def test_terminating_namespace(world: World):
     """Creating in a namespace that is being deleted is 403 with the cause NamespaceTerminating."""
     name = f"{world.namespace}-end"
     await world.client.create(KINDS["Namespace"], {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    held = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "h", "namespace": name, "finalizers": ["a/b"]}}
+    held = {
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+        "metadata": {"name": "h", "namespace": name, "finalizers": ["a/b"]},
+    }
     await world.client.create(KINDS["ConfigMap"], held)
     await world.client.delete(Ref("Namespace", None, name))
     obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": name}}
@@ -122,12 +126,12 @@ async def test_strict_status_patch(world: World):
     """Strict refuses an unknown status field in a patch and in a PUT of the status, and nothing is written."""
     made = await world.create(TRIGGER)
     ref = world.ref("ScheduleTrigger", "x")
+    patch = [{"op": "add", "path": "/status", "value": {"unknown": 1}}]
     with pytest.raises(ApiInvalid, match="unknown field") as caught:
-        patch = [{"op": "add", "path": "/status", "value": {"unknown": 1}}]
         await world.client.patch(ref, patch, subresource="status", strict=True)
     assert caught.value.status in {400, 422}
+    wrong = {**made, "status": {"unknown": 1}}
     with pytest.raises(ApiInvalid, match="unknown field"):
-        wrong = {**made, "status": {"unknown": 1}}
         await world.client.replace(KINDS["ScheduleTrigger"], wrong, subresource="status", strict=True)
     assert await world.client.get(ref) == made
 
@@ -189,9 +193,7 @@ async def test_status_and_spec_are_apart(world: World):
     assert second["spec"] == made["spec"]
     assert second["status"] == {"state": "Idle"}
     assert second["metadata"]["generation"] == 1
-    third = await world.client.replace(
-        kind, {**second, "spec": put["spec"], "status": {"state": "Running"}}
-    )
+    third = await world.client.replace(kind, {**second, "spec": put["spec"], "status": {"state": "Running"}})
     assert third["spec"]["schedule"] == {"interval": "2h"}
     assert third["status"] == {"state": "Idle"}
     assert third["metadata"]["generation"] == 2
@@ -230,7 +232,7 @@ async def test_delete_preconditions(world: World):
 
 
 async def test_secret_text(world: World):
-    """stringData is stored as data, base64."""
+    """Texts in stringData are stored as data, base64."""
     made = await world.create({"kind": "Secret", "type": "Opaque", "stringData": {"token": "hush"}})
     assert made["data"] == {"token": "aHVzaA=="}
     assert "stringData" not in made

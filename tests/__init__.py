@@ -1,0 +1,1 @@
+"""Tests of git-events-runner; CONTRIBUTING.md says what is real in which folder."""

@@ -1,0 +1,191 @@
+"""The control plane: etcd and kube-apiserver as processes, stopped by the ids noted when they were started."""
+
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import yaml
+
+from tests.cluster.certificates import Authority, signing_key
+
+_READY_S = 90
+
+
+def free_port():
+    """A TCP port that nobody uses just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(what, condition, *, timeout_s=30.0, every_s=0.05):
+    """Return the first true value of `condition()`; fail naming `what` after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {timeout_s} s")
+        time.sleep(every_s)
+
+
+class Process:
+    """A program in its own process group, with its output in a file."""
+
+    def __init__(self, command, log, *, env=None, cwd=None):
+        self.log = log
+        self._command, self._env, self._cwd = command, env, cwd
+        self.start()
+
+    def start(self):
+        """Start it (again)."""
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(
+                self._command,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=self._env,
+                cwd=self._cwd,
+            )
+        self.pid = self._process.pid
+
+    @property
+    def running(self):
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def send(self, number):
+        """Send a signal to its group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def wait(self, timeout_s=30):
+        """Its exit code."""
+        return self._process.wait(timeout_s)
+
+    def kill(self):
+        """End it at once."""
+        self.send(signal.SIGKILL)
+        self._process.wait(10)
+
+    def stop(self, timeout_s=15):
+        """End it cleanly, by force if it does not."""
+        self.send(signal.SIGTERM)
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def text(self):
+        """What it has printed so far."""
+        return self.log.read_text(errors="replace")
+
+
+class ControlPlane:
+    """A running API server; `kubeconfig(token)` writes the file with which a program reaches it."""
+
+    def __init__(self, binaries, folder, *, controllers=True):
+        self.folder = folder
+        self.authority = Authority(folder / "pki")
+        certificate, key = self.authority.issue("kube-apiserver")
+        account_key = signing_key(folder / "pki" / "sa.key")
+        self.port = free_port()
+        self.url = f"https://127.0.0.1:{self.port}"
+        self.admin_token = "admin-token"
+        self._tokens = folder / "tokens.csv"
+        users = ['admin-token,admin,admin,"system:masters"', "manager-token,system:kube-controller-manager,kcm"]
+        users += [f"replica-{n}-token,replica-{n},replica-{n}" for n in range(4)]
+        self._tokens.write_text("\n".join(users) + "\n")
+        etcd_port = free_port()
+        self._etcd = Process(
+            [
+                *binaries.etcd,
+                *("--data-dir", str(folder / "etcd"), "--unsafe-no-fsync"),
+                *("--listen-client-urls", f"http://127.0.0.1:{etcd_port}"),
+                *("--advertise-client-urls", f"http://127.0.0.1:{etcd_port}"),
+                *("--listen-peer-urls", "http://127.0.0.1:0"),
+            ],
+            folder / "etcd.log",
+        )
+        self.apiserver = Process(
+            [
+                *binaries.apiserver,
+                *("--etcd-servers", f"http://127.0.0.1:{etcd_port}"),
+                *("--secure-port", str(self.port), "--bind-address", "127.0.0.1"),
+                *("--tls-cert-file", str(certificate), "--tls-private-key-file", str(key)),
+                *("--client-ca-file", str(self.authority.path), "--token-auth-file", str(self._tokens)),
+                *("--authorization-mode", "Node,RBAC"),
+                *("--service-account-key-file", str(account_key)),
+                *("--service-account-signing-key-file", str(account_key)),
+                *("--service-account-issuer", "https://kubernetes.default.svc"),
+                *("--service-cluster-ip-range", "10.96.0.0/24", "--allow-privileged"),
+            ],
+            folder / "apiserver.log",
+        )
+        self._manager = None
+        try:
+            self.wait_ready()
+            if controllers and binaries.controller_manager:
+                self._manager = Process(
+                    [
+                        *binaries.controller_manager,
+                        *("--kubeconfig", str(self.kubeconfig("manager-token"))),
+                        *("--leader-elect=false", "--secure-port", "0"),
+                        *(
+                            "--controllers",
+                            "garbage-collector-controller,namespace-controller,resourcequota-controller",
+                        ),
+                        *("--service-account-private-key-file", str(account_key)),
+                    ],
+                    folder / "manager.log",
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def wait_ready(self):
+        """Return when the API server serves."""
+        context = ssl.create_default_context(cafile=str(self.authority.path))
+        request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {self.admin_token}"})
+
+        def ready():
+            if not self.apiserver.running or not self._etcd.running:
+                raise AssertionError(f"the control plane ended: {self.apiserver.text()[-2000:]}")
+            try:
+                with urllib.request.urlopen(request, context=context, timeout=5) as answer:
+                    return answer.read() == b"ok"
+            except (urllib.error.URLError, OSError):
+                return False
+
+        wait_until("the API server is ready", ready, timeout_s=_READY_S, every_s=0.2)
+
+    def kubeconfig(self, token, *, server=None, authority=None, namespace="default"):
+        """Path of a kubeconfig for a token; `server` may be a proxy before the API server."""
+        path = self.folder / f"kubeconfig-{token}-{len(list(self.folder.glob('kubeconfig-*')))}"
+        cluster = {"server": server or self.url, "certificate-authority": str(authority or self.authority.path)}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": "test", "user": {"token": token}}],
+        }
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    def close(self):
+        """Stop the processes."""
+        for process in (self._manager, self.apiserver, self._etcd):
+            if process is not None and process.running:
+                process.kill()

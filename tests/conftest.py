@@ -1,0 +1,74 @@
+"""Fixtures of the real servers: started once a session, skipped by name where they cannot be had."""
+
+import itertools
+
+import pytest
+import yaml
+
+from tests.cluster import binaries
+from tests.cluster.api import Api
+from tests.cluster.plane import ControlPlane
+from tests.servers import git
+from tests.system.roles import ROLES, bind
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory):
+    """A real API server with our CRDs, and the namespaces of the controller."""
+    try:
+        found = binaries.find()
+    except binaries.Unavailable as missing:
+        pytest.skip(str(missing))
+    plane = ControlPlane(found, tmp_path_factory.mktemp("plane"))
+    try:
+        from git_events_runner.resources.crds import crds
+
+        Api(plane).apply_crds(list(crds()))
+        for role in yaml.safe_load_all(ROLES.read_text()):
+            if role["kind"] == "ClusterRole":
+                Api(plane).post("/apis/rbac.authorization.k8s.io/v1/clusterroles", role)
+        yield plane
+    finally:
+        plane.close()
+
+
+@pytest.fixture
+def api(control_plane):
+    """The tests' own way to the API server, as administrator."""
+    return Api(control_plane)
+
+
+@pytest.fixture
+def namespace(control_plane, api):
+    """A fresh namespace."""
+    name = f"t{next(_NUMBERS)}"
+    api.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def installation(control_plane, api, namespace):
+    """Name of a namespace in which a controller may lead: the roles of manifests/rbac.yaml are bound for its users."""
+    return bind(api, namespace)
+
+
+@pytest.fixture(scope="session")
+def git_server(tmp_path_factory):
+    """A real git server that counts requests and bytes."""
+    try:
+        server = git.GitServer(tmp_path_factory.mktemp("git"))
+    except git.Unavailable as missing:
+        pytest.skip(f"no git server: {missing}")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def repository(git_server):
+    """A fresh repository with one commit."""
+    made = git_server.repository()
+    made.push({"README": "one\n"})
+    return made

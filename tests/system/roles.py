@@ -1,0 +1,31 @@
+"""Binds the roles of manifests/rbac.yaml for the users that play replicas, in a namespace of their own."""
+
+import contextlib
+from pathlib import Path
+
+import yaml
+
+from tests.cluster.api import Refused
+
+ROLES = Path(__file__).parents[2] / "manifests" / "rbac.yaml"
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+USERS = [{"kind": "User", "name": f"replica-{n}", "apiGroup": "rbac.authorization.k8s.io"} for n in range(4)]
+
+
+def bind(api, namespace):
+    """Bind every role, with the namespace in place of the installation's."""
+    for found in yaml.safe_load_all(ROLES.read_text()):
+        kind, metadata = found["kind"], dict(found["metadata"])
+        if kind == "ClusterRole":
+            continue
+        if kind == "ClusterRoleBinding":
+            path = f"{_RBAC}/clusterrolebindings"
+        else:
+            metadata["namespace"] = namespace
+            path = f"{_RBAC}/namespaces/{namespace}/{kind.lower()}s"
+        body = found | {"metadata": metadata}
+        if "subjects" in body:
+            body["subjects"] = USERS
+        with contextlib.suppress(Refused) if kind == "ClusterRoleBinding" else contextlib.nullcontext():
+            api.post(path, body)
+    return namespace
