@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -255,8 +256,6 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         )
         for kind, namespace, label_selector, field_selector in _watched(settings)
     }
-    for name, informer in informers.items():
-        health.expect(name, lambda informer=informer: informer.moved_at, _INFORMER_S)  # type: ignore[misc]
     health.set("caches", ready=False, why="not synced yet")
     health.set("crds", ready=False, why="not judged yet")
     with (
@@ -267,6 +266,8 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
             await crds.wait_good()
             async with running(**{name: informer.run() for name, informer in informers.items()}):
                 await store.wait_synced(*OURS, "Job", "Namespace", "ConfigMap")
+                for name, informer in informers.items():
+                    health.expect(name, partial(getattr, informer, "moved_at"), _INFORMER_S)
                 config.read()
                 git.remote = http_remote(git_limits(config.current.git))
                 await certificates.load()
@@ -281,7 +282,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                     try:
                         async with running(lease=lease.run(lead)):
                             health.set("caches", ready=True)
-                            health.expect("lease", lambda: lease.moved_at, _LEASE_S)
+                            health.expect("lease", partial(getattr, lease, "moved_at"), _LEASE_S)
                             try:
                                 async with serving(webhooks.app, hooks, tls=certificates.context):
                                     log.info("controller.started", identity=settings.identity)

@@ -151,8 +151,11 @@ class Guards:
         )
 
 
-def _draft(status: dict[str, Any], source: str) -> dict[str, Any]:
-    """The entry to change, with every ledger field present, so that later writes can test them."""
+def _draft(status: dict[str, Any], source: str, *, adopt: bool = True) -> dict[str, Any]:
+    """The entry to change, with every ledger field present, so that later writes can test them.
+
+    An entry of the original gets its run number, which ends its adoption, only from a look at its source.
+    """
     before = entry_of(status, source)
     entries = status.get("checkedSources")
     if not isinstance(entries, dict):
@@ -162,7 +165,9 @@ def _draft(status: dict[str, Any], source: str) -> dict[str, Any]:
         entry = entries[source] = {}
     for name in ("commitHash", "fileHash", "changed"):
         entry.setdefault(name, None)
-    entry["runs"], entry["requested"], entry["handled"] = before.runs, before.requested, before.handled
+    entry["requested"], entry["handled"] = before.requested, before.handled
+    if adopt or not before.adopted:
+        entry["runs"] = before.runs
     return entry
 
 
@@ -182,7 +187,7 @@ class Count:
         kept = text if isinstance(text, str) and len(text) % _HASH_CHARS == 0 else ""
         status["deliveries"] = (kept + self.delivery)[-DELIVERIES_KEPT * _HASH_CHARS :]
         for source in self.sources:
-            entry = _draft(status, source)
+            entry = _draft(status, source, adopt=False)
             entry["requested"] += 1
             if self.announced:
                 entry["announced"] = {"commit": self.announced.commit, "at": self.announced.at}

@@ -103,7 +103,7 @@ class ControlPlane:
         self.url = f"https://127.0.0.1:{self.port}"
         self.admin_token = "admin-token"
         self._tokens = folder / "tokens.csv"
-        users = ['admin-token,admin,admin,"system:masters"', "manager-token,system:kube-controller-manager,kcm"]
+        users = ['admin-token,admin,admin,"system:masters"', 'manager-token,manager,manager,"system:masters"']
         users += [f"replica-{n}-token,replica-{n},replica-{n}" for n in range(4)]
         self._tokens.write_text("\n".join(users) + "\n")
         etcd_port = free_port()

@@ -245,3 +245,11 @@ def test_a_status_of_one_source_stays_small():
         status, _ = combine(status, [Count(sources=("app",), delivery=delivery_hash(str(number)), announced=announced)])
     status, _ = combine(status, [settle(file_hash="f" * 64, job="j" * 57, answered_at="2026-05-06T07:08:09Z")])
     assert len(json.dumps(status)) < 2048
+
+
+def test_counting_does_not_end_the_adoption_of_an_entry_of_the_original():
+    """Only a look at the source does; else the first request after the take-over would run an annotated tag again."""
+    status = {"checkedSources": {"app": {"commitHash": A}}}
+    after, _ = combine(status, [Count(sources=("app",), delivery=delivery_hash("d"))])
+    assert entry_of(after, "app").adopted
+    assert entry_of(after, "app").requested == 1

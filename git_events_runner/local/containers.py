@@ -1,0 +1,109 @@
+"""A container of a Job as a local command: arguments, variables and paths as the kubelet would give them, moved.
+
+Each volume of the pod is a folder; where a container says the mount path, the local command says that folder.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from git_events_runner.errors import ConfigError
+
+_REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
+# What a container would find in its image, and what a machine behind a proxy or an own CA needs.
+_PASSED = frozenset((
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalCommand:
+    """What to execute: argument list, whole environment, working directory."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+
+
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """Replace `$(NAME)` of known variables and `$$`, as the kubelet does.
+
+    https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+
+    >>> expand("$(A) $$(A) $(B) $A", {"A": "1"})
+    '1 $(A) $(B) $A'
+    """
+
+    def one(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return "$"
+        return variables.get(match[1], match[0])
+
+    return _REFERENCE.sub(one, text)
+
+
+def moved(text: str, folders: Mapping[str, Path]) -> str:
+    """Put local folders where a text names mount paths (longest first), alone or with something below them.
+
+    >>> moved("/work/a:/work /workshop x/work", {"/work": Path("/tmp/w")})
+    '/tmp/w/a:/tmp/w /workshop x/work'
+    """
+    for mount in sorted(folders, key=len, reverse=True):
+        pattern = rf"(?<![\w./-]){re.escape(mount.rstrip('/'))}(?![\w.-])"
+        text = re.sub(pattern, lambda _, mount=mount: str(folders[mount]), text)
+    return text
+
+
+def mounts(container: Mapping[str, Any], volumes: Mapping[str, Path]) -> dict[str, Path]:
+    """Mount path → local folder."""
+    found = container.get("volumeMounts") or ()
+    return {mount["mountPath"]: volumes[mount["name"]] for mount in found if mount["name"] in volumes}
+
+
+def cloner_command(
+    container: Mapping[str, Any], volumes: Mapping[str, Path], machine: Mapping[str, str], cwd: Path
+) -> LocalCommand:
+    """The init container: our own cloner, whatever its image is."""
+    folders = mounts(container, volumes)
+    env = _environment(container, folders, machine)
+    package = Path(__file__).parents[2]
+    env["PYTHONPATH"] = str(package)  # it must be found where this program runs from a checkout
+    args = [moved(expand(arg, env), folders) for arg in container.get("args") or ()]
+    return LocalCommand(argv=(sys.executable, "-m", "git_events_runner.cloner", *args), env=env, cwd=cwd)
+
+
+def worker_command(
+    container: Mapping[str, Any], volumes: Mapping[str, Path], machine: Mapping[str, str], cwd: Path
+) -> LocalCommand:
+    """The worker: `command` and `args`, in its working directory.
+
+    Raises:
+        ConfigError: It has no command: only its image knows what it would run.
+    """
+    if not container.get("command"):
+        raise ConfigError(
+            f"the action has no spec.actionJob.command: without a cluster nobody knows what the image "
+            f"{container.get('image')} would run; write the command into the action"
+        )
+    folders = mounts(container, volumes)
+    env = _environment(container, folders, machine)
+    words = [*container["command"], *(container.get("args") or ())]
+    argv = tuple(moved(expand(word, env), folders) for word in words)
+    where = container.get("workingDir")
+    return LocalCommand(argv=argv, env=env, cwd=Path(moved(where, folders)) if where else cwd)
+
+
+def _environment(
+    container: Mapping[str, Any], folders: Mapping[str, Path], machine: Mapping[str, str]
+) -> dict[str, str]:
+    env = {name: value for name, value in machine.items() if name in _PASSED}
+    for variable in container.get("env") or ():
+        if "value" in variable:
+            env[variable["name"]] = moved(expand(variable["value"], env), folders)
+    return env

@@ -1,0 +1,154 @@
+"""What `local` prints: one line an event, coloured on a terminal, plain when piped.
+
+It stands where the log's renderer stands, so that it tells what the controller logs, in the words of a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import datetime
+from typing import Any, NoReturn
+
+import structlog
+
+from git_events_runner.resources.ref import Ref
+
+Listener = Callable[[str, Mapping[str, Any]], None]
+_COLORS = {"good": "32", "bad": "31", "warn": "33", "note": "36", "dim": "2"}
+_VERDICTS = {
+    "skip-same": "nothing new",
+    "skip-files-same": "a new commit, but the selected files are the same: nothing to run",
+    "skip-answered": "answered already",
+    "skip-adopted": "nothing new",
+    "wait-announced": "the git server does not show the announced commit yet",
+}
+_REASONS = {
+    "fire-changed": "new commit",
+    "fire-always": "runs at every check",
+    "fire-first": "first look",
+    "fire-files-changed": "selected files changed",
+}
+_SILENT = frozenset(("job.finished", "crds.current", "lease.acquired", "lease.lost", "controller.started"))
+_COMMIT_CHARS = 8
+_LEVELS = {"warning": "warn", "error": "bad", "critical": "bad", "exception": "bad"}
+
+
+class Narrator:
+    """Writes lines; `every_check` also tells of scheduled checks that find nothing again and again."""
+
+    def __init__(
+        self, *, write: Callable[[str], None], color: bool, now: Callable[[], datetime], every_check: bool
+    ) -> None:
+        self._write = write
+        self._color = color
+        self._now = now
+        self._every_check = every_check
+        self._last: dict[tuple[str, ...], str] = {}
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with each event of the log: name and fields."""
+        self._listeners.append(listener)
+
+    def say(self, text: str, kind: str = "note") -> None:
+        """One line of our own, with the time."""
+        clock = self._now().strftime("%H:%M:%S")
+        self._write(f"{self._paint(clock, 'dim')} {self._paint(text, kind)}")
+
+    def plain(self, text: str) -> None:
+        """One line as it is."""
+        self._write(text)
+
+    def __call__(self, _: object, method: str, event: MutableMapping[str, Any]) -> NoReturn:
+        """structlog's processor: tell the event, or keep silent; nothing is left for a logger."""
+        name = str(event.get("event"))
+        for listener in self._listeners:
+            listener(name, event)
+        told = self._tell(name, method, event)
+        if told is not None:
+            self.say(*told)
+        raise structlog.DropEvent
+
+    def job_started(self, job: Ref) -> None:
+        """A Job's processes begin."""
+        self.say(f"job {job.name}: started")
+
+    def job_printed(self, job: Ref, line: str) -> None:
+        """A line of a Job's output, after the Job's name."""
+        self._write(f"{self._paint(f'[{job.name}]', 'dim')} {printable(line)}")
+
+    def job_ended(self, job: Ref, reason: str, why: str) -> None:
+        """A Job ended."""
+        if reason == "CompletionsReached":
+            self.say(f"job {job.name}: succeeded", "good")
+        else:
+            self.say(f"job {job.name}: failed ({reason}): {why}", "bad")
+
+    def _tell(self, name: str, method: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
+        """A line and its colour for an event; None tells nothing."""
+        who = _who(event)
+        match name:
+            case "check.finished":
+                return self._check(who, event)
+            case "job.created":
+                commit = str(event.get("commit"))[:_COMMIT_CHARS]
+                reason = _REASONS.get(str(event.get("reason")), str(event.get("reason")))
+                return f"{who}: {commit}, {reason}: job {event.get('job')}", "note"
+            case "webhook.accepted":
+                return f"{who}: webhook called", "note"
+            case "webhook.rejected":
+                return f"{who}: webhook refused: {event.get('reason')}", "warn"
+            case "check.failed":
+                return f"{who}: {event.get('reason')}: {event.get('error')}", "bad"
+            case "job.expired":
+                return f"job {event.get('job')}: waited too long for a place, removed unrun", "bad"
+            case "job.cancelled":
+                return f"job {event.get('job')}: deleted before it ended", "warn"
+        if name in _SILENT or method == "debug":
+            return None
+        if method in _LEVELS:
+            return f"{who}: {_words(name)}: {_rest(event)}" if who else f"{_words(name)}: {_rest(event)}", _LEVELS[
+                method
+            ]
+        return None
+
+    def _check(self, who: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
+        verdict = str(event.get("verdict"))
+        key = (str(event.get("kind")), str(event.get("namespace")), str(event.get("name")), str(event.get("source")))
+        known = self._last.get(key)
+        self._last[key] = verdict
+        if verdict not in _VERDICTS:
+            return None  # told by another event
+        if verdict == known and event.get("kind") == "ScheduleTrigger" and not self._every_check:
+            return None
+        return f"{who}: {_VERDICTS[verdict]}", "dim"
+
+    def _paint(self, text: str, kind: str) -> str:
+        return f"\x1b[{_COLORS[kind]}m{text}\x1b[0m" if self._color else text
+
+
+def printable(text: str) -> str:
+    r"""A line without what could move a terminal's cursor or change its title.
+
+    >>> printable("a\x1b[2Jb\tc")
+    'a�[2Jb\tc'
+    """
+    return "".join(char if char.isprintable() or char == "\t" else "�" for char in text)
+
+
+def _who(event: Mapping[str, Any]) -> str:
+    """namespace/name of the object, and the source."""
+    name = event.get("name") or event.get("trigger")
+    place = "/".join(str(part) for part in (event.get("namespace"), name) if part)
+    return f"{place} {event['source']}" if place and event.get("source") else place
+
+
+def _words(name: str) -> str:
+    return name.replace(".", " ").replace("_", " ")
+
+
+def _rest(event: Mapping[str, Any]) -> str:
+    if event.get("error"):
+        return str(event["error"])
+    left_out = {"event", "target", "namespace", "name", "source", "exc_info"}
+    return ", ".join(f"{name}={value}" for name, value in event.items() if name not in left_out)

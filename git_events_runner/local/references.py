@@ -1,0 +1,125 @@
+"""Names in manifests that nothing bears: without a cluster nothing else can bring it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from git_events_runner.resources.kinds import SOURCES, TRIGGERS
+from git_events_runner.resources.ref import Ref
+
+
+class Named(Protocol):
+    """A manifest."""
+
+    @property
+    def ref(self) -> Ref:
+        """Which object it is."""
+
+    @property
+    def obj(self) -> dict[str, Any]:
+        """The object."""
+
+    @property
+    def document(self) -> Any:
+        """Where it comes from."""
+
+
+def dangling(manifests: Sequence[Named]) -> Iterator[tuple[Named, str, str]]:
+    """Each name that is missing: the manifest that names it, the field, and what to do."""
+    known = {one.ref: one.obj for one in manifests}
+    for manifest in manifests:
+        spec = manifest.obj.get("spec") or {}
+        found: Iterator[tuple[str, str]] = iter(())
+        if manifest.ref.kind in TRIGGERS:
+            found = _of_trigger(manifest.ref, spec, known)
+        elif manifest.ref.kind in SOURCES:
+            found = _of_source(manifest.ref, spec, known)
+        elif manifest.ref.kind in {"Action", "ClusterAction"}:
+            found = _of_action(manifest.ref, spec, known)
+        for field, told in found:
+            yield manifest, field, told
+
+
+def _of_trigger(
+    trigger: Ref, spec: Mapping[str, Any], known: Mapping[Ref, Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    sources = spec["sources"]
+    for index, name in enumerate(sources["names"]):
+        kind = sources.get("kind", "GitRepo")
+        yield from _missing(f"spec.sources.names[{index}]", _target(kind, trigger.namespace, name), known)
+    action = spec["action"]
+    yield from _missing("spec.action.name", _target(action["kind"], trigger.namespace, action["name"]), known)
+    auth = (spec.get("webhook") or {}).get("authConfig")
+    if auth:
+        secret = Ref("Secret", trigger.namespace, auth["secretRef"]["name"])
+        yield from _secret("spec.webhook.authConfig", secret, [auth["key"]], known)
+
+
+def _of_source(
+    source: Ref, spec: Mapping[str, Any], known: Mapping[Ref, Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    auth, ca = spec.get("authConfig"), (spec.get("tlsConfig") or {}).get("caCert")
+    if auth:
+        keys = auth.get("keys") or {}
+        wanted = {
+            "basic": [keys.get("username") or "username", keys.get("password") or "password"],
+            "token": [keys.get("token") or "token"],
+            "ssh": [keys.get("privateKey") or "ssh-privatekey"],
+        }[auth["type"]]
+        yield from _secret_of("spec.authConfig", source, auth, wanted, known)
+    if ca:
+        yield from _secret_of("spec.tlsConfig.caCert", source, ca, [ca.get("key") or "ca.crt"], known)
+
+
+def _secret_of(
+    field: str, source: Ref, config: Mapping[str, Any], keys: list[str], known: Mapping[Ref, Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    """The Secret of a source; of a cluster source without a namespace: any namespace's of that name."""
+    name = config["secretRef"]["name"]
+    namespace = source.namespace or config["secretRef"].get("namespace")
+    if namespace is not None:
+        yield from _secret(field, Ref("Secret", namespace, name), keys, known)
+    elif not any(ref.kind == "Secret" and ref.name == name for ref in known):
+        yield f"{field}.secretRef.name", f"no Secret {name} in these manifests; add it in the trigger's namespace"
+
+
+def _of_action(
+    action: Ref, spec: Mapping[str, Any], known: Mapping[Ref, Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    override = spec.get("sourceOverride")
+    if override:
+        target = _target(override["kind"], action.namespace, override["name"])
+        if target.namespace or override["kind"].startswith("Cluster"):
+            yield from _missing("spec.sourceOverride.name", target, known)
+
+
+def _target(kind: str, namespace: str | None, name: str) -> Ref:
+    return Ref(kind, None if kind.startswith("Cluster") else namespace, name)
+
+
+def _missing(field: str, target: Ref, known: Mapping[Ref, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    if target in known:
+        return
+    others = sorted(str(ref) for ref in known if ref.kind == target.kind or ref.name == target.name)
+    there = f"there are: {', '.join(others[:5])}" if others else f"there is no {target.kind} at all"
+    yield field, f"no {target} in these manifests ({there}); add it, or correct kind, namespace or name"
+
+
+def _secret(
+    field: str, secret: Ref, keys: list[str], known: Mapping[Ref, Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    found = known.get(secret)
+    if found is None:
+        yield from _missing(f"{field}.secretRef.name", secret, known)
+        return
+    values = {**(found.get("data") or {}), **_encoded(found.get("stringData") or {})}
+    for key in keys:
+        if not values.get(key):
+            there = ", ".join(sorted(values)) or "none"
+            yield f"{field}.secretRef.name", f"{secret} has no key {key} (keys: {there}); add it to its stringData"
+
+
+def _encoded(texts: Mapping[str, Any]) -> dict[str, str]:
+    return {key: base64.b64encode(str(text).encode()).decode() for key, text in texts.items()}
