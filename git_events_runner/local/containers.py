@@ -56,7 +56,7 @@ def moved(text: str, folders: Mapping[str, Path]) -> str:
     """
     for mount in sorted(folders, key=len, reverse=True):
         pattern = rf"(?<![\w./-]){re.escape(mount.rstrip('/'))}(?![\w.-])"
-        text = re.sub(pattern, lambda _, mount=mount: str(folders[mount]), text)
+        text = re.sub(pattern, str(folders[mount]).replace("\\", r"\\"), text)
     return text
 
 

@@ -1,4 +1,4 @@
-"""Manifests for `local`: our kinds, Secrets, ConfigMaps and Namespaces from files, each problem with file, line and field.
+"""Manifests for `local`: our kinds, Secrets, ConfigMaps and Namespaces, each problem with file, line and field.
 
 All problems of all files are found at once, also names that nothing in the manifests bears.
 """
@@ -19,8 +19,8 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.patterns import Patterns
 from git_events_runner.rules.schedule import parse_schedule
 
-from .refusal import Refusal
 from .references import dangling
+from .refusal import Refusal
 from .yamlfiles import Document, documents, files
 
 TAKEN = (*OURS, "Secret", "ConfigMap", "Namespace")
@@ -81,7 +81,8 @@ def _add(document: Document, found: dict[Ref, Manifest]) -> Iterator[str]:
         return
     wanted = KINDS[kind].api_version
     if obj.get("apiVersion") != wanted:
-        yield f"{document.at('apiVersion')}: apiVersion: must be {wanted} for a {kind} (found {obj.get('apiVersion')!r})"
+        told = f"must be {wanted} for a {kind} (found {obj.get('apiVersion')!r})"
+        yield f"{document.at('apiVersion')}: apiVersion: {told}"
         return
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):

@@ -60,7 +60,7 @@ class Narrator:
         self._write(text)
 
     def __call__(self, _: object, method: str, event: MutableMapping[str, Any]) -> NoReturn:
-        """structlog's processor: tell the event, or keep silent; nothing is left for a logger."""
+        """The processor of structlog: tell the event, or keep silent; nothing is left for a logger."""
         name = str(event.get("event"))
         for listener in self._listeners:
             listener(name, event)

@@ -6,66 +6,68 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from git_events_runner.edges.kube.store import Store
 from git_events_runner.resources.ref import Ref
 
-from .manifests import Manifest
-
-_POLL_S = 0.05
 _UNFINISHED = frozenset(("restart", "dropped", "fence-lost"))
 _FAILED = frozenset(("git-failed", "api-failed", "crashed", "wrong-config", "invalid", "refused"))
+_GONE = frozenset(("job.expired", "job.cancelled"))
 
 
 class Once:
-    """Listens to the log; `wait` returns when all is done."""
+    """Listens to the log and to the executor; `wait` returns when all is done."""
 
-    def __init__(self, manifests: Iterable[Manifest]) -> None:
-        self._open: set[tuple[str | None, str, str]] = set()
-        for one in manifests:
-            if one.ref.kind == "ScheduleTrigger":
-                self._open |= {(one.ref.namespace, one.ref.name, name) for name in one.obj["spec"]["sources"]["names"]}
+    def __init__(self, triggers: Iterable[tuple[Ref, Iterable[str]]]) -> None:
+        self._open = {(trigger.namespace, trigger.name, source) for trigger, sources in triggers for source in sources}
         self._checks = len(self._open)
-        self.failed_checks: list[str] = []
-        self.failed_jobs: list[Ref] = []
-        self.jobs = 0
-
-    @property
-    def checks(self) -> int:
-        """How many sources are looked at."""
-        return self._checks
+        self._created = 0
+        self._ended = 0
+        self._failed: list[str] = []
+        self._done = asyncio.Event()
+        self._judge()
 
     def heard(self, event: str, fields: Mapping[str, Any]) -> None:
         """Take an event of the log."""
-        if event != "check.finished" or fields.get("kind") != "ScheduleTrigger":
-            return
-        key = (fields["namespace"], fields["name"], fields["source"])
-        verdict = str(fields["verdict"])
+        if event == "job.created":
+            self._created += 1
+        elif event in _GONE:
+            self.job_ended(str(fields.get("job")), succeeded=False)
+        elif event == "check.finished" and fields.get("kind") == "ScheduleTrigger":
+            self._checked((fields["namespace"], fields["name"], fields["source"]), str(fields["verdict"]))
+
+    def _checked(self, key: tuple[str | None, str, str], verdict: str) -> None:
         if key not in self._open or verdict in _UNFINISHED:
             return
         self._open.discard(key)
         if verdict in _FAILED:
-            self.failed_checks.append(f"{key[0]}/{key[1]} {key[2]}")
+            self._failed.append(f"{key[0]}/{key[1]} {key[2]}")
+        self._judge()
 
-    def job_ended(self, job: Ref, reason: str) -> None:
+    def job_ended(self, job: str, *, succeeded: bool) -> None:
         """Take the end of a Job."""
-        self.jobs += 1
-        if reason != "CompletionsReached":
-            self.failed_jobs.append(job)
+        self._ended += 1
+        if not succeeded:
+            self._failed.append(f"job {job}")
+        self._judge()
 
-    async def wait(self, store: Store) -> None:
+    def _judge(self) -> None:
+        if not self._open and self._ended >= self._created:
+            self._done.set()
+
+    async def wait(self) -> None:
         """Return when every check was done and every Job has ended."""
-        while self._open or any(not snapshot.model.finished for snapshot in store.all("Job")) or not _seen(store, self):
-            await asyncio.sleep(_POLL_S)
+        await self._done.wait()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a check or a run failed."""
+        return bool(self._failed)
 
     @property
     def summary(self) -> str:
         """One line on how it went."""
-        ran = f"{self.jobs} run{'' if self.jobs == 1 else 's'}"
-        if self.failed_checks or self.failed_jobs:
-            wrong = [*self.failed_checks, *(str(job) for job in self.failed_jobs)]
-            return f"checked {self._checks} sources, {ran}; failed: {', '.join(wrong)}"
-        return f"checked {self._checks} sources, {ran}, all succeeded"
+        what = f"{_count(self._checks, 'source')} checked, {_count(self._ended, 'run')}"
+        return f"{what}; failed: {', '.join(self._failed)}" if self._failed else f"{what}, none failed"
 
 
-def _seen(store: Store, once: Once) -> bool:
-    return len(store.all("Job")) <= once.jobs
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

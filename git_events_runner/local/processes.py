@@ -1,4 +1,4 @@
-"""Runs a local command in a process group of its own, passes its output on by lines, and leaves nothing of it behind."""
+"""Runs a local command in its own process group, passes its output on by lines, and leaves nothing of it behind."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The in-process API server's memory: objects, one growing resource version, and the changes that watches read.
 
-Everything is synchronous, so that one operation is atomic on the event loop; stored objects are replaced, never changed.
+Everything is synchronous, so that one operation is atomic on the event loop; a stored object is replaced, never
+changed.
 """
 
 from __future__ import annotations

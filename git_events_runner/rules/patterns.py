@@ -1,7 +1,7 @@
 """File patterns as in .gitignore (gitignore(5)), matched without backtracking: every input takes polynomial time.
 
-Lists without `!` select exactly what `git check-ignore --no-index` calls ignored. With `!` the last pattern that matches
-the path or a folder above it decides (git looks into no ignored folder, so there it could not be selected again).
+Lists without `!` select exactly what `git check-ignore --no-index` calls ignored. With `!` the last pattern that
+matches the path or a folder above it decides (git looks into no ignored folder, so it could not select there again).
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ class Patterns:
         for place, pattern in enumerate(patterns):
             if len(pattern) > LONGEST_PATTERN:
                 raise InvalidObject(f"{FIELD}[{place}]", f"is longer than {LONGEST_PATTERN} characters")
-            line = pattern.rstrip("\r\n")
+            line = _bytes(pattern).rstrip("\r\n")
             while line.endswith(" ") and not line.endswith("\\ "):
                 line = line[:-1]
             if not line or line.startswith("#"):
@@ -230,7 +230,7 @@ class Patterns:
 
     def selects(self, path: str) -> bool:
         """Whether the file is selected; `path` has `/` between its parts and none before."""
-        decided = self._decided_by(path, folder=False)
+        decided = self._decided_by(_bytes(path), folder=False)
         return decided >= 0 and not self._rules[decided].negated
 
     def _decided_by(self, path: str, *, folder: bool) -> int:
@@ -246,6 +246,11 @@ class Patterns:
             if self._rules[place].matches(parts, folder=folder):
                 return place
         return known
+
+
+def _bytes(text: str) -> str:
+    """One character for each byte: git matches bytes, so `?` is half an `é`."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def selected_hash(entries: Iterable[tuple[str, int, str]]) -> str:

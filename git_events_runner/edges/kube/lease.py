@@ -140,7 +140,7 @@ class Lease:
         self._changed = changed
         self._failed = failed
         self._seen: Seen | None = None
-        self.moved_at: float = 0.0
+        self.moved_at = time.monotonic()
 
     async def run(self, lead: Callable[[Fence], Awaitable[None]]) -> None:
         """Wait for leadership, run `lead` while it lasts, and again. Cancelled: stop leading, then release it."""

@@ -1,0 +1,1 @@
+"""The measured figures of docs/performance.md."""

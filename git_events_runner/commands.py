@@ -1,0 +1,88 @@
+"""Commands for trying things out: when is a schedule due, which files do patterns select."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from datetime import UTC, datetime
+
+from git_events_runner.errors import InvalidObject
+from git_events_runner.rules.patterns import Patterns
+from git_events_runner.rules.schedule import Schedule, parse_schedule
+
+WRONG = 2
+
+
+def next_times(schedule: str, after: str | None, count: int) -> int:
+    """Print the next `count` due times of an interval or a cron expression, RFC 3339, one a line; the exit code.
+
+    A cron's times are in its own zone. An interval's grid starts at `after`; in the cluster each repository has a phase
+    of its own.
+    """
+    try:
+        moment = _moment(after)
+        parsed = _schedule(schedule)
+    except InvalidObject as error:
+        sys.stderr.write(f"{error.problem}\n")
+        return WRONG
+    found: list[str] = []
+    start = moment
+    for number in range(1, count + 1):
+        if parsed.interval_ms is not None:
+            due: datetime | None = datetime.fromtimestamp(
+                start.timestamp() + number * parsed.interval_ms / 1000, tz=start.tzinfo
+            )
+        else:
+            due = parsed.next_due(moment, phase_key="")
+        if due is None:
+            break
+        found.append(due.isoformat(timespec="milliseconds" if due.microsecond else "seconds"))
+        moment = due
+    if not found:
+        sys.stderr.write(f"{schedule!r} does not fire after {start.isoformat()}\n")
+        return WRONG
+    return _print(found)
+
+
+def files(patterns: list[str]) -> int:
+    """Print those of the paths on standard input (one a line, `/` between folders) that the patterns select."""
+    try:
+        compiled = Patterns(patterns)
+    except InvalidObject as error:
+        sys.stderr.write(f"{error}\n")
+        return WRONG
+    lines = sys.stdin.buffer.read().split(b"\n")
+    paths = (line.decode("utf-8", "surrogateescape").removeprefix("./") for line in lines if line)
+    return _print([path for path in paths if compiled.selects(path)])
+
+
+def _schedule(text: str) -> Schedule:
+    """Five fields or more, `@` or `TZ=` before: a cron; else an interval."""
+    stripped = text.strip()
+    fields = stripped.split()
+    cron = stripped.startswith(("@", "TZ=", "CRON_TZ=")) or len(fields) >= 5 or any(c in stripped for c in "*?#")  # noqa: PLR2004  the shortest cron
+    return parse_schedule(None, text) if cron else parse_schedule(text, None)
+
+
+def _moment(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC).replace(microsecond=0)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InvalidObject("--after", f"--after {text!r} is not an RFC 3339 time, as 2026-05-01T12:00:00Z")
+    return moment
+
+
+def _print(lines: list[str]) -> int:
+    """Write lines; a reader that goes away early (`| head`) is no error."""
+    try:
+        sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

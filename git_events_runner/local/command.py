@@ -1,0 +1,217 @@
+"""`git-events-runner local PATH…`: the whole controller on manifests, without a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from git_events_runner.app import Addresses, controller
+from git_events_runner.edges.kube.client import Client
+from git_events_runner.edges.kube.informer import Informer
+from git_events_runner.edges.kube.store import Store, StoreWriter
+from git_events_runner.errors import ConfigError
+from git_events_runner.resources.kinds import KINDS, SOURCES, TRIGGERS
+from git_events_runner.resources.ref import Ref
+from git_events_runner.serving import running
+from git_events_runner.settings import Settings
+
+from .apiserver import ApiServer, serving
+from .executor import Executor
+from .manifests import Manifest, load
+from .narrator import Narrator
+from .once import Once
+from .volumes import remove
+
+_DEBUG = 10
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the command line asks for; port 0 takes a free one."""
+
+    paths: Sequence[str]
+    webhooks_port: int
+    utility_port: int
+    once: bool
+    keep: bool
+
+
+class _Reporter:
+    """Tells the narrator and, with `--once`, whoever waits for the end."""
+
+    def __init__(self, narrator: Narrator, once: Once) -> None:
+        self._narrator = narrator
+        self._once = once
+
+    def job_started(self, job: Ref) -> None:
+        self._narrator.job_started(job)
+
+    def job_printed(self, job: Ref, line: str) -> None:
+        self._narrator.job_printed(job, line)
+
+    def job_ended(self, job: Ref, reason: str, why: str) -> None:
+        self._narrator.job_ended(job, reason, why)
+        self._once.job_ended(job.name, succeeded=reason == "CompletionsReached")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run until a signal, or with `--once` until all is done; the exit code: 0, or 1 when a check or run failed.
+
+    Raises:
+        ConfigError: The manifests or the ports are wrong.
+    """
+    import uvloop
+
+    wish = Wish(
+        paths=arguments.paths,
+        webhooks_port=arguments.webhooks_port,
+        utility_port=arguments.utility_port,
+        once=arguments.once,
+        keep=arguments.keep,
+    )
+    if wish.webhooks_port and wish.webhooks_port == wish.utility_port:
+        raise ConfigError(f"--utility-port: must differ from --webhooks-port (found {wish.utility_port} twice)")
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(wish))
+    except BaseExceptionGroup as group:
+        wrong = group.subgroup(ConfigError)
+        if wrong is None:
+            raise
+        raise _first(wrong) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _serve(wish: Wish) -> int:
+    narrator = Narrator(
+        write=_print,
+        color=sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
+        now=lambda: datetime.now().astimezone(),
+        every_check=wish.once,
+    )
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, narrator],
+        wrapper_class=structlog.make_filtering_bound_logger(_DEBUG),
+        cache_logger_on_first_use=False,
+    )
+    stop = asyncio.Event()
+    _on_signals(stop)
+    async with serving() as server:
+        manifests = load(wish.paths, server)
+        once = Once(_scheduled(manifests))
+        narrator.listen(once.heard)
+        async with _folder(wish, narrator) as folder, _working(wish, server, folder, _Reporter(narrator, once)) as at:
+            _announce(narrator, manifests, at)
+            await (_first_of(stop.wait(), once.wait()) if wish.once else stop.wait())
+            if not stop.is_set():
+                narrator.say(once.summary, "bad" if once.failed else "good")
+            else:
+                narrator.say("stopping", "dim")
+    return 1 if wish.once and (once.failed or stop.is_set()) else 0
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    """SIGINT and SIGTERM stop in order; a second one ends at once."""
+    loop = asyncio.get_running_loop()
+
+    def first(number: signal.Signals) -> None:
+        stop.set()
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, first, number)
+
+
+async def _first_of(*coroutines: Coroutine[Any, Any, object]) -> None:
+    """Wait for the first of several to return; the others are cancelled."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in coroutines]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _folder(wish: Wish, narrator: Narrator) -> AsyncIterator[Path]:
+    """The temporary folder of the Jobs' working directories."""
+    folder = Path(tempfile.mkdtemp(prefix="git-events-runner-"))
+    try:
+        yield folder
+    finally:
+        if wish.keep:
+            narrator.plain(f"working directories kept in {folder}")
+        else:
+            await remove(folder)
+
+
+@contextlib.asynccontextmanager
+async def _working(wish: Wish, server: ApiServer, folder: Path, reporter: _Reporter) -> AsyncIterator[Addresses]:
+    """Executor and controller at work; the controller stops first."""
+    settings = replace(
+        Settings.of({}, {}),
+        webhooks_port=wish.webhooks_port,
+        utility_port=wish.utility_port,
+        namespace="default",
+        host=_LOOPBACK,
+    )
+    store = Store()
+    async with Client.connect_to(server.url, server.token) as client:
+        jobs = Informer(
+            client=client, kind=KINDS["Job"], writer=StoreWriter(store, "Job"), failed=lambda _kind, _error: None
+        )
+        executor = Executor(
+            api=client, store=store, folder=folder, keep=wish.keep, reporter=reporter, machine=dict(os.environ)
+        )
+        async with running(jobs=jobs.run(), executor=executor.run()), controller(settings, client) as addresses:
+            yield addresses
+
+
+def _scheduled(manifests: Sequence[Manifest]) -> list[tuple[Ref, list[str]]]:
+    return [(one.ref, one.obj["spec"]["sources"]["names"]) for one in manifests if one.ref.kind == "ScheduleTrigger"]
+
+
+def _announce(narrator: Narrator, manifests: Sequence[Manifest], at: Addresses) -> None:
+    """What is watched, and what to call."""
+    for one in manifests:
+        if one.ref.kind in SOURCES:
+            narrator.plain(f"source   {one.ref}: {one.obj['spec']['repoUri']}")
+    for one in manifests:
+        if one.ref.kind not in TRIGGERS:
+            continue
+        spec = one.obj["spec"]
+        names = ", ".join(spec["sources"]["names"])
+        if one.ref.kind == "ScheduleTrigger":
+            when = " ".join(f"{form} {value}" for form, value in spec["schedule"].items())
+            narrator.plain(f"schedule {one.ref}: {names}, {when}")
+            continue
+        narrator.plain(f"webhook  {one.ref}: {names}")
+        base = f"http://{_LOOPBACK}:{at.webhooks_port}/{one.ref.namespace}/{one.ref.name}"
+        auth = (spec["webhook"].get("authConfig") or {}) if isinstance(spec["webhook"], dict) else {}
+        header = f" -H '{auth.get('header') or 'x-trigger-auth'}: …'" if auth else ""
+        urls = [base] if spec["webhook"].get("multiSource") else []
+        for url in urls + [f"{base}/{name}" for name in spec["sources"]["names"]]:
+            narrator.plain(f"           curl -X POST{header} {url}")
+    narrator.plain(f"probes and metrics: http://{_LOOPBACK}:{at.utility_port}/ready, /alive, /metrics; Ctrl-C stops")

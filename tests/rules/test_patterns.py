@@ -1,0 +1,103 @@
+"""File patterns: equal to git on lists without `!`, the last match decides with it, and no input takes long."""
+
+import random
+import subprocess
+
+import pytest
+
+from git_events_runner.errors import InvalidObject
+from git_events_runner.rules.patterns import Patterns, selected_hash
+
+_PIECES = ["a", "b", "ab", "*", "**", "?", "[ab]", "[!a]", "[a-b]", "*.py", "a*", "*b", "\\*", "[[:alpha:]]", "é", " "]
+_NAMES = ["a", "b", "ab", "ba", "a.py", "b.py", "c", "*", "é", "A", "a b"]
+
+
+def chosen(patterns, paths):
+    compiled = Patterns(patterns)
+    return {path for path in paths if compiled.selects(path)}
+
+
+def random_pattern(chance):
+    text = "/".join("".join(chance.choices(_PIECES, k=chance.randint(1, 2))) for _ in range(chance.randint(1, 3)))
+    text = text.replace("***", "**")
+    return ("/" if chance.random() < 0.2 else "") + text + ("/" if chance.random() < 0.2 else "")
+
+
+@pytest.fixture(scope="module")
+def ignored(tmp_path_factory):
+    """What `git check-ignore --no-index` selects of paths, by a list of patterns."""
+    folder = tmp_path_factory.mktemp("ignore")
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    (folder / ".git" / "info").mkdir(exist_ok=True)
+
+    def ask(patterns, paths):
+        (folder / ".git" / "info" / "exclude").write_text("\n".join(patterns) + "\n")
+        done = subprocess.run(
+            ["git", "-c", "core.excludesFile=/dev/null", "check-ignore", "--no-index", "-z", "--stdin"],
+            cwd=folder,
+            input="\0".join(paths) + "\0",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return set(filter(None, done.stdout.split("\0")))
+
+    return ask
+
+
+def test_random_lists_select_what_git_ignores(ignored):
+    """250 lists without `!`, 24 paths each: 6,000 cases."""
+    chance = random.Random(4)
+    for _ in range(250):
+        patterns = [random_pattern(chance) for _ in range(chance.randint(1, 4))]
+        paths = {"/".join(chance.choices(_NAMES, k=chance.randint(1, 4))) for _ in range(24)}
+        assert chosen(patterns, paths) == ignored(patterns, sorted(paths)), patterns
+
+
+@pytest.mark.parametrize(
+    ("patterns", "selected"),
+    [
+        (["*.py", "!src/"], {"a.py", "docs/c.py"}),
+        (["src/", "!src/b.py"], {"src/d.txt"}),
+        (["src/", "!src/b.py", "b.py"], {"src/b.py", "src/d.txt"}),
+        (["!*.py", "*.py"], {"a.py", "src/b.py", "docs/c.py"}),
+        (["# comment", "", "\\#odd"], {"#odd"}),
+        (["trailing   ", "kept\\ "], {"trailing", "kept "}),
+        (["[", "\\"], set()),
+    ],
+)
+def test_the_last_match_decides(patterns, selected):
+    """With `!` the last pattern that matches the path or a folder above it; comments, malformed ones: nothing."""
+    paths = {"a.py", "src/b.py", "src/d.txt", "docs/c.py", "#odd", "trailing", "kept "}
+    assert chosen(patterns, paths) == selected
+
+
+@pytest.mark.parametrize("pattern", ["*a" * 50 + "b", "**/a/" * 40 + "b", "[a-z]*" * 60 + "0", "?*" * 100])
+def test_hostile_patterns_take_polynomial_time(pattern):
+    """What makes regular expressions backtrack for hours is decided at once (the test's time limit would show it)."""
+    path = "/".join(["a" * 200] * 20)
+    assert Patterns([pattern]).selects(path) in {True, False}
+
+
+def test_too_many_or_too_long_patterns_are_refused_naming_them():
+    """The field and its place in the list."""
+    with pytest.raises(InvalidObject, match="1001 patterns"):
+        Patterns(["a"] * 1001)
+    with pytest.raises(InvalidObject) as refused:
+        Patterns(["a", "b" * 5000])
+    assert refused.value.field == "spec.sources.watchOn.files[1]"
+
+
+def test_a_path_that_is_not_utf8_is_a_path():
+    """Bytes of any kind come as surrogate escapes."""
+    path = b"src/\xff.py".decode("utf-8", "surrogateescape")
+    assert Patterns(["*.py"]).selects(path)
+    assert len(selected_hash([(path, 0o100644, "1")])) == 64
+
+
+def test_the_hash_is_over_path_mode_and_blob_whatever_the_order():
+    """A rename, a mode and a content count; the order of a tree does not."""
+    one = [("a", 0o100644, "1"), ("b", 0o100644, "2")]
+    assert selected_hash(one) == selected_hash(reversed(one))
+    others = [[("c", 0o100644, "1"), one[1]], [("a", 0o100755, "1"), one[1]], [("a", 0o100644, "3"), one[1]]]
+    assert len({selected_hash(one), *map(selected_hash, others)}) == 4
