@@ -139,7 +139,7 @@ def _create_one(manifest: Manifest, server: Registrar) -> Iterator[str]:
 
 
 def _unknown_field(manifest: Manifest) -> str:
-    return f"a {manifest.ref.kind} has no such field; look at its spelling and its indentation"
+    return f"{manifest.ref.kind} has no such field; look at its spelling and its indentation"
 
 
 def _check(manifest: Manifest) -> None:

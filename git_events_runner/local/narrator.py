@@ -18,7 +18,6 @@ _COLORS = {"good": "32", "bad": "31", "warn": "33", "note": "36", "dim": "2"}
 _VERDICTS = {
     "skip-same": "nothing new",
     "skip-files-same": "a new commit, but the selected files are the same: nothing to run",
-    "skip-answered": "answered already",
     "skip-adopted": "nothing new",
     "wait-announced": "the git server does not show the announced commit yet",
 }

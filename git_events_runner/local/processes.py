@@ -25,31 +25,51 @@ async def execute(command: LocalCommand, *, mark: str, output: Callable[[str], N
     When it ends, and when this is cancelled, everything that it started is stopped: its process group, and on Linux
     also what has left the group, recognised by `mark` in its environment.
     """
+    reading_end, writing_end = os.pipe()
+    stream = asyncio.StreamReader(limit=_CHUNK_BYTES)
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(reading_end, "rb", buffering=0)
+    )
     try:
+        # a pipe of our own: with asyncio's, wait() waits for everybody who still holds its other end
         process = await asyncio.create_subprocess_exec(
             *command.argv,
             cwd=command.cwd,
             env={**command.env, MARK: mark},
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=writing_end,
+            stderr=writing_end,
             start_new_session=True,
         )
     except FileNotFoundError:
+        pipe.close()
         output(_missing(command))
         return _NOT_FOUND
     except OSError as error:
+        pipe.close()
         output(f"cannot execute {command.argv[0]}: {error.strerror}")
         return _NOT_EXECUTABLE
+    finally:
+        os.close(writing_end)
+    try:
+        code = await _follow(process, stream, mark, output)
+    finally:
+        pipe.close()
+    return code if code >= 0 else 128 - code
+
+
+async def _follow(
+    process: asyncio.subprocess.Process, stream: asyncio.StreamReader, mark: str, output: Callable[[str], None]
+) -> int:
+    """Read what a process prints until it ends, then stop what it has left behind; its return code."""
     async with asyncio.TaskGroup() as group:
-        reading = group.create_task(_read(process.stdout, output))
+        reading = group.create_task(_read(stream, output))
         try:
-            code = await process.wait()
+            return await process.wait()
         finally:
             await _stop(process, mark)
             await asyncio.wait((reading,), timeout=_OUTPUT_S)
             reading.cancel()
-    return code if code >= 0 else 128 - code
 
 
 def _missing(command: LocalCommand) -> str:
@@ -61,10 +81,8 @@ def _missing(command: LocalCommand) -> str:
     return f"command not found: {name}; install it on this machine, or correct spec.actionJob.command of the action"
 
 
-async def _read(stream: asyncio.StreamReader | None, output: Callable[[str], None]) -> None:
+async def _read(stream: asyncio.StreamReader, output: Callable[[str], None]) -> None:
     """Pass lines on; a very long one is cut into several."""
-    if stream is None:
-        return
     rest = b""
     while chunk := await stream.read(_CHUNK_BYTES):
         *lines, rest = (rest + chunk).split(b"\n")

@@ -18,6 +18,7 @@ MOST_PATTERNS = 1000
 LONGEST_PATTERN = 4096
 _FOLDERS_KEPT = 100_000
 _PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+_SPECIAL = frozenset("*?[\\")
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 _Matches = Callable[[str], bool]
@@ -58,8 +59,33 @@ def _any_of(parts: tuple[_Matches, ...], negated: bool, c: str) -> bool:  # noqa
     return any(part(c) for part in parts) != negated
 
 
-def _segment(text: str) -> tuple[_Matches | None, ...]:
-    """One path component of a pattern: a matcher for each character, _STAR for `*`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Segment:
+    """One path component of a pattern: a matcher for each character, _STAR for `*`; or the plain text it stands for.
+
+    `suffix`: the component is `*` and this plain text.
+    """
+
+    tokens: tuple[_Matches | None, ...]
+    literal: str | None
+    suffix: str | None
+
+    def fits(self, text: str) -> bool:
+        if self.literal is not None:
+            return text == self.literal
+        if self.suffix is not None:
+            return text.endswith(self.suffix)
+        return _fits(self.tokens, text)
+
+
+def _segment(text: str) -> _Segment:
+    tokens = _tokens(text)
+    plain = not _SPECIAL.intersection(text)
+    suffix = text[1:] if text.startswith("*") and not _SPECIAL.intersection(text[1:]) else None
+    return _Segment(tokens=tokens, literal=text if plain else None, suffix=suffix)
+
+
+def _tokens(text: str) -> tuple[_Matches | None, ...]:
     tokens: list[_Matches | None] = []
     at = 0
     while at < len(text):
@@ -148,10 +174,16 @@ def _fits(tokens: tuple[_Matches | None, ...], text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rule:
+    """One pattern. Of one with a slash, git compares the plain text before the first wildcard by itself (`prefix`).
+
+    So in `a**/b` the stars stand at the beginning of what is left, and span folders.
+    """
+
     negated: bool
+    prefix: str
     folders_only: bool
     anywhere: bool
-    segments: tuple[tuple[_Matches | None, ...] | None, ...]
+    segments: tuple[_Segment | None, ...]
 
     @classmethod
     def parse(cls, line: str) -> _Rule:
@@ -163,33 +195,38 @@ class _Rule:
         line = line.removeprefix("/")
         if not line:
             raise _Malformed
-        segments = tuple(_STAR if part == "**" else _segment(part) for part in line.split("/"))
-        if anywhere and segments == (_STAR,):
-            segments = ((_STAR,),)
-        return cls(negated=negated, folders_only=folders_only, anywhere=anywhere, segments=segments)
+        prefix = "" if anywhere else line[: next((i for i, c in enumerate(line) if c in _SPECIAL), len(line))]
+        rest = line[len(prefix) :]
+        segments = tuple(_STAR if _spans(part) and not anywhere else _segment(part) for part in rest.split("/"))
+        return cls(negated=negated, prefix=prefix, folders_only=folders_only, anywhere=anywhere, segments=segments)
 
-    def matches(self, parts: list[str], *, folder: bool) -> bool:
+    def matches(self, path: str, name: str, *, folder: bool) -> bool:
+        """Whether it matches the path, whose last part is `name`."""
         if self.folders_only and not folder:
             return False
         if self.anywhere:
-            return _fits(self.segments[0] or (), parts[-1])
+            segment = self.segments[0]
+            return segment is not None and segment.fits(name)
+        if not path.startswith(self.prefix):
+            return False
         states = self._closed({0})
-        for part in parts:
-            following: set[int] = set()
-            for state in states:
-                if state >= len(self.segments):
-                    continue
-                tokens = self.segments[state]
-                if tokens is _STAR:
-                    following.add(state)
-                    if state == len(self.segments) - 1:
-                        following.add(state + 1)
-                elif _fits(tokens, part):
-                    following.add(state + 1)
-            states = self._closed(following)
+        for part in path[len(self.prefix) :].split("/"):
+            states = self._closed(self._after(states, part))
             if not states:
                 return False
         return len(self.segments) in states
+
+    def _after(self, states: set[int], part: str) -> set[int]:
+        """The places in the pattern that one more part of the path leads to."""
+        following: set[int] = set()
+        last = len(self.segments) - 1
+        for state in states:
+            segment = self.segments[state] if state <= last else None
+            if state <= last and segment is _STAR:
+                following.update({state, state + 1} if state == last else {state})
+            elif segment is not None and segment.fits(part):
+                following.add(state + 1)
+        return following
 
     def _closed(self, states: set[int]) -> set[int]:
         """`**/` may stand for no folder at all; a `**` at the end stands for at least one name."""
@@ -200,6 +237,11 @@ class _Rule:
                 states.add(state + 1)
                 waiting.append(state + 1)
         return states
+
+
+def _spans(part: str) -> bool:
+    """Whether a component stands for any number of folders: two stars or more, and nothing else."""
+    return len(part) > 1 and not part.strip("*")
 
 
 class Patterns:
@@ -235,15 +277,14 @@ class Patterns:
 
     def _decided_by(self, path: str, *, folder: bool) -> int:
         """Index of the last rule that matches the path or a folder above it; -1: none does."""
-        above, _, _ = path.rpartition("/")
+        above, _, name = path.rpartition("/")
         known = self._folders.get(above)
         if known is None:
             known = self._decided_by(above, folder=True)
             if len(self._folders) < _FOLDERS_KEPT:
                 self._folders[above] = known
-        parts = path.split("/")
         for place in range(len(self._rules) - 1, known, -1):
-            if self._rules[place].matches(parts, folder=folder):
+            if self._rules[place].matches(path, name, folder=folder):
                 return place
         return known
 

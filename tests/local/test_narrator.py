@@ -1,0 +1,81 @@
+"""What is printed: one line an event, colour only where it is wanted."""
+
+from datetime import UTC, datetime
+
+import pytest
+import structlog
+
+from git_events_runner.local.narrator import Narrator
+from git_events_runner.local.once import Once
+from git_events_runner.resources.ref import Ref
+
+CHECK = {"kind": "ScheduleTrigger", "namespace": "team", "name": "nightly", "source": "app"}
+
+
+def narrator(lines: list[str], *, color: bool = False, every_check: bool = False) -> Narrator:
+    return Narrator(
+        write=lines.append, color=color, now=lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), every_check=every_check
+    )
+
+
+def tell(target: Narrator, event: str, level: str = "info", **fields: object) -> None:
+    with pytest.raises(structlog.DropEvent):
+        target(None, level, {"event": event, **fields})
+
+
+def test_a_run():
+    """A new commit, its Job, output and end are one line each."""
+    lines: list[str] = []
+    told = narrator(lines)
+    tell(told, "job.created", **CHECK, commit="a" * 40, reason="fire-changed", job="nightly-x")
+    told.job_printed(Ref("Job", "team", "nightly-x"), "hello\x1b[2J")
+    told.job_ended(Ref("Job", "team", "nightly-x"), "CompletionsReached", "exit code 0")
+    assert lines == [
+        "03:04:05 team/nightly app: aaaaaaaa, new commit: job nightly-x",
+        "[nightly-x] hello�[2J",
+        "03:04:05 job nightly-x: succeeded",
+    ]
+
+
+def test_quiet_schedules():
+    """A schedule that finds nothing again is told once; a called webhook always is."""
+    lines: list[str] = []
+    told = narrator(lines)
+    for _ in range(3):
+        tell(told, "check.finished", "debug", **CHECK, verdict="skip-same")
+    for _ in range(2):
+        tell(told, "check.finished", "debug", **{**CHECK, "kind": "WebhookTrigger"}, verdict="skip-same")
+    assert lines == ["03:04:05 team/nightly app: nothing new"] * 3
+
+
+def test_problems():
+    """Problems are told with their reason, also those of events without a sentence of their own."""
+    lines: list[str] = []
+    told = narrator(lines)
+    tell(told, "check.failed", "warning", **CHECK, reason="Unreachable", error="no connection")
+    tell(told, "config.rejected", "warning", name="cm", error="bad key")
+    assert lines == [
+        "03:04:05 team/nightly app: Unreachable: no connection",
+        "03:04:05 cm: config rejected: bad key",
+    ]
+
+
+def test_colour():
+    """Colour is there when asked for, and ends with its line."""
+    lines: list[str] = []
+    narrator(lines, color=True).job_ended(Ref("Job", "a", "b"), "DeadlineExceeded", "too long")
+    assert "\x1b[31m" in lines[0]
+    assert lines[0].endswith("\x1b[0m")
+
+
+async def test_once():
+    """Once is over when every source was checked and every created Job has ended; failures are remembered."""
+    once = Once([(Ref("ScheduleTrigger", "team", "nightly"), ["app", "lib"])])
+    once.heard("job.created", {})
+    once.heard("check.finished", {**CHECK, "verdict": "fire-first"})
+    once.heard("check.finished", {**CHECK, "source": "lib", "verdict": "git-failed"})
+    assert not once._done.is_set()
+    once.job_ended("nightly-x", succeeded=True)
+    await once.wait()
+    assert once.failed
+    assert once.summary == "2 sources checked, 1 run; failed: team/nightly lib"

@@ -1,0 +1,1 @@
+"""Layout, generated files, documents."""

@@ -1,0 +1,105 @@
+"""Files with one source: CRDs and docs tables. `--check` names stale ones, `--write` renews."""
+
+import sys
+from pathlib import Path
+
+from git_events_runner.resources import conditions
+from git_events_runner.resources.crds import crds, to_yaml
+from git_events_runner.settings import OPTIONS, VARIABLES, default_runtime_config_yaml
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = "docs/reference.md"
+
+
+def files():
+    """Path → text of every generated file."""
+    made = {f"manifests/crds/{crd['spec']['names']['plural']}.yaml": to_yaml(crd) for crd in crds()}
+    return made | {REFERENCE: reference()}
+
+
+def reference():
+    """The reference page: every field of the six kinds, options, variables, runtime config, conditions."""
+    parts = [
+        "# Reference",
+        "",
+        "Made by `make generate` from the code; edit it there.",
+        "",
+        "## Kinds",
+        "",
+        "Group `git-events-runner.rs`, version `v1alpha1`. `*` is required.",
+    ]
+    for crd in crds():
+        version = crd["spec"]["versions"][0]
+        schema = version["schema"]["openAPIV3Schema"]
+        names = crd["spec"]["names"]
+        scope = crd["spec"]["scope"].lower()
+        parts += [
+            "",
+            f"### {names['kind']}",
+            "",
+            f"{schema.get('description', '')} ({scope}, short name `{names['shortNames'][0]}`)",
+        ]
+        parts += ["", "| field | type | meaning |", "| --- | --- | --- |"]
+        parts += list(_rows(schema["properties"]["spec"], "spec"))
+        if "status" in schema["properties"]:
+            parts += list(_rows(schema["properties"]["status"], "status"))
+    parts += ["", "## Options of `git-events-runner run`", "", "| option | default | meaning |", "| --- | --- | --- |"]
+    for option in OPTIONS:
+        short = f"`-{option.short}`, " if option.short else ""
+        default = f"`{option.default}`" if option.default else ""
+        parts.append(f"| {short}`--{option.name} {option.form}` | {default} | {option.help} |")
+    parts += ["| `-j`, `--json-logs` | | write logs as JSON |"]
+    parts += ["", "## Environment", "", "| variable | meaning |", "| --- | --- |"]
+    parts += [f"| `{name}` | {meaning} |" for name, meaning in VARIABLES.items()]
+    parts += [
+        "",
+        "## Runtime config",
+        "",
+        "The ConfigMap's key `runtimeConfig`; unknown keys reject the whole document. Defaults:",
+    ]
+    parts += ["", "```yaml", default_runtime_config_yaml(helm_template=False).rstrip("\n"), "```"]
+    parts += ["", "Changes of `git` take effect at the next start."]
+    parts += ["", "## Reasons in conditions and Events", "", "| reason | meaning |", "| --- | --- |"]
+    parts += [f"| `{reason.value}` | {reason.meaning} |" for reason in conditions.Reason]
+    return "\n".join(parts) + "\n"
+
+
+def _rows(schema, path):
+    required = set(schema.get("required", ()))
+    for name, field in schema.get("properties", {}).items():
+        star = "*" if name in required else ""
+        kind = field.get("type", "any")
+        if "enum" in field:
+            kind = " or ".join(f"`{value}`" for value in field["enum"])
+        meaning = field.get("description", "").replace("|", "\\|")
+        default = field.get("default")
+        if isinstance(default, (str, bool, int)):
+            meaning += f" Default: `{str(default).lower() if isinstance(default, bool) else default}`."
+        yield f"| `{path}.{name}`{star} | {kind} | {meaning} |"
+        yield from _rows(field, f"{path}.{name}")
+        if isinstance(field.get("items"), dict):
+            yield from _rows(field["items"], f"{path}.{name}[]")
+        if isinstance(field.get("additionalProperties"), dict):
+            yield from _rows(field["additionalProperties"], f"{path}.{name}.*")
+
+
+def main(arguments):
+    """Check or write; the exit code."""
+    stale = [path for path, text in files().items() if not _same(ROOT / path, text)]
+    if "--write" in arguments:
+        for path in stale:
+            (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+            (ROOT / path).write_text(files()[path], encoding="utf-8")
+            print(f"written: {path}")
+        return 0
+    for path in stale:
+        print(f"stale: {path}; run make generate")
+    return 1 if stale else 0
+
+
+def _same(path, text):
+    return path.exists() and path.read_text(encoding="utf-8") == text
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
