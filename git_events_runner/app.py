@@ -318,9 +318,11 @@ def git_limits(git: GitConfig) -> Limits:
 
 def _watched(settings: Settings) -> list[tuple[Kind, str | None, str | None, str | None]]:
     """What is watched: kind, namespace (None: all), label and field selector."""
-    watched: list[tuple[Kind, str | None, str | None, str | None]] = [(KINDS[name], None, None, None) for name in OURS]
-    watched.append((KINDS["Namespace"], None, None, None))
-    watched += [(KINDS["Job"], namespace, JOB_SELECTOR, None) for namespace in settings.job_namespaces or (None,)]
+    watched: list[tuple[Kind, str | None, str | None, str | None]] = [(KINDS["Namespace"], None, None, None)]
+    for kind in (KINDS[name] for name in (*OURS, "Job")):
+        places = (settings.job_namespaces or (None,)) if kind.namespaced else (None,)
+        selector = JOB_SELECTOR if kind.name == "Job" else None
+        watched += [(kind, namespace, selector, None) for namespace in places]
     only = f"metadata.name={settings.config_map_name}"
     watched.append((KINDS["ConfigMap"], settings.namespace, None, only))
     return watched

@@ -118,8 +118,10 @@ class StatusWriter:
 
     async def _drain(self, ref: Ref, uid: str) -> None:
         key = (ref, uid)
+        wait_s = 0.0  # the first write goes at once; what arrives while it is under way gathers for the next
         while True:
-            await asyncio.sleep(self._gather_s)
+            await asyncio.sleep(wait_s)
+            wait_s = self._gather_s
             batch = [waiting for waiting in self._lanes[key] if not waiting.done.done()]
             self._lanes[key] = []
             if batch:

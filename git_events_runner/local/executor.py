@@ -62,6 +62,7 @@ class Executor:
         self._reporter = reporter
         self._machine = machine
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._stopping: set[str] = set()
         self._done: set[str] = set()
         self._over_at: dict[str, datetime] = {}
 
@@ -85,8 +86,11 @@ class Executor:
         jobs = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
         for uid, task in list(self._running.items()):
             snapshot = jobs.get(uid)
-            if snapshot is None or snapshot.model.deleting or snapshot.model.suspended:
+            unwanted = snapshot is None or snapshot.model.deleting or snapshot.model.suspended
+            if unwanted and uid not in self._stopping:  # a second cancel would cut the clean-up short
+                self._stopping.add(uid)
                 task.cancel()
+        self._stopping &= self._running.keys()
         self._done &= jobs.keys()
         self._over_at = {uid: at for uid, at in self._over_at.items() if uid in jobs}
         for uid, snapshot in jobs.items():

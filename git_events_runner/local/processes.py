@@ -96,16 +96,18 @@ async def _read(stream: asyncio.StreamReader, output: Callable[[str], None]) -> 
 
 
 async def _stop(process: asyncio.subprocess.Process, mark: str) -> None:
-    """TERM to the group, after a while KILL; then KILL to whatever bears the mark."""
-    if process.returncode is None:
-        _signal_group(process.pid, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_TERM_S):
-                await process.wait()
-    _signal_group(process.pid, signal.SIGKILL)
-    for pid in await asyncio.to_thread(marked, mark):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    """TERM to the group, after a while (at once when cancelled again) KILL, also to whatever bears the mark."""
+    try:
+        if process.returncode is None:
+            _signal_group(process.pid, signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TERM_S):
+                    await process.wait()
+    finally:
+        _signal_group(process.pid, signal.SIGKILL)
+        for pid in marked(mark):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
     await process.wait()
 
 

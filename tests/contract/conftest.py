@@ -58,7 +58,7 @@ def kubeconfig(request: pytest.FixtureRequest) -> dict[str, Any] | None:
         plane = request.getfixturevalue("control_plane")
     except pytest.FixtureLookupError:
         pytest.skip("no real control plane: the fixture control_plane of tests/cluster is not there")
-    return _read(plane.kubeconfig)
+    return _read(plane.kubeconfig(plane.admin_token))
 
 
 @pytest.fixture(scope="session")

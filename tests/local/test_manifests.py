@@ -47,7 +47,7 @@ async def test_good_manifests(folder: Path):
     ("old", "new", "expected"),
     [
         ("kind: GitRepo", "kind: GitRepos", "all.yaml:2: kind: GitRepos is no kind that is known here; did you mean"),
-        ("command: COMMAND", "commnad: COMMAND", "all.yaml:12: spec.actionJob.commnad: Action has no such field"),
+        ("command: COMMAND", "cmd: COMMAND", "all.yaml:12: spec.actionJob.cmd: Action has no such field"),
         ("  repoUri: URL", "repoUri: URL", "all.yaml:4: spec"),
         ("repoUri: URL", "repoUri: nonsense", "all.yaml:5: spec.repoUri: must be"),
         ("interval: 1s", "interval: soon", "all.yaml:20: spec.schedule.interval"),

@@ -1,0 +1,88 @@
+"""`git-events-runner local` as a user starts it."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from .conftest import write
+from .gitserver import Repository
+
+COMMAND = (sys.executable, "-m", "git_events_runner", "local", "--webhooks-port", "0", "--utility-port", "0")
+
+
+def once(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, "--once", str(folder), *more], check=False, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_once_succeeds(repository: Repository, tmp_path: Path):
+    """With --once the schedule is checked, its run is awaited, and all is told in plain lines; the exit code is 0."""
+    done = once(write(tmp_path / "m", url=repository.url))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 source checked, 1 run, none failed" in done.stdout
+    assert re.search(r"\[nightly-\w+\] running [0-9a-f]{40}", done.stdout)
+    assert "\x1b" not in done.stdout
+    assert done.stderr == ""
+
+
+def test_once_fails_with_its_run(repository: Repository, tmp_path: Path):
+    """A run that fails makes --once end with 1, and says why."""
+    done = once(write(tmp_path / "m", url=repository.url, command="[no-such-command]"))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "command not found: no-such-command" in done.stdout
+
+
+def test_once_fails_with_an_unreachable_repository(tmp_path: Path):
+    """A repository that cannot be reached makes --once end with 1, and says why."""
+    done = once(write(tmp_path / "m"))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Unreachable" in done.stdout
+
+
+def test_wrong_manifests(tmp_path: Path):
+    """Wrong manifests end with 2 and one line a problem on stderr."""
+    folder = write(tmp_path / "m", url="nonsense")
+    done = once(folder)
+    assert done.returncode == 2
+    assert f"{folder}/all.yaml:5: spec.repoUri: must be" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_kept_folders(repository: Repository, tmp_path: Path):
+    """With --keep the working directory of the run stays, and where it is is told."""
+    done = once(write(tmp_path / "m", url=repository.url), "--keep")
+    kept = Path(re.search(r"working directories kept in (\S+)", done.stdout)[1])
+    assert list(kept.glob("*/work/*/run.sh"))
+    subprocess.run(["rm", "-rf", str(kept)], check=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals(repository: Repository, tmp_path: Path, number: signal.Signals):
+    """A called webhook runs its action; a signal then ends everything in order, also a run under way."""
+    folder = write(tmp_path / "m", url=repository.url, command='[sh, -c, "echo at work; sleep 60"]')
+    with subprocess.Popen([*COMMAND, str(folder)], stdout=subprocess.PIPE, text=True) as process:
+        url = None
+        for line in process.stdout:
+            found = re.search(r"curl -X POST (\S+/push)$", line)
+            if found:
+                url = found[1]
+            if url and "at work" in line:
+                break
+        with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=10) as answer:
+            assert answer.status == 202
+        for line in process.stdout:
+            if line.startswith("[push-") and "at work" in line:
+                break
+        started = time.monotonic()
+        process.send_signal(number)
+        rest = process.stdout.read()
+        assert process.wait(timeout=30) == 0, rest
+        assert time.monotonic() - started < 20
+        assert "Traceback" not in rest
