@@ -81,6 +81,7 @@ def job_defaults(config: RuntimeConfig) -> JobDefaults:
         worker_image=worker.image,
         variables_prefix=worker.variables_prefix,
         pod_security=action.pod_security,
+        allowed_accounts=action.actions_may_name.service_accounts,
     )
 
 
@@ -211,7 +212,14 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         metrics=metrics,
     )
     reconciler = Reconciler(
-        api=client, store=store, writer=writer, submit=lanes.submit, pending=lanes.pending, metrics=metrics, now=now
+        api=client,
+        store=store,
+        writer=writer,
+        announcer=events,
+        submit=lanes.submit,
+        pending=lanes.pending,
+        metrics=metrics,
+        now=now,
     )
     crds = Crds(reader=client, judged=crds_judged)
 
@@ -358,6 +366,8 @@ def main(settings: Settings) -> int:
     import uvloop
 
     configure_logging(settings.log_filter, json=settings.json_logs, color=False)
+    if settings.otlp_endpoint:
+        log.warning("traces.unsupported", error="OPENTELEMETRY_ENDPOINT_URL is set; this version sends no traces")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))

@@ -1,6 +1,6 @@
 """Every exception class of ours, each saying whether the same attempt may succeed later.
 
-Edges translate the errors of their libraries into these (`raise … from`); nobody else imports a library to catch its errors.
+Edges translate the errors of their libraries into these (`raise … from`); nobody else imports a library to catch them.
 A message says what was being done, to which object, and what to do next. No credential ever enters one.
 """
 

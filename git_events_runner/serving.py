@@ -110,13 +110,22 @@ def listen(port: int, *, host: str) -> socket.socket:
         ConfigError: The port is taken or may not be used.
     """
     try:
-        if host == _EVERYWHERE and socket.has_dualstack_ipv6():
-            return socket.create_server(
-                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG, reuse_port=False
-            )
-        return socket.create_server((host, port), backlog=_BACKLOG)
+        everywhere = host == _EVERYWHERE and socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if everywhere else socket.AF_INET
+        # asyncio sets TCP_NODELAY on connections of sockets that say that they are TCP; else an answer waits 40 ms.
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if everywhere:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            sock.bind(("::" if everywhere else host, port))
+            sock.listen(_BACKLOG)
+        except OSError:
+            sock.close()
+            raise
     except OSError as error:
         raise ConfigError(f"cannot listen on port {port}: {error.strerror or error}; choose another one") from error
+    return sock
 
 
 @asynccontextmanager

@@ -143,8 +143,7 @@ class Queue:
     async def run_leading(self, fence: Fence) -> None:
         """Admit and expire until leadership ends."""
         loop = asyncio.get_running_loop()
-        async for raw in self._list_jobs():
-            self._store.observe(raw)
+        await self._list_live(fence)
         self._taken.clear()
         self._first_seen.clear()
         self._leading = True
@@ -161,6 +160,19 @@ class Queue:
                     changes.take()
         finally:
             self._leading = False
+
+    async def _list_live(self, fence: Fence) -> None:
+        """Know every Job before the first is admitted: this replica's cache may be behind what its predecessor did."""
+        while True:
+            try:
+                async for raw in self._list_jobs():
+                    self._store.observe(raw)
+            except ApiError as error:
+                log.warning("queue.delayed", error=str(error))
+                await asyncio.sleep(_PASS_S)
+                fence.check()
+            else:
+                return
 
     def _jobs(self) -> list[Queued]:
         return [Queued(ref=snapshot.ref, job=snapshot.model) for snapshot in self._store.all("Job")]

@@ -58,6 +58,13 @@ class Writer(Protocol):
         """Write mutations; their outcomes."""
 
 
+class Announcer(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""
+
+
 class Reconciler:
     """The leader's look at every trigger's spec."""
 
@@ -67,6 +74,7 @@ class Reconciler:
         api: Api,
         store: Store,
         writer: Writer,
+        announcer: Announcer,
         submit: Callable[[CheckRequest], None],
         pending: Callable[[str], bool],
         metrics: Metrics,
@@ -75,6 +83,7 @@ class Reconciler:
         self._api = api
         self._store = store
         self._writer = writer
+        self._announcer = announcer
         self._submit = submit
         self._pending = pending
         self._metrics = metrics
@@ -84,7 +93,9 @@ class Reconciler:
         """Reconcile all triggers, then those that changes concern, until leadership ends."""
         loop = asyncio.get_running_loop()
         open_since: dict[tuple[str, str, int], float] = {}
+        warned: dict[Ref, int] = {}
         with self._store.subscribe(*OURS) as changes:
+            self._warn((snapshot.ref for snapshot in self._store.all("GitRepo")), warned)
             for kind in TRIGGERS:
                 for trigger in self._store.all(kind):
                     await self._reconcile(trigger, fence)
@@ -96,11 +107,26 @@ class Reconciler:
                         await asyncio.sleep(_GATHER_S)
                 except TimeoutError:
                     pass
-                for trigger in self._concerned(changes.take()):
+                changed = changes.take()
+                self._warn((ref for ref in changed if ref.kind == "GitRepo"), warned)
+                for trigger in self._concerned(changed):
                     await self._reconcile(trigger, fence)
                 if loop.time() >= next_sweep:
                     open_since = self._sweep_requests(open_since, fence, loop.time())
                     next_sweep = loop.time() + _PASS_S
+
+    def _warn(self, refs: Iterable[Ref], warned: dict[Ref, int]) -> None:
+        """Say once for each version of a spec that a GitRepo's Secret namespaces are ignored, as by the original."""
+        for ref in refs:
+            source = self._store.get(ref)
+            if source is None or source.model is None:
+                warned.pop(ref, None)
+                continue
+            fields = source.model.spec.ignored_namespaces
+            if fields and warned.get(ref) != source.generation:
+                warned[ref] = source.generation
+                note = f"{', '.join(fields)}: ignored; a GitRepo's Secrets are read from its own namespace"
+                self._announcer.publish(ref, source.uid, kind="Warning", reason="SecretNamespaceIgnored", note=note)
 
     def _concerned(self, changed: Iterable[Ref]) -> list[Snapshot]:
         """The triggers among the changed objects, and those that name one of the others."""

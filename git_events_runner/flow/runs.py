@@ -109,6 +109,9 @@ class Runs:
             ApiError: The API server does not answer; nothing is recorded, so the run is tried again.
             FenceLost: The order was leader work, and this replica leads no more.
         """
+        refused = self._not_allowed(order)
+        if refused is not None:
+            return refused
         loop = asyncio.get_running_loop()
         error: ApiError | None = None
         for attempt in range(_ATTEMPTS):
@@ -129,6 +132,20 @@ class Runs:
         if error is None:
             return Made.RESTART
         raise error
+
+    def _not_allowed(self, order: RunOrder) -> Problem | None:
+        """The installation's policy: which service accounts an Action may name (none given: any)."""
+        allowed = self._defaults().allowed_accounts
+        account = order.resolved.action_model.spec.action_job.service_account
+        if not account or not allowed or account in allowed:
+            return None
+        message = (
+            f"{order.resolved.action} names the service account {account}, which the runtime config does not allow"
+        )
+        self._announcer.publish(
+            order.trigger, order.uid, kind="Warning", reason="ServiceAccountNotAllowed", note=message
+        )
+        return Problem(reason="ServiceAccountNotAllowed", message=message)
 
     async def _moved_on(self, order: RunOrder) -> Made | None:
         """Whether trigger and action are, live, still what was decided on."""

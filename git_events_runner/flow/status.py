@@ -127,7 +127,7 @@ class StatusWriter:
             if batch:
                 try:
                     await self._commit(ref, uid, batch)
-                except ApiError as error:
+                except Exception as error:  # noqa: BLE001  whoever waits gets it; other triggers go on
                     for waiting in batch:
                         _fail(waiting, error)
                 finally:
@@ -232,7 +232,7 @@ def _resolve(batch: list[_Waiting], outcomes: list[Outcome]) -> None:
             waiting.done.set_result(mine)
 
 
-def _fail(waiting: _Waiting, error: ApiError) -> None:
+def _fail(waiting: _Waiting, error: Exception) -> None:
     with contextlib.suppress(asyncio.InvalidStateError):
         if not waiting.done.done():
             waiting.done.set_exception(error)

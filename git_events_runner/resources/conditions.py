@@ -44,14 +44,14 @@ class Reason(StrEnum):
     INVALID_SCHEDULE = "InvalidSchedule", "The interval or cron expression cannot be read, or never comes due."
     SOURCE_NOT_FOUND = "SourceNotFound", "A GitRepo or ClusterGitRepo that is named does not exist."
     ACTION_NOT_FOUND = "ActionNotFound", "The Action or ClusterAction that is named does not exist."
-    SECRET_NOT_FOUND = "SecretNotFound", "A Secret that is named does not exist, or may not be read."
+    SECRET_NOT_FOUND = "SecretNotFound", "A Secret that is named does not exist."
     SECRET_KEY_MISSING = "SecretKeyMissing", "A Secret that is named lacks a key that is needed."
     SECRET_INVALID = "SecretInvalid", "A value in a Secret cannot be used as what it is named for."
+    SECRET_FORBIDDEN = "SecretForbidden", "The controller may not read a Secret that is named; bind its role there."
     SECRET_NAMESPACE_IGNORED = (
         "SecretNamespaceIgnored",
         "A GitRepo names a namespace for a Secret; its own namespace is used.",
     )
-    WEBHOOK_UNAUTHENTICATED = "WebhookUnauthenticated", "A WebhookTrigger has no authConfig: anybody may call it."
 
     GIT_ERROR = "GitError", "The git server gave no answer, for a reason without a name of its own."
     UNREACHABLE = "Unreachable", "No connection to the git server, or it answered with an error of its own."
@@ -66,7 +66,6 @@ class Reason(StrEnum):
     REDIRECT_REFUSED = "RedirectRefused", "The git server redirects to another host or scheme."
     PROTOCOL_ERROR = "ProtocolError", "The answer is not git's protocol: a login page, or a cut stream."
     UNSUPPORTED = "Unsupported", "This program cannot speak to that repository (transport or object format)."
-    HOST_KEY_CHANGED = "HostKeyChanged", "The SSH host key is not the one that was pinned."
 
     API_UNAVAILABLE = "ApiUnavailable", "The Kubernetes API gave no answer; the program tries again."
     JOB_CREATED = "JobCreated", "A run has its Job."
@@ -76,5 +75,9 @@ class Reason(StrEnum):
     JOB_NAME_CONFLICT = "JobNameConflict", "Another object has the name of the run's Job."
     JOB_CREATE_FAILED = "JobCreateFailed", "The API server refused the Job; it is tried again."
     QUOTA_EXCEEDED = "QuotaExceeded", "A quota refuses the Job; it is tried again."
+    SERVICE_ACCOUNT_NOT_ALLOWED = (
+        "ServiceAccountNotAllowed",
+        "An Action names a service account that the runtime config does not allow.",
+    )
     EXPIRED = "Expired", "A Job waited in the queue longer than it may, and was deleted."
     RUNTIME_CONFIG_INVALID = "RuntimeConfigInvalid", "The runtime config cannot be used; the last good one stays."

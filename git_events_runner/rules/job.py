@@ -58,6 +58,7 @@ class JobDefaults:
     worker_image: str
     variables_prefix: str
     pod_security: str
+    allowed_accounts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 VARIABLES: dict[str, str] = {
     "GIT_EVENTS_RUNNER_LOG": "log filter: a level, or `target=level` lists; default `info`",
     "RUST_LOG": "the same, read when GIT_EVENTS_RUNNER_LOG is unset",
-    "OPENTELEMETRY_ENDPOINT_URL": "OTLP endpoint (gRPC) for traces; unset: off",
+    "OPENTELEMETRY_ENDPOINT_URL": "accepted as by the original; this version sends no traces, and says so at start",
     "KUBECONFIG": "kubeconfig file, when not running in a cluster",
     "POD_NAMESPACE": "namespace of the controller; unset: that of its service account",
     "POD_NAME": "identity of this replica; unset: host name and a random part",
@@ -110,7 +110,7 @@ class Settings:
             source_clone_folder=values["source_clone_folder"],
             config_map_name=values["config_map_name"],
             leader_lease_name=values["leader_lease_name"],
-            lease=timing(duration, grace),
+            lease=timing(values["leader_lease_duration"], values["leader_lease_grace"]),
             metrics_prefix=values["metrics_prefix"],
             rates={scope: values[f"hooks_rrl_{scope}"] for scope in ("global", "trigger", "source")},
             tls=tls,

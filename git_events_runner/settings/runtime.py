@@ -100,8 +100,8 @@ class ActionConfig(_Section):
     )
     pod_security: Literal["auto", "restricted", "compatible"] = Field(
         default="auto",
-        description="The worker's security context: `restricted` as the Pod Security Standard of that name, `compatible` "
-        "as the original plus RuntimeDefault seccomp, `auto` what the namespace's label enforces.",
+        description="The worker's security context: `restricted` as the Pod Security Standard of that name, "
+        "`compatible` as the original plus RuntimeDefault seccomp, `auto` what the namespace's label enforces.",
     )
     actions_may_name: ActionsMayName = Field(default=ActionsMayName(), description="What Actions may ask for.")
     workdir: Workdir = Field(default=Workdir(), description="The volume that both containers share.")
@@ -123,10 +123,6 @@ class TriggerConfig(_Section):
 class GitConfig(_Section):
     """Questions to git servers: what they may cost."""
 
-    host_keys: Literal["pin", "strict", "insecure"] = Field(
-        default="pin",
-        description="SSH host keys: `pin` the first one seen, `strict` known_hosts only, `insecure` accepts any.",
-    )
     deadline_seconds: Count = Field(default=20, description="The whole question.")
     host_concurrency: Count = Field(default=16, description="Questions under way at one host.")
     refs_bytes: Count = Field(default=4 * 2**20, description="Answer with the watched references.")

@@ -77,7 +77,7 @@ class Result:
 
 
 class Model:
-    """The protocol under `rules` with `events` (always, files, crash, lost, ttl, deleted, wipe) and `replicas` lanes."""
+    """The protocol with `events` (always, files, crash, lost, ttl, deleted, wipe) and `replicas` lanes."""
 
     def __init__(self, heads: str, *, without: str = "", events: str = "", replicas: int = 2, crashes: int = 1) -> None:
         self.heads = heads

@@ -51,6 +51,8 @@ def snapshot_of(raw: Mapping[str, Any], kind: str) -> Snapshot:
             model = parse({**trimmed, "kind": kind, "apiVersion": KINDS[kind].api_version})
         except InvalidObject as error:
             invalid = error
+        except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
+            invalid = InvalidObject("spec", f"cannot be read: {error}")  # one odd object never stops the stream
     return Snapshot(
         ref=Ref(kind, namespace, metadata["name"]),
         uid=metadata.get("uid") or "",
