@@ -9,7 +9,8 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import orjson
 import structlog
@@ -21,6 +22,7 @@ from git_events_runner.errors import ConfigError
 from git_events_runner.resources.kinds import GROUP
 from git_events_runner.resources.ref import Ref
 
+_M = TypeVar("_M", Counter, Gauge, Histogram)
 LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "off": 60}
 _RECONCILE_S = (0.001, 0.01, 0.1, 0.5, 1, 2)
 _WEBHOOK_S = (0.001, 0.01, 0.1, 0.5, 1)
@@ -127,23 +129,34 @@ class _OriginalNames:
                 yield twin
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """A metric for the documentation."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    text: str
+
+
 class Metrics:
     """Every metric, by what happened. Labels name existing objects only; series go with their object (`forget`)."""
 
     def __init__(self, *, prefix: str) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self._all: list[Counter | Gauge | Histogram] = []
         self._originals = CollectorRegistry()
         self._originals.register(_OriginalNames(self.registry))
 
         def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"{prefix}_{name}", text, labels, registry=self.registry)
+            return self._note(Counter(f"{prefix}_{name}", text, labels, registry=self.registry))
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"{prefix}_{name}", text, labels, registry=self.registry)
+            return self._note(Gauge(f"{prefix}_{name}", text, labels, registry=self.registry))
 
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(f"{prefix}_{name}", text, labels, buckets=buckets, registry=self.registry)
+            return self._note(Histogram(f"{prefix}_{name}", text, labels, buckets=buckets, registry=self.registry))
 
         trigger = ("namespace", "trigger_kind", "trigger_name")
         resource = ("namespace", "resource_kind", "resource_name")
@@ -172,7 +185,22 @@ class Metrics:
         self._edge_failures = counter("api_failures", "Failed background requests to the API server", "kind")
         self._leading.set(0)
         self._config_valid.set(1)
-        self._by_trigger = (self._checked, self._check_s)
+
+    def _note(self, metric: _M) -> _M:
+        self._all.append(metric)
+        return metric
+
+    def described(self) -> list[Described]:
+        """Every metric, in the order of the documentation."""
+        found = []
+        for metric in self._all:
+            kind = (
+                "histogram" if isinstance(metric, Histogram) else "counter" if isinstance(metric, Counter) else "gauge"
+            )
+            name = metric._name + ("_total" if kind == "counter" else "")  # noqa: SLF001  no public name for it
+            labels = tuple(metric._labelnames)  # noqa: SLF001  no public name for it
+            found.append(Described(name=name, type=kind, labels=labels, text=metric._documentation))  # noqa: SLF001
+        return found
 
     def reconcile_finished(self, ref: Ref, seconds: float, *, failed: bool) -> None:
         """A ScheduleTrigger was reconciled."""
@@ -207,9 +235,6 @@ class Metrics:
     def job_waited(self, seconds: float) -> None:
         """A Job got its place."""
         self._waited_s.observe(seconds)
-
-    def job_created(self, ref: Ref) -> None:
-        """A Job was created."""
 
     def job_refused(self, ref: Ref) -> None:
         """The API server refused a Job."""

@@ -188,7 +188,6 @@ class Runs:
         self._store.observe(created)
         self._slots.confirm(ref)
         log.info("job.created", **_fields(order), job=name, commit=order.commit, reason=order.reason, started=starts)
-        self._metrics.job_created(order.trigger)
         self._announcer.publish(
             order.trigger,
             order.uid,

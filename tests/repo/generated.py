@@ -3,9 +3,11 @@
 import sys
 from pathlib import Path
 
+from git_events_runner.events import LOG_EVENTS
 from git_events_runner.resources import conditions
 from git_events_runner.resources.crds import crds, to_yaml
 from git_events_runner.settings import OPTIONS, VARIABLES, default_runtime_config_yaml
+from git_events_runner.telemetry import Metrics
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = "docs/reference.md"
@@ -14,7 +16,44 @@ REFERENCE = "docs/reference.md"
 def files():
     """Path → text of every generated file."""
     made = {f"manifests/crds/{crd['spec']['names']['plural']}.yaml": to_yaml(crd) for crd in crds()}
-    return made | {REFERENCE: reference()}
+    return made | {REFERENCE: reference(), "docs/logs.md": logs(), "docs/metrics.md": metrics()}
+
+
+def logs():
+    """The page of log events."""
+    lines = [
+        "# Logs",
+        "",
+        "One line an event on standard output: a time, a level, a constant event name, fields. `--json-logs` writes",
+        "JSON. The filter is `GIT_EVENTS_RUNNER_LOG` (or `RUST_LOG`): a level, or `target=level` in a comma-separated",
+        "list, as `info,checks=debug`. An error is logged once, where it is handled; no credential is ever logged.",
+        "",
+        "Fields: `kind`, `namespace`, `name` of the trigger, `source`, `job`, `commit`, `verdict`, `reason`, `error`,",
+        "`seconds`, `status` (HTTP), `task` (the id that the 202 answered with), `identity` (of the replica), `target`",
+        "(of the filter).",
+        "",
+        "| event | level | tells |",
+        "| --- | --- | --- |",
+    ]
+    return "\n".join(lines + [f"| `{n}` | {level} | {text} |" for n, (level, text) in LOG_EVENTS.items()]) + "\n"
+
+
+def metrics():
+    """The page of metrics."""
+    lines = [
+        "# Metrics",
+        "",
+        "`GET /metrics` on the utility port. Counters bear `_total`; those that the original had are there under its",
+        "names too (ending in `_count`). Labels name existing objects only (else `unknown`); series go with their",
+        "object. The prefix is `--metrics-prefix`.",
+        "",
+        "| metric | type | labels | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    for metric in Metrics(prefix="git_events_runner").described():
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{metric.name}` | {metric.type} | {labels} | {metric.text} |")
+    return "\n".join(lines) + "\n"
 
 
 def reference():

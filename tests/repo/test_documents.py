@@ -1,0 +1,97 @@
+"""Documents and code say the same: generated files, log events, reasons, metrics, layout."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from git_events_runner.events import LOG_EVENTS
+from git_events_runner.flow.crds import ENTRY_FIELDS, STATUS_FIELDS, missing_fields
+from git_events_runner.resources.conditions import Reason
+from git_events_runner.resources.crds import crds
+from tests.repo import generated
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "git_events_runner"
+
+
+def tracked():
+    """Files of the repository, as git knows them (new ones too)."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_generated_files_are_fresh():
+    """CRDs and tables are what the code says; `make generate` renews them."""
+    assert generated.main(["--check"]) == 0
+
+
+def test_every_log_event_is_listed_and_used():
+    """One closed list of events: nothing else is logged, nothing in it is dead."""
+    text = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py") if path.name != "events.py")
+    used = set(
+        re.findall(r'"([a-z]+\.[a-z]+)"', "\n".join(re.findall(r"(?:log\.\w+|level)\((?:[^()]|\n)*?\"[^)]*", text)))
+    )
+    used = {
+        name for name in used if name in LOG_EVENTS or re.search(rf'(log\.\w+|level)\(\s*"{re.escape(name)}"', text)
+    }
+    assert used == set(LOG_EVENTS)
+
+
+def test_every_reason_in_the_code_is_listed():
+    """Conditions and Events use the one list."""
+    text = "\n".join(path.read_text() for room in ("flow", "edges", "rules") for path in (PACKAGE / room).rglob("*.py"))
+    text += (PACKAGE / "errors.py").read_text() + (PACKAGE / "sources.py").read_text()
+    used = set(re.findall(r'\breason(?:: ClassVar\[str\])? ?= ?"([A-Z][A-Za-z]+)"', text))
+    used |= set(re.findall(r'reason: str = "([A-Z][A-Za-z]+)"', text))
+    assert used - {reason.value for reason in Reason} - {"TriggerGone"} == set()
+
+
+def test_our_crds_have_every_field_that_is_judged_at_start():
+    """The guard against old CRDs accepts ours, and would miss each of its fields."""
+    for crd in crds():
+        kind = crd["spec"]["names"]["kind"]
+        assert missing_fields(kind, crd) == []
+    assert set(missing_fields("WebhookTrigger", {})) == {
+        "subresources.status",
+        *(f"status.{name}" for name in STATUS_FIELDS),
+        *(f"status.checkedSources.*.{name}" for name in ENTRY_FIELDS),
+    }
+
+
+def test_no_file_is_longer_than_500_lines():
+    """A file is one noun."""
+    long = [path.name for path in tracked() if path.suffix == ".py" and len(path.read_text().splitlines()) > 500]
+    assert long == []
+
+
+def test_nothing_names_a_machine_or_a_registry_host():
+    """What is true on one machine only stays out of the repository."""
+    words = [
+        "/wo" + "rk/",
+        "/ro" + "ot/",
+        "pypi" + ".org",
+        "files.python" + "hosted",
+        "--index" + "-url",
+        "registry.npmjs",
+    ]
+    found = []
+    for path in tracked():
+        if path.suffix in {".png", ".sum"} or path == Path(__file__):
+            continue
+        text = path.read_text(errors="replace")
+        found += [f"{path.relative_to(ROOT)}: {word}" for word in words if word in text]
+    assert found == []
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_module_says_what_it_is(path):
+    """A module begins with its contract."""
+    assert path.read_text().startswith('"""')
