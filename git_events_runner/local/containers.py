@@ -51,8 +51,8 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
 def moved(text: str, folders: Mapping[str, Path]) -> str:
     """Put local folders where a text names mount paths (longest first), alone or with something below them.
 
-    >>> moved("/work/a:/work /workshop x/work", {"/work": Path("/tmp/w")})
-    '/tmp/w/a:/tmp/w /workshop x/work'
+    >>> moved("/repo/a:/repo /repository x/repo", {"/repo": Path("/tmp/w")})
+    '/tmp/w/a:/tmp/w /repository x/repo'
     """
     for mount in sorted(folders, key=len, reverse=True):
         pattern = rf"(?<![\w./-]){re.escape(mount.rstrip('/'))}(?![\w.-])"
