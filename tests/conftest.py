@@ -1,5 +1,6 @@
 """Fixtures of the real servers: started once a session, skipped by name where they cannot be had."""
 
+import contextlib
 import itertools
 
 import pytest
@@ -12,6 +13,20 @@ from tests.servers import git
 from tests.system.roles import ROLES, bind
 
 _NUMBERS = itertools.count()
+# What a fixture builds the first time on a machine, which takes minutes: (fixtures, name, builder, why it may fail).
+_BUILDS = [({"control_plane", "kubeconfig"}, "kube-apiserver", binaries.find, binaries.Unavailable)]
+
+
+def pytest_collection_finish(session):
+    """Build what the collected tests need before any of them is timed; what cannot be built, its fixture says."""
+    if session.config.option.collectonly:
+        return
+    needed = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    for fixtures, name, build, unavailable in _BUILDS:
+        if fixtures & needed:
+            session.config.get_terminal_writer().line(f"{name}: looking for it, or building it once")
+            with contextlib.suppress(unavailable):
+                build()
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 
 KUBECONFIG = "GIT_EVENTS_RUNNER_TEST_KUBECONFIG"
+_CONTEXT_PREFIX = "git-events-runner-test"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ def kubeconfig(request: pytest.FixtureRequest) -> dict[str, Any] | None:
     if request.param == "in-process":
         return None
     if KUBECONFIG in os.environ:
-        return _read(os.environ[KUBECONFIG])
+        return _throw_away(_read(os.environ[KUBECONFIG]))
     try:
         plane = request.getfixturevalue("control_plane")
     except pytest.FixtureLookupError:
@@ -65,6 +66,13 @@ def kubeconfig(request: pytest.FixtureRequest) -> dict[str, Any] | None:
 def installed() -> set[str]:
     """The real servers that have our CRDs already."""
     return set()
+
+
+def _throw_away(config: dict[str, Any]) -> dict[str, Any]:
+    """Tests install CRDs and delete namespaces: a cluster has to be named for that."""
+    name = str(config.get("current-context"))
+    assert name.startswith(_CONTEXT_PREFIX), f"{KUBECONFIG}: context {name} must start with {_CONTEXT_PREFIX}"
+    return config
 
 
 def _read(path: str | Path) -> dict[str, Any]:
