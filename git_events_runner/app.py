@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 
 import structlog
 
@@ -45,6 +46,7 @@ from git_events_runner.serving import listen, running, serving
 from git_events_runner.settings import GitConfig, RuntimeConfig, Settings, parse_runtime_config
 from git_events_runner.sources import Copies, Sources
 from git_events_runner.telemetry import Metrics, configure_logging
+from git_events_runner.traces import exporting
 
 log = structlog.get_logger(target="app")
 
@@ -365,12 +367,15 @@ def main(settings: Settings) -> int:
     """
     import uvloop
 
-    configure_logging(settings.log_filter, json=settings.json_logs, color=False)
-    if settings.otlp_endpoint:
-        log.warning("traces.unsupported", error="OPENTELEMETRY_ENDPOINT_URL is set; this version sends no traces")
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings))
+        with contextlib.ExitStack() as stack:
+            spans = None
+            if settings.otlp_endpoint:
+                spans = stack.enter_context(
+                    exporting(settings.otlp_endpoint, identity=settings.identity, version=version("git-events-runner"))
+                )
+            configure_logging(settings.log_filter, json=settings.json_logs, color=False, spans=spans)
+            stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop)).run(_serve(settings))
     except ConfigError:
         raise
     except Exception as failed:

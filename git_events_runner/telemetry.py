@@ -59,17 +59,21 @@ def parse_filter(text: str) -> tuple[int, dict[str, int]]:
     return default, targets
 
 
-def configure_logging(filter_text: str, *, json: bool, color: bool = False) -> None:
+def configure_logging(
+    filter_text: str, *, json: bool, color: bool = False, spans: Callable[..., Any] | None = None
+) -> None:
     """Set up structlog and the standard library's logging for this process; logs go to standard output.
+
+    `spans` is a processor that sees every event down to debug, also those that the filter drops (`traces`).
 
     Raises:
         ConfigError: The filter cannot be read.
     """
     default, targets = parse_filter(filter_text)
-    lowest = min([default, *targets.values()])
+    lowest = min([default, *targets.values(), *([LEVELS["debug"]] if spans else [])])
 
     def judge(_: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        if targets and LEVELS.get(method, 40) < targets.get(str(event.get("target")), default):
+        if (targets or spans) and LEVELS.get(method, 40) < targets.get(str(event.get("target")), default):
             raise structlog.DropEvent
         return event
 
@@ -86,6 +90,7 @@ def configure_logging(filter_text: str, *, json: bool, color: bool = False) -> N
         )
     structlog.configure(
         processors=[
+            *([spans] if spans else []),
             judge,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

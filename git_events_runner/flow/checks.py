@@ -137,7 +137,8 @@ class Checks:
             log.exception("check.crashed", **_fields(request))
         seconds = time.monotonic() - started
         self._metrics.check_finished(request.trigger, seconds, verdict)
-        log.debug("check.finished", **_fields(request), verdict=verdict, seconds=round(seconds, 4))
+        task = request.tasks[0] if request.tasks else None
+        log.debug("check.finished", **_fields(request), verdict=verdict, seconds=round(seconds, 4), task=task)
         return again
 
     async def _attempt(self, request: CheckRequest) -> tuple[str, Again | None]:

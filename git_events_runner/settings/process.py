@@ -24,7 +24,10 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 VARIABLES: dict[str, str] = {
     "GIT_EVENTS_RUNNER_LOG": "log filter: a level, or `target=level` lists; default `info`",
     "RUST_LOG": "the same, read when GIT_EVENTS_RUNNER_LOG is unset",
-    "OPENTELEMETRY_ENDPOINT_URL": "accepted as by the original; this version sends no traces, and says so at start",
+    "OPENTELEMETRY_ENDPOINT_URL": (
+        "a collector that takes OTLP over gRPC, as http://host:4317; webhooks, checks and Jobs become spans, and the "
+        "task id of a 202 is the id of its trace; unset: no traces"
+    ),
     "KUBECONFIG": "kubeconfig file, when not running in a cluster",
     "POD_NAMESPACE": "namespace of the controller; unset: that of its service account",
     "POD_NAME": "identity of this replica; unset: host name and a random part",
