@@ -1,7 +1,9 @@
 """The control plane: etcd and kube-apiserver as processes, stopped by the ids noted when they were started."""
 
 import contextlib
+import itertools
 import os
+import random
 import signal
 import socket
 import ssl
@@ -17,11 +19,25 @@ from tests.cluster.certificates import Authority, signing_key
 _READY_S = 90
 
 
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS_EACH = 1000
+_PORTS = itertools.cycle(random.sample(range(20_000 + _PORTS_EACH * _WORKER, 21_000 + _PORTS_EACH * _WORKER), 1000))
+
+
 def free_port():
-    """A TCP port that nobody uses just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port that nobody uses just now: of this worker's own thousand, and below those of outgoing connections.
+
+    So a server that is killed and started again finds its port free, whatever others connect to meanwhile.
+    """
+    for port in itertools.islice(_PORTS, _PORTS_EACH):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
 
 
 def wait_until(what, condition, *, timeout_s=30.0, every_s=0.05):
