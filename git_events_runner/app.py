@@ -182,6 +182,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         limit=lambda: config.current.action.max_running_jobs,
         waiting_timeout_s=lambda: config.current.action.job_waiting_timeout_seconds,
         request_timeout_s=leader_timeout_s,
+        expired=lambda uid: results.expire(uid),  # noqa: PLW0108  it is built below
         metrics=metrics,
         now=now,
     )

@@ -23,10 +23,10 @@ from git_events_runner.errors import (
     InvalidObject,
     SecretUnusable,
 )
-from git_events_runner.resources.job import timestamp
+from git_events_runner.resources.job import job_name, timestamp
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.change import Look, Verdict, answered, decide, needs_trees
-from git_events_runner.rules.ledger import Entry, Mutation, Outcome, Settle, Skip, Touch, entry_of, job_name, rfc3339
+from git_events_runner.rules.ledger import Entry, Mutation, Outcome, Settle, Skip, Touch, entry_of, rfc3339
 from git_events_runner.rules.messages import Again, CheckRequest, Made, RunOrder
 from git_events_runner.rules.patterns import Patterns, selected_hash
 from git_events_runner.rules.report import Problem, Report
@@ -146,15 +146,17 @@ class Checks:
         snapshot = self._store.get(request.trigger)
         if snapshot is None or snapshot.uid != request.uid:
             return "dropped", None
+        entry = entry_of(snapshot.raw.get("status"), request.source)
+        if await self._settle_first(request, entry):  # whatever the spec says now: it must not go unrecorded
+            return "restart", None
+        if request.fence:
+            request.fence.check()
         if snapshot.model is None:
             problem = Problem(reason="InvalidSpec", message=str(snapshot.invalid), stalled=True)
             return "invalid", await self._tell_trigger(request, snapshot, problem)
         trigger = snapshot.model
         if request.source not in trigger.spec.sources.names:
             return "dropped", None
-        entry = entry_of(snapshot.raw.get("status"), request.source)
-        if await self._settle_first(request, entry):
-            return "restart", None
         look = Look(due_at=request.due_at)
         if answered(entry, look):
             return Verdict.SKIP_ANSWERED, None
@@ -278,6 +280,8 @@ class Checks:
             due = {request.source: request.due_at} if request.due_at else {}
             mutations.append(Touch(at=now, answered=due))
         if mutations:
+            if request.fence:
+                request.fence.check()
             outcomes = await self._writer.write(request.trigger, request.uid, *mutations)
             if Outcome.STALE in outcomes:
                 return "restart", None

@@ -41,10 +41,10 @@ class Config(Generic[_T]):
         self._store = store
         self._ref = ref
         self._parse = parse
-        self._default = default
         self._announcer = announcer
         self._metrics = metrics
         self._read: int | None = None
+        self._uid = ""
         self.current: _T = default
 
     async def run(self) -> None:
@@ -57,17 +57,19 @@ class Config(Generic[_T]):
                     self.read()
 
     def read(self) -> None:
-        """Take over what the ConfigMap says now; none: the defaults."""
+        """Take over what the ConfigMap says now; none at start: the defaults; deleted later: what it said stays."""
         found = self._store.get(self._ref)
         if found is None:
             if self._read is not None:
-                log.info("config.removed", name=self._ref.name)
-            self._read, self.current = None, self._default
-            self._metrics.config_valid(valid=True)
+                log.warning("config.removed", name=self._ref.name)
+                note = "the ConfigMap was deleted; the last good runtime config stays until it is there again"
+                self._announcer.publish(self._ref, self._uid, kind="Warning", reason="RuntimeConfigInvalid", note=note)
+            self._metrics.config_valid(valid=self._read is None)
+            self._read = None
             return
         if found.version == self._read:
             return
-        self._read = found.version
+        self._read, self._uid = found.version, found.uid
         try:
             self.current = self._parse(str((found.raw.get("data") or {}).get(DATA_KEY) or ""))
         except ConfigError as error:

@@ -16,8 +16,8 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, ApiUnavailable, SecretUnusable
-from git_events_runner.resources.job import JobView
-from git_events_runner.resources.kinds import GROUP, KINDS, TRIGGERS, Kind
+from git_events_runner.resources.job import TRIGGER_KIND_LABEL, TRIGGER_LABEL, JobView
+from git_events_runner.resources.kinds import KINDS, TRIGGERS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Mutation, Outcome, entry_of, rfc3339
 from git_events_runner.rules.messages import Fence
@@ -28,7 +28,7 @@ from git_events_runner.telemetry import Metrics
 log = structlog.get_logger(target="queue")
 
 Json = list[dict[str, Any]]
-JOB_SELECTOR = f"{GROUP}/trigger-kind"
+JOB_SELECTOR = TRIGGER_KIND_LABEL
 _TAKEN_S = 15.0
 _PASS_S = 1.0
 
@@ -56,7 +56,13 @@ class Api(Protocol):
         """Apply a JSON Patch."""
 
     async def delete(
-        self, ref: Ref, *, uid: str | None = None, resource_version: str | None = None, propagation: str = "Background"
+        self,
+        ref: Ref,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        propagation: str = "Background",
+        timeout_s: float | None = None,
     ) -> object:
         """Delete an object."""
 
@@ -97,9 +103,11 @@ class Queue:
         limit: Callable[[], int],
         waiting_timeout_s: Callable[[], int],
         request_timeout_s: float,
+        expired: Callable[[str], None],
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
+        """`expired` is told a Job's uid before it is deleted unrun."""
         self._api = api
         self._list_jobs = list_jobs
         self._store = store
@@ -109,6 +117,7 @@ class Queue:
         self._limit = limit
         self._waiting_timeout_s = waiting_timeout_s
         self._request_timeout_s = request_timeout_s
+        self._expired = expired
         self._metrics = metrics
         self._now = now
         self._leading = False
@@ -144,8 +153,7 @@ class Queue:
         """Admit and expire until leadership ends."""
         loop = asyncio.get_running_loop()
         await self._list_live(fence)
-        self._taken.clear()
-        self._first_seen.clear()
+        self._first_seen.clear()  # places taken in an earlier term stay taken: their requests may still arrive
         self._leading = True
         try:
             with self._store.subscribe("Job") as changes:
@@ -197,7 +205,7 @@ class Queue:
                 continue
             fence.check()
             try:
-                await self._start(snapshot)
+                await self._start(snapshot, fence)
             except ApiNotFound:
                 self._taken.pop(queued.ref, None)
             except SecretUnusable as error:
@@ -209,17 +217,22 @@ class Queue:
                 self._taken.pop(queued.ref, None)
                 log.warning("job.delayed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
 
-    async def _start(self, snapshot: Snapshot) -> None:
+    async def _start(self, snapshot: Snapshot, fence: Fence) -> None:
         """Admit one Job, after its Secret is there; a Job whose trigger is gone is deleted instead."""
         ref, view = snapshot.ref, snapshot.model
         trigger = self._trigger_of(view)
         if trigger is None:
-            await self._api.delete(ref, uid=snapshot.uid)
-            log.info("job.deleted", namespace=ref.namespace, job=ref.name, reason="TriggerGone")
+            if await self._trigger_gone(snapshot):
+                fence.check()
+                await self._api.delete(ref, uid=snapshot.uid, timeout_s=self._request_timeout_s)
+                log.info("job.deleted", namespace=ref.namespace, job=ref.name, reason="TriggerGone")
             return
         self._taken[ref] = asyncio.get_running_loop().time()
         if view.needs_secret:
+            if trigger.model is None:
+                raise SecretUnusable(f"the trigger is not valid: {trigger.invalid}", reason="InvalidSpec")
             await self._copies.copy_for(snapshot.raw, trigger.model, view.run.source)
+            fence.check()
         patch: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": snapshot.uid},
             {"op": "test", "path": "/spec/suspend", "value": True},
@@ -230,6 +243,19 @@ class Queue:
         waited_s = (self._now() - view.created_at).total_seconds() if view.created_at else 0.0
         self._metrics.job_waited(max(waited_s, 0.0))
         log.info("job.admitted", namespace=ref.namespace, job=ref.name, seconds=round(waited_s, 3))
+
+    async def _trigger_gone(self, snapshot: Snapshot) -> bool:
+        """Whether the trigger is gone, live: this replica's cache may be older than the Job."""
+        labels, run = snapshot.model.labels, snapshot.model.run
+        kind, name = labels.get(TRIGGER_KIND_LABEL), labels.get(TRIGGER_LABEL)
+        if run is None or kind not in TRIGGERS or not name:
+            return False
+        try:
+            found = await self._api.get(Ref(kind, snapshot.ref.namespace, name))
+        except ApiNotFound:
+            return True
+        self._store.observe({**found, "kind": kind})
+        return bool(found["metadata"]["uid"] != run.trigger_uid)
 
     async def _expire(self, fence: Fence, now: float) -> None:
         """Delete Jobs that waited too long; the time runs from when this leader first saw them."""
@@ -244,7 +270,13 @@ class Queue:
                 continue
             fence.check()
             try:
-                await self._api.delete(snapshot.ref, uid=snapshot.uid, resource_version=str(snapshot.version))
+                self._expired(snapshot.uid)
+                await self._api.delete(
+                    snapshot.ref,
+                    uid=snapshot.uid,
+                    resource_version=str(snapshot.version),
+                    timeout_s=self._request_timeout_s,
+                )
             except ApiError as error:
                 log.debug("job.delayed", namespace=snapshot.ref.namespace, job=snapshot.ref.name, error=str(error))
                 continue

@@ -88,6 +88,7 @@ class Reconciler:
         self._pending = pending
         self._metrics = metrics
         self._now = now
+        self._again: set[Ref] = set()
 
     async def run_leading(self, fence: Fence) -> None:
         """Reconcile all triggers, then those that changes concern, until leadership ends."""
@@ -112,6 +113,10 @@ class Reconciler:
                 for trigger in self._concerned(changed):
                     await self._reconcile(trigger, fence)
                 if loop.time() >= next_sweep:
+                    again, self._again = self._again, set()
+                    for ref in again:
+                        if (left := self._store.get(ref)) is not None:
+                            await self._reconcile(left, fence)
                     open_since = self._sweep_requests(open_since, fence, loop.time())
                     next_sweep = loop.time() + _PASS_S
 
@@ -171,6 +176,7 @@ class Reconciler:
             pass
         except ApiError as error:
             failed = True
+            self._again.add(trigger.ref)
             log.warning("trigger.failed", **_fields(trigger), error=str(error), reason=error.reason)
         if trigger.ref.kind == "ScheduleTrigger":
             self._metrics.reconcile_finished(trigger.ref, time.monotonic() - started, failed=failed)

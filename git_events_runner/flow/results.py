@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound
-from git_events_runner.resources.job import JobView
+from git_events_runner.resources.job import TRIGGER_KIND_LABEL, TRIGGER_LABEL, JobView
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Mutation, Outcome, Progress, entry_of
@@ -24,10 +25,14 @@ log = structlog.get_logger(target="results")
 _TTL_AFTER_SETTLING_S = 15.0
 _UNSETTLED_S = 10.0
 _PASS_S = 2.0
+_KEPT = 1000
 
 
 class Api(Protocol):
     """What following Jobs needs of the API server."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
 
     async def patch(
         self,
@@ -76,13 +81,22 @@ class Results:
         self._submit = submit
         self._request_timeout_s = request_timeout_s
         self._metrics = metrics
-        self._vanished: dict[str, str] = {}
+        self._vanished: OrderedDict[str, str] = OrderedDict()
+        self._expired: OrderedDict[str, None] = OrderedDict()
+        self._again: set[str] = set()
+
+    def expire(self, uid: str) -> None:
+        """The queue is about to delete that Job unrun: it will not have been cancelled."""
+        self._expired[uid] = None
+        if len(self._expired) > _KEPT:
+            self._expired.popitem(last=False)
 
     async def run_leading(self, fence: Fence) -> None:
         """Follow the Jobs until leadership ends. Jobs that ended before are not reported again."""
         loop = asyncio.get_running_loop()
         known = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
         self._vanished.clear()
+        self._again.clear()
         settled_since: dict[str, float] = {}
         unsettled_since: dict[str, float] = {}
         await self._show_all()
@@ -96,6 +110,8 @@ class Results:
                 current = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
                 touched |= self._compare(known, current)
                 known = current
+                touched |= self._again
+                self._again.clear()
                 for uid in touched:
                     await self._show(uid, fence)
                 self._sweep_unsettled(current, unsettled_since, fence, loop.time())
@@ -117,9 +133,23 @@ class Results:
                 if view.run:
                     touched.add(view.run.trigger_uid)
                 if not view.finished:
-                    self._vanished[snapshot.ref.name] = "Deleted"
-                    self._cancelled(snapshot)
+                    self._note_vanished(snapshot)
         return touched
+
+    def _note_vanished(self, snapshot: Snapshot) -> None:
+        """It ended and went in one moment (a TTL of 0), waited too long, or somebody deleted it."""
+        last = self._store.last_of(snapshot.uid) or snapshot
+        if last.model.finished:
+            phase = last.model.phase
+            self._ended(last)
+        elif snapshot.uid in self._expired:
+            phase = "Expired"
+        else:
+            phase = "Deleted"
+            self._cancelled(snapshot)
+        self._vanished[snapshot.ref.name] = phase
+        if len(self._vanished) > _KEPT:
+            self._vanished.popitem(last=False)
 
     def _ended(self, snapshot: Snapshot) -> None:
         view: JobView = snapshot.model
@@ -188,6 +218,7 @@ class Results:
         except ApiNotFound:
             return
         except ApiError as error:
+            self._again.add(trigger_uid)
             log.warning("status.failed", kind=trigger.ref.kind, name=trigger.ref.name, error=str(error))
 
     def _sweep_unsettled(self, jobs: Mapping[str, Snapshot], since: dict[str, float], fence: Fence, now: float) -> None:
@@ -221,6 +252,9 @@ class Results:
                 continue
             if now - since.setdefault(uid, now) < _TTL_AFTER_SETTLING_S:
                 continue
+            if trigger is None and not await self._trigger_gone(snapshot):
+                since[uid] = now
+                continue
             fence.check()
             patch: list[dict[str, Any]] = [
                 {"op": "test", "path": "/metadata/uid", "value": uid},
@@ -231,6 +265,21 @@ class Results:
             except ApiError as error:
                 since[uid] = now
                 log.debug("job.delayed", namespace=snapshot.ref.namespace, job=snapshot.ref.name, error=str(error))
+
+    async def _trigger_gone(self, snapshot: Snapshot) -> bool:
+        """Whether the trigger is gone, live: a cache that is behind must not let an unsettled Job vanish."""
+        view: JobView = snapshot.model
+        kind, name = view.labels.get(TRIGGER_KIND_LABEL), view.labels.get(TRIGGER_LABEL)
+        if view.run is None or kind not in TRIGGERS or not name:
+            return False
+        try:
+            found = await self._api.get(Ref(kind, snapshot.ref.namespace, name))
+        except ApiNotFound:
+            return True
+        except ApiError:
+            return False
+        self._store.observe({**found, "kind": kind})
+        return bool(found["metadata"]["uid"] != view.run.trigger_uid)
 
     def _settled(self, view: JobView, trigger: Snapshot) -> bool:
         run = view.run

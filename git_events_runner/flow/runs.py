@@ -20,12 +20,12 @@ from git_events_runner.errors import (
     ApiTooManyRequests,
     ApiUnavailable,
 )
-from git_events_runner.resources.job import JobView, RunKey
+from git_events_runner.resources.job import JobView, RunKey, job_name
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.clone import clone_of
 from git_events_runner.rules.job import JobDefaults, Run, manifest
-from git_events_runner.rules.ledger import Mutation, Outcome, Settle, entry_of, job_name, rfc3339, run_number_after
+from git_events_runner.rules.ledger import Mutation, Outcome, Settle, entry_of, rfc3339, run_number_after
 from git_events_runner.rules.messages import Made, RunOrder
 from git_events_runner.rules.report import Problem, Report
 from git_events_runner.telemetry import Metrics
@@ -33,6 +33,7 @@ from git_events_runner.telemetry import Metrics
 log = structlog.get_logger(target="runs")
 
 _ANSWER_AGE_S = 60.0
+_LOOK_AGE_S = 5.0
 _POST_TIMEOUT_S = 5.0
 _ATTEMPTS = 8
 
@@ -116,13 +117,18 @@ class Runs:
         error: ApiError | None = None
         for attempt in range(_ATTEMPTS):
             if attempt:
-                await asyncio.sleep(random.uniform(0.05, min(0.1 * 2**attempt, 3.0)))  # noqa: S311  jitter
+                after_s = error.retry_after_s if isinstance(error, ApiTooManyRequests) else 0.0
+                pause_s = random.uniform(0.05, min(0.1 * 2**attempt, 3.0))  # noqa: S311  jitter
+                await asyncio.sleep(max(pause_s, after_s))
             if loop.time() - order.asked_at > _ANSWER_AGE_S:
                 return Made.RESTART
             try:
+                looked_at = loop.time()
                 moved = await self._moved_on(order)
                 if moved is not None:
                     return moved
+                if loop.time() - looked_at > _LOOK_AGE_S:
+                    continue  # a slow answer, or this process stood still: the Job may have run and gone meanwhile
                 if order.fence:
                     order.fence.check()
                 return await self._post(order)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +17,8 @@ FILE_HASH_ANNOTATION = f"{GROUP}/file-hash"
 REASON_ANNOTATION = f"{GROUP}/reason"
 OCCURRENCE_ANNOTATION = f"{GROUP}/occurrence"
 TASK_IDS_ANNOTATION = f"{GROUP}/task-ids"
+TRIGGER_LABEL = f"{GROUP}/trigger-name"
+TRIGGER_KIND_LABEL = f"{GROUP}/trigger-kind"
 IDENTITY_LABEL = f"{GROUP}/controller-identity"
 KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 SECRET_ANNOTATION = f"{GROUP}/needs-secret"
@@ -22,8 +26,12 @@ TTL_ANNOTATION = f"{GROUP}/ttl-seconds-after-finished"
 WAITING_ANNOTATION = f"{GROUP}/waiting-timeout-seconds"
 
 
-def _seconds(value: object) -> int | None:
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
+_DIGITS = 18  # anybody may write a Job's annotations: a number of a thousand digits must not end the program
+
+
+def _natural(value: object) -> int | None:
+    fits = isinstance(value, str) and len(value) <= _DIGITS and value.isascii() and value.isdigit()
+    return int(value) if fits and isinstance(value, str) else None
 
 
 def timestamp(text: object) -> datetime | None:
@@ -55,15 +63,26 @@ class RunKey:
         if not isinstance(text, str):
             return None
         uid, _, rest = text.partition("/")
-        source, _, number = rest.rpartition("/")
-        if not uid or not source or not number.isascii() or not number.isdigit():
+        source, _, digits = rest.rpartition("/")
+        number = _natural(digits)
+        if not uid or not source or number is None:
             return None
-        return cls(trigger_uid=uid, source=source, number=int(number))
+        return cls(trigger_uid=uid, source=source, number=number)
+
+
+def job_name(trigger_name: str, run: RunKey) -> str:
+    """Name of the run's Job: nothing that can be edited enters it, so creating it twice is refused by the API server.
+
+    >>> job_name("my.trigger", RunKey(trigger_uid="u", source="s", number=1))
+    'my-trigger-qiisr23h24u6jvif'
+    """
+    digest = base64.b32encode(hashlib.sha256(str(run).encode()).digest()).decode().lower()[:16]
+    return f"{trigger_name.replace('.', '-')[:40].rstrip('-')}-{digest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
-    """A Job as the ledger and the queue see it; `run` is None for Jobs not made by this version."""
+    """A Job as the ledger and the queue see it; `run` is None for Jobs not made by this version, and copies of ours."""
 
     run: RunKey | None
     commit: str | None
@@ -114,11 +133,14 @@ class JobView:
         end = true.get("Complete") or true.get("Failed")
         occurrence = annotations.get(OCCURRENCE_ANNOTATION) or ""
         owners = metadata.get("ownerReferences") or ()
+        run, name = RunKey.parse(annotations.get(RUN_ANNOTATION)), metadata.get("name")
+        if run and name and name != job_name(labels.get(TRIGGER_LABEL) or "", run):
+            run = None  # somebody copied one of our Jobs: it is not that run
         return cls(
-            run=RunKey.parse(annotations.get(RUN_ANNOTATION)),
+            run=run,
             commit=annotations.get(COMMIT_ANNOTATION) or None,
             file_hash=annotations.get(FILE_HASH_ANNOTATION) or None,
-            request=int(occurrence) if occurrence.isascii() and occurrence.isdigit() else None,
+            request=_natural(occurrence),
             due_at=occurrence if timestamp(occurrence) else None,
             created_at=timestamp(metadata.get("creationTimestamp")),
             started_at=timestamp(status.get("startTime")),
@@ -131,7 +153,7 @@ class JobView:
             queued_elsewhere=KUEUE_LABEL in labels,
             needs_secret=SECRET_ANNOTATION in annotations,
             owner_uid=next((o.get("uid") for o in owners if o.get("controller")), None),
-            ttl_s=_seconds(annotations.get(TTL_ANNOTATION)),
-            waiting_timeout_s=_seconds(annotations.get(WAITING_ANNOTATION)),
+            ttl_s=_natural(annotations.get(TTL_ANNOTATION)),
+            waiting_timeout_s=_natural(annotations.get(WAITING_ANNOTATION)),
             labels=dict(labels),
         )

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Protocol
 
-from git_events_runner.resources.job import JobView, RunKey, timestamp
+from git_events_runner.resources.job import JobView, timestamp
 
 DELIVERIES_KEPT = 64
 _HASH_CHARS = 11
@@ -99,16 +99,6 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
 def run_number_after(entry: Entry) -> int:
     """The number of the next run."""
     return entry.runs + 1
-
-
-def job_name(trigger_name: str, run: RunKey) -> str:
-    """Name of the run's Job: nothing that can be edited enters it, so creating it twice is refused by the API server.
-
-    >>> job_name("my.trigger", RunKey(trigger_uid="u", source="s", number=1))
-    'my-trigger-qiisr23h24u6jvif'
-    """
-    digest = base64.b32encode(hashlib.sha256(str(run).encode()).digest()).decode().lower()[:16]
-    return f"{trigger_name.replace('.', '-')[:40].rstrip('-')}-{digest}"
 
 
 def delivery_hash(delivery: str) -> str:

@@ -153,6 +153,8 @@ def parse_runtime_config(text: str) -> RuntimeConfig:
         document = yaml.load(text, Loader=_OnceOnly)  # noqa: S506  a SafeLoader
     except yaml.YAMLError as error:
         raise ConfigError(f"{CONFIG_KEY}: {_yaml_problem(error)}") from None
+    except (ValueError, TypeError, RecursionError) as error:  # a number of 5,000 digits, a mapping as a key, [[[[…
+        raise ConfigError(f"{CONFIG_KEY}: cannot be read: {error}") from None
     if document is None:
         return RuntimeConfig()
     if not isinstance(document, dict):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from git_events_runner.resources.job import JobView, RunKey
+from git_events_runner.resources.job import JobView, RunKey, job_name
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.job import Clone, JobDefaults, Pointer, Run, SecretKeys, label, manifest, secret_copy
 from tests.rules.examples import action_job
@@ -30,7 +30,7 @@ KEY = RunKey(trigger_uid="8f0d", source="app", number=3)
 
 def run(**fields):
     given = {
-        "name": "nightly-abc",
+        "name": job_name("nightly", KEY),
         "key": KEY,
         "trigger": Ref("ScheduleTrigger", "team", "nightly"),
         "watched": APP,
@@ -160,11 +160,11 @@ def test_a_secret_from_elsewhere_suspends_the_job_until_it_is_copied():
     assert job["spec"]["suspend"] is True
     assert JobView.of(job).needs_secret
     [volume] = [v for v in pod(job)["volumes"] if "projected" in v]
-    assert volume["projected"]["sources"][0]["secret"]["name"] == "nightly-abc"
+    assert volume["projected"]["sources"][0]["secret"]["name"] == job_name("nightly", KEY)
     job["metadata"]["uid"] = "77"
     copy = secret_copy(job, {"token": "eA=="})
     assert copy["metadata"]["ownerReferences"] == [
-        {"apiVersion": "batch/v1", "kind": "Job", "name": "nightly-abc", "uid": "77"}
+        {"apiVersion": "batch/v1", "kind": "Job", "name": job_name("nightly", KEY), "uid": "77"}
     ]
 
 

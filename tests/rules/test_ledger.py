@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from git_events_runner.resources.job import JobView, RunKey
+from git_events_runner.resources.job import JobView, RunKey, job_name
 from git_events_runner.rules.ledger import (
     Announced,
     Count,
@@ -18,7 +18,6 @@ from git_events_runner.rules.ledger import (
     delivery_hash,
     delivery_known,
     entry_of,
-    job_name,
 )
 from git_events_runner.rules.statuspatch import combine, patch_for
 

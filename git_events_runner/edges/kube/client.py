@@ -34,6 +34,7 @@ from .connection import Connection, connect, connect_to
 
 _TIMEOUT_S = 30.0
 _GRACE_S = 2.0
+_WATCH_GRACE_S = 30.0  # a stream on which nothing came for so long after its own time-out is half-open
 _ERROR_BYTES = 64 * 1024
 _LINE_BYTES = 16 * 2**20
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -63,8 +64,9 @@ class Page:
 class Client:
     """Calls of one API server over one connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, watch_grace_s: float = _WATCH_GRACE_S) -> None:
         self._connection = connection
+        self._watch_grace_s = watch_grace_s
 
     @classmethod
     @asynccontextmanager
@@ -211,6 +213,7 @@ class Client:
         uid: str | None = None,
         resource_version: str | None = None,
         propagation: str = "Background",
+        timeout_s: float | None = None,
     ) -> dict[str, Any]:
         """Delete an object if uid and resource version are still these.
 
@@ -224,7 +227,7 @@ class Client:
         if preconditions:
             options["preconditions"] = preconditions
         path = KINDS[ref.kind].path(ref.namespace, ref.name)
-        return await self._call("DELETE", path, f"deleting {ref}", body=options, write=True)
+        return await self._call("DELETE", path, f"deleting {ref}", body=options, timeout_s=timeout_s, write=True)
 
     @asynccontextmanager
     async def watch(
@@ -254,11 +257,11 @@ class Client:
             fieldSelector=field_selector,
         )
         what = f"watching {kind.plural}"
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=timeout_s + 30)
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=timeout_s + self._watch_grace_s)
         response = None
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                response = await self._send("GET", kind.path(namespace), query, None, None, limits)
+                response = await self._ask("GET", kind.path(namespace), query, None, None, limits)
             if response.status != 200:  # noqa: PLR2004  HTTP
                 raise _refused(what, response, await response.content.read(_ERROR_BYTES))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -296,7 +299,7 @@ class Client:
         data = None if body is None else orjson.dumps(body)
         try:
             async with asyncio.timeout(limit_s + (_GRACE_S if write else 0)):
-                response = await self._send(method, path, params, data, content_type, None)
+                response = await self._ask(method, path, params, data, content_type, None)
                 async with response:
                     answer = await response.read()
         except TimeoutError as error:
@@ -312,6 +315,26 @@ class Client:
         if not isinstance(parsed, dict):
             raise ApiUnavailable(f"{what}: the answer is no object")
         return parsed
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        data: bytes | None,
+        content_type: str | None,
+        limits: aiohttp.ClientTimeout | None,
+    ) -> aiohttp.ClientResponse:
+        """Send; once more with a token just read when the old one is refused, which means that nothing was done."""
+        try:
+            response = await self._send(method, path, query, data, content_type, limits)
+        except aiohttp.ClientConnectorCertificateError:
+            await self._connection.renew()  # the CA may have been rotated: the next request trusts what is there now
+            raise
+        if response.status != 401 or not await self._connection.renew():  # noqa: PLR2004  HTTP
+            return response
+        response.close()
+        return await self._send(method, path, query, data, content_type, limits)
 
     async def _send(
         self,
@@ -356,7 +379,10 @@ async def _lines(response: aiohttp.ClientResponse, what: str) -> AsyncIterator[d
             del buffer[: end + 1]
             for line in lines:
                 if line.strip():
-                    yield orjson.loads(line)
+                    event = orjson.loads(line)
+                    if not isinstance(event, dict):
+                        raise ApiUnavailable(f"{what}: a line is no object")
+                    yield event
     except (TimeoutError, aiohttp.ClientError, OSError, orjson.JSONDecodeError) as error:
         raise ApiUnavailable(f"{what}: {_cause(error)}") from error
 

@@ -7,13 +7,17 @@ trick on import paths, so the version is pinned and a test holds it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import importlib.util
+import ssl
 import sys
 import types
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
@@ -23,6 +27,10 @@ from git_events_runner.errors import ConfigError
 _CONNECT_S = 10.0
 
 
+_TOKEN_S = 60.0
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
 class Authorization(Protocol):
     """Gives the Authorization header of now."""
 
@@ -30,14 +38,71 @@ class Authorization(Protocol):
         """The header's value; None sends none."""
 
 
+async def _nothing_to_renew() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """An open session to one API server: base URL, session, proxy, and who gives the Authorization header."""
+    """An open session to one API server: base URL, session, proxy, and who gives the Authorization header.
+
+    `renew` reads token and CA anew, whatever their age; whether there is anything that could have changed.
+    """
 
     url: str
     session: aiohttp.ClientSession
     authorization: Authorization
+    renew: Callable[[], Awaitable[bool]] = _nothing_to_renew
     proxy: str | None = None
+
+
+_Ask = Callable[[bool], Awaitable[str | None]]
+
+
+class _Token:
+    """A token that changes: asked for again after a minute, and when it was refused; one question at a time.
+
+    A question that fails leaves the old token, which may still be good.
+    """
+
+    def __init__(self, ask: _Ask) -> None:
+        """`ask` is told whether the last token was refused, and gives None when there is no new one."""
+        self._ask = ask
+        self._lock = asyncio.Lock()
+        self._value: str | None = None
+        self._asked = float("-inf")
+        self._answered = 0
+
+    async def value(self) -> str | None:
+        """The header's value."""
+        async with self._lock:
+            if asyncio.get_running_loop().time() - self._asked >= _TOKEN_S:
+                await self._renew(refused=False)
+            return self._value
+
+    async def renew(self) -> None:
+        """Ask now; those who were refused together share one question."""
+        answered = self._answered
+        async with self._lock:
+            if self._answered == answered:
+                await self._renew(refused=True)
+
+    async def _renew(self, *, refused: bool) -> None:
+        self._asked = asyncio.get_running_loop().time()
+        try:
+            self._value = await self._ask(refused) or self._value
+        except (OSError, ValueError):
+            if self._value is None:
+                raise
+        self._answered += 1
+
+
+def _file_token(path: Path) -> _Ask:
+    async def ask(_refused: bool) -> str | None:  # noqa: FBT001  a callback of one fact
+        text = path.read_text(encoding="utf-8").strip()  # noqa: ASYNC240  a kilobyte; an empty one is being replaced
+        return f"Bearer {text}" if text else None
+
+    return ask
 
 
 def _stub(name: str, path: str) -> types.ModuleType:
@@ -79,11 +144,12 @@ def _load_library() -> tuple[Any, Any, Any]:
 
 
 @asynccontextmanager
-async def connect(kubeconfig: str | None = None) -> AsyncIterator[Connection]:
-    """Connect in the cluster (token re-read as it rotates), or by a kubeconfig (also with an exec plugin).
+async def connect(kubeconfig: str | None = None, *, account: Path = _ACCOUNT) -> AsyncIterator[Connection]:
+    """Connect in the cluster (token re-read as it rotates), or by a kubeconfig (also with a token file or exec plugin).
 
     Args:
         kubeconfig: Path of a kubeconfig; None: in the cluster if there is a service account, else the default one.
+        account: Folder of the service account's token and CA.
 
     Raises:
         ConfigError: Neither can be used; the message says why.
@@ -92,59 +158,73 @@ async def connect(kubeconfig: str | None = None) -> AsyncIterator[Connection]:
     configuration = library.Configuration()
     configuration.connection_pool_maxsize = 64
     try:
-        await _configure(config, configuration, kubeconfig)
+        token = await _configure(config, configuration, kubeconfig, account)
+        transport = rest.RESTClientObject(configuration)
     except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
         where = f"the kubeconfig {kubeconfig}" if kubeconfig else "the cluster's configuration"
         raise ConfigError(f"cannot use {where}: {error}; set KUBECONFIG or run in a pod") from error
-    transport = rest.RESTClientObject(configuration)
+    session: aiohttp.ClientSession = transport.pool_manager
 
     async def authorization() -> str | None:
         try:
-            value: str | None = await configuration.get_api_key_with_prefix("BearerToken")
-        except config.ConfigException as error:  # the token file is just being replaced
+            value = await token.value()
+        except (OSError, ValueError) as error:
             raise aiohttp.ClientError(f"no token to send: {error}") from error
-        if not value:
-            return configuration.get_basic_auth_token() if configuration.username else None
-        return value.strip()
+        return value or (configuration.get_basic_auth_token() if configuration.username else None)
+
+    async def renew() -> bool:
+        await token.renew()
+        trusted = getattr(session.connector, "_ssl", None)  # the library builds it, and gives no other way to it
+        if configuration.ssl_ca_cert and isinstance(trusted, ssl.SSLContext):
+            with contextlib.suppress(OSError):
+                trusted.load_verify_locations(cafile=configuration.ssl_ca_cert)
+        return True
 
     try:
         yield Connection(
             url=configuration.host.rstrip("/"),
-            session=transport.pool_manager,
+            session=session,
             authorization=authorization,
+            renew=renew,
             proxy=configuration.proxy,
         )
     finally:
         await transport.close()
 
 
-async def _configure(config: Any, configuration: Any, kubeconfig: str | None) -> None:
+async def _configure(config: Any, configuration: Any, kubeconfig: str | None, account: Path) -> _Token:
+    """Fill the library's configuration; the token goes its own way, because the library reads it too rarely."""
     if kubeconfig is None:
+        files = {"token_filename": str(account / "token"), "cert_filename": str(account / "ca.crt")}
         try:
-            config.load_incluster_config(client_configuration=configuration)
+            config.load_incluster_config(client_configuration=configuration, try_refresh_token=False, **files)
         except config.ConfigException:
             kubeconfig = config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
         else:
-            return
+            return _Token(_file_token(account / "token"))
     loader = await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
     user = getattr(loader, "_user", None)
-    if user is None or "exec" not in user:
-        return
-    lock = asyncio.Lock()
-    asked = 0.0
+    if user is not None and "exec" in user:
 
-    async def renew(target: Any) -> None:
-        """Ask the plugin again once a minute: it caches, and knows when its token ends."""
-        nonlocal asked
-        async with lock:
-            now = asyncio.get_running_loop().time()
-            if now - asked < 60:  # noqa: PLR2004  a minute
-                return
-            asked = now
-            await loader.load_from_exec_plugin()
-            target.api_key["BearerToken"] = loader.token
+        async def run_plugin(refused: bool) -> str | None:  # noqa: FBT001  a callback of one fact
+            try:
+                if refused:  # whatever its expiry says
+                    loader.exec_plugin_expiry = datetime.fromtimestamp(0, tz=UTC)
+                await loader.load_from_exec_plugin()
+            except config.ConfigException as error:
+                raise ValueError(f"the exec plugin gives no token: {error}") from error
+            token: str | None = getattr(loader, "token", None)
+            return token
 
-    configuration.refresh_api_key_hook = renew
+        return _Token(run_plugin)
+    if user is not None and "tokenFile" in user:
+        return _Token(_file_token(Path(kubeconfig).parent / str(user["tokenFile"])))
+
+    async def fixed(_refused: bool) -> str | None:  # noqa: FBT001  a callback of one fact
+        value: str | None = configuration.api_key.get("BearerToken")
+        return value.strip() if value else None
+
+    return _Token(fixed)
 
 
 @asynccontextmanager

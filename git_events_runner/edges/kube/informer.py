@@ -24,6 +24,7 @@ from .store import StoreWriter
 FIRST_BACKOFF_S = 0.8
 LONGEST_BACKOFF_S = 30.0
 HEALTHY_S = 120.0
+SHORTEST_S = 1.0
 WATCH_S = (300, 600)
 
 
@@ -65,10 +66,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The stream ended: by the server's time-out (no error), or with one."""
+    """The stream ended: by the server's time-out (no error), or with one; `lasted_s` since its request began."""
 
     error: ApiError | None
     at: float
+    lasted_s: float = 0.0
 
 
 def step(state: State, given: Listed | Event | Ended) -> State:
@@ -76,12 +78,15 @@ def step(state: State, given: Listed | Event | Ended) -> State:
     if isinstance(given, Listed):
         return replace(state, do=Do.WATCH, version=given.version, pause_s=0.0, healthy_since=given.at)
     if isinstance(given, Event):
-        if given.type == "ERROR":
-            relist = Do.LIST if given.code == 410 else state.do  # noqa: PLR2004  HTTP
-            return _failed(replace(state, do=relist), given.at, wait_s=None, gone=relist is Do.LIST)
-        return replace(state, version=given.version or state.version, pause_s=0.0)
+        if given.type == "ERROR":  # busy: the version is still good; else, as client-go: list, if too old at once
+            relist = state.do if given.code == 429 else Do.LIST  # noqa: PLR2004  HTTP
+            return _failed(replace(state, do=relist), given.at, wait_s=None, gone=given.code == 410)  # noqa: PLR2004
+        since = given.at if state.healthy_since is None else state.healthy_since
+        return replace(state, version=given.version or state.version, pause_s=0.0, healthy_since=since)
     error = given.error
     if error is None:
+        if given.lasted_s < SHORTEST_S:  # a server that closes at once must not be asked a thousand times a second
+            return _failed(state, given.at, wait_s=None, gone=False)
         return replace(state, pause_s=0.0)
     if isinstance(error, ApiGone):
         return _failed(replace(state, do=Do.LIST), given.at, wait_s=None, gone=True)
@@ -142,6 +147,7 @@ class Informer:
         label_selector: str | None = None,
         field_selector: str | None = None,
         failed: Callable[[Kind, ApiError], None],
+        watch_s: tuple[int, int] = WATCH_S,
     ) -> None:
         self._client = client
         self._kind = kind
@@ -150,6 +156,7 @@ class Informer:
         self._label_selector = label_selector
         self._field_selector = field_selector
         self._failed = failed
+        self._watch_s = watch_s
         self.moved_at: float = 0.0
 
     async def run(self) -> None:
@@ -185,7 +192,8 @@ class Informer:
 
     async def _watch(self, state: State) -> State:
         loop = asyncio.get_running_loop()
-        timeout_s = random.randint(*WATCH_S)  # noqa: S311  spreads the load
+        timeout_s = random.randint(*self._watch_s)  # noqa: S311  spreads the load
+        began = loop.time()
         try:
             async with self._client.watch(
                 self._kind,
@@ -203,7 +211,7 @@ class Informer:
         except ApiError as error:
             self._failed(self._kind, error)
             return step(state, Ended(error=error, at=loop.time()))
-        return step(state, Ended(error=None, at=loop.time()))
+        return step(state, Ended(error=None, at=loop.time(), lasted_s=loop.time() - began))
 
     def _take(self, state: State, event: Mapping[str, Any], at: float) -> State:
         kind, obj = str(event.get("type")), event.get("object") or {}

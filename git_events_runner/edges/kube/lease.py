@@ -12,7 +12,7 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Protocol
@@ -20,6 +20,8 @@ from typing import Any, Protocol
 from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiError, ApiNotFound, FenceLost
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
+
+_RELEASED_S = 1
 
 
 class Move(Enum):
@@ -33,17 +35,25 @@ class Move(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A Lease as last read, and when (monotonic) we saw it change."""
+    """A Lease as last read, and when (monotonic) we saw it change; `deleted`: somebody removed it since."""
 
     holder: str
     version: str
     duration_s: float
     transitions: int
     changed_at: float
+    deleted: bool = False
+
+    @property
+    def released(self) -> bool:
+        """Whether its holder gave it back: by itself (`_release` writes one second), not by somebody's edit."""
+        return not self.holder and self.duration_s <= _RELEASED_S
 
 
 def elect(seen: Seen | None, *, identity: str, now: float) -> Move:
-    """The rules, in order: no lease → create; ours → renew; released or expired by our clock → take; else wait.
+    """The rules, in order: none seen yet → create; ours → renew; released or expired by our clock → take; else wait.
+
+    A lease that was deleted, or whose holder was edited away, may have a leader that has not noticed: it expires first.
 
     >>> elect(None, identity="a", now=0.0).value
     'create'
@@ -51,9 +61,9 @@ def elect(seen: Seen | None, *, identity: str, now: float) -> Move:
     if seen is None:
         return Move.CREATE
     if seen.holder == identity:
-        return Move.RENEW
-    if not seen.holder or now - seen.changed_at >= seen.duration_s:
-        return Move.TAKE
+        return Move.CREATE if seen.deleted else Move.RENEW
+    if seen.released or now - seen.changed_at >= seen.duration_s:
+        return Move.CREATE if seen.deleted else Move.TAKE
     return Move.WAIT
 
 
@@ -132,6 +142,8 @@ class Lease:
         timing: Timing,
         changed: Callable[[bool], None],
         failed: Callable[[ApiError], None],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api = api
         self._ref = ref
@@ -139,8 +151,10 @@ class Lease:
         self._timing = timing
         self._changed = changed
         self._failed = failed
+        self._clock = clock
+        self._sleep = sleep
         self._seen: Seen | None = None
-        self.moved_at = time.monotonic()
+        self.moved_at = clock()
 
     async def run(self, lead: Callable[[Fence], Awaitable[None]]) -> None:
         """Wait for leadership, run `lead` while it lasts, and again. Cancelled: stop leading, then release it."""
@@ -155,13 +169,13 @@ class Lease:
                 await asyncio.shield(self._release())
 
     async def _acquire(self) -> Fence:
-        fence = Fence(renew_deadline_s=self._timing.renew_deadline_s, clock=time.monotonic)
+        fence = Fence(renew_deadline_s=self._timing.renew_deadline_s, clock=self._clock)
         while True:
-            self.moved_at = began = time.monotonic()
-            if await self._try(began):
+            self.moved_at = began = self._clock()
+            if await self._try():
                 fence.renewed(began)
                 return fence
-            await asyncio.sleep(self._timing.retry_s * random.uniform(0.8, 1.2))  # noqa: S311  jitter
+            await self._sleep(self._timing.retry_s * random.uniform(0.8, 1.2))  # noqa: S311  jitter
 
     async def _lead(self, fence: Fence, lead: Callable[[Fence], Awaitable[None]]) -> None:
         """Lead and renew; whichever ends first ends both."""
@@ -181,25 +195,25 @@ class Lease:
     async def _renew(self, fence: Fence) -> None:
         """Renew until the renew deadline passes without success."""
         while True:
-            await asyncio.sleep(self._timing.retry_s)
+            await self._sleep(self._timing.retry_s)
             try:
                 async with asyncio.timeout(self._timing.renew_deadline_s - self._timing.retry_s):
                     while True:
-                        self.moved_at = began = time.monotonic()
-                        if await self._try(began):
+                        self.moved_at = began = self._clock()
+                        if await self._try():
                             fence.renewed(began)
                             break
                         if self._seen is not None and self._seen.holder != self._identity:
                             return  # somebody else holds it
-                        await asyncio.sleep(min(self._timing.retry_s / 4, 1.0))
+                        await self._sleep(min(self._timing.retry_s / 4, 1.0))
             except TimeoutError:
                 return
 
-    async def _try(self, now: float) -> bool:
-        """One look and, if it may, one write; whether the lease is ours by a renewal that began at `now`."""
+    async def _try(self) -> bool:
+        """One look and, if it may, one write; whether the lease is ours by a renewal that began just now."""
         try:
-            await self._look(now)
-            move = elect(self._seen, identity=self._identity, now=time.monotonic())
+            await self._look()
+            move = elect(self._seen, identity=self._identity, now=self._clock())
             if move is Move.WAIT:
                 return False
             await self._write(move)
@@ -210,15 +224,18 @@ class Lease:
             return False
         return True
 
-    async def _look(self, now: float) -> None:
+    async def _look(self) -> None:
         try:
             lease = await self._api.get(self._ref, timeout_s=self._timing.retry_s * 2)
         except ApiNotFound:
-            self._seen = None
+            if self._seen is not None:
+                self._seen = replace(self._seen, deleted=True)
             return
-        self._remember(lease, now)
+        self._remember(lease)
 
-    def _remember(self, lease: Mapping[str, Any], now: float) -> None:
+    def _remember(self, lease: Mapping[str, Any]) -> None:
+        """What an answer says, as of its arrival: the record may have changed at any time before."""
+        now = self._clock()
         spec, version = lease.get("spec") or {}, lease["metadata"]["resourceVersion"]
         same = self._seen is not None and self._seen.version == version
         self._seen = Seen(
@@ -235,7 +252,7 @@ class Lease:
         taken = move is not Move.RENEW
         spec: dict[str, Any] = {
             "holderIdentity": self._identity if holder is None else holder,
-            "leaseDurationSeconds": max(int(self._timing.duration_s), 1) if holder is None else 1,
+            "leaseDurationSeconds": max(int(self._timing.duration_s), 1) if holder is None else _RELEASED_S,
             "renewTime": now,
             "leaseTransitions": (seen.transitions if seen else 0) + (1 if move is Move.TAKE else 0),
         }
@@ -248,17 +265,17 @@ class Lease:
             "spec": spec,
         }
         timeout_s = self._timing.retry_s * 2
-        if seen is None:
+        if seen is None or seen.deleted:
             written = await self._api.create(KINDS["Lease"], body, timeout_s=timeout_s)
         else:
             body["metadata"]["resourceVersion"] = seen.version
             written = await self._api.replace(KINDS["Lease"], body, timeout_s=timeout_s)
-        self._remember(written, time.monotonic())
+        self._remember(written)
 
     async def _release(self) -> None:
         """Give the lease back, if it is ours, so that another replica takes it at its next look."""
         with contextlib.suppress(ApiError, TimeoutError):
             async with asyncio.timeout(self._timing.retry_s * 2):
-                await self._look(time.monotonic())
-                if self._seen is not None and self._seen.holder == self._identity:
+                await self._look()
+                if self._seen is not None and not self._seen.deleted and self._seen.holder == self._identity:
                     await self._write(Move.RENEW, holder="")

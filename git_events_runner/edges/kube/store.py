@@ -21,6 +21,7 @@ from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
 
 _DELETED_KEPT = 4096
+_LAST_KEPT = 512
 _DROPPED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -124,6 +125,7 @@ class Store:
         self._by_uid: dict[str, dict[str, Ref]] = {kind: {} for kind in KINDS}
         self._jobs: dict[str, dict[Ref, str]] = {}
         self._deleted: OrderedDict[tuple[Ref, str], None] = OrderedDict()
+        self._last: OrderedDict[str, Snapshot] = OrderedDict()
         self._synced: dict[str, asyncio.Event] = {kind: asyncio.Event() for kind in KINDS}
         self._scopes: dict[str, dict[str | None, bool]] = {kind: {} for kind in KINDS}
 
@@ -146,6 +148,10 @@ class Store:
         jobs = self._objects["Job"]
         refs = self._jobs.get(trigger_uid) or {}
         return [jobs[ref] for ref, name in refs.items() if source is None or name == source]
+
+    def last_of(self, job_uid: str) -> Snapshot | None:
+        """The last state of a Job that vanished a short while ago: it may have ended just before."""
+        return self._last.get(job_uid)
 
     def synced(self, *kinds: str) -> bool:
         """Whether each kind was listed once, in all its scopes."""
@@ -182,6 +188,8 @@ class Store:
             if new.version < old.version:
                 return
             self._drop(old)
+        if old is not None and old.uid == new.uid:
+            self._unindex(old)  # somebody may have edited the annotation
         self._objects[new.ref.kind][new.ref] = new
         self._by_uid[new.ref.kind][new.uid] = new.ref
         run = new.model.run if new.ref.kind == "Job" else None
@@ -189,20 +197,27 @@ class Store:
             self._jobs.setdefault(run.trigger_uid, {})[new.ref] = run.source
         self._note(new.ref)
 
-    def _drop(self, old: Snapshot) -> None:
+    def _drop(self, old: Snapshot, last: Snapshot | None = None) -> None:
         kind = old.ref.kind
         del self._objects[kind][old.ref]
         self._by_uid[kind].pop(old.uid, None)
-        run = old.model.run if kind == "Job" else None
+        self._unindex(old)
+        self._deleted[old.ref, old.uid] = None
+        if len(self._deleted) > _DELETED_KEPT:
+            self._deleted.popitem(last=False)
+        if kind == "Job":
+            self._last[old.uid] = last or old
+            if len(self._last) > _LAST_KEPT:
+                self._last.popitem(last=False)
+        self._note(old.ref)
+
+    def _unindex(self, old: Snapshot) -> None:
+        run = old.model.run if old.ref.kind == "Job" else None
         if run:
             refs = self._jobs.get(run.trigger_uid, {})
             refs.pop(old.ref, None)
             if not refs:
                 self._jobs.pop(run.trigger_uid, None)
-        self._deleted[old.ref, old.uid] = None
-        if len(self._deleted) > _DELETED_KEPT:
-            self._deleted.popitem(last=False)
-        self._note(old.ref)
 
     def _note(self, ref: Ref) -> None:
         for subscriber in self.subscribers:
@@ -239,4 +254,4 @@ class StoreWriter:
         gone = snapshot_of(raw, self._kind)
         held = self._store.get(gone.ref)
         if held is not None and held.uid == gone.uid:
-            self._store._drop(held)  # noqa: SLF001  two halves of one object
+            self._store._drop(held, gone)  # noqa: SLF001  two halves of one object

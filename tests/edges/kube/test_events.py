@@ -1,0 +1,107 @@
+"""Events: published in the background, bounded, repeated ones merged; on the in-process API server."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from git_events_runner.edges.kube.client import Client
+from git_events_runner.edges.kube.events import Events
+from git_events_runner.errors import ApiNotFound, ApiUnavailable
+from git_events_runner.local.apiserver import serving
+from git_events_runner.resources.kinds import KINDS
+from git_events_runner.resources.ref import Ref
+from git_events_runner.serving import running
+
+REF = Ref("WebhookTrigger", "default", "hook")
+
+
+def events(api, failed=None):
+    return Events(
+        api=api, identity="pod-1", now=lambda: datetime.now(UTC), failed=failed.append if failed is not None else print
+    )
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not await condition():  # noqa: ASYNC110  the condition is on a server
+            await asyncio.sleep(0.01)
+
+
+async def test_what_repeats_becomes_a_series():
+    """One Event with a count, not one for each time; another note is another Event."""
+    async with serving() as server, Client.connect_to(server.url, server.token) as client:
+        published = events(client)
+
+        async def seen(number, count):
+            page = await client.list_page(KINDS["Event"], namespace="default")
+            counts = sorted((item.get("series") or {}).get("count", 1) for item in page.items)
+            return len(counts) == number and counts[-1] == count
+
+        async with running(events=published.run()):
+            for note in ("refused", "refused", "refused", "other"):
+                published.publish(REF, "u1", kind="Warning", reason="JobCreateFailed", note=note)
+            await until(lambda: seen(2, 3))
+        page = await client.list_page(KINDS["Event"], namespace="default")
+        [first] = [item for item in page.items if item["note"] == "refused"]
+        assert first["regarding"] == {
+            "apiVersion": "git-events-runner.rs/v1alpha1",
+            "kind": "WebhookTrigger",
+            "name": "hook",
+            "namespace": "default",
+            "uid": "u1",
+        }
+        assert (first["type"], first["reason"]) == ("Warning", "JobCreateFailed")
+
+
+class Recorder:
+    """Takes creations; patches meet nothing; `answer` is raised."""
+
+    def __init__(self, answer=None):
+        self.made, self.answer = [], answer
+
+    async def create(self, kind, obj, *, timeout_s=None, strict=False):
+        self.made.append(obj)
+        if self.answer:
+            raise self.answer
+        return obj
+
+    async def patch(self, ref, body, *, subresource=None, strict=False, timeout_s=None):
+        raise ApiNotFound("expired")
+
+
+async def test_an_event_that_expired_is_made_anew():
+    """The API server forgets Events after an hour."""
+    api = Recorder()
+    published = events(api)
+    async with running(events=published.run()):
+        for _ in range(2):
+            published.publish(REF, "u1", kind="Normal", reason="JobCreated", note="x")
+        await until(lambda: asyncio.sleep(0, len(api.made) == 2))
+
+
+async def test_publishing_never_blocks_and_the_queue_is_bounded():
+    """What does not fit is dropped; a note is cut."""
+    api = Recorder(ApiUnavailable("away"))
+    failed = []
+    published = events(api, failed)
+    for number in range(2000):
+        published.publish(REF, "u1", kind="Normal", reason="JobCreated", note=f"{number}" + "x" * 5000)
+    assert published._waiting.qsize() == 500
+    async with running(events=published.run()):
+        await until(lambda: asyncio.sleep(0, len(failed) >= 2))  # a failed one does not end the rest
+    assert len(api.made[0]["note"]) <= 1024
+
+
+@pytest.mark.parametrize("name", ["a" * 253, "a.b-"])
+async def test_names_of_events_are_names(name):
+    """However long the object's own name is."""
+    async with serving() as server, Client.connect_to(server.url, server.token) as client:
+        published = events(client)
+        async with running(events=published.run()):
+            published.publish(Ref("GitRepo", "default", name), "u1", kind="Normal", reason="JobCreated", note="x")
+
+            async def there():
+                return (await client.list_page(KINDS["Event"], namespace="default")).items
+
+            await until(there)

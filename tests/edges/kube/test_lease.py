@@ -1,0 +1,303 @@
+"""Leadership: the election as a table, and two replicas on one lease with clocks that tests move."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from git_events_runner.edges.kube.lease import Fence, Lease, Move, Seen, Timing, elect
+from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiNotFound, ApiUnavailable, FenceLost
+from git_events_runner.resources.ref import Ref
+
+TIMING = Timing(duration_s=15, renew_deadline_s=10, retry_s=2.0)
+REF = Ref("Lease", "n", "leader")
+
+
+def seen(holder="b", *, at=0.0, duration_s=15.0, deleted=False):
+    return Seen(holder=holder, version="1", duration_s=duration_s, transitions=1, changed_at=at, deleted=deleted)
+
+
+@pytest.mark.parametrize(
+    ("record", "now", "move"),
+    [
+        (None, 0.0, Move.CREATE),
+        (seen("a"), 0.0, Move.RENEW),
+        (seen("a"), 99.0, Move.RENEW),
+        (seen("a", deleted=True), 0.0, Move.CREATE),
+        (seen("b"), 14.9, Move.WAIT),
+        (seen("b"), 15.0, Move.TAKE),
+        (seen("b", at=90.0), 100.0, Move.WAIT),
+        (seen("", duration_s=1), 0.0, Move.TAKE),
+        (seen(""), 1.0, Move.WAIT),
+        (seen(""), 15.0, Move.TAKE),
+        (seen("b", deleted=True), 1.0, Move.WAIT),
+        (seen("b", deleted=True), 15.0, Move.CREATE),
+        (seen("", duration_s=1, deleted=True), 0.0, Move.CREATE),
+    ],
+)
+def test_what_a_replica_does(record, now, move):
+    """As replica `a`: released by its holder is free at once; deleted or edited by hand only once it expired."""
+    assert elect(record, identity="a", now=now) is move
+
+
+def test_a_fence_holds_from_the_beginning_of_the_last_renewal():
+    """Not from its end: the answer may have been slow."""
+    now = [100.0]
+    fence = Fence(renew_deadline_s=10, clock=lambda: now[0])
+    with pytest.raises(FenceLost):
+        fence.check()
+    fence.renewed(95.0)
+    now[0] = 104.9
+    fence.check()
+    now[0] = 105.0
+    with pytest.raises(FenceLost):
+        fence.check()
+    fence.renewed(104.0)
+    fence.close()
+    assert not fence.holds
+
+
+class World:
+    """One lease on an API server with a clock: `broken` replicas do not reach it, `slow_s` delays what they read."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.lease, self.version = None, 0
+        self.broken = set()
+        self.slow_s = {}
+        self.sleepers = []
+
+    def clock(self):
+        return self.now
+
+    async def sleep(self, seconds):
+        """Until the clock has moved so far."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        future = asyncio.get_running_loop().create_future()
+        self.sleepers.append((self.now + seconds, future))
+        await future
+
+    async def pass_time(self, seconds):
+        """Move the clock in small steps, letting everybody work."""
+        end = self.now + seconds
+        while self.now < end - 1e-9:
+            self.now += 0.1
+            for entry in [entry for entry in self.sleepers if entry[0] <= self.now]:
+                self.sleepers.remove(entry)
+                if not entry[1].done():
+                    entry[1].set_result(None)
+            for _ in range(12):
+                await asyncio.sleep(0)
+
+    def edit(self, **spec):
+        """Somebody edits the record by hand."""
+        self.version += 1
+        self.lease = {
+            "metadata": {"resourceVersion": str(self.version)},
+            "spec": (self.lease["spec"] if self.lease else {}) | spec,
+        }
+
+
+class Api:
+    """The world as one replica reaches it."""
+
+    def __init__(self, world, name):
+        self.world, self.name = world, name
+
+    async def _reach(self):
+        if self.name in self.world.broken:
+            raise ApiUnavailable("away")
+
+    async def get(self, ref, *, timeout_s):
+        await self._reach()
+        if self.world.lease is None:
+            raise ApiNotFound("none")
+        found = self.world.lease
+        await self.world.sleep(self.world.slow_s.get(self.name, 0))
+        return found
+
+    async def create(self, kind, obj, *, timeout_s=None, strict=False):
+        await self._reach()
+        if self.world.lease is not None:
+            raise ApiAlreadyExists("exists")
+        self.world.edit(**obj["spec"])
+        return self.world.lease
+
+    async def replace(self, kind, obj, *, subresource=None, strict=False, timeout_s=None):
+        await self._reach()
+        if self.world.lease is None:
+            raise ApiNotFound("none")
+        if obj["metadata"]["resourceVersion"] != str(self.world.version):
+            raise ApiConflict("changed")
+        self.world.edit(**obj["spec"])
+        return self.world.lease
+
+
+class Candidate:
+    """A replica that only leads."""
+
+    def __init__(self, world, name):
+        self.fence = None
+        self.task = None
+        self.terms = 0
+        self._lease = Lease(
+            api=Api(world, name),
+            ref=REF,
+            identity=name,
+            timing=TIMING,
+            changed=lambda _leading: None,
+            failed=lambda _error: None,
+            clock=world.clock,
+            sleep=world.sleep,
+        )
+
+    async def lead(self, fence):
+        self.fence = fence
+        self.terms += 1
+        await asyncio.Event().wait()
+
+    def start(self):
+        self.task = asyncio.ensure_future(self._lease.run(self.lead))
+        return self
+
+    @property
+    def leads(self):
+        return self.fence is not None and self.fence.holds
+
+
+@contextlib.asynccontextmanager
+async def two():
+    """A world with replicas a (leading) and b."""
+    world = World()
+    first = Candidate(world, "a").start()
+    await world.pass_time(0.2)
+    second = Candidate(world, "b").start()
+    await world.pass_time(3)
+    assert (first.leads, second.leads) == (True, False)
+    try:
+        yield world, first, second
+    finally:
+        world.broken.clear()
+        for candidate in (first, second):
+            candidate.task.cancel()
+        await asyncio.gather(first.task, second.task, return_exceptions=True)
+
+
+async def take_over(world, first, second, *, within_s):
+    """Pass time until the second leads; at no moment both do."""
+    for _ in range(int(within_s * 10)):
+        await world.pass_time(0.1)
+        assert not (first.leads and second.leads)
+        if second.leads:
+            return
+    raise AssertionError(f"no take-over within {within_s} s: {world.lease}")
+
+
+async def test_a_leader_that_renews_stays():
+    """Nobody takes a lease that goes on changing, however long."""
+    async with two() as (world, first, second):
+        for _ in range(60):
+            await world.pass_time(1)
+            assert first.leads
+        assert (first.terms, second.terms) == (1, 0)
+
+
+async def test_a_partitioned_leader_stops_before_the_other_starts():
+    """It acts until the renew deadline; the other waits until the record has not changed for the duration."""
+    async with two() as (world, first, second):
+        world.broken.add("a")
+        await world.pass_time(12.1)
+        assert not first.leads
+        await take_over(world, first, second, within_s=8)
+        assert world.lease["spec"]["leaseTransitions"] == 1
+
+
+async def test_a_slow_answer_does_not_make_the_record_older():
+    """Expiry runs from the arrival of what was read, so a holder's last renewal is never counted from before it."""
+    async with two() as (world, first, second):
+        world.slow_s["b"] = 3.9
+        await world.pass_time(10)
+        world.broken.add("a")
+        await take_over(world, first, second, within_s=30)
+
+
+async def test_a_short_failure_of_the_api_server_keeps_the_leader():
+    """Renewals are tried again within the renew deadline."""
+    async with two() as (world, first, second):
+        world.broken.update("ab")
+        await world.pass_time(7)
+        world.broken.clear()
+        await world.pass_time(20)
+        assert (first.leads, first.terms, second.terms) == (True, 1, 0)
+
+
+async def test_a_clean_stop_hands_over_at_once():
+    """The record is given back last, and the other takes it at its next look."""
+    async with two() as (world, first, second):
+        first.task.cancel()
+        await take_over(world, first, second, within_s=2.5)
+
+
+async def test_a_deleted_lease_never_makes_two_leaders():
+    """The leader makes it again; the other does not jump in before the leader must have noticed."""
+    async with two() as (world, first, second):
+        world.lease = None
+        for _ in range(300):
+            await world.pass_time(0.1)
+            assert not (first.leads and second.leads)
+        assert first.leads
+        world.broken.add("a")
+        world.lease = None
+        await take_over(world, first, second, within_s=18)
+
+
+async def test_an_edited_holder_never_makes_two_leaders():
+    """Whatever name somebody writes into it: the leader steps down at its next look, others wait."""
+    async with two() as (world, first, second):
+        world.edit(holderIdentity="somebody")
+        await world.pass_time(3)
+        assert not first.leads
+        for _ in range(250):
+            await world.pass_time(0.1)
+            assert not (first.leads and second.leads)
+        assert first.leads or second.leads
+        leader, other = (first, second) if first.leads else (second, first)
+        world.edit(holderIdentity="")
+        for _ in range(200):
+            await world.pass_time(0.1)
+            assert not (leader.leads and other.leads)
+
+
+async def test_a_bug_in_leader_work_ends_the_run():
+    """It must end the process, after the lease was given back."""
+    world = World()
+
+    class Broken(Candidate):
+        async def lead(self, fence):
+            raise RuntimeError("bug")
+
+    candidate = Broken(world, "a").start()
+    await world.pass_time(1)
+    with pytest.raises(RuntimeError):
+        await candidate.task
+    assert world.lease["spec"]["holderIdentity"] == ""
+
+
+async def test_leader_work_that_lost_its_fence_waits_for_the_next_term():
+    """FenceLost is not a bug: the replica becomes a candidate again."""
+    world = World()
+
+    class Late(Candidate):
+        async def lead(self, fence):
+            self.terms += 1
+            if self.terms == 1:
+                raise FenceLost("too late")
+            await asyncio.Event().wait()
+
+    candidate = Late(world, "a").start()
+    await world.pass_time(5)
+    assert candidate.terms == 2
+    candidate.task.cancel()
+    await asyncio.gather(candidate.task, return_exceptions=True)

@@ -1,0 +1,162 @@
+"""The store: one writer, many readers; newer wins, what vanished is gone, another uid is another object."""
+
+import pytest
+
+from git_events_runner.edges.kube.store import Store, StoreWriter
+from git_events_runner.resources.job import RunKey, job_name
+from git_events_runner.resources.ref import Ref
+from tests.contract.examples import TRIGGER
+from tests.edges.kube.scripted import job
+
+RUN = RunKey(trigger_uid="t1", source="app", number=1)
+NAME = job_name("hook", RUN)
+REF = Ref("Job", "n", NAME)
+OURS = {"annotations": {"git-events-runner.rs/run": str(RUN)}, "labels": {"git-events-runner.rs/trigger-name": "hook"}}
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def writer(store):
+    return StoreWriter(store, "Job")
+
+
+def ours(**more):
+    return job(NAME, **(OURS | more))
+
+
+def trigger(**spec):
+    return TRIGGER | {
+        "metadata": {"name": "x", "namespace": "n", "uid": "t1", "resourceVersion": "3", "generation": 1},
+        "spec": TRIGGER["spec"] | spec,
+    }
+
+
+def test_an_older_version_changes_nothing(store, writer):
+    """A late answer, or a stale list, never puts an object back."""
+    writer.apply(ours(version="5", spec={"suspend": True}))
+    writer.apply(ours(version="4"))
+    store.observe(ours(version="5"))
+    writer.replace([ours(version="3")], version="3")
+    assert store.get(REF).version == 5
+    assert store.get(REF).model.suspended
+
+
+def test_own_writes_are_seen_at_once(store, writer):
+    """The answer of a write is laid over what the watch has shown so far."""
+    writer.apply(ours(version="5"))
+    store.observe(ours(version="6", spec={"suspend": True}))
+    writer.apply(ours(version="5"))
+    assert store.get(REF).version == 6
+
+
+def test_what_is_not_in_a_list_has_vanished(store, writer):
+    """But not what was written after the list was made."""
+    writer.apply(job("old", version="5"))
+    store.observe(job("new", uid="u2", version="9"))
+    with store.subscribe("Job") as changes:
+        writer.replace([], version="7")
+        assert changes.take() == {Ref("Job", "n", "old")}
+    assert [snapshot.ref.name for snapshot in store.all("Job")] == ["new"]
+
+
+def test_what_was_deleted_is_not_brought_back(store, writer):
+    """A read that was under way when the deletion was seen."""
+    writer.apply(ours(version="5"))
+    writer.remove(ours(version="6"))
+    store.observe(ours(version="5"))
+    writer.apply(ours(version="7"))
+    assert store.get(REF) is None
+
+
+def test_the_same_name_with_a_new_uid_is_another_object(store, writer):
+    """A deletion and an addition; the late deletion of the old one leaves the new one."""
+    writer.apply(ours(version="5"))
+    writer.apply(ours(uid="u2", version="8", annotations={}))
+    assert store.get(REF).uid == "u2"
+    assert store.by_uid("Job", "u1") is None
+    assert store.jobs_of("t1") == []
+    writer.remove(ours(version="7"))
+    assert store.get(REF).uid == "u2"
+    writer.apply(ours(version="6"))
+    assert store.get(REF).uid == "u2"
+
+
+def test_the_last_state_of_a_job_is_kept_for_a_while(store, writer):
+    """A TTL of 0 takes a Job away in the moment when it ends."""
+    writer.apply(ours(version="5"))
+    status = {"conditions": [{"type": "Complete", "status": "True"}]}
+    writer.remove(ours(version="6", status=status))
+    assert store.last_of("u1").model.result == "Succeeded"
+    assert store.last_of("u2") is None
+
+
+def test_jobs_are_found_by_their_run(store, writer):
+    """By trigger and source; an annotation that somebody edits away takes the Job out."""
+    writer.apply(ours(version="5"))
+    assert [snapshot.ref for snapshot in store.jobs_of("t1", "app")] == [REF]
+    assert store.jobs_of("t1", "other") == []
+    writer.apply(ours(version="6", annotations={}))
+    assert store.jobs_of("t1") == []
+
+
+def test_a_copy_of_a_job_is_no_run(store, writer):
+    """A run's Job has the name that follows from the run; the same annotation elsewhere means nothing."""
+    writer.apply(job("copied-by-hand", **OURS))
+    assert store.get(Ref("Job", "n", "copied-by-hand")).model.run is None
+    assert store.jobs_of("t1") == []
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "-1", "1e3", "", "٣"])
+def test_strange_annotations_end_nothing(store, writer, digits):
+    """Anybody who may create a Job may write them; Python refuses to read numbers of 5,000 digits."""
+    names = ("run", "occurrence", "ttl-seconds-after-finished", "waiting-timeout-seconds")
+    annotations = {f"git-events-runner.rs/{name}": f"t1/app/{digits}" if name == "run" else digits for name in names}
+    writer.apply(job("odd", annotations=annotations))
+    view = store.get(Ref("Job", "n", "odd")).model
+    assert (view.run, view.request, view.ttl_s, view.waiting_timeout_s) == (None, None, None, None)
+
+
+def test_an_invalid_object_keeps_its_reason(store):
+    """It does not stop the stream; its trigger says what is wrong."""
+    writer = StoreWriter(store, "ScheduleTrigger")
+    writer.replace([trigger(schedule={"interval": 5})], version="4")
+    found = store.get(Ref("ScheduleTrigger", "n", "x"))
+    assert found.model is None
+    assert found.invalid.field.startswith("spec.schedule")
+    writer.apply(trigger() | {"metadata": trigger()["metadata"] | {"resourceVersion": "5"}})
+    assert store.get(found.ref).invalid is None
+
+
+def test_only_what_is_needed_is_kept(store):
+    """Managed fields and kubectl's copy of the object would double the memory."""
+    writer = StoreWriter(store, "ScheduleTrigger")
+    noise = {"managedFields": [{}], "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "x", "a": "b"}}
+    writer.apply(trigger() | {"metadata": trigger()["metadata"] | noise})
+    metadata = store.get(Ref("ScheduleTrigger", "n", "x")).raw["metadata"]
+    assert "managedFields" not in metadata
+    assert metadata["annotations"] == {"a": "b"}
+
+
+async def test_a_kind_is_synced_when_all_its_scopes_are_listed(store):
+    """An installation for two namespaces waits for both; a list of one leaves the other's objects."""
+    one, two = StoreWriter(store, "Job", namespace="n"), StoreWriter(store, "Job", namespace="m")
+    one.replace([ours()], version="5")
+    assert not store.synced("Job")
+    two.replace([], version="9")
+    await store.wait_synced("Job")
+    assert store.get(REF) is not None
+
+
+async def test_many_changes_of_an_object_wake_a_reader_once(store, writer):
+    """A subscription says what changed, not how often; other kinds do not wake it."""
+    with store.subscribe("Job") as changes:
+        for version in range(1, 5):
+            writer.apply(ours(version=str(version)))
+        StoreWriter(store, "ScheduleTrigger").apply(trigger())
+        await changes.wait()
+        assert changes.take() == {REF}
+        assert changes.take() == set()
