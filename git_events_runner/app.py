@@ -44,7 +44,7 @@ from git_events_runner.rules.ledger import Announced, Count, delivery_hash, rfc3
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.serving import listen, running, serving
 from git_events_runner.settings import GitConfig, RuntimeConfig, Settings, parse_runtime_config
-from git_events_runner.sources import Copies, Sources
+from git_events_runner.sources import Copies, SourceHosts, Sources
 from git_events_runner.telemetry import Metrics, configure_logging
 from git_events_runner.traces import exporting
 
@@ -170,6 +170,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     )
     secrets = Secrets(reader=client, cache_s=settings.secrets_cache_time_s, clock=time.monotonic)
     git = Sources(secrets=secrets)
+    hosts = SourceHosts(store=store, tell=metrics.git.keep_hosts)
     writer = StatusWriter(api=client, store=store, metrics=metrics, gather_s=_GATHER_S)
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
     queue = Queue(
@@ -280,7 +281,12 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                 for name, informer in informers.items():
                     health.expect(name, partial(getattr, informer, "moved_at"), _INFORMER_S)
                 config.read()
-                git.remote = http_remote(git_limits(config.current.git))
+                git.remote = http_remote(
+                    git_limits(config.current.git),
+                    observer=metrics.git,
+                    schemes=config.current.git.allowed_schemes,
+                    refused_networks=config.current.git.refused_networks,
+                )
                 await certificates.load()
                 async with running(
                     config=config.run(),
@@ -288,6 +294,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                     status=writer.run(),
                     lanes=lanes.run(),
                     gone=gone.run(),
+                    hosts=hosts.run(),
                     certificates=certificates.run(),
                 ):
                     try:
@@ -318,12 +325,15 @@ def git_limits(git: GitConfig) -> Limits:
     return Limits(
         deadline_s=float(git.deadline_seconds),
         host_concurrency=git.host_concurrency,
+        host_rate=float(git.host_rate),
+        host_burst=git.host_burst,
         refs_bytes=git.refs_bytes,
         advertisement_bytes=git.advertisement_bytes,
         pack_bytes=git.pack_bytes,
         inflated_bytes=git.inflated_bytes,
         tree_bytes=git.tree_bytes,
         tree_entries=git.tree_entries,
+        kept_entries=git.kept_entries,
     )
 
 

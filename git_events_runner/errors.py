@@ -126,10 +126,15 @@ class ApiUnavailable(ApiError):
 
 
 class GitError(GitEventsRunnerError):
-    """A question to a git server has no answer; `reason` is the condition reason it becomes."""
+    """A question to a git server has no answer; `reason` is the condition reason it becomes.
+
+    `retry_after_s` is when to ask again, if that is known; `repeated`: nothing was asked now, it is the last failure.
+    """
 
     reason: ClassVar[str] = "GitError"
     retryable = True
+    retry_after_s: float | None = None
+    repeated: bool = False
 
 
 class GitUnreachable(GitError):
@@ -179,15 +184,17 @@ class GitRateLimited(GitError):
 
     reason = "RateLimited"
 
+    retry_after_s: float
+
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
 
 
 class GitTooLarge(GitError):
-    """An answer passed its byte cap."""
+    """An answer passed one of its caps."""
 
-    reason = "AnswerTooLarge"
+    reason = "RepositoryTooLarge"
     retryable = False
 
 
@@ -195,6 +202,13 @@ class GitRedirectRefused(GitError):
     """The server redirects to another host or scheme; credentials do not follow."""
 
     reason = "RedirectRefused"
+    retryable = False
+
+
+class GitAddressRefused(GitError):
+    """The host's addresses are none that a source may name: link-local, a metadata service, or refused by setting."""
+
+    reason = "AddressRefused"
     retryable = False
 
 

@@ -6,7 +6,7 @@ What flow knows as `Git` and `Copies`; made by app.py, which is why it may know 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from git_events_runner.edges.git.question import Answer, Credential, Question, Reference, Repository, TreeEntry
@@ -14,7 +14,7 @@ from git_events_runner.edges.git.remote import Remote
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiAlreadyExists, ApiConflict, GitAuthRequired, GitUnsupported, SecretUnusable
 from git_events_runner.resources.description import CA_FILE
-from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.kinds import KINDS, SOURCES, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.clone import secrets_of
 from git_events_runner.rules.job import SecretKeys, secret_copy
@@ -63,8 +63,17 @@ class Sources:
         if self.remote is not None:
             await self.remote.close()
 
-    async def commit_of(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> Answer:
+    async def commit_of(
+        self, source: Any, namespace: str, ref_type: str, ref_name: str, *, urgent: bool = False
+    ) -> Answer:
         """The commit of a reference of a GitRepo or ClusterGitRepo, from a question sent after the call.
+
+        Args:
+            source: Its model.
+            namespace: The trigger's.
+            ref_type: branch, tag or commit.
+            ref_name: Its name.
+            urgent: Ask even if the source failed a moment ago (a webhook says that it has changed).
 
         Raises:
             GitError: The git server gave no answer.
@@ -73,11 +82,13 @@ class Sources:
         repository = await self._repository(source, namespace)
         question = Question(repository, Reference(ref_type, ref_name))  # type: ignore[arg-type]  # checked by the model
         try:
-            return await self._remote.commit_of(question)
-        except GitAuthRequired:
-            if not self._forget(source, namespace):
+            return await self._remote.commit_of(question, urgent=urgent)
+        except GitAuthRequired as refused:
+            if refused.repeated or not self._forget(source, namespace):
                 raise
-        renewed = await self._repository(source, namespace)  # the Secret may have been rotated within the cache time
+            renewed = await self._repository(source, namespace)  # the Secret may have been rotated meanwhile
+            if renewed == repository:
+                raise
         return await self._remote.commit_of(Question(renewed, question.reference))
 
     async def tree(self, source: Any, namespace: str, commit: str) -> Sequence[TreeEntry]:
@@ -107,6 +118,34 @@ class Sources:
             credential = Credential.token(files["token"])
         verify = not (spec.tls_config is not None and spec.tls_config.no_verify_ssl)
         return Repository(url=spec.repo_uri, credential=credential, ca_pem=files.get(CA_FILE), verify=verify)
+
+
+class SourceHosts:
+    """Tells which hosts the sources name, so that nothing is counted for ever under a host that nobody names."""
+
+    def __init__(self, *, store: Store, tell: Callable[[Collection[str]], None]) -> None:
+        self._store = store
+        self._tell = tell
+
+    def read(self) -> None:
+        """Tell once."""
+        sources = (snapshot.model for kind in SOURCES for snapshot in self._store.all(kind))
+        self._tell({host for source in sources if source is not None and (host := _host(source.spec.repo_uri))})
+
+    async def run(self) -> None:
+        """Tell at every change until cancelled."""
+        with self._store.subscribe(*SOURCES) as changes:
+            while True:
+                self.read()
+                await changes.wait()
+                changes.take()
+
+
+def _host(url: str) -> str | None:
+    try:
+        return Repository(url=url).host
+    except GitUnsupported:
+        return None
 
 
 class Copies:

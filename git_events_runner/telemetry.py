@@ -19,6 +19,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
 from git_events_runner.errors import ConfigError
+from git_events_runner.gitmetrics import GitMetrics
 from git_events_runner.resources.kinds import GROUP
 from git_events_runner.resources.ref import Ref
 
@@ -188,6 +189,7 @@ class Metrics:
         self._config_valid = gauge("runtime_config_valid", "Whether the ConfigMap's runtime config could be read")
         self._status_writes = counter("status_writes", "Writes of triggers' statuses")
         self._edge_failures = counter("api_failures", "Failed background requests to the API server", "kind")
+        self.git = GitMetrics(counter=counter, histogram=histogram)
         self._leading.set(0)
         self._config_valid.set(1)
 

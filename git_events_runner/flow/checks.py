@@ -17,7 +17,6 @@ from git_events_runner.errors import (
     ApiNotFound,
     FenceLost,
     GitError,
-    GitRateLimited,
     GitReferenceNotFound,
     GitTooLarge,
     InvalidObject,
@@ -60,8 +59,8 @@ class GitAnswer(Protocol):
 class Git(Protocol):
     """Asks git servers about a source object; the question is sent after the call."""
 
-    async def commit_of(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> GitAnswer:
-        """The commit of a reference."""
+    async def commit_of(self, source: Any, namespace: str, ref_type: str, ref_name: str, *, urgent: bool) -> GitAnswer:
+        """The commit of a reference; `urgent`: ask even if the source failed a moment ago."""
 
     async def tree(self, source: Any, namespace: str, commit: str) -> Sequence[Any]:
         """The entries (path, mode, blob) of a commit's tree."""
@@ -171,7 +170,10 @@ class Checks:
         watch = snapshot.model.spec.sources.watch_on
         namespace = request.trigger.namespace or ""
         watched = resolved.watched
-        answer = await self._git.commit_of(resolved.watched_model, namespace, watched.ref_type, watched.ref_name)
+        urgent = request.due_at is None and not request.retry
+        answer = await self._git.commit_of(
+            resolved.watched_model, namespace, watched.ref_type, watched.ref_name, urgent=urgent
+        )
         on_change, patterns = watch.on_change_only, tuple(watch.files or ())
         files_same, file_hash = None, None
         if needs_trees(entry, answer.commit, answer.tag_object, on_change_only=on_change, patterns=bool(patterns)):
@@ -294,7 +296,7 @@ class Checks:
         self._store.observe(await self._reader.get(request.trigger))
 
     def _git_failed(self, request: CheckRequest, error: GitError | SecretUnusable) -> Again:
-        after_s = error.retry_after_s if isinstance(error, GitRateLimited) else None
+        after_s = error.retry_after_s if isinstance(error, GitError) else None
         return self._limited(request, after_s)
 
     def _limited(self, request: CheckRequest, after_s: float | None) -> Again:

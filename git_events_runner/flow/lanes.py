@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from git_events_runner.rules.messages import Again, CheckRequest
 
@@ -145,4 +145,4 @@ class Lanes:
             return
         backoff_s = min(_FIRST_BACKOFF_S * 2 ** min(failures - 1, 10), self._longest_backoff_s)
         delay_s = backoff_s if again.after_s is None else again.after_s
-        lane.timers[source] = loop.call_later(delay_s, self.submit, request)
+        lane.timers[source] = loop.call_later(delay_s, self.submit, replace(request, retry=True))

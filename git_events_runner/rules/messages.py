@@ -23,7 +23,10 @@ class Fence(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRequest:
-    """Look at one source of one trigger; `due_at` (RFC 3339) is the schedule's occurrence, None: counted requests."""
+    """Look at one source of one trigger; `due_at` (RFC 3339) is the schedule's occurrence, None: counted requests.
+
+    `retry`: this was tried before, so that nobody has just said that the source changed.
+    """
 
     trigger: Ref
     uid: str
@@ -31,11 +34,13 @@ class CheckRequest:
     due_at: str | None
     fence: Fence | None
     tasks: tuple[str, ...] = ()
+    retry: bool = False
 
     def merge(self, newer: CheckRequest) -> CheckRequest:
         """Both as one: a look after the newer answers the older too."""
         tasks = (*self.tasks, *(task for task in newer.tasks if task not in self.tasks))
-        return replace(newer, due_at=newer.due_at or self.due_at, tasks=tasks[-_TASKS_KEPT:])
+        retry = self.retry and newer.retry
+        return replace(newer, due_at=newer.due_at or self.due_at, tasks=tasks[-_TASKS_KEPT:], retry=retry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

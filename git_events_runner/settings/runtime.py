@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from importlib.metadata import version as installed_version
+from ipaddress import ip_network
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 from pydantic.alias_generators import to_camel
 
 from git_events_runner.errors import ConfigError
@@ -20,6 +21,14 @@ IMAGE_REGISTRY = "ghcr.io/git-events-runner"
 CONFIG_KEY = "runtimeConfig"
 _INT64_MAX = 2**63 - 1
 
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise ValueError("must be a network, as 10.0.0.0/8 or fd00::/8") from None
+
+
 Seconds = Annotated[int, Field(strict=True, ge=0, le=_INT64_MAX)]
 Count = Annotated[int, Field(strict=True, ge=1, le=_INT64_MAX)]
 Text = Annotated[str, Strict(), Field(min_length=1, max_length=4096)]
@@ -29,6 +38,7 @@ Folder = Annotated[str, Strict(), Field(max_length=4096, pattern=r"^/[^/:$][^:$]
 Prefix = Annotated[str, Strict(), Field(max_length=64, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 # A chart renders an unset account as an empty text.
 Account = Annotated[str | None, BeforeValidator(lambda value: value or None)]
+Network = Annotated[str, Strict(), AfterValidator(_network)]
 _FORMS: dict[str, str] = {
     "extra_forbidden": "is not a known key",
     "model_type": "must be a mapping",
@@ -121,10 +131,12 @@ class TriggerConfig(_Section):
 
 
 class GitConfig(_Section):
-    """Questions to git servers: what they may cost."""
+    """Questions to git servers: what they may cost, and whom they may go to."""
 
     deadline_seconds: Count = Field(default=20, description="The whole question.")
     host_concurrency: Count = Field(default=16, description="Questions under way at one host.")
+    host_rate: Count = Field(default=50, description="Questions a second to one host, in the long run.")
+    host_burst: Count = Field(default=100, description="Questions that may leave at once after a quiet time.")
     refs_bytes: Count = Field(default=4 * 2**20, description="Answer with the watched references.")
     advertisement_bytes: Count = Field(
         default=64 * 2**20, description="All references of a server without protocol v2."
@@ -133,6 +145,16 @@ class GitConfig(_Section):
     inflated_bytes: Count = Field(default=512 * 2**20, description="All objects received with them, inflated.")
     tree_bytes: Count = Field(default=64 * 2**20, description="Trees among them, which are held.")
     tree_entries: Count = Field(default=1_000_000, description="Files of one commit.")
+    kept_entries: Count = Field(
+        default=100_000, description="Files of all commits kept for the next who asks, about 300 bytes each."
+    )
+    allowed_schemes: Annotated[tuple[Literal["http", "https", "ssh"], ...], Field(min_length=1, max_length=3)] = Field(
+        default=("http", "https", "ssh"), description="Schemes that a source's URL may have."
+    )
+    refused_networks: Annotated[tuple[Network, ...], Field(max_length=1000)] = Field(
+        default=(),
+        description="Networks (CIDR) that sources must not be in, beside link-local ones and metadata services.",
+    )
 
 
 class RuntimeConfig(_Section):

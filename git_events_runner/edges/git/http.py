@@ -2,6 +2,7 @@
 
 The first question of a repository learns by `GET info/refs` whether the server speaks v2, and where redirects lead;
 later ones are one POST. A server that no longer understands makes us forget and learn again, once a question.
+Names are resolved here and their addresses judged before anything connects; through a proxy, the proxy resolves them.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ from git_events_runner.errors import (
     GitUnsupported,
 )
 
+from .addresses import Addresses, JudgingResolver
+from .hosts import Hosts, Observer
 from .limits import Limits
 from .protocol import Advertisement, Capabilities, FetchAnswer, LsRefs, RemoteRef, fetch_request, ls_refs_request
+from .proxies import Proxies
 from .question import Repository, shown
-from .refusals import MOVED, check_answer, follow
+from .refusals import MOVED, check_answer, exhausted_s, follow
 
 _SERVICE = "git-upload-pack"
 _ADVERTISEMENT = f"application/x-{_SERVICE}-advertisement"
@@ -44,6 +48,7 @@ _CONTEXTS = 256
 _KEEPALIVE_S = 75.0
 _LINE_BYTES = 8190
 _V2 = 2
+_HTTP = frozenset({"http", "https"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +63,23 @@ class _Known:
 class HttpTransport:
     """All HTTP(S) repositories over one session; connections are shared where the TLS settings are the same."""
 
-    def __init__(self, *, limits: Limits) -> None:
+    def __init__(
+        self, *, limits: Limits, hosts: Hosts, observer: Observer, addresses: Addresses, proxies: Proxies
+    ) -> None:
         self._limits = limits
-        self._session: aiohttp.ClientSession | None = None
+        self._hosts = hosts
+        self._observer = observer
+        self._addresses = addresses
+        self._proxies = proxies
+        self._sessions: dict[URL | None, aiohttp.ClientSession] = {}
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._contexts: OrderedDict[str, ssl.SSLContext] = OrderedDict()
 
     async def close(self) -> None:
         """Close the connections; the transport can be used again afterwards."""
-        session, self._session = self._session, None
-        if session is not None:
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        for session in sessions:
             await session.close()
 
     async def ls_refs(self, repository: Repository, names: Collection[str]) -> Mapping[str, RemoteRef]:
@@ -121,6 +133,7 @@ class HttpTransport:
 
     async def _learn(self, repository: Repository, names: Collection[str]) -> tuple[_Known, Mapping[str, RemoteRef]]:
         asked = url = _advertisement_url(repository)
+        self._addresses.check(url.raw_host or "")
         for _ in range(_REDIRECTS):
             parser = Advertisement(names, limit_bytes=self._limits.advertisement_bytes)
             target = await self._send(repository, "GET", url, b"", parser.feed)
@@ -167,7 +180,9 @@ class HttpTransport:
         headers = _POST_HEADERS if body else _GET_HEADERS
         if repository.credential is not None:
             headers = {**headers, "Authorization": repository.credential.authorization}
-        async with self._open().request(
+        proxy = self._proxies.proxy_for(url)
+        size = 0
+        async with self._session(proxy).request(
             method,
             url,
             data=body or None,
@@ -175,25 +190,46 @@ class HttpTransport:
             skip_auto_headers=_SKIPPED,
             allow_redirects=False,
             ssl=self._context(repository),
+            proxy=proxy if proxy is not None and proxy.scheme in _HTTP else None,
         ) as answer:
+            if (wait_s := exhausted_s(answer)) is not None:
+                self._hosts.pause(repository.host, wait_s)
             if answer.status in MOVED:
                 return follow(repository, url, answer, "/info/refs" if method == "GET" else "/" + _SERVICE)
             check_answer(repository, answer, _RESULT if body else _ADVERTISEMENT)
-            while data := await answer.content.readany():
-                take(data)
+            try:
+                while data := await answer.content.readany():
+                    size += len(data)
+                    take(data)
+            finally:
+                self._observer.received(repository.host, size)
         return None
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S),
+    def _session(self, proxy: URL | None) -> aiohttp.ClientSession:
+        """The session of direct connections, or of those through a proxy (whose own address is not judged)."""
+        session = self._sessions.get(proxy)
+        if session is None:
+            session = self._sessions[proxy] = aiohttp.ClientSession(
+                connector=self._connector(proxy),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_read=self._limits.idle_s),
                 auto_decompress=False,
                 max_line_size=_LINE_BYTES,
                 max_field_size=_LINE_BYTES,
             )
-        return self._session
+        return session
+
+    def _connector(self, proxy: URL | None) -> aiohttp.BaseConnector:
+        if proxy is None:
+            resolver = JudgingResolver(self._addresses)
+            return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, resolver=resolver)
+        if proxy.scheme in _HTTP:
+            return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
+        from aiohttp_socks import ProxyConnector
+
+        # The proxy resolves the names: socks5h and socks4a by their other names.
+        plain = proxy.with_scheme(proxy.scheme.rstrip("ha"))
+        return ProxyConnector.from_url(str(plain), rdns=True, limit=0, keepalive_timeout=_KEEPALIVE_S)
 
     def _context(self, repository: Repository) -> ssl.SSLContext | bool:
         if not repository.verify:
@@ -250,6 +286,8 @@ def _translate(repository: Repository, error: Exception) -> GitError:
         return GitTlsError(f"{repository}: the server's certificate is not accepted: {shown(str(detail))}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return GitUnreachable(f"{repository}: the host name does not resolve")
+    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        return GitUnreachable(f"{repository}: the proxy does not answer, or does not let us through")
     if isinstance(error, aiohttp.ClientConnectorError):
         return GitUnreachable(f"{repository}: no connection: {shown(str(error.os_error))}")
     if isinstance(error, aiohttp.ClientPayloadError):

@@ -18,23 +18,29 @@ class Limits:
         deadline_s: For the whole question, waiting for a free place at the host included.
         idle_s: Longest silence of the server while it answers; None means only the deadline counts (for long clones).
         host_concurrency: Questions under way at one host.
+        host_rate: Questions a second to one host, in the long run.
+        host_burst: Questions that may leave at once after a quiet time.
         refs_bytes: Answer to ls-refs.
         advertisement_bytes: References of a server without protocol v2, read line by line and not stored.
         pack_bytes: Pack of a fetch, as received.
         inflated_bytes: All objects of a tree's pack, inflated (contents are looked through and dropped at once).
         tree_bytes: Trees and commits among them, which are held.
         tree_entries: Files of one tree.
+        kept_entries: Files of all trees that are kept for the next who asks (about 300 bytes each).
     """
 
     deadline_s: float = 20.0
     idle_s: float | None = None
     host_concurrency: int = 16
+    host_rate: float = 50.0
+    host_burst: int = 100
     refs_bytes: int = 4 * 2**20
     advertisement_bytes: int = 64 * 2**20
     pack_bytes: int = 64 * 2**20
     inflated_bytes: int = 512 * 2**20
     tree_bytes: int = 64 * 2**20
     tree_entries: int = 1_000_000
+    kept_entries: int = 100_000
 
 
 class Transport(Protocol):

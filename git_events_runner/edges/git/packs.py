@@ -18,7 +18,7 @@ from .question import TreeEntry
 
 _COMMIT, _TREE, _BLOB, _TAG, _OFS_DELTA, _REF_DELTA = 1, 2, 3, 4, 6, 7
 _NAMES = {_COMMIT: b"commit", _TREE: b"tree", _BLOB: b"blob", _TAG: b"tag"}
-_HELD = frozenset({_COMMIT, _TREE, _OFS_DELTA, _REF_DELTA})
+_HELD = frozenset({_COMMIT, _TREE, _TAG, _OFS_DELTA, _REF_DELTA})
 _HEADER = 12
 _PART = 1 << 16
 _SLACK = 128

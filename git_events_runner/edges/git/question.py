@@ -20,6 +20,10 @@ _OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 # with a dot or ends with ".lock", no slash at either end, no dot at the end.
 _BAD_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|\Z)|^/|/\Z|\.\Z|^@\Z|^\Z")
 _NAME_LIMIT = 1024
+_URL_LIMIT = 2048
+_BAD_URL = re.compile(r"[\x00-\x20\x7f\\]")
+# A name (not beginning with a dash), an IPv4 or a bracketed IPv6 address, perhaps with a port.
+_HOST = re.compile(r"(?:[^\W_](?:[\w.-]*\w)?\.?|\[[0-9a-f:.]+\])(?::\d{1,5})?")
 _SHOWN_LIMIT = 200
 
 
@@ -105,6 +109,17 @@ class Repository:
         place, slash, path = rest.partition("/")
         return shown(f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}" if mark else self.url)
 
+    def check(self) -> None:
+        """Look at the URL before anything is done with it.
+
+        Raises:
+            GitUnsupported: It holds control characters or spaces, is too long, or lacks a usable scheme or host.
+        """
+        if len(self.url) > _URL_LIMIT or _BAD_URL.search(self.url):
+            raise GitUnsupported(f"{self}: the URL holds spaces or control characters, or is too long")
+        if self.scheme and not self.host:
+            raise GitUnsupported(f"{self}: the URL has no host")
+
     @property
     def scheme(self) -> str:
         """One of http, https, ssh (also for the `git@host:path` form).
@@ -129,8 +144,8 @@ class Repository:
         _, mark, rest = self.url.partition("://")
         place = rest.partition("/")[0] if mark else self.url.partition(":")[0]
         host = place.rpartition("@")[2].lower()
-        if not re.match(r"[a-z0-9\[]", host):
-            raise GitUnsupported(f"{self}: the URL has no host")
+        if not _HOST.fullmatch(host):
+            raise GitUnsupported(f"{self}: the URL has no host, or one that cannot be")
         return host
 
 

@@ -33,6 +33,7 @@ _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE, _TOO_MANY, _SERVER, _UNAVAILA
 )
 _DEFAULT_RETRY_S = 60.0
 _LONGEST_RETRY_S = 3600.0
+_EPOCH_FROM_S = 1e8  # more than three years is a date, not a time to wait
 
 
 def retry_after_s(answer: aiohttp.ClientResponse) -> float | None:
@@ -49,6 +50,29 @@ def retry_after_s(answer: aiohttp.ClientResponse) -> float | None:
     return min(max(wait.total_seconds(), 0.0), _LONGEST_RETRY_S)
 
 
+def exhausted_s(answer: aiohttp.ClientResponse) -> float | None:
+    """Seconds until the server counts anew, when this answer was the last that it allows; None while it allows more.
+
+    `X-RateLimit-Remaining: 0` with `X-RateLimit-Reset` as seconds of the epoch (GitHub, Gitea, Bitbucket), the same
+    without `X-` (GitLab: epoch), or as seconds from now (IETF draft).
+    """
+    headers = answer.headers
+    for prefix in ("X-RateLimit-", "RateLimit-"):
+        if headers.get(prefix + "Remaining", "").strip() != "0":
+            continue
+        reset = headers.get(prefix + "Reset", "").strip()
+        if not reset.isascii() or not reset.isdigit():
+            return _DEFAULT_RETRY_S
+        seconds = float(reset[:12])
+        if seconds > _EPOCH_FROM_S:
+            try:
+                seconds -= parsedate_to_datetime(headers.get("Date", "")).timestamp()
+            except (ValueError, TypeError):
+                return _DEFAULT_RETRY_S
+        return min(max(seconds, 0.0), _LONGEST_RETRY_S)
+    return None
+
+
 def check_answer(repository: Repository, answer: aiohttp.ClientResponse, content_type: str) -> None:
     """Let only a 200 of the right content type pass.
 
@@ -56,7 +80,7 @@ def check_answer(repository: Repository, answer: aiohttp.ClientResponse, content
         GitAuthRequired: 401.
         GitForbidden: 403.
         GitNotFound: 404 or 410.
-        GitRateLimited: 429, or 403 or 503 with Retry-After.
+        GitRateLimited: 429, or 403 or 503 with Retry-After or with nothing left of a limited rate.
         GitUnreachable: Any other 5xx.
         GitUnsupported: A "dumb" HTTP server.
         GitProtocolError: Anything else, as a login page.
@@ -81,6 +105,8 @@ def check_answer(repository: Repository, answer: aiohttp.ClientResponse, content
 
 def _refuse(repository: Repository, answer: aiohttp.ClientResponse, status: int) -> None:
     wait_s = retry_after_s(answer)
+    if wait_s is None:
+        wait_s = exhausted_s(answer)
     if status == _TOO_MANY or (status in {_FORBIDDEN, _UNAVAILABLE} and wait_s is not None):
         wait_s = _DEFAULT_RETRY_S if wait_s is None else wait_s
         raise GitRateLimited(f"{repository}: the server asks us to wait {wait_s:.0f} s", retry_after_s=wait_s)

@@ -54,13 +54,28 @@ async def test_references(git_server, repository, remote, v2):
             await remote.commit_of(ask(url, missing))
 
 
-async def test_a_commit_is_its_own_answer(git_server, remote):
-    """A commit reference costs no request; an abbreviated one is refused."""
-    answer = await remote.commit_of(ask(git_server.url("app.git"), Reference("commit", "AB" * 20)))
-    assert answer.commit == "ab" * 20
+@pytest.mark.parametrize("v2", [True, False])
+async def test_a_commit_is_looked_for_once(git_server, repository, remote, v2):
+    """A commit reference is looked for until it is found and never again; what is no commit is refused."""
+    git_server.v2 = v2
+    made = commit(repository, {"a": b"1"})
+    git("tag", "-a", "-m", "m", "noted", made, cwd=repository)
+    tag = git("rev-parse", "noted", cwd=repository)
+    tree = git("rev-parse", f"{made}^{{tree}}", cwd=repository)
+    url = git_server.url("app.git")
+    for missing in (tag, tree) if v2 else ("1" * 40,):
+        for _ in range(2):
+            before = len(git_server.exchanges)
+            with pytest.raises(GitReferenceNotFound):
+                await remote.commit_of(ask(url, Reference("commit", missing)))
+            assert len(git_server.exchanges) > before
+    assert (await remote.commit_of(ask(url, Reference("commit", made.upper())))).commit == made
+    before = len(git_server.exchanges)
+    for _ in range(3):
+        assert (await remote.commit_of(ask(url, Reference("commit", made)))).commit == made
     with pytest.raises(GitReferenceNotFound):
-        await remote.commit_of(ask(git_server.url("app.git"), Reference("commit", "ab12")))
-    assert git_server.exchanges == []
+        await remote.commit_of(ask(url, Reference("commit", "ab12")))
+    assert len(git_server.exchanges) == before
 
 
 @pytest.mark.parametrize("branches", [1, 2000])

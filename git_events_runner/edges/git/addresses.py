@@ -1,0 +1,110 @@
+"""Which addresses may be connected to, judged after name resolution.
+
+Whoever may write a source chooses where this program connects to. Link-local addresses and the metadata services of
+clouds, which give credentials to whoever asks, are never among them; more networks can be refused by setting.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from git_events_runner.errors import GitAddressRefused
+
+from .question import shown
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# Link-local (the metadata service of most clouds), "this host", multicast; AWS over IPv6, Alibaba and Oracle metadata.
+_NEVER = (
+    "169.254.0.0/16",
+    "fe80::/10",
+    "0.0.0.0/8",
+    "::/128",
+    "224.0.0.0/4",
+    "ff00::/8",
+    "255.255.255.255/32",
+    "fd00:ec2::254/128",
+    "fd20:ce::254/128",
+    "100.100.100.200/32",
+    "192.0.0.192/32",
+)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_V4_MASK = 0xFFFF_FFFF
+
+
+class Addresses:
+    """The judge: `further` are networks (CIDR) refused beside those that always are."""
+
+    def __init__(self, further: Iterable[str] = ()) -> None:
+        self._refused: list[_Network] = [ipaddress.ip_network(text, strict=False) for text in (*_NEVER, *further)]
+
+    def allows(self, text: str) -> bool:
+        """Whether an address, as the resolver gives it, may be connected to.
+
+        >>> Addresses().allows("::ffff:169.254.169.254")
+        False
+        """
+        address = ipaddress.ip_address(text.partition("%")[0])
+        return not any(form in network for form in _forms(address) for network in self._refused)
+
+    def check(self, host: str) -> None:
+        """Judge a host that is an address already; names pass, they are judged when they have been resolved.
+
+        Raises:
+            GitAddressRefused: It is one of the refused.
+        """
+        try:
+            allowed = self.allows(host.strip("[]"))
+        except ValueError:
+            return
+        if not allowed:
+            raise refused(host)
+
+
+def refused(host: str) -> GitAddressRefused:
+    """The error for a host whose address is not allowed."""
+    return GitAddressRefused(
+        f"{shown(host)} is where no source may lead: link-local, a metadata service, or in git.refusedNetworks"
+    )
+
+
+def _forms(address: _Address) -> list[_Address]:
+    """The address, and the IPv4 address that it stands for."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return [address]
+    inner = address.ipv4_mapped or address.sixtofour
+    if address in _NAT64:
+        inner = ipaddress.IPv4Address(int(address) & _V4_MASK)
+    return [address, inner] if inner else [address]
+
+
+class JudgingResolver(AbstractResolver):
+    """Resolves names as the system does, and gives only addresses that may be connected to."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        self._addresses = addresses
+        self._inner = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The allowed addresses of a name.
+
+        Raises:
+            GitAddressRefused: All of them are refused.
+            OSError: The name does not resolve.
+        """
+        found = await self._inner.resolve(host, port, family)
+        good = [each for each in found if self._addresses.allows(each["host"])]
+        if not good:
+            raise refused(host)
+        return good
+
+    async def close(self) -> None:
+        """Release what the system's resolver holds."""
+        await self._inner.close()

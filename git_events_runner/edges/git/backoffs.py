@@ -1,0 +1,60 @@
+"""Repositories that failed are left alone for a growing time, whoever asks and however often."""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from copy import copy
+from dataclasses import dataclass
+
+from git_events_runner.errors import GitError, GitRateLimited, GitReferenceNotFound
+
+_FIRST_S = 1.0
+_LONGEST_S = 300.0
+_DOUBLINGS = 9
+_REMEMBERED = 16_384
+# A reference that is not there is an answer; a limited rate is the host's affair.
+_NO_FAILURE = (GitReferenceNotFound, GitRateLimited)
+
+
+@dataclass(slots=True)
+class _Failure:
+    count: int
+    until: float
+    error: GitError
+
+
+class Backoffs:
+    """Failures in a row by `Repository.key`; 1 s doubled up to 5 min, less up to a half by chance."""
+
+    def __init__(self) -> None:
+        self._failures: OrderedDict[str, _Failure] = OrderedDict()
+
+    def check(self, key: str, now: float) -> None:
+        """Pass when the repository may be asked.
+
+        Raises:
+            GitError: The failure of the last time; `retry_after_s` says when to come back.
+        """
+        failure = self._failures.get(key)
+        if failure is not None and failure.until > now:
+            error = copy(failure.error)
+            error.retry_after_s, error.repeated = failure.until - now, True
+            raise error
+
+    def failed(self, key: str, error: GitError, now: float) -> bool:
+        """Take note of a failure; whether the repository is now left alone (the error then says for how long)."""
+        if isinstance(error, _NO_FAILURE):
+            return False
+        known = self._failures.pop(key, None)
+        count = known.count + 1 if known else 1
+        wait_s = min(_FIRST_S * 2 ** min(count - 1, _DOUBLINGS), _LONGEST_S) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
+        error.retry_after_s = wait_s
+        self._failures[key] = _Failure(count, now + wait_s, error)
+        if len(self._failures) > _REMEMBERED:
+            self._failures.popitem(last=False)
+        return True
+
+    def forget(self, key: str) -> None:
+        """The repository answered, or somebody says that it has changed: ask at once."""
+        self._failures.pop(key, None)

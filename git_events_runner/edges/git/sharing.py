@@ -1,0 +1,80 @@
+"""Work that several callers want once: the first of them does it, the others get its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+from git_events_runner.errors import GitError
+
+_T = TypeVar("_T")
+_K = TypeVar("_K", bound=Hashable)
+
+
+class Once(Generic[_T]):
+    """One piece of work for all who hold it. When the one who does it is cancelled, the next who waits does it anew."""
+
+    __slots__ = ("__weakref__", "_error", "_lock", "_value", "done")
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        """With the same lock, several pieces of work are done one after another."""
+        self._lock = lock
+        self._value: _T | None = None
+        self._error: GitError | None = None
+        self.done = False
+
+    async def get(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """The outcome, of `work` if nobody has done it yet.
+
+        Raises:
+            GitError: The work failed with it, whoever did it.
+        """
+        if not self.done:
+            async with self._lock:
+                if not self.done:
+                    try:
+                        self._value = await work()
+                    except GitError as error:
+                        self._error = error
+                    self.done = True
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        return self._value  # type: ignore[return-value]  # work that did not fail has left a value
+
+    def fail(self, error: GitError) -> None:
+        """Give all who hold it this error."""
+        if not self.done:
+            self._error, self.done = error, True
+
+
+class Recent(Generic[_K, _T]):
+    """The values used last, as many as weigh no more than `limit` together; a heavier one is not kept."""
+
+    def __init__(self, *, limit: int, weigh: Callable[[_T], int]) -> None:
+        self._limit = limit
+        self._weigh = weigh
+        self._values: OrderedDict[_K, _T] = OrderedDict()
+        self.weight = 0
+
+    def get(self, key: _K) -> _T | None:
+        """The value, which counts as used now."""
+        value = self._values.get(key)
+        if value is not None:
+            self._values.move_to_end(key)
+        return value
+
+    def put(self, key: _K, value: _T) -> None:
+        """Keep it, in place of those used longest ago."""
+        self.drop(key)
+        self._values[key] = value
+        self.weight += self._weigh(value)
+        while self.weight > self._limit:
+            self.weight -= self._weigh(self._values.popitem(last=False)[1])
+
+    def drop(self, key: _K) -> None:
+        """Forget it."""
+        value = self._values.pop(key, None)
+        if value is not None:
+            self.weight -= self._weigh(value)

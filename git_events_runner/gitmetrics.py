@@ -1,0 +1,55 @@
+"""Metrics of the questions to git servers; labels name the hosts of existing sources, all others are `other`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from prometheus_client import Counter, Histogram
+
+OTHER = "other"
+_EXCHANGE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+
+
+class GitMetrics:
+    """What `edges/git` tells of its exchanges. Series go with the last source of their host (`keep_hosts`)."""
+
+    def __init__(self, *, counter: Callable[..., Counter], histogram: Callable[..., Histogram]) -> None:
+        """Make the metrics; `counter(name, text, *labels)` and `histogram(name, text, buckets, *labels)` register."""
+        self._exchanges = counter(
+            "git_exchanges", "Exchanges with git servers by outcome: answered, or the reason", "host", "outcome"
+        )
+        self._seconds = histogram("git_exchange_duration_seconds", "Duration of exchanges", _EXCHANGE_S, "host")
+        self._bytes = counter("git_received_bytes", "Bytes of git servers' answers", "host")
+        self._shared = counter(
+            "git_shared_answers", "Questions answered by another's exchange, or from what is kept", "host"
+        )
+        self._backoffs = counter("git_backoffs", "Times that a source or a host was left alone after a failure", "host")
+        self._hosts: frozenset[str] = frozenset()
+
+    def _name(self, host: str) -> str:
+        return host if host in self._hosts else OTHER
+
+    def exchanged(self, host: str, *, seconds: float, reason: str | None) -> None:
+        """One exchange ended; `reason` is that of its error."""
+        name = self._name(host)
+        self._exchanges.labels(name, reason or "answered").inc()
+        self._seconds.labels(name).observe(seconds)
+
+    def received(self, host: str, size: int) -> None:
+        """So many bytes of answers came."""
+        self._bytes.labels(self._name(host)).inc(size)
+
+    def shared(self, host: str) -> None:
+        """A question was answered without an exchange of its own."""
+        self._shared.labels(self._name(host)).inc()
+
+    def backed_off(self, host: str) -> None:
+        """A source, or the whole host, is left alone for a while."""
+        self._backoffs.labels(self._name(host)).inc()
+
+    def keep_hosts(self, hosts: Collection[str]) -> None:
+        """These are the hosts of all sources; series of others end."""
+        gone, self._hosts = self._hosts - frozenset(hosts), frozenset(hosts)
+        for host in gone:
+            for metric in (self._exchanges, self._seconds, self._bytes, self._shared, self._backoffs):
+                metric.remove_by_labels({"host": host})
