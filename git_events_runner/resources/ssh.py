@@ -1,7 +1,7 @@
 """SSH addresses of repositories, and texts of known hosts: which lines speak of a host, and whether they can be read.
 
-The text form is OpenSSH's (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"): patterns, negation, `[host]:port`, hashed names, and
-the markers `@cert-authority` and `@revoked`. A pinned key is such a line too, so that it says which host it is for.
+The text form is OpenSSH's (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"): patterns, negation, `[host]:port`, hashed names,
+and the markers `@cert-authority` and `@revoked`. A pinned key is such a line too, so that it names its host.
 """
 
 from __future__ import annotations
@@ -64,6 +64,19 @@ class SshAddress:
     def place(self) -> str:
         """The host as known hosts name it: `host`, or `[host]:port` when it is not port 22."""
         return self.host if self.port == _DEFAULT_PORT else f"[{self.host}]:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostKeyPolicy:
+    """What the installation says of host keys: `mode` is pin, strict or insecure; a text of known hosts."""
+
+    mode: str = "pin"
+    known_hosts: str = ""
+
+    @property
+    def insecure(self) -> bool:
+        """Whether any key is accepted."""
+        return self.mode == "insecure"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +178,7 @@ def host_keys(lines: Iterable[str], address: SshAddress) -> tuple[HostKey, ...]:
     return exact or tuple(each for each in read if each.of(address.host))
 
 
-def known_for(address: SshAddress, *, known_hosts: str, pinned: Iterable[str]) -> tuple[str, ...]:
+def known_for(address: SshAddress, policy: HostKeyPolicy, pinned: Iterable[str]) -> tuple[str, ...]:
     """The lines that decide about an address: the installation's if it lists the host, else what is pinned."""
-    found = host_keys(known_hosts.splitlines(), address) or host_keys(pinned, address)
+    found = host_keys(policy.known_hosts.splitlines(), address) or host_keys(pinned, address)
     return tuple(f"{each.marker} {address.place} {each.key}".lstrip() for each in found)

@@ -49,7 +49,7 @@ def public(path: Path) -> str:
 
 
 class Sshd:
-    """A server; `restart` takes other host keys or lines of configuration. Repositories are any paths of this machine."""
+    """A server for every repository of this machine; `restart` takes other host keys or lines of configuration."""
 
     def __init__(self, folder: Path, *, types=TYPES, extra: str = "AcceptEnv GIT_PROTOCOL") -> None:
         self._sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/sbin")

@@ -165,7 +165,9 @@ def _ended(repository: Repository, channel: Channel) -> Exception:
     where = f"{repository}: the server says: {shown(said)}" if said else f"{repository}: the server ended the session"
     if "not our ref" in lowered or "unadvertised object" in lowered:
         return GitReferenceNotFound(where)
-    if any(words in lowered for words in ("not found", "not exist", "not appear to be a git", "no such", "cannot find")):
+    if any(
+        words in lowered for words in ("not found", "not exist", "not appear to be a git", "no such", "cannot find")
+    ):
         return GitNotFound(where)
     if any(words in lowered for words in ("denied", "not permitted", "permission", "not allowed", "unauthorized")):
         return GitForbidden(where)

@@ -7,7 +7,7 @@ know; the others are asked for too, so that a changed key can be named. Certific
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import asyncssh
@@ -148,7 +148,7 @@ class Login:
             raise _translate(repository, address, client, known, error) from error
         return cls(connection, client, str(repository))
 
-    async def start(self, channel: Any, command: str, environment: Mapping[str, str]) -> None:
+    async def start(self, channel: Any, command: str, environment: Sequence[str]) -> None:
         """Run a command.
 
         Raises:
@@ -156,7 +156,7 @@ class Login:
             GitUnreachable: The connection is gone.
         """
         try:
-            await self._connection.create_session(lambda: channel, command, env=environment, encoding=None)
+            await self._connection.create_session(lambda: channel, command, env=[*environment], encoding=None)
         except asyncssh.ChannelOpenError as error:
             reason = shown(error.reason)
             raise GitProtocolError(f"{self._place}: the server does not start a session: {reason}") from error

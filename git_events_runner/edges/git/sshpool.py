@@ -30,7 +30,7 @@ _AGE_S = 600.0
 _KEPT = 64
 _BUFFER_BYTES = 1 << 20
 _SAID_BYTES = 4096
-_ENVIRONMENT = {"GIT_PROTOCOL": "version=2"}
+_ENVIRONMENT = ("GIT_PROTOCOL=version=2",)
 
 
 class Channel:
@@ -151,7 +151,6 @@ class _Connection:
     def fits(self, now: float) -> bool:
         """Whether one more channel may be opened."""
         return self.channels < self.most and now - self.opened_at < _AGE_S and not self.login.closed
-
 
 
 class Connections:
