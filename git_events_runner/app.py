@@ -37,8 +37,10 @@ from git_events_runner.flow.runs import Runs
 from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.flow.status import StatusWriter
 from git_events_runner.flow.webhooks import Webhooks
+from git_events_runner.hostkeys import HostKeys
 from git_events_runner.resources.kinds import KINDS, OURS, Kind
 from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ssh import HostKeyPolicy
 from git_events_runner.rules.job import JobDefaults
 from git_events_runner.rules.ledger import Announced, Count, delivery_hash, rfc3339
 from git_events_runner.rules.messages import CheckRequest
@@ -84,7 +86,13 @@ def job_defaults(config: RuntimeConfig) -> JobDefaults:
         variables_prefix=worker.variables_prefix,
         pod_security=action.pod_security,
         allowed_accounts=action.actions_may_name.service_accounts,
+        host_keys=host_key_policy(config),
     )
+
+
+def host_key_policy(config: RuntimeConfig) -> HostKeyPolicy:
+    """What the runtime config says of host keys."""
+    return HostKeyPolicy(mode=config.git.host_keys, known_hosts=config.git.known_hosts)
 
 
 class _Counter:
@@ -169,7 +177,14 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         metrics=metrics,
     )
     secrets = Secrets(reader=client, cache_s=settings.secrets_cache_time_s, clock=time.monotonic)
-    git = Sources(secrets=secrets)
+    host_keys = HostKeys(
+        api=client,
+        store=store,
+        announcer=events,
+        policy=lambda: host_key_policy(config.current),
+        now=now,
+    )
+    git = Sources(secrets=secrets, host_keys=host_keys)
     hosts = SourceHosts(store=store, tell=metrics.git.keep_hosts)
     writer = StatusWriter(api=client, store=store, metrics=metrics, gather_s=_GATHER_S)
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)

@@ -225,6 +225,28 @@ class GitUnsupported(GitError):
     retryable = False
 
 
+class GitHostKeyRefused(GitError):
+    """The host key that an SSH server offered (`offered`, as `ssh-ed25519 AAAA…`) is not accepted."""
+
+    retryable = False
+
+    def __init__(self, message: str, *, offered: str) -> None:
+        self.offered = offered
+        super().__init__(message)
+
+
+class GitHostKeyUnknown(GitHostKeyRefused):
+    """No key is known for the SSH server."""
+
+    reason = "HostKeyUnknown"
+
+
+class GitHostKeyChanged(GitHostKeyRefused):
+    """Other keys than the one offered are known for the SSH server, or the one offered is revoked."""
+
+    reason = "HostKeyChanged"
+
+
 class SecretUnusable(GitEventsRunnerError):
     """A Secret (or a key in it) that a source names is missing or unreadable; `reason` is the condition reason."""
 

@@ -6,20 +6,33 @@ What flow knows as `Git` and `Copies`; made by app.py, which is why it may know 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from git_events_runner.edges.git.question import Answer, Credential, Question, Reference, Repository, TreeEntry
 from git_events_runner.edges.git.remote import Remote
 from git_events_runner.edges.kube.store import Store
-from git_events_runner.errors import ApiAlreadyExists, ApiConflict, GitAuthRequired, GitUnsupported, SecretUnusable
-from git_events_runner.resources.description import CA_FILE
+from git_events_runner.errors import (
+    ApiAlreadyExists,
+    ApiConflict,
+    GitAuthRequired,
+    GitError,
+    GitHostKeyRefused,
+    GitUnsupported,
+    SecretUnusable,
+)
+from git_events_runner.hostkeys import HostKeys
+from git_events_runner.resources.description import CA_FILE, KNOWN_HOSTS_FILE
 from git_events_runner.resources.kinds import KINDS, SOURCES, Kind
 from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ssh import SshAddress
 from git_events_runner.rules.clone import secrets_of
 from git_events_runner.rules.job import SecretKeys, secret_copy
 from git_events_runner.rules.report import Problem
 from git_events_runner.rules.resolve import resolve
+
+_T = TypeVar("_T")
+_KEYS_TRIED = 3
 
 
 class SecretReader(Protocol):
@@ -47,9 +60,10 @@ class Api(Protocol):
 class Sources:
     """Asks git about source objects, with the credentials that they name."""
 
-    def __init__(self, *, secrets: SecretReader) -> None:
+    def __init__(self, *, secrets: SecretReader, host_keys: HostKeys) -> None:
         """`remote` is set before the first question, when its limits are known."""
         self._secrets = secrets
+        self._host_keys = host_keys
         self.remote: Remote | None = None
 
     @property
@@ -79,17 +93,12 @@ class Sources:
             GitError: The git server gave no answer.
             SecretUnusable: A Secret that the source names cannot be used.
         """
-        repository = await self._repository(source, namespace)
-        question = Question(repository, Reference(ref_type, ref_name))  # type: ignore[arg-type]  # checked by the model
-        try:
-            return await self._remote.commit_of(question, urgent=urgent)
-        except GitAuthRequired as refused:
-            if refused.repeated or not self._forget(source, namespace):
-                raise
-            renewed = await self._repository(source, namespace)  # the Secret may have been rotated meanwhile
-            if renewed == repository:
-                raise
-        return await self._remote.commit_of(Question(renewed, question.reference))
+        reference = Reference(ref_type, ref_name)  # type: ignore[arg-type]  # checked by the model
+
+        async def ask(repository: Repository) -> Answer:
+            return await self._remote.commit_of(Question(repository, reference), urgent=urgent)
+
+        return await self._ask(source, namespace, ask)
 
     async def tree(self, source: Any, namespace: str, commit: str) -> Sequence[TreeEntry]:
         """The entries of a commit's tree, without contents.
@@ -98,7 +107,54 @@ class Sources:
             GitError: The git server gave no answer, or not this commit.
             SecretUnusable: A Secret that the source names cannot be used.
         """
-        return await self._remote.tree(await self._repository(source, namespace), commit)
+        return await self._ask(source, namespace, lambda repository: self._remote.tree(repository, commit))
+
+    async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
+        """Learn the host key of a source that only a Job will ask, so that the Job has one to compare with.
+
+        Raises:
+            GitHostKeyRefused: The server's key is not accepted.
+            SecretUnusable: A Secret that the source names cannot be used.
+        """
+        address = SshAddress.of(source.spec.repo_uri)
+        if address is None:
+            return
+        access = self._host_keys.access(source, address, await self._files(source, namespace))
+        if access.insecure or access.known_hosts:
+            return
+        try:
+            await self.commit_of(source, namespace, ref_type, ref_name)
+        except GitHostKeyRefused:
+            raise
+        except GitError:
+            return  # what else is wrong there, the Job will say
+
+    async def _ask(self, source: Any, namespace: str, ask: Callable[[Repository], Awaitable[_T]]) -> _T:
+        """Ask with the source's credential; once more with a Secret read anew, or after a host key was accepted."""
+        files = await self._files(source, namespace)
+        forgotten = False
+        address = SshAddress.of(source.spec.repo_uri)
+        own = address is not None and bool(files.get(KNOWN_HOSTS_FILE, "").strip())
+        for left in range(_KEYS_TRIED, -1, -1):
+            try:
+                answer = await ask(self._made(source, files))
+            except GitAuthRequired as refused:
+                if forgotten or refused.repeated or not self._forget(source, namespace):
+                    raise
+                forgotten = True  # the Secret may have been rotated within the cache time
+                renewed = await self._files(source, namespace)
+                if renewed == files:
+                    raise
+                files = renewed
+            except GitHostKeyRefused as refused:
+                if address is None or not left:
+                    raise
+                source = await self._host_keys.refused(source, address, refused, own=own)
+            else:
+                if address is not None:
+                    await self._host_keys.answered(source, own=own)
+                return answer
+        raise AssertionError("the last try returns or raises")  # pragma: no cover
 
     def _forget(self, source: Any, namespace: str) -> bool:
         wanted = secrets_of(source, namespace)
@@ -106,11 +162,18 @@ class Sources:
             self._secrets.forget(keys.namespace, keys.name)
         return bool(wanted)
 
-    async def _repository(self, source: Any, namespace: str) -> Repository:
-        spec = source.spec
+    async def _files(self, source: Any, namespace: str) -> dict[str, str]:
+        """What the source's Secrets hold, by the names of `resources.description`."""
         files: dict[str, str] = {}
         for keys in secrets_of(source, namespace):
             files |= {name: _utf8(value, keys, name) for name, value in (await read_keys(self._secrets, keys)).items()}
+        return files
+
+    def _made(self, source: Any, files: Mapping[str, str]) -> Repository:
+        spec = source.spec
+        address = SshAddress.of(spec.repo_uri)
+        if address is not None:
+            return Repository(url=spec.repo_uri, ssh=self._host_keys.access(source, address, files))
         credential = None
         if spec.auth_config is not None and spec.auth_config.type == "basic":
             credential = Credential.basic(files["username"], files["password"])
@@ -189,13 +252,14 @@ async def read_keys(secrets: SecretReader, keys: SecretKeys) -> dict[str, bytes]
         SecretUnusable: The Secret or one of its keys is missing.
     """
     data = await secrets.get(keys.namespace, keys.name)
+    optional = {key: data[key] for key in keys.optional if key in data}
     missing = [key for key in keys.files if key not in data]
     if missing:
         raise SecretUnusable(
             f"Secret {keys.namespace}/{keys.name} has no key {', '.join(sorted(missing))}; add it or name another key",
             reason="SecretKeyMissing",
         )
-    return {name: data[key] for key, name in keys.files.items()}
+    return {name: data[key] for key, name in keys.files.items()} | optional
 
 
 def _utf8(value: bytes, keys: SecretKeys, name: str) -> str:

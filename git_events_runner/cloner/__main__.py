@@ -1,8 +1,8 @@
 """The program `gitrepo-cloner`: clones one commit into a folder, in the init container of a Job or by hand.
 
 Exit codes: 0 cloned; 2 wrong arguments, configuration or destination; 3 the credential is missing or not accepted; 4
-no such repository or reference; 5 network, time-out or TLS; 6 anything else (an unsafe path in the commit, a full
-disk, no git server).
+no such repository or reference; 5 network, time-out, TLS or SSH host key; 6 anything else (an unsafe path in the
+commit, a full disk, no git server).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from git_events_runner.errors import (
     GitAuthRequired,
     GitEventsRunnerError,
     GitForbidden,
+    GitHostKeyRefused,
     GitNotFound,
     GitRateLimited,
     GitReferenceNotFound,
@@ -44,7 +45,7 @@ _CODES: tuple[tuple[tuple[type[GitEventsRunnerError], ...], int], ...] = (
     ((ConfigError, GitUnsupported), USAGE),
     ((SecretUnusable, GitAuthRequired, GitForbidden), CREDENTIALS),
     ((GitNotFound, GitReferenceNotFound), NOT_FOUND),
-    ((GitUnreachable, GitTimeout, GitTlsError, GitRateLimited), NETWORK),
+    ((GitUnreachable, GitTimeout, GitTlsError, GitHostKeyRefused, GitRateLimited), NETWORK),
 )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from git_events_runner.edges.git.question import Repository
 from git_events_runner.errors import ConfigError, GitUnreachable, SecretUnusable
-from git_events_runner.resources.description import AUTH_FILES, CA_FILE
+from git_events_runner.resources.description import AUTH_FILES, CA_FILE, OPTIONAL_FILES, SourceDescription
 from git_events_runner.resources.kinds import KINDS, SOURCES
 
 from .source import repository_of
@@ -72,7 +72,6 @@ def looked_up_repository(access: ApiAccess, kind: str, name: str) -> Repository:
         ConfigError: No such kind or object, or its spec is wrong, or the account may not read it.
         SecretUnusable: Its Secret or a key in it is missing.
         GitUnreachable: The API server does not answer.
-        GitUnsupported: The source needs SSH.
     """
     if kind not in SOURCES:
         raise ConfigError(f"--kind must be one of {', '.join(SOURCES)}")
@@ -90,12 +89,17 @@ def looked_up_repository(access: ApiAccess, kind: str, name: str) -> Repository:
         names, keys = AUTH_FILES[auth_type], auth.get("keys") or {}
         data = _secret(access, kind, auth.get("secretRef") or {})
         secrets = {file: _value(data, keys.get(field) or file) for field, file in names.items()}
-    ca_pem = None
+        secrets |= {name: _value(data, name) for name in OPTIONAL_FILES.get(auth_type, ()) if name in data}
     if (ca := tls.get("caCert")) is not None:
-        ca_pem = _value(_secret(access, kind, ca.get("secretRef") or {}), ca.get("key") or CA_FILE)
-    return repository_of(
-        url=url, auth_type=auth_type, no_verify_ssl=tls.get("noVerifySsl") is True, secrets=secrets, ca_pem=ca_pem
+        secrets[CA_FILE] = _value(_secret(access, kind, ca.get("secretRef") or {}), ca.get("key") or CA_FILE)
+    pinned = (source.get("status") or {}).get("hostKeys") or ()
+    description = SourceDescription(
+        url=url,
+        auth_type=auth_type,
+        no_verify_ssl=tls.get("noVerifySsl") is True,
+        host_keys=tuple(line for line in pinned if isinstance(line, str)),
     )
+    return repository_of(description, secrets)
 
 
 def _secret(access: ApiAccess, kind: str, reference: Mapping[str, Any]) -> Mapping[str, str]:

@@ -17,6 +17,7 @@ from git_events_runner.errors import (
     ApiNotFound,
     FenceLost,
     GitError,
+    GitHostKeyRefused,
     GitReferenceNotFound,
     GitTooLarge,
     InvalidObject,
@@ -64,6 +65,9 @@ class Git(Protocol):
 
     async def tree(self, source: Any, namespace: str, commit: str) -> Sequence[Any]:
         """The entries (path, mode, blob) of a commit's tree."""
+
+    async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
+        """Learn the host key of a source that only a Job will ask."""
 
 
 class Writer(Protocol):
@@ -125,7 +129,8 @@ class Checks:
             verdict = "fence-lost"
         except (GitError, SecretUnusable) as error:
             verdict, again = "git-failed", self._git_failed(request, error)
-            again = await self._tell(request, Problem(reason=error.reason, message=str(error)), again)
+            act = isinstance(error, GitHostKeyRefused)
+            again = await self._tell(request, Problem(reason=error.reason, message=str(error), stalled=act), again)
         except ApiNotFound:
             verdict = "dropped"
         except ApiError as error:
@@ -195,6 +200,9 @@ class Checks:
             return verdict, Again(after_s=_ANNOUNCED_AGAIN_S)
         if not verdict.fires:
             return await self._skip(request, snapshot, entry, verdict, answer.commit, file_hash)
+        if resolved.override:
+            other = resolved.cloned
+            await self._git.meet(resolved.cloned_model, namespace, other.ref_type, other.ref_name)
         one_each = not on_change and request.due_at is None
         order = RunOrder(
             trigger=request.trigger,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from git_events_runner.errors import ApiError, ApiNotFound
-from git_events_runner.resources.kinds import GROUP, KINDS, OURS, TRIGGERS, VERSION
+from git_events_runner.resources.kinds import GROUP, KINDS, OURS, SOURCES, TRIGGERS, VERSION
 from git_events_runner.resources.ref import Ref
 
 log = structlog.get_logger(target="crds")
@@ -38,6 +38,8 @@ def missing_fields(kind: str, crd: Mapping[str, Any]) -> list[str]:
     schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
     status = ((schema.get("properties") or {}).get("status") or {}).get("properties") or {}
     missing = [] if "status" in (version.get("subresources") or {}) else ["subresources.status"]
+    if kind in SOURCES and "hostKeys" not in status:
+        missing.append("status.hostKeys")
     if kind not in TRIGGERS:
         return missing
     missing += [f"status.{name}" for name in STATUS_FIELDS if name not in status]

@@ -28,6 +28,7 @@ from git_events_runner.rules.job import JobDefaults, Run, manifest
 from git_events_runner.rules.ledger import Mutation, Outcome, Settle, entry_of, rfc3339, run_number_after
 from git_events_runner.rules.messages import Made, RunOrder
 from git_events_runner.rules.report import Problem, Report
+from git_events_runner.rules.resolve import Resolved
 from git_events_runner.telemetry import Metrics
 
 log = structlog.get_logger(target="runs")
@@ -251,7 +252,7 @@ class Runs:
             commit=order.commit,
             action=resolved.action,
             action_uid=resolved.action_uid,
-            clone=clone_of(resolved, order.trigger.namespace or ""),
+            clone=clone_of(resolved, order.trigger.namespace or "", defaults.host_keys, self._pinned(resolved)),
             override=resolved.override,
             reason=order.reason,
             occurrence=order.due_at or str(order.request or 0),
@@ -262,6 +263,12 @@ class Runs:
             restricted=self._restricted(order.trigger.namespace or "", defaults),
         )
         return manifest(run, resolved.action_model.spec.action_job, defaults)
+
+    def _pinned(self, resolved: Resolved) -> tuple[str, ...]:
+        """The host keys of the source that is cloned, as of now: they may have been pinned within this very check."""
+        found = self._store.get(resolved.cloned.source)
+        keys: tuple[str, ...] = found.model.status.host_keys if found is not None and found.model is not None else ()
+        return keys
 
     def _restricted(self, namespace: str, defaults: JobDefaults) -> bool:
         """Whether the worker must satisfy the `restricted` Pod Security Standard."""

@@ -62,12 +62,16 @@ class Volumes:
         try:
             found = await self._reader.get(Ref(kind, self._namespace, name))
         except ApiNotFound as error:
+            if source.get("optional"):
+                return
             if name == "kube-root-ca.crt":  # every namespace of a cluster has it; there is no cluster here
                 return
             raise ConfigError(f"there is no {kind} {self._namespace}/{name}; add it to the manifests") from error
         data = found.get("data") or {}
         wanted = source.get("items") or [{"key": key, "path": key} for key in data]
         for item in wanted:
+            if item["key"] not in data and source.get("optional"):
+                continue
             if item["key"] not in data:
                 raise ConfigError(f"the {kind} {self._namespace}/{name} has no key {item['key']}; add it there")
             text = data[item["key"]]

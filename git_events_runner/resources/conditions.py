@@ -48,6 +48,16 @@ class Reason(StrEnum):
     SECRET_KEY_MISSING = "SecretKeyMissing", "A Secret that is named lacks a key that is needed."
     SECRET_INVALID = "SecretInvalid", "A value in a Secret cannot be used as what it is named for."
     SECRET_FORBIDDEN = "SecretForbidden", "The controller may not read a Secret that is named; bind its role there."
+    HOST_KEY_PINNED = (
+        "HostKeyPinned",
+        "The host key of an SSH server was seen for the first time; no other is accepted.",
+    )
+    HOST_KEY_UNKNOWN = "HostKeyUnknown", "No host key is known for an SSH server, and none is accepted unseen."
+    HOST_KEY_CHANGED = (
+        "HostKeyChanged",
+        "An SSH server shows another host key than the known one; it is not asked until somebody accepts the new one.",
+    )
+    HOST_KEY_NOT_CHECKED = "HostKeyNotChecked", "The runtime config lets any host key pass."
     SECRET_NAMESPACE_IGNORED = (
         "SecretNamespaceIgnored",
         "A GitRepo names a namespace for a Secret; its own namespace is used.",

@@ -8,7 +8,8 @@ example
 
 and the needed keys of the source's Secrets are mounted as files under `secretDir`, whatever their keys are called
 there: `username` and `password` (basic), `token` (token), `ssh-privatekey` (ssh), `ca.crt` (when `caFile` is true).
-No secret is in it.
+For ssh there may be `passphrase` and `known_hosts` too, and the description says which host keys are accepted:
+`"ssh": {"knownHosts": ["git.example ssh-ed25519 AAAA…"], "insecure": false}`. No secret is in it.
 """
 
 from __future__ import annotations
@@ -22,25 +23,33 @@ from git_events_runner.errors import ConfigError
 SOURCE_VARIABLE = "GIT_EVENTS_RUNNER_SOURCE"
 SECRET_DIR = "/var/run/git-events-runner/source"  # noqa: S105 - a path
 CA_FILE = "ca.crt"
+KEY_FILE, PASSPHRASE_FILE, KNOWN_HOSTS_FILE = "ssh-privatekey", "passphrase", "known_hosts"
 AuthType = Literal["basic", "token", "ssh"]
 # File names under the secret directory by the kind of authentication; the values of `authConfig.keys` are mounted to
 # these.
 AUTH_FILES: dict[AuthType, dict[str, str]] = {
     "basic": {"username": "username", "password": "password"},
     "token": {"token": "token"},
-    "ssh": {"privateKey": "ssh-privatekey"},
+    "ssh": {"privateKey": KEY_FILE},
 }
+# Keys of the Secret that are mounted under their own names if they are there.
+OPTIONAL_FILES: dict[AuthType, tuple[str, ...]] = {"ssh": (PASSPHRASE_FILE, KNOWN_HOSTS_FILE)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceDescription:
-    """A source, resolved. `auth_type` None means without a credential; `has_ca` that `ca.crt` is mounted."""
+    """A source, resolved. `auth_type` None means without a credential; `has_ca` that `ca.crt` is mounted.
+
+    `host_keys` are lines of known hosts for an SSH URL; with `any_host_key` every key is accepted.
+    """
 
     url: str
     auth_type: AuthType | None = None
     no_verify_ssl: bool = False
     has_ca: bool = False
     secret_dir: str = SECRET_DIR
+    host_keys: tuple[str, ...] = ()
+    any_host_key: bool = False
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -48,18 +57,25 @@ class SourceDescription:
         auth = tuple(AUTH_FILES[self.auth_type].values()) if self.auth_type else ()
         return (*auth, CA_FILE) if self.has_ca else auth
 
+    @property
+    def optional_files(self) -> tuple[str, ...]:
+        """Names of the files that may be mounted there."""
+        return OPTIONAL_FILES.get(self.auth_type, ()) if self.auth_type else ()
+
     def to_json(self) -> str:
         """The value of the environment variable; the same text for the same description.
 
         >>> SourceDescription(url="https://x/y", secret_dir="/s").to_json()
         '{"auth":null,"secretDir":"/s","tls":{"caFile":false,"noVerifySsl":false},"url":"https://x/y"}'
         """
-        value = {
+        value: dict[str, Any] = {
             "url": self.url,
             "auth": {"type": self.auth_type} if self.auth_type else None,
             "tls": {"noVerifySsl": self.no_verify_ssl, "caFile": self.has_ca},
             "secretDir": self.secret_dir,
         }
+        if self.host_keys or self.any_host_key:
+            value["ssh"] = {"knownHosts": list(self.host_keys), "insecure": self.any_host_key}
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -75,11 +91,12 @@ class SourceDescription:
             raise ConfigError(f"{SOURCE_VARIABLE} is not JSON") from error
         if not isinstance(value, dict):
             raise ConfigError(f"{SOURCE_VARIABLE} is not a JSON object")
-        auth, tls = value.get("auth") or {}, value.get("tls") or {}
+        auth, tls, ssh = (value.get(name) or {} for name in ("auth", "tls", "ssh"))
         fields: dict[str, tuple[Any, type]] = {
             "url": (value.get("url"), str),
             "auth": (auth, dict),
             "tls": (tls, dict),
+            "ssh": (ssh, dict),
             "secretDir": (value.get("secretDir", SECRET_DIR), str),
         }
         problems = [
@@ -92,6 +109,11 @@ class SourceDescription:
                 problems.append("auth.type is none of basic, token, ssh")
             if not isinstance(no_verify, bool) or not isinstance(has_ca, bool):
                 problems.append("tls.noVerifySsl and tls.caFile must be true or false")
+            host_keys, any_host_key = ssh.get("knownHosts") or [], ssh.get("insecure", False)
+            if not isinstance(host_keys, list) or not all(isinstance(line, str) for line in host_keys):
+                problems.append("ssh.knownHosts must be a list of lines")
+            if not isinstance(any_host_key, bool):
+                problems.append("ssh.insecure must be true or false")
         if problems:
             raise ConfigError(*(f"{SOURCE_VARIABLE}: {problem}" for problem in problems))
         return cls(
@@ -100,4 +122,6 @@ class SourceDescription:
             no_verify_ssl=no_verify,
             has_ca=has_ca,
             secret_dir=value.get("secretDir", SECRET_DIR),
+            host_keys=tuple(host_keys),
+            any_host_key=any_host_key,
         )

@@ -15,7 +15,7 @@ from .kinds import KINDS
 from .meta import Metadata
 from .ref import Ref
 from .sources import REPO_URI, ClusterGitRepo, GitRepo, GitRepoSpec
-from .status import SourceStatus, TriggerStatus
+from .status import RepositoryStatus, SourceStatus, TriggerStatus
 from .triggers import ScheduleTrigger, ScheduleTriggerSpec, WebhookTrigger, WebhookTriggerSpec
 
 Parsed = GitRepo | Action | ScheduleTrigger | WebhookTrigger
@@ -45,8 +45,8 @@ class Model:
 
 
 MODELS: dict[str, Model] = {
-    "GitRepo": Model(resource=GitRepo, spec=GitRepoSpec, status=SourceStatus),
-    "ClusterGitRepo": Model(resource=ClusterGitRepo, spec=GitRepoSpec, status=SourceStatus),
+    "GitRepo": Model(resource=GitRepo, spec=GitRepoSpec, status=RepositoryStatus),
+    "ClusterGitRepo": Model(resource=ClusterGitRepo, spec=GitRepoSpec, status=RepositoryStatus),
     "Action": Model(resource=Action, spec=ActionSpec, status=SourceStatus),
     "ClusterAction": Model(resource=ClusterAction, spec=ClusterActionSpec, status=SourceStatus),
     "ScheduleTrigger": Model(resource=ScheduleTrigger, spec=ScheduleTriggerSpec, status=TriggerStatus),

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from .meta import Resource
 from .part import PART, Flag, Name, Part, Text
-from .status import SourceStatus
+from .status import RepositoryStatus
 
 _PLAIN = "A-Za-z0-9_.-"
 # The language of the original: scp form, ssh://, http(s)://; no user information in http URLs. `\w` means ASCII there.
@@ -73,7 +73,8 @@ class AuthConfig(Part):
 
     type: Literal["basic", "token", "ssh"] = Field(
         description="`basic`: HTTP Basic. `token`: the Secret's value is sent verbatim as the Authorization header. "
-        "`ssh`: a private key; the login comes from the URI, else it is `git`."
+        "`ssh`: a private key; the login comes from the URI, else it is `git`. The Secret may also hold `passphrase` "
+        "(of an encrypted key) and `known_hosts` (the host keys to accept, instead of the first one seen)."
     )
     secret_ref: SecretRef = Field(description="The Secret with the credential.")
     keys: SecretKeys = Field(
@@ -120,9 +121,9 @@ class GitRepo(Resource):
     spec: GitRepoSpec
 
     @property
-    def status(self) -> SourceStatus:
+    def status(self) -> RepositoryStatus:
         """What was last said about it; strange values read as absent."""
-        return SourceStatus.of(self.raw_status)
+        return RepositoryStatus.of(self.raw_status)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

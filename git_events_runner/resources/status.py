@@ -83,6 +83,17 @@ class SourceStatus(Part):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class RepositoryStatus(SourceStatus):
+    """What was last said about a repository, and which host keys its server has."""
+
+    host_keys: Annotated[tuple[Text, ...], Field(max_length=16)] = Field(
+        default=(),
+        description="SSH: the host keys that are accepted, pinned at the first contact, in the form of known_hosts. "
+        "Remove them to accept another one.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class TriggerStatus(SourceStatus):
     """What a trigger has done so far: the part of the run ledger that is kept in it."""
 
@@ -110,4 +121,6 @@ def _leave_out(data: dict[str, Any], location: tuple[int | str, ...]) -> bool:
     return bool(location) and place.pop(str(location[-1]), place) is not place
 
 
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {cls: TypeAdapter(cls) for cls in (SourceStatus, TriggerStatus)}
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {
+    cls: TypeAdapter(cls) for cls in (SourceStatus, RepositoryStatus, TriggerStatus)
+}

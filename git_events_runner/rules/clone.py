@@ -6,9 +6,11 @@ in the trigger's namespace.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from git_events_runner.resources.description import AUTH_FILES, CA_FILE, AuthType, SourceDescription
+from git_events_runner.resources.description import AUTH_FILES, CA_FILE, OPTIONAL_FILES, AuthType, SourceDescription
+from git_events_runner.resources.ssh import HostKeyPolicy, SshAddress, known_for
 
 from .job import Clone, Pointer, SecretKeys
 from .resolve import Resolved
@@ -28,29 +30,35 @@ def secrets_of(source: Any, namespace: str) -> tuple[SecretKeys, ...]:
             "privateKey": auth.keys.private_key,
         }
         files = {names[field]: file for field, file in AUTH_FILES[kind].items()}
-        wanted.append(SecretKeys(namespace=_place(source, auth, namespace), name=auth.secret_ref.name, files=files))
+        place, name = _place(source, auth, namespace), auth.secret_ref.name
+        wanted.append(SecretKeys(namespace=place, name=name, files=files, optional=OPTIONAL_FILES.get(kind, ())))
     if tls is not None and tls.ca_cert is not None:
         place = _place(source, tls.ca_cert, namespace)
         wanted.append(SecretKeys(namespace=place, name=tls.ca_cert.secret_ref.name, files={tls.ca_cert.key: CA_FILE}))
     return tuple(wanted)
 
 
-def describe(source: Any) -> SourceDescription:
-    """The source without its secrets."""
+def describe(source: Any, policy: HostKeyPolicy, pinned: Iterable[str] = ()) -> SourceDescription:
+    """The source without its secrets; for SSH, with the host keys that are accepted (`pinned`: the source's own)."""
     auth, tls = source.spec.auth_config, source.spec.tls_config
+    address = SshAddress.of(source.spec.repo_uri)
     return SourceDescription(
         url=source.spec.repo_uri,
         auth_type=auth.type if auth is not None else None,
         no_verify_ssl=bool(tls is not None and tls.no_verify_ssl),
         has_ca=tls is not None and tls.ca_cert is not None,
+        host_keys=known_for(address, policy, pinned) if address and not policy.insecure else (),
+        any_host_key=address is not None and policy.insecure,
     )
 
 
-def clone_of(resolved: Resolved, namespace: str) -> Clone:
+def clone_of(resolved: Resolved, namespace: str, policy: HostKeyPolicy, pinned: Iterable[str]) -> Clone:
     """What the init container of a run clones: the watched source, or the action's override."""
     pointer: Pointer = resolved.cloned
     model = resolved.cloned_model
-    return Clone(pointer=pointer, description=describe(model).to_json(), secrets=secrets_of(model, namespace))
+    return Clone(
+        pointer=pointer, description=describe(model, policy, pinned).to_json(), secrets=secrets_of(model, namespace)
+    )
 
 
 def phase_key(source: Any, namespace: str) -> str:

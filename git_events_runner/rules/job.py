@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from git_events_runner.resources.actions import ActionJob
@@ -29,6 +29,7 @@ from git_events_runner.resources.job import (
 )
 from git_events_runner.resources.kinds import GROUP, VERSION
 from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ssh import HostKeyPolicy
 
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  a path, not a secret
 _LABEL_CHARS = 63
@@ -59,15 +60,20 @@ class JobDefaults:
     variables_prefix: str
     pod_security: str
     allowed_accounts: tuple[str, ...]
+    host_keys: HostKeyPolicy = field(default_factory=HostKeyPolicy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretKeys:
-    """A Secret and the keys of it that the cloner needs: key in the Secret → file name in the mounted folder."""
+    """A Secret and the keys of it that the cloner needs: key in the Secret → file name in the mounted folder.
+
+    The keys in `optional` are mounted under their own names if they are there.
+    """
 
     namespace: str
     name: str
     files: Mapping[str, str]
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,19 +310,24 @@ def _cloner_arguments(run: Run, action: ActionJob, workdir: str) -> list[str]:
 def _projection(run: Run, *, needs_copy: bool) -> dict[str, Any]:
     """The Secret keys as files; a copy bears the Job's name and holds the files under their final names."""
     if needs_copy:
-        files = sorted({name for keys in run.clone.secrets for name in keys.files.values()})
-        sources = [{"secret": {"name": run.name, "items": [{"key": name, "path": name} for name in files]}}]
+        files = {name: name for keys in run.clone.secrets for name in keys.files.values()}
+        optional = tuple(name for keys in run.clone.secrets for name in keys.optional)
+        sources = _secret_sources(run.name, files, optional)
     else:
         sources = [
-            {
-                "secret": {
-                    "name": keys.name,
-                    "items": [{"key": key, "path": path} for key, path in sorted(keys.files.items())],
-                }
-            }
-            for keys in run.clone.secrets
+            source for keys in run.clone.secrets for source in _secret_sources(keys.name, keys.files, keys.optional)
         ]
     return {"defaultMode": 0o444, "sources": sources}
+
+
+def _secret_sources(name: str, files: Mapping[str, str], optional: tuple[str, ...]) -> list[dict[str, Any]]:
+    """A Secret's keys; those that may be missing in a source of their own: `optional` holds for all keys of one."""
+    items = [{"key": key, "path": path} for key, path in sorted(files.items())]
+    sources: list[dict[str, Any]] = [{"secret": {"name": name, "items": items}}]
+    if optional:
+        some = [{"key": key, "path": key} for key in optional]
+        sources.append({"secret": {"name": name, "optional": True, "items": some}})
+    return sources
 
 
 def _token_projection() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 from git_events_runner.errors import ConfigError
 from git_events_runner.resources.crds import to_yaml
 from git_events_runner.resources.parse import dotted, plain
+from git_events_runner.resources.ssh import problem_of
 
 VERSION = installed_version("git-events-runner")
 # Where the images of a release are; the tag is the version. Mirrors are named in the runtime config.
@@ -130,8 +131,27 @@ class TriggerConfig(_Section):
     webhook: WebhookConfig = Field(default=WebhookConfig(), description="Webhooks.")
 
 
+def _known_hosts(text: str) -> str:
+    problem = problem_of(text)
+    if problem:
+        raise ValueError(f"is no text of known hosts: {problem}")
+    return text
+
+
+KnownHosts = Annotated[str, Strict(), Field(max_length=512 * 1024), AfterValidator(_known_hosts)]
+
+
 class GitConfig(_Section):
-    """Questions to git servers: what they may cost, and whom they may go to."""
+    """Questions to git servers: what they may cost, whom they may go to, and which SSH servers are believed."""
+
+    host_keys: Literal["pin", "strict", "insecure"] = Field(
+        default="pin",
+        description="SSH servers whose key is not known: `pin` accepts the first key seen and no other after it, "
+        "`strict` refuses them, `insecure` accepts any key at any time.",
+    )
+    known_hosts: KnownHosts = Field(
+        default="", description="Known host keys of SSH servers, for all sources, as `ssh-keyscan` prints them."
+    )
 
     deadline_seconds: Count = Field(default=20, description="The whole question.")
     host_concurrency: Count = Field(default=16, description="Questions under way at one host.")

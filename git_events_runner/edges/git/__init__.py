@@ -8,30 +8,32 @@ from collections.abc import Collection, Iterable
 from .addresses import Addresses
 from .hosts import Hosts, Observer, Unobserved
 from .http import HttpTransport
-from .limits import Limits
+from .limits import Limits, Transport
 from .proxies import Proxies
 from .remote import Remote
+from .ssh import SshTransport
 
 
 def http_remote(
     limits: Limits,
     *,
     observer: Observer | None = None,
-    schemes: Collection[str] = ("http", "https"),
+    schemes: Collection[str] = ("http", "https", "ssh"),
     refused_networks: Iterable[str] = (),
 ) -> Remote:
-    """A Remote that speaks those of http and https that are allowed, through the proxies of the environment."""
+    """A Remote that speaks those of http, https and ssh that are allowed; HTTP through the environment's proxies."""
     watcher = observer or Unobserved()
     hosts = Hosts(limits=limits, observer=watcher)
-    transport = HttpTransport(
+    http = HttpTransport(
         limits=limits,
         hosts=hosts,
         observer=watcher,
         addresses=Addresses(refused_networks),
         proxies=Proxies.of(os.environ),
     )
-    transports = {scheme: transport for scheme in ("http", "https") if scheme in schemes}
-    return Remote(limits=limits, transports=transports, hosts=hosts, observer=watcher)
+    transports: dict[str, Transport] = {"http": http, "https": http, "ssh": SshTransport(limits=limits)}
+    allowed = {scheme: transport for scheme, transport in transports.items() if scheme in schemes}
+    return Remote(limits=limits, transports=allowed, hosts=hosts, observer=watcher)
 
 
-__all__ = ["HttpTransport", "Limits", "Observer", "Remote", "http_remote"]
+__all__ = ["HttpTransport", "Limits", "Observer", "Remote", "SshTransport", "http_remote"]

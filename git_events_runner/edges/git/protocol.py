@@ -84,6 +84,11 @@ class Advertisement:
         self._format = "sha1"
         self._features: set[str] = set()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the last packet was there: over SSH, the stream stays open after it."""
+        return self._ended
+
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the answer.
 
@@ -176,6 +181,11 @@ class LsRefs:
         self._reader = PacketReader("the list of references", limit_bytes=limit_bytes)
         self._ended = False
 
+    @property
+    def ended(self) -> bool:
+        """Whether the last packet was there: over SSH, the stream stays open after it."""
+        return self._ended
+
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the answer.
 
@@ -238,6 +248,11 @@ class FetchAnswer:
         self._ended = False
         if not self._v2 and "side-band-64k" not in capabilities.features:
             raise GitProtocolError("the git server has no side-band-64k, which every git since 2006 has")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last packet was there: over SSH, the stream stays open after it."""
+        return self._ended
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take the next bytes of the answer; gives parts of the pack.

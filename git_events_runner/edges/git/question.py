@@ -14,6 +14,8 @@ from typing import Literal
 
 from git_events_runner.errors import GitReferenceNotFound, GitUnsupported, SecretUnusable
 
+from .access import SshAccess
+
 ReferenceType = Literal["branch", "tag", "commit"]
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 # git-check-ref-format(1): no control characters, space, ~ ^ : ? * [ \, no "..", "@{", "//", no component that starts
@@ -88,18 +90,21 @@ class Repository:
         url: As in the source's `repoUri`.
         ca_pem: The only certificates to trust instead of the system's, PEM; None means the system's.
         verify: False accepts any certificate (`noVerifySsl`).
-        key: Hex digest of URL, credential and TLS settings; the same in every replica and after a restart.
+        ssh: For ssh URLs, instead of the credential.
+        key: Hex digest of URL, credential, TLS and SSH settings; the same in every replica and after a restart.
     """
 
     url: str = field(compare=False)
     credential: Credential | None = field(default=None, compare=False)
     ca_pem: str | None = field(default=None, compare=False, repr=False)
     verify: bool = field(default=True, compare=False)
+    ssh: SshAccess | None = field(default=None, compare=False)
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
         secret = self.credential.authorization if self.credential else ""
-        parts = (self.url.rstrip("/"), secret, self.ca_pem or "", str(self.verify))
+        parts: tuple[str, ...] = (self.url.rstrip("/"), secret, self.ca_pem or "", str(self.verify))
+        parts += self.ssh.parts if self.ssh else ()
         digest = hashlib.sha256(b"\0".join(part.encode("utf-8", "surrogatepass") for part in parts))
         object.__setattr__(self, "key", digest.hexdigest()[:32])
 

@@ -1,0 +1,176 @@
+"""Git over SSH: one channel a question on a connection that is kept and shared (gitprotocol-pack, "SSH Transport").
+
+Protocol v2 is asked for through the variable GIT_PROTOCOL; a server that does not take it answers in v0, which is
+understood as well. The library is imported with the first question to an SSH server: it costs 30 MiB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+
+from git_events_runner.errors import (
+    GitForbidden,
+    GitNotFound,
+    GitProtocolError,
+    GitReferenceNotFound,
+    GitTimeout,
+    GitUnsupported,
+)
+from git_events_runner.resources.ssh import SshAddress
+
+from .limits import Limits
+from .protocol import (
+    FLUSH,
+    Advertisement,
+    Capabilities,
+    FetchAnswer,
+    LsRefs,
+    RemoteRef,
+    fetch_request,
+    ls_refs_request,
+    server_error,
+)
+from .question import Repository, shown
+from .sshpool import Channel, Connections
+
+_V2 = 2
+
+
+class _Parser(Protocol):
+    """What all three parsers have in common."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last packet was there."""
+
+    def feed(self, data: bytes) -> object:
+        """Take the next bytes."""
+
+
+class SshTransport:
+    """All repositories behind `git@host:path` and `ssh://`."""
+
+    def __init__(self, *, limits: Limits) -> None:
+        self._limits = limits
+        self._connections = Connections()
+
+    async def close(self) -> None:
+        """Close the connections; the transport can be used again afterwards."""
+        await self._connections.close()
+
+    async def ls_refs(self, repository: Repository, names: Collection[str]) -> Mapping[str, RemoteRef]:
+        """Those of the full reference names that exist.
+
+        Raises:
+            GitHostKeyUnknown: The host's key is neither known nor accepted unseen.
+            GitHostKeyChanged: The host shows another key than the known ones.
+            GitError: Any other of its classes, by what went wrong.
+        """
+        async with self._connections.channel(repository, upload_pack(repository)) as channel:
+            capabilities, refs = await self._greeted(repository, channel, names)
+            if capabilities.version == _V2:
+                parser = LsRefs(names, limit_bytes=self._limits.refs_bytes)
+                channel.write(ls_refs_request(capabilities, names))
+                await self._read(repository, channel, parser)
+                refs = parser.finish()
+            channel.write(FLUSH)
+            return refs
+
+    async def fetch(
+        self, repository: Repository, commit: str, *, blobless: bool, write: Callable[[bytes], object]
+    ) -> str:
+        """Write the pack of one commit without history; gives the object format, `sha1` or `sha256`.
+
+        Raises:
+            GitReferenceNotFound: The server does not have, or does not give, that commit.
+            GitError: Any other of its classes, by what went wrong.
+        """
+        async with self._connections.channel(repository, upload_pack(repository)) as channel:
+            capabilities, _ = await self._greeted(repository, channel, ())
+            answer = FetchAnswer(capabilities, limit_bytes=self._limits.pack_bytes)
+            channel.write(fetch_request(capabilities, commit, blobless=blobless))
+            await self._read(repository, channel, _Writing(answer, write))
+            answer.finish()
+            channel.write(FLUSH)
+            return capabilities.object_format
+
+    async def _greeted(
+        self, repository: Repository, channel: Channel, names: Collection[str]
+    ) -> tuple[Capabilities, Mapping[str, RemoteRef]]:
+        """The server's advertisement; in v0 and v1 the wanted references are in it."""
+        parser = Advertisement(names, limit_bytes=self._limits.advertisement_bytes)
+        await self._read(repository, channel, parser)
+        capabilities = parser.finish()
+        if capabilities.object_format not in {"sha1", "sha256"}:
+            unknown = shown(capabilities.object_format)
+            raise GitUnsupported(f"{repository}: the repository uses the unknown object format {unknown}")
+        return capabilities, parser.refs
+
+    async def _read(self, repository: Repository, channel: Channel, parser: _Parser) -> None:
+        """Feed the parser until it has seen the end.
+
+        Raises:
+            GitError: The server ended the conversation before.
+        """
+        while not parser.ended:
+            try:
+                async with asyncio.timeout(self._limits.idle_s):
+                    data = await channel.read()
+            except TimeoutError as error:
+                raise GitTimeout(f"{repository} sent nothing for {self._limits.idle_s} s") from error
+            if not data:
+                raise _ended(repository, channel)
+            parser.feed(data)
+
+
+class _Writing:
+    """Feeds a fetch's answer, and writes what comes out."""
+
+    def __init__(self, answer: FetchAnswer, write: Callable[[bytes], object]) -> None:
+        self._answer = answer
+        self._write = write
+
+    @property
+    def ended(self) -> bool:
+        """Whether the pack has ended."""
+        return self._answer.ended
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        for part in self._answer.feed(data):
+            self._write(part)
+
+
+def upload_pack(repository: Repository) -> str:
+    """The command line for the server's shell, quoted as git does it.
+
+    Raises:
+        GitUnsupported: The URL is none of SSH, or its path could be taken for an option.
+    """
+    address = SshAddress.of(repository.url)
+    if address is None or not address.path.isprintable():
+        raise GitUnsupported(f"{repository}: this is no SSH URL; use git@host:path or ssh://[user@]host[:port]/path")
+    if address.path.startswith("-"):
+        raise GitUnsupported(f"{repository}: a path that begins with a dash is not sent to a server")
+    quoted = address.path.replace("'", "'\\''").replace("!", "'\\!'")
+    return f"git-upload-pack '{quoted}'"
+
+
+def _ended(repository: Repository, channel: Channel) -> Exception:
+    """Our error for a conversation that the server ended, by what it wrote beside it."""
+    said = channel.said
+    lowered = said.lower()
+    where = f"{repository}: the server says: {shown(said)}" if said else f"{repository}: the server ended the session"
+    if "not our ref" in lowered or "unadvertised object" in lowered:
+        return GitReferenceNotFound(where)
+    if any(
+        words in lowered for words in ("not found", "not exist", "not appear to be a git", "no such", "cannot find")
+    ):
+        return GitNotFound(where)
+    if any(words in lowered for words in ("denied", "not permitted", "permission", "not allowed", "unauthorized")):
+        return GitForbidden(where)
+    if said:
+        return type(server_error(said))(where)
+    return GitProtocolError(f"{where} without an answer; does it serve git?")

@@ -1,0 +1,184 @@
+"""SSH addresses of repositories, and texts of known hosts: which lines speak of a host, and whether they can be read.
+
+The text form is OpenSSH's (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"): patterns, negation, `[host]:port`, hashed names,
+and the markers `@cert-authority` and `@revoked`. A pinned key is such a line too, so that it names its host.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+_SCP = re.compile(r"(?P<user>[\w.-]+)@(?P<host>[A-Za-z0-9][\w.-]*):(?P<path>[^\x00-\x20\x7f]+)\Z", re.ASCII)
+_URL = re.compile(
+    r"ssh://(?:(?P<user>[\w.-]+)@)?(?P<host>[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<path>/[^\x00-\x20\x7f]*)\Z",
+    re.ASCII | re.IGNORECASE,
+)
+_DEFAULT_PORT = 22
+_HIGHEST_PORT = 65535
+_LINE_CHARS = 16 * 1024
+_MARKERS = frozenset({"@cert-authority", "@revoked"})
+_KEY_TYPE = re.compile(r"[a-z0-9][a-z0-9.@-]{2,63}\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshAddress:
+    """Where a repository is on which host."""
+
+    user: str
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def of(cls, url: str) -> SshAddress | None:
+        """The address that `user@host:path` or `ssh://` gives; None when it is neither, or not one to use.
+
+        >>> SshAddress.of("git@Git.example:team/app.git").place
+        'git.example'
+        >>> SshAddress.of("ssh://git.example:2222/~me/app").path
+        '~me/app'
+        """
+        found = _URL.match(url) or _SCP.match(url)
+        if found is None:
+            return None
+        parts = found.groupdict()
+        port, path = int(parts.get("port") or _DEFAULT_PORT), parts["path"]
+        if not 0 < port <= _HIGHEST_PORT:
+            return None
+        return cls(
+            user=parts["user"] or "git",
+            host=parts["host"].strip("[]").lower(),
+            port=port,
+            path=path[1:] if path.startswith("/~") else path,
+        )
+
+    @property
+    def place(self) -> str:
+        """The host as known hosts name it: `host`, or `[host]:port` when it is not port 22."""
+        return self.host if self.port == _DEFAULT_PORT else f"[{self.host}]:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostKeyPolicy:
+    """What the installation says of host keys: `mode` is pin, strict or insecure; a text of known hosts."""
+
+    mode: str = "pin"
+    known_hosts: str = ""
+
+    @property
+    def insecure(self) -> bool:
+        """Whether any key is accepted."""
+        return self.mode == "insecure"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostKey:
+    """One line of known hosts: for which hosts, which key, and `marker` (empty, `@cert-authority` or `@revoked`)."""
+
+    marker: str
+    hosts: str
+    key: str
+
+    @property
+    def type(self) -> str:
+        """The key's type, as `ssh-ed25519`."""
+        return self.key.partition(" ")[0]
+
+    def of(self, host: str) -> bool:
+        """Whether the line speaks of a host, given in the form of `SshAddress.place`."""
+        if self.hosts.startswith("|1|"):
+            return _hashed(self.hosts, host)
+        matched = False
+        for pattern in self.hosts.lower().split(","):
+            name = pattern.removeprefix("!")
+            # A bracket is no character class there: only * and ? are special.
+            if fnmatchcase(host, name.replace("[", "[[]")):
+                if name != pattern:
+                    return False
+                matched = True
+        return matched
+
+
+def _hashed(hosts: str, host: str) -> bool:
+    try:
+        salt, digest = (base64.b64decode(part, validate=True) for part in hosts[3:].split("|"))
+    except (binascii.Error, ValueError):
+        return False
+    return hmac.compare_digest(hmac.new(salt, host.encode(), hashlib.sha1).digest(), digest)
+
+
+def fingerprint(key: str) -> str:
+    """A key as people compare it: its type and the digest that `ssh-keygen -l` shows.
+
+    >>> fingerprint("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl")
+    'ssh-ed25519 SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU'
+    """
+    kind, _, blob = key.partition(" ")
+    digest = hashlib.sha256(base64.b64decode(blob)).digest()
+    return f"{kind} SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+
+
+def read_host_key(line: str) -> HostKey | None:
+    """One line; None when it is empty or a comment.
+
+    Raises:
+        ValueError: It is neither that nor a known host; the text says what is wrong, without the line itself.
+    """
+    words = line.split()
+    if not words or words[0].startswith("#"):
+        return None
+    marker = words.pop(0) if words[0].startswith("@") else ""
+    if marker and marker not in _MARKERS:
+        raise ValueError("the marker is none of @cert-authority and @revoked")
+    if len(words) < 3 or len(line) > _LINE_CHARS:  # noqa: PLR2004  host, type, key
+        raise ValueError("a line is: host names, key type, key")
+    hosts, kind, blob = words[:3]
+    try:
+        raw = base64.b64decode(blob, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("the key is not base64") from None
+    name = kind.encode()
+    if not _KEY_TYPE.match(kind) or not raw.startswith(len(name).to_bytes(4) + name):
+        raise ValueError("the key is not of the type that is named before it")
+    return HostKey(marker=marker, hosts=hosts, key=f"{kind} {blob}")
+
+
+def problem_of(text: str) -> str | None:
+    """What is wrong with a text of known hosts, by line; None when it can be used."""
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            read_host_key(line)
+        except ValueError as error:
+            return f"line {number}: {error}"
+    return None
+
+
+def host_keys(lines: Iterable[str], address: SshAddress) -> tuple[HostKey, ...]:
+    """The keys known for an address; lines that cannot be read say nothing.
+
+    As with OpenSSH, a host on another port than 22 that is not listed with its port is looked for without.
+    """
+    read: list[HostKey] = []
+    for line in lines:
+        try:
+            found = read_host_key(line)
+        except ValueError:
+            continue
+        if found is not None:
+            read.append(found)
+    exact = tuple(each for each in read if each.of(address.place))
+    return exact or tuple(each for each in read if each.of(address.host))
+
+
+def known_for(address: SshAddress, policy: HostKeyPolicy, pinned: Iterable[str]) -> tuple[str, ...]:
+    """The lines that decide about an address: the installation's if it lists the host, else what is pinned."""
+    found = host_keys(policy.known_hosts.splitlines(), address) or host_keys(pinned, address)
+    return tuple(f"{each.marker} {address.place} {each.key}".lstrip() for each in found)
