@@ -11,8 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-_URL = re.compile(r"(https?|ssh|git\+ssh|git)://(?:[^/@]*@)?(\[[0-9a-fA-F:.]+\]|[^/:@]+)(?::(\d{1,5}))?(?:/(.*))?\Z", re.I | re.S)
-_SCP = re.compile(r"(?:[^/@:]+@)?(\[[0-9a-fA-F:.]+\]|[^/@:]+):(?!//)(.*)\Z", re.S)
+_URL = re.compile(
+    r"(https?|ssh|git\+ssh|git)://(?:[^/@]*@)?(\[[0-9a-fA-F:.]+\]|[^/:@]+)(?::(\d{1,5}))?(?:/(.*))?\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+_SCP = re.compile(r"(?:[^/@:]+@)?(\[[0-9a-fA-F:.]+\]|[^/@:]+):(?!//)(.*)\Z", re.DOTALL)
 _PORTS = {"http": "80", "https": "443", "ssh": "22", "git+ssh": "22", "git": "9418"}
 # Hosts that exist because port 22 is closed in some networks, and where ssh has a name of its own.
 _HOSTS = {

@@ -52,9 +52,7 @@ def change(reference: object, commit: object, *, deleted: bool = False) -> Chang
         raise Unreadable("a changed reference has no name")
     text = commit.lower() if isinstance(commit, str) else ""
     gone = deleted or (bool(text) and not text.strip("0"))
-    return Change(
-        reference=reference, commit=text if not gone and _COMMIT.match(text) else None, deleted=gone
-    )
+    return Change(reference=reference, commit=text if not gone and _COMMIT.match(text) else None, deleted=gone)
 
 
 def watched(push: Push, reference_type: str, name: str) -> Change | Ignored:
