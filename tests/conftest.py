@@ -9,12 +9,16 @@ import yaml
 from tests.cluster import binaries
 from tests.cluster.api import Api
 from tests.cluster.plane import ControlPlane
-from tests.servers import git
+from tests.servers import git, gitea, jgit
 from tests.system.roles import ROLES, bind
 
 _NUMBERS = itertools.count()
 # What a fixture builds the first time on a machine, which takes minutes: (fixtures, name, builder, why it may fail).
-_BUILDS = [({"control_plane", "kubeconfig"}, "kube-apiserver", binaries.find, binaries.Unavailable)]
+_BUILDS = [
+    ({"control_plane", "kubeconfig"}, "kube-apiserver", binaries.find, binaries.Unavailable),
+    ({"forge"}, "Gitea", gitea.build, git.Unavailable),
+    ({"jgit_server"}, "JGit", jgit.build, git.Unavailable),
+]
 
 
 def pytest_collection_finish(session):
@@ -87,3 +91,25 @@ def repository(git_server):
     made = git_server.repository()
     made.push({"README": "one\n"})
     return made
+
+
+@pytest.fixture(scope="session")
+def forge(tmp_path_factory):
+    """A real forge: Gitea, over HTTP and its own SSH server."""
+    try:
+        server = gitea.Gitea(tmp_path_factory.mktemp("forge"))
+    except git.Unavailable as missing:
+        pytest.skip(f"no forge: {missing}")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def jgit_server(tmp_path_factory):
+    """A git server that is not git: JGit over HTTP, HTTPS and SSH."""
+    try:
+        server = jgit.JGitServer(tmp_path_factory.mktemp("jgit"))
+    except git.Unavailable as missing:
+        pytest.skip(f"no JGit: {missing}")
+    yield server
+    server.close()
