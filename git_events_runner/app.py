@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from git_events_runner.flow.config import Config
 from git_events_runner.flow.crds import Crds
 from git_events_runner.flow.gone import Gone
 from git_events_runner.flow.lanes import Lanes
+from git_events_runner.flow.missed import Missed
 from git_events_runner.flow.probes import Health, Probes
 from git_events_runner.flow.queue import JOB_SELECTOR, Queue, live_jobs
 from git_events_runner.flow.reconcile import Reconciler
@@ -42,8 +43,9 @@ from git_events_runner.resources.kinds import KINDS, OURS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import HostKeyPolicy
 from git_events_runner.rules.job import JobDefaults
-from git_events_runner.rules.ledger import Announced, Count, delivery_hash, rfc3339
+from git_events_runner.rules.ledger import Count, Outcome, delivery_hash, rfc3339
 from git_events_runner.rules.messages import CheckRequest
+from git_events_runner.rules.report import Warn
 from git_events_runner.serving import listen, running, serving
 from git_events_runner.settings import GitConfig, RuntimeConfig, Settings, parse_runtime_config
 from git_events_runner.sources import Copies, SourceHosts, Sources
@@ -106,28 +108,27 @@ class _Counter:
         self,
         trigger: Ref,
         uid: str,
-        sources: tuple[str, ...],
+        asked: Mapping[str, str | None],
         *,
-        delivery: str | None,
-        announced: str | None,
         task: str,
-    ) -> None:
-        """Count one delivery for each source, then ask for the checks.
+        warning: str | None,
+    ) -> bool:
+        """Count one delivery for each source (with the commit announced for it), then ask for the checks.
+
+        False: it was counted before (also by a write of ours whose answer was lost, hence the checks).
 
         Raises:
             ApiError: It is not counted, or nobody knows.
         """
-        moment = rfc3339(now())
-        mutation = Count(
-            sources=sources,
-            delivery=delivery_hash(f"{delivery or task}/{'/'.join(sources)}"),
-            announced=Announced(commit=announced, at=moment) if announced else None,
-        )
-        await self._writer.write(trigger, uid, mutation)
-        for source in sources:
+        count = Count(asked=asked, delivery=delivery_hash(task), at=rfc3339(now()))
+        warnings = [Warn(reason="WebhookSecretShort", source=None, message=warning)]
+        warnings += [Warn(reason="WebhookMissed", source=source, message=None) for source in asked]
+        outcomes = await self._writer.write(trigger, uid, count, *warnings)
+        for source in asked:
             self._lanes.submit(
                 CheckRequest(trigger=trigger, uid=uid, source=source, due_at=None, fence=None, tasks=(task,))
             )
+        return outcomes[0] is Outcome.WRITE
 
 
 def now() -> datetime:
@@ -160,6 +161,9 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     def crds_judged(problem: str | None) -> None:
         health.set("crds", ready=problem is None, why=problem or "")
         lanes.hold(held=problem is not None)
+
+    def submit(request: CheckRequest) -> None:
+        lanes.submit(request)
 
     def lead_changed(leading: bool) -> None:  # noqa: FBT001  a callback of one fact
         metrics.leading(leading=leading)
@@ -213,7 +217,18 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         metrics=metrics,
         now=now,
     )
-    checks = Checks(store=store, reader=client, git=git, writer=writer, runs=runs, metrics=metrics, now=now)
+    missed = Missed(store=store, writer=writer, announcer=events, metrics=metrics, now=now)
+    checks = Checks(
+        store=store,
+        reader=client,
+        git=git,
+        writer=writer,
+        runs=runs,
+        submit=submit,
+        missed=missed.note,
+        metrics=metrics,
+        now=now,
+    )
     lanes = Lanes(
         check=checks.check,
         schedule_parallelism=settings.schedule_parallelism,
@@ -267,6 +282,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         secrets=secrets,
         default_header=lambda: config.current.trigger.webhook.default_auth_header,
         rates=settings.rates,
+        trusted_proxies=settings.trusted_proxies,
         ready=lambda: not health.not_ready(),
         metrics=metrics,
     )
@@ -310,6 +326,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                     lanes=lanes.run(),
                     gone=gone.run(),
                     hosts=hosts.run(),
+                    missed=missed.run(),
                     certificates=certificates.run(),
                 ):
                     try:
@@ -317,7 +334,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                             health.set("caches", ready=True)
                             health.expect("lease", partial(getattr, lease, "moved_at"), _LEASE_S)
                             try:
-                                async with serving(webhooks.app, hooks, tls=certificates.context):
+                                async with serving(webhooks, hooks, tls=certificates.context):
                                     log.info("controller.started", identity=settings.identity)
                                     try:
                                         yield Addresses(

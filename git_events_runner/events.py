@@ -44,6 +44,12 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "trigger.rejected": ("warning", "A trigger's schedule cannot be read; it is not scheduled."),
     "webhook.accepted": ("info", "A request was counted and answered with 202; `task` is its id."),
     "webhook.crashed": ("error", "A bug in one request, with its traceback; it was answered with 500."),
-    "webhook.rejected": ("info", "A request was answered with an error: `status` and `reason`."),
+    "webhook.ignored": ("info", "A delivery concerns nothing that is watched: `reason`. It was answered with 200."),
+    "webhook.missed": ("warning", "The schedule found a commit that no delivery announced."),
+    "webhook.rejected": (
+        "info",
+        "A request was answered with an error: `status` and `reason`. Of a flood a few a second: `unlogged` more.",
+    ),
+    "webhook.repeated": ("info", "A delivery that was accepted before; it was answered with 200 and runs nothing."),
     "webhook.uncounted": ("warning", "A request could not be recorded and was answered with 503."),
 }

@@ -185,6 +185,7 @@ class Metrics:
         self._ended_s = histogram("jobs_queue_completed_duration_seconds", "Duration of Jobs", _COMPLETED_S, *ended)
         self._verdicts = counter("check_verdicts", "Checks by verdict", "verdict")
         self._failures = counter("check_failures", "Checks that could not be decided, by reason", "reason")
+        self._missed = counter("missed_webhook", "Commits that a schedule found and no delivery announced", *trigger)
         self._leading = gauge("leading", "Whether this replica leads")
         self._config_valid = gauge("runtime_config_valid", "Whether the ConfigMap's runtime config could be read")
         self._status_writes = counter("status_writes", "Writes of triggers' statuses")
@@ -233,6 +234,10 @@ class Metrics:
         self._hooked.labels(*labels).inc()
         self._hook_s.labels(*labels).observe(seconds)
 
+    def webhook_missed(self, ref: Ref) -> None:
+        """The schedule of a webhook's trigger found a commit that no delivery announced."""
+        self._missed.labels(ref.namespace, ref.kind, ref.name).inc()
+
     def queue(self, limit: int, waiting: int, running: int) -> None:
         """The queue as it stands."""
         self._limit.set(limit)
@@ -273,7 +278,14 @@ class Metrics:
 
     def forget(self, ref: Ref) -> None:
         """A trigger is gone: its series go too."""
-        for metric in (self._checked, self._check_s, self._reconciled, self._reconcile_failed, self._reconcile_s):
+        for metric in (
+            self._checked,
+            self._check_s,
+            self._missed,
+            self._reconciled,
+            self._reconcile_failed,
+            self._reconcile_s,
+        ):
             metric.remove_by_labels(_labels_of(metric, ref))
         for hooked in (self._hooked, self._hook_s):
             if ref.kind == "WebhookTrigger":

@@ -6,7 +6,9 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -25,8 +27,26 @@ from git_events_runner.errors import (
 )
 from git_events_runner.resources.job import job_name, timestamp
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.change import Look, Verdict, answered, decide, needs_trees
-from git_events_runner.rules.ledger import Entry, Mutation, Outcome, Settle, Skip, Touch, entry_of, rfc3339
+from git_events_runner.rules.change import (
+    Look,
+    Verdict,
+    announced_unseen,
+    announced_wait_s,
+    answered,
+    decide,
+    needs_trees,
+)
+from git_events_runner.rules.ledger import (
+    Entry,
+    Mutation,
+    Outcome,
+    Settle,
+    Skip,
+    Touch,
+    entry_of,
+    last_deliveries,
+    rfc3339,
+)
 from git_events_runner.rules.messages import Again, CheckRequest, Made, RunOrder
 from git_events_runner.rules.patterns import Patterns, selected_hash
 from git_events_runner.rules.report import Problem, Report
@@ -38,7 +58,7 @@ log = structlog.get_logger(target="checks")
 _RESTARTS = 25
 _TOUCH_S = 600.0
 _WEBHOOK_RETRY_S = 30.0
-_ANNOUNCED_AGAIN_S = 2.0
+_POLL_AGAIN_S = 2.0
 
 
 class GitAnswer(Protocol):
@@ -76,6 +96,9 @@ class Writer(Protocol):
     async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
         """Write mutations; their outcomes."""
 
+    def defer(self, ref: Ref, uid: str, mutation: Mutation, *, unwritten: Callable[[], None]) -> None:
+        """Write a mutation with the next write of that trigger, within a second; else call `unwritten`."""
+
 
 class Runs(Protocol):
     """Makes runs."""
@@ -102,9 +125,14 @@ class Checks:
         git: Git,
         writer: Writer,
         runs: Runs,
+        submit: Callable[[CheckRequest], None],
+        missed: Callable[[CheckRequest, str], None],
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
+        """`missed` is told of a poll that found a new commit for a trigger that is also called."""
+        self._submit = submit
+        self._missed = missed
         self._store = store
         self._reader = reader
         self._git = git
@@ -161,6 +189,15 @@ class Checks:
         trigger = snapshot.model
         if request.source not in trigger.spec.sources.names:
             return "dropped", None
+        if request.due_at and entry.requested > entry.handled:  # what was asked for first; it may answer the poll too
+            verdict, again = await self._attempt_request(replace(request, due_at=None), snapshot, entry)
+            return verdict, again or Again(after_s=_POLL_AGAIN_S)
+        return await self._attempt_request(request, snapshot, entry)
+
+    async def _attempt_request(
+        self, request: CheckRequest, snapshot: Snapshot, entry: Entry
+    ) -> tuple[str, Again | None]:
+        trigger = snapshot.model
         look = Look(due_at=request.due_at)
         if answered(entry, look):
             return Verdict.SKIP_ANSWERED, None
@@ -187,6 +224,7 @@ class Checks:
             except InvalidObject as error:
                 problem = Problem(reason="InvalidSpec", message=str(error), stalled=True)
                 return "wrong-config", await self._tell(request, problem, None)
+        asked_at = self._now() - timedelta(seconds=asyncio.get_running_loop().time() - answer.sent_at)
         verdict = decide(
             entry,
             answer.commit,
@@ -194,12 +232,16 @@ class Checks:
             on_change_only=on_change,
             look=look,
             files_same=files_same,
-            now=self._now(),
+            asked_at=asked_at,
         )
+        unseen = announced_unseen(entry, answer.commit, asked_at)
+        later = Again(after_s=announced_wait_s(entry, asked_at)) if unseen else None
         if verdict is Verdict.WAIT_ANNOUNCED:
-            return verdict, Again(after_s=_ANNOUNCED_AGAIN_S)
+            return verdict, later
+        upto = entry.requested - int(unseen)
         if not verdict.fires:
-            return await self._skip(request, snapshot, entry, verdict, answer.commit, file_hash)
+            found, again = await self._skip(request, snapshot, entry, verdict, answer.commit, file_hash, upto)
+            return found, again or later
         if resolved.override:
             other = resolved.cloned
             await self._git.meet(resolved.cloned_model, namespace, other.ref_type, other.ref_name)
@@ -214,10 +256,11 @@ class Checks:
             commit=answer.commit,
             file_hash=file_hash,
             reason=verdict.value,
-            request=None if request.due_at else entry.handled + 1 if one_each else entry.requested,
+            request=None if request.due_at else entry.handled + 1 if one_each else upto,
             due_at=request.due_at,
             asked_at=answer.sent_at,
             tasks=request.tasks,
+            deliveries=_unknown_deliveries(snapshot, request, entry),
             fence=request.fence,
         )
         made = await self._runs.make(order)
@@ -225,8 +268,12 @@ class Checks:
             return "refused", await self._tell(request, made, self._limited(request, None))
         if made is Made.RESTART:
             return "restart", None
-        more = made is Made.SETTLED and one_each and order.request != entry.requested
-        return verdict if made is Made.SETTLED else "dropped", Again(after_s=0.0) if more else None
+        if made is Made.DROPPED:
+            return "dropped", None
+        if request.due_at and verdict is Verdict.FIRE_CHANGED and request.trigger.kind == "WebhookTrigger":
+            self._missed(request, answer.commit)
+        more = one_each and order.request != entry.requested
+        return verdict, Again(after_s=0.0) if more else later
 
     async def _settle_first(self, request: CheckRequest, entry: Entry) -> bool:
         """Settle the highest Job above the record, if any is known."""
@@ -265,17 +312,18 @@ class Checks:
         verdict: Verdict,
         commit: str,
         file_hash: str | None,
+        upto: int,
     ) -> tuple[str, Again | None]:
         """Write only what has to be: requests handled, a new commit with the same files, a problem that is gone."""
         now = rfc3339(self._now())
         mutations: list[Mutation] = []
         moved = verdict in {Verdict.SKIP_FILES_SAME, Verdict.SKIP_ADOPTED}
-        if moved or entry.requested > entry.handled:
+        if moved or upto > entry.handled:
             mutations.append(
                 Skip(
                     source=request.source,
                     expected=entry.key,
-                    handled=entry.requested,
+                    handled=upto,
                     commit=commit if moved else entry.commit,
                     file_hash=file_hash if moved else entry.file_hash,
                     changed=now if moved and commit != entry.commit else entry.changed,
@@ -289,9 +337,13 @@ class Checks:
         if _age_s(status.get("lastRun"), self._now()) >= _TOUCH_S:
             due = {request.source: request.due_at} if request.due_at else {}
             mutations.append(Touch(at=now, answered=due))
-        if mutations:
-            if request.fence:
-                request.fence.check()
+        if mutations and request.fence:
+            request.fence.check()
+        if len(mutations) == 1 and not moved and isinstance(mutations[0], Skip):
+            # Nothing but requests that are answered: that may be written late (a crash costs one more look).
+            again = partial(self._submit, request)
+            self._writer.defer(request.trigger, request.uid, mutations[0], unwritten=again)
+        elif mutations:
             outcomes = await self._writer.write(request.trigger, request.uid, *mutations)
             if Outcome.STALE in outcomes:
                 return "restart", None
@@ -336,6 +388,14 @@ class Checks:
         report = Report(source=None, problem=problem, generation=snapshot.generation, now=rfc3339(self._now()))
         await self._writer.write(request.trigger, request.uid, report)
         return None
+
+
+def _unknown_deliveries(snapshot: Snapshot, request: CheckRequest, entry: Entry) -> str:
+    """Hashes of the requests that this look answers though their task ids are not known here (another counted them)."""
+    open_requests = entry.requested - entry.handled
+    if request.due_at or open_requests <= len(request.tasks):
+        return ""
+    return last_deliveries(snapshot.raw.get("status"), open_requests)
 
 
 def _hash(patterns: Patterns, entries: Sequence[Any]) -> str:

@@ -21,7 +21,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Mutation, Outcome, Prune, entry_of, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.patterns import Patterns
-from git_events_runner.rules.report import Problem, Report
+from git_events_runner.rules.report import Problem, Report, Warn
 from git_events_runner.rules.resolve import resolve
 from git_events_runner.rules.schedule import parse_schedule
 from git_events_runner.rules.statuspatch import combine
@@ -33,6 +33,7 @@ FINALIZER = "scheduletriggers.git-events-runner.rs"
 _UNHANDLED_S = 30.0
 _PASS_S = 5.0
 _GATHER_S = 0.2
+_OPEN = "spec.webhook.authConfig is not set: anybody who reaches the port may call"
 _CONFIG_REASONS = frozenset({"SourceNotFound", "ActionNotFound", "InvalidSpec"})
 
 
@@ -194,6 +195,10 @@ class Reconciler:
         else:
             problem = self._wrong_spec(trigger.model)
             wanted.append(report(None, problem))
+            webhook = getattr(trigger.model.spec, "webhook", None)
+            if webhook is not None:
+                message = _OPEN if webhook.auth_config is None else None
+                wanted.append(Warn(reason="WebhookOpen", source=None, message=message))
             names = list(trigger.model.spec.sources.names)
             for name in names if problem is None else ():
                 resolved = resolve(trigger.model, name, self._store.get)
@@ -210,7 +215,7 @@ class Reconciler:
     def _wrong_spec(self, model: Any) -> Problem | None:
         """What the API server cannot judge: the schedule's meaning and the patterns' limits."""
         try:
-            schedule = getattr(model.spec, "schedule", None)
+            schedule = model.spec.schedule
             if schedule is not None:
                 parse_schedule(schedule.interval, schedule.cron)
             files = model.spec.sources.watch_on.files

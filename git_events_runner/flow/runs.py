@@ -258,6 +258,7 @@ class Runs:
             occurrence=order.due_at or str(order.request or 0),
             file_hash=order.file_hash,
             task_ids=order.tasks,
+            deliveries=order.deliveries,
             identity=self._identity,
             suspend=suspend,
             restricted=self._restricted(order.trigger.namespace or "", defaults),

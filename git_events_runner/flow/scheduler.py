@@ -1,4 +1,4 @@
-"""The leader's clock: submits a check of each (ScheduleTrigger, source) when it falls due.
+"""The leader's clock: submits a check of each (trigger with a schedule, source) when it falls due.
 
 A schedule is read again when its trigger's generation changes: live edits and deletions take effect at once. What was
 due while nobody led is made up once (`rules/schedule`).
@@ -18,7 +18,7 @@ import structlog
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import timestamp
-from git_events_runner.resources.kinds import SOURCES
+from git_events_runner.resources.kinds import SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.clone import phase_key
 from git_events_runner.rules.ledger import entry_of, rfc3339
@@ -68,9 +68,10 @@ class Scheduler:
         """Submit what falls due until leadership ends."""
         self._watches.clear()
         self._heap.clear()
-        with self._store.subscribe("ScheduleTrigger", *SOURCES) as changes:
-            for trigger in self._store.all("ScheduleTrigger"):
-                self._read(trigger, first=True)
+        with self._store.subscribe(*TRIGGERS, *SOURCES) as changes:
+            for kind in TRIGGERS:
+                for trigger in self._store.all(kind):
+                    self._read(trigger, first=True)
             while True:
                 self._submit_due(fence)
                 sleep_s = _LONGEST_SLEEP_S
@@ -101,7 +102,7 @@ class Scheduler:
     def _read(self, trigger: Snapshot, *, first: bool) -> None:
         """Take over the trigger's spec; what has not changed keeps its due time."""
         known = self._watches.get(trigger.ref, {})
-        if trigger.model is None:
+        if trigger.model is None or trigger.model.spec.schedule is None:
             self._watches.pop(trigger.ref, None)
             return
         spec = trigger.model.spec

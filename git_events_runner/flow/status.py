@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,6 +30,7 @@ from git_events_runner.telemetry import Metrics
 
 _ATTEMPTS = 40
 _REQUEST_TIMEOUT_S = 5.0
+_DEFERRED_S = 1.0
 
 
 class StatusApi(Protocol):
@@ -78,6 +79,7 @@ class StatusWriter:
         self._metrics = metrics
         self._gather_s = gather_s
         self._lanes: dict[tuple[Ref, str], list[_Waiting]] = {}
+        self._deferred: dict[tuple[Ref, str], list[_Waiting]] = {}
         self._started: asyncio.Queue[tuple[Ref, str]] = asyncio.Queue()
 
     async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
@@ -90,13 +92,35 @@ class StatusWriter:
             ApiError: the API server did not take the write, or its outcome stayed unknown.
         """
         waiting = _Waiting(mutations, asyncio.get_running_loop().create_future())
-        lane = self._lanes.get((ref, uid))
+        self._enter((ref, uid), waiting)
+        return await waiting.done
+
+    def defer(self, ref: Ref, uid: str, mutation: Mutation, *, unwritten: Callable[[], None]) -> None:
+        """Write a mutation with the next write of that trigger, within a second; `unwritten` is called if it cannot be.
+
+        For what may be lost with this process: somebody looks again then.
+        """
+        key = (ref, uid)
+        waiting = _Waiting([mutation], asyncio.get_running_loop().create_future())
+        waiting.done.add_done_callback(lambda done: _call_unless_written(done, unwritten))
+        held = self._deferred.get(key)
+        if held is None:
+            self._deferred[key] = [waiting]
+            asyncio.get_running_loop().call_later(_DEFERRED_S, self._flush, key)
+        else:
+            held.append(waiting)
+
+    def _flush(self, key: tuple[Ref, str]) -> None:
+        for waiting in self._deferred.pop(key, ()):
+            self._enter(key, waiting)
+
+    def _enter(self, key: tuple[Ref, str], waiting: _Waiting) -> None:
+        lane = self._lanes.get(key)
         if lane is None:
-            self._lanes[ref, uid] = [waiting]
-            self._started.put_nowait((ref, uid))
+            self._lanes[key] = [waiting]
+            self._started.put_nowait(key)
         else:
             lane.append(waiting)
-        return await waiting.done
 
     @property
     def idle(self) -> bool:
@@ -124,6 +148,8 @@ class StatusWriter:
             wait_s = self._gather_s
             batch = [waiting for waiting in self._lanes[key] if not waiting.done.done()]
             self._lanes[key] = []
+            if batch:
+                batch += self._deferred.pop(key, ())
             if batch:
                 try:
                     await self._commit(ref, uid, batch)
@@ -230,6 +256,14 @@ def _resolve(batch: list[_Waiting], outcomes: list[Outcome]) -> None:
         mine = [next(rest) for _ in waiting.mutations]
         if not waiting.done.done():
             waiting.done.set_result(mine)
+
+
+def _call_unless_written(done: asyncio.Future[list[Outcome]], unwritten: Callable[[], None]) -> None:
+    failed = None if done.cancelled() else done.exception()
+    if done.cancelled() or isinstance(failed, ApiNotFound):
+        return
+    if failed is not None or Outcome.STALE in done.result():
+        unwritten()
 
 
 def _fail(waiting: _Waiting, error: Exception) -> None:

@@ -91,4 +91,13 @@ class Reason(StrEnum):
         "An Action names a service account that the runtime config does not allow.",
     )
     EXPIRED = "Expired", "A Job waited in the queue longer than it may, and was deleted."
+    WEBHOOK_OPEN = "WebhookOpen", "A webhook without `authConfig`: anybody who reaches the port may call it. A warning."
+    WEBHOOK_SECRET_SHORT = (
+        "WebhookSecretShort",
+        "A webhook's secret has fewer than 16 bytes and can be guessed; take a longer one. A warning.",
+    )
+    WEBHOOK_MISSED = (
+        "WebhookMissed",
+        "The schedule found a commit that no delivery announced; look at the forge's list of deliveries. A warning.",
+    )
     RUNTIME_CONFIG_INVALID = "RuntimeConfigInvalid", "The runtime config cannot be used; the last good one stays."

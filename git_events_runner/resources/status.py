@@ -29,10 +29,10 @@ class Condition(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class Announced(Part):
-    """A commit that a forge announced."""
+    """The last delivery that was counted."""
 
-    commit: Text | None = Field(default=None, description="The commit.")
-    at: Moment | None = Field(default=None, description="When the announcement came.")
+    commit: Text | None = Field(default=None, description="The commit that it announced, if it named one.")
+    at: Moment | None = Field(default=None, description="When it was counted.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -55,7 +55,7 @@ class CheckedSource(Part):
     runs: Count | None = Field(default=None, description="Number of the last settled run.")
     requested: Count | None = Field(default=None, description="How many deliveries asked for a check.")
     handled: Count | None = Field(default=None, description="Up to which of them all are answered.")
-    announced: Announced | None = Field(default=None, description="The commit that was last announced by a delivery.")
+    announced: Announced | None = Field(default=None, description="The last delivery, and what it announced.")
     answered_at: Moment | None = Field(default=None, description="The due time that was last answered.")
     last_job: LastJob | None = Field(default=None, description="The Job of the last settled run.")
 

@@ -21,6 +21,7 @@ HEADER_CHARS = 256
 KEY_CHARS = 253
 
 Patterns = Annotated[tuple[Annotated[Text, Field(max_length=PATTERN_CHARS)], ...], Field(max_length=PATTERNS_MAX)]
+AuthType = Literal["header", "github", "gitlab", "gitea", "bitbucket", "azure", "standard-webhooks", "hmac"]
 Names = Annotated[
     tuple[Name, ...], Field(max_length=SOURCES_MAX), AfterValidator(lambda names: tuple(dict.fromkeys(names)))
 ]
@@ -96,11 +97,22 @@ class SecretName(Part):
 class WebhookAuth(Part):
     """What a request must bring."""
 
-    secret_ref: SecretName = Field(description="The Secret with the expected value.")
-    key: Annotated[Text, Field(max_length=KEY_CHARS)] = Field(description="Key in the Secret.")
-    header: Annotated[Text, Field(max_length=HEADER_CHARS)] | None = Field(
-        default=None, description="Header with the value; unset: the runtime config's `defaultAuthHeader`."
+    type: AuthType = Field(
+        default="header",
+        description="How requests prove themselves. `header`: the value stands in a header. `github`, `gitlab`, "
+        "`gitea` (also Forgejo), `bitbucket`, `azure`: as that forge does it, and its payload is read. "
+        "`standard-webhooks`: signed by that standard. `hmac`: an HMAC of the body in a header.",
     )
+    secret_ref: SecretName = Field(description="The Secret with the expected value.")
+    key: Annotated[Text, Field(max_length=KEY_CHARS)] = Field(
+        description="Key in the Secret. Its value holds the secret, or several of them, one a line, which all hold."
+    )
+    header: Annotated[Text, Field(max_length=HEADER_CHARS)] | None = Field(
+        default=None,
+        description="Header with the value, for `header` (unset: the runtime config's `defaultAuthHeader`) and for "
+        "`hmac` (unset: `X-Signature`).",
+    )
+    algorithm: Literal["sha256", "sha512"] = Field(default="sha256", description="Digest of the HMAC, for `hmac`.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -110,6 +122,11 @@ class Webhook(Part):
     multi_source: Flag = Field(description="Whether one call may ask for all sources (`POST /namespace/trigger`).")
     auth_config: WebhookAuth | None = Field(
         default=None, description="What a request must bring; unset: anybody may call."
+    )
+    match_repository: Flag = Field(
+        default=False,
+        description="Whether the repository that the payload names chooses the sources, by their `repoUri`. The trigger "
+        "then also answers at `POST /namespace`, together with the others of its namespace.",
     )
 
 
@@ -130,9 +147,13 @@ class ScheduleTriggerSpec(TriggerSpec):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class WebhookTriggerSpec(TriggerSpec):
-    """Looks at its sources when it is called."""
+    """Looks at its sources when it is called, and by the clock if it has a schedule too."""
 
     webhook: Webhook = Field(description="Who may call, and what for.")
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When the sources are looked at besides, in case a delivery is lost; unset: never.",
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,9 @@ from git_events_runner.resources.job import timestamp
 from .ledger import Entry
 
 ANNOUNCED_WAIT_S = 30.0
+JUST_S = 30.0
+_SHORTEST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 8.0
 
 
 class Verdict(StrEnum):
@@ -43,11 +46,20 @@ class Look:
 
 
 def answered(entry: Entry, look: Look) -> bool:
-    """Whether this occurrence was answered before: a due time not newer than the entry's, or no open request."""
+    """Whether this occurrence was answered before: a due time not newer than the entry's, or no open request.
+
+    A due time within half a minute after a delivery that was answered is too: git was asked after the delivery.
+    """
     if look.due_at is None:
         return entry.handled >= entry.requested
     due, known = timestamp(look.due_at), timestamp(entry.answered_at)
-    return due is not None and known is not None and due <= known
+    if due is None:
+        return False
+    if known is not None and due <= known:
+        return True
+    delivered = timestamp(entry.announced.at) if entry.announced else None
+    just = delivered is not None and (due - delivered).total_seconds() < JUST_S
+    return just and entry.handled >= entry.requested
 
 
 def needs_trees(entry: Entry, commit: str, tag_object: str | None, *, on_change_only: bool, patterns: bool) -> bool:
@@ -65,28 +77,42 @@ def decide(
     on_change_only: bool,
     look: Look,
     files_same: bool | None,
-    now: datetime,
+    asked_at: datetime,
 ) -> Verdict:
-    """The verdict on a commit; `files_same` is None when no patterns are given or the old commit cannot be had."""
+    """The verdict on a commit; `files_same` is None when no patterns are given or the old commit cannot be had.
+
+    `asked_at` is when the question was sent: an announcement is waited for until git was asked 30 s after it.
+    """
+    if look.due_at is None and commit == entry.commit and announced_unseen(entry, commit, asked_at):
+        return Verdict.WAIT_ANNOUNCED
     if not on_change_only:
         return Verdict.SKIP_ANSWERED if answered(entry, look) else Verdict.FIRE_ALWAYS
     if entry.commit is None:
         return Verdict.FIRE_FIRST
     if commit == entry.commit:
-        if look.due_at is None and _announced_unseen(entry, commit, now):
-            return Verdict.WAIT_ANNOUNCED
         return Verdict.SKIP_ADOPTED if entry.adopted else Verdict.SKIP_SAME
     if entry.adopted and tag_object == entry.commit:
         return Verdict.SKIP_ADOPTED
     return Verdict.SKIP_FILES_SAME if files_same else Verdict.FIRE_CHANGED
 
 
-def _announced_unseen(entry: Entry, head: str, now: datetime) -> bool:
-    """Whether a forge announced a commit that its git side does not show yet (30 s at most)."""
+def announced_unseen(entry: Entry, head: str, asked_at: datetime) -> bool:
+    """Whether an open request announced a commit that git did not show yet when it was asked (30 s at most).
+
+    Its request then stays open, also when another new commit is shown and runs (the model's `fired_waits`).
+    """
     announced = entry.announced
-    if announced is None or announced.commit == head:
+    if announced is None or announced.commit in {None, head} or entry.handled >= entry.requested:
         return False
-    at, changed = timestamp(announced.at), timestamp(entry.changed)
-    if at is None or (changed is not None and changed > at):
-        return False
-    return (now - at).total_seconds() < ANNOUNCED_WAIT_S
+    return _age_s(announced.at, asked_at) < ANNOUNCED_WAIT_S
+
+
+def announced_wait_s(entry: Entry, asked_at: datetime) -> float:
+    """How long until git is asked again for what was announced: growing, at last when 30 s are over."""
+    age_s = _age_s(entry.announced.at if entry.announced else None, asked_at)
+    return min(max(age_s, _SHORTEST_WAIT_S), _LONGEST_WAIT_S, max(ANNOUNCED_WAIT_S - age_s, _SHORTEST_WAIT_S))
+
+
+def _age_s(at: str | None, now: datetime) -> float:
+    moment = timestamp(at)
+    return (now - moment).total_seconds() if moment else ANNOUNCED_WAIT_S

@@ -15,6 +15,7 @@ from git_events_runner.resources.actions import ActionJob
 from git_events_runner.resources.description import SECRET_DIR, SOURCE_VARIABLE
 from git_events_runner.resources.job import (
     COMMIT_ANNOTATION,
+    DELIVERIES_ANNOTATION,
     FILE_HASH_ANNOTATION,
     IDENTITY_LABEL,
     KUEUE_LABEL,
@@ -114,6 +115,7 @@ class Run:
     identity: str
     suspend: bool
     restricted: bool
+    deliveries: str = ""
 
 
 def label(value: str) -> str:
@@ -187,6 +189,7 @@ def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs
         REASON_ANNOTATION: run.reason,
         OCCURRENCE_ANNOTATION: run.occurrence,
         TASK_IDS_ANNOTATION: ",".join(run.task_ids),
+        DELIVERIES_ANNOTATION: run.deliveries,
         WAITING_ANNOTATION: str(waiting),
         TTL_ANNOTATION: str(ttl),
         SECRET_ANNOTATION: "copy" if needs_copy else "",

@@ -33,9 +33,9 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announced:
-    """The commit that a forge announced for the reference, and when (RFC 3339)."""
+    """When a delivery was counted (RFC 3339), and the commit that it announced, if it named one."""
 
-    commit: str
+    commit: str | None
     at: str
 
 
@@ -90,7 +90,7 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
         changed=_text(data.get("changed")),
         requested=_number(data.get("requested")),
         handled=_number(data.get("handled")),
-        announced=Announced(commit=commit, at=at) if commit and at else None,
+        announced=Announced(commit=commit, at=at) if at else None,
         answered_at=_text(data.get("answeredAt")),
         job_name=_text(last_job.get("name")) if isinstance(last_job, Mapping) else None,
     )
@@ -102,7 +102,7 @@ def run_number_after(entry: Entry) -> int:
 
 
 def delivery_hash(delivery: str) -> str:
-    """Eight bytes that stand for a delivery's id in `status.deliveries` (11 characters)."""
+    """Eight bytes that stand for a delivery (its task id) in `status.deliveries` (11 characters)."""
     return base64.urlsafe_b64encode(hashlib.sha256(delivery.encode()).digest()[:8]).decode().rstrip("=")
 
 
@@ -112,6 +112,12 @@ def delivery_known(status: Mapping[str, Any] | None, digest: str) -> bool:
     if not isinstance(text, str):
         return False
     return any(text[at : at + _HASH_CHARS] == digest for at in range(0, len(text), _HASH_CHARS))
+
+
+def last_deliveries(status: Mapping[str, Any] | None, count: int) -> str:
+    """The hashes of the last `count` deliveries, as one string."""
+    text = (status or {}).get("deliveries")
+    return text[-count * _HASH_CHARS :] if isinstance(text, str) and count > 0 else ""
 
 
 class Mutation(Protocol):
@@ -163,11 +169,14 @@ def _draft(status: dict[str, Any], source: str, *, adopt: bool = True) -> dict[s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """A delivery asks for a check of `sources`; recognised by its own hash when the outcome is unknown."""
+    """A delivery, at `at`, asks for checks: source → commit announced for it, if any.
 
-    sources: tuple[str, ...]
+    It is recognised by its own hash, when it comes again and when the outcome of a write is unknown.
+    """
+
+    asked: Mapping[str, str | None]
     delivery: str
-    announced: Announced | None = None
+    at: str
 
     def apply(self, status: dict[str, Any]) -> Outcome:
         """Raise `requested` by one for each source, once for each delivery."""
@@ -176,16 +185,15 @@ class Count:
         text = status.get("deliveries")
         kept = text if isinstance(text, str) and len(text) % _HASH_CHARS == 0 else ""
         status["deliveries"] = (kept + self.delivery)[-DELIVERIES_KEPT * _HASH_CHARS :]
-        for source in self.sources:
+        for source, commit in self.asked.items():
             entry = _draft(status, source, adopt=False)
             entry["requested"] += 1
-            if self.announced:
-                entry["announced"] = {"commit": self.announced.commit, "at": self.announced.at}
+            entry["announced"] = {"commit": commit, "at": self.at}
         return Outcome.WRITE
 
     def guards(self) -> Guards:
         """Counting is lost when two replicas count at once: `requested` and the ids are tested."""
-        return Guards(counted=frozenset(self.sources))
+        return Guards(counted=frozenset(self.asked))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from git_events_runner.resources.ref import Ref
 from .ledger import Entry
 from .resolve import Resolved
 
-_TASKS_KEPT = 20
+_TASKS_KEPT = 64
 
 
 class Fence(Protocol):
@@ -55,7 +55,8 @@ class Again:
 class RunOrder:
     """A decision to run: everything that the Job is made from, and what must still hold when it is made.
 
-    `asked_at` is the loop's time just before git was asked. `request` or `due_at` is the occurrence.
+    `asked_at` is the loop's time just before git was asked. `request` or `due_at` is the occurrence; `tasks` and
+    `deliveries` (hashes) say whose requests it answers.
     """
 
     trigger: Ref
@@ -71,6 +72,7 @@ class RunOrder:
     due_at: str | None
     asked_at: float
     tasks: tuple[str, ...]
+    deliveries: str
     fence: Fence | None
 
 

@@ -1,11 +1,12 @@
 """What a trigger's conditions say: one line for each source that has a problem, gone when that source succeeds.
 
 Ready is always there; Stalled and Reconciling only while true (kstatus): Stalled when somebody has to change something,
-Reconciling when the program itself tries again.
+Reconciling when the program itself tries again. Warnings stand in Ready's message and hinder nothing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from .ledger import Guards, Outcome
 
 _LINE_CHARS = 600
 _MESSAGE_CHARS = 8000
+_WARNING = re.compile(r"warning (\w+): ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +57,10 @@ class Report:
         old_reason = str((before.get("Ready") or {}).get("reason") or "")
         if problems:
             kept = reason or (old_reason if old_reason != "Succeeded" else "Failed")
-            self._set(after, before, "Ready", "False", kept, _text(problems))
+            self._set(after, before, "Ready", "False", kept, _text(problems), *warnings_of(before))
         else:
-            self._set(after, before, "Ready", "True", "Succeeded", "watching")
+            warnings = warnings_of(before)
+            self._set(after, before, "Ready", "True", _reason(warnings), "watching", *warnings)
         for name, lines in (("Stalled", stalled), ("Reconciling", retried)):
             if lines:
                 mine = reason if subject in lines else ""
@@ -82,7 +85,7 @@ class Report:
         name: str,
         value: str,
         reason: str,
-        message: str,
+        *lines: str,
     ) -> None:
         old = before.get(name) or {}
         since = old.get("lastTransitionTime") if old.get("status") == value else None
@@ -90,7 +93,7 @@ class Report:
             "type": name,
             "status": value,
             "reason": reason,
-            "message": message,
+            "message": "\n".join(lines)[:_MESSAGE_CHARS],
             "observedGeneration": self.generation,
             "lastTransitionTime": since or self.now,
         }
@@ -98,6 +101,50 @@ class Report:
     def guards(self) -> Guards:
         """Nothing: conditions describe the last look, whoever looked."""
         return Guards()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warn:
+    """A line in Ready's message that hinders nothing, about `source` (None: the trigger); no message takes it away."""
+
+    reason: str
+    source: str | None
+    message: str | None
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Rewrite that line; where no look was reported yet, the first one will be."""
+        conditions = conditions_of(status)
+        ready = conditions.get("Ready")
+        if ready is None:
+            return Outcome.DONE
+        start = f"warning {self.reason}: " + (f"source {self.source}: " if self.source is not None else "")
+        before = warnings_of(conditions)
+        after = [line for line in before if not line.startswith(start)]
+        if self.message is not None:
+            after = sorted([*after, start + " ".join(self.message.split())[:_LINE_CHARS]])
+        if after == before:
+            return Outcome.DONE
+        rest = [line for line in str(ready.get("message") or "").split("\n") if not _WARNING.match(line)]
+        changed = ready | {"message": "\n".join([*rest, *after])[:_MESSAGE_CHARS]}
+        if ready.get("status") == "True":
+            changed["reason"] = _reason(after)
+        status["conditions"] = [changed if c is ready else c for c in conditions.values()]
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """Nothing, as for reports."""
+        return Guards()
+
+
+def warnings_of(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The lines of Ready's message that are warnings."""
+    lines = str((conditions.get("Ready") or {}).get("message") or "").split("\n")
+    return [line for line in lines if _WARNING.match(line)]
+
+
+def _reason(warnings: list[str]) -> str:
+    found = _WARNING.match(warnings[0]) if warnings else None
+    return found[1] if found else "Succeeded"
 
 
 def conditions_of(status: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

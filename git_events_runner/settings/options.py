@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,6 +57,21 @@ def rate_limit(text: str) -> Rate:
         return Rate.parse(text)
     except InvalidObject:
         raise ValueError("must be BURST/SECONDS, two whole numbers above 0, as 10/60") from None
+
+
+def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Read networks or addresses, separated by commas.
+
+    >>> [str(network) for network in networks("10.0.0.0/8, ::1")]
+    ['10.0.0.0/8', '::1/128']
+    """
+    try:
+        found = tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError:
+        found = ()
+    if not found:
+        raise ValueError("must be networks separated by commas, as 10.0.0.0/8,fd00::/8")
+    return found
 
 
 def _text(text: str) -> str:
@@ -119,6 +135,22 @@ OPTIONS: tuple[Option, ...] = (
     _option("hooks-rrl-global", None, None, rate_limit, "BURST/SECONDS", "rate limit of all webhook requests"),
     _option("hooks-rrl-trigger", None, None, rate_limit, "BURST/SECONDS", "rate limit of each trigger"),
     _option("hooks-rrl-source", None, None, rate_limit, "BURST/SECONDS", "rate limit of each source of a trigger"),
+    _option(
+        "hooks-rrl-address",
+        None,
+        None,
+        rate_limit,
+        "BURST/SECONDS",
+        "rate limit of each sender's address; behind a proxy only with --hooks-trusted-proxies",
+    ),
+    _option(
+        "hooks-trusted-proxies",
+        None,
+        None,
+        networks,
+        "NETWORKS",
+        "proxies whose X-Forwarded-For is believed, as 10.0.0.0/8,fd00::/8",
+    ),
     _option("tls-cert-path", None, None, _text, "PATH", "certificate of the webhook port (PEM file)"),
     _option("tls-key-path", None, None, _text, "PATH", "its key (PEM file)"),
     _option("tls-secret-name", None, None, _object_name, "NAME", "Secret with tls.crt and tls.key, instead of paths"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import secrets
 import socket
@@ -53,7 +54,7 @@ class TlsSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the process was started with. `rates`: by scope (global, trigger, source); no `job_namespaces`: all."""
+    """What the process was started with. `rates`: by scope (as global, trigger); no `job_namespaces`: all."""
 
     webhooks_port: int
     utility_port: int
@@ -66,6 +67,7 @@ class Settings:
     lease: Timing
     metrics_prefix: str
     rates: Mapping[str, Rate | None]
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     tls: TlsFiles | TlsSecret | None
     json_logs: bool
     log_filter: str
@@ -115,7 +117,8 @@ class Settings:
             leader_lease_name=values["leader_lease_name"],
             lease=timing(values["leader_lease_duration"], values["leader_lease_grace"]),
             metrics_prefix=values["metrics_prefix"],
-            rates={scope: values[f"hooks_rrl_{scope}"] for scope in ("global", "trigger", "source")},
+            rates={scope: values[f"hooks_rrl_{scope}"] for scope in ("global", "address", "trigger", "source")},
+            trusted_proxies=values["hooks_trusted_proxies"] or (),
             tls=tls,
             json_logs=json_logs,
             log_filter=environ.get("GIT_EVENTS_RUNNER_LOG") or environ.get("RUST_LOG") or "info",

@@ -4,7 +4,8 @@ Each transition bears the name of the step in `flow/checks` and the mutation in 
 interleaving and returns the first violation with its trace, or None; so a rule is shown to be needed by leaving it out.
 
 Heads are letters: the commits that the reference shows one after another. Letters that differ in case only have the
-same selected files (`Aa`), which matters with the `files` event.
+same selected files (`Aa`), which matters with the `files` event. With the `lag` event git shows a head later than the
+delivery that announces it (up to the 30 s after which an announcement is not waited for any more).
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ RULES = frozenset(
         "unknown_rereads",  # an unknown POST goes back to the live read, never straight to the POST
         "settle_highest",  # of several unsettled Jobs the highest is settled
         "own_writes",  # a replica never reads an entry older than its own last write
+        "announced_waits",  # an announced commit that git does not show keeps its request open, for 30 s
+        "fired_waits",  # also when another new commit is shown, and runs
+        "age_when_asked",  # an announcement's age is that of the moment when git was asked, not when it answered
     }
 )
 
@@ -35,6 +39,7 @@ class Entry(NamedTuple):
     commit: str | None
     requested: int
     handled: int
+    announced: int = -1  # index of the head that the last counted delivery announced
 
 
 class Job(NamedTuple):
@@ -56,7 +61,10 @@ class Replica(NamedTuple):
 
 
 class State(NamedTuple):
-    """The world: head index, deliveries made, entry versions (oldest first), Jobs, replicas, crashes, wipes."""
+    """The world: head index, deliveries made, entry versions (oldest first), Jobs, replicas, crashes, wipes.
+
+    `shown` is the head that git shows, `expired` the newest announcement that is 30 s old.
+    """
 
     head: int
     delivered: int
@@ -65,6 +73,8 @@ class State(NamedTuple):
     replicas: tuple[Replica, ...]
     crashes: int
     wiped: int
+    shown: int = 0
+    expired: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +116,14 @@ class Model:
         """Every transition possible from `state`, as (name, next state)."""
         live = state.entries[-1]
         if state.head + 1 < len(self.heads):
-            yield f"push {self.heads[state.head + 1]}", state._replace(head=state.head + 1)
+            shown = state.shown if "lag" in self.events else state.head + 1
+            yield f"push {self.heads[state.head + 1]}", state._replace(head=state.head + 1, shown=shown)
+        if state.shown < state.head:
+            yield f"git shows {self.heads[state.shown + 1]}", state._replace(shown=state.shown + 1)
+        if "lag" in self.events and state.expired < live.announced <= state.shown:
+            yield f"{self.heads[live.announced]} announced 30 s ago", state._replace(expired=live.announced)
         if "wipe" in self.events and not state.wiped and live.runs > 0:
-            empty = Entry(0, None, live.requested - live.handled, 0)
+            empty = Entry(0, None, live.requested - live.handled, 0, live.announced)
             yield "wipe", state._replace(entries=(*state.entries, empty), wiped=1)
         posting = any(r.at == "post" and r.data is not None and not r.data[2] for r in state.replicas)
         for place, job in enumerate(state.jobs):
@@ -135,6 +150,8 @@ class Model:
 
         if state.delivered <= state.head:
             counted = live._replace(requested=live.requested + 1)
+            if "lag" in self.events:
+                counted = counted._replace(announced=state.delivered)
             seen = latest + 1 if "own_writes" in self.rules and me.at == "idle" else me.seen
             world = write(counted) | {"delivered": state.delivered + 1}
             yield f"{lane} count {counted.requested}", become(me.at, seen, me.data, wake=True, **world)
@@ -163,14 +180,16 @@ class Model:
                     data = (job.number, job.commit, job.request, True)
                     yield f"{lane} unsettled {job.number}", become("settle", me.seen, data, wake=me.wake)
                 else:
-                    head = self.heads[state.head]
-                    yield f"{lane} ask {head}", become("decide", me.seen, (entry, head), wake=me.wake)
+                    head = self.heads[state.shown]
+                    data = (entry, head, state.expired)
+                    yield f"{lane} ask {head}", become("decide", me.seen, data, wake=me.wake)
         elif me.at == "decide":
-            yield from self.decide(lane, me, live, latest, become)
+            yield from self.decide(state, lane, me, live, latest, become)
         elif me.at == "skip":
-            entry, commit = me.data
+            entry, commit, request = me.data
             assert isinstance(entry, Entry)
-            handled = max(live.handled, min(entry.requested, live.requested))
+            assert isinstance(request, int)
+            handled = max(live.handled, min(request, live.requested))
             written = live._replace(commit=commit, handled=handled)
             if "skip_tests" in self.rules and live[:2] != entry[:2]:
                 yield f"{lane} skip refused", become("idle", latest, None, wake=True)
@@ -191,29 +210,39 @@ class Model:
             else:
                 asked = min(request, live.requested)
                 handled = asked if "settle_lowers" in self.rules else max(live.handled, asked)
-                entry = Entry(number, str(commit), live.requested, handled)
+                entry = Entry(number, str(commit), live.requested, handled, live.announced)
                 name = f"{lane} settle {number}={commit} h{handled}"
                 yield name, become("idle", latest + 1, None, wake=wake, **write(entry))
 
-    def decide(self, lane, me, live, latest, become):  # type: ignore[no-untyped-def]
-        """Fire, skip, or nothing; then the live read."""
-        entry, commit = me.data
+    def decide(self, state, lane, me, live, latest, become):  # type: ignore[no-untyped-def]
+        """Fire, skip, wait for what was announced, or nothing; then the live read."""
+        entry, commit, asked = me.data
         changed = commit != entry.commit and not self.same_files(entry.commit, commit)
         fire = changed if self.on_change else entry.requested > entry.handled
+        expired = asked if "age_when_asked" in self.rules else state.expired
+        unseen = "announced_waits" in self.rules and expired < entry.announced and self.heads[entry.announced] != commit
+        waits = unseen and entry.requested > entry.handled
+        if waits and commit == entry.commit:
+            yield f"{lane} wait", become("idle", me.seen, None, wake=True)
+            return
+        request = entry.requested - 1 if waits and "fired_waits" in self.rules else entry.requested
+        if not self.on_change:
+            request = entry.requested
         if not fire:
             if entry.requested <= entry.handled and commit == entry.commit:
                 yield f"{lane} nothing", become("idle", me.seen, None, wake=me.wake)
             else:
                 recorded = commit if self.on_change else entry.commit
-                yield f"{lane} skip decided", become("skip", me.seen, (entry, recorded), wake=me.wake)
+                wake = me.wake or waits
+                yield f"{lane} skip decided", become("skip", me.seen, (entry, recorded, request), wake=wake)
         elif "live_read" in self.rules and live[:2] != entry[:2]:
             yield f"{lane} restart", become("idle", latest, None, wake=True)
         else:
-            yield f"{lane} live read", become("post", me.seen, (entry, commit, False), wake=me.wake)
+            yield f"{lane} live read", become("post", me.seen, (entry, commit, False, request), wake=me.wake or waits)
 
     def post(self, state, lane, me, latest, become):  # type: ignore[no-untyped-def]
         """Create the Job of the next number: 201, an answer lost, or 409 with whoever made it."""
-        entry, commit, unknown = me.data
+        entry, commit, unknown, request = me.data
         number = entry.runs + 1
         if unknown and "unknown_rereads" in self.rules:
             yield f"{lane} reread", become("idle", latest, None, wake=True)
@@ -221,18 +250,18 @@ class Model:
         existing = [job for job in state.jobs if job.number == number and job.alive]
         if existing:
             job = existing[-1]
-            mine = (number, commit, entry.requested, False)
+            mine = (number, commit, request, False)
             from_job = (job.number, job.commit, job.request, True)
             take = from_job if "settle_from_job" in self.rules or job.commit != commit else mine
             yield f"{lane} exists {number}", become("settle", me.seen, take, wake=me.wake)
         elif len(state.jobs) < self.most_jobs:
-            jobs = (*state.jobs, Job(number, commit, entry.requested, alive=True))
-            data = (number, commit, entry.requested, False)
+            jobs = (*state.jobs, Job(number, commit, request, alive=True))
+            data = (number, commit, request, False)
             yield f"{lane} post {number}={commit}", become("settle", me.seen, data, wake=me.wake, jobs=jobs)
             if "lost" in self.events and not unknown:
                 yield (
                     f"{lane} post lost {number}",
-                    become("post", me.seen, (entry, commit, True), wake=me.wake, jobs=jobs),
+                    become("post", me.seen, (entry, commit, True, request), wake=me.wake, jobs=jobs),
                 )
 
     def violation(self, state: State) -> str | None:

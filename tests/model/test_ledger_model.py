@@ -15,6 +15,10 @@ SAFE = {
     "one run for each request, with a crash": Model("AB", events="always crash lost"),
     "Jobs removed by their TTL": Model("AB", events="ttl lost"),
     "a status wiped by a restore": Model("AB", events="wipe"),
+    "git shows a commit later than it was announced": Model("ABC", events="lag", replicas=1),
+    "git shows it later, and a replica crashes": Model("AB", events="lag crash lost"),
+    "git shows a commit and back later": Model("ABA", events="lag", replicas=1),
+    "git shows the same files later": Model("AaB", events="lag files", replicas=1),
 }
 
 NEEDED = {
@@ -24,6 +28,9 @@ NEEDED = {
     "settle_lowers": (Model("ABA", without="settle_lowers"), "lost: recorded B, ran B, head A"),
     "skip_tests": (Model("ABA", without="skip_tests"), "lost: recorded B, ran A, head A"),
     "skip_tests, for commits with the same files": (Model("AaB", without="skip_tests", events="files"), "lost"),
+    "announced_waits": (Model("AB", without="announced_waits", events="lag", replicas=1), "lost"),
+    "fired_waits": (Model("ABC", without="fired_waits", events="lag", replicas=1), "lost"),
+    "age_when_asked": (Model("AB", without="age_when_asked", events="lag", replicas=1), "lost"),
 }
 
 

@@ -1,10 +1,18 @@
 """Verdicts: every way that a look can end, and the questions it needs."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from git_events_runner.rules.change import Look, Verdict, answered, decide, needs_trees
+from git_events_runner.rules.change import (
+    Look,
+    Verdict,
+    announced_unseen,
+    announced_wait_s,
+    answered,
+    decide,
+    needs_trees,
+)
 from git_events_runner.rules.ledger import entry_of
 
 A, B, TAG = "a" * 40, "b" * 40, "7" * 40
@@ -18,7 +26,7 @@ def known(**fields):
 
 
 def verdict(entry, commit, *, tag=None, on_change=True, look=CALLED, same=None):
-    return decide(entry, commit, tag_object=tag, on_change_only=on_change, look=look, files_same=same, now=NOW)
+    return decide(entry, commit, tag_object=tag, on_change_only=on_change, look=look, files_same=same, asked_at=NOW)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +57,59 @@ def test_the_verdict_table(entry, commit, extra, expected):
     [
         ("2026-05-06T07:00:10Z", None, Verdict.WAIT_ANNOUNCED),
         ("2026-05-06T06:59:40Z", None, Verdict.SKIP_SAME),
-        ("2026-05-06T07:00:10Z", "2026-05-06T07:00:15Z", Verdict.SKIP_SAME),
+        ("2026-05-06T07:00:10Z", "2026-05-06T07:00:15Z", Verdict.WAIT_ANNOUNCED),
     ],
 )
 def test_an_announced_commit_is_waited_for(at, changed, expected):
-    """While the announced commit is neither seen nor 30 s old, "same" does not answer the request."""
-    assert verdict(known(announced={"commit": B, "at": at}, changed=changed), A) is expected
+    """While the announced commit is neither seen nor 30 s old, "same" does not answer the request; a run in between
+    (of a third commit) does not either.
+    """
+    entry = known(announced={"commit": B, "at": at}, changed=changed)
+    assert verdict(entry, A) is expected
+    assert verdict(entry, A, on_change=False) is (
+        expected if expected.value.startswith("wait") else Verdict.FIRE_ALWAYS
+    )
+
+
+def test_a_poll_waits_for_no_announcement():
+    """What falls due is answered with what git shows."""
+    entry = known(announced={"commit": B, "at": "2026-05-06T07:00:10Z"})
+    assert verdict(entry, A, look=DUE) is Verdict.SKIP_SAME
+
+
+def test_git_is_asked_for_an_announced_commit_at_growing_distances_and_once_more_after_30_s():
+    """Half a second at first, eight at most, and the last time when the announcement is 30 s old."""
+    entry = known(announced={"commit": B, "at": "2026-05-06T07:00:00Z"})
+    at = datetime(2026, 5, 6, 7, 0, 0, tzinfo=UTC)
+    asked = []
+    while announced_unseen(entry, A, at):
+        wait_s = announced_wait_s(entry, at)
+        asked.append(wait_s)
+        at += timedelta(seconds=wait_s)
+    assert asked[0] == 0.5
+    assert max(asked) == 8.0
+    assert 30.0 <= sum(asked) <= 30.5
+    assert len(asked) <= 12
+
+
+def test_an_announcement_that_is_answered_is_not_waited_for():
+    """Only an open request waits."""
+    entry = known(announced={"commit": B, "at": "2026-05-06T07:00:10Z"}, handled=1)
+    assert not announced_unseen(entry, A, NOW)
+
+
+@pytest.mark.parametrize(
+    ("at", "handled", "expected"),
+    [
+        ("2026-05-06T06:59:40Z", 1, True),
+        ("2026-05-06T07:00:10Z", 1, True),
+        ("2026-05-06T06:59:20Z", 1, False),
+        ("2026-05-06T06:59:40Z", 0, False),
+    ],
+)
+def test_a_poll_does_not_repeat_what_a_delivery_has_just_asked(at, handled, expected):
+    """Half a minute after a delivery that was answered a due time is answered too."""
+    assert answered(known(announced={"commit": None, "at": at}, handled=handled), DUE) is expected
 
 
 def test_an_announced_commit_that_is_the_head_is_seen():

@@ -250,7 +250,11 @@ def test_a_leader_that_stood_still_writes_nothing_more(world, installation, repo
     kind = "ScheduleTrigger"
     wait_until("the first run", lambda: entry(world, installation, "every", kind).get("runs") == 1)
     stopped = proxy.rule(
-        "GET", "/scheduletriggers/every$", "pass", token="replica-0-token", before=lambda: first.process.send(signal.SIGSTOP)
+        "GET",
+        "/scheduletriggers/every$",
+        "pass",
+        token="replica-0-token",
+        before=lambda: first.process.send(signal.SIGSTOP),
     )
     repository.push({"README": "two\n"})
     wait_until("it stands still", lambda: stopped.hits == 1)

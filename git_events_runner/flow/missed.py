@@ -1,0 +1,97 @@
+"""Deliveries that never came: a commit found by the schedule of a trigger that is called, which no delivery announced.
+
+A poll may be faster than the forge, so it is judged a minute later: by then the trigger's status names the last
+delivery. What waits here is lost with the process, and with it no more than a hint to the forge's list of deliveries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from git_events_runner.edges.kube.store import Store
+from git_events_runner.errors import ApiError
+from git_events_runner.resources.job import timestamp
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger import Mutation, Outcome, entry_of
+from git_events_runner.rules.messages import CheckRequest
+from git_events_runner.rules.report import Warn
+from git_events_runner.telemetry import Metrics
+
+log = structlog.get_logger(target="webhooks")
+
+_GRACE_S = 60.0
+
+
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+
+class Announcer(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""
+
+
+class Missed:
+    """Judges what polls found."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        writer: Writer,
+        announcer: Announcer,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+        grace_s: float = _GRACE_S,
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._announcer = announcer
+        self._metrics = metrics
+        self._now = now
+        self._grace_s = grace_s
+        self._found: asyncio.Queue[tuple[float, datetime, CheckRequest, str]] = asyncio.Queue()
+
+    def note(self, request: CheckRequest, commit: str) -> None:
+        """A poll found a new commit."""
+        at = asyncio.get_running_loop().time() + self._grace_s
+        self._found.put_nowait((at, self._now(), request, commit))
+
+    async def run(self) -> None:
+        """Judge each find after the grace, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            at, found_at, request, commit = await self._found.get()
+            await asyncio.sleep(max(at - loop.time(), 0))
+            await self._judge(request, commit, since=found_at - timedelta(seconds=self._grace_s))
+
+    async def _judge(self, request: CheckRequest, commit: str, *, since: datetime) -> None:
+        ref = request.trigger
+        snapshot = self._store.get(ref)
+        if snapshot is None or snapshot.uid != request.uid:
+            return
+        announced = entry_of(snapshot.raw.get("status"), request.source).announced
+        at = timestamp(announced.at) if announced else None
+        if announced and (announced.commit == commit or (at is not None and at >= since)):
+            return  # announced, or a delivery about the same time that may have named another push's commit
+        self._metrics.webhook_missed(ref)
+        message = f"the schedule found {commit[:12]}, which no delivery announced; see the forge's list of deliveries"
+        fields = {"namespace": ref.namespace, "name": ref.name, "source": request.source, "commit": commit}
+        log.warning("webhook.missed", **fields)
+        note = f"source {request.source}: {message}"
+        self._announcer.publish(ref, request.uid, kind="Warning", reason="WebhookMissed", note=note)
+        try:
+            warn = Warn(reason="WebhookMissed", source=request.source, message=message)
+            await self._writer.write(ref, request.uid, warn)
+        except ApiError as error:
+            log.warning("status.failed", kind=ref.kind, namespace=ref.namespace, name=ref.name, error=str(error))

@@ -1,0 +1,109 @@
+"""Whether a request may speak for a trigger: its Secret, read when needed, and the judgement of `rules/signatures`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.errors import ApiError, SecretUnusable
+from git_events_runner.rules.rates import Rate
+from git_events_runner.rules.signatures import Headers, Scheme, Signature, judge, judge_reader, keys_of, short_keys
+
+from .answers import MISSING, OLD, UNREADABLE, WRONG, Refused
+from .limits import Buckets
+
+log = structlog.get_logger(target="webhooks")
+
+_REREAD = Rate(burst=1, seconds=5)
+_HMAC_HEADER = "x-signature"
+_REFUSALS = {Signature.MISSING: (401, MISSING), Signature.WRONG: (403, WRONG), Signature.OLD: (401, OLD)}
+_SHORT = "has fewer than 16 bytes and can be guessed; take a longer one"
+
+
+class SecretReader(Protocol):
+    """Reads Secrets, with a time-limited cache."""
+
+    async def get(self, namespace: str, name: str) -> Mapping[str, bytes]:
+        """The decoded data of a Secret."""
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Read it anew the next time."""
+
+
+class Authority:
+    """Judges requests; a Secret just rotated is read anew once."""
+
+    def __init__(self, *, secrets: SecretReader, default_header: Callable[[], str], buckets: Buckets) -> None:
+        self._secrets = secrets
+        self._default_header = default_header
+        self._buckets = buckets
+
+    async def verify(self, trigger: Snapshot, headers: Headers, body: bytes) -> str | None:
+        """Return if the request may speak for the trigger: what is to be warned of about its secret, or None.
+
+        Raises:
+            Refused: It may not, or nobody can tell.
+        """
+        auth = trigger.model.spec.webhook.auth_config
+        if auth is None:
+            return None
+        scheme = self._scheme(auth)
+        keys = await self._judged(trigger, auth, lambda keys: judge(scheme, headers, body, keys, now_s=time.time()))
+        return f"key {auth.key} of Secret {auth.secret_ref.name} {_SHORT}" if short_keys(keys) else None
+
+    async def verify_reader(self, trigger: Snapshot, headers: Headers) -> None:
+        """Return if the request, which has no body to sign, knows the trigger's secret.
+
+        Raises:
+            Refused: It does not, or nobody can tell.
+        """
+        auth = trigger.model.spec.webhook.auth_config
+        if auth is not None:
+            scheme, default = self._scheme(auth), self._default_header()
+            await self._judged(trigger, auth, lambda keys: judge_reader(scheme, headers, keys, default_header=default))
+
+    def _scheme(self, auth: Any) -> Scheme:
+        default = _HMAC_HEADER if auth.type == "hmac" else self._default_header()
+        return Scheme(type=auth.type, header=auth.header or default, algorithm=auth.algorithm)
+
+    async def _judged(
+        self, trigger: Snapshot, auth: Any, judgement: Callable[[tuple[bytes, ...]], Signature]
+    ) -> tuple[bytes, ...]:
+        found = Signature.MISSING if judgement(()) is Signature.MISSING else Signature.WRONG
+        namespace, name = trigger.ref.namespace or "", auth.secret_ref.name
+        keys: tuple[bytes, ...] = ()
+        for again in (True, False):
+            if found is Signature.MISSING:
+                break
+            keys = await self._keys(trigger, auth)
+            found = judgement(keys)
+            if found is not Signature.WRONG or not again or self._buckets.try_take(_REREAD, "reread", namespace, name):
+                break
+            self._secrets.forget(namespace, name)
+        if found is Signature.GOOD:
+            return keys
+        if found is Signature.UNUSABLE:
+            self._unreadable(trigger, f"key {auth.key} of Secret {namespace}/{name} holds no usable secret")
+        status, message = _REFUSALS.get(found, (500, UNREADABLE))
+        raise Refused(status, message)
+
+    async def _keys(self, trigger: Snapshot, auth: Any) -> tuple[bytes, ...]:
+        namespace, name = trigger.ref.namespace or "", auth.secret_ref.name
+        try:
+            data = await self._secrets.get(namespace, name)
+        except (SecretUnusable, ApiError) as error:
+            self._unreadable(trigger, str(error))
+            raise Refused(500, UNREADABLE) from None
+        if auth.key not in data:
+            self._unreadable(trigger, f"Secret {namespace}/{name} has no key {auth.key}")
+            raise Refused(500, UNREADABLE)
+        return keys_of(data[auth.key])
+
+    def _unreadable(self, trigger: Snapshot, error: str) -> None:
+        ref = trigger.ref
+        if not self._buckets.try_take(_REREAD, "told", ref.namespace or "", ref.name):
+            log.warning("secret.unreadable", namespace=ref.namespace, name=ref.name, error=error)

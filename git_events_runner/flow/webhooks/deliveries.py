@@ -1,0 +1,165 @@
+"""One verified delivery to one trigger: what it is about, whether it came before, and its place in the status."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.errors import ApiError, ApiNotFound
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.forges import (
+    FORGES,
+    Ignored,
+    Push,
+    Unreadable,
+    delivery_of,
+    forge_of,
+    read,
+    same_repository,
+    watched,
+)
+from git_events_runner.rules.ledger import delivery_hash, delivery_known
+from git_events_runner.rules.signatures import Headers
+from git_events_runner.rules.tasks import task_id
+
+from .answers import ACCEPTED, DUPLICATE, NO_TRIGGER, Refused, Taken
+from .limits import Buckets
+
+log = structlog.get_logger(target="webhooks")
+
+_COUNT_S = 10.0
+_IN_PLACE_BYTES = 256 * 1024
+
+
+class Counter(Protocol):
+    """Counts requests durably."""
+
+    async def count(
+        self,
+        trigger: Ref,
+        uid: str,
+        asked: Mapping[str, str | None],
+        *,
+        task: str,
+        warning: str | None,
+    ) -> bool:
+        """Count one delivery for each source (with the commit announced for it), then ask for the checks.
+
+        False: it was counted before.
+        """
+
+
+@dataclass(slots=True, kw_only=True)
+class Delivery:
+    """A request whose body is read: what it says is parsed at most once for each dialect, after it was verified."""
+
+    path: tuple[str, ...]
+    headers: Headers
+    body: bytes
+    said: dict[str, Push | Ignored]
+
+    async def says(self, auth_type: str) -> Push | Ignored:
+        """What the payload says.
+
+        Raises:
+            Refused: 400 or 415, it is not what that forge sends.
+        """
+        forge = forge_of(auth_type, self.headers)
+        if forge not in self.said:
+            try:
+                if len(self.body) > _IN_PLACE_BYTES:
+                    self.said[forge] = await asyncio.to_thread(read, forge, self.headers, self.body)
+                else:
+                    self.said[forge] = read(forge, self.headers, self.body)
+            except Unreadable as error:
+                raise Refused(415 if error.media_type else 400, str(error)) from None
+        return self.said[forge]
+
+    def task(self, auth_type: str) -> str:
+        """The task id: derived from the forge's delivery id where there is one."""
+        delivery = delivery_of(self.headers, auth_type, self.body)
+        return str(uuid.uuid4()) if delivery is None else task_id(self.path, delivery)
+
+
+class Deliveries:
+    """Takes verified deliveries."""
+
+    def __init__(self, *, store: Store, counter: Counter, buckets: Buckets) -> None:
+        self._store = store
+        self._counter = counter
+        self._buckets = buckets
+
+    async def take(self, delivery: Delivery, trigger: Snapshot, source: str | None, *, warning: str | None) -> Taken:
+        """Take a delivery that speaks for the trigger (about one source, if its path names one).
+
+        Raises:
+            Refused: It asks for what the trigger does not have, says what cannot be read, or cannot be counted.
+        """
+        spec = trigger.model.spec
+        names = self._sources(spec, source)
+        for name in names if source or not spec.webhook.match_repository else ():
+            self._buckets.take("source", trigger.ref.namespace or "", trigger.ref.name, name)
+        auth = spec.webhook.auth_config
+        auth_type = auth.type if auth else "header"
+        asked: dict[str, str | None] = dict.fromkeys(names)
+        if auth_type in FORGES or spec.webhook.match_repository:
+            chosen = self._chosen(await delivery.says(auth_type), trigger, names)
+            if isinstance(chosen, Ignored):
+                return Taken(status=200, message=f"ignored: {chosen.reason}")
+            asked = chosen
+        task = delivery.task(auth_type)
+        if delivery_known(trigger.raw.get("status"), delivery_hash(task)):
+            return Taken(status=200, message=DUPLICATE, task=task)
+        if not await self._count(trigger, asked, task, warning):
+            return Taken(status=200, message=DUPLICATE, task=task)
+        return Taken(status=202, message=ACCEPTED, task=task, sources=tuple(asked))
+
+    def _sources(self, spec: Any, source: str | None) -> tuple[str, ...]:
+        names: tuple[str, ...] = spec.sources.names
+        if source is not None:
+            if source not in names:
+                raise Refused(404, NO_TRIGGER)
+            return (source,)
+        if not spec.webhook.multi_source and not spec.webhook.match_repository:
+            raise Refused(400, "the trigger takes requests for one source: POST /{namespace}/{trigger}/{source}")
+        return names
+
+    def _chosen(
+        self, said: Push | Ignored, trigger: Snapshot, names: tuple[str, ...]
+    ) -> dict[str, str | None] | Ignored:
+        """The sources to look at, each with the commit announced for it; or why there are none."""
+        if isinstance(said, Ignored):
+            return said
+        spec = trigger.model.spec
+        mine = [name for name in names if same_repository(self._address(trigger, name), said.repositories)]
+        if not mine and spec.webhook.match_repository:
+            return Ignored(reason="no source of the trigger is the repository that was pushed to")
+        reference = spec.sources.watch_on.reference
+        moved = watched(said, reference.type, reference.name)
+        if isinstance(moved, Ignored):
+            return moved
+        chosen = mine or list(names)
+        announces = bool(mine) or len(chosen) == 1
+        return dict.fromkeys(chosen, moved.commit if announces else None)
+
+    def _address(self, trigger: Snapshot, name: str) -> str:
+        kind = trigger.model.spec.sources.kind
+        found = self._store.get(Ref(kind, None if kind.startswith("Cluster") else trigger.ref.namespace, name))
+        return found.model.spec.repo_uri if found and found.model else ""
+
+    async def _count(self, trigger: Snapshot, asked: Mapping[str, str | None], task: str, warning: str | None) -> bool:
+        try:
+            async with asyncio.timeout(_COUNT_S):
+                return await self._counter.count(trigger.ref, trigger.uid, asked, task=task, warning=warning)
+        except ApiNotFound:
+            raise Refused(404, NO_TRIGGER) from None
+        except (ApiError, TimeoutError) as error:
+            ref = trigger.ref
+            log.warning("webhook.uncounted", namespace=ref.namespace, name=ref.name, error=str(error) or "time-out")
+            raise Refused(503, "the request could not be recorded; send it again", retry_after_s=2) from None

@@ -1,0 +1,82 @@
+"""Whether two addresses name the same repository: http, ssh and scp forms, `.git`, case, ports.
+
+Forges treat owner and repository names without regard to case. A port is compared with one of the same kind of protocol
+only: the port for ssh says nothing about the one for http.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+_URL = re.compile(
+    r"(https?|ssh|git\+ssh|git)://(?:[^/@]*@)?(\[[0-9a-fA-F:.]+\]|[^/:@]+)(?::(\d{1,5}))?(?:/(.*))?\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+_SCP = re.compile(r"(?:[^/@:]+@)?(\[[0-9a-fA-F:.]+\]|[^/@:]+):(?!//)(.*)\Z", re.DOTALL)
+_PORTS = {"http": "80", "https": "443", "ssh": "22", "git+ssh": "22", "git": "9418"}
+# Hosts that exist because port 22 is closed in some networks, and where ssh has a name of its own.
+_HOSTS = {
+    "ssh.github.com": "github.com",
+    "altssh.gitlab.com": "gitlab.com",
+    "altssh.bitbucket.org": "bitbucket.org",
+    "ssh.dev.azure.com": "dev.azure.com",
+}
+_ADDRESS_CHARS = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Address:
+    ssh: bool
+    host: str
+    port: str
+    path: str
+
+
+def same_repository(address: str, others: Iterable[str]) -> bool:
+    """Whether one of the others names the repository at `address`.
+
+    >>> same_repository("git@example.com:Team/app", ["https://example.com:443/team/app.git"])
+    True
+    >>> same_repository("https://example.com/team/app", ["https://example.com:8443/team/app"])
+    False
+    """
+    mine = _parsed(address)
+    if mine is None:
+        return False
+    found = [other for other in map(_parsed, others) if other is not None]
+    alike = [other for other in found if other.ssh == mine.ssh]
+    if alike:
+        return any((o.host, o.port, o.path) == (mine.host, mine.port, mine.path) for o in alike)
+    return any((o.host, o.path) == (mine.host, mine.path) for o in found)
+
+
+def _parsed(address: str) -> _Address | None:
+    if len(address) > _ADDRESS_CHARS:
+        return None
+    text = address.strip()
+    url = _URL.match(text)
+    if url:
+        scheme = url[1].lower()
+        given = str(int(url[3])) if url[3] else _PORTS[scheme]
+        port = "" if given in {"80", "443"} and scheme.startswith("http") else given
+        return _of(ssh="ssh" in scheme, host=url[2], port=port, path=url[4] or "")
+    scp = _SCP.match(text)
+    return _of(ssh=True, host=scp[1], port="22", path=scp[2]) if scp else None
+
+
+def _of(*, ssh: bool, host: str, port: str, path: str) -> _Address:
+    name = host.lower().rstrip(".")
+    parts = [part for part in unquote(path.partition("?")[0]).lower().split("/") if part]
+    if parts and parts[-1].endswith(".git"):
+        parts[-1] = parts[-1].removesuffix(".git")
+    if name == "ssh.dev.azure.com" and parts[:1] == ["v3"]:
+        del parts[0]
+    name = _HOSTS.get(name, name)
+    if name == "dev.azure.com":
+        parts = [part for part in parts if part != "_git"]
+    if parts[:1] == ["scm"] and not ssh:  # Bitbucket Data Center, over http
+        del parts[0]
+    return _Address(ssh=ssh, host=name, port="22" if ssh and port == "443" else port, path="/".join(parts))

@@ -1,0 +1,27 @@
+"""Azure DevOps: `git.push`, several references in one delivery; the event stands in the body alone.
+
+https://learn.microsoft.com/azure/devops/service-hooks/events#git.push
+"""
+
+from __future__ import annotations
+
+from .push import Ignored, Push, Unreadable, at, change, text_at, texts
+
+
+def push_of(_: str, payload: object) -> Push | Ignored:
+    """Every reference of a push.
+
+    Raises:
+        Unreadable: It is not what Azure DevOps sends.
+    """
+    event = text_at(payload, "eventType") or ""
+    if event != "git.push":
+        return Ignored(reason=f"event {event or 'without eventType'} moves no reference")
+    listed = at(payload, "resource", "refUpdates")
+    if not isinstance(listed, list):
+        raise Unreadable("resource.refUpdates is no list")
+    repository = at(payload, "resource", "repository")
+    return Push(
+        repositories=texts(*(text_at(repository, name) for name in ("remoteUrl", "sshUrl", "webUrl", "url"))),
+        changes=tuple(change(at(one, "name"), at(one, "newObjectId")) for one in listed),
+    )

@@ -1,0 +1,62 @@
+"""Bitbucket Cloud and Data Center: several references in one push, in two shapes.
+
+https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/#Push and
+https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html
+"""
+
+from __future__ import annotations
+
+from .push import Change, Ignored, Push, Unreadable, at, change, text_at, texts
+
+
+def push_of(event: str, payload: object) -> Push | Ignored:
+    """`repo:push` (Cloud) and `repo:refs_changed`, `mirror:repo_synchronized` (Data Center).
+
+    Raises:
+        Unreadable: It is not what Bitbucket sends.
+    """
+    if event == "repo:push":
+        return _cloud(payload)
+    if event in {"repo:refs_changed", "mirror:repo_synchronized"}:
+        return _data_center(payload)
+    return Ignored(reason="a ping" if event == "diagnostics:ping" else f"event {event} moves no reference")
+
+
+def _cloud(payload: object) -> Push:
+    listed = at(payload, "push", "changes")
+    if not isinstance(listed, list):
+        raise Unreadable("push.changes is no list")
+    changes: list[Change] = []
+    for one in listed:
+        new, old = at(one, "new"), at(one, "old")
+        named = new if isinstance(new, dict) else old
+        kind, name = text_at(named, "type"), text_at(named, "name")
+        if name is None:
+            raise Unreadable("a change has neither new nor old name")
+        place = "refs/tags/" if kind == "tag" else "refs/heads/"
+        changes.append(change(place + name, at(new, "target", "hash"), deleted=not isinstance(new, dict)))
+    repository = at(payload, "repository")
+    page = text_at(repository, "links", "html", "href")  # git's addresses differ from it by scheme and `.git` alone
+    return Push(repositories=texts(page, *_clones(repository)), changes=tuple(changes))
+
+
+def _data_center(payload: object) -> Push:
+    listed = at(payload, "changes")
+    if not isinstance(listed, list):
+        raise Unreadable("changes is no list")
+    changes: list[Change] = []
+    for one in listed:
+        reference = text_at(one, "refId") or text_at(one, "ref", "id")
+        changes.append(change(reference, at(one, "toHash"), deleted=at(one, "type") == "DELETE"))
+    complete = at(payload, "refLimitExceeded") is not True
+    return Push(repositories=texts(*_clones(at(payload, "repository"))), changes=tuple(changes), complete=complete)
+
+
+def _clones(repository: object) -> tuple[str | None, ...]:
+    """Addresses to clone from; a payload without them still has the page's address."""
+    links = at(repository, "links")
+    found: list[str | None] = []
+    for name in ("clone", "self"):
+        listed = at(links, name)
+        found += [text_at(one, "href") for one in listed] if isinstance(listed, list) else [text_at(listed, "href")]
+    return tuple(found)

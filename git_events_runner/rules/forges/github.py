@@ -1,0 +1,24 @@
+"""GitHub, Gitea and Forgejo: one dialect with the same fields.
+
+https://docs.github.com/en/webhooks/webhook-events-and-payloads#push, https://docs.gitea.com/usage/webhooks
+"""
+
+from __future__ import annotations
+
+from .push import Ignored, Push, at, change, text_at, texts
+
+
+def push_of(event: str, payload: object) -> Push | Ignored:
+    """A `push` event; everything else is ignored (`create` and `delete` come beside a push).
+
+    Raises:
+        Unreadable: It is not what these forges send.
+    """
+    if event != "push":
+        return Ignored(reason=f"event {event} moves no reference" if event != "ping" else "a ping")
+    repository = at(payload, "repository")
+    deleted = at(payload, "deleted") is True
+    return Push(
+        repositories=texts(*(text_at(repository, name) for name in ("clone_url", "ssh_url", "html_url", "git_url"))),
+        changes=(change(at(payload, "ref"), at(payload, "after"), deleted=deleted),),
+    )

@@ -1,0 +1,39 @@
+"""GitLab: push and tag hooks of projects, groups and systems.
+
+https://docs.gitlab.com/user/project/integrations/webhook_events/ and
+https://docs.gitlab.com/administration/system_hooks/ (a system hook names its events in the payload alone).
+"""
+
+from __future__ import annotations
+
+from .push import Change, Ignored, Push, Unreadable, at, change, text_at, texts
+
+_PUSHES = {"push", "tag_push"}
+
+
+def push_of(event: str, payload: object) -> Push | Ignored:
+    """Push Hook, Tag Push Hook, and the same events of a System Hook (also `repository_update`, several references).
+
+    `checkout_sha` is the commit; for an annotated tag `after` is the tag object. Both are absent on deletion.
+
+    Raises:
+        Unreadable: It is not what GitLab sends.
+    """
+    name = text_at(payload, "object_kind") or text_at(payload, "event_name") or ""
+    project = at(payload, "project")
+    urls = texts(*(text_at(project, field) for field in ("git_http_url", "git_ssh_url", "web_url", "http_url")))
+    if name == "repository_update":
+        return Push(repositories=urls, changes=_several(at(payload, "changes")))
+    if name not in _PUSHES:
+        return Ignored(reason=f"event {event or name} moves no reference")
+    moved = change(at(payload, "ref"), at(payload, "after"))
+    if not moved.deleted:
+        shown = at(payload, "checkout_sha")
+        moved = change(moved.reference, shown if isinstance(shown, str) else at(payload, "after"))
+    return Push(repositories=urls, changes=(moved,))
+
+
+def _several(listed: object) -> tuple[Change, ...]:
+    if not isinstance(listed, list):
+        raise Unreadable("changes is no list")
+    return tuple(change(at(one, "ref"), at(one, "after")) for one in listed)

@@ -1,0 +1,121 @@
+"""From a verified body to what it says: whose dialect it is, JSON without twists, the delivery's id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from git_events_runner.rules.signatures import Headers, form_payload
+
+from . import azure, bitbucket, github, gitlab
+from .push import Ignored, Push, Unreadable, text_at
+
+_JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
+_ESCAPED_SURROGATES = ("\\ud", "\\uD")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Forge:
+    """Where a forge names its events, how it is read, and whether it may send forms."""
+
+    events: tuple[str, ...]
+    push_of: Callable[[str, object], Push | Ignored]
+    forms: bool = False
+
+
+FORGES: Mapping[str, _Forge] = {
+    "gitea": _Forge(events=("x-forgejo-event", "x-gitea-event"), push_of=github.push_of, forms=True),
+    "github": _Forge(events=("x-github-event",), push_of=github.push_of, forms=True),
+    "gitlab": _Forge(events=("x-gitlab-event",), push_of=gitlab.push_of),
+    "bitbucket": _Forge(events=("x-event-key",), push_of=bitbucket.push_of),
+    "azure": _Forge(events=(), push_of=azure.push_of),
+}
+# Signed ids first; then what stays the same when a forge delivers again.
+_DELIVERIES = (
+    "webhook-id",
+    "idempotency-key",
+    "x-github-delivery",
+    "x-gitea-delivery",
+    "x-forgejo-delivery",
+    "x-gitlab-event-uuid",
+    "x-request-uuid",
+    "x-delivery-id",
+)
+
+
+def forge_of(auth_type: str, headers: Headers) -> str:
+    """Whose dialect a delivery is in: the type's own; for types of no forge what its headers say, at last Azure's."""
+    if auth_type in FORGES:
+        return auth_type
+    named = (name for name, forge in FORGES.items() if any(event in headers for event in forge.events))
+    return next(named, "azure")
+
+
+def delivery_of(headers: Headers, auth_type: str, body: bytes) -> str | None:
+    """The id by which a forge's delivery is known when it comes again; Azure's stands in the body."""
+    names = (*_DELIVERIES, "x-request-id") if auth_type == "bitbucket" else _DELIVERIES
+    for name in names:
+        values = headers.get(name, ())
+        if any(values):
+            return values[0].decode("latin-1")
+    if auth_type == "azure":
+        try:
+            return text_at(_decoded(body), "id")
+        except Unreadable:
+            return None
+    return None
+
+
+def read(forge: str, headers: Headers, body: bytes) -> Push | Ignored:
+    """What a delivery says.
+
+    Raises:
+        Unreadable: It is not what this forge sends; `media_type` where its content type says so already.
+    """
+    known = FORGES[forge]
+    given = headers.get("content-type", ())
+    media_type = given[0].decode("latin-1").partition(";")[0].strip().lower() if given else ""
+    if media_type == _FORM and known.forms:
+        field = form_payload(body)
+        if field is None:
+            raise Unreadable("the form has no field payload")
+        body = field
+    elif media_type != _JSON:
+        raise Unreadable(f"the content type is not {_JSON}", media_type=True)
+    events = [headers[name][0].decode("latin-1") for name in known.events if headers.get(name)]
+    if known.events and not events:
+        raise Unreadable(f"no header {known.events[-1]} names the event")
+    payload = _decoded(body)
+    if not isinstance(payload, dict):
+        raise Unreadable("the body is no JSON object")
+    return known.push_of(events[0][:_EVENT_CHARS] if events else "", payload)
+
+
+_EVENT_CHARS = 64
+
+
+def _decoded(body: bytes) -> object:
+    """JSON (RFC 8259) as I-JSON (RFC 7493) wants it: UTF-8, no key twice, no NaN, no lone surrogates."""
+    try:
+        text = body.decode()
+        found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        if any(mark in text for mark in _ESCAPED_SURROGATES):
+            json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError:
+        raise Unreadable("the body is nested too deeply") from None
+    except ValueError:  # also UnicodeError, and numbers with thousands of digits
+        raise Unreadable("the body is not JSON") from None
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,94 @@
+"""A push as every forge's dialect is turned into it, and what it means for a watched reference."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
+_REFERENCE_CHARS = 1024
+
+
+class Unreadable(Exception):
+    """A body that is not what its forge sends; the message says in which respect."""
+
+    def __init__(self, message: str, *, media_type: bool = False) -> None:
+        self.media_type = media_type
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One reference (its full name) that moved to `commit` (None: to which one is not said), or was deleted."""
+
+    reference: str
+    commit: str | None
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """Every reference that a push changed; not `complete`: there are more than the forge lists."""
+
+    repositories: tuple[str, ...]
+    changes: tuple[Change, ...]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ignored:
+    """An event that moves no reference, and why nothing follows from it."""
+
+    reason: str
+
+
+def change(reference: object, commit: object, *, deleted: bool = False) -> Change:
+    """A change from what a payload says; a commit of zeros means that the reference is gone.
+
+    Raises:
+        Unreadable: The reference is none.
+    """
+    if not isinstance(reference, str) or not 0 < len(reference) <= _REFERENCE_CHARS:
+        raise Unreadable("a changed reference has no name")
+    text = commit.lower() if isinstance(commit, str) else ""
+    gone = deleted or (bool(text) and not text.strip("0"))
+    return Change(reference=reference, commit=text if not gone and _COMMIT.match(text) else None, deleted=gone)
+
+
+def watched(push: Push, reference_type: str, name: str) -> Change | Ignored:
+    """The last change of the watched reference, or why the push does not concern it.
+
+    A watched commit may be brought by any push: it counts as a change that announces nothing.
+    """
+    if reference_type == "commit":
+        return Change(reference=name, commit=None)
+    place = "refs/tags/" if reference_type == "tag" else "refs/heads/"
+    full = name if name.startswith("refs/") else place + name
+    mine = [one for one in push.changes if one.reference == full]
+    if mine and mine[-1].deleted:
+        return Ignored(reason=f"{full} was deleted")
+    if mine:
+        return mine[-1]
+    if not push.complete:
+        return Change(reference=full, commit=None)
+    return Ignored(reason=f"{full} is not among the changed references")
+
+
+def text_at(payload: object, *path: str) -> str | None:
+    """The text at a path of a JSON object, or None."""
+    found = at(payload, *path)
+    return found if isinstance(found, str) and found else None
+
+
+def at(payload: object, *path: str) -> object:
+    """What stands at a path of a JSON object, or None."""
+    for name in path:
+        if not isinstance(payload, dict):
+            return None
+        payload = payload.get(name)
+    return payload
+
+
+def texts(*found: str | None) -> tuple[str, ...]:
+    """Those that are there, each once."""
+    return tuple(dict.fromkeys(text for text in found if text))

@@ -1,0 +1,70 @@
+"""Task ids: what a 202 answers with, and what became of it, read from the trigger's status and its Jobs alone.
+
+A delivery that bears an id of its own always gets the same task id, so one hash in `status.deliveries` serves both: it
+tells a delivery that comes again, and a task that is known though it ran nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from git_events_runner.resources.job import DELIVERIES_ANNOTATION, TASK_IDS_ANNOTATION
+
+from .ledger import delivery_hash, delivery_known, entry_of
+
+_STATES = {"Succeeded": "succeeded", "Failed": "failed", "Running": "running", "Queued": "waiting"}
+_WORST = ("failed", "running", "waiting", "succeeded")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What became of a task: waiting, running, succeeded, failed or no change; `jobs` are (name, state)."""
+
+    state: str
+    jobs: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """One line for a person."""
+        named = ", ".join(f"job {name} {state}" for name, state in self.jobs)
+        return named or self.state
+
+
+def task_id(path: tuple[str, ...], delivery: str) -> str:
+    """The task id of a forge's delivery to a path: the same whenever, and on whatever replica, it arrives.
+
+    >>> task_id(("ns", "hook"), "d1") == task_id(("ns", "hook"), "d1") != task_id(("ns", "other"), "d1")
+    True
+    """
+    digest = hashlib.sha256("\0".join((*path, delivery)).encode("utf-8", "replace")).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=5))
+
+
+def answer_of(
+    task: str, status: Mapping[str, Any] | None, jobs: Iterable[tuple[str, str, Mapping[str, Any]]]
+) -> Answer | None:
+    """What became of a task; None when it is not known (any more). `jobs`: name, phase and annotations of each.
+
+    A Job that was removed after its TTL is not known any more: its task reads as no change while its hash is kept.
+    """
+    mine = tuple(
+        (name, _STATES.get(phase, "waiting")) for name, phase, annotations in jobs if _names(annotations, task)
+    )
+    if mine:
+        states = {state for _, state in mine}
+        return Answer(state=next(state for state in _WORST if state in states), jobs=mine)
+    if not delivery_known(status, delivery_hash(task)):
+        return None
+    entries = (status or {}).get("checkedSources") or {}
+    waits = any(entry.requested > entry.handled for entry in (entry_of(status, source) for source in entries))
+    return Answer(state="waiting" if waits else "no change")
+
+
+def _names(annotations: Mapping[str, Any], task: str) -> bool:
+    if task in str(annotations.get(TASK_IDS_ANNOTATION) or "").split(","):
+        return True
+    return delivery_known({"deliveries": annotations.get(DELIVERIES_ANNOTATION)}, delivery_hash(task))
