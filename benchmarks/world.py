@@ -5,15 +5,13 @@ import itertools
 import tempfile
 from pathlib import Path
 
-import yaml
-
 from git_events_runner.resources.crds import crds
 from tests.cluster import binaries
 from tests.cluster.api import Api
 from tests.cluster.plane import ControlPlane
 from tests.servers.git import GitServer
 from tests.system.replica import Replica
-from tests.system.roles import ROLES, bind
+from tests.system.roles import bind, roles
 
 
 class World:
@@ -35,7 +33,7 @@ class World:
         self._stack.callback(self.git.close)
         self.api = Api(self.plane)
         self.api.apply_crds(list(crds()))
-        for role in yaml.safe_load_all(ROLES.read_text()):
+        for role in roles():
             if role["kind"] == "ClusterRole":
                 self.api.post("/apis/rbac.authorization.k8s.io/v1/clusterroles", role)
         return self

@@ -1,9 +1,10 @@
-"""The command line: `git-events-runner crds | config | run | next | files | local`."""
+"""The command line: `git-events-runner crds | config | run | next | files | probe | local`."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -62,6 +63,12 @@ def _parser(*, run_options: bool) -> argparse.ArgumentParser:
     due.add_argument("-n", dest="count", metavar="COUNT", type=_count, default=5, help="how many (default: 5)")
     files = command("files", _files, "read paths from stdin, one a line, and print those that file patterns select")
     files.add_argument("--pattern", metavar="P", action="append", required=True, help="a pattern; may be repeated")
+    probe = command("probe", _probe, "ask an HTTP server until it answers as expected; 1 if it does not")
+    probe.add_argument("url", metavar="URL", type=_url, help="http or https")
+    probe.add_argument("--method", metavar="METHOD", default="GET", help="default: GET")
+    probe.add_argument("--status", metavar="CODE", type=_status, default=200, help="expected; default: 200")
+    probe.add_argument("--wait", metavar="SECONDS", type=_count, default=1, help="how long to try (default: 1)")
+    probe.add_argument("--insecure", action="store_true", help="accept any certificate")
     local = command("local", _local, "run the controller without a cluster, on manifests")
     local.add_argument("paths", metavar="PATH", nargs="+", help="YAML file or folder")
     local.add_argument(
@@ -101,6 +108,16 @@ def _port(text: str) -> int:
     return _number(text, 0, 65_535)
 
 
+def _status(text: str) -> int:
+    return _number(text, 100, 599)
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s@]+(/[!-~]*)?", text):
+        raise argparse.ArgumentTypeError(f"must be an http or https URL, found {text!r}")
+    return text
+
+
 def _crds(_: argparse.Namespace) -> int:
     from git_events_runner.resources.crds import crds_yaml
 
@@ -134,6 +151,18 @@ def _files(arguments: argparse.Namespace) -> int:
     from git_events_runner import commands
 
     return commands.files(arguments.pattern)
+
+
+def _probe(arguments: argparse.Namespace) -> int:
+    from git_events_runner.probe import probe
+
+    return probe(
+        arguments.url,
+        method=arguments.method,
+        status=arguments.status,
+        wait_s=arguments.wait,
+        insecure=arguments.insecure,
+    )
 
 
 def _local(arguments: argparse.Namespace) -> int:

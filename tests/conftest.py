@@ -4,13 +4,12 @@ import contextlib
 import itertools
 
 import pytest
-import yaml
 
 from tests.cluster import binaries
 from tests.cluster.api import Api
 from tests.cluster.plane import ControlPlane
 from tests.servers import git, gitea, jgit
-from tests.system.roles import ROLES, bind
+from tests.system.roles import bind, roles
 
 _NUMBERS = itertools.count()
 # What a fixture builds the first time on a machine, which takes minutes: (fixtures, name, builder, why it may fail).
@@ -45,7 +44,7 @@ def control_plane(tmp_path_factory):
         from git_events_runner.resources.crds import crds
 
         Api(plane).apply_crds(list(crds()))
-        for role in yaml.safe_load_all(ROLES.read_text()):
+        for role in roles():
             if role["kind"] == "ClusterRole":
                 Api(plane).post("/apis/rbac.authorization.k8s.io/v1/clusterroles", role)
         yield plane
@@ -70,7 +69,7 @@ def namespace(control_plane, api):
 
 @pytest.fixture
 def installation(control_plane, api, namespace):
-    """Name of a namespace in which a controller may lead: the roles of manifests/rbac.yaml are bound for its users."""
+    """Name of a namespace in which a controller may lead: the chart's roles are bound for its users."""
     return bind(api, namespace)
 
 

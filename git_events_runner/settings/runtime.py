@@ -213,14 +213,16 @@ def parse_runtime_config(text: str) -> RuntimeConfig:
 
 
 def default_runtime_config_yaml(*, helm_template: bool) -> str:
-    """The default document; as the chart's values have it, account and image tags are templates."""
+    """The default document; as the chart's values have it, account and images are templates."""
     config = RuntimeConfig()
     document = config.model_dump(by_alias=True, mode="json", exclude_none=not helm_template)
     if helm_template:
         action = document["action"]
         action["defaultServiceAccount"] = '{{ include "git-events-runner.actionJobServiceAccountName" . }}'
         for container, image in (("cloner", "gitrepo-cloner"), ("worker", "action-worker")):
-            action["containers"][container]["image"] = f"{IMAGE_REGISTRY}/{image}:{{{{ .Chart.AppVersion }}}}"
+            action["containers"][container]["image"] = (
+                f"{{{{ .Values.imageRegistry }}}}/{image}:{{{{ .Chart.AppVersion }}}}"
+            )
     return to_yaml(document)
 
 

@@ -22,7 +22,7 @@ class Api:
     """Requests as one user; a new connection each, so that it may be used from every thread."""
 
     def __init__(self, plane, token=None):
-        self._host = ("127.0.0.1", plane.port)
+        self._host = (plane.host, plane.port)
         self._token = token or plane.admin_token
         self._context = ssl.create_default_context(cafile=str(plane.authority.path))
 

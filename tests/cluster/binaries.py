@@ -18,11 +18,15 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Binaries:
-    """Command lines (first words) of the programs; None for one that this machine does not have."""
+    """Command lines (first words) of the programs; None for one that this machine does not have.
+
+    `box` is the binary that is all of Kubernetes, chosen by the first argument.
+    """
 
     etcd: list[str]
     apiserver: list[str]
     controller_manager: list[str] | None
+    box: str | None = None
 
 
 def find():
@@ -36,7 +40,10 @@ def find():
         return Binaries(etcd=[f"{folder}/etcd"], apiserver=[f"{folder}/kube-apiserver"], controller_manager=None)
     box = str(build())
     return Binaries(
-        etcd=[box, "etcd"], apiserver=[box, "kube-apiserver"], controller_manager=[box, "kube-controller-manager"]
+        etcd=[box, "etcd"],
+        apiserver=[box, "kube-apiserver"],
+        controller_manager=[box, "kube-controller-manager"],
+        box=box,
     )
 
 

@@ -44,13 +44,13 @@ class Authority:
         self.path = folder / "ca.crt"
         self.path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name):
-        """Paths of a certificate for loopback, and of its key."""
+    def issue(self, name, *addresses):
+        """Paths of a certificate for loopback (and further addresses), and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         names = [
             x509.DNSName("localhost"),
-            *(x509.IPAddress(ipaddress.ip_address(a)) for a in ("127.0.0.1", "10.96.0.1")),
+            *(x509.IPAddress(ipaddress.ip_address(a)) for a in ("127.0.0.1", "10.96.0.1", *addresses)),
         ]
         builder = _builder(subject, self._certificate.subject, key.public_key())
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)

@@ -17,6 +17,7 @@ import yaml
 from tests.cluster.certificates import Authority, signing_key
 
 _READY_S = 90
+_CONTROLLERS = "garbage-collector-controller,namespace-controller,resourcequota-controller"
 
 
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -108,19 +109,28 @@ class Process:
 
 
 class ControlPlane:
-    """A running API server; `kubeconfig(token)` writes the file with which a program reaches it."""
+    """A running API server; `kubeconfig(token)` writes the file with which a program reaches it.
 
-    def __init__(self, binaries, folder, *, controllers=True):
+    With `node_address` (of this machine) it serves there and reaches kubelets, and every controller runs: what a node needs.
+    """
+
+    def __init__(self, binaries, folder, *, controllers=True, node_address=None):
         self.folder = folder
         self.authority = Authority(folder / "pki")
-        certificate, key = self.authority.issue("kube-apiserver")
-        account_key = signing_key(folder / "pki" / "sa.key")
+        self.host = node_address or "127.0.0.1"
+        certificate, key = self.authority.issue("kube-apiserver", self.host)
+        self.account_key = account_key = signing_key(folder / "pki" / "sa.key")
         self.port = free_port()
-        self.url = f"https://127.0.0.1:{self.port}"
+        self.url = f"https://{self.host}:{self.port}"
         self.admin_token = "admin-token"
         self._tokens = folder / "tokens.csv"
         users = ['admin-token,admin,admin,"system:masters"', 'manager-token,manager,manager,"system:masters"']
         users += [f"replica-{n}-token,replica-{n},replica-{n}" for n in range(4)]
+        users += [
+            "scheduler-token,system:kube-scheduler,scheduler",
+            'kubelet-token,system:node:node1,kubelet,"system:nodes"',
+            "proxy-token,system:kube-proxy,proxy",
+        ]
         self._tokens.write_text("\n".join(users) + "\n")
         etcd_port = free_port()
         self._etcd = Process(
@@ -137,7 +147,7 @@ class ControlPlane:
             [
                 *binaries.apiserver,
                 *("--etcd-servers", f"http://127.0.0.1:{etcd_port}"),
-                *("--secure-port", str(self.port), "--bind-address", "127.0.0.1"),
+                *("--secure-port", str(self.port), "--bind-address", self.host),
                 *("--tls-cert-file", str(certificate), "--tls-private-key-file", str(key)),
                 *("--client-ca-file", str(self.authority.path), "--token-auth-file", str(self._tokens)),
                 *("--authorization-mode", "Node,RBAC"),
@@ -145,6 +155,7 @@ class ControlPlane:
                 *("--service-account-signing-key-file", str(account_key)),
                 *("--service-account-issuer", "https://kubernetes.default.svc"),
                 *("--service-cluster-ip-range", "10.96.0.0/24", "--allow-privileged"),
+                *(self._towards_kubelets() if node_address else ()),
             ],
             folder / "apiserver.log",
         )
@@ -157,17 +168,22 @@ class ControlPlane:
                         *binaries.controller_manager,
                         *("--kubeconfig", str(self.kubeconfig("manager-token"))),
                         *("--leader-elect=false", "--secure-port", "0"),
-                        *(
-                            "--controllers",
-                            "garbage-collector-controller,namespace-controller,resourcequota-controller",
-                        ),
+                        *("--controllers", "*" if node_address else _CONTROLLERS),
                         *("--service-account-private-key-file", str(account_key)),
+                        *("--root-ca-file", str(self.authority.path)),
                     ],
                     folder / "manager.log",
                 )
         except BaseException:
             self.close()
             raise
+
+    def _towards_kubelets(self):
+        certificate, key = self.authority.issue("kubelet-client")
+        return [
+            *("--advertise-address", self.host, "--kubelet-preferred-address-types", "InternalIP"),
+            *("--kubelet-client-certificate", str(certificate), "--kubelet-client-key", str(key)),
+        ]
 
     def wait_ready(self):
         """Return when the API server serves."""

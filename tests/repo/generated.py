@@ -1,4 +1,4 @@
-"""Files with one source: CRDs and docs tables. `--check` names stale ones, `--write` renews."""
+"""Files with one source: CRDs, docs tables, chart and manifests. `--check` names stale ones, `--write` renews."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ from git_events_runner.resources import conditions
 from git_events_runner.resources.crds import crds, to_yaml
 from git_events_runner.settings import OPTIONS, VARIABLES, default_runtime_config_yaml
 from git_events_runner.telemetry import Metrics
+from tests.repo import chart
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = "docs/reference.md"
@@ -16,7 +17,8 @@ REFERENCE = "docs/reference.md"
 def files():
     """Path → text of every generated file."""
     made = {f"manifests/crds/{crd['spec']['names']['plural']}.yaml": to_yaml(crd) for crd in crds()}
-    return made | {REFERENCE: reference(), "docs/logs.md": logs(), "docs/metrics.md": metrics()}
+    made |= {REFERENCE: reference(), "docs/logs.md": logs(), "docs/metrics.md": metrics()}
+    return made | chart.files()
 
 
 def logs():
@@ -124,20 +126,18 @@ def _rows(schema, path):
 
 def main(arguments):
     """Check or write; the exit code."""
-    stale = [path for path, text in files().items() if not _same(ROOT / path, text)]
-    if "--write" in arguments:
-        for path in stale:
-            (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
-            (ROOT / path).write_text(files()[path], encoding="utf-8")
-            print(f"written: {path}")
-        return 0
-    for path in stale:
-        print(f"stale: {path}; run make generate")
+    write, stale = "--write" in arguments, 0
+    for made in (files, chart.manifests):  # the manifests are rendered from what the first wrote
+        for path, text in made().items():
+            file = ROOT / path
+            if file.exists() and file.read_text(encoding="utf-8") == text:
+                continue
+            if write:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text, encoding="utf-8")
+            stale += not write
+            print(f"written: {path}" if write else f"stale: {path}; run make generate")
     return 1 if stale else 0
-
-
-def _same(path, text):
-    return path.exists() and path.read_text(encoding="utf-8") == text
 
 
 if __name__ == "__main__":

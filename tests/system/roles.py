@@ -1,4 +1,4 @@
-"""Binds the roles of manifests/rbac.yaml for the users that play replicas, in a namespace of their own."""
+"""Binds exactly the chart's roles for the users that play replicas, in a namespace of their own."""
 
 import contextlib
 from pathlib import Path
@@ -7,14 +7,20 @@ import yaml
 
 from tests.cluster.api import Refused
 
-ROLES = Path(__file__).parents[2] / "manifests" / "rbac.yaml"
+_INSTALL = Path(__file__).parents[2] / "manifests" / "install.yaml"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 USERS = [{"kind": "User", "name": f"replica-{n}", "apiGroup": "rbac.authorization.k8s.io"} for n in range(4)]
 
 
+def roles():
+    """The chart's roles and bindings, as the plain manifests have them."""
+    found = yaml.load_all(_INSTALL.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return [one for one in found if one["apiVersion"].startswith("rbac.")]
+
+
 def bind(api, namespace):
     """Bind every role, with the namespace in place of the installation's."""
-    for found in yaml.safe_load_all(ROLES.read_text()):
+    for found in roles():
         kind, metadata = found["kind"], dict(found["metadata"])
         if kind == "ClusterRole":
             continue
