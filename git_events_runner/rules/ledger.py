@@ -246,6 +246,8 @@ class Settle:
         entry["lastJob"] = {"name": self.job, "phase": self.phase}
         if self.phase in {"Queued", "Running"}:
             status["state"] = "Running"
+        else:
+            status.setdefault("state", "Idle")
         status["lastRun"] = self.changed
         return Outcome.WRITE
 

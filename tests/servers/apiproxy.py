@@ -52,7 +52,10 @@ class Exchange:
 
 @dataclass(slots=True, kw_only=True)
 class Rule:
-    """What happens to the `nth` matching request and the `times - 1` after it; `hits` counts them."""
+    """What happens to the `nth` matching request and the `times - 1` after it; `hits` counts them.
+
+    `verb` may also be `*`, or `write`: whatever writes, but for Leases and Events.
+    """
 
     verb: str
     path: str
@@ -71,7 +74,8 @@ class Rule:
 
     def takes(self, exchange):
         """Whether it is this request's turn."""
-        if self.verb not in {exchange.verb, "*"} or not re.search(self.path, exchange.path):
+        fits = exchange.mutates if self.verb == "write" else self.verb in {exchange.verb, "*"}
+        if not fits or not re.search(self.path, exchange.path):
             return False
         if self.token and self.token != exchange.token:
             return False
@@ -172,7 +176,13 @@ class ApiProxy:
         upstream = None
         try:
             with contextlib.suppress(
-                _Dropped, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, ssl.SSLError, OSError
+                asyncio.CancelledError,  # the proxy stops
+                _Dropped,
+                asyncio.IncompleteReadError,
+                asyncio.LimitOverrunError,
+                ConnectionError,
+                ssl.SSLError,
+                OSError,
             ):
                 while not self._down:
                     exchange, raw = await self._request(reader)
@@ -241,7 +251,7 @@ class ApiProxy:
         if what == "error-event":
             text = json.dumps(_TOO_OLD).encode() + b"\n"
             writer.write(f"{len(text):x}\r\n".encode() + text + b"\r\n0\r\n\r\n")
-            await writer.drain()
+            await _flush(writer)
             raise _Dropped
         while True:
             chunk = await _chunk(up_reader)
@@ -251,12 +261,20 @@ class ApiProxy:
                 what = "pass"
             if what == "cut":
                 writer.write(chunk[: len(chunk) // 2])
-                await writer.drain()
+                await _flush(writer)
                 raise _Dropped
             writer.write(chunk)
             await writer.drain()
             if chunk.startswith(b"0\r\n"):
                 return
+
+
+async def _flush(writer):
+    """Close once everything is sent; an abort would take it back."""
+    writer.close()
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(1):
+            await writer.wait_closed()
 
 
 def _headers(head):
