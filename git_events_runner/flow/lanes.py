@@ -138,7 +138,7 @@ class Lanes:
         failures = lane.failures[source] = lane.failures.get(source, 0) + 1
         since = lane.failing_since.setdefault(source, loop.time())
         expired = again.limit_s is not None and loop.time() - since > again.limit_s
-        if self._closing or source in lane.waiting or expired:
+        if self._closing or lane.gone or source in lane.waiting or expired:
             if expired:
                 lane.failures.pop(source, None)
                 lane.failing_since.pop(source, None)

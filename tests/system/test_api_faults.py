@@ -154,8 +154,7 @@ def test_a_version_that_is_too_old_is_listed_again(world, installation, replica,
     world.delete(f"{OURS}/namespaces/{installation}/webhooktriggers/hook")
     wait_until("the deletion", lambda: forgotten(replica, installation))
     lists = [exchange for exchange in proxy.requests(since=place) if exchange.lists]
-    assert len([exchange for exchange in lists if "webhooktriggers" in exchange.path]) == 1
-    assert len(lists) == 1
+    assert len([exchange for exchange in lists if "git-events-runner.rs/v1alpha1" in exchange.path]) == 1
 
 
 def test_a_stale_list_at_start_repeats_no_run(world, installation, repository, replica, proxy):

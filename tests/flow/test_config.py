@@ -1,0 +1,102 @@
+"""The runtime config: the last good one stays, whatever happens to the ConfigMap."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from git_events_runner.flow.config import Config
+from git_events_runner.resources.ref import Ref
+from git_events_runner.settings import RuntimeConfig, parse_runtime_config
+from tests.flow.virtual import until, virtual
+from tests.flow.world import Cluster
+
+REF = Ref("ConfigMap", "n", "config")
+
+
+def configmap(cluster, text):
+    obj = {"kind": "ConfigMap", "metadata": {"name": "config", "namespace": "n"}}
+    cluster.put(obj | {"data": {"runtimeConfig": text}})
+
+
+@asynccontextmanager
+async def configured(cluster):
+    config = Config(
+        store=cluster.store,
+        ref=REF,
+        parse=parse_runtime_config,
+        default=RuntimeConfig(),
+        announcer=cluster,
+        metrics=cluster.metrics,
+    )
+    task = asyncio.ensure_future(config.run())
+    await asyncio.sleep(0.01)
+    try:
+        yield config
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+BAD = {
+    "no YAML": "action: {",
+    "an unknown key": "action: {maxRunning: 3}",
+    "a wrong type": "action: {maxRunningJobs: many}",
+    "not a mapping": "- 1",
+    "a key twice": "action: {}\naction: {}",
+    "a number of 5,000 digits": f"action: {{maxRunningJobs: {'9' * 5000}}}",
+    "a mapping as a key": "{{a: b}: c}",
+    "a deep nest": "[" * 5000,
+    "good beside bad": "action: {maxRunningJobs: 9, jobWaitingTimeoutSeconds: -1}",
+}
+
+
+@virtual
+@pytest.mark.parametrize("name", BAD)
+async def test_a_bad_document_changes_nothing(name):
+    """Never half of it: the last good values stay; Event, metric; mended, it counts."""
+    cluster = Cluster()
+    configmap(cluster, "action: {maxRunningJobs: 3}")
+    async with configured(cluster) as config:
+        assert config.current.action.max_running_jobs == 3
+        configmap(cluster, BAD[name])
+        await until(lambda: cluster.reasons == ["RuntimeConfigInvalid"])
+        assert config.current.action.max_running_jobs == 3
+        assert cluster.series("runtime_config_valid") == 0
+        configmap(cluster, "action: {maxRunningJobs: 4}")
+        await until(lambda: config.current.action.max_running_jobs == 4)
+        assert cluster.series("runtime_config_valid") == 1
+
+
+@virtual
+async def test_a_bad_document_at_start_means_the_defaults():
+    """The controller starts, and says what is wrong."""
+    cluster = Cluster()
+    configmap(cluster, BAD["no YAML"])
+    async with configured(cluster) as config:
+        assert config.current == RuntimeConfig()
+        assert cluster.reasons == ["RuntimeConfigInvalid"]
+
+
+@virtual
+async def test_no_configmap_means_the_defaults():
+    """That is no problem."""
+    cluster = Cluster()
+    async with configured(cluster) as config:
+        assert config.current == RuntimeConfig()
+        assert cluster.reasons == []
+        assert cluster.series("runtime_config_valid") == 1
+
+
+@virtual
+async def test_a_configmap_that_is_deleted_leaves_what_it_said():
+    """An accident of somebody's must not change every Job's image and limits; it is said."""
+    cluster = Cluster()
+    configmap(cluster, "action: {maxRunningJobs: 3}")
+    async with configured(cluster) as config:
+        cluster.drop(REF)
+        await until(lambda: cluster.reasons == ["RuntimeConfigInvalid"])
+        assert config.current.action.max_running_jobs == 3
+        assert cluster.series("runtime_config_valid") == 0
+        configmap(cluster, "action: {maxRunningJobs: 5}")
+        await until(lambda: config.current.action.max_running_jobs == 5)

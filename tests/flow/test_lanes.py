@@ -1,0 +1,181 @@
+"""Lanes: one check at a time for each trigger, what arrives meanwhile merged, failures tried again later."""
+
+import asyncio
+
+from git_events_runner.flow.lanes import Lanes
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.messages import Again, CheckRequest
+from git_events_runner.serving import running
+from tests.flow.virtual import at, until, virtual
+
+
+class Checker:
+    """Takes `seconds` for each check; gives `answers` one after another, then None."""
+
+    def __init__(self, *answers, seconds=1.0):
+        self.answers, self.seconds = list(answers), seconds
+        self.seen, self.working, self.most = [], 0, 0
+
+    async def check(self, request):
+        self.seen.append((round(at(), 3), request))
+        self.working += 1
+        self.most = max(self.most, self.working)
+        await asyncio.sleep(self.seconds)
+        self.working -= 1
+        return self.answers.pop(0) if self.answers else None
+
+    @property
+    def times(self):
+        return [when for when, _ in self.seen]
+
+
+def lanes_of(checker, **more):
+    given = {"schedule_parallelism": 8, "webhook_parallelism": 8, "longest_backoff_s": 60.0} | more
+    return Lanes(check=checker.check, **given)
+
+
+def ask(trigger="a", source="app", *, due=None, task="t"):
+    return CheckRequest(
+        trigger=Ref("WebhookTrigger", "n", trigger), uid=trigger, source=source, due_at=due, fence=None, tasks=(task,)
+    )
+
+
+@virtual
+async def test_what_arrives_during_a_check_shares_the_next_one():
+    """Three hundred deliveries cost two checks, and the second knows whose they were."""
+    checker = Checker()
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.submit(ask(task="first"))
+        await asyncio.sleep(0.5)
+        for number in range(300):
+            lanes.submit(ask(task=f"t{number}"))
+        await until(lambda: not lanes.pending("a"))
+    assert [request.tasks for _, request in checker.seen] == [("first",), tuple(f"t{n}" for n in range(280, 300))]
+
+
+@virtual
+async def test_a_trigger_is_checked_by_one_at_a_time_and_triggers_in_parallel():
+    """Also its different sources; other triggers do not wait for it."""
+    checker = Checker()
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        for trigger in "ab":
+            for source in ("x", "y"):
+                lanes.submit(ask(trigger, source))
+        await until(lambda: len(checker.seen) == 4)
+    assert checker.most == 2
+    assert checker.times == [0.0, 0.0, 1.0, 1.0]
+
+
+@virtual
+async def test_parallelism_is_limited_for_each_cause():
+    """A thousand due schedules do not keep webhooks waiting."""
+    checker = Checker()
+    lanes = lanes_of(checker, schedule_parallelism=2, webhook_parallelism=1)
+    async with running(lanes=lanes.run()):
+        for number in range(6):
+            lanes.submit(ask(f"s{number}", due="2026-01-01T00:00:00Z"))
+        lanes.submit(ask("w"))
+        await asyncio.sleep(0.5)
+        assert checker.most == 3
+        assert [request.uid for _, request in checker.seen] == ["s0", "s1", "w"]
+
+
+@virtual
+async def test_failures_are_tried_again_by_a_growing_back_off_that_success_resets():
+    """1, 2, 4 … seconds, a minute at most."""
+    failures = [Again()] * 9
+    checker = Checker(*failures, None, Again(), seconds=0.0)
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.submit(ask())
+        await until(lambda: len(checker.seen) == 10)
+        gaps = [round(b - a) for a, b in zip(checker.times, checker.times[1:], strict=False)]
+        assert gaps == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+        lanes.submit(ask())
+        await until(lambda: len(checker.seen) == 12)
+    assert round(checker.times[-1] - checker.times[-2]) == 1
+
+
+@virtual
+async def test_a_check_may_say_when_to_look_again():
+    """A rate limit's Retry-After, or at once for the next of several requests."""
+    checker = Checker(Again(after_s=17.0), Again(after_s=0.0), seconds=0.0)
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.submit(ask())
+        await until(lambda: len(checker.seen) == 3)
+    assert [round(when) for when in checker.times] == [0, 17, 17]
+
+
+@virtual
+async def test_who_does_not_lead_stops_trying_after_a_while():
+    """The leader's sweep takes the request over."""
+    checker = Checker(*[Again(limit_s=30.0)] * 50, seconds=0.0)
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.submit(ask())
+        await until(lambda: not lanes.pending("a"))
+        assert 30 < at() < 70
+        assert len(checker.seen) == 6
+
+
+@virtual
+async def test_a_new_request_does_not_wait_for_the_back_off():
+    """A push after a failure is looked at now."""
+    checker = Checker(*[Again()] * 6, seconds=0.0)
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.submit(ask())
+        await until(lambda: len(checker.seen) == 6)
+        asked = at()
+        lanes.submit(ask(task="new"))
+        await until(lambda: len(checker.seen) == 7)
+        assert at() - asked < 1
+    assert checker.seen[-1][1].tasks == ("new",)
+
+
+@virtual
+async def test_nothing_is_checked_while_held():
+    """The CRDs would drop what is written."""
+    checker = Checker()
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.hold(held=True)
+        lanes.submit(ask())
+        await asyncio.sleep(60)
+        assert checker.seen == []
+        lanes.hold(held=False)
+        await until(lambda: checker.seen)
+
+
+@virtual
+async def test_a_trigger_that_is_gone_is_looked_at_no_more():
+    """Neither what waits nor what was to be tried again; the lane goes too."""
+    checker = Checker(Again(), seconds=0.5)
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.submit(ask())
+        await asyncio.sleep(0.1)
+        lanes.submit(ask(source="other"))
+        lanes.forget("a")
+        await asyncio.sleep(120)
+    assert len(checker.seen) == 1
+    assert lanes._lanes == {}
+
+
+@virtual
+async def test_draining_ends_what_is_under_way_and_takes_nothing_new():
+    """Counted requests are left to the next leader."""
+    checker = Checker(seconds=5.0)
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.submit(ask())
+        await asyncio.sleep(0.1)
+        lanes.submit(ask(task="late"))
+        await lanes.drain()
+        assert at() >= 5
+        lanes.submit(ask(task="later"))
+        await asyncio.sleep(60)
+    assert len(checker.seen) == 1

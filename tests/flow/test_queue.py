@@ -1,0 +1,334 @@
+"""The queue: never more than the limit, oldest first, a place kept while an outcome is unknown, waiting that ends."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+from git_events_runner.errors import ApiError, ApiUnavailable, FenceLost, SecretUnusable
+from git_events_runner.flow.queue import Queue
+from git_events_runner.resources.job import KUEUE_LABEL
+from git_events_runner.resources.ref import Ref
+from tests.flow.virtual import at, until, virtual
+from tests.flow.world import B, Cluster, Fence, recorded
+
+REF = Ref("WebhookTrigger", "n", "hook")
+
+
+class Copies:
+    """Notes who got a copy; raises what it is told to."""
+
+    def __init__(self):
+        self.made, self.error, self.then = [], None, None
+
+    async def copy_for(self, job, trigger, source):
+        if self.error:
+            raise self.error
+        self.made.append(job["metadata"]["name"])
+        if self.then:
+            self.then()
+
+
+def queue_of(cluster, *, limit=2, waiting_s=300):
+    cluster.copies, cluster.expired, cluster.limit = Copies(), [], limit
+    return Queue(
+        api=cluster,
+        list_jobs=lambda: cluster.list(type("K", (), {"name": "Job"})),
+        store=cluster.store,
+        copies=cluster.copies,
+        writer=cluster,
+        announcer=cluster,
+        limit=lambda: cluster.limit,
+        waiting_timeout_s=lambda: waiting_s,
+        request_timeout_s=5.0,
+        expired=cluster.expired.append,
+        metrics=cluster.metrics,
+        now=cluster.now,
+    )
+
+
+@asynccontextmanager
+async def leading(queue, fence=None):
+    """The queue of a leader."""
+    task = asyncio.ensure_future(queue.run_leading(fence or Fence()))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def sources(count):
+    return [f"s{number}" for number in range(count)]
+
+
+def world(count=0, *, status=None):
+    """A trigger with `count` waiting Jobs, each of a source of its own, the first one oldest."""
+    cluster = Cluster()
+    names = sources(count)
+    status = status or {"checkedSources": {name: recorded()["checkedSources"]["app"] for name in names}}
+    trigger = cluster.trigger(names=names, status=status)
+    return cluster, trigger, [cluster.job(trigger, source=name, age_s=place) for place, name in enumerate(names)]
+
+
+def running(cluster):
+    jobs = (job for ref, job in cluster.objects.items() if ref.kind == "Job")
+    return [job["metadata"]["name"] for job in jobs if not job["spec"]["suspend"] and not job.get("status")]
+
+
+def names(jobs):
+    return [job["metadata"]["name"] for job in jobs]
+
+
+@virtual
+async def test_the_oldest_jobs_run_never_more_than_the_limit():
+    """Each end lets the next one in."""
+    cluster, _, jobs = world(5)
+    async with leading(queue_of(cluster)):
+        for done in range(4):
+            await until(lambda done=done: set(running(cluster)) == set(names(jobs[done : done + 2])))
+            cluster.finish(jobs[done])
+        await until(lambda: running(cluster) == names(jobs[4:]))
+
+
+@virtual
+async def test_a_job_that_is_ending_or_being_deleted_holds_no_place():
+    """A dead node leaves Jobs so for ever."""
+    cluster, _, jobs = world(3)
+    async with leading(queue_of(cluster, limit=1)):
+        await until(lambda: running(cluster) == names(jobs[:1]))
+        cluster.change(cluster.ref(jobs[0]), status={"conditions": [{"type": "FailureTarget", "status": "True"}]})
+        await until(lambda: running(cluster) == names(jobs[1:2]))
+        deleting = dict(cluster.objects[cluster.ref(jobs[1])]["metadata"], deletionTimestamp="2026-05-06T07:00:00Z")
+        cluster.change(cluster.ref(jobs[1]), metadata=deleting)
+        await until(lambda: names(jobs[2:])[0] in running(cluster))
+
+
+@virtual
+async def test_only_a_leader_gives_places():
+    """Whatever another replica makes starts suspended."""
+    cluster, _, _ = world()
+    queue = queue_of(cluster)
+    assert not queue.take(Ref("Job", "n", "new"))
+    async with leading(queue):
+        await asyncio.sleep(0.1)
+        assert queue.take(Ref("Job", "n", "new"))
+    assert not queue.take(Ref("Job", "n", "other"))
+
+
+@virtual
+async def test_nobody_starts_while_an_older_job_waits():
+    """Also when a place is free this moment."""
+    cluster, trigger, _ = world()
+    queue = queue_of(cluster, limit=2)
+    async with leading(queue):
+        await asyncio.sleep(0.1)
+        cluster.faults = [("before", ApiError("not now"))] * 3
+        cluster.job(trigger)
+        assert not queue.take(Ref("Job", "n", "new"))
+
+
+@virtual
+async def test_a_taken_place_counts_before_its_job_is_there():
+    """Two creations at once cannot both have the last place; one that failed gives it back."""
+    cluster, _, _ = world()
+    queue = queue_of(cluster, limit=1)
+    first, second = Ref("Job", "n", "first"), Ref("Job", "n", "second")
+    async with leading(queue):
+        await asyncio.sleep(0.1)
+        assert queue.take(first)
+        assert not queue.take(second)
+        queue.release(first)
+        assert queue.take(second)
+
+
+@virtual
+async def test_an_unknown_outcome_keeps_the_place_until_it_is_looked_up():
+    """After the request's deadline, by a live read: the Job may have been let in."""
+    cluster, _, jobs = world(2)
+    cluster.lagging.add("Job")
+    cluster.faults = [("after", ApiUnavailable("lost"))]
+    async with leading(queue_of(cluster, limit=1)):
+        await asyncio.sleep(14)
+        assert running(cluster) == names(jobs[:1])
+        assert cluster.made("get", "Job") == []
+        await until(lambda: cluster.made("get", "Job"), within_s=3)
+        await asyncio.sleep(5)
+        assert running(cluster) == names(jobs[:1])
+
+
+@virtual
+async def test_a_lost_admission_is_tried_again_after_the_look():
+    """The request never arrived: the place is free again, and the Job's turn comes."""
+    cluster, _, jobs = world(1)
+    cluster.faults = [("before", ApiUnavailable("lost"))]
+    async with leading(queue_of(cluster, limit=1)):
+        await asyncio.sleep(10)
+        assert running(cluster) == []
+        await until(lambda: running(cluster) == names(jobs), within_s=10)
+
+
+@virtual
+async def test_a_place_survives_a_change_of_leadership():
+    """A creation of the last term may still arrive."""
+    cluster, _, _ = world()
+    queue = queue_of(cluster, limit=1)
+    async with leading(queue):
+        await asyncio.sleep(0.1)
+        assert queue.take(Ref("Job", "n", "unknown"))
+    async with leading(queue):
+        await asyncio.sleep(1)
+        assert not queue.take(Ref("Job", "n", "new"))
+        await asyncio.sleep(20)
+        assert queue.take(Ref("Job", "n", "new"))
+
+
+@virtual
+async def test_a_new_leader_lists_the_jobs_before_it_admits():
+    """Its cache may not know yet what its predecessor let in."""
+    cluster, trigger, _ = world()
+    cluster.lagging.add("Job")
+    cluster.job(trigger, suspend=False)
+    waiting = cluster.job(trigger, 2, age_s=5)
+    queue = queue_of(cluster, limit=1)
+    async with leading(queue):
+        assert not queue.take(Ref("Job", "n", "new"))
+        await asyncio.sleep(2)
+        assert cluster.calls[0][:2] == ("list", "Job")
+        assert cluster.objects[cluster.ref(waiting)]["spec"]["suspend"]
+
+
+@virtual
+async def test_kueues_jobs_are_kueues():
+    """Neither admitted nor expired by us; they do hold a place while they run."""
+    cluster, trigger, _ = world()
+    theirs = cluster.job(trigger, labels={KUEUE_LABEL: "team"})
+    ours = cluster.job(trigger, 2, age_s=1)
+    async with leading(queue_of(cluster, limit=1, waiting_s=10)):
+        await until(lambda: running(cluster) == names([ours]))
+        await asyncio.sleep(100)
+    assert cluster.objects[cluster.ref(theirs)]["spec"]["suspend"]
+
+
+@virtual
+async def test_a_job_of_the_original_counts():
+    """It has no run of ours: it holds its place until it ends, and is never touched."""
+    cluster, trigger, _ = world()
+    metadata = {"name": "build-20260506-xy", "namespace": "n", "labels": {"git-events-runner.rs/trigger-kind": "x"}}
+    old = cluster.put({"kind": "Job", "metadata": metadata, "spec": {"suspend": False}})
+    ours = cluster.job(trigger)
+    async with leading(queue_of(cluster, limit=1)):
+        await asyncio.sleep(5)
+        assert running(cluster) == names([old])
+        cluster.finish(old)
+        await until(lambda: running(cluster) == names([ours]))
+    assert not [call for call in cluster.calls if call[1] == cluster.ref(old) and call[0] != "get"]
+
+
+@virtual
+async def test_a_job_that_waited_too_long_is_removed_unrun():
+    """From when this leader first saw it; condition, Event, metric; with preconditions; the queue says so before."""
+    cluster, _, jobs = world(2)
+    queue = queue_of(cluster, limit=1, waiting_s=60)
+    async with leading(queue):
+        await asyncio.sleep(59)
+        assert len(running(cluster)) == 1
+        assert cluster.made("delete") == []
+        await until(lambda: cluster.made("delete"), within_s=5)
+        await asyncio.sleep(0.1)
+    [(_, ref, _, options)] = cluster.made("delete")
+    assert ref == cluster.ref(jobs[1])
+    assert options["uid"] == jobs[1]["metadata"]["uid"]
+    assert options["resource_version"] == jobs[1]["metadata"]["resourceVersion"]
+    assert options["timeout_s"] == 5.0
+    assert cluster.expired == [jobs[1]["metadata"]["uid"]]
+    assert cluster.reasons == ["Expired"]
+    ready = {c["type"]: c["reason"] for c in cluster.objects[REF]["status"]["conditions"]}
+    assert ready["Ready"] == "Expired"
+    assert cluster.series("jobs_queue_completed_count_total{") == 1
+
+
+@virtual
+async def test_waiting_time_starts_anew_with_a_term():
+    """Time in which nobody admitted does not count, and the new leader admits before it removes."""
+    cluster, _, jobs = world(1)
+    queue = queue_of(cluster, limit=1, waiting_s=60)
+    await asyncio.sleep(1000)
+    async with leading(queue):
+        await until(lambda: running(cluster) == names(jobs), within_s=1)
+    assert cluster.made("delete") == []
+
+
+@virtual
+async def test_a_limit_of_zero_waits_for_ever_and_an_unsettled_job_is_never_removed():
+    """The second would let the same run be made again."""
+    cluster, trigger, _ = world(status={"checkedSources": {"app": recorded(runs=1)["checkedSources"]["app"]}})
+    blocker = cluster.job(trigger, 1, suspend=False)
+    cluster.job(trigger, 2, age_s=1, waiting_timeout_seconds="0")
+    cluster.job(trigger, 3, age_s=2, waiting_timeout_seconds="10")
+    async with leading(queue_of(cluster, limit=1)):
+        await asyncio.sleep(5000)
+        assert cluster.made("delete") == []
+        cluster.change(REF, status=recorded(runs=3, commit=B))
+        await until(lambda: cluster.made("delete"), within_s=15)
+    assert len(cluster.made("delete")) == 1
+    assert cluster.ref(blocker) in cluster.objects
+
+
+@virtual
+async def test_a_job_whose_trigger_is_gone_is_deleted_instead_of_admitted():
+    """By the live API server: a cache that does not know the trigger yet deletes nothing."""
+    cluster, trigger, _ = world()
+    cluster.drop(REF)
+    orphan = cluster.job(trigger)
+    cluster.lagging.add("WebhookTrigger")
+    fresh = cluster.job(cluster.trigger(name="new"), age_s=1)
+    async with leading(queue_of(cluster)):
+        await until(lambda: cluster.ref(orphan) not in cluster.objects)
+        await until(lambda: running(cluster) == names([fresh]))
+    assert len(cluster.made("delete")) == 1
+
+
+@virtual
+async def test_a_secret_is_copied_before_its_job_runs():
+    """What cannot be copied is said, and keeps no place; a trigger that became invalid ends nothing."""
+    cluster, trigger, _ = world()
+    needy = cluster.job(trigger, needs_secret="yes")
+    other = cluster.job(trigger, 2, age_s=1)
+    queue = queue_of(cluster, limit=1)
+    cluster.copies.error = SecretUnusable("Secret vault/x does not exist")
+    async with leading(queue):
+        await until(lambda: cluster.reasons)
+        assert running(cluster) == []
+        cluster.change(REF, spec={"sources": 5})
+        cluster.copies.error = None
+        await until(lambda: "InvalidSpec" in cluster.reasons)
+        cluster.change(REF, spec={"sources": {"names": ["app"]}})
+        await until(lambda: running(cluster) == names([needy]))
+        assert cluster.copies.made == names([needy])
+        cluster.finish(needy)
+        await until(lambda: running(cluster) == names([other]))
+
+
+@virtual
+async def test_leadership_lost_while_a_secret_was_copied_admits_nothing():
+    """The fence is asked again just before the write."""
+    cluster, trigger, _ = world()
+    cluster.job(trigger, needs_secret="yes")
+    fence, queue = Fence(), queue_of(cluster)
+    cluster.copies.then = lambda: setattr(fence, "lost", True)
+    async with leading(queue, fence) as task:
+        await asyncio.wait({task}, timeout=10)
+        assert isinstance(task.exception(), FenceLost)
+    assert running(cluster) == []
+    assert not queue.take(Ref("Job", "n", "new"))
+
+
+@virtual
+async def test_admissions_carry_the_leaders_deadline():
+    """Lease duration less renew deadline: a deposed leader's slow request cannot land after its successor's."""
+    cluster, _, _ = world(1)
+    async with leading(queue_of(cluster)):
+        await until(lambda: cluster.made("patch"))
+    [(_, _, body, options)] = cluster.made("patch")
+    assert options == {"timeout_s": 5.0}
+    assert body[1] == {"op": "test", "path": "/spec/suspend", "value": True}
+    assert at() < 1

@@ -1,0 +1,186 @@
+"""The leader's look at specs: conditions for what is missing, entries of sources that are gone, open requests."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+from git_events_runner.errors import ApiUnavailable
+from git_events_runner.flow.reconcile import FINALIZER, Reconciler
+from git_events_runner.resources.ref import Ref
+from tests.flow.virtual import until, virtual
+from tests.flow.world import Cluster, Fence, recorded
+
+REF = Ref("WebhookTrigger", "n", "hook")
+
+
+@asynccontextmanager
+async def reconciling(cluster, pending=lambda _uid: False):
+    reconciler = Reconciler(
+        api=cluster,
+        store=cluster.store,
+        writer=cluster,
+        announcer=cluster,
+        submit=cluster.submit,
+        pending=pending,
+        metrics=cluster.metrics,
+        now=cluster.now,
+    )
+    task = asyncio.ensure_future(reconciler.run_leading(Fence()))
+    await asyncio.sleep(0.5)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def conditions(cluster, ref=REF):
+    found = (cluster.objects[ref].get("status") or {}).get("conditions") or ()
+    return {c["type"]: (c["status"], c["reason"]) for c in found}
+
+
+def state(cluster):
+    return (cluster.objects[REF].get("status") or {}).get("state")
+
+
+def two_sources():
+    status = recorded()
+    status["checkedSources"]["old"] = dict(status["checkedSources"]["app"], runs=4)
+    return status
+
+
+@virtual
+async def test_what_is_missing_is_said_and_cleared_when_it_is_there():
+    """WrongConfig and Stalled name the action; creating it is enough, without a check."""
+    cluster = Cluster()
+    cluster.surroundings()
+    action = cluster.objects[Ref("Action", "n", "build")]
+    cluster.drop(Ref("Action", "n", "build"))
+    cluster.trigger()
+    async with reconciling(cluster):
+        await until(lambda: conditions(cluster).get("Stalled") == ("True", "ActionNotFound"))
+        assert state(cluster) == "WrongConfig"
+        cluster.put(action | {"metadata": {"name": "build", "namespace": "n"}})
+        await until(lambda: "Stalled" not in conditions(cluster))
+        assert (state(cluster), conditions(cluster)["Ready"]) == ("Idle", ("True", "Succeeded"))
+
+
+@virtual
+async def test_a_spec_made_invalid_and_valid_again_recovers_without_a_restart():
+    """Stalled with the field, then Ready; other triggers are not touched."""
+    cluster = Cluster()
+    cluster.surroundings()
+    cluster.trigger()
+    async with reconciling(cluster):
+        await until(lambda: conditions(cluster).get("Ready") == ("True", "Succeeded"))
+        cluster.change(REF, spec={"sources": 5})
+        await until(lambda: conditions(cluster).get("Stalled") == ("True", "InvalidSpec"))
+        assert "spec.sources" in str(cluster.objects[REF]["status"]["conditions"])
+        cluster.change(REF, spec={"sources": {"names": ["app"]}})
+        await until(lambda: conditions(cluster).get("Ready") == ("True", "Succeeded"))
+        assert "Stalled" not in conditions(cluster)
+
+
+@virtual
+async def test_nothing_is_written_when_nothing_changed():
+    """Not at a new term, not at a status write, not by the sweep."""
+    cluster = Cluster()
+    cluster.surroundings()
+    cluster.trigger()
+    async with reconciling(cluster):
+        await until(lambda: conditions(cluster))
+    writes = len(cluster.made("write"))
+    async with reconciling(cluster):
+        cluster.change(REF, status={"lastRun": "2026-05-06T07:00:00Z"})
+        await asyncio.sleep(600)
+    assert len(cluster.made("write")) == writes
+
+
+@virtual
+async def test_entries_of_sources_that_are_gone_are_pruned():
+    """Others are kept, and the highest number stays known."""
+    cluster = Cluster()
+    cluster.surroundings()
+    cluster.trigger(status=two_sources())
+    async with reconciling(cluster):
+        await until(lambda: set(cluster.objects[REF]["status"]["checkedSources"]) == {"app"})
+    assert cluster.objects[REF]["status"]["lastRunNumber"] == 4
+
+
+@virtual
+async def test_nothing_is_pruned_before_its_job_is_settled():
+    """The number of a run that is not recorded yet must not be forgotten."""
+    cluster = Cluster()
+    cluster.surroundings()
+    trigger = cluster.trigger(status=two_sources())
+    cluster.job(trigger, 5, source="old")
+    async with reconciling(cluster):
+        await asyncio.sleep(60)
+        assert "old" in cluster.objects[REF]["status"]["checkedSources"]
+        status = two_sources()
+        status["checkedSources"]["old"]["runs"] = 5
+        cluster.change(REF, status=status)
+        await until(lambda: "old" not in cluster.objects[REF]["status"]["checkedSources"])
+    assert cluster.objects[REF]["status"]["lastRunNumber"] == 5
+
+
+@virtual
+async def test_requests_that_nobody_answered_for_thirty_seconds_are_checked():
+    """Their replica died, or git was away; again every half minute, not while a check waits here."""
+    cluster = Cluster()
+    cluster.surroundings()
+    busy = [False]
+    trigger = cluster.trigger(status=recorded(requested=3, handled=2))
+    async with reconciling(cluster, pending=lambda _uid: busy[0]):
+        await asyncio.sleep(29)
+        assert cluster.asked == []
+        await until(lambda: cluster.asked, within_s=7)
+        assert cluster.asked[0][1].uid == trigger["metadata"]["uid"]
+        await asyncio.sleep(300)
+        assert 8 <= len(cluster.asked) <= 11
+        busy[0] = True
+        count = len(cluster.asked)
+        await asyncio.sleep(300)
+        assert len(cluster.asked) == count
+        busy[0] = False
+        cluster.change(REF, status=recorded(requested=3, handled=3))
+        await asyncio.sleep(300)
+        assert len(cluster.asked) <= count + 1
+
+
+@virtual
+async def test_the_originals_finalizer_is_removed_and_others_stay():
+    """Nobody else would ever remove it."""
+    cluster = Cluster()
+    cluster.surroundings()
+    ref = Ref("ScheduleTrigger", "n", "every")
+    cluster.trigger("ScheduleTrigger", "every")
+    metadata = cluster.objects[ref]["metadata"] | {"finalizers": ["other.example/x", FINALIZER]}
+    cluster.put(cluster.objects[ref] | {"metadata": metadata})
+    async with reconciling(cluster):
+        await until(lambda: cluster.objects[ref]["metadata"]["finalizers"] == ["other.example/x"])
+
+
+@virtual
+async def test_a_trigger_that_could_not_be_reconciled_is_tried_again():
+    """Without waiting for its next change."""
+    cluster = Cluster()
+    cluster.surroundings()
+    cluster.faults = [("before", ApiUnavailable("away"))] * 3
+    cluster.trigger()
+    async with reconciling(cluster):
+        await until(lambda: conditions(cluster).get("Ready") == ("True", "Succeeded"), within_s=30)
+
+
+@virtual
+async def test_a_namespace_that_is_ignored_is_said_once_for_each_version():
+    """A GitRepo's Secrets are read from its own namespace, as by the original."""
+    cluster = Cluster()
+    cluster.surroundings()
+    ref = Ref("GitRepo", "n", "app")
+    auth = {"type": "token", "secretRef": {"name": "s", "namespace": "vault"}}
+    cluster.change(ref, spec={"authConfig": auth})
+    async with reconciling(cluster):
+        await until(lambda: cluster.reasons == ["SecretNamespaceIgnored"])
+        cluster.change(ref, status={})
+        await asyncio.sleep(60)
+        assert cluster.reasons == ["SecretNamespaceIgnored"]

@@ -1,0 +1,176 @@
+"""What became of the Jobs: phases and state, TTLs, runs settled by the sweep, cancellations told from ends."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+from git_events_runner.errors import ApiUnavailable
+from git_events_runner.flow.results import Results
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger import entry_of
+from tests.flow.virtual import until, virtual
+from tests.flow.world import Cluster, Fence, ended, recorded
+
+REF = Ref("WebhookTrigger", "n", "hook")
+
+
+@asynccontextmanager
+async def following(cluster, fence=None):
+    results = Results(
+        api=cluster,
+        store=cluster.store,
+        writer=cluster,
+        announcer=cluster,
+        submit=cluster.submit,
+        request_timeout_s=5.0,
+        metrics=cluster.metrics,
+    )
+    cluster.results = results
+    task = asyncio.ensure_future(results.run_leading(fence or Fence()))
+    await asyncio.sleep(0.1)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def world(*, runs=1, suspend=False, ttl="0"):
+    """A trigger whose run 1 has a Job."""
+    cluster = Cluster()
+    trigger = cluster.trigger(status=recorded(runs=runs))
+    job = cluster.job(trigger, suspend=suspend, ttl_seconds_after_finished=ttl)
+    if runs:
+        last = {"name": job["metadata"]["name"], "phase": "Running"}
+        cluster.change(REF, status=recorded(runs=runs, lastJob=last) | {"state": "Running"})
+    return cluster, trigger, job
+
+
+def phase(cluster):
+    status = cluster.objects[REF]["status"]
+    return status.get("state"), (status["checkedSources"]["app"].get("lastJob") or {}).get("phase")
+
+
+def ttl(cluster, job):
+    return cluster.objects[cluster.ref(job)]["spec"].get("ttlSecondsAfterFinished")
+
+
+@virtual
+async def test_the_end_of_a_job_is_shown_told_and_counted_once():
+    """Phase and state in the status, an Event, the metric of the contract."""
+    cluster, _, job = world()
+    async with following(cluster):
+        cluster.finish(job)
+        await until(lambda: phase(cluster) == ("Idle", "Succeeded"))
+        await asyncio.sleep(60)
+    assert cluster.reasons == ["JobSucceeded"]
+    assert cluster.series("jobs_queue_completed_count_total{") == 1
+
+
+@virtual
+async def test_a_settled_job_gets_its_ttl_fifteen_seconds_later():
+    """Older than any creation still under way: a Job with a TTL cannot vanish and be made twice."""
+    cluster, _, job = world(ttl="7200")
+    async with following(cluster):
+        await asyncio.sleep(14.5)
+        assert ttl(cluster, job) is None
+        await until(lambda: ttl(cluster, job) == 7200, within_s=4)
+
+
+@virtual
+async def test_an_unsettled_job_gets_no_ttl_and_is_settled_by_the_sweep():
+    """Its creator vanished: after ten seconds its trigger's lane is asked, until it is recorded."""
+    cluster, trigger, job = world(runs=0)
+    async with following(cluster):
+        await asyncio.sleep(9)
+        assert cluster.asked == []
+        await until(lambda: cluster.asked, within_s=4)
+        when, request = cluster.asked[0]
+        assert 10 <= when < 13
+        assert (request.uid, request.source, request.due_at) == (trigger["metadata"]["uid"], "app", None)
+        assert request.fence is not None
+        await asyncio.sleep(100)
+        assert len(cluster.asked) >= 8
+        assert ttl(cluster, job) is None
+        cluster.change(REF, status=recorded(runs=1))
+        count = len(cluster.asked)
+        await asyncio.sleep(30)
+        assert len(cluster.asked) == count
+        assert ttl(cluster, job) == 0
+
+
+@virtual
+async def test_a_copy_of_a_job_is_not_swept():
+    """Somebody's Job with our annotation under another name belongs to no run."""
+    cluster, _, job = world(runs=0)
+    cluster.drop(cluster.ref(job))
+    cluster.put(job | {"metadata": job["metadata"] | {"name": "copy", "uid": "other"}})
+    async with following(cluster):
+        await asyncio.sleep(60)
+    assert cluster.asked == []
+
+
+@virtual
+async def test_a_job_deleted_before_it_ended_was_cancelled():
+    """An Event, the metric, the phase; no new run."""
+    cluster, _, job = world()
+    async with following(cluster):
+        cluster.drop(cluster.ref(job))
+        await until(lambda: phase(cluster) == ("Idle", "Deleted"))
+    assert cluster.reasons == ["JobCancelled"]
+    assert cluster.asked == []
+
+
+@virtual
+async def test_a_job_that_ended_and_went_in_one_moment_was_not_cancelled():
+    """A TTL of 0: the deletion shows the last state."""
+    cluster, _, job = world()
+    async with following(cluster):
+        cluster.drop(cluster.ref(job), status=ended("Failed"))
+        await until(lambda: phase(cluster) == ("Idle", "Failed"))
+    assert cluster.reasons == ["JobFailed"]
+
+
+@virtual
+async def test_a_job_that_waited_too_long_was_not_cancelled():
+    """The queue says so before it deletes it; it tells and counts that itself."""
+    cluster, _, job = world(suspend=True)
+    async with following(cluster):
+        cluster.results.expire(job["metadata"]["uid"])
+        cluster.drop(cluster.ref(job))
+        await until(lambda: phase(cluster) == ("Idle", "Expired"))
+    assert cluster.reasons == []
+
+
+@virtual
+async def test_a_status_that_could_not_be_written_is_written_later():
+    """An API server that was away a moment must not leave a trigger Running for ever."""
+    cluster, _, job = world()
+    async with following(cluster):
+        cluster.faults = [("before", ApiUnavailable("away"))] * 3
+        cluster.finish(job)
+        await until(lambda: phase(cluster) == ("Idle", "Succeeded"), within_s=20)
+
+
+@virtual
+async def test_a_new_leader_shows_what_happened_while_nobody_led():
+    """Without telling ends again that were told."""
+    cluster, _, job = world()
+    cluster.finish(job)
+    async with following(cluster):
+        await until(lambda: phase(cluster) == ("Idle", "Succeeded"))
+    assert cluster.reasons == []
+
+
+@virtual
+async def test_a_cache_that_is_behind_lets_no_job_vanish():
+    """A Job whose trigger is not known here gets a TTL only when the trigger is gone, live."""
+    cluster = Cluster()
+    cluster.lagging.add("WebhookTrigger")
+    unsettled = cluster.job(cluster.trigger(status=recorded(runs=0)), suspend=False, ttl_seconds_after_finished="5")
+    gone = {"kind": "WebhookTrigger", "metadata": {"name": "gone", "namespace": "n", "uid": "u-gone"}}
+    orphan = cluster.job(gone, suspend=False, ttl_seconds_after_finished="5")
+    async with following(cluster):
+        await until(lambda: ttl(cluster, orphan) == 5)
+        await asyncio.sleep(60)
+    assert ttl(cluster, unsettled) is None
+    assert entry_of(cluster.objects[REF]["status"], "app").runs == 0

@@ -1,0 +1,181 @@
+"""The scheduler: due times of live triggers, a miss made up once, clocks that are set."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+from git_events_runner.flow.scheduler import Scheduler
+from git_events_runner.resources.ref import Ref
+from git_events_runner.serving import running
+from tests.flow.virtual import at, until, virtual
+from tests.flow.world import START, Cluster, Fence, recorded
+
+REF = Ref("ScheduleTrigger", "n", "every")
+
+
+@asynccontextmanager
+async def scheduling(cluster):
+    """A scheduler that leads; what it forgets is in `cluster.forgotten`."""
+    cluster.forgotten = []
+    scheduler = Scheduler(store=cluster.store, submit=cluster.submit, forget=cluster.forgotten.append, now=cluster.now)
+    async with running(scheduler=scheduler.run_leading(Fence())):
+        yield
+
+
+def every(cluster, interval=None, *, cron=None, status=None, names=("app",)):
+    schedule = {"cron": cron} if cron else {"interval": interval}
+    return cluster.trigger("ScheduleTrigger", "every", schedule=schedule, status=status, names=names)
+
+
+def dues(cluster):
+    return [datetime.fromisoformat(request.due_at) for _, request in cluster.asked]
+
+
+@virtual
+async def test_a_source_never_looked_at_is_due_at_once_then_on_the_grid():
+    """The first check comes at once, the next ones an interval apart, each with its own due time."""
+    cluster = Cluster()
+    every(cluster, "10s")
+    async with scheduling(cluster):
+        await asyncio.sleep(45)
+    times = [when for when, _ in cluster.asked]
+    assert times[0] < 0.1
+    assert len(times) in {5, 6}
+    assert {round(b - a) for a, b in zip(times[1:], times[2:], strict=False)} == {10}
+    assert len(set(dues(cluster))) == len(times)
+
+
+@virtual
+async def test_what_was_due_while_nobody_led_is_made_up_once_and_spread():
+    """A day without a leader is one check for each source, within half a minute, not at the same moment."""
+    cluster = Cluster()
+    ago = (START - timedelta(days=1)).isoformat()
+    for number in range(20):
+        status = recorded(answeredAt=ago) | {"lastRun": ago}
+        cluster.trigger("ScheduleTrigger", f"t{number}", schedule={"cron": "0 * * * *"}, status=status)
+    async with scheduling(cluster):
+        await asyncio.sleep(45)
+    assert len(cluster.asked) == 20
+    assert {when.isoformat() for when in dues(cluster)} == {"2026-05-06T07:00:00+00:00"}
+    times = [when for when, _ in cluster.asked]
+    assert max(times) <= 30
+    assert max(times) - min(times) > 10
+
+
+@virtual
+async def test_an_answered_time_is_not_made_up():
+    """A new leader knows from the status what its predecessor did."""
+    cluster = Cluster()
+    every(cluster, cron="0 * * * *", status=recorded(answeredAt="2026-05-06T07:00:00Z"))
+    async with scheduling(cluster):
+        await asyncio.sleep(1800)
+        assert cluster.asked == []
+        await asyncio.sleep(1801)
+    assert [when.isoformat() for when in dues(cluster)] == ["2026-05-06T08:00:00+00:00"]
+
+
+@virtual
+async def test_edits_and_deletions_take_effect_at_once():
+    """A yearly trigger becomes one of ten seconds; deleted, it is forgotten; made anew, it begins anew."""
+    cluster = Cluster()
+    first = every(cluster, "1y")
+    async with scheduling(cluster):
+        await until(lambda: len(cluster.asked) == 1)
+        await asyncio.sleep(100)
+        cluster.change(REF, spec={"schedule": {"interval": "10s"}})
+        await until(lambda: len(cluster.asked) >= 2, within_s=11)
+        cluster.drop(REF)
+        await asyncio.sleep(1)
+        assert cluster.forgotten == [first["metadata"]["uid"]]
+        count = len(cluster.asked)
+        await asyncio.sleep(100)
+        assert len(cluster.asked) == count
+        second = every(cluster, "10s")
+        await until(lambda: len(cluster.asked) > count, within_s=1)
+        assert cluster.asked[-1][1].uid == second["metadata"]["uid"]
+
+
+@virtual
+async def test_a_status_write_does_not_move_the_due_time():
+    """Only the spec and the source's repository do."""
+    cluster = Cluster()
+    every(cluster, "10s")
+    async with scheduling(cluster):
+        for _ in range(60):
+            await asyncio.sleep(1)
+            cluster.change(REF, status={"lastRun": cluster.now().isoformat()})
+    assert 6 <= len(cluster.asked) <= 7
+
+
+@virtual
+async def test_a_source_that_is_added_is_looked_at_now_one_removed_no_more():
+    """The others keep their due times."""
+    cluster = Cluster()
+    every(cluster, "1h")
+    async with scheduling(cluster):
+        await until(lambda: len(cluster.asked) == 1)
+        cluster.change(REF, status=recorded(answeredAt=cluster.now().isoformat()))
+        await asyncio.sleep(5)
+        cluster.change(REF, spec={"sources": {"names": ["app", "new"]}})
+        await asyncio.sleep(5)
+        assert [request.source for _, request in cluster.asked] == ["app", "new"]
+        cluster.change(REF, spec={"sources": {"names": ["new"]}})
+        await asyncio.sleep(7300)
+    assert {request.source for _, request in cluster.asked[2:]} == {"new"}
+
+
+@virtual
+async def test_a_clock_set_forward_makes_up_one_run():
+    """Three hours that never were are one miss, noticed within seconds."""
+    cluster = Cluster()
+    every(cluster, cron="*/10 * * * *", status=recorded(answeredAt="2026-05-06T07:00:00Z"))
+    async with scheduling(cluster):
+        await asyncio.sleep(60)
+        cluster.offset = timedelta(hours=3)
+        await asyncio.sleep(10)
+        assert len(cluster.asked) == 1
+        await asyncio.sleep(600)
+    assert len(cluster.asked) == 2
+
+
+@virtual
+async def test_a_clock_set_back_repeats_nothing():
+    """No due time is submitted twice, and they only grow."""
+    cluster = Cluster()
+    every(cluster, cron="*/10 * * * *", status=recorded(answeredAt="2026-05-06T07:00:00Z"))
+    async with scheduling(cluster):
+        await asyncio.sleep(1500)
+        assert len(cluster.asked) == 2
+        cluster.offset = timedelta(minutes=-21)
+        await asyncio.sleep(3600)
+    found = dues(cluster)
+    assert found == sorted(set(found))
+    assert len(found) > 2
+
+
+@virtual
+async def test_a_schedule_that_cannot_be_read_is_not_scheduled_until_mended():
+    """The trigger's condition says so; others go on."""
+    cluster = Cluster()
+    every(cluster, cron="61 * * * *")
+    cluster.trigger("ScheduleTrigger", "good", schedule={"interval": "1h"})
+    async with scheduling(cluster):
+        await asyncio.sleep(5)
+        assert [request.trigger.name for _, request in cluster.asked] == ["good"]
+        cluster.change(REF, spec={"schedule": {"interval": "1h"}})
+        await until(lambda: len(cluster.asked) == 2, within_s=1)
+
+
+@virtual
+async def test_a_new_term_begins_from_the_status():
+    """What was planned in an earlier term is forgotten."""
+    cluster = Cluster()
+    every(cluster, "10s")
+    async with scheduling(cluster):
+        await asyncio.sleep(15)
+    cluster.drop(REF)
+    count = len(cluster.asked)
+    async with scheduling(cluster):
+        await asyncio.sleep(100)
+    assert len(cluster.asked) == count
+    assert at() > 100

@@ -1,0 +1,254 @@
+"""A small cluster in memory: objects with versions, JSON Patch with tests, answers that are lost on demand."""
+
+import asyncio
+import copy
+from datetime import UTC, datetime, timedelta
+
+from git_events_runner.edges.kube.store import Store, StoreWriter
+from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiInvalid, ApiNotFound, FenceLost
+from git_events_runner.local import patch as patches
+from git_events_runner.local.refusal import Refusal
+from git_events_runner.resources.job import RunKey, job_name
+from git_events_runner.resources.kinds import KINDS
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.statuspatch import combine
+from git_events_runner.telemetry import Metrics
+
+START = datetime(2026, 5, 6, 7, 0, 0, tzinfo=UTC)
+A, B = "a" * 40, "b" * 40
+RUN = "git-events-runner.rs/run"
+
+
+class Cluster:
+    """Objects by reference, and a store that follows at once (or not: `lagging`).
+
+    `faults` are taken one for each call: an error raised before it ("before", error), or after it was done ("after",
+    error). `calls` are (verb, ref, body, options); `told` the Events; `asked` the checks that were asked for.
+    """
+
+    def __init__(self):
+        self.objects, self.faults, self.calls, self.told, self.asked = {}, [], [], [], []
+        self.store, self.lagging, self.offset = Store(), set(), timedelta()
+        self.metrics = Metrics(prefix="git_events_runner")
+        self._version, self.latency_s = 0, 0.001
+        self._writers = {kind: StoreWriter(self.store, kind) for kind in KINDS}
+        for writer in self._writers.values():
+            writer.replace([], version="0")
+
+    def now(self):
+        """The wall clock: the loop's time since START, and what somebody set it by."""
+        return START + timedelta(seconds=asyncio.get_running_loop().time()) + self.offset
+
+    # --- objects ---------------------------------------------------------------------------------------------
+
+    def put(self, obj):
+        """Create or change an object from outside."""
+        ref = self.ref(obj)
+        obj = copy.deepcopy(obj)
+        self._version += 1
+        obj["apiVersion"] = KINDS[ref.kind].api_version
+        obj["metadata"] = {"uid": f"uid-{self._version}", "generation": 1} | obj["metadata"]
+        obj["metadata"]["resourceVersion"] = str(self._version)
+        self.objects[ref] = obj
+        if ref.kind not in self.lagging:
+            self._writers[ref.kind].apply(obj)
+        return obj
+
+    def change(self, ref, **fields):
+        """Change top-level fields (spec: a new generation)."""
+        obj = copy.deepcopy(self.objects[ref])
+        if "spec" in fields and ref.kind != "Job":
+            obj["metadata"]["generation"] += 1
+        for name, value in fields.items():
+            obj[name] = {**(obj.get(name) or {}), **value}
+        return self.put(obj)
+
+    def drop(self, ref, **last):
+        """Delete an object; `last` is laid over the state that the deletion shows."""
+        obj = self.objects.pop(ref)
+        self._version += 1
+        obj = obj | last
+        obj["metadata"] = obj["metadata"] | {"resourceVersion": str(self._version)}
+        if ref.kind not in self.lagging:
+            self._writers[ref.kind].remove(obj)
+
+    def catch_up(self, kind):
+        """The store follows again."""
+        self.lagging.discard(kind)
+        found = [obj for ref, obj in self.objects.items() if ref.kind == kind]
+        self._writers[kind].replace(found, version=str(self._version))
+
+    @staticmethod
+    def ref(obj):
+        metadata = obj["metadata"]
+        return Ref(obj["kind"], metadata.get("namespace"), metadata["name"])
+
+    def trigger(self, kind="WebhookTrigger", name="hook", *, names=("app",), status=None, **spec):
+        """A trigger on GitRepo `app` and Action `build` in namespace `n`."""
+        own = {"webhook": {"multiSource": True}} if kind == "WebhookTrigger" else {"schedule": {"interval": "1h"}}
+        body = {"sources": {"names": list(names)}, "action": {"kind": "Action", "name": "build"}} | own | spec
+        obj = {"kind": kind, "metadata": {"name": name, "namespace": "n"}, "spec": body}
+        return self.put(obj | ({"status": status} if status else {}))
+
+    def surroundings(self):
+        """The GitRepo and the Action."""
+        self.put({"kind": "GitRepo", "metadata": {"name": "app", "namespace": "n"}, "spec": {"repoUri": "https://x/a"}})
+        self.put({"kind": "Action", "metadata": {"name": "build", "namespace": "n"}, "spec": {"actionJob": {}}})
+
+    def job(self, trigger, number=1, *, source="app", age_s=0.0, suspend=True, commit=A, labels=None, **annotations):
+        """A Job of a run of a trigger."""
+        run = RunKey(trigger_uid=trigger["metadata"]["uid"], source=source, number=number)
+        prefix = "git-events-runner.rs/"
+        given = {f"{prefix}{name.replace('_', '-')}": value for name, value in annotations.items()}
+        metadata = {
+            "name": job_name(trigger["metadata"]["name"], run),
+            "namespace": "n",
+            "creationTimestamp": (START + timedelta(seconds=age_s)).isoformat(),
+            "labels": {
+                f"{prefix}trigger-kind": trigger["kind"],
+                f"{prefix}trigger-name": trigger["metadata"]["name"],
+                **(labels or {}),
+            },
+            "annotations": {f"{prefix}run": str(run), f"{prefix}commit": commit} | given,
+        }
+        return self.put({"kind": "Job", "metadata": metadata, "spec": {"suspend": suspend}})
+
+    def finish(self, job, kind="Complete"):
+        """The Job ended."""
+        self.change(self.ref(job), status=ended(kind))
+
+    # --- the API, as clients know it ---------------------------------------------------------------------------
+
+    async def _call(self, verb, ref, body, options, act):
+        await asyncio.sleep(self.latency_s)
+        fault = self.faults.pop(0) if self.faults else None
+        if fault and fault[0] == "before":
+            self.calls.append((verb, ref, body, options))
+            raise fault[1]
+        self.calls.append((verb, ref, body, options))
+        found = act()
+        if fault:
+            raise fault[1]
+        return copy.deepcopy(found)
+
+    def _held(self, ref):
+        if ref not in self.objects:
+            raise ApiNotFound(f"{ref} does not exist")
+        return self.objects[ref]
+
+    async def get(self, ref, **options):
+        await asyncio.sleep(0.001)
+        self.calls.append(("get", ref, None, options))
+        return copy.deepcopy(self._held(ref))
+
+    async def list(self, kind, *, namespace=None, label_selector=None):
+        self.calls.append(("list", kind.name, None, {}))
+        for ref, obj in list(self.objects.items()):
+            if ref.kind == kind.name:
+                yield copy.deepcopy(obj)
+
+    async def create(self, kind, obj, **options):
+        ref = self.ref(obj)
+
+        def act():
+            if ref in self.objects:
+                raise ApiAlreadyExists(f"{ref} exists")
+            made = {**obj, "metadata": {**obj["metadata"], "creationTimestamp": self.now().isoformat()}}
+            return self.put(made)
+
+        return await self._call("create", ref, obj, options, act)
+
+    async def patch(self, ref, body, **options):
+        def act():
+            try:
+                change = patches.apply if isinstance(body, list) else patches.merge
+                return self.put(change(copy.deepcopy(self._held(ref)), body))
+            except Refusal as refused:
+                raise ApiInvalid(str(refused.body)) from refused
+
+        return await self._call("patch", ref, body, options, act)
+
+    async def replace(self, kind, obj, **options):
+        ref = self.ref(obj)
+
+        def act():
+            held = self._held(ref)
+            if held["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+                raise ApiConflict("changed")
+            return self.put({**held, "status": obj["status"]})
+
+        return await self._call("replace", ref, obj, options, act)
+
+    async def delete(self, ref, *, uid=None, resource_version=None, **options):
+        def act():
+            held = self._held(ref)["metadata"]
+            if uid not in {None, held["uid"]} or resource_version not in {None, held["resourceVersion"]}:
+                raise ApiConflict("precondition")
+            self.drop(ref)
+            return {}
+
+        options |= {"uid": uid, "resource_version": resource_version}
+        return await self._call("delete", ref, None, options, act)
+
+    def made(self, verb, kind=None):
+        """The calls of a verb (on a kind)."""
+        return [
+            call for call in self.calls if call[0] == verb and (kind is None or getattr(call[1], "kind", "") == kind)
+        ]
+
+    # --- collaborators -----------------------------------------------------------------------------------------
+
+    async def write(self, ref, uid, *mutations):
+        """A status writer that writes at once."""
+        await asyncio.sleep(0.001)
+        if self.faults:
+            raise self.faults.pop(0)[1]
+        held = self._held(ref)
+        if held["metadata"]["uid"] != uid:
+            raise ApiNotFound("another one")
+        status, outcomes = combine(held.get("status"), mutations)
+        if status != (held.get("status") or {}):
+            self.calls.append(("write", ref, mutations, {}))
+            self.put({**held, "status": status})
+        return outcomes
+
+    def publish(self, ref, uid, *, kind, reason, note):
+        """An Event."""
+        self.told.append((ref, reason, note))
+
+    def submit(self, request):
+        """A check is asked for."""
+        self.asked.append((asyncio.get_running_loop().time(), request))
+
+    @property
+    def reasons(self):
+        """Reasons of the Events."""
+        return [reason for _, reason, _ in self.told]
+
+    def series(self, start):
+        """Sum of the series of the metrics that begin so."""
+        lines = self.metrics.render().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"git_events_runner_{start}"))
+
+
+def ended(kind="Complete"):
+    """The status of a Job that ended."""
+    when = START.isoformat()
+    return {"startTime": when, "conditions": [{"type": kind, "status": "True", "lastTransitionTime": when}]}
+
+
+def recorded(runs=1, commit=A, **fields):
+    """A trigger's status with one source."""
+    whole = {"commitHash": commit, "fileHash": None, "changed": None, "runs": runs, "requested": 0, "handled": 0}
+    return {"checkedSources": {"app": whole | fields}, "deliveries": ""}
+
+
+class Fence:
+    """Leadership that a test may end."""
+
+    def __init__(self):
+        self.lost = False
+
+    def check(self):
+        if self.lost:
+            raise FenceLost("lost")
