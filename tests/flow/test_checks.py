@@ -1,148 +1,14 @@
-"""Checks and runs together, on a small cluster in memory: the steps of the ledger, one rule after the other."""
+"""Checks: what is settled, asked, decided and skipped, one rule of the ledger after the other."""
 
 import asyncio
-from dataclasses import dataclass, replace
 
 import pytest
 
-from git_events_runner.errors import (
-    ApiConflict,
-    ApiForbidden,
-    ApiInvalid,
-    ApiTooManyRequests,
-    ApiUnavailable,
-    FenceLost,
-    GitRateLimited,
-    GitReferenceNotFound,
-    SecretUnusable,
-)
-from git_events_runner.flow.checks import Checks
-from git_events_runner.flow.runs import Runs
+from git_events_runner.errors import FenceLost, GitRateLimited, GitReferenceNotFound, SecretUnusable
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.job import JobDefaults
-from git_events_runner.rules.ledger import entry_of
-from git_events_runner.rules.messages import CheckRequest
-from tests.flow.virtual import at, virtual
-from tests.flow.world import A, B, Cluster, Fence, recorded
-
-REF = Ref("WebhookTrigger", "n", "hook")
-DEFAULTS = JobDefaults(
-    active_deadline_s=3600,
-    ttl_s=7200,
-    waiting_timeout_s=300,
-    service_account=None,
-    workdir="/w",
-    volume_name="w",
-    cloner_name="c",
-    cloner_image="c:1",
-    cloner_api_token=False,
-    worker_name="w",
-    worker_image="w:1",
-    variables_prefix="ACTION_JOB_",
-    pod_security="auto",
-    allowed_accounts=(),
-)
-
-
-@dataclass(frozen=True)
-class Answer:
-    commit: str
-    tag_object: str | None
-    sent_at: float
-
-
-class Git:
-    """The head of every repository; `then` happens while it is asked."""
-
-    def __init__(self):
-        self.head, self.error, self.then, self.asked = A, None, None, 0
-
-    async def commit_of(self, source, namespace, ref_type, ref_name):
-        self.asked += 1
-        sent, head = asyncio.get_running_loop().time(), self.head
-        await asyncio.sleep(0.01)
-        if self.then:
-            then, self.then = self.then, None
-            then()
-        if self.error:
-            raise self.error
-        return Answer(head, None, sent)
-
-    async def tree(self, source, namespace, commit):
-        raise AssertionError("no patterns are given")
-
-
-class Slots:
-    """Places: free or not; what became of them."""
-
-    def __init__(self):
-        self.free, self.taken, self.told = True, set(), []
-
-    def take(self, ref):
-        if self.free:
-            self.taken.add(ref)
-        return self.free
-
-    def release(self, ref):
-        self.taken.discard(ref)
-
-    def confirm(self, ref):
-        self.taken.discard(ref)
-
-
-class Program:
-    """One replica's checks on a cluster."""
-
-    def __init__(self, cluster):
-        self.cluster, self.git, self.slots = cluster, Git(), Slots()
-        self.runs = Runs(
-            api=cluster,
-            store=cluster.store,
-            writer=cluster,
-            slots=self.slots,
-            announcer=cluster,
-            defaults=lambda: DEFAULTS,
-            identity="pod-1",
-            metrics=cluster.metrics,
-            now=cluster.now,
-        )
-        self.checks = Checks(
-            store=cluster.store,
-            reader=cluster,
-            git=self.git,
-            writer=cluster,
-            runs=self.runs,
-            metrics=cluster.metrics,
-            now=cluster.now,
-        )
-
-    async def check(self, *, source="app", due=None, fence=None, ref=REF):
-        uid = self.cluster.objects[ref]["metadata"]["uid"] if ref in self.cluster.objects else "gone"
-        return await self.checks.check(
-            CheckRequest(trigger=ref, uid=uid, source=source, due_at=due, fence=fence, tasks=("t",))
-        )
-
-    def entry(self, source="app"):
-        return entry_of(self.cluster.objects[REF].get("status"), source)
-
-    def jobs(self):
-        return [obj for ref, obj in sorted(self.cluster.objects.items(), key=str) if ref.kind == "Job"]
-
-    def condition(self, kind="Ready"):
-        found = self.cluster.objects[REF].get("status", {}).get("conditions") or ()
-        return next(((c["status"], c["reason"]) for c in found if c["type"] == kind), None)
-
-
-def program(*, requested=1, **fields):
-    """A trigger with one open request."""
-    cluster = Cluster()
-    cluster.surroundings()
-    cluster.trigger(status=recorded(**({"runs": 0, "commit": None} | fields), requested=requested))
-    return Program(cluster)
-
-
-def annotation(job, name):
-    return job["metadata"]["annotations"][f"git-events-runner.rs/{name}"]
+from tests.flow.program import REF, annotation, program
+from tests.flow.virtual import virtual
+from tests.flow.world import A, B, Fence, recorded
 
 
 @virtual
@@ -212,32 +78,6 @@ async def test_a_run_recorded_while_git_was_asked_starts_the_check_again():
 
 
 @virtual
-@pytest.mark.parametrize("kind", ["trigger", "action", "action made anew"])
-async def test_an_edit_while_git_was_asked_starts_the_check_again(kind):
-    """The Job is made from what is declared at that moment, and owned by the action that is there."""
-    made = program()
-    action = Ref("Action", "n", "build")
-
-    def edit():
-        made.cluster.lagging.update({"Action", "WebhookTrigger"})
-        if kind == "trigger":
-            made.cluster.change(REF, spec={"webhook": {"multiSource": False}})
-        elif kind == "action":
-            made.cluster.change(action, spec={"actionJob": {"command": ["new"]}})
-        else:
-            old = made.cluster.objects.pop(action)
-            made.cluster.put({**old, "metadata": {"name": "build", "namespace": "n"}})
-
-    made.git.then = edit
-    await made.check()
-    [job] = made.jobs()
-    assert made.git.asked == 2
-    assert job["metadata"]["ownerReferences"][0]["uid"] == made.cluster.objects[action]["metadata"]["uid"]
-    if kind == "action":
-        assert job["spec"]["template"]["spec"]["containers"][0]["command"] == ["new"]
-
-
-@virtual
 async def test_requests_counted_meanwhile_do_not_start_it_again():
     """A storm must not starve the check; they stay open for the next one."""
     made = program()
@@ -245,130 +85,6 @@ async def test_requests_counted_meanwhile_do_not_start_it_again():
     await made.check()
     assert made.git.asked == 1
     assert (made.entry().runs, made.entry().handled, made.entry().requested) == (1, 1, 50)
-
-
-@virtual
-async def test_an_old_answer_of_git_makes_no_job():
-    """More than a minute old: git is asked again."""
-    made = program()
-    made.cluster.faults = [("before", ApiTooManyRequests("busy"))] * 2
-    made.cluster.faults[0][1].retry_after_s = made.cluster.faults[1][1].retry_after_s = 40.0
-    await made.check()
-    assert made.git.asked == 2
-    assert len(made.jobs()) == 1
-    assert at() >= 80
-
-
-@virtual
-async def test_a_look_that_took_long_is_looked_again():
-    """Between the live look and the creation five seconds at most: a Job may have run and gone in more."""
-    made = program()
-    slow = [6.0]
-    get = made.cluster.get
-
-    async def slowly(ref, **options):
-        if slow and ref == REF:
-            await asyncio.sleep(slow.pop())
-        return await get(ref, **options)
-
-    made.cluster.get = slowly
-    await made.check()
-    assert len([call for call in made.cluster.made("get", "WebhookTrigger")]) == 2
-    assert len(made.jobs()) == 1
-
-
-@virtual
-@pytest.mark.parametrize("moment", ["before", "after"])
-async def test_a_creation_of_unknown_outcome_goes_back_to_the_live_look(moment):
-    """Never straight to the creation; one Job either way, and its place is kept."""
-    made = program()
-    made.cluster.faults = [(moment, ApiUnavailable("lost"))]
-    await made.check()
-    assert len(made.jobs()) == 1
-    assert made.entry().runs == 1
-    verbs = [(verb, ref.kind) for verb, ref, _, _ in made.cluster.calls if verb in {"get", "create"}]
-    first = verbs.index(("create", "Job"))
-    assert ("get", "WebhookTrigger") in verbs[first + 1 : verbs.index(("create", "Job"), first + 1)]
-
-
-@virtual
-async def test_a_creation_of_unknown_outcome_keeps_its_place():
-    """Until the queue has looked."""
-    made = program()
-    made.cluster.faults = [("before", ApiUnavailable("away"))] * 100
-    assert await made.check() is not None
-    assert len(made.slots.taken) == 1
-
-
-@virtual
-async def test_another_conflict_is_no_existing_job():
-    """Quota contention answers Conflict: tried again, the place given back meanwhile."""
-    made = program()
-    made.cluster.faults = [("before", ApiConflict("quota"))] * 2
-    await made.check()
-    assert len(made.jobs()) == 1
-    assert made.slots.taken == set()
-
-
-@virtual
-async def test_an_existing_job_of_the_run_is_settled_from_its_annotations():
-    """Another replica was faster with another commit: its word counts, and the check starts again."""
-    made = program()
-    trigger = made.cluster.objects[REF]
-    made.cluster.lagging.add("Job")
-    made.cluster.job(trigger, 1, commit=B, occurrence="1")
-    await made.check()
-    commits = [annotation(job, "commit") for job in made.jobs()]
-    assert sorted(commits) == [A, B]
-    assert (made.entry().runs, made.entry().commit) == (2, A)
-
-
-@virtual
-async def test_a_foreign_object_with_the_runs_name_is_not_adopted():
-    """Condition and Event JobNameConflict; once it is away, the run is made."""
-    made = program()
-    made.cluster.lagging.add("Job")
-    job = made.cluster.job(made.cluster.objects[REF], 1)
-    metadata = job["metadata"] | {"annotations": {}}
-    made.cluster.put(job | {"metadata": metadata})
-    assert await made.check() is not None
-    assert made.condition() == ("False", "JobNameConflict")
-    assert made.entry().runs == 0
-    del made.cluster.objects[made.cluster.ref(job)]
-    assert await made.check() is None
-    assert made.condition() == ("True", "Succeeded")
-    assert made.entry().runs == 1
-
-
-@virtual
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (ApiInvalid("Job n/x: metadata.labels: Invalid value"), "JobCreateFailed"),
-        (ApiForbidden("creating Job: exceeded quota: small", reason="Forbidden"), "QuotaExceeded"),
-        (ApiForbidden("creating Job: violates PodSecurity", reason="Forbidden"), "JobCreateFailed"),
-    ],
-)
-async def test_a_refused_job_is_said_and_tried_again(error, reason):
-    """Condition, Event, metric, back-off; nothing is recorded."""
-    made = program()
-    made.cluster.faults = [("before", error)]
-    assert await made.check() is not None
-    assert made.condition() == ("False", reason)
-    assert made.cluster.reasons == [reason]
-    assert (made.entry().runs, made.entry().commit, made.slots.taken) == (0, None, set())
-    assert made.cluster.series("jobs_queue_completed_count_total{") == 1
-    assert await made.check() is None
-    assert made.entry().runs == 1
-
-
-@virtual
-async def test_a_terminating_namespace_drops_the_run_silently():
-    """Nothing can be created in it ever again."""
-    made = program()
-    made.cluster.faults = [("before", ApiForbidden("being terminated", causes=("NamespaceTerminating",)))]
-    assert await made.check() is None
-    assert made.cluster.reasons == []
 
 
 @virtual
@@ -432,17 +148,6 @@ async def test_leader_work_ends_with_leadership():
 
 
 @virtual
-async def test_without_a_place_a_job_waits():
-    """It is made suspended, and recorded at once: the queue lets it in."""
-    made = program()
-    made.slots.free = False
-    await made.check()
-    assert made.jobs()[0]["spec"]["suspend"] is True
-    assert made.entry().runs == 1
-    assert made.cluster.objects[REF]["status"]["checkedSources"]["app"]["lastJob"]["phase"] == "Queued"
-
-
-@virtual
 @pytest.mark.parametrize(
     ("error", "reason", "after_s"),
     [
@@ -464,17 +169,6 @@ async def test_a_question_without_an_answer_is_said_once_and_asked_again(error, 
     made.git.error = None
     assert await made.check() is None
     assert made.condition() == ("True", "Succeeded")
-
-
-@virtual
-async def test_two_replicas_on_one_push_make_one_job():
-    """Whatever their caches know of each other."""
-    made = program(requested=2)
-    made.cluster.lagging.update({"Job", "WebhookTrigger"})
-    other = Program(made.cluster)
-    await asyncio.gather(made.check(), other.check())
-    assert len(made.jobs()) == 1
-    assert (made.entry().runs, made.entry().handled) == (1, 2)
 
 
 @virtual
@@ -500,14 +194,3 @@ async def test_last_run_is_coarse():
     await asyncio.sleep(300)
     await made.check(due="2026-05-06T07:20:10Z", fence=Fence())
     assert len(made.cluster.made("write")) == first + 1
-
-
-@virtual
-async def test_a_service_account_that_is_not_allowed_runs_nothing():
-    """The installation's policy: condition and Event name it."""
-    made = program()
-    made.cluster.change(Ref("Action", "n", "build"), spec={"actionJob": {"serviceAccount": "admin"}})
-    made.runs._defaults = lambda: replace(DEFAULTS, allowed_accounts=("builder",))
-    assert await made.check() is not None
-    assert made.condition() == ("False", "ServiceAccountNotAllowed")
-    assert made.jobs() == []

@@ -46,7 +46,7 @@ BAD = {
     "a key twice": "action: {}\naction: {}",
     "a number of 5,000 digits": f"action: {{maxRunningJobs: {'9' * 5000}}}",
     "a mapping as a key": "{{a: b}: c}",
-    "a deep nest": "[" * 5000,
+    "a deep nest": "[" * 900,
     "good beside bad": "action: {maxRunningJobs: 9, jobWaitingTimeoutSeconds: -1}",
 }
 

@@ -248,7 +248,7 @@ def test_a_job_deleted_before_it_was_settled_is_not_numbered_again(world, instal
 
 
 def test_a_leader_that_stood_still_writes_nothing_more(world, installation, repository, replicas, proxy):
-    """Stopped between its last look and the Job, for twice the lease; the other led meanwhile: not one write succeeds."""
+    """Stopped between its last look and the Job, for twice the lease, while the other led: not one write succeeds."""
     first = replicas(0, *LEASE, server=proxy.kubeconfig)
     wait_until("a leader", lambda: first.leads)
     second = replicas(1, *LEASE, server=proxy.kubeconfig)

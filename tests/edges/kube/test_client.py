@@ -29,10 +29,13 @@ def connected(server):
     return Client.connect_to(server.url, "hush")
 
 
-async def watched(client, **more):
-    """All events of one watch."""
-    async with client.watch(KINDS["Job"], resource_version="5", timeout_s=more.pop("timeout_s", 60)) as events:
-        return [event async for event in events]
+async def watched(client, seen=None, *, timeout_s=60):
+    """All events of one watch; those before an error are in `seen`."""
+    seen = [] if seen is None else seen
+    async with client.watch(KINDS["Job"], resource_version="5", timeout_s=timeout_s) as events:
+        async for event in events:
+            seen.append(event)
+    return seen
 
 
 @pytest.mark.parametrize(
@@ -119,10 +122,8 @@ async def test_a_line_cut_in_the_middle_is_dropped():
     async with Server(Reply(lines=lines, ending="cut")) as server, connected(server) as client:
         seen = []
         with pytest.raises(ApiUnavailable):
-            async with client.watch(KINDS["Job"], resource_version="5", timeout_s=60) as events:
-                async for event in events:
-                    seen.append(event["type"])
-        assert seen == ["ADDED"]
+            await watched(client, seen)
+        assert [event["type"] for event in seen] == ["ADDED"]
     async with Server(Reply(lines=lines)) as server, connected(server) as client:
         assert [event["type"] for event in await watched(client)] == ["ADDED"]
 
@@ -160,9 +161,9 @@ async def test_a_watch_may_be_refused():
 async def test_lists_come_in_pages():
     """Each page's token asks for the next; items get their kind, which lists leave out."""
     bare = {key: value for key, value in job("b").items() if key not in {"kind", "apiVersion"}}
-    async with Server(Reply(body=page(job("a"), token="t1")), Reply(body=page(bare))) as server:
-        async with connected(server) as client:
-            found = [item async for item in client.list(KINDS["Job"], limit=1)]
+    answers = Reply(body=page(job("a"), token="t1")), Reply(body=page(bare))
+    async with Server(*answers) as server, connected(server) as client:
+        found = [item async for item in client.list(KINDS["Job"], limit=1)]
     assert [(item["kind"], item["metadata"]["name"]) for item in found] == [("Job", "a"), ("Job", "b")]
     assert [asked.query.get("continue") for asked in server.asked] == [None, "t1"]
 

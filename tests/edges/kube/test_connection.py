@@ -55,15 +55,17 @@ async def test_a_rotated_token_file_is_read_when_the_old_token_is_refused(tmp_pa
 async def test_an_emptied_token_file_leaves_the_old_token(tmp_path):
     """The kubelet replaces the file: a moment without text is no reason to stop."""
     (tmp_path / "token").write_text("one")
-    async with Server(Reply(status=401, body=status(401))) as server:
-        async with connect(kubeconfig(tmp_path, server.url, {"tokenFile": "token"})) as connection:
-            client = Client(connection)
+    async with (
+        Server(Reply(status=401, body=status(401))) as server,
+        connect(kubeconfig(tmp_path, server.url, {"tokenFile": "token"})) as connection,
+    ):
+        client = Client(connection)
+        with pytest.raises(ApiUnauthorized):
+            await client.get(REF)
+        for text in ("", None):
+            (tmp_path / "token").unlink() if text is None else (tmp_path / "token").write_text(text)
             with pytest.raises(ApiUnauthorized):
                 await client.get(REF)
-            for text in ("", None):
-                (tmp_path / "token").unlink() if text is None else (tmp_path / "token").write_text(text)
-                with pytest.raises(ApiUnauthorized):
-                    await client.get(REF)
     assert set(tokens(server)) == {"Bearer one"}
 
 
@@ -143,13 +145,15 @@ async def test_an_exec_plugin_is_asked_again_when_its_token_is_refused(tmp_path)
     )
     user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": sys.executable, "args": [str(plugin)]}}
     refusal = Reply(status=401, body=status(401))
-    async with Server(Reply(body=job()), refusal, Reply(body=job()), refusal) as server:
-        async with connect(kubeconfig(tmp_path, server.url, user)) as connection:
-            client = Client(connection)
+    async with (
+        Server(Reply(body=job()), refusal, Reply(body=job()), refusal) as server,
+        connect(kubeconfig(tmp_path, server.url, user)) as connection,
+    ):
+        client = Client(connection)
+        await client.get(REF)
+        await client.get(REF)
+        with pytest.raises(ApiUnauthorized):
             await client.get(REF)
-            await client.get(REF)
-            with pytest.raises(ApiUnauthorized):
-                await client.get(REF)
     assert tokens(server) == ["Bearer t1", "Bearer t1", "Bearer t2", "Bearer t2", "Bearer t2"]
 
 

@@ -1,0 +1,131 @@
+"""One replica's checks and runs on the cluster in memory, with a git server that a test tells what to say."""
+
+import asyncio
+from dataclasses import dataclass
+
+from git_events_runner.flow.checks import Checks
+from git_events_runner.flow.runs import Runs
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.job import JobDefaults
+from git_events_runner.rules.ledger import entry_of
+from git_events_runner.rules.messages import CheckRequest
+from tests.flow.world import A, Cluster, recorded
+
+REF = Ref("WebhookTrigger", "n", "hook")
+DEFAULTS = JobDefaults(
+    active_deadline_s=3600,
+    ttl_s=7200,
+    waiting_timeout_s=300,
+    service_account=None,
+    workdir="/w",
+    volume_name="w",
+    cloner_name="c",
+    cloner_image="c:1",
+    cloner_api_token=False,
+    worker_name="w",
+    worker_image="w:1",
+    variables_prefix="ACTION_JOB_",
+    pod_security="auto",
+    allowed_accounts=(),
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    commit: str
+    tag_object: str | None
+    sent_at: float
+
+
+class Git:
+    """The head of every repository; `then` happens while it is asked."""
+
+    def __init__(self):
+        self.head, self.error, self.then, self.asked = A, None, None, 0
+
+    async def commit_of(self, source, namespace, ref_type, ref_name):
+        self.asked += 1
+        sent, head = asyncio.get_running_loop().time(), self.head
+        await asyncio.sleep(0.01)
+        if self.then:
+            then, self.then = self.then, None
+            then()
+        if self.error:
+            raise self.error
+        return Answer(head, None, sent)
+
+    async def tree(self, source, namespace, commit):
+        raise AssertionError("no patterns are given")
+
+
+class Slots:
+    """Places: free or not; what became of them."""
+
+    def __init__(self):
+        self.free, self.taken, self.told = True, set(), []
+
+    def take(self, ref):
+        if self.free:
+            self.taken.add(ref)
+        return self.free
+
+    def release(self, ref):
+        self.taken.discard(ref)
+
+    def confirm(self, ref):
+        self.taken.discard(ref)
+
+
+class Program:
+    """One replica's checks on a cluster."""
+
+    def __init__(self, cluster):
+        self.cluster, self.git, self.slots = cluster, Git(), Slots()
+        self.runs = Runs(
+            api=cluster,
+            store=cluster.store,
+            writer=cluster,
+            slots=self.slots,
+            announcer=cluster,
+            defaults=lambda: DEFAULTS,
+            identity="pod-1",
+            metrics=cluster.metrics,
+            now=cluster.now,
+        )
+        self.checks = Checks(
+            store=cluster.store,
+            reader=cluster,
+            git=self.git,
+            writer=cluster,
+            runs=self.runs,
+            metrics=cluster.metrics,
+            now=cluster.now,
+        )
+
+    async def check(self, *, source="app", due=None, fence=None, ref=REF):
+        uid = self.cluster.objects[ref]["metadata"]["uid"] if ref in self.cluster.objects else "gone"
+        return await self.checks.check(
+            CheckRequest(trigger=ref, uid=uid, source=source, due_at=due, fence=fence, tasks=("t",))
+        )
+
+    def entry(self, source="app"):
+        return entry_of(self.cluster.objects[REF].get("status"), source)
+
+    def jobs(self):
+        return [obj for ref, obj in sorted(self.cluster.objects.items(), key=str) if ref.kind == "Job"]
+
+    def condition(self, kind="Ready"):
+        found = self.cluster.objects[REF].get("status", {}).get("conditions") or ()
+        return next(((c["status"], c["reason"]) for c in found if c["type"] == kind), None)
+
+
+def program(*, requested=1, **fields):
+    """A trigger with one open request."""
+    cluster = Cluster()
+    cluster.surroundings()
+    cluster.trigger(status=recorded(**({"runs": 0, "commit": None} | fields), requested=requested))
+    return Program(cluster)
+
+
+def annotation(job, name):
+    return job["metadata"]["annotations"][f"git-events-runner.rs/{name}"]
