@@ -39,8 +39,8 @@ _ADVERTISEMENT = f"application/x-{_SERVICE}-advertisement"
 _RESULT = f"application/x-{_SERVICE}-result"
 _REQUEST = f"application/x-{_SERVICE}-request"
 # Hosting services answer as to a browser unless the agent begins with "git/".
-_GET_HEADERS = {"User-Agent": "git/git-events-runner", "Git-Protocol": "version=2"}
-_POST_HEADERS = {**_GET_HEADERS, "Content-Type": _REQUEST, "Accept": _RESULT}
+_ALWAYS = {"User-Agent": "git/git-events-runner", "Git-Protocol": "version=2"}
+_POST_HEADERS = {"Content-Type": _REQUEST, "Accept": _RESULT}
 _SKIPPED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _REDIRECTS = 5
 _REMEMBERED = 4096
@@ -177,7 +177,7 @@ class HttpTransport:
     async def _exchange(
         self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object]
     ) -> URL | None:
-        headers = _POST_HEADERS if body else _GET_HEADERS
+        headers = _POST_HEADERS if body else {}
         if repository.credential is not None:
             headers = {**headers, "Authorization": repository.credential.authorization}
         proxy = self._proxies.proxy_for(url)
@@ -187,7 +187,6 @@ class HttpTransport:
             url,
             data=body or None,
             headers=headers,
-            skip_auto_headers=_SKIPPED,
             allow_redirects=False,
             ssl=self._context(repository),
             proxy=proxy if proxy is not None and proxy.scheme in _HTTP else None,
@@ -211,6 +210,8 @@ class HttpTransport:
         if session is None:
             session = self._sessions[proxy] = aiohttp.ClientSession(
                 connector=self._connector(proxy),
+                headers=_ALWAYS,
+                skip_auto_headers=_SKIPPED,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_read=self._limits.idle_s),
                 auto_decompress=False,

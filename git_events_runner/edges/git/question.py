@@ -21,6 +21,8 @@ _OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _BAD_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|\Z)|^/|/\Z|\.\Z|^@\Z|^\Z")
 _NAME_LIMIT = 1024
 _URL_LIMIT = 2048
+_SCHEMES = frozenset({"http", "https", "ssh"})
+_SCP = re.compile(r"[\w.-]+@[A-Za-z0-9][\w.-]*:")
 _BAD_URL = re.compile(r"[\x00-\x20\x7f\\]")
 # A name (not beginning with a dash), an IPv4 or a bracketed IPv6 address, perhaps with a port.
 _HOST = re.compile(r"(?:[^\W_](?:[\w.-]*\w)?\.?|\[[0-9a-f:.]+\])(?::\d{1,5})?")
@@ -96,12 +98,16 @@ class Repository:
     ca_pem: str | None = field(default=None, compare=False, repr=False)
     verify: bool = field(default=True, compare=False)
     key: str = field(init=False)
+    _scheme: str = field(init=False, compare=False, repr=False)
+    _host: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         secret = self.credential.authorization if self.credential else ""
         parts = (self.url.rstrip("/"), secret, self.ca_pem or "", str(self.verify))
         digest = hashlib.sha256(b"\0".join(part.encode("utf-8", "surrogatepass") for part in parts))
-        object.__setattr__(self, "key", digest.hexdigest()[:32])
+        scheme, host = _parts(self.url)
+        for name, value in (("key", digest.hexdigest()[:32]), ("_scheme", scheme), ("_host", host)):
+            object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
         """The URL fit for a message: without userinfo, printable, cut."""
@@ -115,10 +121,11 @@ class Repository:
         Raises:
             GitUnsupported: It holds control characters or spaces, is too long, or lacks a usable scheme or host.
         """
+        if self._scheme and self._host:
+            return
         if len(self.url) > _URL_LIMIT or _BAD_URL.search(self.url):
             raise GitUnsupported(f"{self}: the URL holds spaces or control characters, or is too long")
-        if self.scheme and not self.host:
-            raise GitUnsupported(f"{self}: the URL has no host")
+        _ = self.scheme, self.host  # one of them raises
 
     @property
     def scheme(self) -> str:
@@ -127,12 +134,9 @@ class Repository:
         Raises:
             GitUnsupported: Any other scheme.
         """
-        scheme, mark, _ = self.url.partition("://")
-        if not mark and re.match(r"[\w.-]+@[A-Za-z0-9][\w.-]*:", self.url):
-            return "ssh"
-        if mark and scheme.lower() in {"http", "https", "ssh"}:
-            return scheme.lower()
-        raise GitUnsupported(f"{self}: only http, https and ssh URLs are supported")
+        if not self._scheme:
+            raise GitUnsupported(f"{self}: only http, https and ssh URLs are supported")
+        return self._scheme
 
     @property
     def host(self) -> str:
@@ -141,12 +145,23 @@ class Repository:
         Raises:
             GitUnsupported: The URL has no usable host.
         """
-        _, mark, rest = self.url.partition("://")
-        place = rest.partition("/")[0] if mark else self.url.partition(":")[0]
-        host = place.rpartition("@")[2].lower()
-        if not _HOST.fullmatch(host):
+        if not self._host:
             raise GitUnsupported(f"{self}: the URL has no host, or one that cannot be")
-        return host
+        return self._host
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """Scheme and host of a URL, in lower case; each is empty if there is none, or none that can be."""
+    if len(url) > _URL_LIMIT or _BAD_URL.search(url):
+        return "", ""
+    scheme, mark, rest = url.partition("://")
+    if mark:
+        scheme = scheme.lower() if scheme.lower() in _SCHEMES else ""
+    else:
+        scheme = "ssh" if _SCP.match(url) else ""
+    place = rest.partition("/")[0] if mark else url.partition(":")[0]
+    host = place.rpartition("@")[2].lower()
+    return scheme, host if _HOST.fullmatch(host) else ""
 
 
 @dataclass(frozen=True, slots=True)
