@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from git_events_runner.errors import GitReferenceNotFound, GitUnsupported, SecretUnusable
 
@@ -155,10 +155,8 @@ def _parts(url: str) -> tuple[str, str]:
     if len(url) > _URL_LIMIT or _BAD_URL.search(url):
         return "", ""
     scheme, mark, rest = url.partition("://")
-    if mark:
-        scheme = scheme.lower() if scheme.lower() in _SCHEMES else ""
-    else:
-        scheme = "ssh" if _SCP.match(url) else ""
+    scheme = scheme.lower() if mark else "ssh" if _SCP.match(url) else ""
+    scheme = scheme if scheme in _SCHEMES else ""
     place = rest.partition("/")[0] if mark else url.partition(":")[0]
     host = place.rpartition("@")[2].lower()
     return scheme, host if _HOST.fullmatch(host) else ""
@@ -217,8 +215,7 @@ class Answer:
     sent_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class TreeEntry:
+class TreeEntry(NamedTuple):
     """One file, symbolic link (mode 0o120000) or submodule (0o160000); `path` is bytes decoded with surrogateescape."""
 
     path: str
