@@ -20,6 +20,7 @@ from git_events_runner.errors import (
     GitNotFound,
     GitProtocolError,
     GitRedirectRefused,
+    GitReferenceNotFound,
     GitTimeout,
     GitTlsError,
     GitUnreachable,
@@ -32,7 +33,7 @@ from .limits import Limits
 from .protocol import Advertisement, Capabilities, FetchAnswer, LsRefs, RemoteRef, fetch_request, ls_refs_request
 from .proxies import Proxies
 from .question import Repository, shown
-from .refusals import MOVED, check_answer, exhausted_s, follow
+from .refusals import MOVED, GitProgramFailed, check_answer, exhausted_s, follow
 
 _SERVICE = "git-upload-pack"
 _ADVERTISEMENT = f"application/x-{_SERVICE}-advertisement"
@@ -126,6 +127,9 @@ class HttpTransport:
         try:
             await self._post(repository, known, fetch_request(known.capabilities, commit, blobless=blobless), take)
             answer.finish()
+        except GitProgramFailed as error:
+            # So JGit (Gerrit) answers for a commit that it does not have.
+            raise GitReferenceNotFound(f"{repository}: the server does not give {commit}") from error
         except (GitProtocolError, GitRedirectRefused, GitNotFound):
             self._known.pop(repository.key, None)
             raise
@@ -291,6 +295,8 @@ def _translate(repository: Repository, error: Exception) -> GitError:
         return GitUnreachable(f"{repository}: the proxy does not answer, or does not let us through")
     if isinstance(error, aiohttp.ClientConnectorError):
         return GitUnreachable(f"{repository}: no connection: {shown(str(error.os_error))}")
+    if isinstance(error, aiohttp.InvalidURL):
+        return GitUnsupported(f"{repository}: the URL has no host that can be asked")
     if isinstance(error, aiohttp.ClientPayloadError):
         return GitProtocolError(f"{repository}: the answer was cut off")
     if isinstance(error, aiohttp.ServerDisconnectedError | OSError):
