@@ -230,11 +230,9 @@ class HttpTransport:
             return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, resolver=resolver)
         if proxy.scheme in _HTTP:
             return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
-        from aiohttp_socks import ProxyConnector
+        from .socks import SocksConnector
 
-        # The proxy resolves the names: socks5h and socks4a by their other names.
-        plain = proxy.with_scheme(proxy.scheme.rstrip("ha"))
-        return ProxyConnector.from_url(str(plain), rdns=True, limit=0, keepalive_timeout=_KEEPALIVE_S)
+        return SocksConnector.to(proxy, keepalive_s=_KEEPALIVE_S)
 
     def _context(self, repository: Repository) -> ssl.SSLContext | bool:
         if not repository.verify:
