@@ -36,7 +36,7 @@ generate: $(STAMP) ## write the generated files anew (CRDs, docs tables)
 	$(BIN)/python -m tests.repo.generated --write
 
 test: $(STAMP) ## every test; those that need what this machine lacks are named in the summary
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --maxschedchunk 1
 
 test-fast: $(STAMP) ## rules, flow and edges only, no real cluster
 	$(BIN)/python -m pytest tests/rules tests/flow tests/edges tests/repo

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
 
 OTHER = "other"
 _EXCHANGE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Series:
+    """The series of one host, looked up once."""
+
+    answered: Counter
+    seconds: Histogram
+    received: Counter
+    shared: Counter
+    backoffs: Counter
 
 
 class GitMetrics:
@@ -25,31 +37,49 @@ class GitMetrics:
         )
         self._backoffs = counter("git_backoffs", "Times that a source or a host was left alone after a failure", "host")
         self._hosts: frozenset[str] = frozenset()
+        self._series: dict[str, _Series] = {}
 
-    def _name(self, host: str) -> str:
-        return host if host in self._hosts else OTHER
+    def _of(self, host: str) -> _Series:
+        """The series of a host; those of all hosts that no source names are one."""
+        series = self._series.get(host)
+        if series is None:
+            name = host if host in self._hosts else OTHER
+            if name != host and OTHER in self._series:
+                return self._series[OTHER]
+            series = self._series[name] = _Series(
+                answered=self._exchanges.labels(name, "answered"),
+                seconds=self._seconds.labels(name),
+                received=self._bytes.labels(name),
+                shared=self._shared.labels(name),
+                backoffs=self._backoffs.labels(name),
+            )
+        return series
 
     def exchanged(self, host: str, *, seconds: float, reason: str | None) -> None:
         """One exchange ended; `reason` is that of its error."""
-        name = self._name(host)
-        self._exchanges.labels(name, reason or "answered").inc()
-        self._seconds.labels(name).observe(seconds)
+        series = self._of(host)
+        if reason is None:
+            series.answered.inc()
+        else:
+            self._exchanges.labels(host if host in self._hosts else OTHER, reason).inc()
+        series.seconds.observe(seconds)
 
     def received(self, host: str, size: int) -> None:
         """So many bytes of answers came."""
-        self._bytes.labels(self._name(host)).inc(size)
+        self._of(host).received.inc(size)
 
     def shared(self, host: str) -> None:
         """A question was answered without an exchange of its own."""
-        self._shared.labels(self._name(host)).inc()
+        self._of(host).shared.inc()
 
     def backed_off(self, host: str) -> None:
         """A source, or the whole host, is left alone for a while."""
-        self._backoffs.labels(self._name(host)).inc()
+        self._of(host).backoffs.inc()
 
     def keep_hosts(self, hosts: Collection[str]) -> None:
         """These are the hosts of all sources; series of others end."""
         gone, self._hosts = self._hosts - frozenset(hosts), frozenset(hosts)
         for host in gone:
+            self._series.pop(host, None)
             for metric in (self._exchanges, self._seconds, self._bytes, self._shared, self._backoffs):
                 metric.remove_by_labels({"host": host})

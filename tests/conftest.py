@@ -20,6 +20,12 @@ _BUILDS = [
 ]
 
 
+def pytest_collection_modifyitems(items):
+    """The longest first (storms, then everything else with whole processes), so that workers end together."""
+    folders = ("tests/system/test_storms", "tests/system/", "tests/local/", "tests/")
+    items.sort(key=lambda item: next(place for place, start in enumerate(folders) if item.nodeid.startswith(start)))
+
+
 def pytest_collection_finish(session):
     """Build what the collected tests need before any of them is timed; what cannot be built, its fixture says."""
     if session.config.option.collectonly:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -295,14 +295,16 @@ class Checks:
         self, resolved: Resolved, namespace: str, entry: Entry, commit: str, patterns: tuple[str, ...]
     ) -> tuple[bool | None, str]:
         """Whether the selected files of the recorded and the new commit are the same, and the new ones' hash."""
-        compiled = Patterns(list(patterns))
-        new = await self._git.tree(resolved.watched_model, namespace, commit)
-        new_hash = await asyncio.to_thread(_hash, compiled, new)
-        try:
-            old = await self._git.tree(resolved.watched_model, namespace, entry.commit or "")
-        except (GitReferenceNotFound, GitTooLarge):
-            return None, new_hash  # cannot be fetched any more: counts as changed
-        return await asyncio.to_thread(_hash, compiled, old) == new_hash, new_hash
+        compiled, git, source = Patterns(list(patterns)), self._git, resolved.watched_model
+
+        async def before() -> Sequence[Any] | None:
+            try:
+                return await git.tree(source, namespace, entry.commit or "")
+            except (GitReferenceNotFound, GitTooLarge):
+                return None  # cannot be fetched any more: counts as changed
+
+        new, old = await asyncio.gather(git.tree(source, namespace, commit), before())
+        return await asyncio.to_thread(_hashes, compiled, new, old)
 
     async def _skip(
         self,
@@ -398,8 +400,20 @@ def _unknown_deliveries(snapshot: Snapshot, request: CheckRequest, entry: Entry)
     return last_deliveries(snapshot.raw.get("status"), open_requests)
 
 
-def _hash(patterns: Patterns, entries: Sequence[Any]) -> str:
-    return selected_hash((e.path, e.mode, e.blob) for e in entries if patterns.selects(e.path))
+def _hashes(patterns: Patterns, new: Sequence[Any], old: Sequence[Any] | None) -> tuple[bool | None, str]:
+    """Whether both hold the same selected files, and the new ones' hash; a path is judged once for both."""
+    judged: dict[str, bool] = {}
+
+    def selected(entries: Sequence[Any]) -> Iterator[tuple[str, int, str]]:
+        for path, mode, blob in entries:
+            chosen = judged.get(path)
+            if chosen is None:
+                chosen = judged[path] = patterns.selects(path)
+            if chosen:
+                yield path, mode, blob
+
+    new_hash = selected_hash(selected(new))
+    return (None if old is None else selected_hash(selected(old)) == new_hash), new_hash
 
 
 def _fields(request: CheckRequest) -> dict[str, Any]:

@@ -191,6 +191,8 @@ class _Rule:
         line = line[1:] if negated else line
         folders_only = line.endswith("/")
         line = line[:-1] if folders_only else line
+        if line.startswith("**/") and "/" not in line[3:] and not _spans(line[3:]):
+            line = line[3:]  # gitignore(5): the same as the pattern without it, and cheaper
         anywhere = "/" not in line
         line = line.removeprefix("/")
         if not line:

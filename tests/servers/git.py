@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.certificates import Authority
 from tests.cluster.plane import Process, free_port, wait_until
 
 _CONFIG = """
@@ -26,6 +27,9 @@ http {{
   access_log {folder}/access.log counted;
   server {{
     listen 127.0.0.1:{port};
+    listen 127.0.0.1:{tls_port} ssl;
+    ssl_certificate {certificate}; ssl_certificate_key {key};
+    location /dumb/ {{ alias {folder}/repositories/; default_type text/plain; }}
     location /basic/ {{ auth_basic git; auth_basic_user_file {folder}/users; {cgi} }}
     location /token/ {{ if ($http_authorization != "Bearer sesame") {{ return 401; }} {cgi} }}
     location / {{ {cgi} }}
@@ -122,7 +126,10 @@ class Repository:
 
 
 class GitServer:
-    """nginx + fcgiwrap + git http-backend. Places: "" (open), "basic" (user:pass), "token" (Bearer sesame)."""
+    """nginx + fcgiwrap + git http-backend, over `url` and `tls_url` (certificate by `authority`).
+
+    Places: "" (open, and under /dumb as files without a program), "basic" (user:pass), "token" (Bearer sesame).
+    """
 
     def __init__(self, folder):
         missing = [name for name in ("nginx", "fcgiwrap", "git") if _which(name) is None]
@@ -131,12 +138,15 @@ class GitServer:
         self.folder = folder
         (folder / "repositories").mkdir(parents=True)
         self._names = itertools.count()
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.port, self.tls_port = free_port(), free_port()
+        self.url, self.tls_url = f"http://127.0.0.1:{self.port}", f"https://127.0.0.1:{self.tls_port}"
+        self.authority = Authority(folder / "pki")
+        certificate, key = self.authority.issue("nginx")
         backend = Path(_git("--exec-path", cwd=folder)) / "git-http-backend"
         cgi = _CGI.format(folder=folder, backend=backend)
         user = "user root;" if os.geteuid() == 0 else ""
-        (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, port=self.port, cgi=cgi, user=user))
+        tls = {"tls_port": self.tls_port, "certificate": certificate, "key": key}
+        (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, port=self.port, cgi=cgi, user=user, **tls))
         digest = base64.b64encode(hashlib.sha1(b"pass", usedforsecurity=False).digest()).decode()
         (folder / "users").write_text(f"user:{{SHA}}{digest}\n")
         self._cgi = Process([_which("fcgiwrap"), "-c", "2", "-s", f"unix:{folder}/cgi.sock"], folder / "cgi.log")

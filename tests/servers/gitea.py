@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,7 @@ class ForgeRepository(Repository):
 
     def delete_branch(self, branch):
         """Delete a branch on the forge by its API."""
-        self._forge.api("DELETE", f"{self.api_path}/branches/{branch}")
+        self._forge.api("DELETE", f"{self.api_path}/branches/{urllib.parse.quote(branch)}")
 
     def pull_request(self, branch, *, into="main"):
         """Open a pull request of a pushed branch; its number (its head is refs/pull/NUMBER/head)."""

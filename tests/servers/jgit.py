@@ -79,7 +79,7 @@ class JGitServer:
         self._process = Process(
             [shutil.which("java"), *options, "-cp", classes, "GitServer", *map(str, arguments)],
             folder / "jgit.log",
-            env={"PATH": os.environ["PATH"], "HOME": str(folder), "GIT_CONFIG_NOSYSTEM": "1"},
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C.UTF-8"},
         )
         wait_until("JGit serves", self._ready, timeout_s=60)
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Protocol
 
 from git_events_runner.errors import GitRateLimited
@@ -70,6 +68,35 @@ class _Host:
         return not self.asking and self.next_at <= now and self.paused_until <= now
 
 
+class Turn:
+    """One question's place at its host while it is under way."""
+
+    __slots__ = ("_host", "_hosts", "_repository")
+
+    def __init__(self, hosts: Hosts, repository: Repository, host: _Host) -> None:
+        self._hosts = hosts
+        self._repository = repository
+        self._host = host
+
+    async def __aenter__(self) -> None:
+        host = self._host
+        host.asking += 1
+        try:
+            await host.places.acquire()
+            try:
+                await self._hosts.keep_pace(host, self._repository)
+            except BaseException:
+                host.places.release()
+                raise
+        except BaseException:
+            host.asking -= 1
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._host.places.release()
+        self._host.asking -= 1
+
+
 class Hosts:
     """The hosts asked of late."""
 
@@ -78,21 +105,14 @@ class Hosts:
         self._observer = observer
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
 
-    @asynccontextmanager
-    async def turn(self, repository: Repository) -> AsyncIterator[None]:
-        """A place at the repository's host, entered when its pace allows one more question.
+    def turn(self, repository: Repository) -> Turn:
+        """A place at the repository's host, for `async with`; entered when its pace allows one more question.
 
         Raises:
-            GitRateLimited: The host asked for a pause, or so many questions wait that this one is better asked later.
+            GitRateLimited: On entering: the host asked for a pause, or so many questions wait that this one is better
+                asked later.
         """
-        host = self._of(repository.host)
-        host.asking += 1
-        try:
-            async with host.places:
-                await self._keep_pace(host, repository)
-                yield
-        finally:
-            host.asking -= 1
+        return Turn(self, repository, self._of(repository.host))
 
     def pause(self, name: str, seconds: float) -> None:
         """Leave a host alone for so many seconds."""
@@ -101,7 +121,12 @@ class Hosts:
             host.paused_until, host.paused_s = until, seconds
             self._observer.backed_off(name)
 
-    async def _keep_pace(self, host: _Host, repository: Repository) -> None:
+    async def keep_pace(self, host: _Host, repository: Repository) -> None:
+        """Wait until the host's pace allows one more question.
+
+        Raises:
+            GitRateLimited: As `turn`.
+        """
         limits, now = self._limits, asyncio.get_running_loop().time()
         if host.paused_until > now:
             left_s = host.paused_until - now

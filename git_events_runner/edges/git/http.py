@@ -20,6 +20,7 @@ from git_events_runner.errors import (
     GitNotFound,
     GitProtocolError,
     GitRedirectRefused,
+    GitReferenceNotFound,
     GitTimeout,
     GitTlsError,
     GitUnreachable,
@@ -32,15 +33,15 @@ from .limits import Limits
 from .protocol import Advertisement, Capabilities, FetchAnswer, LsRefs, RemoteRef, fetch_request, ls_refs_request
 from .proxies import Proxies
 from .question import Repository, shown
-from .refusals import MOVED, check_answer, exhausted_s, follow
+from .refusals import MOVED, GitProgramFailed, check_answer, exhausted_s, follow
 
 _SERVICE = "git-upload-pack"
 _ADVERTISEMENT = f"application/x-{_SERVICE}-advertisement"
 _RESULT = f"application/x-{_SERVICE}-result"
 _REQUEST = f"application/x-{_SERVICE}-request"
 # Hosting services answer as to a browser unless the agent begins with "git/".
-_GET_HEADERS = {"User-Agent": "git/git-events-runner", "Git-Protocol": "version=2"}
-_POST_HEADERS = {**_GET_HEADERS, "Content-Type": _REQUEST, "Accept": _RESULT}
+_ALWAYS = {"User-Agent": "git/git-events-runner", "Git-Protocol": "version=2"}
+_POST_HEADERS = {"Content-Type": _REQUEST, "Accept": _RESULT}
 _SKIPPED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _REDIRECTS = 5
 _REMEMBERED = 4096
@@ -126,6 +127,9 @@ class HttpTransport:
         try:
             await self._post(repository, known, fetch_request(known.capabilities, commit, blobless=blobless), take)
             answer.finish()
+        except GitProgramFailed as error:
+            # So JGit (Gerrit) answers for a commit that it does not have.
+            raise GitReferenceNotFound(f"{repository}: the server does not give {commit}") from error
         except (GitProtocolError, GitRedirectRefused, GitNotFound):
             self._known.pop(repository.key, None)
             raise
@@ -177,7 +181,7 @@ class HttpTransport:
     async def _exchange(
         self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object]
     ) -> URL | None:
-        headers = _POST_HEADERS if body else _GET_HEADERS
+        headers = _POST_HEADERS if body else {}
         if repository.credential is not None:
             headers = {**headers, "Authorization": repository.credential.authorization}
         proxy = self._proxies.proxy_for(url)
@@ -187,7 +191,6 @@ class HttpTransport:
             url,
             data=body or None,
             headers=headers,
-            skip_auto_headers=_SKIPPED,
             allow_redirects=False,
             ssl=self._context(repository),
             proxy=proxy if proxy is not None and proxy.scheme in _HTTP else None,
@@ -211,6 +214,8 @@ class HttpTransport:
         if session is None:
             session = self._sessions[proxy] = aiohttp.ClientSession(
                 connector=self._connector(proxy),
+                headers=_ALWAYS,
+                skip_auto_headers=_SKIPPED,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_read=self._limits.idle_s),
                 auto_decompress=False,
@@ -225,11 +230,9 @@ class HttpTransport:
             return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, resolver=resolver)
         if proxy.scheme in _HTTP:
             return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
-        from aiohttp_socks import ProxyConnector
+        from .socks import SocksConnector
 
-        # The proxy resolves the names: socks5h and socks4a by their other names.
-        plain = proxy.with_scheme(proxy.scheme.rstrip("ha"))
-        return ProxyConnector.from_url(str(plain), rdns=True, limit=0, keepalive_timeout=_KEEPALIVE_S)
+        return SocksConnector.to(proxy, keepalive_s=_KEEPALIVE_S)
 
     def _context(self, repository: Repository) -> ssl.SSLContext | bool:
         if not repository.verify:
@@ -290,6 +293,8 @@ def _translate(repository: Repository, error: Exception) -> GitError:
         return GitUnreachable(f"{repository}: the proxy does not answer, or does not let us through")
     if isinstance(error, aiohttp.ClientConnectorError):
         return GitUnreachable(f"{repository}: no connection: {shown(str(error.os_error))}")
+    if isinstance(error, aiohttp.InvalidURL):
+        return GitUnsupported(f"{repository}: the URL has no host that can be asked")
     if isinstance(error, aiohttp.ClientPayloadError):
         return GitProtocolError(f"{repository}: the answer was cut off")
     if isinstance(error, aiohttp.ServerDisconnectedError | OSError):

@@ -7,8 +7,8 @@ controller that never checks out need not hold its modules.
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from git_events_runner.errors import GitProtocolError, GitReferenceNotFound, GitTooLarge
@@ -25,7 +25,9 @@ _SLACK = 128
 _DEFAULT_COPY = 0x10000
 _START_BYTES = 4
 _MODE_MASK, _MODE_TREE = 0o170000, 0o040000
-_PATH_BYTES = 4096
+_PATH_CHARACTERS = 4096
+# A mode, a name that is one part of a path, and an id of 20 bytes (sha1) or 32 (sha256).
+_ENTRIES = {size: re.compile(rb"([0-7]{1,7}) ([^\0/]+)\0(.{%d})" % size, re.DOTALL) for size in (20, 32)}
 
 
 @dataclass(slots=True)
@@ -256,21 +258,13 @@ class _Pack:
         return entry.data
 
 
-def _entries_of(tree: bytes, id_bytes: int) -> Iterator[tuple[int, bytes, bytes]]:
-    at = 0
-    while at < len(tree):
-        space = tree.find(b" ", at, at + 8)
-        end = tree.find(b"\0", space)
-        if space < 0 or end < 0 or end + id_bytes >= len(tree) + 1:
-            raise GitProtocolError("the pack holds a broken tree")
-        try:
-            mode = int(tree[at:space], 8)
-        except ValueError as error:
-            raise GitProtocolError("the pack holds a broken tree") from error
-        at = end + 1 + id_bytes
-        if at > len(tree):
-            raise GitProtocolError("the pack holds a broken tree")
-        yield mode, tree[space + 1 : end], tree[end + 1 : at]
+def _entries_of(tree: bytes, id_bytes: int) -> list[tuple[bytes, bytes, bytes]]:
+    """Mode (octal digits), name and id of each entry; one call into the regular expression's engine a tree."""
+    entries: list[tuple[bytes, bytes, bytes]] = _ENTRIES[id_bytes].findall(tree)
+    # Two separators, and no byte that belongs to no entry.
+    if sum(len(mode) + len(name) for mode, name, _ in entries) + len(entries) * (id_bytes + 2) != len(tree):
+        raise GitProtocolError("the pack holds a broken tree")
+    return entries
 
 
 def read_tree(pack: bytes | bytearray, commit: str, object_format: str, limits: Limits) -> list[TreeEntry]:
@@ -294,20 +288,24 @@ def read_tree(pack: bytes | bytearray, commit: str, object_format: str, limits: 
         raise GitProtocolError("the pack holds a broken commit") from error
     out: list[TreeEntry] = []
     looked_at = 0
-    stack = [(b"", _entries_of(objects.of(root, _TREE), len(root)))]
+    modes: dict[bytes, int] = {}
+    stack = [("", iter(_entries_of(objects.of(root, _TREE), len(root))))]
     while stack:
         prefix, entries = stack[-1]
-        for mode, name, object_id in entries:
+        for octal, name, object_id in entries:
             looked_at += 1
-            path = prefix + name
-            if looked_at > limits.tree_entries or len(path) > _PATH_BYTES:
+            path = prefix + name.decode("utf-8", "surrogateescape")
+            if looked_at > limits.tree_entries or len(path) > _PATH_CHARACTERS:
                 raise GitTooLarge(
-                    f"the commit has more than {limits.tree_entries} files, or paths over {_PATH_BYTES} bytes"
+                    f"the commit has more than {limits.tree_entries} files, or paths over {_PATH_CHARACTERS} characters"
                 )
+            mode = modes.get(octal)
+            if mode is None:
+                mode = modes[octal] = int(octal, 8)
             if mode & _MODE_MASK == _MODE_TREE:
-                stack.append((path + b"/", _entries_of(objects.of(object_id, _TREE), len(root))))
+                stack.append((path + "/", iter(_entries_of(objects.of(object_id, _TREE), len(root)))))
                 break
-            out.append(TreeEntry(path.decode("utf-8", "surrogateescape"), mode, object_id.hex()))
+            out.append(TreeEntry(path, mode, object_id.hex()))
         else:
             stack.pop()
     return out

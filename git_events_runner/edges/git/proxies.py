@@ -42,6 +42,8 @@ class Proxies:
         Raises:
             GitUnsupported: The variable holds no proxy's URL.
         """
+        if not self.by_scheme:
+            return None
         text = self.by_scheme.get(url.scheme) or self.by_scheme.get("all")
         if not text or self._direct(url.raw_host or "", url.port or 0):
             return None

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from git_events_runner.errors import GitReferenceNotFound, GitUnsupported, SecretUnusable
 
@@ -23,6 +23,8 @@ _OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _BAD_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|\Z)|^/|/\Z|\.\Z|^@\Z|^\Z")
 _NAME_LIMIT = 1024
 _URL_LIMIT = 2048
+_SCHEMES = frozenset({"http", "https", "ssh"})
+_SCP = re.compile(r"[\w.-]+@[A-Za-z0-9][\w.-]*:")
 _BAD_URL = re.compile(r"[\x00-\x20\x7f\\]")
 # A name (not beginning with a dash), an IPv4 or a bracketed IPv6 address, perhaps with a port.
 _HOST = re.compile(r"(?:[^\W_](?:[\w.-]*\w)?\.?|\[[0-9a-f:.]+\])(?::\d{1,5})?")
@@ -100,13 +102,17 @@ class Repository:
     verify: bool = field(default=True, compare=False)
     ssh: SshAccess | None = field(default=None, compare=False)
     key: str = field(init=False)
+    _scheme: str = field(init=False, compare=False, repr=False)
+    _host: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         secret = self.credential.authorization if self.credential else ""
         parts: tuple[str, ...] = (self.url.rstrip("/"), secret, self.ca_pem or "", str(self.verify))
         parts += self.ssh.parts if self.ssh else ()
         digest = hashlib.sha256(b"\0".join(part.encode("utf-8", "surrogatepass") for part in parts))
-        object.__setattr__(self, "key", digest.hexdigest()[:32])
+        scheme, host = _parts(self.url)
+        for name, value in (("key", digest.hexdigest()[:32]), ("_scheme", scheme), ("_host", host)):
+            object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
         """The URL fit for a message: without userinfo, printable, cut."""
@@ -120,10 +126,11 @@ class Repository:
         Raises:
             GitUnsupported: It holds control characters or spaces, is too long, or lacks a usable scheme or host.
         """
+        if self._scheme and self._host:
+            return
         if len(self.url) > _URL_LIMIT or _BAD_URL.search(self.url):
             raise GitUnsupported(f"{self}: the URL holds spaces or control characters, or is too long")
-        if self.scheme and not self.host:
-            raise GitUnsupported(f"{self}: the URL has no host")
+        _ = self.scheme, self.host  # one of them raises
 
     @property
     def scheme(self) -> str:
@@ -132,12 +139,9 @@ class Repository:
         Raises:
             GitUnsupported: Any other scheme.
         """
-        scheme, mark, _ = self.url.partition("://")
-        if not mark and re.match(r"[\w.-]+@[A-Za-z0-9][\w.-]*:", self.url):
-            return "ssh"
-        if mark and scheme.lower() in {"http", "https", "ssh"}:
-            return scheme.lower()
-        raise GitUnsupported(f"{self}: only http, https and ssh URLs are supported")
+        if not self._scheme:
+            raise GitUnsupported(f"{self}: only http, https and ssh URLs are supported")
+        return self._scheme
 
     @property
     def host(self) -> str:
@@ -146,12 +150,21 @@ class Repository:
         Raises:
             GitUnsupported: The URL has no usable host.
         """
-        _, mark, rest = self.url.partition("://")
-        place = rest.partition("/")[0] if mark else self.url.partition(":")[0]
-        host = place.rpartition("@")[2].lower()
-        if not _HOST.fullmatch(host):
+        if not self._host:
             raise GitUnsupported(f"{self}: the URL has no host, or one that cannot be")
-        return host
+        return self._host
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """Scheme and host of a URL, in lower case; each is empty if there is none, or none that can be."""
+    if len(url) > _URL_LIMIT or _BAD_URL.search(url):
+        return "", ""
+    scheme, mark, rest = url.partition("://")
+    scheme = scheme.lower() if mark else "ssh" if _SCP.match(url) else ""
+    scheme = scheme if scheme in _SCHEMES else ""
+    place = rest.partition("/")[0] if mark else url.partition(":")[0]
+    host = place.rpartition("@")[2].lower()
+    return scheme, host if _HOST.fullmatch(host) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +220,7 @@ class Answer:
     sent_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class TreeEntry:
+class TreeEntry(NamedTuple):
     """One file, symbolic link (mode 0o120000) or submodule (0o160000); `path` is bytes decoded with surrogateescape."""
 
     path: str

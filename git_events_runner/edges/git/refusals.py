@@ -36,6 +36,10 @@ _LONGEST_RETRY_S = 3600.0
 _EPOCH_FROM_S = 1e8  # more than three years is a date, not a time to wait
 
 
+class GitProgramFailed(GitUnreachable):
+    """500 in git's own content type: its program failed at this request, the server is there."""
+
+
 def retry_after_s(answer: aiohttp.ClientResponse) -> float | None:
     """Seconds of a Retry-After header (RFC 9110, 10.2.3), at most an hour; None without one."""
     value = answer.headers.get("Retry-After", "").strip()
@@ -81,16 +85,19 @@ def check_answer(repository: Repository, answer: aiohttp.ClientResponse, content
         GitForbidden: 403.
         GitNotFound: 404 or 410.
         GitRateLimited: 429, or 403 or 503 with Retry-After or with nothing left of a limited rate.
+        GitProgramFailed: 500 in git's own content type.
         GitUnreachable: Any other 5xx.
         GitUnsupported: A "dumb" HTTP server.
         GitProtocolError: Anything else, as a login page.
     """
     status = answer.status
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if status != _OK:
+        if status == _SERVER and kind == content_type:
+            raise GitProgramFailed(f"{repository}: the server's git fails with HTTP {status}")
         _refuse(repository, answer, status)
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise GitProtocolError(f"{repository}: the server compresses an answer although it was not asked to")
-    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind == content_type:
         return
     if kind == "text/plain" or (not kind and content_type.endswith("advertisement")):

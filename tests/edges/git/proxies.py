@@ -1,0 +1,67 @@
+"""Proxies for tests: HTTP (CONNECT and whole URLs) and SOCKS5 with the name resolved there; each counts what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+
+async def _copy(reader, writer):
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+async def _join(reader, writer, host, port, first=b""):
+    """Pass everything on to a server, whatever name was asked for: tests run on loopback."""
+    far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+    far_writer.write(first)
+    await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+
+
+async def _http(reader, writer, seen):
+    head = await reader.readuntil(b"\r\n\r\n")
+    method, target, _ = head.split(b" ", 2)
+    lines = head.split(b"\r\n")
+    given = next((line.split(b" ", 1)[1] for line in lines if line.lower().startswith(b"proxy-authorization")), b"")
+    seen.append((method.decode(), target.decode(), given.decode()))
+    if method == b"CONNECT":
+        host, _, port = target.decode().rpartition(":")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        return await _join(reader, writer, host, int(port))
+    place = urlsplit(target.decode())
+    first = head.replace(target, target[len(f"{place.scheme}://{place.netloc}") :], 1)
+    first = first.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)  # one request a connection is enough
+    return await _join(reader, writer, place.hostname, place.port, first)
+
+
+async def _socks(reader, writer, seen):
+    _, methods = await reader.readexactly(2)
+    await reader.readexactly(methods)
+    writer.write(b"\x05\x00")
+    _, _, _, kind = await reader.readexactly(4)
+    size = (await reader.readexactly(1))[0] if kind == 3 else 4
+    host = await reader.readexactly(size)
+    port = int.from_bytes(await reader.readexactly(2))
+    seen.append(("SOCKS", f"{host.decode() if kind == 3 else host}:{port}", ""))
+    writer.write(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
+    await _join(reader, writer, host, port)
+
+
+@asynccontextmanager
+async def proxy(kind: str) -> AsyncIterator[tuple[str, list[tuple[str, str, str]]]]:
+    """An `http` or `socks5` proxy: its URL, and what it saw (method, target, proxy credential)."""
+    seen: list[tuple[str, str, str]] = []
+
+    async def serve(reader, writer):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await (_http if kind == "http" else _socks)(reader, writer, seen)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"{kind}://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
