@@ -41,6 +41,12 @@ test: $(STAMP) ## every test; those that need what this machine lacks are named 
 test-fast: $(STAMP) ## rules, flow and edges only, no real cluster
 	$(BIN)/python -m pytest tests/rules tests/flow tests/edges tests/repo
 
+demo: $(STAMP) ## a push becomes a finished run, in half a minute, without a cluster
+	@$(BIN)/python -m demo
+
+transcript: $(STAMP) ## run the demo and put what it prints into README.md
+	$(BIN)/python -m demo.transcript --write
+
 bench: $(STAMP) ## the measured figures of docs/performance.md
 	$(BIN)/python -m benchmarks
 
@@ -53,4 +59,4 @@ lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
 clean: ## remove what the targets made in this folder
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup lint format generate test test-fast bench lock clean
+.PHONY: help setup lint format generate test test-fast demo transcript bench lock clean

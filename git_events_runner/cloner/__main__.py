@@ -122,9 +122,10 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             traceback.print_exc()
         _say(f"unexpected {type(error).__name__}; --debug shows where")
         return OTHER
+    files = "1 file" if cloned.files == 1 else f"{cloned.files} files"
     sys.stdout.write(
-        f"cloned {options.kind} {shown(options.source)} commit={cloned.commit} files={cloned.files} "
-        f"bytes={cloned.size_bytes} seconds={time.monotonic() - started:.2f}\n"
+        f"cloned {options.kind} {shown(options.source)} at {cloned.commit[:12]}: {files}, {cloned.size_bytes} bytes, "
+        f"{time.monotonic() - started:.2f} s\n"
     )
     return OK
 

@@ -9,9 +9,11 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ConfigError
-from git_events_runner.resources.kinds import KINDS, SOURCES, TRIGGERS
+from git_events_runner.resources.kinds import KINDS, SOURCES
 from git_events_runner.resources.ref import Ref
 from git_events_runner.serving import running
 from git_events_runner.settings import Settings
@@ -36,6 +38,7 @@ from .volumes import remove
 
 _DEBUG = 10
 _LOOPBACK = "127.0.0.1"
+_ANNOUNCED = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,7 @@ def _first(error: BaseException) -> BaseException:
 async def _serve(wish: Wish) -> int:
     narrator = Narrator(
         write=_print,
-        color=sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
+        color=_colorful(),
         now=lambda: datetime.now().astimezone(),
         every_check=wish.once,
     )
@@ -126,6 +129,11 @@ async def _serve(wish: Wish) -> int:
             else:
                 narrator.say("stopping", "dim")
     return 1 if wish.once and (once.failed or stop.is_set()) else 0
+
+
+def _colorful() -> bool:
+    """Colour on a terminal; https://no-color.org and https://force-color.org have the last word."""
+    return bool(sys.stdout.isatty() or os.environ.get("FORCE_COLOR")) and not os.environ.get("NO_COLOR")
 
 
 def _print(line: str) -> None:
@@ -195,23 +203,55 @@ def _scheduled(manifests: Sequence[Manifest]) -> list[tuple[Ref, list[str]]]:
 
 def _announce(narrator: Narrator, manifests: Sequence[Manifest], at: Addresses) -> None:
     """What is watched, and what to call."""
-    for one in manifests:
-        if one.ref.kind in SOURCES:
-            narrator.plain(f"source   {one.ref}: {one.obj['spec']['repoUri']}")
-    for one in manifests:
-        if one.ref.kind not in TRIGGERS:
-            continue
-        spec = one.obj["spec"]
-        names = ", ".join(spec["sources"]["names"])
-        if one.ref.kind == "ScheduleTrigger":
-            when = " ".join(f"{form} {value}" for form, value in spec["schedule"].items())
-            narrator.plain(f"schedule {one.ref}: {names}, {when}")
-            continue
-        narrator.plain(f"webhook  {one.ref}: {names}")
-        base = f"http://{_LOOPBACK}:{at.webhooks_port}/{one.ref.namespace}/{one.ref.name}"
-        auth = (spec["webhook"].get("authConfig") or {}) if isinstance(spec["webhook"], dict) else {}
-        header = f" -H '{auth.get('header') or 'x-trigger-auth'}: …'" if auth else ""
-        urls = [base] if spec["webhook"].get("multiSource") else []
-        for url in urls + [f"{base}/{name}" for name in spec["sources"]["names"]]:
-            narrator.plain(f"           curl -X POST{header} {url}")
-    narrator.plain(f"probes and metrics: http://{_LOOPBACK}:{at.utility_port}/ready, /alive, /metrics; Ctrl-C stops")
+    tellers: dict[str, Callable[[Manifest], list[str]]] = {
+        "sources": _source,
+        "schedules": _schedule,
+        "webhooks": partial(_webhook, at=at),
+    }
+    for what, tell in tellers.items():
+        found = [lines for one in manifests if (lines := tell(one))]
+        for line in chain.from_iterable(found[:_ANNOUNCED]):
+            narrator.plain(line)
+        if len(found) > _ANNOUNCED:
+            narrator.plain(f"          and {len(found) - _ANNOUNCED} more {what}")
+    narrator.plain(f"probes    http://{_LOOPBACK}:{at.utility_port}/ready, /alive and /metrics")
+    narrator.plain("Ctrl-C stops.")
+
+
+def _source(one: Manifest) -> list[str]:
+    return [f"source    {_name(one)}: {one.obj['spec']['repoUri']}"] if one.ref.kind in SOURCES else []
+
+
+def _schedule(one: Manifest) -> list[str]:
+    if one.ref.kind != "ScheduleTrigger":
+        return []
+    schedule = one.obj["spec"]["schedule"]
+    when = f"every {schedule['interval']}" if "interval" in schedule else f"cron {schedule['cron']}"
+    return [f"schedule  {_name(one)}: {_watched(one)}, {when}"]
+
+
+def _webhook(one: Manifest, at: Addresses) -> list[str]:
+    """The trigger, and what calls it: all of its sources where it allows that, each where there are several."""
+    if one.ref.kind != "WebhookTrigger":
+        return []
+    webhook, names = one.obj["spec"]["webhook"], one.obj["spec"]["sources"]["names"]
+    base = f"http://{_LOOPBACK}:{at.webhooks_port}/{_name(one)}"
+    urls = [base] if webhook.get("multiSource") else []
+    if not urls or len(names) > 1:
+        urls += [f"{base}/{name}" for name in names]
+    auth = webhook.get("authConfig") or {}
+    header = f"-H '{auth.get('header') or 'x-trigger-auth'}: …' " if auth else ""
+    return [f"webhook   {_name(one)}: {_watched(one)}", *(f"          curl -X POST {header}{url}" for url in urls)]
+
+
+def _name(one: Manifest) -> str:
+    return f"{one.ref.namespace}/{one.ref.name}" if one.ref.namespace else one.ref.name
+
+
+def _watched(one: Manifest) -> str:
+    """Sources and reference of a trigger, as `site (branch main, files *.md)`."""
+    sources = one.obj["spec"]["sources"]
+    watch = sources.get("watchOn") or {}
+    kind, name = next(iter((watch.get("reference") or {"branch": "main"}).items()))
+    files = f", files {' '.join(watch['files'])}" if watch.get("files") else ""
+    return f"{', '.join(sources['names'])} ({kind} {name}{files})"

@@ -19,6 +19,7 @@ _VERDICTS = {
     "skip-same": "nothing new",
     "skip-files-same": "a new commit, but the selected files are the same: nothing to run",
     "skip-adopted": "nothing new",
+    "skip-answered": "answered by the look before",
     "wait-announced": "the git server does not show the announced commit yet",
 }
 _REASONS = {
@@ -26,6 +27,16 @@ _REASONS = {
     "fire-always": "runs at every check",
     "fire-first": "first look",
     "fire-files-changed": "selected files changed",
+}
+_GONE = {
+    "job.expired": "waited too long for a place, removed unrun",
+    "job.cancelled": "deleted before it ended",
+}
+_HINTS = {
+    "Unreachable": "is repoUri right, and can this machine reach it?",
+    "AuthenticationFailed": "look at the source's authConfig and its Secret",
+    "RepositoryNotFound": "look at the source's repoUri",
+    "ReferenceNotFound": "look at the trigger's watchOn.reference",
 }
 _SILENT = frozenset(("job.finished", "crds.current", "lease.acquired", "lease.lost", "controller.started"))
 _COMMIT_CHARS = 8
@@ -43,6 +54,7 @@ class Narrator:
         self._now = now
         self._every_check = every_check
         self._last: dict[tuple[str, ...], str] = {}
+        self._calls: dict[str, int] = {}
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
@@ -92,24 +104,30 @@ class Narrator:
             case "job.created":
                 commit = str(event.get("commit"))[:_COMMIT_CHARS]
                 reason = _REASONS.get(str(event.get("reason")), str(event.get("reason")))
-                return f"{who}: {commit}, {reason}: job {event.get('job')}", "note"
+                return f"{who}: {commit}, {reason}{_calls(self._answered(event))}: job {event.get('job')}", "note"
             case "webhook.accepted":
-                return f"{who}: webhook called", "note"
+                return self._called(event)
             case "webhook.rejected":
                 return f"{who}: webhook refused: {event.get('reason')}", "warn"
             case "check.failed":
-                return f"{who}: {event.get('reason')}: {event.get('error')}", "bad"
-            case "job.expired":
-                return f"job {event.get('job')}: waited too long for a place, removed unrun", "bad"
-            case "job.cancelled":
-                return f"job {event.get('job')}: deleted before it ended", "warn"
+                return self._problem(who, method, event)
+            case "job.expired" | "job.cancelled":
+                return f"job {event.get('job')}: {_GONE[name]}", "bad"
         if name in _SILENT or method == "debug":
             return None
         if method in _LEVELS:
-            return f"{who}: {_words(name)}: {_rest(event)}" if who else f"{_words(name)}: {_rest(event)}", _LEVELS[
-                method
-            ]
+            told = f"{_words(name)}: {_rest(event)}"
+            return f"{who}: {told}" if who else told, _LEVELS[method]
         return None
+
+    def _problem(self, who: str, method: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Why a source could not be looked at, with a hint; once, not again at every look."""
+        if method == "debug" and not self._every_check:
+            return None
+        self._answered(event)
+        reason = str(event.get("reason"))
+        hint = f"; {_HINTS[reason]}" if reason in _HINTS else ""
+        return f"{who}: {reason}: {event.get('error')}{hint}", "bad"
 
     def _check(self, who: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
         verdict = str(event.get("verdict"))
@@ -118,9 +136,25 @@ class Narrator:
         self._last[key] = verdict
         if verdict not in _VERDICTS:
             return None  # told by another event
-        if verdict == known and event.get("kind") == "ScheduleTrigger" and not self._every_check:
+        calls = self._answered(event)
+        scheduled = event.get("kind") == "ScheduleTrigger"
+        if scheduled and verdict == known and not self._every_check:
             return None
-        return f"{who}: {_VERDICTS[verdict]}", "dim"
+        if verdict == "skip-answered" and not calls:
+            return None
+        return f"{who}: {_VERDICTS[verdict]}{_calls(calls)}", "dim"
+
+    def _called(self, event: Mapping[str, Any]) -> tuple[str, str] | None:
+        """A webhook's call is told at once; further ones with what answers them."""
+        trigger = f"{event.get('namespace')}/{event.get('name')}"
+        self._calls[trigger] = self._calls.get(trigger, 0) + 1
+        return (f"{_who(event)}: webhook called", "note") if self._calls[trigger] == 1 else None
+
+    def _answered(self, event: Mapping[str, Any]) -> int:
+        """How many calls are answered by this look, a schedule's answers none."""
+        if event.get("kind") == "ScheduleTrigger":
+            return 0
+        return self._calls.pop(f"{event.get('namespace')}/{event.get('name')}", 0)
 
     def _paint(self, text: str, kind: str) -> str:
         return f"\x1b[{_COLORS[kind]}m{text}\x1b[0m" if self._color else text
@@ -140,6 +174,10 @@ def _who(event: Mapping[str, Any]) -> str:
     name = event.get("name") or event.get("trigger")
     place = "/".join(str(part) for part in (event.get("namespace"), name) if part)
     return f"{place} {event['source']}" if place and event.get("source") else place
+
+
+def _calls(number: int) -> str:
+    return f" ({number} calls)" if number > 1 else ""
 
 
 def _words(name: str) -> str:

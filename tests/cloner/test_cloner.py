@@ -77,7 +77,7 @@ def test_files_modes_and_links(server, repository, target, capsys, kept):
     assert list((target / "sub").iterdir()) == []
     out = capsys.readouterr()
     assert out.out.count("\n") == 1
-    assert f"commit={made} files=4 bytes=18" in out.out
+    assert f"at {made[:12]}: 4 files, 18 bytes" in out.out
     assert "submodules are not cloned" in out.err
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .gitserver import Repository, serving
+from demo.gitserver import Repository, serving
 
 MANIFESTS = """\
 apiVersion: git-events-runner.rs/v1alpha1

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from demo.gitserver import Repository
+
 from .conftest import write
-from .gitserver import Repository
 
 COMMAND = (sys.executable, "-m", "git_events_runner", "local", "--webhooks-port", "0", "--utility-port", "0")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from demo.gitserver import Repository
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.store import Store, StoreWriter
@@ -20,8 +21,6 @@ from git_events_runner.resources.description import SOURCE_VARIABLE, SourceDescr
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.serving import running
-
-from .gitserver import Repository
 
 JOB = Ref("Job", "default", "x")
 

@@ -55,8 +55,38 @@ def test_problems():
     tell(told, "check.failed", "warning", **CHECK, reason="Unreachable", error="no connection")
     tell(told, "config.rejected", "warning", name="cm", error="bad key")
     assert lines == [
-        "03:04:05 team/nightly app: Unreachable: no connection",
+        "03:04:05 team/nightly app: Unreachable: no connection; is repoUri right, and can this machine reach it?",
         "03:04:05 cm: config rejected: bad key",
+    ]
+
+
+def test_the_same_problem_again():
+    """A problem that stays is told once."""
+    lines: list[str] = []
+    told = narrator(lines)
+    for level in ("warning", "debug", "debug"):
+        tell(told, "check.failed", level, **CHECK, reason="Timeout", error="too slow")
+    assert lines == ["03:04:05 team/nightly app: Timeout: too slow"]
+
+
+def test_many_calls():
+    """The first call of a webhook is told at once, the others with the look that answers them."""
+    lines: list[str] = []
+    told = narrator(lines)
+    hook = {"namespace": "team", "name": "push"}
+    look = {**hook, "kind": "WebhookTrigger", "source": "app"}
+    for _ in range(3):
+        tell(told, "webhook.accepted", **hook, status=202)
+    tell(told, "job.created", **look, commit="a" * 40, reason="fire-changed", job="push-x")
+    tell(told, "check.finished", "debug", **look, verdict="fire-changed")
+    tell(told, "check.finished", "debug", **look, verdict="skip-answered")
+    tell(told, "webhook.accepted", **hook, status=202)
+    tell(told, "check.finished", "debug", **look, verdict="skip-answered")
+    assert lines == [
+        "03:04:05 team/push: webhook called",
+        "03:04:05 team/push app: aaaaaaaa, new commit (3 calls): job push-x",
+        "03:04:05 team/push: webhook called",
+        "03:04:05 team/push app: answered by the look before",
     ]
 
 

@@ -1,0 +1,1 @@
+"""`make demo`: a push becomes a finished run, on a laptop, without a cluster."""

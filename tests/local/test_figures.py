@@ -1,0 +1,81 @@
+"""The figures that are promised of `local`."""
+
+import json
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from demo.gitserver import Repository
+from demo.program import running
+from git_events_runner.resources.kinds import KINDS
+
+PUSHES, DELIVERIES, REQUESTS = 20, 25, 8
+TRIGGERS, START_S = 1000, 5.0
+
+
+def document(kind: str, name: str, spec: dict) -> str:
+    """A manifest; JSON is YAML."""
+    made = {"apiVersion": KINDS[kind].api_version, "kind": kind, "metadata": {"name": name}, "spec": spec}
+    return f"---\n{json.dumps(made)}\n"
+
+
+def hook(name: str) -> str:
+    spec = {"sources": {"names": ["app"]}, "action": {"kind": "Action", "name": "deploy"}}
+    return document("WebhookTrigger", name, {**spec, "webhook": {"multiSource": True}})
+
+
+def schedule(name: str) -> str:
+    spec = {"sources": {"names": ["app"]}, "action": {"kind": "Action", "name": "deploy"}}
+    return document("ScheduleTrigger", name, {**spec, "schedule": {"interval": "1h"}})
+
+
+def test_pushes_with_many_deliveries(repository: Repository, tmp_path: Path):
+    """20 pushes with 25 deliveries each at once: 20 runs, and at most 8 git requests a push, clones included."""
+    manifests = tmp_path / "all.yaml"
+    manifests.write_text(
+        document("GitRepo", "app", {"repoUri": repository.url})
+        + document("Action", "deploy", {"actionJob": {"command": ["true"]}})
+        + hook("push")
+    )
+    ends_at = time.monotonic() + 200
+    with (
+        running([manifests], show=lambda _: None, color=False, ends_at=ends_at) as program,
+        ThreadPoolExecutor(DELIVERIES) as pool,
+    ):
+        url = program.wait(r"curl -X POST \S+$").text.rpartition(" ")[2]
+
+        def deliver(_: int) -> int:
+            with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=30) as answer:
+                return answer.status
+
+        for number in range(PUSHES):
+            after, before = len(program.lines), repository.asked.requests
+            commit = repository.push(number_txt=f"{number}\n")
+            assert set(pool.map(deliver, range(DELIVERIES))) == {202}
+            program.wait(rf"push app: {commit[:8]}, .*: job push-", after=after)
+            program.wait(r"job push-\w+: succeeded", after=after)
+            assert repository.asked.requests - before <= REQUESTS
+        deliver(0)
+        program.wait("nothing new", after=len(program.lines) - 1)
+        runs = [line.text for line in program.lines if line.text.endswith(": succeeded")]
+    assert len(runs) == len(set(runs)) == PUSHES
+
+
+def test_many_triggers_start_soon(tmp_path: Path):
+    """1,000 triggers in one folder: what is watched is told, and webhooks are served, within 5 s."""
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    (folder / "app.yaml").write_text(
+        document("GitRepo", "app", {"repoUri": "http://127.0.0.1:9/app.git"})
+        + document("Action", "deploy", {"actionJob": {"command": ["true"]}})
+    )
+    for number in range(TRIGGERS // 2):
+        (folder / f"schedule-{number}.yaml").write_text(schedule(f"schedule-{number}"))
+        (folder / f"hook-{number}.yaml").write_text(hook(f"hook-{number}"))
+    started = time.monotonic()
+    with running([folder], show=lambda _: None, color=False, ends_at=started + 60) as program:
+        seconds = program.wait("Ctrl-C stops").at - started
+        assert any(line.text.strip() == f"and {TRIGGERS // 2 - 20} more webhooks" for line in program.lines)
+    print(f"{TRIGGERS} triggers started in {seconds:.1f} s")
+    assert seconds <= START_S
