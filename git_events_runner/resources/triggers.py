@@ -152,7 +152,7 @@ class WebhookTriggerSpec(TriggerSpec):
     webhook: Webhook = Field(description="Who may call, and what for.")
     schedule: Schedule | None = Field(
         default=None,
-        description="When the sources are looked at besides, in case a delivery is lost; unset: never.",
+        description="When they are looked at besides, in case a delivery is lost.",
     )
 
 
