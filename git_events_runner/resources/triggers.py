@@ -125,8 +125,8 @@ class Webhook(Part):
     )
     match_repository: Flag = Field(
         default=False,
-        description="Whether the repository that the payload names chooses the sources, by their `repoUri`. The trigger "
-        "then also answers at `POST /namespace`, together with the others of its namespace.",
+        description="Whether the repository that the payload names chooses the sources, by their `repoUri`. The "
+        "trigger then also answers at `POST /namespace`, together with the others of its namespace.",
     )
 
 
