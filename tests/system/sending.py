@@ -37,7 +37,7 @@ def send(replica, path, delivery=({}, b""), *, method="POST"):
         return Answer(status=0, body={}, headers={})
     finally:
         connection.close()
-    return Answer(status=answer.status, body=json.loads(text), headers=dict(answer.getheaders()))
+    return Answer(status=answer.status, body=json.loads(text), headers={k.lower(): v for k, v in answer.getheaders()})
 
 
 def raw(port, data, *, timeout_s=40):
@@ -73,7 +73,7 @@ class Door:
 
     def __init__(self, port):
         self._target = port
-        self._open, self._pairs = True, set()
+        self._open, self._pairs, self._threads = True, set(), []
         self.port = free_port()
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
         threading.Thread(target=self._accept, daemon=True).start()
@@ -90,15 +90,16 @@ class Door:
             server = socket.create_connection(("127.0.0.1", self._target))
             self._pairs.add((client, server))
             for one, other in ((client, server), (server, client)):
-                threading.Thread(target=self._forward, args=(one, other), daemon=True).start()
+                thread = threading.Thread(target=self._forward, args=(one, other), daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def _forward(self, one, other):
         with contextlib.suppress(OSError):
             while data := one.recv(65536):
                 other.sendall(data)
         for end in (one, other):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
     def shut(self):
         """Nobody gets through."""
@@ -116,4 +117,7 @@ class Door:
     def close(self):
         """For good."""
         self.shut()
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for thread in self._threads:
+            thread.join(5)
