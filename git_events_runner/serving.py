@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -15,8 +16,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from git_events_runner.errors import ConfigError, TaskEnded
 
-_HEADER_S = 5.0
-_HEADER_BYTES = 32 * 1024
+_HEADER_S = 10.0
+_HEADER_BYTES = 256 * 1024
+_CONNECTIONS = 1000
+_OTHER_FILES = 256  # descriptors that the rest of the program needs
 _READ_BYTES = 64 * 1024
 _STARTED_S = 0.005
 _BACKLOG = 2048
@@ -49,19 +52,64 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _GuardedProtocol(HttpToolsProtocol):
-    """Closes connections that do not finish their headers in time, or pass the header budget.
+class _Connections:
+    """The connections of one server, at most `most`: for a new one the longest quiet one gives way."""
 
-    uvicorn has neither limit. A subclass of an internal class: the version is pinned, a test holds it.
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: set[_GuardedProtocol] = set()
+        self._quiet: dict[_GuardedProtocol, None] = {}
+
+    def enter(self, connection: _GuardedProtocol) -> bool:
+        """Take in a connection; False when every other one has a request under way."""
+        if len(self._open) >= self._most:
+            oldest = next(iter(self._quiet), None)
+            if oldest is None:
+                return False
+            self.leave(oldest)
+            oldest.transport.abort()
+        self._open.add(connection)
+        self._quiet[connection] = None
+        return True
+
+    def busy(self, connection: _GuardedProtocol) -> None:
+        """A request of it is under way."""
+        self._quiet.pop(connection, None)
+
+    def quiet(self, connection: _GuardedProtocol) -> None:
+        """Its request is answered."""
+        if connection in self._open:
+            self._quiet[connection] = None
+
+    def leave(self, connection: _GuardedProtocol) -> None:
+        """It is closed."""
+        self._open.discard(connection)
+        self._quiet.pop(connection, None)
+
+
+def _most_connections() -> int:
+    """What the limit of open files leaves for one server."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _CONNECTIONS if soft < 0 else max(min(_CONNECTIONS, (soft - _OTHER_FILES) // 2), 1)
+
+
+class _GuardedProtocol(HttpToolsProtocol):
+    """Closes connections that do not finish their headers in time, pass the header budget, or are too many.
+
+    uvicorn has none of these limits. A subclass of an internal class: the version is pinned, a test holds it.
     """
 
+    connections_of_server: _Connections
     _timer: asyncio.TimerHandle | None = None
     _in_headers = True
     _header_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._arm()
+        if self.connections_of_server.enter(self):
+            self._arm()
+        else:
+            transport.abort()
 
     def on_message_begin(self) -> None:
         self._header_bytes, self._in_headers = 0, True
@@ -71,7 +119,13 @@ class _GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._disarm()
+        self.connections_of_server.busy(self)
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete:
+            self.connections_of_server.quiet(self)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -87,6 +141,7 @@ class _GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self.connections_of_server.leave(self)
         super().connection_lost(exc)
 
     def _arm(self) -> None:
@@ -133,9 +188,10 @@ async def serving(
     app: Any, sock: socket.socket, *, drain_s: int = 5, tls: Callable[[], ssl.SSLContext] | None = None
 ) -> AsyncIterator[None]:
     """Serve an ASGI application on a listening socket while entered; leaving answers what is under way, then closes."""
+    protocol = type("_Protocol", (_GuardedProtocol,), {"connections_of_server": _Connections(_most_connections())})
     config = uvicorn.Config(
         app,
-        http=_GuardedProtocol,
+        http=protocol,
         ws="none",
         lifespan="off",
         log_config=None,

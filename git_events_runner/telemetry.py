@@ -103,6 +103,7 @@ def configure_logging(
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stdout)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it has a line for everything that is no HTTP
     logging.basicConfig(level=max(default, logging.WARNING), handlers=[handler], force=True)
 
 

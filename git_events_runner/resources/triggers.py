@@ -125,8 +125,8 @@ class Webhook(Part):
     )
     match_repository: Flag = Field(
         default=False,
-        description="Whether the repository that the payload names chooses the sources, by `repoUri`. The trigger "
-        "then also answers at `POST /namespace`, together with the others of its namespace.",
+        description="Whether the repository that the payload names chooses the sources, by their `repoUri`. The "
+        "trigger then also answers at `POST /namespace`, together with the others of its namespace.",
     )
 
 
@@ -152,7 +152,7 @@ class WebhookTriggerSpec(TriggerSpec):
     webhook: Webhook = Field(description="Who may call, and what for.")
     schedule: Schedule | None = Field(
         default=None,
-        description="When the sources are looked at besides, in case a delivery is lost; unset: never.",
+        description="When they are looked at besides, in case a delivery is lost.",
     )
 
 

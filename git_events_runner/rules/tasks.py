@@ -14,7 +14,7 @@ from typing import Any
 
 from git_events_runner.resources.job import DELIVERIES_ANNOTATION, TASK_IDS_ANNOTATION
 
-from .ledger import delivery_hash, delivery_known, entry_of
+from .ledger import delivery_hash, delivery_known, entry_of, last_deliveries
 
 _STATES = {"Succeeded": "succeeded", "Failed": "failed", "Running": "running", "Queued": "waiting"}
 _WORST = ("failed", "running", "waiting", "succeeded")
@@ -59,8 +59,9 @@ def answer_of(
         return Answer(state=next(state for state in _WORST if state in states), jobs=mine)
     if not delivery_known(status, delivery_hash(task)):
         return None
-    entries = (status or {}).get("checkedSources") or {}
-    waits = any(entry.requested > entry.handled for entry in (entry_of(status, source) for source in entries))
+    sources = (status or {}).get("checkedSources") or {}
+    unanswered = sum(max(e.requested - e.handled, 0) for e in (entry_of(status, source) for source in sources))
+    waits = delivery_known({"deliveries": last_deliveries(status, unanswered)}, delivery_hash(task))
     return Answer(state="waiting" if waits else "no change")
 
 

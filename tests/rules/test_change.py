@@ -61,9 +61,7 @@ def test_the_verdict_table(entry, commit, extra, expected):
     ],
 )
 def test_an_announced_commit_is_waited_for(at, changed, expected):
-    """While the announced commit is neither seen nor 30 s old, "same" does not answer the request; a run in between
-    (of a third commit) does not either.
-    """
+    """While the announced commit is neither seen nor 30 s old, "same" does not answer the request, nor does a run."""
     entry = known(announced={"commit": B, "at": at}, changed=changed)
     assert verdict(entry, A) is expected
     assert verdict(entry, A, on_change=False) is (

@@ -274,6 +274,12 @@ class Gitea:
         body = {"type": kind, "active": True, "events": list(events), "config": settings}
         return self.api("POST", f"{path}/hooks", body)["id"]
 
+    def restart(self):
+        """Stop it cleanly and start it again on the same ports."""
+        self._process.stop()
+        self._process.start()
+        wait_until("Gitea answers again", self._answers, timeout_s=60)
+
     def close(self):
         """Stop it."""
         self._process.stop()

@@ -69,13 +69,13 @@ class Webhooks:
         known: list[Snapshot] = []
         self._open += 1
         try:
-            response = await self._answer(request, known)
+            response = await self._answer(request, known, started)
         except Refused as refused:
-            self._refused(refused, known)
+            self._refused(refused, known, started)
             response = refused.response()
         except ClientDisconnect:
             gone = Refused(400, "the sender went away", close=True)
-            self._refused(gone, known)
+            self._refused(gone, known, started)
             response = gone.response()
         except Exception:
             log.exception("webhook.crashed", path=scope["path"])
@@ -88,7 +88,7 @@ class Webhooks:
             self._metrics.webhook_finished(namespace, name, response.status_code, seconds)
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request, known: list[Snapshot]) -> Response:
+    async def _answer(self, request: Request, known: list[Snapshot], began_at: float) -> Response:
         path = _path(request)
         if request.method == "GET" and len(path) == 4 and path[2] == "tasks":  # noqa: PLR2004  /ns/trigger/tasks/id
             return await self._task(request, path, known)
@@ -100,14 +100,14 @@ class Webhooks:
         if not 1 <= len(path) <= _LONGEST_PATH or not all(_NAME.match(name) for name in path):
             raise Refused(404, NO_TRIGGER, close=True)
         body = await self._bodies.read(request)
-        delivery = Delivery(path=path, headers=_headers(request), body=body, said={})
+        delivery = Delivery(path=path, headers=_headers(request), body=body, said={}, began_at=began_at)
         if len(path) == 1:
             return await self._take_all(delivery, path[0], known)
         trigger = self._find(path[0], path[1], body)
         known.append(trigger)
         warning = await self._authority.verify(trigger, delivery.headers, body)
         taken = await self._deliveries.take(delivery, trigger, path[2] if len(path) > 2 else None, warning=warning)  # noqa: PLR2004
-        self._taken(taken, trigger)
+        self._taken(taken, trigger, delivery)
         return taken.response()
 
     def _limit(self, request: Request) -> None:
@@ -161,7 +161,7 @@ class Webhooks:
             taken = await self._deliveries.take(delivery, trigger, None, warning=warning)
         except Refused as refused:
             return refused
-        self._taken(taken, trigger)
+        self._taken(taken, trigger, delivery)
         return taken
 
     async def _task(self, request: Request, path: tuple[str, ...], known: list[Snapshot]) -> Response:
@@ -186,25 +186,27 @@ class Webhooks:
         body = {"status": "ok", "message": answer.text, "task_id": task, "state": answer.state, "jobs": listed}
         return JSONResponse(body)
 
-    def _taken(self, taken: Taken, trigger: Snapshot) -> None:
+    def _taken(self, taken: Taken, trigger: Snapshot, delivery: Delivery) -> None:
         fields: dict[str, Any] = {"namespace": trigger.ref.namespace, "name": trigger.ref.name}
+        fields |= {"status": taken.status, "seconds": round(time.monotonic() - delivery.began_at, 4)}
         if taken.task is None:
-            log.info("webhook.ignored", **fields, status=taken.status, reason=taken.message.removeprefix("ignored: "))
+            log.info("webhook.ignored", **fields, reason=taken.message.removeprefix("ignored: "))
         elif taken.sources:
-            log.info("webhook.accepted", **fields, status=taken.status, task=taken.task, source=taken.named)
+            log.info("webhook.accepted", **fields, task=taken.task, source=taken.named)
         else:
-            log.info("webhook.repeated", **fields, status=taken.status, task=taken.task)
+            log.info("webhook.repeated", **fields, task=taken.task)
 
-    def _refused(self, refused: Refused, known: list[Snapshot]) -> None:
+    def _refused(self, refused: Refused, known: list[Snapshot], began_at: float) -> None:
         """A flood of refusals writes a few lines a second, and how many more there were."""
         if self._buckets.try_take(_LOGGED, "logged"):
             self._unlogged += 1
             return
         ref = known[0].ref if len(known) == 1 else None
         fields: dict[str, Any] = {"namespace": ref.namespace if ref else None, "name": ref.name if ref else None}
+        fields |= {"status": refused.status, "seconds": round(time.monotonic() - began_at, 4)}
         if self._unlogged:
             fields["unlogged"], self._unlogged = self._unlogged, 0
-        log.info("webhook.rejected", **fields, status=refused.status, reason=refused.message)
+        log.info("webhook.rejected", **fields, reason=refused.message)
 
 
 def _path(request: Request) -> tuple[str, ...]:

@@ -63,6 +63,7 @@ class Delivery:
     headers: Headers
     body: bytes
     said: dict[str, Push | Ignored]
+    began_at: float
 
     async def says(self, auth_type: str) -> Push | Ignored:
         """What the payload says.
