@@ -184,3 +184,8 @@ metricRelabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+
+{{/* Labels of an alert: its severity, and those of all. Takes a list. */}}
+{{- define "git-events-runner.alertLabels" -}}
+{{- merge (dict) (index . 1) (dict "severity" (index . 0)) | toYaml }}
+{{- end }}
