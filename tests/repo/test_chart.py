@@ -89,7 +89,7 @@ def name_of(found):
 
 
 def test_pods_of_the_chart_are_restricted():
-    """Controller and `helm test` satisfy the restricted Pod Security Standard, with a numeric user, nothing writable."""
+    """Controller and `helm test` satisfy the restricted Pod Security Standard, numeric user, nothing writable."""
     objects = helm.objects()
     for pod in (one(objects, "Deployment")["spec"]["template"]["spec"], one(objects, "Pod")["spec"]):
         [container] = pod["containers"]
