@@ -69,7 +69,8 @@ EVERYTHING = {
     "controllerOptions": {
         "jsonLogs": True,
         "otlp": {"enabled": True, "endpoint": "http://collector:4317"},
-        "webhooksRateLimits": {"global": "100/10", "trigger": "10/10", "source": "5/10"},
+        "webhooksRateLimits": {"global": "100/10", "address": "7/10", "trigger": "10/10", "source": "5/10"},
+        "trustedProxies": ["10.0.0.0/8", "fd00::/8"],
         "webhooksTls": {"secret": "hooks"},
     },
     "runtimeConfig": {

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from git_events_runner.__main__ import _parser
-from git_events_runner.settings import RuntimeConfig, Settings, TlsFiles, TlsSecret, parse_runtime_config
+from git_events_runner.settings import OPTIONS, RuntimeConfig, Settings, TlsFiles, TlsSecret, parse_runtime_config
 from tests.repo import chart, helm
 from tests.repo.rendered import EVERYTHING, ORIGINAL, render_case
 from tests.repo.test_chart import one
@@ -83,7 +83,7 @@ def test_controller_options_reach_the_program():
     assert found.otlp_endpoint == options["otlp"]["endpoint"]
     assert found.secrets_cache_time_s == 61
     assert found.source_clone_folder == "/scratch"
-    assert {scope: (r.burst, r.seconds) for scope, r in found.rates.items()} == {
+    assert {scope: (rate.burst, rate.seconds) for scope, rate in found.rates.items() if rate} == {
         "global": (100, 10),
         "trigger": (10, 11),
         "source": (5, 12),
@@ -93,9 +93,24 @@ def test_controller_options_reach_the_program():
     assert found.job_namespaces == ("events", "team-a", "team-b")
     assert {"name": "scratch", "mountPath": "/scratch"} in container["volumeMounts"]
     assert settings(render_case("everything"))[0].tls == TlsSecret(name="hooks", namespace=None)
+    rates, proxies = (
+        settings(render_case("everything"))[0].rates,
+        settings(render_case("everything"))[0].trusted_proxies,
+    )
+    assert (rates["address"].burst, [str(network) for network in proxies]) == (7, ["10.0.0.0/8", "fd00::/8"])
     service = {"service": {"scheduleParallelism": 3, "webhooksParallelism": 4}}
     found, _ = settings(helm.objects(service))
     assert (found.schedule_parallelism, found.webhooks_parallelism) == (3, 4)
+
+
+def test_the_chart_knows_every_option_of_the_program():
+    """Each of `run` is among the arguments that some values render."""
+    cases = ("the original's", "everything")
+    [*given] = [arg for case in cases for arg in settings(render_case(case))[1]["args"]]
+    other = {"controllerOptions": {"webhooksTls": {"secret": "s", "secretNamespace": "n"}}}
+    given += settings(helm.objects(other))[1]["args"]
+    names = {argument.partition("=")[0].removeprefix("--") for argument in given} - {"run"}
+    assert names == {option.name for option in OPTIONS} | {"json-logs"}
 
 
 def test_the_runtime_config_reaches_the_config_map():
