@@ -20,19 +20,20 @@ $(STAMP): requirements/build.txt requirements/dev.txt pyproject.toml
 
 setup: $(STAMP) ## install the program and its tools into .venv (pinned, with hashes)
 
-lint: $(STAMP) ## formatting, lint, types, import rules, spelling, generated files
+lint: $(STAMP) ## formatting, lint, types, import rules, spelling, generated files, chart, images
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
 	$(BIN)/python -m tests.repo.generated --check
+	$(BIN)/python -m tests.repo.linters
 
 format: $(STAMP) ## let ruff format and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: $(STAMP) ## write the generated files anew (CRDs, docs tables)
+generate: $(STAMP) ## write the generated files anew (CRDs, docs tables, chart, manifests)
 	$(BIN)/python -m tests.repo.generated --write
 
 test: $(STAMP) ## every test; those that need what this machine lacks are named in the summary

@@ -27,6 +27,7 @@ from git_events_runner.errors import ApiError, ConfigError, FenceLost
 from git_events_runner.flow.checks import Checks
 from git_events_runner.flow.config import Config
 from git_events_runner.flow.crds import Crds
+from git_events_runner.flow.gate import Gate
 from git_events_runner.flow.gone import Gone
 from git_events_runner.flow.lanes import Lanes
 from git_events_runner.flow.missed import Missed
@@ -45,6 +46,7 @@ from git_events_runner.resources.ssh import HostKeyPolicy
 from git_events_runner.rules.job import JobDefaults
 from git_events_runner.rules.ledger import Count, Outcome, delivery_hash, rfc3339
 from git_events_runner.rules.messages import CheckRequest
+from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.report import Warn
 from git_events_runner.serving import listen, running, serving
 from git_events_runner.settings import GitConfig, RuntimeConfig, Settings, parse_runtime_config
@@ -87,8 +89,21 @@ def job_defaults(config: RuntimeConfig) -> JobDefaults:
         worker_image=worker.image,
         variables_prefix=worker.variables_prefix,
         pod_security=action.pod_security,
-        allowed_accounts=action.actions_may_name.service_accounts,
         host_keys=host_key_policy(config),
+    )
+
+
+def policy_of(config: RuntimeConfig) -> Policy:
+    """What the runtime config says about tenants, in the words of `rules/policy`."""
+    policy = config.policy
+    return Policy(
+        service_accounts=config.action.actions_may_name.service_accounts,
+        default_allowed_namespaces=policy.default_allowed_namespaces,
+        forbidden_label_prefixes=policy.forbidden_label_prefixes,
+        forbidden_annotation_prefixes=policy.forbidden_annotation_prefixes,
+        cloner_images=policy.cloner_images,
+        minimum_interval_s=policy.minimum_interval_seconds,
+        unfinished_runs_per_namespace=policy.unfinished_runs_per_namespace,
     )
 
 
@@ -192,11 +207,12 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     hosts = SourceHosts(store=store, tell=metrics.git.keep_hosts)
     writer = StatusWriter(api=client, store=store, metrics=metrics, gather_s=_GATHER_S)
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
+    gate = Gate(store=store, policy=lambda: policy_of(config.current), announcer=events, now=now)
     queue = Queue(
         api=client,
         list_jobs=live_jobs(client, settings.job_namespaces),
         store=store,
-        copies=Copies(api=client, store=store, secrets=secrets),
+        copies=Copies(api=client, resolve=gate.resolve, secrets=secrets),
         writer=writer,
         announcer=events,
         limit=lambda: config.current.action.max_running_jobs,
@@ -209,6 +225,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     runs = Runs(
         api=client,
         store=store,
+        gate=gate,
         writer=writer,
         slots=queue,
         announcer=events,
@@ -220,6 +237,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     missed = Missed(store=store, writer=writer, announcer=events, metrics=metrics, now=now)
     checks = Checks(
         store=store,
+        gate=gate,
         reader=client,
         git=git,
         writer=writer,
@@ -235,7 +253,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         webhook_parallelism=settings.webhooks_parallelism,
         longest_backoff_s=_LONGEST_BACKOFF_S,
     )
-    scheduler = Scheduler(store=store, submit=lanes.submit, forget=lanes.forget, now=now)
+    scheduler = Scheduler(store=store, gate=gate, submit=lanes.submit, forget=lanes.forget, now=now)
     results = Results(
         api=client,
         store=store,
@@ -248,6 +266,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     reconciler = Reconciler(
         api=client,
         store=store,
+        gate=gate,
         writer=writer,
         announcer=events,
         submit=lanes.submit,

@@ -15,6 +15,7 @@ from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import (
     ApiAlreadyExists,
     ApiConflict,
+    ApiForbidden,
     GitAuthRequired,
     GitError,
     GitHostKeyRefused,
@@ -29,7 +30,7 @@ from git_events_runner.resources.ssh import SshAddress
 from git_events_runner.rules.clone import secrets_of
 from git_events_runner.rules.job import SecretKeys, secret_copy
 from git_events_runner.rules.report import Problem
-from git_events_runner.rules.resolve import resolve
+from git_events_runner.rules.resolve import Resolved
 
 _T = TypeVar("_T")
 _KEYS_TRIED = 3
@@ -214,20 +215,20 @@ def _host(url: str) -> str | None:
 class Copies:
     """Copies the Secret of a cluster source beside the Job that needs it."""
 
-    def __init__(self, *, api: Api, store: Store, secrets: SecretReader) -> None:
+    def __init__(self, *, api: Api, resolve: Callable[[Any, str], Resolved | Problem], secrets: SecretReader) -> None:
         self._api = api
-        self._store = store
+        self._resolve = resolve
         self._secrets = secrets
 
     async def copy_for(self, job: Mapping[str, Any], trigger: Any, source: str) -> None:
         """Create the Secret named as the Job and owned by it, from the source as it is declared now.
 
         Raises:
-            SecretUnusable: The source, the Secret or a key in it is missing.
+            SecretUnusable: The source, the Secret or a key in it is missing, or the policy is against it by now.
             ApiError: The API server refused.
         """
         namespace = job["metadata"]["namespace"]
-        resolved = resolve(trigger, source, self._store.get)
+        resolved = self._resolve(trigger, source)
         if isinstance(resolved, Problem):
             raise SecretUnusable(resolved.message, reason=resolved.reason)
         data: dict[str, str] = {}
@@ -238,7 +239,10 @@ class Copies:
         try:
             await self._api.create(KINDS["Secret"], wanted, strict=True)
         except ApiAlreadyExists:
-            existing = await self._api.get(Ref("Secret", namespace, wanted["metadata"]["name"]))
+            try:
+                existing = await self._api.get(Ref("Secret", namespace, wanted["metadata"]["name"]))
+            except ApiForbidden:
+                return  # it may be created there, not read: the one of an earlier attempt, as its name is the Job's
             owners = existing["metadata"].get("ownerReferences") or ()
             if not any(owner.get("uid") == job["metadata"]["uid"] for owner in owners):
                 message = f"Secret {namespace}/{wanted['metadata']['name']} exists and is not this Job's; delete it"

@@ -50,7 +50,7 @@ from git_events_runner.rules.ledger import (
 from git_events_runner.rules.messages import Again, CheckRequest, Made, RunOrder
 from git_events_runner.rules.patterns import Patterns, selected_hash
 from git_events_runner.rules.report import Problem, Report
-from git_events_runner.rules.resolve import Resolved, resolve
+from git_events_runner.rules.resolve import Resolved
 from git_events_runner.telemetry import Metrics
 
 log = structlog.get_logger(target="checks")
@@ -107,6 +107,13 @@ class Runs(Protocol):
         """Create the Job of an order and settle it, or say why not."""
 
 
+class Gate(Protocol):
+    """Finds what a run needs, unless the installation's policy is against it."""
+
+    def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
+        """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
+
+
 class Reader(Protocol):
     """Reads an object live."""
 
@@ -121,6 +128,7 @@ class Checks:
         self,
         *,
         store: Store,
+        gate: Gate,
         reader: Reader,
         git: Git,
         writer: Writer,
@@ -134,6 +142,7 @@ class Checks:
         self._submit = submit
         self._missed = missed
         self._store = store
+        self._gate = gate
         self._reader = reader
         self._git = git
         self._writer = writer
@@ -201,7 +210,7 @@ class Checks:
         look = Look(due_at=request.due_at)
         if answered(entry, look):
             return Verdict.SKIP_ANSWERED, None
-        resolved = resolve(trigger, request.source, self._store.get)
+        resolved = self._gate.resolve(trigger, request.source)
         if isinstance(resolved, Problem):
             return "wrong-config", await self._tell(request, resolved, None)
         return await self._ask(request, snapshot, entry, look, resolved)

@@ -21,9 +21,10 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Mutation, Outcome, Prune, entry_of, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.patterns import Patterns
+from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.report import Problem, Report, Warn
-from git_events_runner.rules.resolve import resolve
-from git_events_runner.rules.schedule import parse_schedule
+from git_events_runner.rules.resolve import Resolved
+from git_events_runner.rules.schedule import Schedule, parse_schedule
 from git_events_runner.rules.statuspatch import combine
 from git_events_runner.telemetry import Metrics
 
@@ -66,6 +67,20 @@ class Announcer(Protocol):
         """Publish one, some time."""
 
 
+class Gate(Protocol):
+    """The installation's policy."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of now."""
+
+    def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
+        """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
+
+    def too_often(self, schedule: Schedule) -> InvalidObject | None:
+        """What is wrong with a schedule that comes due more often than allowed."""
+
+
 class Reconciler:
     """The leader's look at every trigger's spec."""
 
@@ -74,6 +89,7 @@ class Reconciler:
         *,
         api: Api,
         store: Store,
+        gate: Gate,
         writer: Writer,
         announcer: Announcer,
         submit: Callable[[CheckRequest], None],
@@ -83,6 +99,7 @@ class Reconciler:
     ) -> None:
         self._api = api
         self._store = store
+        self._gate = gate
         self._writer = writer
         self._announcer = announcer
         self._submit = submit
@@ -96,11 +113,10 @@ class Reconciler:
         loop = asyncio.get_running_loop()
         open_since: dict[tuple[str, str, int], float] = {}
         warned: dict[Ref, int] = {}
-        with self._store.subscribe(*OURS) as changes:
+        with self._store.subscribe(*OURS, "Namespace") as changes:
             self._warn((snapshot.ref for snapshot in self._store.all("GitRepo")), warned)
-            for kind in TRIGGERS:
-                for trigger in self._store.all(kind):
-                    await self._reconcile(trigger, fence)
+            policy = self._gate.policy
+            await self._reconcile_all(fence)
             next_sweep = loop.time()
             while True:
                 try:
@@ -113,6 +129,9 @@ class Reconciler:
                 self._warn((ref for ref in changed if ref.kind == "GitRepo"), warned)
                 for trigger in self._concerned(changed):
                     await self._reconcile(trigger, fence)
+                if policy != self._gate.policy:
+                    policy = self._gate.policy
+                    await self._reconcile_all(fence)
                 if loop.time() >= next_sweep:
                     again, self._again = self._again, set()
                     for ref in again:
@@ -120,6 +139,11 @@ class Reconciler:
                             await self._reconcile(left, fence)
                     open_since = self._sweep_requests(open_since, fence, loop.time())
                     next_sweep = loop.time() + _PASS_S
+
+    async def _reconcile_all(self, fence: Fence) -> None:
+        for kind in TRIGGERS:
+            for trigger in self._store.all(kind):
+                await self._reconcile(trigger, fence)
 
     def _warn(self, refs: Iterable[Ref], warned: dict[Ref, int]) -> None:
         """Say once for each version of a spec that a GitRepo's Secret namespaces are ignored, as by the original."""
@@ -135,15 +159,17 @@ class Reconciler:
                 self._announcer.publish(ref, source.uid, kind="Warning", reason="SecretNamespaceIgnored", note=note)
 
     def _concerned(self, changed: Iterable[Ref]) -> list[Snapshot]:
-        """The triggers among the changed objects, and those that name one of the others."""
+        """The triggers among the changed objects, those that name one of the others, and those of a namespace."""
         refs = set(changed)
         found = {ref: snapshot for ref in refs if ref.kind in TRIGGERS and (snapshot := self._store.get(ref))}
         named = {ref for ref in refs if ref.kind in SOURCES or ref.kind in ACTIONS}
-        if named:
+        places = {ref.name for ref in refs if ref.kind == "Namespace"}
+        if named or places:
             overrides = any(ref.kind in SOURCES for ref in named)
             for kind in TRIGGERS:
                 for trigger in self._store.all(kind):
-                    if trigger.ref not in found and self._names(trigger, named, overrides=overrides):
+                    concerned = trigger.ref.namespace in places or self._names(trigger, named, overrides=overrides)
+                    if trigger.ref not in found and concerned:
                         found[trigger.ref] = trigger
         return list(found.values())
 
@@ -201,7 +227,7 @@ class Reconciler:
                 wanted.append(Warn(reason="WebhookOpen", source=None, message=message))
             names = list(trigger.model.spec.sources.names)
             for name in names if problem is None else ():
-                resolved = resolve(trigger.model, name, self._store.get)
+                resolved = self._gate.resolve(trigger.model, name)
                 if isinstance(resolved, Problem):
                     wanted.append(report(name, resolved))
             unsettled = any(
@@ -217,7 +243,9 @@ class Reconciler:
         try:
             schedule = model.spec.schedule
             if schedule is not None:
-                parse_schedule(schedule.interval, schedule.cron)
+                often = self._gate.too_often(parse_schedule(schedule.interval, schedule.cron))
+                if often is not None:
+                    return Problem(reason="IntervalTooShort", message=str(often), stalled=True)
             files = model.spec.sources.watch_on.files
             if files:
                 Patterns(list(files))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
@@ -71,6 +72,13 @@ class Slots(Protocol):
         """The Job is in the store now and counts by itself."""
 
 
+class Gate(Protocol):
+    """The installation's policy."""
+
+    def no_room(self, trigger: Ref, uid: str, making: int) -> Problem | None:
+        """Whether the trigger's namespace has as many unfinished runs as it may, with those being made just now."""
+
+
 class Announcer(Protocol):
     """Publishes Events."""
 
@@ -79,13 +87,14 @@ class Announcer(Protocol):
 
 
 class Runs:
-    """Makes Jobs. Holds no state: a run lives in the cluster or not at all."""
+    """Makes Jobs. A run lives in the cluster or not at all; only those under way are counted, by namespace."""
 
     def __init__(
         self,
         *,
         api: Api,
         store: Store,
+        gate: Gate,
         writer: Writer,
         slots: Slots,
         announcer: Announcer,
@@ -96,6 +105,7 @@ class Runs:
     ) -> None:
         self._api = api
         self._store = store
+        self._gate = gate
         self._writer = writer
         self._slots = slots
         self._announcer = announcer
@@ -103,6 +113,7 @@ class Runs:
         self._identity = identity
         self._metrics = metrics
         self._now = now
+        self._making: Counter[str | None] = Counter()
 
     async def make(self, order: RunOrder) -> Made | Problem:
         """Create the Job of an order unless the world moved on, and settle it.
@@ -111,9 +122,17 @@ class Runs:
             ApiError: The API server does not answer; nothing is recorded, so the run is tried again.
             FenceLost: The order was leader work, and this replica leads no more.
         """
-        refused = self._not_allowed(order)
-        if refused is not None:
-            return refused
+        namespace = order.trigger.namespace
+        full = self._gate.no_room(order.trigger, order.uid, self._making[namespace])
+        if full is not None:
+            return full
+        self._making[namespace] += 1
+        try:
+            return await self._make(order)
+        finally:
+            self._making[namespace] -= 1
+
+    async def _make(self, order: RunOrder) -> Made | Problem:
         loop = asyncio.get_running_loop()
         error: ApiError | None = None
         for attempt in range(_ATTEMPTS):
@@ -139,20 +158,6 @@ class Runs:
         if error is None:
             return Made.RESTART
         raise error
-
-    def _not_allowed(self, order: RunOrder) -> Problem | None:
-        """The installation's policy: which service accounts an Action may name (none given: any)."""
-        allowed = self._defaults().allowed_accounts
-        account = order.resolved.action_model.spec.action_job.service_account
-        if not account or not allowed or account in allowed:
-            return None
-        message = (
-            f"{order.resolved.action} names the service account {account}, which the runtime config does not allow"
-        )
-        self._announcer.publish(
-            order.trigger, order.uid, kind="Warning", reason="ServiceAccountNotAllowed", note=message
-        )
-        return Problem(reason="ServiceAccountNotAllowed", message=message)
 
     async def _moved_on(self, order: RunOrder) -> Made | None:
         """Whether trigger and action are, live, still what was decided on."""

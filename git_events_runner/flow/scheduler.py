@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -45,6 +45,17 @@ class _Watch:
     serial: int = 0
 
 
+class Gate(Protocol):
+    """The installation's policy."""
+
+    @property
+    def policy(self) -> object:
+        """The policy of now."""
+
+    def too_often(self, schedule: Schedule) -> InvalidObject | None:
+        """What is wrong with a schedule that comes due more often than allowed."""
+
+
 class Scheduler:
     """Owns the due times while this replica leads."""
 
@@ -52,11 +63,13 @@ class Scheduler:
         self,
         *,
         store: Store,
+        gate: Gate,
         submit: Callable[[CheckRequest], None],
         forget: Callable[[str], None],
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
+        self._gate = gate
         self._submit = submit
         self._forget = forget
         self._now = now
@@ -69,10 +82,16 @@ class Scheduler:
         self._watches.clear()
         self._heap.clear()
         with self._store.subscribe(*TRIGGERS, *SOURCES) as changes:
+            policy = self._gate.policy
             for kind in TRIGGERS:
                 for trigger in self._store.all(kind):
                     self._read(trigger, first=True)
             while True:
+                if policy != self._gate.policy:
+                    policy = self._gate.policy
+                    for kind in TRIGGERS:
+                        for trigger in self._store.all(kind):
+                            self._read(trigger, first=False)
                 self._submit_due(fence)
                 sleep_s = _LONGEST_SLEEP_S
                 if self._heap:
@@ -108,6 +127,9 @@ class Scheduler:
         spec = trigger.model.spec
         try:
             schedule = parse_schedule(spec.schedule.interval, spec.schedule.cron)
+            often = self._gate.too_often(schedule)
+            if often is not None:
+                raise often
         except InvalidObject as error:
             log.warning("trigger.rejected", namespace=trigger.ref.namespace, name=trigger.ref.name, error=str(error))
             self._watches.pop(trigger.ref, None)

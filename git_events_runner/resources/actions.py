@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from .access import AllowedNamespaces
 from .meta import Resource
 from .part import PART, Flag, Name, Part, Reference, Text, TextMap, Texts
 from .status import SourceStatus
@@ -81,6 +82,11 @@ class ClusterActionSpec(ActionSpec):
     source_override: ClusterSourceOverride | None = Field(
         default=None, description="Clone this source instead of the one that changed."
     )
+    allowed_namespaces: AllowedNamespaces | None = Field(
+        default=None,
+        description="Namespaces whose triggers may use this action; unset: what the runtime config says, "
+        "which is every one by default.",
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +103,6 @@ class Action(Resource):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterAction(Action):
-    """An action for the triggers of every namespace."""
+    """An action for the triggers of every namespace, or of those that it allows."""
 
     spec: ClusterActionSpec

@@ -90,6 +90,21 @@ class Reason(StrEnum):
         "ServiceAccountNotAllowed",
         "An Action names a service account that the runtime config does not allow.",
     )
+    NAMESPACE_NOT_ALLOWED = (
+        "NamespaceNotAllowed",
+        "A ClusterGitRepo or ClusterAction that is named does not allow the trigger's namespace.",
+    )
+    LABEL_NOT_ALLOWED = "LabelNotAllowed", "An Action has a label that the runtime config forbids."
+    ANNOTATION_NOT_ALLOWED = "AnnotationNotAllowed", "An Action has an annotation that the runtime config forbids."
+    CLONER_IMAGE_NOT_ALLOWED = (
+        "ClonerImageNotAllowed",
+        "An Action replaces the cloner's image where the runtime config forbids it.",
+    )
+    INTERVAL_TOO_SHORT = "IntervalTooShort", "A schedule comes due more often than the runtime config allows."
+    NAMESPACE_LIMIT_REACHED = (
+        "NamespaceLimitReached",
+        "The namespace has as many unfinished runs as the runtime config allows; the run is tried again.",
+    )
     EXPIRED = "Expired", "A Job waited in the queue longer than it may, and was deleted."
     WEBHOOK_OPEN = "WebhookOpen", "A webhook without `authConfig`: anybody who reaches the port may call it. A warning."
     WEBHOOK_SECRET_SHORT = (

@@ -14,7 +14,7 @@ from .actions import Action, ActionSpec, ClusterAction, ClusterActionSpec
 from .kinds import KINDS
 from .meta import Metadata
 from .ref import Ref
-from .sources import REPO_URI, ClusterGitRepo, GitRepo, GitRepoSpec
+from .sources import REPO_URI, ClusterGitRepo, ClusterGitRepoSpec, GitRepo, GitRepoSpec
 from .status import RepositoryStatus, SourceStatus, TriggerStatus
 from .triggers import ScheduleTrigger, ScheduleTriggerSpec, WebhookTrigger, WebhookTriggerSpec
 
@@ -46,7 +46,7 @@ class Model:
 
 MODELS: dict[str, Model] = {
     "GitRepo": Model(resource=GitRepo, spec=GitRepoSpec, status=RepositoryStatus),
-    "ClusterGitRepo": Model(resource=ClusterGitRepo, spec=GitRepoSpec, status=RepositoryStatus),
+    "ClusterGitRepo": Model(resource=ClusterGitRepo, spec=ClusterGitRepoSpec, status=RepositoryStatus),
     "Action": Model(resource=Action, spec=ActionSpec, status=SourceStatus),
     "ClusterAction": Model(resource=ClusterAction, spec=ClusterActionSpec, status=SourceStatus),
     "ScheduleTrigger": Model(resource=ScheduleTrigger, spec=ScheduleTriggerSpec, status=TriggerStatus),

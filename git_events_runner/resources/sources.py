@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from .access import AllowedNamespaces
 from .meta import Resource
 from .part import PART, Flag, Name, Part, Text
 from .status import RepositoryStatus
@@ -114,6 +115,17 @@ class GitRepoSpec(Part):
         return tuple(path for path, namespace in refs.items() if namespace)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class ClusterGitRepoSpec(GitRepoSpec):
+    """A git repository, and who may use it."""
+
+    allowed_namespaces: AllowedNamespaces | None = Field(
+        default=None,
+        description="Namespaces whose triggers may use this repository; unset: what the runtime config says, "
+        "which is every one by default.",
+    )
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GitRepo(Resource):
     """A repository for the triggers of its own namespace."""
@@ -128,4 +140,6 @@ class GitRepo(Resource):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterGitRepo(GitRepo):
-    """A repository for the triggers of every namespace."""
+    """A repository for the triggers of every namespace, or of those that it allows."""
+
+    spec: ClusterGitRepoSpec

@@ -60,7 +60,6 @@ class JobDefaults:
     worker_image: str
     variables_prefix: str
     pod_security: str
-    allowed_accounts: tuple[str, ...]
     host_keys: HostKeyPolicy = field(default_factory=HostKeyPolicy)
 
 

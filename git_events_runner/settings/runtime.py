@@ -37,6 +37,7 @@ Label = Annotated[str, Strict(), Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0
 Header = Annotated[str, Strict(), Field(max_length=256, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 Folder = Annotated[str, Strict(), Field(max_length=4096, pattern=r"^/[^/:$][^:$]*$")]
 Prefix = Annotated[str, Strict(), Field(max_length=64, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
+Prefixes = Annotated[tuple[Text, ...], Field(max_length=1000)]
 # A chart renders an unset account as an empty text.
 Account = Annotated[str | None, BeforeValidator(lambda value: value or None)]
 Network = Annotated[str, Strict(), AfterValidator(_network)]
@@ -119,6 +120,33 @@ class ActionConfig(_Section):
     containers: Containers = Field(default=Containers(), description="The two containers of a Job.")
 
 
+class PolicyConfig(_Section):
+    """What tenants may do; nothing here restricts anybody by default."""
+
+    default_allowed_namespaces: Literal["all", "withoutCredentials", "none"] = Field(
+        default="all",
+        description="Who may use a ClusterGitRepo or ClusterAction without `allowedNamespaces`: `all`, `none`, or with "
+        "`withoutCredentials` all unless it is a source that names a Secret.",
+    )
+    forbidden_label_prefixes: Prefixes = Field(
+        default=(), description="Beginnings of labels that an Action may not put on Jobs and pods."
+    )
+    forbidden_annotation_prefixes: Prefixes = Field(
+        default=(), description="Beginnings of annotations that an Action may not put on Jobs and pods."
+    )
+    cloner_images: Literal["any", "withoutClusterCredentials", "none"] = Field(
+        default="any",
+        description="Whether an Action may replace the cloner's image: `any`, `none`, or with "
+        "`withoutClusterCredentials` only where no Secret of a ClusterGitRepo would be mounted into it.",
+    )
+    minimum_interval_seconds: Seconds = Field(
+        default=0, description="ScheduleTriggers that come due more often are refused; 0: none."
+    )
+    unfinished_runs_per_namespace: Seconds = Field(
+        default=0, description="Runs that wait or run at once in one namespace; 0: any number."
+    )
+
+
 class WebhookConfig(_Section):
     """Webhooks."""
 
@@ -182,6 +210,7 @@ class RuntimeConfig(_Section):
 
     action: ActionConfig = Field(default=ActionConfig(), description="Jobs.")
     trigger: TriggerConfig = Field(default=TriggerConfig(), description="Triggers.")
+    policy: PolicyConfig = Field(default=PolicyConfig(), description="What tenants may do.")
     git: GitConfig = Field(default=GitConfig(), description="Questions to git servers: what they may cost.")
 
 

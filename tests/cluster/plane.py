@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import os
 import random
 import signal
@@ -108,6 +109,15 @@ class Process:
         return self.log.read_text(errors="replace")
 
 
+# What the replicas asked for, and which role allowed it.
+_AUDIT = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "users": [f"replica-{n}" for n in range(4)]}, {"level": "None"}],
+}
+
+
 class ControlPlane:
     """A running API server; `kubeconfig(token)` writes the file with which a program reaches it.
 
@@ -132,6 +142,8 @@ class ControlPlane:
             "proxy-token,system:kube-proxy,proxy",
         ]
         self._tokens.write_text("\n".join(users) + "\n")
+        audit = folder / "audit.yaml"
+        audit.write_text(yaml.safe_dump(_AUDIT))
         etcd_port = free_port()
         self._etcd = Process(
             [
@@ -155,6 +167,7 @@ class ControlPlane:
                 *("--service-account-signing-key-file", str(account_key)),
                 *("--service-account-issuer", "https://kubernetes.default.svc"),
                 *("--service-cluster-ip-range", "10.96.0.0/24", "--allow-privileged"),
+                *("--audit-policy-file", str(audit), "--audit-log-path", str(folder / "audit.log")),
                 *(self._towards_kubelets() if node_address else ()),
             ],
             folder / "apiserver.log",
@@ -215,6 +228,12 @@ class ControlPlane:
         }
         path.write_text(yaml.safe_dump(config))
         return path
+
+    def audited(self):
+        """Requests of replicas so far, as audit events."""
+        log = self.folder / "audit.log"
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
 
     def close(self):
         """Stop the processes."""

@@ -24,7 +24,7 @@ def objects(values=None, **options):
     """The rendered objects in the order of their templates, those of `helm test` among them."""
     rendered = render(values, **options)
     texts = [text for path, text in sorted(rendered.items()) if path.endswith(".yaml")]
-    return [found for text in texts for found in yaml.safe_load_all(text) if found]
+    return [found for text in texts for found in yaml.load_all(text, Loader=yaml.CSafeLoader) if found]
 
 
 def lint(values=None):

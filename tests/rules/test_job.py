@@ -21,7 +21,6 @@ DEFAULTS = JobDefaults(
     worker_image="worker:1",
     variables_prefix="ACTION_JOB_",
     pod_security="auto",
-    allowed_accounts=(),
 )
 APP = Pointer(source=Ref("GitRepo", "team", "app"), ref_type="branch", ref_name="main")
 SHARED = Pointer(source=Ref("ClusterGitRepo", None, "tools"), ref_type="tag", ref_name="v1")

@@ -130,10 +130,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - --leader-lease-duration={{ $options.leaderLease.duration | int }}
 - --leader-lease-grace={{ $options.leaderLease.grace | int }}
 - --metrics-prefix={{ $options.metricsPrefix }}
-{{- range $scope := list "global" "trigger" "source" }}
+{{- range $scope := list "global" "address" "trigger" "source" }}
 {{- with index $limits $scope }}
 - --hooks-rrl-{{ $scope }}={{ . }}
 {{- end }}
+{{- end }}
+{{- with $options.trustedProxies }}
+- --hooks-trusted-proxies={{ join "," . }}
 {{- end }}
 {{- if include "git-events-runner.webhooksTls" . }}
 {{- with $tls.certificate }}
@@ -183,4 +186,9 @@ relabelings:
 metricRelabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{/* Labels of an alert: its severity, and those of all. Takes a list. */}}
+{{- define "git-events-runner.alertLabels" -}}
+{{- merge (dict) (index . 1) (dict "severity" (index . 0)) | toYaml }}
 {{- end }}

@@ -1,0 +1,90 @@
+"""From a trigger's source to what a run needs, or to why there may be none: resolution and the installation's policy.
+
+Everything that resolves goes through here, so that nothing asks git, copies a Secret or makes a Job past the policy.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from git_events_runner.edges.kube.store import Store
+from git_events_runner.errors import InvalidObject
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.policy import Policy, limit_reached, refusal, too_often
+from git_events_runner.rules.report import Problem
+from git_events_runner.rules.resolve import Resolved, resolve
+from git_events_runner.rules.schedule import Schedule
+
+_AGAIN = timedelta(minutes=10)
+_KEPT = 2000
+
+
+class Announcer(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""
+
+
+class Gate:
+    """Decides by the policy of now; a refusal becomes an Event of the trigger, the same at most every ten minutes."""
+
+    def __init__(
+        self, *, store: Store, policy: Callable[[], Policy], announcer: Announcer, now: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._policy = policy
+        self._announcer = announcer
+        self._now = now
+        self._announced: OrderedDict[tuple[str, str, str], datetime] = OrderedDict()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of now."""
+        return self._policy()
+
+    def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
+        """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
+        resolved = resolve(trigger, source, self._store.get)
+        if isinstance(resolved, Problem):
+            return resolved
+        namespace = trigger.ref.namespace or ""
+        refused = refusal(self._policy(), resolved, namespace, self._labels(namespace))
+        if refused is None:
+            return resolved
+        self._announce(trigger.ref, trigger.metadata.uid, refused)
+        return refused
+
+    def too_often(self, schedule: Schedule) -> InvalidObject | None:
+        """What is wrong with a schedule that comes due more often than allowed."""
+        return too_often(self._policy(), schedule, self._now())
+
+    def no_room(self, trigger: Ref, uid: str, making: int) -> Problem | None:
+        """Whether the trigger's namespace has as many unfinished runs as it may, with those being made just now."""
+        policy, namespace = self._policy(), trigger.namespace or ""
+        if not policy.unfinished_runs_per_namespace:
+            return None
+        jobs = (job.model for job in self._store.all("Job") if job.ref.namespace == namespace)
+        unfinished = sum(not (job.finished or job.deleting) for job in jobs)
+        full = limit_reached(policy, namespace, unfinished + making)
+        if full is not None:
+            self._announce(trigger, uid, full)
+        return full
+
+    def _labels(self, namespace: str) -> Mapping[str, str]:
+        found = self._store.get(Ref("Namespace", None, namespace))
+        return (found.raw["metadata"].get("labels") or {}) if found else {}
+
+    def _announce(self, trigger: Ref, uid: str, problem: Problem) -> None:
+        key, now = (uid, problem.reason, problem.message), self._now()
+        said = self._announced.get(key)
+        if said is not None and now - said < _AGAIN:
+            return
+        self._announced[key] = now
+        self._announced.move_to_end(key)
+        if len(self._announced) > _KEPT:
+            self._announced.popitem(last=False)
+        self._announcer.publish(trigger, uid, kind="Warning", reason=problem.reason, note=problem.message)

@@ -1,0 +1,73 @@
+"""Which namespaces may use an object that has none: names, and a label selector as Kubernetes' own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from .part import PART, Name, Part, Text, TextMap
+
+_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class Requirement(Part):
+    """One condition on a label."""
+
+    key: Text = Field(description="Key of the label.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="How it is compared.")
+    values: Annotated[tuple[Text, ...], Field(max_length=_MOST)] | None = Field(
+        default=None, description="With In and NotIn."
+    )
+
+    @model_validator(mode="after")
+    def _values_as_the_operator_wants(self) -> Self:
+        if (self.operator in {"In", "NotIn"}) != bool(self.values):
+            wanted = "needs values" if self.operator in {"In", "NotIn"} else "takes no values"
+            raise ValueError(f"{self.operator} {wanted}")
+        return self
+
+    def accepts(self, labels: Mapping[str, str]) -> bool:
+        """Whether the labels fulfil it."""
+        found = labels.get(self.key)
+        match self.operator:
+            case "In":
+                return found is not None and found in (self.values or ())
+            case "NotIn":
+                return found is None or found not in (self.values or ())
+            case "Exists":
+                return found is not None
+            case "DoesNotExist":
+                return found is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class LabelSelector(Part):
+    """Labels of namespaces; an empty selector selects every one."""
+
+    match_labels: TextMap | None = Field(default=None, description="Labels with these values.")
+    match_expressions: Annotated[tuple[Requirement, ...], Field(max_length=_MOST)] | None = Field(
+        default=None, description="Further conditions; all must hold."
+    )
+
+    def accepts(self, labels: Mapping[str, str]) -> bool:
+        """Whether labels are selected (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/)."""
+        same = all(labels.get(key) == value for key, value in (self.match_labels or {}).items())
+        return same and all(requirement.accepts(labels) for requirement in self.match_expressions or ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class AllowedNamespaces(Part):
+    """Namespaces whose triggers may use the object: those named, and those selected. Neither given: none."""
+
+    names: Annotated[tuple[Name, ...], Field(max_length=_MOST)] | None = Field(
+        default=None, description="Names of namespaces."
+    )
+    selector: LabelSelector | None = Field(default=None, description="Labels of namespaces; `{}` is every one.")
+
+    def allow(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether triggers of that namespace may use the object."""
+        return namespace in (self.names or ()) or (self.selector is not None and self.selector.accepts(labels))
