@@ -1,4 +1,4 @@
-"""One node: its addresses and routes, containerd, scheduler, kubelet and kube-proxy, on a control plane of tests/cluster."""
+"""One node: addresses and routes, containerd, scheduler, kubelet, kube-proxy, on a control plane of tests/cluster."""
 
 import contextlib
 import json
