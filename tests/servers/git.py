@@ -25,7 +25,7 @@ http {{
   keepalive_requests 1000000; keepalive_timeout 300s;
   access_log {folder}/access.log counted;
   server {{
-    listen 127.0.0.1:{port};
+    listen {host}:{port};
     location /basic/ {{ auth_basic git; auth_basic_user_file {folder}/users; {cgi} }}
     location /token/ {{ if ($http_authorization != "Bearer sesame") {{ return 401; }} {cgi} }}
     location / {{ {cgi} }}
@@ -124,7 +124,7 @@ class Repository:
 class GitServer:
     """nginx + fcgiwrap + git http-backend. Places: "" (open), "basic" (user:pass), "token" (Bearer sesame)."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, host="127.0.0.1"):
         missing = [name for name in ("nginx", "fcgiwrap", "git") if _which(name) is None]
         if missing:
             raise Unavailable(f"not installed: {', '.join(missing)}")
@@ -132,11 +132,11 @@ class GitServer:
         (folder / "repositories").mkdir(parents=True)
         self._names = itertools.count()
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         backend = Path(_git("--exec-path", cwd=folder)) / "git-http-backend"
         cgi = _CGI.format(folder=folder, backend=backend)
         user = "user root;" if os.geteuid() == 0 else ""
-        (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, port=self.port, cgi=cgi, user=user))
+        (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, host=host, port=self.port, cgi=cgi, user=user))
         digest = base64.b64encode(hashlib.sha1(b"pass", usedforsecurity=False).digest()).decode()
         (folder / "users").write_text(f"user:{{SHA}}{digest}\n")
         self._cgi = Process([_which("fcgiwrap"), "-c", "2", "-s", f"unix:{folder}/cgi.sock"], folder / "cgi.log")
