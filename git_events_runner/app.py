@@ -262,6 +262,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         submit=lanes.submit,
         request_timeout_s=leader_timeout_s,
         metrics=metrics,
+        now=now,
     )
     reconciler = Reconciler(
         api=client,

@@ -221,7 +221,7 @@ class Copies:
         self._secrets = secrets
 
     async def copy_for(self, job: Mapping[str, Any], trigger: Any, source: str) -> None:
-        """Create the Secret named as the Job and owned by it, from the source as it is declared now.
+        """Create the Secret that the Job mounts and owns, from the source as it is declared now.
 
         Raises:
             SecretUnusable: The source, the Secret or a key in it is missing, or the policy is against it by now.

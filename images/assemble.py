@@ -1,11 +1,11 @@
-"""Lays out the root of an image without a distribution: interpreter, modules as bytecode, their shared libraries, CAs, zones.
+"""Lays out the root of an image without a distribution: interpreter, modules as bytecode, libraries, CAs, time zones.
 
 Run in a build stage with the interpreter that goes into the image:
 
     python3 images/assemble.py ROOT SITE PROGRAM=module:function …
 
-SITE is where pip put the packages (`pip install --target`). Nothing else of the stage gets into ROOT: no shell, no package
-manager, no pip, no source files. For every Debian package that a file was taken from, its entry is kept in
+SITE is where pip put the packages (`pip install --target`). Nothing else of the stage gets into ROOT: no shell, no
+package manager, no pip, no source files. For every Debian package that a file was taken from, its entry is kept in
 /var/lib/dpkg/status.d and its licence in /usr/share/doc, where scanners look for them.
 """
 
@@ -27,8 +27,8 @@ _STDLIB = Path(sysconfig.get_path("stdlib"))
 _LEFT_OUT = (
     "__pycache__", "config-*", "dist-packages", "site-packages", "test", "tests", "idlelib", "lib2to3", "tkinter",
     "turtle*", "ensurepip", "distutils", "pydoc_data", "venv", "EXTERNALLY-MANAGED", "LICENSE.txt", "sitecustomize.py",
-    "_curses*", "readline*", "_tkinter*", "_test*", "_gdbm*", "_dbm*", "xxlimited*", "_ctypes_test*", "*.pyi", "*.c", "*.h",
-    "*.pxd", "*.pyx", "bin", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json",
+    "_curses*", "readline*", "_tkinter*", "_test*", "_gdbm*", "_dbm*", "xxlimited*", "_ctypes_test*", "*.pyi", "*.c",
+    "*.h", "*.pxd", "*.pyx", "bin", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json",
 )  # fmt: skip
 _SETTINGS = {
     "etc/passwd": f"root:x:0:0:root:/:/sbin/nologin\nnonroot:x:{USER}:{USER}:nonroot:/tmp:/sbin/nologin\n",
@@ -37,9 +37,9 @@ _SETTINGS = {
 }
 
 
-def main(root, packages, *programs):
+def main(root: Path, packages: Path, *programs: str) -> None:
     """Fill `root`."""
-    taken = set()
+    taken: set[Path] = set()
     interpreter = Path(os.path.realpath(sys.executable))
     for name in ("bin", "lib", "lib64", "sbin"):  # as merged-/usr distributions have it
         (root / "usr" / name).mkdir(parents=True)
@@ -74,7 +74,7 @@ def main(root, packages, *programs):
     _packages(root, {*taken, interpreter, _STDLIB / "os.py"}, ("ca-certificates", "tzdata"))
 
 
-def _bytecode(folder):
+def _bytecode(folder: Path) -> None:
     """Every module as `name.pyc` in its own folder, and no source; equal for equal sources."""
     whole = compileall.compile_dir(
         folder,
@@ -90,7 +90,7 @@ def _bytecode(folder):
         source.unlink()
 
 
-def _libraries(binary):
+def _libraries(binary: Path) -> set[Path]:
     """Paths of the shared libraries that a binary needs, the loader among them."""
     listed = subprocess.run(["ldd", binary], check=False, capture_output=True, text=True).stdout
     if "not found" in listed:
@@ -98,7 +98,7 @@ def _libraries(binary):
     return {Path(path) for path in re.findall(r"(?:=> |^\t)(/\S+) \(", listed, re.MULTILINE)}
 
 
-def _copy(path, root):
+def _copy(path: Path, root: Path) -> None:
     """A file under the name by which it is asked for, in the folder where that really is."""
     place = Path(os.path.realpath(path.parent)) / path.name
     target = root / place.relative_to("/")
@@ -107,7 +107,7 @@ def _copy(path, root):
     target.chmod(stat.S_IMODE(path.stat().st_mode))
 
 
-def _program(root, program):
+def _program(root: Path, program: str) -> None:
     name, _, entry = program.partition("=")
     module, _, function = entry.partition(":")
     path = root / "usr/bin" / name
@@ -118,7 +118,7 @@ def _program(root, program):
     path.chmod(0o755)
 
 
-def _packages(root, files, names):
+def _packages(root: Path, files: set[Path], names: tuple[str, ...]) -> None:
     """Note the Debian packages that `files` are from (and those of `names`), for scanners and for their licences."""
     found = set(names)
     for file in files:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
@@ -15,8 +16,9 @@ from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.resources.job import TRIGGER_KIND_LABEL, TRIGGER_LABEL, JobView
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger import Mutation, Outcome, Progress, entry_of
+from git_events_runner.rules.ledger import Mutation, Outcome, Progress, entry_of, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
+from git_events_runner.rules.report import CloneReport, clone_reason, clone_words
 from git_events_runner.rules.statuspatch import combine
 from git_events_runner.telemetry import Metrics
 
@@ -73,6 +75,7 @@ class Results:
         submit: Callable[[CheckRequest], None],
         request_timeout_s: float,
         metrics: Metrics,
+        now: Callable[[], datetime],
     ) -> None:
         self._api = api
         self._store = store
@@ -81,6 +84,7 @@ class Results:
         self._submit = submit
         self._request_timeout_s = request_timeout_s
         self._metrics = metrics
+        self._now = now
         self._vanished: OrderedDict[str, str] = OrderedDict()
         self._expired: OrderedDict[str, None] = OrderedDict()
         self._again: set[str] = set()
@@ -162,9 +166,13 @@ class Results:
             "job.finished", namespace=snapshot.ref.namespace, job=snapshot.ref.name, result=view.result, seconds=seconds
         )
         trigger = self._trigger(view)
+        note = f"Job {snapshot.ref.name} {'succeeded' if succeeded else 'failed'}"
+        reason = "JobSucceeded" if succeeded else "JobFailed"
+        if view.clone_exit is not None:
+            reason = clone_reason(view.clone_exit)
+            note = f"{note}: {clone_words(view.clone_exit)} (exit code {view.clone_exit})"
+            self._announcer.publish(snapshot.ref, snapshot.uid, kind="Warning", reason=reason, note=note)
         if trigger:
-            note = f"Job {snapshot.ref.name} {'succeeded' if succeeded else 'failed'}"
-            reason = "JobSucceeded" if succeeded else "JobFailed"
             self._announcer.publish(
                 trigger.ref, trigger.uid, kind="Normal" if succeeded else "Warning", reason=reason, note=note
             )
@@ -201,20 +209,23 @@ class Results:
         jobs = self._store.jobs_of(trigger_uid)
         running = any(not job.model.finished and not job.model.deleting for job in jobs)
         by_name = {job.ref.name: job.model.phase for job in jobs}
-        phases = {}
+        exits_by_name = {job.ref.name: job.model.clone_exit for job in jobs}
+        phases, exits = {}, {}
         for source in status.get("checkedSources") or {}:
             name = entry_of(status, source).job_name
             if name is not None:
                 phase = by_name.get(name) or self._vanished.get(name)
                 if phase:
                     phases[source] = (name, phase)
+                    exits[source] = (name, exits_by_name.get(name))
         progress = Progress(running=running, phases=phases)
-        if combine(status, [progress])[1] == [Outcome.DONE]:
+        clones = CloneReport(exits=exits, generation=trigger.generation, now=rfc3339(self._now()))
+        if set(combine(status, [progress, clones])[1]) == {Outcome.DONE}:
             return
         if fence:
             fence.check()
         try:
-            await self._writer.write(trigger.ref, trigger.uid, progress)
+            await self._writer.write(trigger.ref, trigger.uid, progress, clones)
         except ApiNotFound:
             return
         except ApiError as error:

@@ -28,6 +28,7 @@ from git_events_runner.rules.clone import clone_of
 from git_events_runner.rules.job import JobDefaults, Run, manifest
 from git_events_runner.rules.ledger import Mutation, Outcome, Settle, entry_of, rfc3339, run_number_after
 from git_events_runner.rules.messages import Made, RunOrder
+from git_events_runner.rules.pod import problems
 from git_events_runner.rules.report import Problem, Report
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.telemetry import Metrics
@@ -180,6 +181,9 @@ class Runs:
         return None if same_trigger and same_action and same_entry else Made.RESTART
 
     async def _post(self, order: RunOrder) -> Made | Problem:
+        wrong = self._wrong(order)
+        if wrong is not None:
+            return wrong
         key = RunKey(trigger_uid=order.uid, source=order.source, number=run_number_after(order.entry))
         name = job_name(order.trigger.name, key)
         ref = Ref("Job", order.trigger.namespace, name)
@@ -208,6 +212,17 @@ class Runs:
             note=f"Job {name} runs {order.resolved.action} for {order.source} at {order.commit[:12]} ({order.reason})",
         )
         return await self._settle(order, name, created)
+
+    def _wrong(self, order: RunOrder) -> Problem | None:
+        """What of the Action's pod settings cannot be; the API server judges the rest when it gets the Job."""
+        defaults, action = self._defaults(), order.resolved.action_model.spec.action_job
+        workdir = action.workdir or defaults.workdir
+        found = "; ".join(problems(action, workdir=workdir, volume_name=defaults.volume_name))
+        if not found:
+            return None
+        message = f"{order.resolved.action}: {found}"
+        self._announcer.publish(order.trigger, order.uid, kind="Warning", reason="InvalidSpec", note=message)
+        return Problem(reason="InvalidSpec", message=message, stalled=True)
 
     async def _settle(self, order: RunOrder, name: str, job: Mapping[str, Any]) -> Made:
         settle = Settle.from_job(name, JobView.of(job), now=self._now())

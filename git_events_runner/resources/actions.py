@@ -35,6 +35,42 @@ class ActionJob(Part):
     node_selector: TextMap | None = Field(default=None, description="As in a pod.")
     tolerations: tuple[PassedThrough, ...] | None = Field(default=None, description="As in a pod.")
     affinity: PassedThrough | None = Field(default=None, description="As in a pod.")
+    env: tuple[PassedThrough, ...] | None = Field(
+        default=None, description="Further variables of the worker, as in a container."
+    )
+    env_from: tuple[PassedThrough, ...] | None = Field(
+        default=None, description="Sources of further variables of the worker, as in a container."
+    )
+    resources: PassedThrough | None = Field(default=None, description="Resources of the worker, as in a container.")
+    volumes: tuple[PassedThrough, ...] | None = Field(
+        default=None, description="Further volumes, as in a pod; names that begin with git-events-runner- are ours."
+    )
+    volume_mounts: tuple[PassedThrough, ...] | None = Field(
+        default=None, description="Where the worker has them, as in a container. The cloner gets none."
+    )
+    image_pull_secrets: tuple[PassedThrough, ...] | None = Field(
+        default=None, description="Secrets for pulling the images, as in a pod."
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        default=None, description="When the worker's image is pulled."
+    )
+    priority_class_name: Text | None = Field(default=None, description="As in a pod.")
+    runtime_class_name: Text | None = Field(default=None, description="As in a pod.")
+    topology_spread_constraints: tuple[PassedThrough, ...] | None = Field(default=None, description="As in a pod.")
+    pod_security_context: PassedThrough | None = Field(
+        default=None, description="As in a pod; what a container may have as well is given to the worker alone."
+    )
+    security_context: PassedThrough | None = Field(
+        default=None, description="Security context of the worker, as in a container."
+    )
+    backoff_limit: Annotated[int, Field(strict=True, ge=0)] | None = Field(
+        default=None,
+        description="How often a failed pod is tried again; unset: never.",
+        json_schema_extra={"format": "int32"},
+    )
+    pod_failure_policy: PassedThrough | None = Field(
+        default=None, description="As in a Job; our rule for the cloner's exit codes comes last."
+    )
     ttl_seconds_after_finished: Seconds | None = Field(
         default=None, description="How long a finished Job stays.", json_schema_extra={"format": "int32"}
     )

@@ -24,6 +24,10 @@ class ConditionType(StrEnum):
     READY = "Ready", "Always there. True: nothing stands in the way of the next run."
     RECONCILING = "Reconciling", "Only while True: the program itself tries again, nobody has to act."
     STALLED = "Stalled", "Only while True: somebody has to change something first."
+    CLONE_FAILED = (
+        "CloneFailed",
+        "Only while True: a source's last Job failed because it could not clone; the reason says why.",
+    )
 
 
 class Reason(StrEnum):
@@ -104,6 +108,23 @@ class Reason(StrEnum):
     NAMESPACE_LIMIT_REACHED = (
         "NamespaceLimitReached",
         "The namespace has as many unfinished runs as the runtime config allows; the run is tried again.",
+    )
+    CLONE_MISCONFIGURED = (
+        "CloneMisconfigured",
+        "The cloner cannot use what it was given, or the working directory (exit code 2).",
+    )
+    CLONE_CREDENTIAL_REFUSED = (
+        "CloneCredentialRefused",
+        "The cloner's credential is missing, unreadable or not accepted (exit code 3).",
+    )
+    CLONE_NOT_FOUND = "CloneNotFound", "The cloner found no such repository, reference or commit (exit code 4)."
+    CLONE_UNREACHABLE = (
+        "CloneUnreachable",
+        "The cloner did not reach the git server: network, time-out or TLS (exit code 5).",
+    )
+    CLONE_FAILED = (
+        "CloneFailed",
+        "The cloner failed otherwise: an unsafe path in the commit, a full disk (exit code 6).",
     )
     EXPIRED = "Expired", "A Job waited in the queue longer than it may, and was deleted."
     WEBHOOK_OPEN = "WebhookOpen", "A webhook without `authConfig`: anybody who reaches the port may call it. A warning."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,18 @@ KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 SECRET_ANNOTATION = f"{GROUP}/needs-secret"
 TTL_ANNOTATION = f"{GROUP}/ttl-seconds-after-finished"
 WAITING_ANNOTATION = f"{GROUP}/waiting-timeout-seconds"
+
+
+# Written by the Job controller for a rule `FailJob` (pkg/controller/job/pod_failure_policy.go).
+_FAILED_CONTAINER = re.compile(r"Container (\S+) for pod \S+ failed with exit code (\d{1,3})")
+
+
+def clone_exit(obj: Mapping[str, Any], message: object) -> int | None:
+    """The exit code of an init container that a failed Job's condition tells of; None: it failed for another reason."""
+    found = _FAILED_CONTAINER.search(message) if isinstance(message, str) else None
+    pod = ((obj.get("spec") or {}).get("template") or {}).get("spec") or {}
+    names = {container.get("name") for container in pod.get("initContainers") or ()}
+    return int(found[2]) if found and found[1] in names else None
 
 
 _DIGITS = 18  # anybody may write a Job's annotations: a number of a thousand digits must not end the program
@@ -97,6 +110,7 @@ class JobView:
     deleting: bool
     ending: bool
     result: str | None
+    clone_exit: int | None
     has_ttl: bool
     queued_elsewhere: bool
     needs_secret: bool
@@ -150,6 +164,7 @@ class JobView:
             deleting=bool(metadata.get("deletionTimestamp")),
             ending="FailureTarget" in true or "SuccessCriteriaMet" in true,
             result="Succeeded" if "Complete" in true else "Failed" if "Failed" in true else None,
+            clone_exit=clone_exit(obj, (true.get("Failed") or {}).get("message")),
             has_ttl=spec.get("ttlSecondsAfterFinished") is not None,
             queued_elsewhere=KUEUE_LABEL in labels,
             needs_secret=SECRET_ANNOTATION in annotations,

@@ -32,6 +32,8 @@ from git_events_runner.resources.kinds import GROUP, VERSION
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import HostKeyPolicy
 
+from .pod import RESERVED, failure_policy, settle_pod, settle_worker
+
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  a path, not a secret
 _LABEL_CHARS = 63
 _CLONER_UID = 65532
@@ -230,7 +232,8 @@ def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, An
             ],
         },
         "spec": {
-            "backoffLimit": 0,
+            "backoffLimit": action.backoff_limit or 0,
+            "podFailurePolicy": failure_policy(action, defaults.cloner_name),
             "parallelism": 1,
             "suspend": suspend,
             "activeDeadlineSeconds": deadline,
@@ -292,8 +295,8 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
     }
     if account:
         pod["serviceAccountName"] = account
-    passed = {"nodeSelector": action.node_selector, "tolerations": action.tolerations, "affinity": action.affinity}
-    pod |= {name: list(value) if isinstance(value, tuple) else dict(value) for name, value in passed.items() if value}
+    settle_worker(worker, action)
+    settle_pod(pod, action)
     return pod
 
 
@@ -310,11 +313,11 @@ def _cloner_arguments(run: Run, action: ActionJob, workdir: str) -> list[str]:
 
 
 def _projection(run: Run, *, needs_copy: bool) -> dict[str, Any]:
-    """The Secret keys as files; a copy bears the Job's name and holds the files under their final names."""
+    """The Secret keys as files; a copy holds the files under their final names."""
     if needs_copy:
         files = {name: name for keys in run.clone.secrets for name in keys.files.values()}
         optional = tuple(name for keys in run.clone.secrets for name in keys.optional)
-        sources = _secret_sources(run.name, files, optional)
+        sources = _secret_sources(copy_name(run.name), files, optional)
     else:
         sources = [
             source for keys in run.clone.secrets for source in _secret_sources(keys.name, keys.files, keys.optional)
@@ -346,6 +349,15 @@ def _token_projection() -> dict[str, Any]:
     }
 
 
+def copy_name(job: str) -> str:
+    """Name of the Secret that a Job owns: reserved, so that no Action can mount it.
+
+    >>> copy_name("hook-abc")
+    'git-events-runner-hook-abc'
+    """
+    return RESERVED + job
+
+
 def secret_copy(job: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, Any]:
     """The Secret that a Job owns when its source's credential lives in another namespace; values base64."""
     metadata = job["metadata"]
@@ -354,7 +366,7 @@ def secret_copy(job: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, An
         "kind": "Secret",
         "type": "Opaque",
         "metadata": {
-            "name": metadata["name"],
+            "name": copy_name(metadata["name"]),
             "namespace": metadata["namespace"],
             "labels": {"app.kubernetes.io/managed-by": "git-events-runner"},
             "ownerReferences": [

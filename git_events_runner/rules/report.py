@@ -147,6 +147,68 @@ def _reason(warnings: list[str]) -> str:
     return found[1] if found else "Succeeded"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneReport:
+    """Whether the last Job of each of these sources failed at cloning: its cloner's exit code, None when it did not."""
+
+    exits: Mapping[str, tuple[str, int | None]]
+    generation: int
+    now: str
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """One line for each source in the condition CloneFailed, which is gone when the last line is."""
+        conditions = conditions_of(status)
+        old = conditions.get("CloneFailed")
+        lines = _lines(old)
+        for source, (job, code) in self.exits.items():
+            lines.pop(f"source {source}", None)
+            if code is not None:
+                lines[f"source {source}"] = f"{clone_words(code)} (Job {job}, exit code {code})"
+        reasons = {clone_reason(code) for _, code in self.exits.values() if code is not None}
+        if not lines:
+            conditions.pop("CloneFailed", None)
+        elif lines != _lines(old):
+            conditions["CloneFailed"] = {
+                "type": "CloneFailed",
+                "status": "True",
+                "reason": reasons.pop() if len(reasons) == 1 else str((old or {}).get("reason") or "CloneFailed"),
+                "message": _text(lines),
+                "observedGeneration": self.generation,
+                "lastTransitionTime": str((old or {}).get("lastTransitionTime") or self.now),
+            }
+        if conditions == conditions_of(status):
+            return Outcome.DONE
+        status["conditions"] = [conditions[name] for name in sorted(conditions)]
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """The sources whose Jobs are told of."""
+        return Guards(ledger=frozenset(self.exits))
+
+
+_CLONE_REASONS = {
+    2: ("CloneMisconfigured", "the cloner cannot use what it was given"),
+    3: ("CloneCredentialRefused", "the credential is missing or not accepted"),
+    4: ("CloneNotFound", "there is no such repository, reference or commit"),
+    5: ("CloneUnreachable", "the git server could not be reached"),
+}
+_OTHER_CLONE = ("CloneFailed", "the repository could not be cloned")
+
+
+def clone_reason(code: int) -> str:
+    """The reason for an exit code of the cloner (`git_events_runner/cloner/__main__.py`).
+
+    >>> clone_reason(3)
+    'CloneCredentialRefused'
+    """
+    return _CLONE_REASONS.get(code, _OTHER_CLONE)[0]
+
+
+def clone_words(code: int) -> str:
+    """The same in words; the Job's log says more."""
+    return f"{_CLONE_REASONS.get(code, _OTHER_CLONE)[1]}; the log of the Job's init container says more"
+
+
 def conditions_of(status: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     """The conditions by type; what is not one is left out."""
     listed = (status or {}).get("conditions")

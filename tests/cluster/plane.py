@@ -121,7 +121,7 @@ _AUDIT = {
 class ControlPlane:
     """A running API server; `kubeconfig(token)` writes the file with which a program reaches it.
 
-    With `node_address` (of this machine) it serves there and reaches kubelets, and every controller runs: what a node needs.
+    With `node_address` (of this machine) it serves there, reaches kubelets, runs every controller: what a node needs.
     """
 
     def __init__(self, binaries, folder, *, controllers=True, node_address=None):

@@ -1,4 +1,4 @@
-"""One node: its addresses and routes, containerd, scheduler, kubelet and kube-proxy, on a control plane of tests/cluster."""
+"""One node: addresses and routes, containerd, scheduler, kubelet, kube-proxy, on a control plane of tests/cluster."""
 
 import contextlib
 import json
@@ -91,14 +91,7 @@ class Node:
             raise
 
     def join(self, api):
-        """Let kube-proxy read what it needs, start the kubelet and wait until pods may come."""
-        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:node-proxier"}
-        user = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "system:kube-proxy"}
-        with contextlib.suppress(Exception):  # the API server makes it itself
-            api.post(
-                "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-                {"metadata": {"name": "ger-proxy"}, "roleRef": role, "subjects": [user]},
-            )
+        """Start the kubelet and wait until pods may come."""
         certificate, key = self.plane.authority.issue("kubelet", ADDRESS)
         config = {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -111,6 +104,8 @@ class Node:
             },
             "authorization": {"mode": "AlwaysAllow"},
             "cgroupDriver": "cgroupfs",
+            "clusterDNS": [ADDRESS],
+            "clusterDomain": "cluster.local",
             "containerRuntimeEndpoint": f"unix://{self._socket}",
             "enforceNodeAllocatable": [],
             "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},

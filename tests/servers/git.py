@@ -26,7 +26,7 @@ http {{
   keepalive_requests 1000000; keepalive_timeout 300s;
   access_log {folder}/access.log counted;
   server {{
-    listen 127.0.0.1:{port};
+    listen {host}:{port};
     listen 127.0.0.1:{tls_port} ssl;
     ssl_certificate {certificate}; ssl_certificate_key {key};
     location /dumb/ {{ alias {folder}/repositories/; default_type text/plain; }}
@@ -131,7 +131,7 @@ class GitServer:
     Places: "" (open, and under /dumb as files without a program), "basic" (user:pass), "token" (Bearer sesame).
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, host="127.0.0.1"):
         missing = [name for name in ("nginx", "fcgiwrap", "git") if _which(name) is None]
         if missing:
             raise Unavailable(f"not installed: {', '.join(missing)}")
@@ -139,14 +139,16 @@ class GitServer:
         (folder / "repositories").mkdir(parents=True)
         self._names = itertools.count()
         self.port, self.tls_port = free_port(), free_port()
-        self.url, self.tls_url = f"http://127.0.0.1:{self.port}", f"https://127.0.0.1:{self.tls_port}"
+        self.url, self.tls_url = f"http://{host}:{self.port}", f"https://127.0.0.1:{self.tls_port}"
         self.authority = Authority(folder / "pki")
         certificate, key = self.authority.issue("nginx")
         backend = Path(_git("--exec-path", cwd=folder)) / "git-http-backend"
         cgi = _CGI.format(folder=folder, backend=backend)
         user = "user root;" if os.geteuid() == 0 else ""
         tls = {"tls_port": self.tls_port, "certificate": certificate, "key": key}
-        (folder / "nginx.conf").write_text(_CONFIG.format(folder=folder, port=self.port, cgi=cgi, user=user, **tls))
+        (folder / "nginx.conf").write_text(
+            _CONFIG.format(folder=folder, host=host, port=self.port, cgi=cgi, user=user, **tls)
+        )
         digest = base64.b64encode(hashlib.sha1(b"pass", usedforsecurity=False).digest()).decode()
         (folder / "users").write_text(f"user:{{SHA}}{digest}\n")
         self._cgi = Process([_which("fcgiwrap"), "-c", "2", "-s", f"unix:{folder}/cgi.sock"], folder / "cgi.log")

@@ -1,0 +1,176 @@
+"""From a push to a finished pod: what the worker has, and what it has not."""
+
+import base64
+import json
+
+import pytest
+
+from tests.cluster.api import Refused
+from tests.cluster.plane import wait_until
+from tests.e2e.cluster import BATCH
+
+_PASSWORD = "pass"
+_LOOK = """
+env | sort; echo ---files
+cat README run.sh sub/file; touch mine sub/mine && echo wrote
+find / -xdev \\( -name .git -o -path '*git-events-runner/source*' -o -path '/run/secrets/*' \\) 2>/dev/null
+echo ---processes
+for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; tr '\\0' ' ' <$p/environ; echo; done 2>/dev/null
+echo ---done
+"""
+
+
+@pytest.fixture(scope="module")
+def credential(cluster, release):
+    """The Secret of the tenant's source and of the cluster's, both for the same server."""
+    data = {
+        name: base64.b64encode(value.encode()).decode()
+        for name, value in (("username", "user"), ("password", _PASSWORD))
+    }
+    for namespace in ("team", "vault"):
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"}, "data": data}
+        cluster.api.post(f"/api/v1/namespaces/{namespace}/secrets", body)
+
+
+@pytest.fixture(scope="module")
+def job(cluster, release, repository, credential):
+    """A finished Job of a webhook, in a namespace that enforces `restricted`."""
+    source = {"repoUri": repository.url, "authConfig": {"type": "basic", "secretRef": {"name": "git"}}}
+    cluster.api.ours("GitRepo", "team", "app", source)
+    cluster.api.ours("Action", "team", "look", {"actionJob": {"command": ["/bin/sh", "-c", _LOOK]}})
+    cluster.hook("team", "push", ("GitRepo", "app"), ("Action", "look"))
+    return cluster.run("team", "push")
+
+
+def test_a_webhook_becomes_a_finished_pod_with_the_commit(cluster, repository, job):
+    """The worker finds the files of the commit, may write among them, and has the contract's variables."""
+    text = cluster.printed(job)
+    assert "one\necho from the repository\nx\n" in text
+    assert "wrote" in text
+    for line in (
+        "ACTION_JOB_TRIGGER_KIND=WebhookTrigger",
+        "ACTION_JOB_TRIGGER_NAME=push",
+        "ACTION_JOB_TRIGGER_SOURCE_KIND=GitRepo",
+        "ACTION_JOB_TRIGGER_SOURCE_NAME=app",
+        "ACTION_JOB_TRIGGER_SOURCE_NAMESPACE=team",
+        f"ACTION_JOB_TRIGGER_SOURCE_COMMIT={repository.head()}",
+        "ACTION_JOB_TRIGGER_SOURCE_REF_TYPE=branch",
+        "ACTION_JOB_TRIGGER_SOURCE_REF_NAME=main",
+        "ACTION_JOB_WORKDIR=/action_workdir",
+    ):
+        assert line in text
+
+
+def test_no_credential_is_where_the_worker_could_see_it(cluster, job):
+    """Not in variables, files or the process list, no Secret mounted, no .git; the log ends, so all was looked at."""
+    text = cluster.printed(job)
+    assert "---done" in text
+    assert _PASSWORD not in text
+    assert ".git" not in text.partition("---files")[2].replace("git-events-runner", "")
+    assert "/source" not in text.partition("---files")[2]
+    mounts = cluster.pod(job)["spec"]["containers"][0]["volumeMounts"]
+    assert "git-events-runner-source" not in {mount["name"] for mount in mounts}
+
+
+def test_no_token_is_in_the_init_container(cluster, job):
+    """What it mounts is the working directory and its source's Secret."""
+    pod = cluster.pod(job)["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    names = {mount["name"] for mount in pod["initContainers"][0]["volumeMounts"]}
+    assert names == {"action-workdir", "git-events-runner-source"}
+    assert _PASSWORD not in json.dumps(pod)
+
+
+def test_the_cloner_is_fast_for_a_small_repository(cluster, job):
+    """Its own time, and the container's, in the log and the pod's status."""
+    line = cluster.printed(job, "action-cloner").strip().splitlines()[-1]
+    print(line)
+    assert float(line.rpartition("seconds=")[2]) <= 1.0
+
+
+def test_the_workers_account_can_do_nothing_until_a_role_is_bound(cluster, release, credential, job):
+    """kubectl in the worker is refused, and works after binding; the account is the chart's."""
+    script = "kubectl get configmaps -n team >/dev/null 2>&1 && echo may || echo may-not; cat /run/secrets/kubernetes.io/serviceaccount/namespace"
+    cluster.api.ours("Action", "team", "ask", {"actionJob": {"command": ["/bin/sh", "-c", script]}})
+    cluster.hook("team", "before", ("GitRepo", "app"), ("Action", "ask"))
+    assert cluster.printed(cluster.run("team", "before")).startswith("may-not\nteam")
+    rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/team"
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]
+    cluster.api.post(f"{rbac}/roles", {"metadata": {"name": "reader"}, "rules": rules})
+    account = cluster.pod(job)["spec"]["serviceAccountName"]
+    assert account == "ger-git-events-runner-action-job"
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": "team"}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
+    cluster.api.post(
+        f"{rbac}/rolebindings", {"metadata": {"name": "reader"}, "roleRef": reference, "subjects": [subject]}
+    )
+    cluster.hook("team", "after", ("GitRepo", "app"), ("Action", "ask"))
+    assert cluster.printed(cluster.run("team", "after")).startswith("may\n")
+
+
+def test_a_cluster_wide_source_with_a_secret_elsewhere(cluster, release, repository, credential):
+    """The Job's own copy of the Secret goes with the Job; the worker sees neither."""
+    auth = {"type": "basic", "secretRef": {"name": "git", "namespace": "vault"}}
+    cluster.api.ours("ClusterGitRepo", None, "shared", {"repoUri": repository.url, "authConfig": auth})
+    cluster.api.ours("ClusterAction", None, "look", {"actionJob": {"command": ["/bin/sh", "-c", _LOOK]}})
+    cluster.hook("team", "shared", ("ClusterGitRepo", "shared"), ("ClusterAction", "look"))
+    job = cluster.run("team", "shared")
+    text = cluster.printed(job)
+    assert "ACTION_JOB_TRIGGER_SOURCE_KIND=ClusterGitRepo" in text
+    assert _PASSWORD not in text
+    path = f"/api/v1/namespaces/team/secrets/git-events-runner-{job['metadata']['name']}"
+    assert cluster.api.get(path)["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
+    cluster.api.delete(f"{BATCH}/namespaces/team/jobs/{job['metadata']['name']}")
+
+    def gone():
+        try:
+            cluster.api.get(path)
+        except Refused as refused:
+            return refused.status == 404
+        return False
+
+    wait_until("the copy is collected", gone, timeout_s=30)
+
+
+def test_a_source_override_clones_another_repository(cluster, release, repository, credential):
+    """The worker gets the override's files, and variables of both."""
+    other = cluster.git.repository()
+    other.push({"other": "from the override\n"})
+    cluster.api.ours("GitRepo", "team", "tools", {"repoUri": other.url})
+    override = {"kind": "GitRepo", "name": "tools", "reference": {"branch": "main"}}
+    action = {"actionJob": {"command": ["/bin/sh", "-c", "cat other; env | sort"]}, "sourceOverride": override}
+    cluster.api.ours("Action", "team", "overriding", action)
+    cluster.hook("team", "override", ("GitRepo", "app"), ("Action", "overriding"))
+    text = cluster.printed(cluster.run("team", "override"))
+    assert text.startswith("from the override\n")
+    assert "ACTION_JOB_ACTION_SOURCE_NAME=tools" in text
+    assert "ACTION_JOB_TRIGGER_SOURCE_NAME=app" in text
+
+
+def test_a_failed_clone_says_why_in_events_and_in_the_condition(cluster, release, repository, credential):
+    """The exit code of the real cloner in a real pod becomes the reason, without anybody reading pods."""
+    gone = {"kind": "GitRepo", "name": "gone", "reference": {"branch": "main"}}
+    cluster.api.ours("GitRepo", "team", "gone", {"repoUri": f"{cluster.git.url}/no-such.git"})
+    cluster.api.ours("Action", "team", "failing", {"actionJob": {"command": ["true"]}, "sourceOverride": gone})
+    cluster.hook("team", "failing", ("GitRepo", "app"), ("Action", "failing"))
+    status, body = cluster.webhook(release, "/team/failing")
+    assert status == 202, body
+    job, condition = cluster.finished("team", "failing")
+    assert condition["reason"] == "PodFailurePolicy"
+
+    def told():
+        conditions = (cluster.api.trigger("team", "failing").get("status") or {}).get("conditions") or ()
+        return [c for c in conditions if c["type"] == "CloneFailed"]
+
+    [failed] = wait_until("the trigger's condition", told)
+    assert failed["reason"] == "CloneNotFound"
+    assert job["metadata"]["name"] in failed["message"]
+
+    def events():
+        found = cluster.api.items("/apis/events.k8s.io/v1/namespaces/team/events")
+        return {event["regarding"]["kind"] for event in found if event["reason"] == "CloneNotFound"} >= {
+            "Job",
+            "WebhookTrigger",
+        }
+
+    wait_until("the Events", events)
