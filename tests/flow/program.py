@@ -43,7 +43,10 @@ class Git:
     def __init__(self):
         self.head, self.error, self.then, self.asked = A, None, None, 0
 
-    async def commit_of(self, source, namespace, ref_type, ref_name):
+    async def meet(self, source, namespace, ref_type, ref_name):
+        raise AssertionError("no other source is cloned")
+
+    async def commit_of(self, source, namespace, ref_type, ref_name, *, urgent):
         self.asked += 1
         sent, head = asyncio.get_running_loop().time(), self.head
         await asyncio.sleep(0.01)
@@ -98,15 +101,19 @@ class Program:
             git=self.git,
             writer=cluster,
             runs=self.runs,
+            submit=cluster.submit,
+            missed=lambda _request, _commit: None,
             metrics=cluster.metrics,
             now=cluster.now,
         )
 
     async def check(self, *, source="app", due=None, fence=None, ref=REF):
         uid = self.cluster.objects[ref]["metadata"]["uid"] if ref in self.cluster.objects else "gone"
-        return await self.checks.check(
+        again = await self.checks.check(
             CheckRequest(trigger=ref, uid=uid, source=source, due_at=due, fence=fence, tasks=("t",))
         )
+        await self.cluster.flush()
+        return again
 
     def entry(self, source="app"):
         return entry_of(self.cluster.objects[REF].get("status"), source)

@@ -24,7 +24,7 @@ async def writing(cluster):
 
 
 def count(name="d"):
-    return Count(sources=("app",), delivery=delivery_hash(name))
+    return Count(asked={"app": None}, delivery=delivery_hash(name), at="2026-05-06T07:08:09Z")
 
 
 def settle(number=1, commit=A, request=None):

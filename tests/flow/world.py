@@ -11,12 +11,13 @@ from git_events_runner.local.refusal import Refusal
 from git_events_runner.resources.job import RunKey, job_name
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger import Outcome
 from git_events_runner.rules.statuspatch import combine
 from git_events_runner.telemetry import Metrics
 
 START = datetime(2026, 5, 6, 7, 0, 0, tzinfo=UTC)
 A, B = "a" * 40, "b" * 40
-RUN = "git-events-runner.rs/run"
+WEBHOOK = {"multiSource": True, "authConfig": {"secretRef": {"name": "hook"}, "key": "token"}}
 
 
 class Cluster:
@@ -28,6 +29,7 @@ class Cluster:
 
     def __init__(self):
         self.objects, self.faults, self.calls, self.told, self.asked = {}, [], [], [], []
+        self.deferred = []
         self.store, self.lagging, self.offset = Store(), set(), timedelta()
         self.metrics = Metrics(prefix="git_events_runner")
         self._version, self.latency_s = 0, 0.001
@@ -85,7 +87,7 @@ class Cluster:
 
     def trigger(self, kind="WebhookTrigger", name="hook", *, names=("app",), status=None, **spec):
         """A trigger on GitRepo `app` and Action `build` in namespace `n`."""
-        own = {"webhook": {"multiSource": True}} if kind == "WebhookTrigger" else {"schedule": {"interval": "1h"}}
+        own = {"webhook": WEBHOOK} if kind == "WebhookTrigger" else {"schedule": {"interval": "1h"}}
         body = {"sources": {"names": list(names)}, "action": {"kind": "Action", "name": "build"}} | own | spec
         obj = {"kind": kind, "metadata": {"name": name, "namespace": "n"}, "spec": body}
         return self.put(obj | ({"status": status} if status else {}))
@@ -211,6 +213,17 @@ class Cluster:
             self.calls.append(("write", ref, mutations, {}))
             self.put({**held, "status": status})
         return outcomes
+
+    def defer(self, ref, uid, mutation, *, unwritten):
+        """A status writer that writes some time: when `flush` is awaited."""
+        self.deferred.append((ref, uid, mutation, unwritten))
+
+    async def flush(self):
+        """Write what was deferred."""
+        deferred, self.deferred = self.deferred, []
+        for ref, uid, mutation, unwritten in deferred:
+            if Outcome.STALE in await self.write(ref, uid, mutation):
+                unwritten()
 
     def publish(self, ref, uid, *, kind, reason, note):
         """An Event."""
