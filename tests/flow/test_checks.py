@@ -194,3 +194,30 @@ async def test_last_run_is_coarse():
     await asyncio.sleep(300)
     await made.check(due="2026-05-06T07:20:10Z", fence=Fence())
     assert len(made.cluster.made("write")) == first + 1
+
+
+@virtual
+async def test_a_source_removed_during_its_check_runs_nothing():
+    """The trigger is another one now; the records of its other sources stay."""
+    made = program()
+    made.git.then = lambda: made.cluster.change(REF, spec={"sources": {"names": ["other"]}})
+    status = recorded(runs=0, commit=None, requested=1)
+    status["checkedSources"]["other"] = dict(status["checkedSources"]["app"], runs=3)
+    made.cluster.change(REF, status=status)
+    assert await made.check() is None
+    assert made.jobs() == []
+    assert made.entry("other").runs == 3
+
+
+@virtual
+async def test_an_entry_of_the_original_is_adopted_not_fired():
+    """The same commit is no change; the entry has our fields from then on."""
+    made = program()
+    old = {"checkedSources": {"app": {"commitHash": A, "fileHash": "x", "changed": "2024-01-01T00:00:00Z"}}}
+    made.cluster.put(made.cluster.objects[REF] | {"status": old | {"lastRun": "Never"}})
+    assert await made.check(due="2026-05-06T07:00:00Z", fence=Fence()) is None
+    assert made.jobs() == []
+    assert (made.entry().adopted, made.entry().commit) == (False, A)
+    made.git.head = B
+    assert await made.check(due="2026-05-06T08:00:00Z", fence=Fence()) is None
+    assert len(made.jobs()) == 1

@@ -174,3 +174,19 @@ async def test_a_cache_that_is_behind_lets_no_job_vanish():
         await asyncio.sleep(60)
     assert ttl(cluster, unsettled) is None
     assert entry_of(cluster.objects[REF]["status"], "app").runs == 0
+
+
+@virtual
+async def test_jobs_of_the_original_are_watched_until_they_end():
+    """By their labels: they have no run of ours, so nothing is swept, settled or given a TTL."""
+    cluster = Cluster()
+    labels = {"git-events-runner.rs/trigger-kind": "WebhookTrigger", "git-events-runner.rs/trigger-name": "hook"}
+    metadata = {"name": "build-20260506-xy", "namespace": "n", "labels": labels}
+    cluster.trigger(status=recorded())
+    job = cluster.put({"kind": "Job", "metadata": metadata, "spec": {"suspend": False}})
+    async with following(cluster):
+        await asyncio.sleep(60)
+        cluster.finish(job)
+        await until(lambda: cluster.series("jobs_queue_completed_count_total{") == 1)
+    assert cluster.asked == []
+    assert cluster.made("patch") == []
