@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from git_events_runner.edges.git import http_remote
+from git_events_runner.edges.git import http_remote, ssh_remote
 from git_events_runner.edges.git.question import Reference, shown
 from git_events_runner.errors import (
     ConfigError,
@@ -37,7 +37,6 @@ from git_events_runner.errors import (
 from git_events_runner.resources.description import SOURCE_VARIABLE, SourceDescription
 
 from .clone import CLONE_LIMITS, Cloned, Wish, clone
-from .lookup import in_cluster, looked_up_repository
 from .source import described_repository
 
 OK, USAGE, CREDENTIALS, NOT_FOUND, NETWORK, OTHER = 0, 2, 3, 4, 5, 6
@@ -89,6 +88,8 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
     if described:
         repository = described_repository(SourceDescription.parse(described))
     else:
+        from .lookup import in_cluster, looked_up_repository
+
         access = in_cluster(environment)
         repository = await asyncio.to_thread(looked_up_repository, access, options.kind, options.source)
     wish = Wish(
@@ -98,11 +99,18 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
         preserve_git_folder=options.preserve_git_folder,
         owned=bool(described),
     )
-    remote = http_remote(CLONE_LIMITS)
+    remote = (ssh_remote if repository.scheme == "ssh" else http_remote)(CLONE_LIMITS)
     try:
         return await clone(remote, wish, warn=_say, debug=_say if options.debug else lambda _: None)
     finally:
         await remote.close()
+
+
+def _disk_problem(error: OSError) -> str:
+    """What is wrong with the disk, in words; "No space left" also means that there is no room for another file."""
+    if error.errno == errno.ENOSPC:
+        return "no space left on the volume, or no room for more files (inodes); give it a larger size"
+    return error.strerror or type(error).__name__
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -115,10 +123,12 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         _say(str(error))
         return exit_code(error)
     except OSError as error:
-        _say(f"cannot write to {options.destination}: {error.strerror or type(error).__name__}")
+        _say(f"cannot write to {options.destination}: {_disk_problem(error)}")
         return OTHER
     except Exception as error:  # noqa: BLE001 - the border of the program: whatever a hostile pack made a library raise
         if options.debug:
+            import traceback
+
             traceback.print_exc()
         _say(f"unexpected {type(error).__name__}; --debug shows where")
         return OTHER

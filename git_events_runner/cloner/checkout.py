@@ -2,31 +2,38 @@
 
 Every step is relative to an open directory and follows no link (openat(2) with O_NOFOLLOW, O_EXCL): a tree that holds
 a link and a directory of the same name is refused, not written through. Names that git refuses are refused: `..`,
-`.git` in every disguise of NTFS and HFS+ (git's `verify_path`; CVE-2014-9390, CVE-2019-1353).
+`.git` in every disguise of NTFS and HFS+ (git's `verify_path`; CVE-2014-9390, CVE-2019-1353). A link is made as it is,
+wherever it leads, as git does it: the files of a repository are no boundary for the code that comes with them.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from git_events_runner.edges.git.question import shown
 from git_events_runner.errors import GitEventsRunnerError, GitTooLarge
 
-if TYPE_CHECKING:
-    from dulwich.object_store import PackCapableObjectStore
-    from dulwich.objects import ObjectID
+from .pack import BLOB, TREE, Pack, tree_entries
 
-_LINK, _SUBMODULE, _TREE = 0o120000, 0o160000, 0o040000
+_LINK, _SUBMODULE, _TREE, _FILE = 0o120000, 0o160000, 0o040000, 0o100000
 _FILE_MODE, _PROGRAM_MODE, _DIRECTORY_MODE = 0o644, 0o755, 0o755
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Open directories while writing; git itself limits paths to 4096 bytes.
 _DEPTH = 256
-_ID_BYTES = 20
+_PATH_BYTES = 4096
+_FILES = 2_000_000
+# Names in which nothing can be hidden; all others are judged by dulwich, which takes a while to import.
+_PLAIN = re.compile(
+    rb"(?!\.[gG][iI][tT](?![A-Za-z0-9_-]))\.?[A-Za-z0-9_@+=,-](?:[A-Za-z0-9_@+=,.-]*[A-Za-z0-9_@+=,-])?\Z"
+)
+_LFS = b"version https://git-lfs.github.com/spec/v1"
+_LFS_MOST_BYTES = 1024
+_NAMED = 5
 
 
 class UnsafeTree(GitEventsRunnerError):
@@ -39,7 +46,7 @@ class Written:
 
     path: bytes
     mode: int
-    object_id: ObjectID
+    object_id: bytes
     found: os.stat_result
 
 
@@ -51,6 +58,7 @@ class Checkout:
     files: int = 0
     size_bytes: int = 0
     submodules: list[str] = field(default_factory=list)
+    pointers: list[str] = field(default_factory=list)
 
 
 def check_name(name: bytes, path: bytes) -> None:
@@ -59,6 +67,8 @@ def check_name(name: bytes, path: bytes) -> None:
     Raises:
         UnsafeTree: The name is refused.
     """
+    if _PLAIN.match(name):
+        return
     from dulwich.index import (
         validate_path_element_default,
         validate_path_element_hfs,
@@ -78,36 +88,38 @@ def check_name(name: bytes, path: bytes) -> None:
         raise UnsafeTree(f"the commit holds the path {shown(os.fsdecode(path))}, which git does not allow")
 
 
-def check_out(store: PackCapableObjectStore, tree: ObjectID, destination: int, warn: Callable[[str], None]) -> Checkout:
+def check_out(pack: Pack, tree: bytes, destination: int, warn: Callable[[str], None]) -> Checkout:
     """Write all files of a tree below an open, empty directory (but for `.git`).
 
     Raises:
         UnsafeTree: A path is refused; what was written until then lies there.
-        GitTooLarge: Folders are nested too deeply.
+        GitTooLarge: Folders are nested too deeply, or there are too many files.
+        GitProtocolError: The pack lacks something.
         OSError: The disk is full or not writable.
     """
     out = Checkout()
-    _write_tree(store, tree, destination, b"", out, 0)
+    _write_tree(pack, tree, destination, b"", out, 0)
     if out.submodules:
-        names = ", ".join(out.submodules[:5]) + (", …" if len(out.submodules) > 5 else "")  # noqa: PLR2004 - enough to see
-        warn(f"submodules are not cloned, their folders are left empty: {names}")
+        warn(f"submodules are not cloned, their folders are left empty: {_few(out.submodules)}")
+    if out.pointers:
+        warn(f"files in Git LFS are not fetched, their pointers are left as they are: {_few(out.pointers)}")
     return out
 
 
-def _write_tree(
-    store: PackCapableObjectStore, tree: ObjectID, directory: int, prefix: bytes, out: Checkout, depth: int
-) -> None:
-    from dulwich.objects import Blob, ObjectID, Tree, parse_tree
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f", … ({len(names)})" if len(names) > _NAMED else "")
 
+
+def _write_tree(pack: Pack, tree: bytes, directory: int, prefix: bytes, out: Checkout, depth: int) -> None:
     if depth > _DEPTH:
         raise GitTooLarge(f"the commit's folders are nested more than {_DEPTH} deep")
-    node = store[tree]
-    if not isinstance(node, Tree):
+    if pack.kind(tree) not in {TREE, None}:
         raise UnsafeTree(f"{shown(os.fsdecode(prefix))} is not a folder although it says so")
-    # Not `items()`: it gives only one of two entries of the same name.
-    for name, mode, found_id in parse_tree(node.as_raw_string(), _ID_BYTES):
-        path, object_id = prefix + name, ObjectID(found_id)
+    for mode, name, object_id in tree_entries(pack.read(tree, TREE), pack.id_bytes):
+        path = prefix + name
         check_name(name, path)
+        if len(path) > _PATH_BYTES or len(out.written) >= _FILES:
+            raise GitTooLarge(f"the commit has more than {_FILES} files, or a path over {_PATH_BYTES} bytes")
         try:
             kind = stat.S_IFMT(mode)
             if kind == _TREE:
@@ -115,7 +127,7 @@ def _write_tree(
                 below = os.open(name, _DIRECTORY, dir_fd=directory)
                 try:
                     os.fchmod(below, _DIRECTORY_MODE)
-                    _write_tree(store, object_id, below, path + b"/", out, depth + 1)
+                    _write_tree(pack, object_id, below, path + b"/", out, depth + 1)
                 finally:
                     os.close(below)
                 continue
@@ -124,10 +136,7 @@ def _write_tree(
                 written_mode = _SUBMODULE
                 out.submodules.append(shown(os.fsdecode(path)))
             else:
-                blob = store[object_id]
-                if not isinstance(blob, Blob):
-                    raise UnsafeTree(f"{shown(os.fsdecode(path))} is not a file although it says so")
-                written_mode = _write_file(blob, name, mode, directory, out)
+                written_mode = _write_file(pack, object_id, mode, path, directory, out)
         except FileExistsError as error:
             raise UnsafeTree(
                 f"the commit holds two entries that are one path here: {shown(os.fsdecode(path))}"
@@ -135,19 +144,39 @@ def _write_tree(
         out.written.append(Written(path, written_mode, object_id, os.lstat(name, dir_fd=directory)))
 
 
-def _write_file(blob: object, name: bytes, mode: int, directory: int, out: Checkout) -> int:
+def _write_file(pack: Pack, object_id: bytes, mode: int, path: bytes, directory: int, out: Checkout) -> int:
     """Write a file or link; gives the mode that git's index records."""
-    chunks: list[bytes] = blob.chunked  # type: ignore[attr-defined]  # a Blob, imported by the caller only
+    name, kind = path.rpartition(b"/")[2], stat.S_IFMT(mode)
+    if pack.kind(object_id) not in {BLOB, None} or kind not in {_LINK, _FILE}:
+        raise UnsafeTree(f"{shown(os.fsdecode(path))} is not a file although it says so")
     out.files += 1
-    out.size_bytes += sum(len(chunk) for chunk in chunks)
-    if stat.S_IFMT(mode) == _LINK:
-        target = b"".join(chunks)
+    if kind == _LINK:
+        target = bytearray()
+
+        def collect(part: bytes) -> None:
+            target.extend(part)
+            if len(target) >= _PATH_BYTES:
+                raise UnsafeTree(f"the link {shown(os.fsdecode(path))} has a target over {_PATH_BYTES} bytes")
+
+        out.size_bytes += pack.write(object_id, BLOB, collect)
         if b"\0" in target or not target:
-            raise UnsafeTree(f"the link {shown(os.fsdecode(name))} leads nowhere")
-        os.symlink(target, name, dir_fd=directory)
+            raise UnsafeTree(f"the link {shown(os.fsdecode(path))} leads nowhere")
+        os.symlink(bytes(target), name, dir_fd=directory)
         return _LINK
     program = bool(mode & 0o100)
-    with os.fdopen(os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=directory), "wb") as file:
-        file.writelines(chunks)
+    front = bytearray()
+    with os.fdopen(os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=directory), "wb", buffering=0) as file:
+
+        def store(part: bytes) -> None:
+            if len(front) < len(_LFS):
+                front.extend(part[: len(_LFS)])
+            rest = memoryview(part)
+            while rest:
+                rest = rest[file.write(rest) :]
+
+        size = pack.write(object_id, BLOB, store)
         os.fchmod(file.fileno(), _PROGRAM_MODE if program else _FILE_MODE)
+    out.size_bytes += size
+    if size < _LFS_MOST_BYTES and front.startswith(_LFS):
+        out.pointers.append(shown(os.fsdecode(path)))
     return stat.S_IFREG | (_PROGRAM_MODE if program else _FILE_MODE)

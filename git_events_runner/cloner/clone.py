@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from git_events_runner.edges.git import Limits, Remote
 from git_events_runner.edges.git.question import Question, Reference, Repository
@@ -19,14 +19,11 @@ from git_events_runner.errors import (
     GitReferenceNotFound,
     GitTimeout,
     GitUnreachable,
-    GitUnsupported,
 )
 
 from .checkout import Checkout, check_out
-
-if TYPE_CHECKING:
-    from dulwich.objects import ObjectID
-    from dulwich.repo import Repo
+from .gitfolder import keep
+from .pack import COMMIT, Pack, PackLimits
 
 # A clone may take as long as its Job; a server that falls silent is given up long before.
 CLONE_LIMITS = Limits(deadline_s=3600.0, idle_s=60.0, pack_bytes=16 * 2**30)
@@ -75,14 +72,13 @@ async def clone(
     prepare(wish.destination, owned=wish.owned)
     for pause_s in (*pauses_s, None):
         try:
-            return await _clone_once(remote, wish, warn=warn, debug=debug)
+            return await _clone_or_clean(remote, wish, warn=warn, debug=debug)
         except (GitUnreachable, GitTimeout, GitRateLimited, GitProtocolError) as error:
             wait_s = max(pause_s or 0.0, getattr(error, "retry_after_s", 0.0))
             if pause_s is None or wait_s > _PATIENCE_S:
                 raise
             warn(f"{error}; trying again in {wait_s:.0f} s")
             await asyncio.sleep(wait_s)
-            prepare(wish.destination, owned=wish.owned)
     raise AssertionError("the last try returns or raises")  # pragma: no cover
 
 
@@ -115,29 +111,34 @@ def remove(entry: Path) -> None:
         entry.unlink()
 
 
+async def _clone_or_clean(
+    remote: Remote, wish: Wish, *, warn: Callable[[str], None], debug: Callable[[str], None]
+) -> Cloned:
+    """A clone, or an empty folder again: whoever uses the volume next finds no half of one, and its space."""
+    try:
+        return await _clone_once(remote, wish, warn=warn, debug=debug)
+    except BaseException:
+        for entry in sorted(wish.destination.iterdir(), key=lambda each: each.name == ".git"):
+            if entry.name != _KEPT:
+                with contextlib.suppress(OSError):
+                    remove(entry)
+        raise
+
+
 async def _clone_once(
     remote: Remote, wish: Wish, *, warn: Callable[[str], None], debug: Callable[[str], None]
 ) -> Cloned:
-    from dulwich.repo import Repo
-
     answer = await remote.commit_of(Question(wish.repository, wish.reference))
     debug(f"{wish.reference} is commit {answer.commit}")
     git_folder = wish.destination / ".git"
-    with Repo.init(wish.destination, default_branch=b"main") as repo:
-        (git_folder / _MARKER).touch()
-        file, finish, abort = repo.object_store.add_pack()
-        try:
-            form = await remote.pack(wish.repository, answer.commit, write=file.write)
-            if form != "sha1":
-                raise GitUnsupported(f"{wish.repository}: repositories with {form} object ids cannot be cloned yet")
-        except BaseException:
-            abort()
-            raise
+    packs = git_folder / "objects" / "pack"
+    packs.mkdir(parents=True)
+    (git_folder / _MARKER).touch()
+    with (packs / "unfinished").open("w+b") as file:
+        form = await remote.pack(wish.repository, answer.commit, write=file.write)
+        file.flush()
         debug(f"received {file.tell()} bytes")
-        commit_id, tree, history_cut = await asyncio.to_thread(_index, repo, finish, answer.commit)
-        out = await asyncio.to_thread(_write, repo, tree, wish.destination, warn)
-        if wish.preserve_git_folder:
-            await asyncio.to_thread(_keep, repo, wish, commit_id, out, history_cut=history_cut)
+        out = await asyncio.to_thread(_unpack, file.fileno(), form, wish, answer.commit, warn)
     if wish.preserve_git_folder:
         (git_folder / _MARKER).unlink()
     else:
@@ -145,56 +146,43 @@ async def _clone_once(
     return Cloned(commit=answer.commit, files=out.files, size_bytes=out.size_bytes)
 
 
-def _index(repo: Repo, finish: Callable[[], object], commit: str) -> tuple[ObjectID, ObjectID, bool]:
-    """Index the pack; gives the commit's id, its tree, and whether its parents were left out."""
-    from dulwich.errors import ApplyDeltaError, ChecksumMismatch, ObjectFormatException
-    from dulwich.objects import Commit, ObjectID
-
-    commit_id = ObjectID(commit.encode())
-    try:
-        finish()
-        found = repo.object_store[commit_id]
-    except KeyError as error:
-        raise GitProtocolError(f"the pack lacks the commit {commit}, or the base of a delta") from error
-    except (ApplyDeltaError, ChecksumMismatch, ObjectFormatException, AssertionError, ValueError, EOFError) as error:
-        raise GitProtocolError(f"the pack is broken: {type(error).__name__}") from error
-    if not isinstance(found, Commit):
+def _unpack(descriptor: int, form: str, wish: Wish, commit: str, warn: Callable[[str], None]) -> Checkout:
+    """Index the pack, write the commit's files, and make `.git` a repository if it is to stay."""
+    pack = Pack(descriptor, form, PackLimits())
+    commit_id = bytes.fromhex(commit)
+    if pack.kind(commit_id) not in {COMMIT, None}:
         raise GitReferenceNotFound(f"{commit} is not a commit")
-    return commit_id, found.tree, any(parent not in repo.object_store for parent in found.parents)
-
-
-def _write(repo: Repo, tree: ObjectID, destination: Path, warn: Callable[[str], None]) -> Checkout:
-    directory = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    tree, parents = _commit(pack.read(commit_id, COMMIT), pack.id_bytes)
+    directory = os.open(wish.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return check_out(repo.object_store, tree, directory, warn)
-    except KeyError as error:
-        raise GitProtocolError("the pack lacks an object of the commit") from error
+        out = check_out(pack, tree, directory, warn)
     finally:
         os.close(directory)
+    if wish.preserve_git_folder:
+        keep(
+            wish.destination / ".git",
+            pack,
+            url=str(wish.repository),
+            reference=wish.reference,
+            commit=commit,
+            written=out.written,
+            cut=any(parent not in pack for parent in parents),
+        )
+    return out
 
 
-def _keep(repo: Repo, wish: Wish, commit_id: ObjectID, out: Checkout, *, history_cut: bool) -> None:
-    """Make `.git` a shallow repository whose work tree is what was written; no credential goes into it."""
-    from dulwich.index import index_entry_from_stat
-    from dulwich.refs import Ref
-
-    index = repo.open_index()
-    for each in out.written:
-        index[each.path] = index_entry_from_stat(each.found, each.object_id, mode=each.mode)
-    index.write()
-    if history_cut:
-        repo.update_shallow({commit_id}, None)
-    config = repo.get_config()
-    config.set((b"remote", b"origin"), b"url", str(wish.repository).encode())
-    config.set((b"remote", b"origin"), b"fetch", b"+refs/heads/*:refs/remotes/origin/*")
-    config.write_to_path()
-    head, name = Ref(b"HEAD"), os.fsencode(wish.reference.name)
-    if wish.reference.type == "branch" and not name.startswith(b"refs/"):
-        repo.refs[Ref(b"refs/heads/" + name)] = commit_id
-        repo.refs[Ref(b"refs/remotes/origin/" + name)] = commit_id
-        repo.refs.set_symbolic_ref(head, Ref(b"refs/heads/" + name))
-        return
-    if wish.reference.type == "tag" and not name.startswith(b"refs/"):
-        repo.refs[Ref(b"refs/tags/" + name)] = commit_id
-    # A detached head: the symbolic one that a new repository has would be written through.
-    (wish.destination / ".git" / "HEAD").write_bytes(commit_id + b"\n")
+def _commit(content: bytes, id_bytes: int) -> tuple[bytes, list[bytes]]:
+    """Tree and parents, from the lines that git reads them from: the first one, and those right after it."""
+    try:
+        first, *lines = content.split(b"\n")
+        if not first.startswith(b"tree ") or len(first) != len(b"tree ") + 2 * id_bytes:
+            raise GitProtocolError("the pack holds a broken commit")
+        tree = bytes.fromhex(first[5:].decode("ascii"))
+        parents: list[bytes] = []
+        for line in lines:
+            if not line.startswith(b"parent "):
+                break
+            parents.append(bytes.fromhex(line[7:].decode("ascii")))
+    except ValueError as error:
+        raise GitProtocolError("the pack holds a broken commit") from error
+    return tree, parents

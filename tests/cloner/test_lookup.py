@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from git_events_runner.cloner.lookup import ApiAccess, in_cluster, looked_up_repository
+from git_events_runner.edges.git.access import SshAccess
 from git_events_runner.edges.git.question import Credential, Repository
-from git_events_runner.errors import ConfigError, GitUnreachable, GitUnsupported, SecretUnusable
+from git_events_runner.errors import ConfigError, GitUnreachable, SecretUnusable
 from tests.edges.git.gitserver import Certificates
 
 OURS = "/apis/git-events-runner.rs/v1alpha1"
@@ -85,6 +86,24 @@ def test_a_cluster_source(api, namespace, place):
     assert looked_up_repository(access, "ClusterGitRepo", "app").credential == Credential.token("Bearer x")
 
 
+def test_a_source_over_ssh(api):
+    """Key, passphrase and known hosts are the Secret's; without known hosts there, the keys pinned in the status."""
+    objects, access = api
+    source = {
+        "spec": {"repoUri": "git@git:x/y", "authConfig": {"type": "ssh", "secretRef": {"name": "s"}}},
+        "status": {"hostKeys": ["git ssh-ed25519 AAAA", 7]},
+    }
+    objects[f"{OURS}/namespaces/team/gitrepos/app"] = source
+    objects["/api/v1/namespaces/team/secrets/s"] = {"data": {"ssh-privatekey": base64.b64encode(b"KEY").decode()}}
+    want = SshAccess(private_key="KEY", known_hosts="git ssh-ed25519 AAAA")
+    assert looked_up_repository(access, "GitRepo", "app").ssh == want
+    line = "git ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+    for name, value in {"passphrase": "word\n", "known_hosts": line + "\n"}.items():
+        objects["/api/v1/namespaces/team/secrets/s"]["data"][name] = base64.b64encode(value.encode()).decode()
+    want = SshAccess(private_key="KEY", passphrase="word", known_hosts=line)
+    assert looked_up_repository(access, "GitRepo", "app").ssh == want
+
+
 def test_what_is_missing_is_named(api):
     """Missing objects, keys and rights raise the exception of their exit code and name the object."""
     objects, access = api
@@ -102,9 +121,6 @@ def test_what_is_missing_is_named(api):
         looked_up_repository(access, "GitRepo", "app")
     objects["/api/v1/namespaces/team/secrets/s"] = secret(other="x")
     with pytest.raises(SecretUnusable, match="token"):
-        looked_up_repository(access, "GitRepo", "app")
-    objects[path] = {"spec": {"repoUri": "git@h:a/b"}}
-    with pytest.raises(GitUnsupported):
         looked_up_repository(access, "GitRepo", "app")
     with pytest.raises(ConfigError):
         looked_up_repository(access, "Pod", "app")

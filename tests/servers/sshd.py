@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -108,7 +110,23 @@ class Sshd:
         return len(re.findall(r"^Starting session: command", self._process.text(), re.MULTILINE))
 
     def close(self) -> None:
-        """End it, and the connections it serves."""
+        """End it, and the connections it serves (they are in sessions of their own)."""
         if self._process is not None and self._process.running:
+            ours = _below(self._process.pid)
             self._process.kill()
+            for pid in ours:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self._process = None
+
+
+def _below(pid: int) -> list[int]:
+    """The processes that a process has started, and those that these have."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            children = [int(child) for child in task.read_text().split()]
+            found += children
+            for child in children:
+                found += _below(child)
+    return found

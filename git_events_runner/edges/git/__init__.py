@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 
-from .addresses import Addresses
 from .hosts import Hosts, Observer, Unobserved
-from .http import HttpTransport
 from .limits import Limits, Transport
-from .proxies import Proxies
 from .remote import Remote
 from .ssh import SshTransport
 
@@ -22,6 +19,10 @@ def http_remote(
     refused_networks: Iterable[str] = (),
 ) -> Remote:
     """A Remote that speaks those of http, https and ssh that are allowed; HTTP through the environment's proxies."""
+    from .addresses import Addresses  # with aiohttp: a clone over SSH does without
+    from .http import HttpTransport
+    from .proxies import Proxies
+
     watcher = observer or Unobserved()
     hosts = Hosts(limits=limits, observer=watcher)
     http = HttpTransport(
@@ -36,4 +37,9 @@ def http_remote(
     return Remote(limits=limits, transports=allowed, hosts=hosts, observer=watcher)
 
 
-__all__ = ["HttpTransport", "Limits", "Observer", "Remote", "SshTransport", "http_remote"]
+def ssh_remote(limits: Limits) -> Remote:
+    """A Remote that speaks ssh only."""
+    return Remote(limits=limits, transports={"ssh": SshTransport(limits=limits)})
+
+
+__all__ = ["Limits", "Observer", "Remote", "SshTransport", "http_remote", "ssh_remote"]

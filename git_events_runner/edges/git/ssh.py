@@ -169,7 +169,7 @@ def _ended(repository: Repository, channel: Channel) -> Exception:
         words in lowered for words in ("not found", "not exist", "not appear to be a git", "no such", "cannot find")
     ):
         return GitNotFound(where)
-    if any(words in lowered for words in ("denied", "not permitted", "permission", "not allowed", "unauthorized")):
+    if any(words in lowered for words in ("denied", "not permitted", "permission", "not allowed", "authorized")):
         return GitForbidden(where)
     if said:
         return type(server_error(said))(where)

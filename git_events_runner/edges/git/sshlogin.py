@@ -48,7 +48,6 @@ _CERTIFICATES = (
 )
 _CONNECT_S = 15.0
 _BANNER_CHARS = 64 * 1024
-_CANNOT_DECRYPT = "cannot be decrypted; put its passphrase into the Secret under the key passphrase"
 
 
 class _Client(asyncssh.SSHClient):
@@ -193,12 +192,14 @@ def _private_key(access: SshAccess) -> asyncssh.SSHKey:
     """The key, from its text; decrypting one takes a while on purpose."""
     try:
         return asyncssh.import_private_key(access.private_key or "", access.passphrase)
-    except asyncssh.KeyEncryptionError as error:
-        problem = "cannot be decrypted: the Secret's key passphrase does not fit"
-        raise SecretUnusable(f"the SSH private key {problem}", reason="SecretInvalid") from error
-    except asyncssh.KeyImportError as error:
-        encrypted = "passphrase" in str(error).lower()
-        problem = _CANNOT_DECRYPT if encrypted else "cannot be read; it must be whole, in OpenSSH or PEM form"
+    except (asyncssh.KeyEncryptionError, asyncssh.KeyImportError) as error:
+        encrypted = isinstance(error, asyncssh.KeyEncryptionError) or "passphrase" in str(error).lower()
+        if access.passphrase and (encrypted or "ENCRYPTED" in (access.private_key or "")):
+            problem = "cannot be decrypted: the Secret's key passphrase does not fit"
+        elif encrypted:
+            problem = "cannot be decrypted; put its passphrase into the Secret under the key passphrase"
+        else:
+            problem = "cannot be read; it must be whole, in OpenSSH or PEM form"
         raise SecretUnusable(f"the SSH private key {problem}", reason="SecretInvalid") from error
 
 

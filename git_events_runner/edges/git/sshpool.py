@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from git_events_runner.errors import GitProtocolError, GitUnreachable, GitUnsupported
+from git_events_runner.errors import (
+    GitError,
+    GitForbidden,
+    GitNotFound,
+    GitProtocolError,
+    GitReferenceNotFound,
+    GitUnreachable,
+    GitUnsupported,
+)
 from git_events_runner.resources.ssh import SshAddress
 
 from .access import SshAccess
@@ -30,6 +38,7 @@ _AGE_S = 600.0
 _KEPT = 64
 _BUFFER_BYTES = 1 << 20
 _SAID_BYTES = 4096
+_SAID_MOST_BYTES = 1 << 20
 _ENVIRONMENT = ("GIT_PROTOCOL=version=2",)
 
 
@@ -41,7 +50,7 @@ class Channel:
         self._parts: deque[bytes] = deque()
         self._held = 0
         self._paused = self._ended = False
-        self._said = bytearray()
+        self._said, self._said_bytes = bytearray(), 0
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
         self._on_closed: Callable[[], object] | None = None
@@ -49,8 +58,9 @@ class Channel:
 
     @property
     def said(self) -> str:
-        """What the command wrote to stderr, at most 4 KiB."""
-        return self._said.decode("utf-8", "replace").strip()
+        """What the command wrote to stderr, at most 4 KiB, in one line."""
+        lines = (line.strip() for line in self._said.decode("utf-8", "replace").splitlines())
+        return " ".join(line for line in lines if line not in {"", "error:"})
 
     def write(self, data: bytes) -> None:
         """Send bytes to the command; does nothing once it has ended."""
@@ -100,6 +110,9 @@ class Channel:
         """Bytes of stdout (`kind` None) or stderr."""
         if kind is not None:
             self._said += data[: _SAID_BYTES - len(self._said)]
+            self._said_bytes += len(data)
+            if self._said_bytes > _SAID_MOST_BYTES:
+                self.eof_received()
             return
         self._parts.append(data)
         self._held += len(data)
@@ -138,10 +151,11 @@ class Channel:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """An open connection; `channels` are those that the server may still count."""
+    """An open connection; `active` are the questions under way, `channels` what the server may still count."""
 
     login: Login
     opened_at: float
+    active: int = 0
     channels: int = 0
     used: bool = False
     forgotten: bool = False
@@ -187,23 +201,32 @@ class Connections:
         while True:
             connection = await self._connection(repository, address, access, key)
             reused, connection.used = connection.used, True
+            connection.active += 1
             connection.channels += 1
             channel = Channel()
             try:
                 await connection.login.start(channel, command, _ENVIRONMENT)
             except BaseException as error:
-                self._free(connection)
-                if reused and self._may_try_again(key, connection, error):
+                connection.channels -= 1
+                again = reused and self._may_try_again(key, connection, error)
+                if not isinstance(error, GitError):
+                    self._forget(key, connection)  # cancelled: whether a session was started is not known
+                self._leave(connection)
+                if again:
                     continue
                 raise
             break
         try:
             yield channel
+        except (GitNotFound, GitForbidden, GitReferenceNotFound):
+            raise
+        except BaseException:
+            self._forget(key, connection)  # whoever misbehaves, or is given up, is not asked on this connection again
+            raise
         finally:
             channel.close()
-            channel.when_closed(lambda: self._free(connection))
-            if channel.error is not None:
-                self._forget(key, connection)
+            channel.when_closed(lambda: _ended(connection))
+            self._leave(connection)
 
     def _may_try_again(self, key: tuple[str, ...], connection: _Connection, error: BaseException) -> bool:
         """A kept connection may have ended meanwhile, or the server allows fewer sessions than we thought."""
@@ -243,7 +266,7 @@ class Connections:
         """Too many are kept: close idle ones, the oldest first."""
         kept = sum(map(len, self._open.values()))
         for other, found in list(self._open.items()):
-            for each in [each for each in found if not each.channels and other != key]:
+            for each in [each for each in found if not each.active and other != key]:
                 if kept <= _KEPT:
                     return
                 self._forget(other, each)
@@ -255,10 +278,10 @@ class Connections:
             connection.timer.cancel()
             connection.timer = None
 
-    def _free(self, connection: _Connection) -> None:
-        """One channel less; the last one starts the clock after which the connection is closed."""
-        connection.channels -= 1
-        if connection.channels:
+    def _leave(self, connection: _Connection) -> None:
+        """One question less; the last one starts the clock after which the connection is closed."""
+        connection.active -= 1
+        if connection.active:
             return
         if connection.forgotten or connection.login.closed:
             self._drop(connection)
@@ -267,16 +290,20 @@ class Connections:
             connection.timer = asyncio.get_running_loop().call_later(_IDLE_S, self._drop, connection)
 
     def _forget(self, key: tuple[str, ...], connection: _Connection) -> None:
-        """Use it no more; it is closed when its last channel is."""
+        """Use it no more; it is closed with its last question."""
         connection.forgotten = True
         found = self._open.get(key, [])
         if connection in found:
             found.remove(connection)
         if not found:
             self._open.pop(key, None)
-        if not connection.channels:
+        if not connection.active:
             self._drop(connection)
 
     def _drop(self, connection: _Connection) -> None:
         self._keep_awake(connection)
         connection.login.close()
+
+
+def _ended(connection: _Connection) -> None:
+    connection.channels -= 1
