@@ -24,7 +24,7 @@ from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ConfigError
-from git_events_runner.resources.kinds import KINDS, SOURCES
+from git_events_runner.resources.kinds import KINDS, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.serving import running
 from git_events_runner.settings import Settings
@@ -223,10 +223,10 @@ def _source(one: Manifest) -> list[str]:
 
 
 def _schedule(one: Manifest) -> list[str]:
-    if one.ref.kind != "ScheduleTrigger":
+    schedule = one.obj["spec"].get("schedule")
+    if one.ref.kind not in TRIGGERS or not schedule:
         return []
-    schedule = one.obj["spec"]["schedule"]
-    when = f"every {schedule['interval']}" if "interval" in schedule else f"cron {schedule['cron']}"
+    when = f"every {schedule['interval']}" if schedule.get("interval") else f"cron {schedule['cron']}"
     return [f"schedule  {_name(one)}: {_watched(one)}, {when}"]
 
 
@@ -240,8 +240,10 @@ def _webhook(one: Manifest, at: Addresses) -> list[str]:
     if not urls or len(names) > 1:
         urls += [f"{base}/{name}" for name in names]
     auth = webhook.get("authConfig") or {}
-    header = f"-H '{auth.get('header') or 'x-trigger-auth'}: …' " if auth else ""
-    return [f"webhook   {_name(one)}: {_watched(one)}", *(f"          curl -X POST {header}{url}" for url in urls)]
+    proof = auth.get("type", "header") if auth else ""
+    header = f"-H '{auth.get('header') or 'x-trigger-auth'}: …' " if proof == "header" else ""
+    call = f"curl -X POST {header}" if proof in {"", "header"} else f"deliveries of type {proof} to "
+    return [f"webhook   {_name(one)}: {_watched(one)}", *(f"          {call}{url}" for url in urls)]
 
 
 def _name(one: Manifest) -> str:

@@ -28,9 +28,13 @@ _REASONS = {
     "fire-first": "first look",
     "fire-files-changed": "selected files changed",
 }
-_GONE = {
-    "job.expired": "waited too long for a place, removed unrun",
-    "job.cancelled": "deleted before it ended",
+_SENTENCES = {  # event → sentence with its fields, colour
+    "webhook.rejected": ("webhook refused: {reason}", "warn"),
+    "webhook.ignored": ("webhook ignored: {reason}", "dim"),
+    "webhook.repeated": ("this delivery came before: nothing to run", "dim"),
+    "hostkey.pinned": ("the key of {host} is pinned", "note"),
+    "job.expired": ("job {job}: waited too long for a place, removed unrun", "bad"),
+    "job.cancelled": ("job {job}: deleted before it ended", "warn"),
 }
 _HINTS = {
     "Unreachable": "is repoUri right, and can this machine reach it?",
@@ -107,12 +111,12 @@ class Narrator:
                 return f"{who}: {commit}, {reason}{_calls(self._answered(event))}: job {event.get('job')}", "note"
             case "webhook.accepted":
                 return self._called(event)
-            case "webhook.rejected":
-                return f"{who}: webhook refused: {event.get('reason')}", "warn"
             case "check.failed":
                 return self._problem(who, method, event)
-            case "job.expired" | "job.cancelled":
-                return f"job {event.get('job')}: {_GONE[name]}", "bad"
+        if name in _SENTENCES:
+            text, kind = _SENTENCES[name]
+            told = text.format(**{"reason": "", "host": "", "job": "", **event})
+            return f"{who}: {told}" if who else told, kind
         if name in _SILENT or method == "debug":
             return None
         if method in _LEVELS:
@@ -137,8 +141,7 @@ class Narrator:
         if verdict not in _VERDICTS:
             return None  # told by another event
         calls = self._answered(event)
-        scheduled = event.get("kind") == "ScheduleTrigger"
-        if scheduled and verdict == known and not self._every_check:
+        if verdict == known and not calls and not self._every_check:
             return None
         if verdict == "skip-answered" and not calls:
             return None
@@ -151,7 +154,7 @@ class Narrator:
         return (f"{_who(event)}: webhook called", "note") if self._calls[trigger] == 1 else None
 
     def _answered(self, event: Mapping[str, Any]) -> int:
-        """How many calls are answered by this look, a schedule's answers none."""
+        """How many calls this look answers; 0 for a schedule's."""
         if event.get("kind") == "ScheduleTrigger":
             return 0
         return self._calls.pop(f"{event.get('namespace')}/{event.get('name')}", 0)

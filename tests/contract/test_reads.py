@@ -8,7 +8,9 @@ import pytest
 
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.errors import ApiError, ApiGone, ApiInvalid, ApiNotFound, ApiUnauthorized
+from git_events_runner.flow.crds import missing_fields
 from git_events_runner.resources.kinds import KINDS
+from git_events_runner.resources.ref import Ref
 
 from .conftest import Bearer, World
 from .examples import CONFIG, TRIGGER
@@ -172,6 +174,55 @@ async def test_many_watches_at_once(world: World):
         tasks = [group.create_task(first()) for _ in range(5)]
         await configs(world, "a1")
     assert {task.result() for task in tasks} == {"a1"}
+
+
+async def test_watch_from_before_the_history(world: World):
+    """A watch from a version that the server no longer knows is told so: 410 Expired, as an ERROR event."""
+    await world.create(TRIGGER)
+    world.forget()
+    async with world.client.watch(
+        KINDS["ScheduleTrigger"], resource_version="1", timeout_s=WATCH_S, namespace=world.namespace
+    ) as events:
+        event = await anext(events)
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+    assert event["object"]["kind"] == "Status"
+
+
+@pytest.mark.parametrize(
+    "name", ["Namespace", "ConfigMap", "Job", "GitRepo", "ClusterGitRepo", "Action", "ClusterAction", "WebhookTrigger"]
+)
+async def test_every_watched_kind(world: World, name: str):
+    """What the controller lists and watches in all namespaces can be: items with names, and a version to go on from."""
+    kind = KINDS[name]
+    page = await world.client.list_page(kind, limit=1)
+    assert int(page.resource_version) > 0
+    assert all(item["kind"] == name and item["metadata"]["uid"] for item in page.items)
+    async with world.client.watch(kind, resource_version=page.resource_version, timeout_s=1) as events:
+        assert {event["type"] async for event in events} <= {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"}
+
+
+async def test_definitions_are_read(world: World):
+    """A CRD shows its versions, the schema of the status, and the subresource: what is judged at the start."""
+    ref = Ref("CustomResourceDefinition", None, "webhooktriggers.git-events-runner.rs")
+    found = await world.client.get(ref)
+    assert missing_fields("WebhookTrigger", found) == []
+    with pytest.raises(ApiNotFound):
+        await world.client.get(Ref(ref.kind, None, "nothings.git-events-runner.rs"))
+
+
+async def test_cluster_sources(world: World):
+    """Kinds without a namespace are made, read and deleted by name alone."""
+    name = world.namespace
+    kind, spec = KINDS["ClusterGitRepo"], {"repoUri": "https://git.example.test/team/app"}
+    made = await world.client.create(
+        kind, {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {"name": name}, "spec": spec}
+    )
+    ref = Ref(kind.name, None, name)
+    assert await world.client.get(ref) == made
+    assert "namespace" not in made["metadata"]
+    await world.client.delete(ref)
+    with pytest.raises(ApiNotFound):
+        await world.client.get(ref)
 
 
 async def _some(events, count: int):

@@ -289,3 +289,107 @@ async def test_status_entry_round_trip(world: World):
         ref, [{"op": "add", "path": "/status", "value": status}], subresource="status", strict=True
     )
     assert made["status"] == status
+
+
+@pytest.mark.parametrize("obj", [LEASE, {"kind": "Secret", "type": "Opaque", "data": {"token": "aHVzaA=="}}])
+async def test_who_comes_second(world: World, obj: dict):
+    """A Lease or a Secret's copy that another replica has just made is 409 AlreadyExists, and can be read."""
+    with pytest.raises(ApiNotFound):
+        await world.client.get(world.ref(obj["kind"], "x"))
+    made = await world.create(obj)
+    with pytest.raises(ApiAlreadyExists):
+        await world.create(obj)
+    assert await world.client.get(world.ref(obj["kind"], "x")) == made
+
+
+async def test_a_secret_has_its_owner(world: World):
+    """A Secret owned by a Job is stored with its owner."""
+    job = await world.create(JOB)
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "x", "uid": job["metadata"]["uid"], "controller": True}
+    made = await world.create({"kind": "Secret", "metadata": {"ownerReferences": [owner]}, "data": {}})
+    assert made["metadata"]["ownerReferences"] == [owner]
+
+
+async def test_lease_vanished(world: World):
+    """A PUT of a Lease that was deleted meanwhile is refused; nothing comes back."""
+    made = await world.create(LEASE)
+    await world.client.delete(world.ref("Lease", "x"))
+    with pytest.raises((ApiConflict, ApiInvalid, ApiNotFound)):
+        await world.client.replace(KINDS["Lease"], made)
+    with pytest.raises(ApiNotFound):
+        await world.client.get(world.ref("Lease", "x"))
+
+
+async def test_not_allowed(world: World):
+    """What a role does not allow is 403 Forbidden, and says who may not do what."""
+    with pytest.raises(ApiForbidden, match="cannot get resource") as caught:
+        await world.stranger().get(world.ref("Secret", "x"))
+    assert (caught.value.status, caught.value.reason) == (403, "Forbidden")
+    assert not caught.value.namespace_terminating
+
+
+async def test_quota(world: World):
+    """A Job over a quota is 403 Forbidden with the words by which it is known: exceeded quota."""
+    await world.limit_jobs()
+    with pytest.raises(ApiForbidden, match="exceeded quota") as caught:
+        await world.create(JOB)
+    assert caught.value.reason == "Forbidden"
+    with pytest.raises(ApiNotFound):
+        await world.client.get(world.ref("Job", "x"))
+
+
+async def test_event_series(world: World):
+    """An Event told again becomes a series by merge patch; of one that is gone that is 404."""
+    event = {
+        "kind": "Event",
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reportingController": "git-events-runner.rs/controller",
+        "reportingInstance": "me",
+        "action": "Check",
+        "reason": "Stalled",
+        "type": "Warning",
+        "regarding": {"kind": "ScheduleTrigger", "namespace": world.namespace, "name": "x"},
+    }
+    await world.create(event)
+    series = {"series": {"count": 2, "lastObservedTime": "2026-01-01T00:01:00.000000Z"}}
+    made = await world.client.patch(world.ref("Event", "x"), series, timeout_s=5)
+    assert made["series"]["count"] == 2
+    with pytest.raises(ApiNotFound):
+        await world.client.patch(world.ref("Event", "y"), series, timeout_s=5)
+
+
+async def test_finalizer_is_taken_off(world: World):
+    """The original's finalizer goes by a JSON Patch that tests for it; a second one that comes late is 422."""
+    await world.create({**TRIGGER, "metadata": {"finalizers": ["scheduletriggers.git-events-runner.rs"]}})
+    patch = [
+        {"op": "test", "path": "/metadata/finalizers/0", "value": "scheduletriggers.git-events-runner.rs"},
+        {"op": "remove", "path": "/metadata/finalizers/0"},
+    ]
+    ref = world.ref("ScheduleTrigger", "x")
+    made = await world.client.patch(ref, patch)
+    assert not made["metadata"].get("finalizers")
+    with pytest.raises(ApiInvalid) as caught:
+        await world.client.patch(ref, patch)
+    assert caught.value.status == 422
+
+
+async def test_job_is_deleted(world: World):
+    """A Job goes with its uid as the only precondition, at once, in the background; then it is 404."""
+    made = await world.create(JOB)
+    ref = world.ref("Job", "x")
+    await world.client.delete(ref, uid=made["metadata"]["uid"])
+    with pytest.raises(ApiNotFound):
+        await world.client.delete(ref, uid=made["metadata"]["uid"])
+    again = await world.create(JOB)
+    assert again["metadata"]["uid"] != made["metadata"]["uid"]
+    with pytest.raises(ApiConflict):
+        await world.client.delete(ref, uid=made["metadata"]["uid"])
+
+
+async def test_job_gets_its_time_to_live(world: World):
+    """A merge patch gives a Job a time to live without touching the rest; Job status cannot be written with it."""
+    made = await world.create({**JOB, "spec": {**JOB["spec"], "suspend": False}})
+    body = {"spec": {"ttlSecondsAfterFinished": 5}, "status": {"succeeded": 1}}
+    patched = await world.client.patch(world.ref("Job", "x"), body, timeout_s=5)
+    assert patched["spec"] == {**made["spec"], "ttlSecondsAfterFinished": 5}
+    assert "succeeded" not in patched.get("status", {})

@@ -44,8 +44,25 @@ def test_quiet_schedules():
     for _ in range(3):
         tell(told, "check.finished", "debug", **CHECK, verdict="skip-same")
     for _ in range(2):
+        tell(told, "webhook.accepted", namespace="team", name="nightly", source="app")
         tell(told, "check.finished", "debug", **{**CHECK, "kind": "WebhookTrigger"}, verdict="skip-same")
-    assert lines == ["03:04:05 team/nightly app: nothing new"] * 3
+    looked, called = "03:04:05 team/nightly app: nothing new", "03:04:05 team/nightly app: webhook called"
+    assert lines == [looked, called, looked, called, looked]
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "expected"),
+    [
+        ("webhook.rejected", {"reason": "wrong secret", "name": "push"}, "team/push: webhook refused: wrong secret"),
+        ("webhook.ignored", {"reason": "not main", "name": "push"}, "team/push: webhook ignored: not main"),
+        ("job.expired", {"job": "push-x"}, "team: job push-x: waited too long for a place, removed unrun"),
+    ],
+)
+def test_sentences(event: str, fields: dict, expected: str):
+    """What happens without a run is told with its reason."""
+    lines: list[str] = []
+    tell(narrator(lines), event, **{"namespace": "team", **fields})
+    assert lines == [f"03:04:05 {expected}"]
 
 
 def test_problems():
