@@ -16,6 +16,7 @@ from tests.system.test_tenancy import configure
 
 FINALIZER = "scheduletriggers.git-events-runner.rs"
 KEPT = "git-events-runner-controller"
+TRACKED = "git-events-runner.rs/trigger-name"
 
 
 def granted():
@@ -154,7 +155,7 @@ def _here(event, *namespaces):
 
 
 def _ours(api, namespace):
-    return [job for job in api.items(f"/apis/batch/v1/namespaces/{namespace}/jobs") if job["metadata"].get("labels")]
+    return [job for job in api.jobs(namespace) if TRACKED in (job["metadata"].get("labels") or {})]
 
 
 def _series(api, namespace):
