@@ -26,6 +26,8 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Open directories while writing; git itself limits paths to 4096 bytes.
 _DEPTH = 256
+# In a Job, cloner and worker are different users of one group (the pod's fsGroup): the worker may change what it got.
+_GROUP_MAY_WRITE = 0o020
 _ID_BYTES = 20
 
 
@@ -45,8 +47,9 @@ class Written:
 
 @dataclass(slots=True)
 class Checkout:
-    """What was written so far."""
+    """What was written so far; `extra_mode` is added to every mode on the disk."""
 
+    extra_mode: int = 0
     written: list[Written] = field(default_factory=list)
     files: int = 0
     size_bytes: int = 0
@@ -78,15 +81,22 @@ def check_name(name: bytes, path: bytes) -> None:
         raise UnsafeTree(f"the commit holds the path {shown(os.fsdecode(path))}, which git does not allow")
 
 
-def check_out(store: PackCapableObjectStore, tree: ObjectID, destination: int, warn: Callable[[str], None]) -> Checkout:
-    """Write all files of a tree below an open, empty directory (but for `.git`).
+def check_out(
+    store: PackCapableObjectStore,
+    tree: ObjectID,
+    destination: int,
+    warn: Callable[[str], None],
+    *,
+    shared: bool = False,
+) -> Checkout:
+    """Write all files of a tree below an open, empty directory (but for `.git`); `shared`: the group may write.
 
     Raises:
         UnsafeTree: A path is refused; what was written until then lies there.
         GitTooLarge: Folders are nested too deeply.
         OSError: The disk is full or not writable.
     """
-    out = Checkout()
+    out = Checkout(extra_mode=_GROUP_MAY_WRITE if shared else 0)
     _write_tree(store, tree, destination, b"", out, 0)
     if out.submodules:
         names = ", ".join(out.submodules[:5]) + (", …" if len(out.submodules) > 5 else "")  # noqa: PLR2004 - enough to see
@@ -114,7 +124,7 @@ def _write_tree(
                 os.mkdir(name, _DIRECTORY_MODE, dir_fd=directory)
                 below = os.open(name, _DIRECTORY, dir_fd=directory)
                 try:
-                    os.fchmod(below, _DIRECTORY_MODE)
+                    os.fchmod(below, _DIRECTORY_MODE | out.extra_mode)
                     _write_tree(store, object_id, below, path + b"/", out, depth + 1)
                 finally:
                     os.close(below)
@@ -149,5 +159,5 @@ def _write_file(blob: object, name: bytes, mode: int, directory: int, out: Check
     program = bool(mode & 0o100)
     with os.fdopen(os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=directory), "wb") as file:
         file.writelines(chunks)
-        os.fchmod(file.fileno(), _PROGRAM_MODE if program else _FILE_MODE)
+        os.fchmod(file.fileno(), (_PROGRAM_MODE if program else _FILE_MODE) | out.extra_mode)
     return stat.S_IFREG | (_PROGRAM_MODE if program else _FILE_MODE)

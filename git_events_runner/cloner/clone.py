@@ -135,7 +135,7 @@ async def _clone_once(
             raise
         debug(f"received {file.tell()} bytes")
         commit_id, tree, history_cut = await asyncio.to_thread(_index, repo, finish, answer.commit)
-        out = await asyncio.to_thread(_write, repo, tree, wish.destination, warn)
+        out = await asyncio.to_thread(_write, repo, tree, wish, warn)
         if wish.preserve_git_folder:
             await asyncio.to_thread(_keep, repo, wish, commit_id, out, history_cut=history_cut)
     if wish.preserve_git_folder:
@@ -163,10 +163,10 @@ def _index(repo: Repo, finish: Callable[[], object], commit: str) -> tuple[Objec
     return commit_id, found.tree, any(parent not in repo.object_store for parent in found.parents)
 
 
-def _write(repo: Repo, tree: ObjectID, destination: Path, warn: Callable[[str], None]) -> Checkout:
-    directory = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _write(repo: Repo, tree: ObjectID, wish: Wish, warn: Callable[[str], None]) -> Checkout:
+    directory = os.open(wish.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return check_out(repo.object_store, tree, directory, warn)
+        return check_out(repo.object_store, tree, directory, warn, shared=wish.owned)
     except KeyError as error:
         raise GitProtocolError("the pack lacks an object of the commit") from error
     finally:
