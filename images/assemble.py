@@ -23,12 +23,16 @@ from pathlib import Path
 
 USER = 65532
 _STDLIB = Path(sysconfig.get_path("stdlib"))
+# What no program reads while it runs.
+_UNREAD = (
+    "__pycache__", "tests", "bin", "*.pyi", "*.c", "*.h", "*.pxd", "*.pyx", "RECORD", "INSTALLER", "REQUESTED",
+    "direct_url.json",
+)  # fmt: skip
 # Parts of the standard library that no program of ours uses.
-_LEFT_OUT = (
-    "__pycache__", "config-*", "dist-packages", "site-packages", "test", "tests", "idlelib", "lib2to3", "tkinter",
-    "turtle*", "ensurepip", "distutils", "pydoc_data", "venv", "EXTERNALLY-MANAGED", "LICENSE.txt", "sitecustomize.py",
-    "_curses*", "readline*", "_tkinter*", "_test*", "_gdbm*", "_dbm*", "xxlimited*", "_ctypes_test*", "*.pyi", "*.c",
-    "*.h", "*.pxd", "*.pyx", "bin", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json",
+_UNUSED = (
+    "config-*", "dist-packages", "site-packages", "test", "idlelib", "lib2to3", "tkinter", "turtle*", "ensurepip",
+    "distutils", "pydoc_data", "venv", "EXTERNALLY-MANAGED", "LICENSE.txt", "sitecustomize.py", "_curses*", "readline*",
+    "_tkinter*", "_test*", "_gdbm*", "_dbm*", "xxlimited*", "_ctypes_test*",
 )  # fmt: skip
 _SETTINGS = {
     "etc/passwd": f"root:x:0:0:root:/:/sbin/nologin\nnonroot:x:{USER}:{USER}:nonroot:/tmp:/sbin/nologin\n",
@@ -44,9 +48,11 @@ def main(root: Path, packages: Path, *programs: str) -> None:
     for name in ("bin", "lib", "lib64", "sbin"):  # as merged-/usr distributions have it
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
-    ignore = shutil.ignore_patterns(*_LEFT_OUT)
-    site_packages = Path(site.getsitepackages()[0])
-    for source, target in ((_STDLIB, _STDLIB), (packages, site_packages)):
+    for source, target, left_out in (
+        (_STDLIB, _STDLIB, (*_UNREAD, *_UNUSED)),
+        (packages, Path(site.getsitepackages()[0]), _UNREAD),
+    ):
+        ignore = shutil.ignore_patterns(*left_out)
         shutil.copytree(source, root / target.relative_to("/"), ignore=ignore, symlinks=True)
     _bytecode(root / "usr")
     shutil.copy2(interpreter, root / "usr/bin" / interpreter.name)

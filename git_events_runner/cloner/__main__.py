@@ -144,6 +144,8 @@ def main() -> None:
     """Entry point of the installed command."""
     # The first process of a container has no default reaction to SIGTERM; a half checkout is cleaned at the next start.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    if SOURCE_VARIABLE in os.environ:  # in a Job, the worker is another user of the same group
+        os.umask(0o002)
     sys.exit(run(sys.argv[1:], os.environ))
 
 

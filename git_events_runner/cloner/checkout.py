@@ -34,6 +34,8 @@ _PLAIN = re.compile(
 _LFS = b"version https://git-lfs.github.com/spec/v1"
 _LFS_MOST_BYTES = 1024
 _NAMED = 5
+# In a Job, cloner and worker are different users of one group (the pod's fsGroup): the worker may change what it got.
+_GROUP_MAY_WRITE = 0o020
 
 
 class UnsafeTree(GitEventsRunnerError):
@@ -52,8 +54,9 @@ class Written:
 
 @dataclass(slots=True)
 class Checkout:
-    """What was written so far."""
+    """What was written so far; `extra_mode` is added to every mode on the disk."""
 
+    extra_mode: int = 0
     written: list[Written] = field(default_factory=list)
     files: int = 0
     size_bytes: int = 0
@@ -88,8 +91,10 @@ def check_name(name: bytes, path: bytes) -> None:
         raise UnsafeTree(f"the commit holds the path {shown(os.fsdecode(path))}, which git does not allow")
 
 
-def check_out(pack: Pack, tree: bytes, destination: int, warn: Callable[[str], None]) -> Checkout:
-    """Write all files of a tree below an open, empty directory (but for `.git`).
+def check_out(
+    pack: Pack, tree: bytes, destination: int, warn: Callable[[str], None], *, shared: bool = False
+) -> Checkout:
+    """Write all files of a tree below an open, empty directory (but for `.git`); `shared`: the group may write.
 
     Raises:
         UnsafeTree: A path is refused; what was written until then lies there.
@@ -97,7 +102,7 @@ def check_out(pack: Pack, tree: bytes, destination: int, warn: Callable[[str], N
         GitProtocolError: The pack lacks something.
         OSError: The disk is full or not writable.
     """
-    out = Checkout()
+    out = Checkout(extra_mode=_GROUP_MAY_WRITE if shared else 0)
     _write_tree(pack, tree, destination, b"", out, 0)
     if out.submodules:
         warn(f"submodules are not cloned, their folders are left empty: {_few(out.submodules)}")
@@ -126,7 +131,7 @@ def _write_tree(pack: Pack, tree: bytes, directory: int, prefix: bytes, out: Che
                 os.mkdir(name, _DIRECTORY_MODE, dir_fd=directory)
                 below = os.open(name, _DIRECTORY, dir_fd=directory)
                 try:
-                    os.fchmod(below, _DIRECTORY_MODE)
+                    os.fchmod(below, _DIRECTORY_MODE | out.extra_mode)
                     _write_tree(pack, object_id, below, path + b"/", out, depth + 1)
                 finally:
                     os.close(below)
@@ -175,7 +180,7 @@ def _write_file(pack: Pack, object_id: bytes, mode: int, path: bytes, directory:
                 rest = rest[file.write(rest) :]
 
         size = pack.write(object_id, BLOB, store)
-        os.fchmod(file.fileno(), _PROGRAM_MODE if program else _FILE_MODE)
+        os.fchmod(file.fileno(), (_PROGRAM_MODE if program else _FILE_MODE) | out.extra_mode)
     out.size_bytes += size
     if size < _LFS_MOST_BYTES and front.startswith(_LFS):
         out.pointers.append(shown(os.fsdecode(path)))

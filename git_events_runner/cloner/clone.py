@@ -155,7 +155,7 @@ def _unpack(descriptor: int, form: str, wish: Wish, commit: str, warn: Callable[
     tree, parents = _commit(pack.read(commit_id, COMMIT), pack.id_bytes)
     directory = os.open(wish.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        out = check_out(pack, tree, directory, warn)
+        out = check_out(pack, tree, directory, warn, shared=wish.owned)
     finally:
         os.close(directory)
     if wish.preserve_git_folder:

@@ -56,7 +56,7 @@ def git_in(target, *arguments):
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_files_modes_and_links(server, repository, target, capsys, kept):
-    """Files, programs, links and odd names lie there as git would put them, `.git` only if asked for."""
+    """Files, programs, links and odd names lie there as git puts them for a group, `.git` only if asked for."""
     plain, link = blob_of(repository, b"text"), blob_of(repository, b"d/file")
     below = tree_of(repository, (b"100644", b"file", plain), (b"100755", b"run", plain))
     tree = tree_of(
@@ -71,8 +71,8 @@ def test_files_modes_and_links(server, repository, target, capsys, kept):
     there = {os.fsencode(entry.name) for entry in target.iterdir()}
     assert there == {b"na\xefve", b"d", b"link", b"sub"} | ({b".git"} if kept else set())
     assert (target / "d/file").read_bytes() == b"text"
-    assert stat.S_IMODE((target / "d/file").stat().st_mode) == 0o644
-    assert stat.S_IMODE((target / "d/run").stat().st_mode) == 0o755
+    assert stat.S_IMODE((target / "d/file").stat().st_mode) == 0o664
+    assert stat.S_IMODE((target / "d/run").stat().st_mode) == 0o775
     assert (target / "link").readlink() == type(target)("d/file")
     assert list((target / "sub").iterdir()) == []
     out = capsys.readouterr()

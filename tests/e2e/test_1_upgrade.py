@@ -18,7 +18,7 @@ def _names(cluster, path):
 
 
 def test_upgrade_in_place_rollback_and_uninstall(cluster, repository, tmp_path):
-    """CRDs are adopted, the finalizer goes, a recorded commit is not run again and the next one is; nothing stays behind."""
+    """CRDs are adopted, the finalizer goes, a recorded commit does not run and the next one does; nothing is left."""
     api, helm = cluster.api, cluster.helm
     namespace, tenant = cluster.namespace("old-system"), cluster.namespace("old-team")
     original = write_chart(tmp_path / "original", "localhost/pause:1")

@@ -26,6 +26,7 @@ _SETTINGS = {
     "backoffLimit": 0,
     "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]},
 }
+_TOOLS = "id -u; for tool in aws ansible git jq; do $tool --version | head -1; done; helm version --short"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,9 @@ def source(cluster, release):
 
 def test_every_setting_reaches_the_pod(cluster, release, source):
     """Variables, volumes, limits, priority and user, in a namespace that enforces `restricted`."""
-    script = 'echo "$STAGE|$FROM_SECRET|$(cat /config/file)|$(id -u)"; echo x >/scratch/x && echo wrote; touch /x || true; id -G'
+    script = (
+        'echo "$STAGE|$FROM_SECRET|$(cat /config/file)|$(id -u)"; echo x >/scratch/x && echo wrote; touch /x; id -G'
+    )
     cluster.api.ours("Action", "team", "settings", {"actionJob": {"command": ["/bin/sh", "-c", script], **_SETTINGS}})
     cluster.hook("team", "settings", source, ("Action", "settings"))
     job = cluster.run("team", "settings")
@@ -95,21 +98,8 @@ def test_outside_of_restricted_namespaces_the_worker_is_as_before(cluster, relea
     repository = cluster.git.repository()
     repository.push({"README": "one\n"})
     cluster.api.ours("GitRepo", "other", "open", {"repoUri": repository.url})
-    cluster.api.ours(
-        "Action",
-        "other",
-        "plain",
-        {
-            "actionJob": {
-                "command": [
-                    "/bin/sh",
-                    "-c",
-                    "id -u; aws --version; helm version --short; jq --version; git --version; ansible --version | head -1",
-                ],
-                "serviceAccount": "default",
-            }
-        },
-    )
+    action = {"actionJob": {"command": ["/bin/sh", "-c", _TOOLS], "serviceAccount": "default"}}
+    cluster.api.ours("Action", "other", "plain", action)
     cluster.hook("other", "plain", ("GitRepo", "open"), ("Action", "plain"))
     job = cluster.run("other", "plain")
     pod = cluster.pod(job)["spec"]
