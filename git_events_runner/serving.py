@@ -7,6 +7,7 @@ import contextlib
 import resource
 import socket
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,7 +23,8 @@ _CONNECTIONS = 1000
 _OTHER_FILES = 256  # descriptors that the rest of the program needs
 _READ_BYTES = 64 * 1024
 _STARTED_S = 0.005
-_BACKLOG = 2048
+_BACKLOG = 512  # all of them are accepted in one turn of the loop
+_READS_IN_A_TURN = 24
 _EVERYWHERE = "0.0.0.0"  # noqa: S104  a pod serves its whole network
 
 
@@ -87,6 +89,36 @@ class _Connections:
         self._quiet.pop(connection, None)
 
 
+class _Turnstile:
+    """Lets a few reads in with each turn of the loop, so that a flood on one port does not hold up the rest."""
+
+    def __init__(self) -> None:
+        self._left = _READS_IN_A_TURN
+        self._turning = False
+        self._waiting: deque[tuple[_GuardedProtocol, bytes]] = deque()
+
+    def enter(self, connection: _GuardedProtocol, data: bytes) -> bool:
+        """Whether the data may be read now; else the connection gets it, in order, in a later turn."""
+        if not self._turning:
+            self._turning = True
+            connection.loop.call_soon(self._turn, connection.loop)
+        if self._left > 0 and not self._waiting:
+            self._left -= 1
+            return True
+        self._waiting.append((connection, data))
+        return False
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._turning = self._left < _READS_IN_A_TURN or bool(self._waiting)
+        self._left = _READS_IN_A_TURN
+        while self._waiting and self._left > 0:
+            self._left -= 1
+            connection, data = self._waiting.popleft()
+            connection.read(data)
+        if self._turning:
+            loop.call_soon(self._turn, loop)
+
+
 def _most_connections() -> int:
     """What the limit of open files leaves for one server."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -100,6 +132,7 @@ class _GuardedProtocol(HttpToolsProtocol):
     """
 
     connections_of_server: _Connections
+    turnstile: _Turnstile
     _timer: asyncio.TimerHandle | None = None
     _in_headers = True
     _header_bytes = 0
@@ -132,6 +165,16 @@ class _GuardedProtocol(HttpToolsProtocol):
         self._in_headers, self._header_bytes = True, 0
 
     def data_received(self, data: bytes) -> None:
+        if self.turnstile.enter(self, data):
+            self.read(data)
+        else:
+            self.flow.pause_reading()
+
+    def read(self, data: bytes) -> None:
+        """Parse what was received, now or a few turns ago."""
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
         if self._in_headers:
             self._header_bytes += len(data)
             if self._header_bytes > _HEADER_BYTES + _READ_BYTES:  # one read may hold body bytes too
@@ -188,7 +231,8 @@ async def serving(
     app: Any, sock: socket.socket, *, drain_s: int = 5, tls: Callable[[], ssl.SSLContext] | None = None
 ) -> AsyncIterator[None]:
     """Serve an ASGI application on a listening socket while entered; leaving answers what is under way, then closes."""
-    protocol = type("_Protocol", (_GuardedProtocol,), {"connections_of_server": _Connections(_most_connections())})
+    connections = _Connections(_most_connections())
+    protocol = type("_Protocol", (_GuardedProtocol,), {"connections_of_server": connections, "turnstile": _Turnstile()})
     config = uvicorn.Config(
         app,
         http=protocol,
