@@ -57,9 +57,10 @@ class _Batch(Once[_Refs]):
 class _Lane:
     """The questions about one repository: one batch is under way (it holds the lock), newcomers join the next."""
 
-    __slots__ = ("__weakref__", "lock", "next")
+    __slots__ = ("asking", "lock", "next")
 
     def __init__(self) -> None:
+        self.asking = 0
         self.lock = asyncio.Lock()
         self.next: _Batch | None = None
 
@@ -94,7 +95,7 @@ class Remote:
         self._observer = observer or Unobserved()
         self._hosts = hosts or Hosts(limits=limits, observer=self._observer)
         self._backoffs = Backoffs()
-        self._lanes: WeakValueDictionary[str, _Lane] = WeakValueDictionary()
+        self._lanes: dict[str, _Lane] = {}
         self._fetches: WeakValueDictionary[tuple[str, str], Once[list[TreeEntry]]] = WeakValueDictionary()
         self._trees: Recent[tuple[str, str], list[TreeEntry]] = Recent(limit=limits.kept_entries, weigh=_entries)
         self._too_large: Recent[tuple[str, str], GitTooLarge] = Recent(limit=_COMMITS_KNOWN, weigh=_one)
@@ -124,7 +125,10 @@ class Remote:
             return await self._known(repository, reference, urgent=urgent)
         name = reference.full_name
         transport = self._transport(repository)
-        lane = self._lanes.setdefault(repository.key, _Lane())
+        lane = self._lanes.get(repository.key)
+        if lane is None:
+            lane = self._lanes[repository.key] = _Lane()
+        lane.asking += 1
         batch = lane.join(name, urgent=urgent)
         own = False
 
@@ -136,6 +140,9 @@ class Remote:
         try:
             refs, sent_at = await batch.get(ask)
         finally:
+            lane.asking -= 1
+            if not lane.asking:
+                del self._lanes[repository.key]
             if not own:
                 self._observer.shared(repository.host)
         ref = refs.get(name)
