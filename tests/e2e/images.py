@@ -78,6 +78,9 @@ def _archive(name, version):
     return archive
 
 
+_BUILDER_HOME = "/root"  # of the user that builds in a container
+
+
 def _go():
     """The host's Go and its caches, in place of an image of Go."""
     shown = machine.run(["go", "env", "-json", "GOROOT", "GOMODCACHE", "GOCACHE", "GOPROXY", "GOFLAGS"]).stdout
@@ -86,8 +89,8 @@ def _go():
         Path(folder).mkdir(parents=True, exist_ok=True)
     return [
         *("-v", f"{found['GOROOT']}:/usr/local/go:ro"),
-        *("-v", f"{found['GOMODCACHE']}:/root/go/pkg/mod"),
-        *("-v", f"{found['GOCACHE']}:/root/.cache/go-build"),
+        *("-v", f"{found['GOMODCACHE']}:{_BUILDER_HOME}/go/pkg/mod"),
+        *("-v", f"{found['GOCACHE']}:{_BUILDER_HOME}/.cache/go-build"),
     ]
 
 

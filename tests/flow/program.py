@@ -26,7 +26,6 @@ DEFAULTS = JobDefaults(
     worker_image="w:1",
     variables_prefix="ACTION_JOB_",
     pod_security="auto",
-    allowed_accounts=(),
 )
 
 
@@ -87,6 +86,7 @@ class Program:
         self.runs = Runs(
             api=cluster,
             store=cluster.store,
+            gate=cluster.gate,
             writer=cluster,
             slots=self.slots,
             announcer=cluster,
@@ -97,6 +97,7 @@ class Program:
         )
         self.checks = Checks(
             store=cluster.store,
+            gate=cluster.gate,
             reader=cluster,
             git=self.git,
             writer=cluster,

@@ -17,6 +17,7 @@ async def reconciling(cluster, pending=lambda _uid: False):
     reconciler = Reconciler(
         api=cluster,
         store=cluster.store,
+        gate=cluster.gate,
         writer=cluster,
         announcer=cluster,
         submit=cluster.submit,

@@ -23,6 +23,7 @@ async def following(cluster, fence=None):
         submit=cluster.submit,
         request_timeout_s=5.0,
         metrics=cluster.metrics,
+        now=cluster.now,
     )
     cluster.results = results
     task = asyncio.ensure_future(results.run_leading(fence or Fence()))

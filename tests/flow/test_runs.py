@@ -1,13 +1,13 @@
 """Runs: the last live look, the creation of the Job and its outcomes, one rule of the ledger after the other."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
 from git_events_runner.errors import ApiConflict, ApiForbidden, ApiInvalid, ApiTooManyRequests, ApiUnavailable
 from git_events_runner.resources.ref import Ref
-from tests.flow.program import DEFAULTS, REF, Program, annotation, program
+from git_events_runner.rules.policy import Policy
+from tests.flow.program import REF, Program, annotation, program
 from tests.flow.virtual import at, virtual
 from tests.flow.world import A, B
 
@@ -189,7 +189,7 @@ async def test_a_service_account_that_is_not_allowed_runs_nothing():
     """The installation's policy: condition and Event name it."""
     made = program()
     made.cluster.change(Ref("Action", "n", "build"), spec={"actionJob": {"serviceAccount": "admin"}})
-    made.runs._defaults = lambda: replace(DEFAULTS, allowed_accounts=("builder",))
-    assert await made.check() is not None
+    made.cluster.policy = Policy(service_accounts=("builder",))
+    assert await made.check() is None
     assert made.condition() == ("False", "ServiceAccountNotAllowed")
     assert made.jobs() == []

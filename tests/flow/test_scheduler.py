@@ -18,7 +18,13 @@ REF = Ref("ScheduleTrigger", "n", "every")
 async def scheduling(cluster):
     """A scheduler that leads; what it forgets is in `cluster.forgotten`."""
     cluster.forgotten = []
-    scheduler = Scheduler(store=cluster.store, submit=cluster.submit, forget=cluster.forgotten.append, now=cluster.now)
+    scheduler = Scheduler(
+        store=cluster.store,
+        gate=cluster.gate,
+        submit=cluster.submit,
+        forget=cluster.forgotten.append,
+        now=cluster.now,
+    )
     async with running(scheduler=scheduler.run_leading(Fence())):
         yield
 

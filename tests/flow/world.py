@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiInvalid, ApiNotFound, FenceLost
+from git_events_runner.flow.gate import Gate
 from git_events_runner.local import patch as patches
 from git_events_runner.local.refusal import Refusal
 from git_events_runner.resources.job import RunKey, job_name
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Outcome
+from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.statuspatch import combine
 from git_events_runner.telemetry import Metrics
 
@@ -36,6 +38,8 @@ class Cluster:
         self._writers = {kind: StoreWriter(self.store, kind) for kind in KINDS}
         for writer in self._writers.values():
             writer.replace([], version="0")
+        self.policy = Policy()
+        self.gate = Gate(store=self.store, policy=lambda: self.policy, announcer=self, now=self.now)
 
     def now(self):
         """The wall clock: the loop's time since START, and what somebody set it by."""

@@ -69,7 +69,7 @@ def at(sshd, path, **access):
 
 
 async def ask(remote, repository, reference=MAIN):
-    return (await remote.commit_of(Question(repository, reference))).commit
+    return (await remote.commit_of(Question(repository, reference), urgent=True)).commit
 
 
 async def test_branches_tags_and_trees(sshd, tmp_path, remote):
