@@ -36,7 +36,7 @@ from git_events_runner.errors import (
 )
 from git_events_runner.resources.description import SOURCE_VARIABLE, SourceDescription
 
-from .clone import CLONE_LIMITS, Cloned, Wish, clone
+from .clone import CLONE_LIMITS, Cloned, DiskFailed, Wish, clone
 from .source import described_repository
 
 OK, USAGE, CREDENTIALS, NOT_FOUND, NETWORK, OTHER = 0, 2, 3, 4, 5, 6
@@ -106,11 +106,13 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
         await remote.close()
 
 
-def _disk_problem(error: OSError) -> str:
-    """What is wrong with the disk, in words; "No space left" also means that there is no room for another file."""
+def _disk_failed(error: OSError, destination: Path) -> int:
+    """Say what is wrong with the disk; "No space left" also means that there is no room for another file."""
+    problem = error.strerror or type(error).__name__
     if error.errno == errno.ENOSPC:
-        return "no space left on the volume, or no room for more files (inodes); give it a larger size"
-    return error.strerror or type(error).__name__
+        problem = "no space left on the volume, or no room for more files (inodes); give it a larger size"
+    _say(f"cannot write to {destination}: {problem}")
+    return OTHER
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -119,12 +121,13 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     started = time.monotonic()
     try:
         cloned = asyncio.run(_run(options, environment))
+    except DiskFailed as failed:
+        return _disk_failed(failed.error, options.destination)
     except GitEventsRunnerError as error:
         _say(str(error))
         return exit_code(error)
     except OSError as error:
-        _say(f"cannot write to {options.destination}: {_disk_problem(error)}")
-        return OTHER
+        return _disk_failed(error, options.destination)
     except Exception as error:  # noqa: BLE001 - the border of the program: whatever a hostile pack made a library raise
         if options.debug:
             import traceback

@@ -78,7 +78,7 @@ def check_name(name: bytes, path: bytes) -> None:
         validate_path_element_ntfs,
     )
 
-    readable = name.decode("utf-8", "ignore").encode()
+    readable = name.decode("utf-8", "ignore").encode()  # HFS+ knows no others
     if (
         not name
         or b"/" in name
@@ -86,7 +86,7 @@ def check_name(name: bytes, path: bytes) -> None:
         or name in {b".", b".."}
         or not validate_path_element_default(name)
         or not validate_path_element_ntfs(name)
-        or not validate_path_element_hfs(readable)
+        or (readable and not validate_path_element_hfs(readable))
     ):
         raise UnsafeTree(f"the commit holds the path {shown(os.fsdecode(path))}, which git does not allow")
 

@@ -14,6 +14,7 @@ from git_events_runner.edges.git import Limits, Remote
 from git_events_runner.edges.git.question import Question, Reference, Repository
 from git_events_runner.errors import (
     ConfigError,
+    GitEventsRunnerError,
     GitProtocolError,
     GitRateLimited,
     GitReferenceNotFound,
@@ -31,6 +32,14 @@ _MARKER = "gitrepo-cloner-unfinished"
 _KEPT = "lost+found"
 PAUSES_S = (2.0, 8.0)
 _PATIENCE_S = 30.0
+
+
+class DiskFailed(GitEventsRunnerError):
+    """The pack could not be written; `error` says why."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+        super().__init__(error.strerror or "cannot be written")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +76,8 @@ async def clone(
         ConfigError: The destination cannot be used.
         UnsafeTree: The commit must not be written.
         GitError: By what went wrong.
-        OSError: The disk is full or not writable.
+        DiskFailed: The disk is full or not writable, as the pack arrives.
+        OSError: Or after it.
     """
     prepare(wish.destination, owned=wish.owned)
     for pause_s in (*pauses_s, None):
@@ -135,7 +145,14 @@ async def _clone_once(
     packs.mkdir(parents=True)
     (git_folder / _MARKER).touch()
     with (packs / "unfinished").open("w+b") as file:
-        form = await remote.pack(wish.repository, answer.commit, write=file.write)
+
+        def store(data: bytes) -> None:
+            try:
+                file.write(data)
+            except OSError as error:
+                raise DiskFailed(error) from error  # by itself it would look like a failure of the connection
+
+        form = await remote.pack(wish.repository, answer.commit, write=store)
         file.flush()
         debug(f"received {file.tell()} bytes")
         out = await asyncio.to_thread(_unpack, file.fileno(), form, wish, answer.commit, warn)

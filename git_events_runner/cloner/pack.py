@@ -86,7 +86,7 @@ class _File:
             sink(part)
         if total != size:
             raise GitProtocolError("the pack holds an object that is not as large as it says")
-        return place - len(stream.unused_data) - len(pending)
+        return place - len(stream.unused_data)
 
 
 class Pack:

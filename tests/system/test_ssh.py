@@ -159,3 +159,20 @@ def test_strict_known_hosts_and_insecure(over_ssh, installation, repository, ssh
     wait_until("the third Job", lambda: len(world.jobs(installation)) == 3, timeout_s=90)
     [event] = events(world, installation, "HostKeyNotChecked")
     assert (event.get("series") or {}).get("count", 1) == 1
+
+
+def test_a_source_that_only_a_job_asks(world, installation, repository, sshd, replicas):
+    """The host key of an action's own source is pinned before its first Job, which gets it."""
+    secret = {"metadata": {"name": "deploy"}, "stringData": {"ssh-privatekey": sshd.key.read_text()}}
+    world.post(f"/api/v1/namespaces/{installation}/secrets", secret)
+    auth = {"type": "ssh", "secretRef": {"name": "deploy"}}
+    world.ours("GitRepo", installation, "tools", {"repoUri": sshd.url(repository.path), "authConfig": auth})
+    override = {"kind": "GitRepo", "name": "tools", "reference": {"branch": "main"}}
+    world.ours("Action", installation, "other", {"sourceOverride": override})
+    spec = sources() | {"action": {"kind": "Action", "name": "other"}, "schedule": {"interval": "1s"}}
+    world.ours("ScheduleTrigger", installation, "every", spec)
+    replicas(0)
+    [job] = wait_until("a Job", lambda: world.jobs(installation))
+    described = json.loads(job["spec"]["template"]["spec"]["initContainers"][0]["env"][0]["value"])
+    assert described["ssh"]["knownHosts"] == [sshd.line("ed25519")]
+    assert world.get(f"{OURS}/namespaces/{installation}/gitrepos/tools")["status"]["hostKeys"] == [sshd.line("ed25519")]

@@ -7,11 +7,7 @@ clouds, which give credentials to whoever asks, are never among them; more netwo
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Iterable
-
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 from git_events_runner.errors import GitAddressRefused
 
@@ -81,30 +77,3 @@ def _forms(address: _Address) -> list[_Address]:
     if address in _NAT64:
         inner = ipaddress.IPv4Address(int(address) & _V4_MASK)
     return [address, inner] if inner else [address]
-
-
-class JudgingResolver(AbstractResolver):
-    """Resolves names as the system does, and gives only addresses that may be connected to."""
-
-    def __init__(self, addresses: Addresses) -> None:
-        self._addresses = addresses
-        self._inner = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The allowed addresses of a name.
-
-        Raises:
-            GitAddressRefused: All of them are refused.
-            OSError: The name does not resolve.
-        """
-        found = await self._inner.resolve(host, port, family)
-        good = [each for each in found if self._addresses.allows(each["host"])]
-        if not good:
-            raise refused(host)
-        return good
-
-    async def close(self) -> None:
-        """Release what the system's resolver holds."""
-        await self._inner.close()

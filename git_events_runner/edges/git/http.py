@@ -27,13 +27,14 @@ from git_events_runner.errors import (
     GitUnsupported,
 )
 
-from .addresses import Addresses, JudgingResolver
+from .addresses import Addresses
 from .hosts import Hosts, Observer
 from .limits import Limits
 from .protocol import Advertisement, Capabilities, FetchAnswer, LsRefs, RemoteRef, fetch_request, ls_refs_request
 from .proxies import Proxies
 from .question import Repository, shown
 from .refusals import MOVED, GitProgramFailed, check_answer, exhausted_s, follow
+from .resolver import JudgingResolver
 
 _SERVICE = "git-upload-pack"
 _ADVERTISEMENT = f"application/x-{_SERVICE}-advertisement"

@@ -20,6 +20,8 @@ from git_events_runner.errors import (
 )
 from git_events_runner.resources.ssh import SshAddress
 
+from .addresses import Addresses
+from .hosts import Observer
 from .limits import Limits
 from .protocol import (
     FLUSH,
@@ -52,9 +54,10 @@ class _Parser(Protocol):
 class SshTransport:
     """All repositories behind `git@host:path` and `ssh://`."""
 
-    def __init__(self, *, limits: Limits) -> None:
+    def __init__(self, *, limits: Limits, addresses: Addresses, observer: Observer) -> None:
         self._limits = limits
-        self._connections = Connections()
+        self._observer = observer
+        self._connections = Connections(addresses)
 
     async def close(self) -> None:
         """Close the connections; the transport can be used again afterwards."""
@@ -122,6 +125,7 @@ class SshTransport:
                 raise GitTimeout(f"{repository} sent nothing for {self._limits.idle_s} s") from error
             if not data:
                 raise _ended(repository, channel)
+            self._observer.received(repository.host, len(data))
             parser.feed(data)
 
 

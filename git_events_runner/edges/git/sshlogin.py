@@ -7,6 +7,7 @@ know; the others are asked for too, so that a changed key can be named. Certific
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from git_events_runner.errors import (
 from git_events_runner.resources.ssh import HostKey, SshAddress, fingerprint, host_keys
 
 from .access import SshAccess
+from .addresses import Addresses, refused
 from .question import Repository, shown
 
 _RSA = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
@@ -47,6 +49,7 @@ _CERTIFICATES = (
     "rsa-sha2-256-cert-v01@openssh.com",
 )
 _CONNECT_S = 15.0
+_TRIED = 3
 _BANNER_CHARS = 64 * 1024
 
 
@@ -103,12 +106,13 @@ class Login:
         client.on_lost = self._lost
 
     @classmethod
-    async def to(cls, repository: Repository, address: SshAddress, access: SshAccess) -> Login:
+    async def to(cls, repository: Repository, address: SshAddress, access: SshAccess, addresses: Addresses) -> Login:
         """Connect and log in.
 
         Raises:
             GitHostKeyUnknown: No key is known for the host.
             GitHostKeyChanged: It shows another one than the known ones.
+            GitAddressRefused: The host's addresses are not allowed.
             GitAuthRequired: The key is not accepted, or there is none.
             SecretUnusable: The key cannot be read.
             GitError: Any other of its classes.
@@ -119,8 +123,8 @@ class Login:
         lines = "\n".join(f"{each.marker} * {each.key}".lstrip() for each in known)
         try:
             async with asyncio.timeout(_CONNECT_S):
-                connection = await asyncssh.connect(
-                    address.host,
+                connection = await _connect(
+                    await _allowed(address, addresses),
                     address.port,
                     client_factory=lambda: client,
                     username=address.user,
@@ -174,6 +178,30 @@ class Login:
     def _lost(self) -> None:
         self.closed = True
         self.on_lost()
+
+
+async def _allowed(address: SshAddress, addresses: Addresses) -> list[str]:
+    """The addresses of a host that may be connected to.
+
+    Raises:
+        GitAddressRefused: There are only others.
+        OSError: The name does not resolve.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    good = [place for place in dict.fromkeys(str(each[4][0]) for each in found) if addresses.allows(place)]
+    if not good:
+        raise refused(address.host)
+    return good[:_TRIED]
+
+
+async def _connect(places: Sequence[str], port: int, **options: Any) -> asyncssh.SSHClientConnection:
+    """A connection to the first of the addresses where somebody answers."""
+    for place in places[:-1]:
+        try:
+            return await asyncssh.connect(place, port, **options)
+        except OSError:
+            continue
+    return await asyncssh.connect(places[-1], port, **options)
 
 
 def _algorithms(known: tuple[HostKey, ...]) -> list[str]:

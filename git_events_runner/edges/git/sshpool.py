@@ -27,6 +27,7 @@ from git_events_runner.errors import (
 from git_events_runner.resources.ssh import SshAddress
 
 from .access import SshAccess
+from .addresses import Addresses
 from .question import Repository
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ class _Connection:
 class Connections:
     """All connections, by login, host and access."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: Addresses) -> None:
+        self._addresses = addresses
         self._open: OrderedDict[tuple[str, ...], list[_Connection]] = OrderedDict()
         self._opening: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
         self._logins: Any = None
@@ -254,7 +256,7 @@ class Connections:
                 # In a thread: the import takes a third of a second.
                 self._logins = await asyncio.to_thread(importlib.import_module, f"{__package__}.sshlogin")
                 logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
-            login = await self._logins.Login.to(repository, address, access)
+            login = await self._logins.Login.to(repository, address, access, self._addresses)
             made = _Connection(login=login, opened_at=loop.time())
             self._open.setdefault(key, []).append(made)
             self._open.move_to_end(key)

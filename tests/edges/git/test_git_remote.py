@@ -263,10 +263,10 @@ async def test_a_server_that_loses_v2_is_learned_anew(git_server, repository, re
 
 @pytest.mark.parametrize(
     "url",
-    ["file:///etc", "/etc", "git://h/x", "ext::sh", "http://", "https://-x/"],
+    ["ssh://-h/a", "file:///etc", "/etc", "git://h/x", "ext::sh", "http://", "https://-x/"],
 )
 async def test_other_urls_are_refused(remote, url):
-    """No local path, no git://, no program."""
+    """No local path, no git:// and no host that looks like an option."""
     with pytest.raises(GitUnsupported):
         await remote.commit_of(ask(url))
 

@@ -11,9 +11,12 @@ import pytest
 
 from git_events_runner.edges.git import Limits, http_remote
 from git_events_runner.edges.git.access import SshAccess
+from git_events_runner.edges.git.addresses import Addresses
+from git_events_runner.edges.git.hosts import Unobserved
 from git_events_runner.edges.git.question import Question, Reference, Repository
 from git_events_runner.edges.git.ssh import SshTransport, upload_pack
 from git_events_runner.errors import (
+    GitAddressRefused,
     GitAuthRequired,
     GitError,
     GitHostKeyChanged,
@@ -33,6 +36,10 @@ from tests.servers import sshd as servers
 MAIN = Reference("branch", "main")
 
 
+def ssh_transport(**limits):
+    return SshTransport(limits=Limits(**limits), addresses=Addresses(), observer=Unobserved())
+
+
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory):
     try:
@@ -50,7 +57,7 @@ def repository(tmp_path):
 
 @pytest.fixture
 async def transport():
-    made = SshTransport(limits=Limits())
+    made = ssh_transport()
     yield made
     await made.close()
     gc.collect()  # what was left open would warn here
@@ -124,7 +131,7 @@ async def test_a_server_without_protocol_v2(tmp_path, remote):
             await ask(remote, there, Reference("branch", "nope"))
         for number in range(300):
             git("update-ref", f"refs/heads/b{number}", first, cwd=path)
-        small = SshTransport(limits=Limits(advertisement_bytes=4096))
+        small = ssh_transport(advertisement_bytes=4096)
         with pytest.raises(GitTooLarge):
             await small.ls_refs(there, ("refs/heads/main",))
         await small.close()
@@ -192,6 +199,15 @@ async def test_refusals(sshd, tmp_path, remote):
         await ask(remote, Repository(url="git@nowhere.invalid:a/b", ssh=SshAccess(private_key=stranger)))
     access = SshAccess(private_key=stranger, passphrase="pass")
     assert "SshAccess(***)" in repr(Repository(url="git@h:a/b", ssh=access))
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "0.0.0.0", "[::ffff:169.254.1.1]", "127.0.0.1"])
+async def test_addresses_that_no_source_may_lead_to(host):
+    """Link-local and metadata addresses, and the networks of the setting, are refused before anything connects."""
+    remote = http_remote(Limits(), refused_networks=("127.0.0.0/8",))
+    with pytest.raises(GitAddressRefused):
+        await ask(remote, Repository(url=f"ssh://git@{host}:1/a/b", ssh=SshAccess()))
+    await remote.close()
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
@@ -334,7 +350,7 @@ async def test_a_large_pack_in_small_memory(sshd, tmp_path):
     path = new_repository(tmp_path / "app.git")
     content = b"".join(number.to_bytes(4) for number in range(2**19))
     made = commit(path, {"a": content, "b": content[::-1]})
-    small = SshTransport(limits=Limits(pack_bytes=2**20))
+    small = ssh_transport(pack_bytes=2**20)
     taken = []
     with pytest.raises(GitTooLarge):
         await small.fetch(served(sshd, path), made, blobless=False, write=taken.append)
@@ -349,10 +365,10 @@ async def test_gitea_with_a_deploy_key(forge, tmp_path):
     key = servers.keygen(tmp_path / "key")
     known = f"[127.0.0.1]:{forge.ssh_port} {forge.host_key}"
     access = SshAccess(private_key=key.read_text(), known_hosts=known)
-    remote = http_remote(Limits())
+    first, remote = http_remote(Limits()), http_remote(Limits())  # the first one leaves the source alone for a while
     try:
         with pytest.raises(GitAuthRequired):
-            await ask(remote, Repository(url=made.ssh_url, ssh=access))
+            await ask(first, Repository(url=made.ssh_url, ssh=access))
         made.deploy_key(servers.public(key))
         there = Repository(url=made.ssh_url, ssh=access)
         assert await ask(remote, there) == head
@@ -365,6 +381,7 @@ async def test_gitea_with_a_deploy_key(forge, tmp_path):
         with pytest.raises(GitHostKeyChanged):
             await ask(remote, Repository(url=made.ssh_url, ssh=wrong))
     finally:
+        await first.close()
         await remote.close()
 
 
