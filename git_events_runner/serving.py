@@ -31,13 +31,17 @@ _EVERYWHERE = "0.0.0.0"  # noqa: S104  a pod serves its whole network
 @asynccontextmanager
 async def running(**coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run coroutines while entered. One that returns or fails ends the body with that error; leaving cancels all."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_endless(name, coroutine), name=name) for name, coroutine in coroutines.items()]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_endless(name, coroutine), name=name) for name, coroutine in coroutines.items()]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+    finally:
+        for coroutine in coroutines.values():
+            coroutine.close()  # one that was cancelled before its first step has never been awaited
 
 
 async def _endless(name: str, coroutine: Coroutine[Any, Any, None]) -> None:

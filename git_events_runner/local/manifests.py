@@ -123,18 +123,28 @@ def _create(manifests: Iterable[Manifest], server: Registrar) -> Iterator[str]:
 
 
 def _create_one(manifest: Manifest, server: Registrar) -> Iterator[str]:
+    """Create an object; what is wrong with it, unknown fields first, since a misspelt one is missed elsewhere."""
     at = manifest.document.at
+    wrong: InvalidObject | None = None
+    refusal: Refusal | None = None
     try:
         _check(manifest)
-        server.create(manifest.obj)
     except InvalidObject as error:
-        yield f"{at(error.field)}: {error}"
-    except Refusal as refusal:
-        fields = _UNKNOWN.findall(str(refusal)) if refusal.code == 400 else []  # noqa: PLR2004  HTTP
-        yield from (f"{at(field)}: {field}: {_unknown_field(manifest)}" for field in fields)
-        for cause in refusal.details.get("causes") or ():
-            yield f"{at(cause['field'])}: {cause['field']}: {cause['message']}"
-        if not fields and not refusal.details.get("causes"):
+        wrong = error
+    try:
+        server.create(manifest.obj)
+    except Refusal as refused:
+        refusal = refused
+    unknown = _UNKNOWN.findall(str(refusal)) if refusal and refusal.code == 400 else []  # noqa: PLR2004  HTTP
+    yield from (f"{at(field)}: {field}: {_unknown_field(manifest)}" for field in unknown)
+    if wrong and wrong.field == "spec" and manifest.obj.get("spec") is None:
+        yield f"{at('spec')}: spec: is empty; are the lines below it indented?"
+    elif wrong:
+        yield f"{at(wrong.field)}: {wrong}"
+    elif refusal and not unknown:
+        causes = refusal.details.get("causes") or ()
+        yield from (f"{at(cause['field'])}: {cause['field']}: {cause['message']}" for cause in causes)
+        if not causes:
             yield f"{at('')}: {refusal}"
 
 
