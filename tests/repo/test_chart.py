@@ -100,7 +100,6 @@ def test_pods_of_the_chart_are_restricted():
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["enableServiceLinks"] is False
         assert container["image"] == f"{IMAGE_REGISTRY}/git-events-runner:{VERSION}"
-        assert "limits" not in container["resources"]
     assert one(objects, "Pod")["spec"]["automountServiceAccountToken"] is False
 
 
