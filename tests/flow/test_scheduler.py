@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.policy import Policy
 from git_events_runner.serving import running
 from tests.flow.virtual import at, until, virtual
 from tests.flow.world import START, Cluster, Fence, recorded
@@ -186,3 +187,21 @@ async def test_a_new_term_begins_from_the_status():
         await asyncio.sleep(100)
     assert len(cluster.asked) == count
     assert at() > 100
+
+
+@virtual
+async def test_a_schedule_that_may_not_come_due_so_often_has_no_due_times_until_it_may():
+    """The policy is followed while leading: shortened distances begin within seconds, lengthened ones end."""
+    cluster = Cluster()
+    cluster.policy = Policy(minimum_interval_s=60)
+    every(cluster, "10s")
+    async with scheduling(cluster):
+        await asyncio.sleep(60)
+        assert cluster.asked == []
+        cluster.policy = Policy(minimum_interval_s=10)
+        await until(lambda: cluster.asked, within_s=10)
+        cluster.policy = Policy(minimum_interval_s=3600)
+        await asyncio.sleep(10)
+        before = len(cluster.asked)
+        await asyncio.sleep(60)
+        assert len(cluster.asked) == before

@@ -92,7 +92,8 @@ def _schema(node, definitions):
 
 def readme(values):
     """README.md of the chart: its text, and a table of every value with its meaning and default."""
-    parts = [(CHART.parents[1] / "docs" / "chart.md").read_text().rstrip("\n"), "", "## Values", ""]
+    text = (CHART.parents[1] / "docs" / "chart.md").read_text().rstrip("\n")
+    parts = [re.sub(r"\]\((?=[a-z]+\.md)", "](../../docs/", text), "", "## Values", ""]
     parts += ["Made from the comments of `values.yaml` by `make generate`."]
     for section, rows in sections(values):
         parts += ["", f"### {section}", "", "| key | default | meaning |", "| --- | --- | --- |"]
@@ -140,7 +141,20 @@ def plain(values, what):
     first = ("Namespace", "CustomResourceDefinition", "ServiceAccount")
     made.sort(key=lambda found: first.index(found["kind"]) if found["kind"] in first else len(first))
     head = f"# Made from the chart by `make generate`: {what}.\n"
-    return head + "".join("---\n" + to_yaml(found) for found in made)
+    return head + "".join("---\n" + yaml.dump(found, Dumper=_Blocks, sort_keys=False, width=120) for found in made)
+
+
+class _Blocks(yaml.SafeDumper):
+    """Writes texts of several lines as such, and every node out."""
+
+    def ignore_aliases(self, data):
+        return True
+
+
+_Blocks.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
 
 
 def _without_helm(value):

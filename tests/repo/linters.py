@@ -8,6 +8,9 @@ from pathlib import Path
 import kubernetes_validate
 import yaml
 
+from git_events_runner.errors import InvalidObject
+from git_events_runner.resources.kinds import GROUP
+from git_events_runner.resources.parse import parse
 from tests.repo import helm
 from tests.repo.rendered import CASES, render_case
 
@@ -35,11 +38,22 @@ def objects():
         if document["apiVersion"].startswith(("monitoring.coreos.com", "gateway.networking")) or text in seen:
             continue
         seen.add(text)
+        if document["apiVersion"].startswith(GROUP):
+            yield from _of_ours(where, document)
+            continue
         for version in (OLDEST, NEWEST):
             try:
                 kubernetes_validate.validate(document, version, strict=True)
             except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as error:
                 yield f"{where}: {document['kind']} {document['metadata']['name']} ({version}): {error}"
+
+
+def _of_ours(where, document):
+    metadata = {"namespace": "default"} | document["metadata"]
+    try:
+        parse(document | {"metadata": metadata})
+    except InvalidObject as error:
+        yield f"{where}: {document['kind']} {metadata['name']}: {error}"
 
 
 def yamls():

@@ -12,6 +12,7 @@ ORIGINAL = yaml.safe_load((Path(__file__).parent / "values-0.4.14.yaml").read_te
 EVERYTHING = {
     "controllerNamespace": "events",
     "createNamespace": True,
+    "namespaceLabels": {"pod-security.kubernetes.io/enforce": "restricted"},
     "replicaCount": 3,
     "imageRegistry": "mirror.example/ger",
     "image": {"digest": "sha256:" + "0123456789abcdef" * 4},

@@ -100,7 +100,6 @@ def test_pods_of_the_chart_are_restricted():
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["enableServiceLinks"] is False
         assert container["image"] == f"{IMAGE_REGISTRY}/git-events-runner:{VERSION}"
-        assert "limits" not in container["resources"]
     assert one(objects, "Pod")["spec"]["automountServiceAccountToken"] is False
 
 
@@ -143,6 +142,8 @@ def test_roles_are_bound_where_the_values_say():
     objects = helm.objects(CASES["everywhere"], namespace="ns")
     assert bindings(objects, "-jobs") == bindings(objects, "-secrets") == [("ClusterRoleBinding", None)]
     assert env(objects) == "*"
+    narrow = {"watchNamespaces": ["a"], "rbac": {"controller": {"jobsNamespaces": ["a", "b"]}}}
+    assert env(helm.objects(narrow)) == "a"
     copies = {"rbac": {"controller": {"secretCopies": False, "secretNames": ["robot"]}}}
     kept = [rule for rule in rules(helm.objects(copies)) if "secrets" in rule["resources"]]
     assert kept == [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["robot"], "verbs": ["get"]}]
@@ -244,6 +245,8 @@ def test_every_value_is_described_and_in_the_schema():
         ({"controllerOptions": {"webhooksTls": {"certificate": "/x"}}}, "webhooksTls"),
         ({"controllerOptions": {"otlp": {"enabled": True}}}, "otlp.endpoint"),
         ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs"),
+        ({"watchNamespaces": ["*"]}, "watchNamespaces"),
+        ({"watchNamespaces": ["team-a"]}, "watchNamespaces"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(values, named_key):

@@ -239,7 +239,7 @@ def test_the_network_policy_opens_what_is_needed():
 
 
 def test_the_plain_manifests_are_the_chart_without_helm():
-    """`kubectl apply` gets the same objects; nothing in them speaks of Helm; CRDs and accounts come first."""
+    """The same objects; nothing in them speaks of Helm; the namespace and the CRDs come first."""
     text = (helm.CHART.parents[1] / "manifests" / "install.yaml").read_text()
     found = [o for o in yaml.load_all(text, Loader=yaml.CSafeLoader) if o]
     assert "helm" not in text.lower()

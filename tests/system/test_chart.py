@@ -1,4 +1,4 @@
-"""The chart on a real API server: everything is accepted, pods are admitted where `restricted` is enforced, Helm works."""
+"""The chart on a real API server: everything is accepted, pods are admitted under `restricted`, and Helm works."""
 
 import base64
 import copy
@@ -58,7 +58,7 @@ def test_the_api_server_accepts_everything_rendered(api, case):
 
 
 def test_pods_of_the_chart_are_admitted_where_restricted_is_enforced(api, namespace):
-    """Controller and `helm test`, with the values of the defaults, of everything on, and in the chart's own namespace."""
+    """Controller and `helm test`, with the defaults and with TLS and more replicas; a plain pod is not."""
     place = f"{namespace}-restricted"
     namespace_of(api, place, **{"pod-security.kubernetes.io/enforce": "restricted"})
     pods = f"/api/v1/namespaces/{place}/pods"
@@ -171,7 +171,7 @@ def the_originals(release, namespace):
 
 
 def test_helm_installs_upgrades_and_uninstalls(api, namespace, helm_config):
-    """CRDs of nobody are not taken silently; adopted once, they go with the release, and stay when it is uninstalled."""
+    """CRDs of nobody are not taken silently; adopted, they go with the release, and stay when it is uninstalled."""
     with pytest.raises(helm_python.HelmError, match=r"invalid ownership metadata"):
         helm_config.install(str(helm.CHART), "ger", {})
     helm_config.uninstall("ger", ignore_not_found=True)

@@ -87,6 +87,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- define "git-events-runner.watchNamespaces" -}}
 {{- if .Values.watchNamespaces }}
+{{- $allowed := include "git-events-runner.jobsNamespaces" . | fromJsonArray }}
+{{- range .Values.watchNamespaces }}
+{{- if and $.Values.rbac.create (not (has "*" $allowed)) (not (has . $allowed)) }}
+{{- fail (printf "watchNamespaces: %s is not among rbac.controller.jobsNamespaces" .) }}
+{{- end }}
+{{- end }}
 {{- .Values.watchNamespaces | toJson }}
 {{- else }}
 {{- include "git-events-runner.jobsNamespaces" . }}

@@ -1,0 +1,70 @@
+"""`git-events-runner probe`: what `helm test` runs in the controller's own image."""
+
+import http.server
+import threading
+import time
+
+import pytest
+
+from git_events_runner.__main__ import main
+from tests.cluster.plane import free_port
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.asked += 1
+        self.send_response(503 if self.server.asked <= self.server.failures else 404)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+@pytest.fixture
+def server():
+    """Answers POST with 404, after `failures` answers with 503."""
+    serving = http.server.HTTPServer(("127.0.0.1", 0), _Handler)
+    serving.asked = serving.failures = 0
+    serving.url = f"http://127.0.0.1:{serving.server_port}/ns/helm-test"
+    thread = threading.Thread(target=serving.serve_forever, daemon=True)
+    thread.start()
+    yield serving
+    serving.shutdown()
+    serving.server_close()
+    thread.join(5)
+
+
+def test_the_expected_status_is_a_success(server, capsys):
+    """At once, and it says so."""
+    assert main(["probe", server.url, "--method=POST", "--status=404"]) == 0
+    assert "404, as expected" in capsys.readouterr().out
+
+
+def test_it_asks_again_until_the_answer_comes(server):
+    """A controller that is not ready yet answers 503, or not at all."""
+    server.failures = 1
+    assert main(["probe", server.url, "--method=POST", "--status=404", "--wait=10"]) == 0
+    assert server.asked == 2
+
+
+def test_another_status_fails_and_is_named(server, capsys):
+    """When the time is over, with what came instead."""
+    assert main(["probe", server.url, "--method=POST", "--status=200"]) == 1
+    assert "answered 404, expected 200" in capsys.readouterr().err
+
+
+def test_no_answer_fails_within_the_time(capsys):
+    """A port on which nobody listens."""
+    started = time.monotonic()
+    assert main(["probe", f"http://127.0.0.1:{free_port()}/", "--wait=2"]) == 1
+    assert time.monotonic() - started < 5
+    assert "no answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["ftp://x/", "http://", "http://user:secret@x/", "x"])
+def test_what_is_no_url_is_refused(url, capsys):
+    """Also one with a credential in it."""
+    with pytest.raises(SystemExit) as ended:
+        main(["probe", url])
+    assert ended.value.code == 2
+    assert "URL" in capsys.readouterr().err
