@@ -51,6 +51,11 @@ transcript: $(STAMP) ## run the demo and put what it prints into README.md
 bench: $(STAMP) ## the measured figures of docs/performance.md
 	$(BIN)/python -m benchmarks
 
+bench-git: $(STAMP) ## git clients compared, files of a large repository, a thousand schedules (docs/performance-git.md)
+	$(BIN)/python -m benchmarks.git
+	$(BIN)/python -m benchmarks.files
+	$(BIN)/python -m benchmarks.schedules
+
 lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
 	$(BIN)/python -m pip install --quiet pip-tools
 	cd requirements && ../$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --strip-extras --allow-unsafe -o build.txt build.in
@@ -61,4 +66,4 @@ lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
 clean: ## remove what the targets made in this folder
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup lint format generate test test-fast demo transcript bench lock clean
+.PHONY: help setup lint format generate test test-fast demo transcript bench bench-git lock clean

@@ -16,7 +16,7 @@ from importlib.metadata import version
 import structlog
 
 from git_events_runner.certificates import Certificates
-from git_events_runner.edges.git import Limits, http_remote
+from git_events_runner.edges.git import Limits, Observer, Remote, http_remote
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.events import Events
 from git_events_runner.edges.kube.informer import Informer
@@ -50,7 +50,7 @@ from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.report import Warn
 from git_events_runner.serving import listen, running, serving
 from git_events_runner.settings import GitConfig, RuntimeConfig, Settings, parse_runtime_config
-from git_events_runner.sources import Copies, SourceHosts, Sources
+from git_events_runner.sources import Copies, Remotes, SourceHosts, Sources
 from git_events_runner.telemetry import Metrics, configure_logging
 from git_events_runner.traces import exporting
 
@@ -203,7 +203,8 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         policy=lambda: host_key_policy(config.current),
         now=now,
     )
-    git = Sources(secrets=secrets, host_keys=host_keys)
+    remotes = Remotes(settings=lambda: config.current.git, make=partial(git_remote, observer=metrics.git))
+    git = Sources(secrets=secrets, host_keys=host_keys, remote=remotes.current)
     hosts = SourceHosts(store=store, tell=metrics.git.keep_hosts)
     writer = StatusWriter(api=client, store=store, metrics=metrics, gather_s=_GATHER_S)
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
@@ -332,12 +333,6 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                 for name, informer in informers.items():
                     health.expect(name, partial(getattr, informer, "moved_at"), _INFORMER_S)
                 config.read()
-                git.remote = http_remote(
-                    git_limits(config.current.git),
-                    observer=metrics.git,
-                    schemes=config.current.git.allowed_schemes,
-                    refused_networks=config.current.git.refused_networks,
-                )
                 await certificates.load()
                 async with running(
                     config=config.run(),
@@ -368,13 +363,13 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                                     async with asyncio.timeout(_DRAIN_S):
                                         await lanes.drain()
                     finally:
-                        await git.close()
+                        await remotes.close()
                         log.info("controller.stopped", identity=settings.identity)
 
 
-def git_limits(git: GitConfig) -> Limits:
-    """What questions to git servers may cost, in the words of `edges/git`."""
-    return Limits(
+def git_remote(git: GitConfig, *, observer: Observer) -> Remote:
+    """The way to git servers, in the words of `edges/git`."""
+    limits = Limits(
         deadline_s=float(git.deadline_seconds),
         host_concurrency=git.host_concurrency,
         host_rate=float(git.host_rate),
@@ -387,6 +382,7 @@ def git_limits(git: GitConfig) -> Limits:
         tree_entries=git.tree_entries,
         kept_entries=git.kept_entries,
     )
+    return http_remote(limits, observer=observer, schemes=git.allowed_schemes, refused_networks=git.refused_networks)
 
 
 def _watched(settings: Settings) -> list[tuple[Kind, str | None, str | None, str | None]]:

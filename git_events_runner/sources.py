@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from git_events_runner.edges.git.question import Answer, Credential, Question, Reference, Repository, TreeEntry
 from git_events_runner.edges.git.remote import Remote
@@ -33,6 +33,7 @@ from git_events_runner.rules.report import Problem
 from git_events_runner.rules.resolve import Resolved
 
 _T = TypeVar("_T")
+_S = TypeVar("_S")
 _KEYS_TRIED = 3
 
 
@@ -58,25 +59,39 @@ class Api(Protocol):
         """Create an object."""
 
 
+class Remotes(Generic[_S]):
+    """The way to git servers as the settings are now; when they change, questions under way end in the old one."""
+
+    def __init__(self, *, settings: Callable[[], _S], make: Callable[[_S], Remote]) -> None:
+        """`make` is called with the settings before the first question, and after each change of theirs."""
+        self._settings = settings
+        self._make = make
+        self._made: list[Remote] = []
+        self._of: _S | None = None
+
+    def current(self) -> Remote:
+        """That of the settings as they are now."""
+        settings = self._settings()
+        if settings is not self._of:
+            if not self._made or settings != self._of:
+                self._made.append(self._make(settings))
+            self._of = settings
+        return self._made[-1]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for remote in self._made:
+            await remote.close()
+
+
 class Sources:
     """Asks git about source objects, with the credentials that they name."""
 
-    def __init__(self, *, secrets: SecretReader, host_keys: HostKeys) -> None:
-        """`remote` is set before the first question, when its limits are known."""
+    def __init__(self, *, secrets: SecretReader, host_keys: HostKeys, remote: Callable[[], Remote]) -> None:
+        """`remote` is called for each question."""
         self._secrets = secrets
         self._host_keys = host_keys
-        self.remote: Remote | None = None
-
-    @property
-    def _remote(self) -> Remote:
-        if self.remote is None:
-            raise GitUnsupported("no git server can be asked before the controller has started")
-        return self.remote
-
-    async def close(self) -> None:
-        """Close the connections to git servers."""
-        if self.remote is not None:
-            await self.remote.close()
+        self._remote = remote
 
     async def commit_of(
         self, source: Any, namespace: str, ref_type: str, ref_name: str, *, urgent: bool = False
@@ -97,7 +112,7 @@ class Sources:
         reference = Reference(ref_type, ref_name)  # type: ignore[arg-type]  # checked by the model
 
         async def ask(repository: Repository) -> Answer:
-            return await self._remote.commit_of(Question(repository, reference), urgent=urgent)
+            return await self._remote().commit_of(Question(repository, reference), urgent=urgent)
 
         return await self._ask(source, namespace, ask)
 
@@ -108,7 +123,7 @@ class Sources:
             GitError: The git server gave no answer, or not this commit.
             SecretUnusable: A Secret that the source names cannot be used.
         """
-        return await self._ask(source, namespace, lambda repository: self._remote.tree(repository, commit))
+        return await self._ask(source, namespace, lambda repository: self._remote().tree(repository, commit))
 
     async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
         """Learn the host key of a source that only a Job will ask, so that the Job has one to compare with.

@@ -28,6 +28,7 @@ LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "warning": 30, "error
 _RECONCILE_S = (0.001, 0.01, 0.1, 0.5, 1, 2)
 _WEBHOOK_S = (0.001, 0.01, 0.1, 0.5, 1)
 _CHECK_S = (0.1, 1, 2, 5, 10, 30, 60)
+_LATE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _WAITING_S = (0.1, 0.5, 1, 2, 5, 10, 20, 60)
 _COMPLETED_S = (1, 5, 10, 30, 60, 120, 300)
 _ROLES = ("trigger_kind", "trigger_name", "source_kind", "source_name", "action_kind", "action_name")
@@ -174,6 +175,9 @@ class Metrics:
         )
         self._checked = counter("trigger_check_count", "Checks of triggers' sources", *trigger)
         self._check_s = histogram("trigger_check_duration_seconds", "Duration of checks", _CHECK_S, *trigger)
+        self._check_late_s = histogram(
+            "check_start_delay_seconds", "Time from a schedule's due time to the start of its check", _LATE_S
+        )
         hook = ("namespace", "trigger_name", "status")
         self._hooked = counter("webhook_requests_count", "Requests to webhooks", *hook)
         self._hook_s = histogram("webhook_requests_duration_seconds", "Duration of webhook requests", _WEBHOOK_S, *hook)
@@ -217,6 +221,10 @@ class Metrics:
         self._reconciled.labels(*labels).inc()
         self._reconcile_failed.labels(*labels).inc(int(failed))
         self._reconcile_s.labels(*labels).observe(seconds)
+
+    def check_started(self, late_s: float) -> None:
+        """The check of a schedule's occurrence began, so long after it fell due."""
+        self._check_late_s.observe(late_s)
 
     def check_finished(self, ref: Ref, seconds: float, verdict: str) -> None:
         """A check came to its end."""

@@ -153,6 +153,9 @@ class Checks:
     async def check(self, request: CheckRequest) -> Again | None:
         """Look once, to the end; None when the occurrence is answered, else when to look again."""
         started = time.monotonic()
+        if request.due_at is not None and not request.retry:
+            due = timestamp(request.due_at)
+            self._metrics.check_started((self._now() - due).total_seconds() if due else 0.0)
         verdict, again = "dropped", None
         try:
             for attempt in range(_RESTARTS):

@@ -43,6 +43,7 @@ class Lanes:
         self._longest_backoff_s = longest_backoff_s
         self._lanes: dict[str, _Lane] = {}
         self._ready: asyncio.Queue[str] = asyncio.Queue()
+        self._working = 0
         self._closing = False
         self._open = asyncio.Event()
         self._open.set()
@@ -61,6 +62,7 @@ class Lanes:
         lane.waiting[request.source] = known.merge(request) if known else request
         if not lane.working:
             lane.working = True
+            self._working += 1
             self._empty.clear()
             self._ready.put_nowait(request.uid)
 
@@ -128,9 +130,10 @@ class Lanes:
             else:
                 self._later(lane, request, again, loop)
         lane.working = False
+        self._working -= 1
         if lane.gone:
             self._lanes.pop(uid, None)
-        if not any(other.working for other in self._lanes.values()):
+        if not self._working:
             self._empty.set()
 
     def _later(self, lane: _Lane, request: CheckRequest, again: Again, loop: asyncio.AbstractEventLoop) -> None:

@@ -137,6 +137,19 @@ async def test_a_new_request_does_not_wait_for_the_back_off():
 
 
 @virtual
+async def test_what_is_tried_again_is_known_to_be_old_news():
+    """Only the first try of a request, or one that a new request joins, comes with news of the source."""
+    checker = Checker(Again(after_s=5.0), Again(after_s=5.0), seconds=0.0)
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.submit(ask())
+        await until(lambda: len(checker.seen) == 2)
+        lanes.submit(ask())
+        await until(lambda: not lanes.pending("a"))
+    assert [request.retry for _, request in checker.seen] == [False, True, False]
+
+
+@virtual
 async def test_nothing_is_checked_while_held():
     """The CRDs would drop what is written."""
     checker = Checker()

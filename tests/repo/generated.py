@@ -99,7 +99,7 @@ def reference():
         "The ConfigMap's key `runtimeConfig`; unknown keys reject the whole document. Defaults:",
     ]
     parts += ["", "```yaml", default_runtime_config_yaml(helm_template=False).rstrip("\n"), "```"]
-    parts += ["", "Changes of `git` take effect at the next start."]
+    parts += ["", "Changes of `git` hold from the next question on."]
     parts += ["", "## Reasons in conditions and Events", "", "| reason | meaning |", "| --- | --- |"]
     parts += [f"| `{reason.value}` | {reason.meaning} |" for reason in conditions.Reason]
     return "\n".join(parts) + "\n"

@@ -49,17 +49,74 @@ _REMEMBERED = 4096
 _CONTEXTS = 256
 _KEEPALIVE_S = 75.0
 _LINE_BYTES = 8190
+_KEPT_BYTES = 4096
 _V2 = 2
 _HTTP = frozenset({"http", "https"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class _Last:
+    """The question asked last of a repository, and the answer: mostly both come again, byte for byte."""
+
+    __slots__ = ("answer", "limit_bytes", "names", "refs", "request")
+
+    def __init__(self, names: Collection[str], capabilities: Capabilities, limit_bytes: int) -> None:
+        self.names = frozenset(names)
+        self.request = ls_refs_request(capabilities, self.names)
+        self.limit_bytes = limit_bytes
+        self.answer = b""
+        self.refs: Mapping[str, RemoteRef] = {}
+
+
+class _Taker:
+    """Takes an answer to ls-refs; one that is the last one again is not read again."""
+
+    __slots__ = ("_first", "_last", "_parser", "_parts")
+
+    def __init__(self, last: _Last) -> None:
+        self._last = last
+        self._parts = 0
+        self._first = b""
+        self._parser: LsRefs | None = None
+
+    def take(self, data: bytes) -> None:
+        """Take the next bytes of the answer.
+
+        Raises:
+            GitError: As LsRefs.feed.
+        """
+        self._parts += 1
+        if self._parts == 1:
+            self._first = data
+            if data == self._last.answer:
+                return
+        if self._parser is None:
+            self._parser = LsRefs(self._last.names, limit_bytes=self._last.limit_bytes)
+            if self._parts > 1:
+                self._parser.feed(self._first)
+        self._parser.feed(data)
+
+    def finish(self) -> Mapping[str, RemoteRef]:
+        """The references found.
+
+        Raises:
+            GitProtocolError: The answer was cut off.
+        """
+        if self._parts == 1 and self._parser is None:
+            return self._last.refs
+        refs = (self._parser or LsRefs(self._last.names, limit_bytes=self._last.limit_bytes)).finish()
+        if self._parts == 1 and len(self._first) <= _KEPT_BYTES:
+            self._last.answer, self._last.refs = self._first, refs
+        return refs
+
+
+@dataclass(slots=True, kw_only=True)
 class _Known:
-    """What was learned of a repository: where it is in the end, and how its server speaks."""
+    """What was learned of a repository: where it is in the end, how its server speaks, and what it said last."""
 
     post_url: URL
     moved: bool
     capabilities: Capabilities
+    last: _Last | None = None
 
 
 class HttpTransport:
@@ -92,9 +149,12 @@ class HttpTransport:
         """
 
         async def ask(known: _Known) -> Mapping[str, RemoteRef]:
-            parser = LsRefs(names, limit_bytes=self._limits.refs_bytes)
-            await self._post(repository, known, ls_refs_request(known.capabilities, names), parser.feed)
-            return parser.finish()
+            last = known.last
+            if last is None or last.names != names:
+                last = known.last = _Last(names, known.capabilities, self._limits.refs_bytes)
+            taker = _Taker(last)
+            await self._post(repository, known, last.request, taker.take)
+            return taker.finish()
 
         known = self._known.get(repository.key)
         if known is not None and known.capabilities.version == _V2:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from git_events_runner.edges.git.http import _Last, _Taker
 from git_events_runner.edges.git.pktline import Marker, PacketReader, packet
 from git_events_runner.edges.git.protocol import (
     Advertisement,
@@ -231,3 +232,33 @@ def test_tokens_that_cannot_be_headers_are_refused(value):
     """A token with a line break inside would be a second header."""
     with pytest.raises(SecretUnusable):
         Credential.token(value)
+
+
+@settings(max_examples=300)
+@given(
+    answers=st.lists(st.sampled_from(["main", "none", "cut", "long"]), min_size=1, max_size=8),
+    cut=st.integers(min_value=0, max_value=80),
+)
+def test_an_answer_that_comes_again_means_the_same(answers, cut):
+    """Whatever came before and however it is cut, an answer means what a fresh parser says, or fails as it does."""
+    name = "refs/heads/main"
+    texts = {
+        "main": packet(b"a" * 40 + b" refs/heads/main\n") + b"0000",
+        "none": b"0000",
+        "cut": packet(b"a" * 40 + b" refs/heads/main\n"),
+        "long": packet(b"b" * 40 + b" refs/heads/main\n") + packet(b"c" * 40 + b" refs/heads/main2\n") + b"0000",
+    }
+    last = _Last([name], Capabilities(version=2), 1000)
+
+    def outcome(parser, feed, data):
+        try:
+            for part in (data[:cut], data[cut:]):
+                if part:
+                    feed(part)
+            return dict(parser.finish())
+        except GitError as error:
+            return type(error)
+
+    for answer in answers:
+        taker, fresh = _Taker(last), LsRefs([name], limit_bytes=1000)
+        assert outcome(taker, taker.take, texts[answer]) == outcome(fresh, fresh.feed, texts[answer])

@@ -1,0 +1,95 @@
+"""Sources asked with the credentials that they name: rotated Secrets, changed settings, hosts that are counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from git_events_runner.app import git_remote
+from git_events_runner.edges.git import Unobserved
+from git_events_runner.edges.git.question import Credential
+from git_events_runner.errors import GitAuthRequired, GitUnsupported
+from git_events_runner.resources.kinds import KINDS
+from git_events_runner.resources.parse import parse
+from git_events_runner.settings import GitConfig
+from git_events_runner.sources import Remotes, SourceHosts, Sources
+from tests.edges.git.gitserver import commit, new_repository
+
+
+class Secrets:
+    """A cache in front of what the cluster holds; counts how often it was emptied."""
+
+    def __init__(self, password):
+        self.held, self.cached, self.forgotten = password, password, 0
+
+    async def get(self, namespace, name):
+        return {"username": b"me", "password": self.cached}
+
+    def forget(self, namespace, name):
+        self.forgotten += 1
+        self.cached = self.held
+
+
+def source_of(url, *, name="app", secret=True):
+    auth = {"authConfig": {"type": "basic", "secretRef": {"name": "login"}}} if secret else {}
+    metadata = {"name": name, "namespace": "ns", "uid": name, "generation": 1}
+    raw = {"apiVersion": KINDS["GitRepo"].api_version, "kind": "GitRepo", "metadata": metadata}
+    return parse(raw | {"spec": {"repoUri": url} | auth})
+
+
+@pytest.fixture
+async def remotes():
+    """Ways to git servers whose settings the test may change."""
+    settings = {"git": GitConfig()}
+    made = Remotes(settings=lambda: settings["git"], make=lambda git: git_remote(git, observer=Unobserved()))
+    made.change = lambda **fields: settings.update(git=GitConfig(**fields))
+    yield made
+    await made.close()
+
+
+async def test_a_rotated_secret_is_read_anew_at_once(git_server, remotes):
+    """A refused credential is read again past the cache, once for each refusal by the server, not for repeated ones."""
+    made = commit(new_repository(git_server.root / "app.git"), {"a": b"1"})
+    git_server.authorization = Credential.basic("me", "new").authorization
+    secrets = Secrets(b"old")
+    sources = Sources(secrets=secrets, host_keys=None, remote=remotes.current)
+    source = source_of(git_server.url("app.git"))
+    for _ in range(5):
+        with pytest.raises(GitAuthRequired):
+            await sources.commit_of(source, "ns", "branch", "main")
+    assert secrets.forgotten == 1
+    assert len(git_server.exchanges) == 1
+    secrets.held = b"new"
+    assert (await sources.commit_of(source, "ns", "branch", "main", urgent=True)).commit == made
+
+
+async def test_changed_settings_hold_for_the_next_question(git_server, remotes):
+    """A change of the runtime config takes effect without a restart; one that changes nothing keeps connections."""
+    commit(new_repository(git_server.root / "app.git"), {"a": b"1"})
+    sources = Sources(secrets=Secrets(b""), host_keys=None, remote=remotes.current)
+    source = source_of(git_server.url("app.git"), secret=False)
+    await sources.commit_of(source, "ns", "branch", "main")
+    remotes.change()
+    await sources.commit_of(source, "ns", "branch", "main")
+    assert [exchange.method for exchange in git_server.exchanges] == ["GET", "POST", "POST"]
+    remotes.change(allowed_schemes=("https",))
+    with pytest.raises(GitUnsupported):
+        await sources.commit_of(source, "ns", "branch", "main")
+    assert len(git_server.exchanges) == 3
+
+
+def test_hosts_of_sources():
+    """Hosts are told with their port, in lower case; what is no URL has none."""
+
+    class Snapshot:
+        def __init__(self, model):
+            self.model = model
+
+    class Store:
+        def all(self, kind):
+            urls = ("https://Git.Example.org/a", "http://x:8080/b", "https://git.example.org/c")
+            found = [Snapshot(source_of(url, name=f"n{n}")) for n, url in enumerate(urls)]
+            return [*found, Snapshot(None)] if kind == "GitRepo" else []
+
+    told = []
+    SourceHosts(store=Store(), tell=told.append).read()
+    assert told == [{"git.example.org", "x:8080"}]
