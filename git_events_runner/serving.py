@@ -24,7 +24,7 @@ _OTHER_FILES = 256  # descriptors that the rest of the program needs
 _READ_BYTES = 64 * 1024
 _STARTED_S = 0.005
 _BACKLOG = 512  # all of them are accepted in one turn of the loop
-_READS_IN_A_TURN = 24
+_READS_IN_A_TURN = 8
 _EVERYWHERE = "0.0.0.0"  # noqa: S104  a pod serves its whole network
 
 
