@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import SecretUnusable
-from git_events_runner.flow.webhooks import Webhooks
+from git_events_runner.flow.webhooks import Bounds, Webhooks
 from git_events_runner.serving import listen, serving
 from git_events_runner.telemetry import Metrics
 from tests.forges import deliveries as d
@@ -116,7 +116,7 @@ class Port:
 
 
 @contextlib.asynccontextmanager
-async def served(*, rates=None, trusted=(), ready=lambda: True, objects=()):
+async def served(*, rates=None, trusted=(), ready=lambda: True, objects=(), header_s=10.0, **bounds):
     """The application with a trigger of each type (named as it), `open`, `broken` (no Secret) and `rotated`."""
     store = Store()
     for kind in KINDS:
@@ -139,7 +139,8 @@ async def served(*, rates=None, trusted=(), ready=lambda: True, objects=()):
         trusted_proxies=trusted,
         ready=ready,
         metrics=metrics,
+        bounds=Bounds(**bounds),
     )
     with listen(0, host="127.0.0.1") as sock:
-        async with serving(app, sock):
+        async with serving(app, sock, header_s=header_s):
             yield Port(sock.getsockname()[1], counter, secrets, metrics)

@@ -10,9 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from git_events_runner import serving as server
 from git_events_runner.errors import ApiUnavailable
-from git_events_runner.flow.webhooks import limits
 from git_events_runner.rules.rates import Rate
 from tests.flow.hooks import KINDS, served, trigger
 from tests.forges import deliveries as d
@@ -82,10 +80,9 @@ async def test_large_bodies_are_refused_without_being_held():
         assert await port.post("/ns/open", ({"Content-Encoding": "identity"}, b"{}")) == 202
 
 
-async def test_all_bodies_together_have_a_budget(monkeypatch):
+async def test_all_bodies_together_have_a_budget():
     """Many large bodies at once are told to come back; those under way are finished."""
-    monkeypatch.setattr(limits, "ALL_BODIES_BYTES", 4 * 2**20)
-    async with served() as port:
+    async with served(all_bodies_bytes=4 * 2**20) as port:
         half = b"POST /ns/open HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 2_900_000
         reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
         writer.write(half)
@@ -100,19 +97,17 @@ async def test_all_bodies_together_have_a_budget(monkeypatch):
         await writer.wait_closed()
 
 
-async def test_slow_bodies_end_with_408(monkeypatch):
+async def test_slow_bodies_end_with_408():
     """A body has its time, however steadily it trickles."""
-    monkeypatch.setattr(limits, "BODY_S", 0.4)
-    async with served() as port:
+    async with served(body_s=0.4) as port:
         started = time.monotonic()
         assert await port.post("/ns/open", ({"Content-Length": "100"}, b"x")) == 408
         assert time.monotonic() - started < 5
 
 
-async def test_slow_and_endless_headers_end_the_connection(monkeypatch):
+async def test_slow_and_endless_headers_end_the_connection():
     """Ten seconds for the headers in production; 256 KiB of them, at most."""
-    monkeypatch.setattr(server, "_HEADER_S", 0.3)
-    async with served() as port:
+    async with served(header_s=0.3) as port:
         assert await port.raw(b"POST /ns/open HTTP/1.1\r\nHost: x\r\n") == b""
         endless = b"POST /ns/open HTTP/1.1\r\nHost: x\r\n" + b"".join(
             b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(600)
