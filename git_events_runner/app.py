@@ -310,7 +310,9 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         ready=lambda: not health.not_ready(),
         metrics=metrics,
     )
-    certificates = Certificates(tls=settings.tls, secrets=secrets, namespace=settings.namespace)
+    certificates = Certificates(
+        tls=settings.tls, secrets=secrets, namespace=settings.namespace, announcer=events, metrics=metrics
+    )
     informers = {
         f"informer-{kind.name}-{namespace or 'all'}": Informer(
             client=client,
