@@ -373,6 +373,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                                 with contextlib.suppress(TimeoutError):
                                     async with asyncio.timeout(_DRAIN_S):
                                         await lanes.drain()
+                                        await writer.flush()
                     finally:
                         await git.close()
                         log.info("controller.stopped", identity=settings.identity)

@@ -110,6 +110,14 @@ class StatusWriter:
         else:
             held.append(waiting)
 
+    async def flush(self) -> None:
+        """Write what was deferred now, and return when it is written or given up."""
+        waiting = [one.done for held in self._deferred.values() for one in held]
+        for key in list(self._deferred):
+            self._flush(key)
+        if waiting:
+            await asyncio.wait(waiting)
+
     def _flush(self, key: tuple[Ref, str]) -> None:
         for waiting in self._deferred.pop(key, ()):
             self._enter(key, waiting)
