@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from git_events_runner.edges.kube.store import Store
-from git_events_runner.errors import ApiForbidden
+from git_events_runner.errors import ApiForbidden, ApiUnavailable
 from git_events_runner.flow.status import StatusWriter
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger import Count, Skip, delivery_hash, entry_of
+from git_events_runner.rules.ledger import Count, Outcome, Skip, delivery_hash, entry_of
 from git_events_runner.serving import running
 from git_events_runner.telemetry import Metrics
 from tests.flow.hooks import trigger
@@ -88,3 +88,20 @@ async def test_who_deferred_is_told_when_it_cannot_be_written(world, failure):
     async with asyncio.timeout(5):
         await told.wait()
     assert api.writes == 0
+
+
+async def test_a_write_whose_answer_was_lost_is_this_callers_own(world):
+    """It is found done when it is judged again, and still counts as written: the sender gets its 202."""
+    api, writer = world
+    taken = api.patch
+
+    async def lost(ref, body, **more):
+        api.patch = taken
+        await taken(ref, body, **more)
+        raise ApiUnavailable("reset")
+
+    api.patch = lost
+    count = Count(asked={"app": None}, delivery=delivery_hash("d"), at="2026-05-06T07:08:09Z")
+    assert await writer.write(REF, "u-t", count) == [Outcome.WRITE]
+    assert await writer.write(REF, "u-t", count) == [Outcome.DONE]
+    assert (api.writes, entry_of(api.object["status"], "app").requested) == (1, 3)
