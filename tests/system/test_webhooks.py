@@ -134,7 +134,7 @@ def test_a_delivery_that_reaches_two_replicas_at_once_is_taken_once(world, insta
         assert sorted(answer.status for answer in answers) == [200] * 7 + [202]
         assert len({answer.task for answer in answers}) == 1
         assert requested(world, installation, "hook") == before + 1
-    wait_until("all is answered", lambda: _answered(world, installation, "hook"))
+        wait_until("it is answered", lambda: _answered(world, installation, "hook"))
     assert len(world.jobs(installation)) == 3
 
 
