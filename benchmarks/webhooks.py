@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.cluster.plane import wait_until
 from tests.forges import deliveries as d
 from tests.system.conftest import sources
+from tests.system.fuzz import fuzz, prepare
 from tests.system.sending import requested, secret
 
 MARK = "00000000-0000-4000-8000-000000000000"
@@ -145,6 +146,22 @@ def many(world):
     replica.process.stop()
 
 
+def fuzzed(world):
+    """100,000 requests of the fuzzer: statuses, tracebacks, memory."""
+    namespace, repository = world.namespace(), world.git.repository()
+    repository.push({"f": "0\n"})
+    world.api.ours("GitRepo", namespace, "app", {"repoUri": repository.url})
+    prepare(world.api, namespace)
+    replica = world.replica(namespace)
+    memory, started = replica.rss_mib(), time.monotonic()
+    statuses = fuzz(replica, namespace, count=100_000, seed=time.time_ns())
+    listed = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items(), key=str))
+    say("fuzz", f"{sum(statuses.values())} requests in {time.monotonic() - started:.0f} s: {listed}")
+    say("fuzz, memory", f"{memory:.0f} MiB before, {replica.rss_mib():.0f} MiB after")
+    say("fuzz, tracebacks", str(replica.process.text().count("Traceback")))
+    replica.process.stop()
+
+
 def _answered(world, namespace, count):
     for number in range(count):
         status = world.api.trigger(namespace, f"t{number}")["status"]["checkedSources"]["app"]
@@ -153,4 +170,4 @@ def _answered(world, namespace, count):
     return True
 
 
-ALL = {"webhooks-flood": flood, "webhooks-durable": durable, "webhooks-many": many}
+ALL = {"webhooks-flood": flood, "webhooks-durable": durable, "webhooks-many": many, "webhooks-fuzz": fuzzed}

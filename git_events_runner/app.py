@@ -47,7 +47,7 @@ from git_events_runner.rules.job import JobDefaults
 from git_events_runner.rules.ledger import Count, Outcome, delivery_hash, rfc3339
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.rules.policy import Policy
-from git_events_runner.rules.report import Warn
+from git_events_runner.rules.report import Warn, conditions_of, warnings_of
 from git_events_runner.serving import listen, running, serving
 from git_events_runner.settings import GitConfig, RuntimeConfig, Settings, parse_runtime_config
 from git_events_runner.sources import Copies, Remotes, SourceHosts, Sources
@@ -115,7 +115,8 @@ def host_key_policy(config: RuntimeConfig) -> HostKeyPolicy:
 class _Counter:
     """What webhooks know as the counter: a request is in the status, then its check is on its way."""
 
-    def __init__(self, *, writer: StatusWriter, lanes: Lanes) -> None:
+    def __init__(self, *, store: Store, writer: StatusWriter, lanes: Lanes) -> None:
+        self._store = store
         self._writer = writer
         self._lanes = lanes
 
@@ -136,8 +137,11 @@ class _Counter:
             ApiError: It is not counted, or nobody knows.
         """
         count = Count(asked=asked, delivery=delivery_hash(task), at=rfc3339(now()))
-        warnings = [Warn(reason="WebhookSecretShort", source=None, message=warning)]
-        warnings += [Warn(reason="WebhookMissed", source=source, message=None) for source in asked]
+        known = self._store.get(trigger)
+        warnings: list[Warn] = []
+        if warning or (known and warnings_of(conditions_of(known.raw.get("status")))):
+            warnings.append(Warn(reason="WebhookSecretShort", source=None, message=warning))
+            warnings += [Warn(reason="WebhookMissed", source=source, message=None) for source in asked]
         outcomes = await self._writer.write(trigger, uid, count, *warnings)
         for source in asked:
             self._lanes.submit(
@@ -299,7 +303,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     gone = Gone(store=store, forget_lane=lanes.forget, forget_metrics=metrics.forget)
     webhooks = Webhooks(
         store=store,
-        counter=_Counter(writer=writer, lanes=lanes),
+        counter=_Counter(store=store, writer=writer, lanes=lanes),
         secrets=secrets,
         default_header=lambda: config.current.trigger.webhook.default_auth_header,
         rates=settings.rates,
@@ -307,7 +311,9 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         ready=lambda: not health.not_ready(),
         metrics=metrics,
     )
-    certificates = Certificates(tls=settings.tls, secrets=secrets, namespace=settings.namespace)
+    certificates = Certificates(
+        tls=settings.tls, secrets=secrets, namespace=settings.namespace, announcer=events, metrics=metrics
+    )
     informers = {
         f"informer-{kind.name}-{namespace or 'all'}": Informer(
             client=client,
@@ -362,6 +368,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                                 with contextlib.suppress(TimeoutError):
                                     async with asyncio.timeout(_DRAIN_S):
                                         await lanes.drain()
+                                        await writer.flush()
                     finally:
                         await remotes.close()
                         log.info("controller.stopped", identity=settings.identity)

@@ -37,7 +37,7 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "lease.fenced": ("warning", "This replica stopped leader work because its lease could not be renewed in time."),
     "lease.lost": ("info", "This replica leads no more."),
     "queue.delayed": ("warning", "A new leader cannot list the Jobs yet; it tries again before it starts any."),
-    "request.swept": ("info", "A request that nobody answered for 30 s is checked by the leader."),
+    "request.swept": ("info", "A request that nobody answered for 24 s is checked by the leader."),
     "secret.unreadable": ("warning", "A webhook's Secret cannot be used; the request was answered with 500."),
     "status.failed": ("warning", "A status could not be written; it is tried again with the next look."),
     "trigger.failed": ("warning", "A trigger could not be reconciled; it is tried again a few seconds later."),

@@ -24,7 +24,7 @@ _OTHER_FILES = 256  # descriptors that the rest of the program needs
 _READ_BYTES = 64 * 1024
 _STARTED_S = 0.005
 _BACKLOG = 512  # all of them are accepted in one turn of the loop
-_READS_IN_A_TURN = 24
+_READS_IN_A_TURN = 8
 _EVERYWHERE = "0.0.0.0"  # noqa: S104  a pod serves its whole network
 
 
@@ -135,6 +135,7 @@ class _GuardedProtocol(HttpToolsProtocol):
     uvicorn has none of these limits. A subclass of an internal class: the version is pinned, a test holds it.
     """
 
+    header_s: float
     connections_of_server: _Connections
     turnstile: _Turnstile
     _timer: asyncio.TimerHandle | None = None
@@ -193,7 +194,7 @@ class _GuardedProtocol(HttpToolsProtocol):
 
     def _arm(self) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(_HEADER_S, self._late)
+            self._timer = self.loop.call_later(self.header_s, self._late)
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -232,11 +233,20 @@ def listen(port: int, *, host: str) -> socket.socket:
 
 @asynccontextmanager
 async def serving(
-    app: Any, sock: socket.socket, *, drain_s: int = 5, tls: Callable[[], ssl.SSLContext] | None = None
+    app: Any,
+    sock: socket.socket,
+    *,
+    drain_s: int = 5,
+    header_s: float = _HEADER_S,
+    tls: Callable[[], ssl.SSLContext] | None = None,
 ) -> AsyncIterator[None]:
     """Serve an ASGI application on a listening socket while entered; leaving answers what is under way, then closes."""
-    connections = _Connections(_most_connections())
-    protocol = type("_Protocol", (_GuardedProtocol,), {"connections_of_server": connections, "turnstile": _Turnstile()})
+    bounds = {
+        "header_s": header_s,
+        "connections_of_server": _Connections(_most_connections()),
+        "turnstile": _Turnstile(),
+    }
+    protocol = type("_Protocol", (_GuardedProtocol,), bounds)
     config = uvicorn.Config(
         app,
         http=protocol,

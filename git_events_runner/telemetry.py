@@ -191,6 +191,10 @@ class Metrics:
         self._verdicts = counter("check_verdicts", "Checks by verdict", "verdict")
         self._failures = counter("check_failures", "Checks that could not be decided, by reason", "reason")
         self._missed = counter("missed_webhook", "Commits that a schedule found and no delivery announced", *trigger)
+        self._certificate_valid = gauge("certificate_valid", "Whether the newest TLS certificate could be used")
+        self._certificate_end = gauge(
+            "certificate_expiry_timestamp_seconds", "When the TLS certificate that serves webhooks expires (0: no TLS)"
+        )
         self._leading = gauge("leading", "Whether this replica leads")
         self._config_valid = gauge("runtime_config_valid", "Whether the ConfigMap's runtime config could be read")
         self._status_writes = counter("status_writes", "Writes of triggers' statuses")
@@ -198,6 +202,7 @@ class Metrics:
         self.git = GitMetrics(counter=counter, histogram=histogram)
         self._leading.set(0)
         self._config_valid.set(1)
+        self._certificate_valid.set(1)
 
     def _note(self, metric: _M) -> _M:
         self._all.append(metric)
@@ -276,6 +281,12 @@ class Metrics:
     def config_valid(self, *, valid: bool) -> None:
         """The runtime config could (not) be read."""
         self._config_valid.set(int(valid))
+
+    def certificate(self, *, valid: bool, expires_at: float | None = None) -> None:
+        """The webhook port's certificate was (not) taken; `expires_at` in seconds of the epoch."""
+        self._certificate_valid.set(int(valid))
+        if expires_at is not None:
+            self._certificate_end.set(expires_at)
 
     def status_written(self) -> None:
         """A trigger's status was written."""

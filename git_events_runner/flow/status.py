@@ -110,6 +110,14 @@ class StatusWriter:
         else:
             held.append(waiting)
 
+    async def flush(self) -> None:
+        """Write what was deferred now, and return when it is written or given up."""
+        waiting = [one.done for held in self._deferred.values() for one in held]
+        for key in list(self._deferred):
+            self._flush(key)
+        if waiting:
+            await asyncio.wait(waiting)
+
     def _flush(self, key: tuple[Ref, str]) -> None:
         for waiting in self._deferred.pop(key, ()):
             self._enter(key, waiting)
@@ -169,11 +177,13 @@ class StatusWriter:
         base: Mapping[str, Any] = snapshot.raw if snapshot and snapshot.uid == uid else await self._read(ref, uid)
         fresh = snapshot is None or snapshot.uid != uid
         error: ApiError = ApiConflict(f"writing the status of {ref}: too many writers")
+        unknown: set[int] = set()  # written, perhaps, by an attempt whose answer was lost
         for attempt in range(_ATTEMPTS):
             mutations = [_for_object(mutation, base) for mutation in mutations]
             status, outcomes = combine(base.get("status"), mutations)
+            found = [Outcome.WRITE if o is Outcome.DONE and n in unknown else o for n, o in enumerate(outcomes)]
             if Outcome.WRITE not in outcomes:
-                _resolve(batch, outcomes)
+                _resolve(batch, found)
                 return
             guards = Guards()
             for mutation, outcome in zip(mutations, outcomes, strict=True):
@@ -186,6 +196,8 @@ class StatusWriter:
                 raise
             except (ApiConflict, ApiInvalid, ApiUnavailable, ApiTooManyRequests) as problem:
                 error = problem
+                if isinstance(problem, ApiUnavailable):
+                    unknown |= {number for number, outcome in enumerate(outcomes) if outcome is Outcome.WRITE}
                 await asyncio.sleep(_pause_s(attempt, problem))
                 base = await self._read(ref, uid)
                 unchanged = fresh and base["metadata"].get("resourceVersion") == version
@@ -194,7 +206,7 @@ class StatusWriter:
                 fresh = True
             else:
                 self._metrics.status_written()
-                _resolve(batch, outcomes)
+                _resolve(batch, found)
                 return
         raise error
 

@@ -136,4 +136,8 @@ class Reason(StrEnum):
         "WebhookMissed",
         "The schedule found a commit that no delivery announced; look at the forge's list of deliveries. A warning.",
     )
+    CERTIFICATE_REJECTED = (
+        "CertificateRejected",
+        "A new certificate of the webhook port cannot be used; the old one goes on serving.",
+    )
     RUNTIME_CONFIG_INVALID = "RuntimeConfigInvalid", "The runtime config cannot be used; the last good one stays."

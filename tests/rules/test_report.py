@@ -1,7 +1,7 @@
 """Conditions: one line for each source with a problem, gone with its success; nothing written that is not news."""
 
 from git_events_runner.rules.ledger import Outcome
-from git_events_runner.rules.report import Problem, Report, conditions_of
+from git_events_runner.rules.report import Problem, Report, Warn, conditions_of
 from git_events_runner.rules.statuspatch import combine
 
 UNREACHABLE = Problem(reason="Unreachable", message="https://x/y: connection refused")
@@ -73,3 +73,39 @@ def test_messages_are_one_line_each_and_bounded():
     message = conditions_of(status)["Ready"]["message"]
     assert "\n" not in message
     assert len(message) < 700
+
+
+def warned(status, message, source="app", reason="WebhookMissed"):
+    return combine(status, [Warn(reason=reason, source=source, message=message)])
+
+
+def test_a_warning_hinders_nothing_and_stays_through_reports():
+    """Ready stays True with the warning's reason; problems come and go beside it; it goes when it is taken back."""
+    good = Report(source="app", problem=None, generation=1, now="2026-05-06T07:08:09Z")
+    bad = Report(
+        source="app", problem=Problem(reason="Timeout", message="slow"), generation=1, now="2026-05-06T07:08:09Z"
+    )
+    status, _ = combine({}, [good])
+    status, outcomes = warned(status, "look\nthere")
+    assert outcomes == [Outcome.WRITE]
+    ready = conditions_of(status)["Ready"]
+    assert (ready["status"], ready["reason"]) == ("True", "WebhookMissed")
+    assert ready["message"] == "watching\nwarning WebhookMissed: source app: look there"
+    assert warned(status, "look there")[1] == [Outcome.DONE]
+    status, _ = combine(status, [bad])
+    assert conditions_of(status)["Ready"]["reason"] == "Timeout"
+    assert "warning WebhookMissed" in conditions_of(status)["Ready"]["message"]
+    status, _ = combine(status, [good])
+    assert conditions_of(status)["Ready"]["reason"] == "WebhookMissed"
+    status, _ = warned(status, "another", source=None, reason="WebhookOpen")
+    status, _ = warned(status, None)
+    ready = conditions_of(status)["Ready"]
+    assert (ready["reason"], ready["message"]) == ("WebhookOpen", "watching\nwarning WebhookOpen: another")
+    status, _ = warned(status, None, source=None, reason="WebhookOpen")
+    assert (conditions_of(status)["Ready"]["reason"]) == "Succeeded"
+    assert combine(status, [good])[1] == [Outcome.DONE]
+
+
+def test_before_the_first_report_there_is_nothing_to_warn_in():
+    """The warning comes with the next occasion."""
+    assert warned({}, "early")[1] == [Outcome.DONE]

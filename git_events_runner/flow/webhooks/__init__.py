@@ -6,5 +6,6 @@ request is counted in the trigger's status, and only then answered with 202. Wha
 """
 
 from .application import Webhooks
+from .limits import Bounds
 
-__all__ = ["Webhooks"]
+__all__ = ["Bounds", "Webhooks"]

@@ -23,13 +23,14 @@ from git_events_runner.telemetry import Metrics
 from .answers import MISSING, NO_TRIGGER, UNREADABLE, WRONG, Refused, Taken
 from .authority import Authority, SecretReader
 from .deliveries import Counter, Deliveries, Delivery
-from .limits import WAITING, Bodies, Buckets, Network, sender_of
+from .limits import Bodies, Bounds, Buckets, Network, sender_of
 
 log = structlog.get_logger(target="webhooks")
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
 _TASK = re.compile(r"[0-9a-f-]{36}\Z")
 _LONGEST_PATH = 3
+_BOUNDS = Bounds()
 _LOGGED = Rate(burst=20, seconds=1)
 
 
@@ -47,6 +48,7 @@ class Webhooks:
         trusted_proxies: Sequence[Network],
         ready: Callable[[], bool],
         metrics: Metrics,
+        bounds: Bounds = _BOUNDS,
     ) -> None:
         """`rates` has the limits `global`, `address`, `trigger` and `source`; `ready`: whether requests are taken."""
         self._store = store
@@ -54,7 +56,8 @@ class Webhooks:
         self._ready = ready
         self._metrics = metrics
         self._buckets = Buckets(rates)
-        self._bodies = Bodies()
+        self._bounds = bounds
+        self._bodies = Bodies(bounds)
         self._authority = Authority(secrets=secrets, default_header=default_header, buckets=self._buckets)
         self._deliveries = Deliveries(store=store, counter=counter, buckets=self._buckets)
         self._open = 0
@@ -94,7 +97,7 @@ class Webhooks:
             return await self._task(request, path, known)
         if request.method != "POST":
             raise Refused(405, "use POST", close=True)
-        if not self._ready() or self._open > WAITING:
+        if not self._ready() or self._open > self._bounds.waiting:
             raise Refused(503, "not able to take requests now", retry_after_s=2, close=True)
         self._limit(request)
         if not 1 <= len(path) <= _LONGEST_PATH or not all(_NAME.match(name) for name in path):

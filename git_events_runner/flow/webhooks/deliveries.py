@@ -104,8 +104,6 @@ class Deliveries:
         """
         spec = trigger.model.spec
         names = self._sources(spec, source)
-        for name in names if source or not spec.webhook.match_repository else ():
-            self._buckets.take("source", trigger.ref.namespace or "", trigger.ref.name, name)
         auth = spec.webhook.auth_config
         auth_type = auth.type if auth else "header"
         asked: dict[str, str | None] = dict.fromkeys(names)
@@ -114,6 +112,8 @@ class Deliveries:
             if isinstance(chosen, Ignored):
                 return Taken(status=200, message=f"ignored: {chosen.reason}")
             asked = chosen
+        for name in asked:
+            self._buckets.take("source", trigger.ref.namespace or "", trigger.ref.name, name)
         task = delivery.task(auth_type)
         if delivery_known(trigger.raw.get("status"), delivery_hash(task)):
             return Taken(status=200, message=DUPLICATE, task=task)

@@ -7,6 +7,7 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from starlette.requests import Request
 
@@ -14,14 +15,20 @@ from git_events_runner.rules.rates import Bucket, Rate
 
 from .answers import Refused
 
-BODY_BYTES = 3 * 2**20
-ALL_BODIES_BYTES = 64 * 2**20
-BODY_S = 30.0
-WAITING = 2000
 _BUCKETS = 20_000
 _IPV6_PREFIX = 64
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Of a body: its size, its time, the memory of all that are being read; and how many requests wait at once."""
+
+    body_bytes: int = 3 * 2**20
+    body_s: float = 30.0
+    all_bodies_bytes: int = 64 * 2**20
+    waiting: int = 2000
 
 
 class Buckets:
@@ -60,7 +67,8 @@ class Buckets:
 class Bodies:
     """Reads bodies; all that are being read share a budget, so that many slow senders cost no more memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
         self._held = 0
 
     async def read(self, request: Request) -> bytes:
@@ -70,33 +78,34 @@ class Bodies:
             Refused: It is too large, too slow, compressed, or there are too many of them.
             ClientDisconnect: The sender went away.
         """
+        bounds = self._bounds
         encodings = request.headers.getlist("content-encoding")
         if any(encoding.strip().lower() not in {"", "identity"} for encoding in encodings):
             raise Refused(415, "send the body without Content-Encoding", close=True)
         length = request.headers.get("content-length", "")
-        if length.isdigit() and (len(length) > 8 or int(length) > BODY_BYTES):  # noqa: PLR2004  eight digits are enough
-            raise _too_large()
+        if length.isdigit() and (len(length) > 8 or int(length) > bounds.body_bytes):  # noqa: PLR2004  eight digits are enough
+            raise _too_large(bounds)
         mine = 0
         parts: list[bytes] = []
         try:
-            async with asyncio.timeout(BODY_S):
+            async with asyncio.timeout(bounds.body_s):
                 async for chunk in request.stream():
                     mine += len(chunk)
                     self._held += len(chunk)
-                    if mine > BODY_BYTES:
-                        raise _too_large()
-                    if self._held > ALL_BODIES_BYTES:
+                    if mine > bounds.body_bytes:
+                        raise _too_large(bounds)
+                    if self._held > bounds.all_bodies_bytes:
                         raise Refused(503, "not able to take requests now", retry_after_s=2, close=True)
                     parts.append(chunk)
         except TimeoutError:
-            raise Refused(408, f"the body did not arrive within {BODY_S:g} s", close=True) from None
+            raise Refused(408, f"the body did not arrive within {bounds.body_s:g} s", close=True) from None
         finally:
             self._held -= mine
         return b"".join(parts)
 
 
-def _too_large() -> Refused:
-    return Refused(413, f"the body is larger than {BODY_BYTES} bytes", close=True)
+def _too_large(bounds: Bounds) -> Refused:
+    return Refused(413, f"the body is larger than {bounds.body_bytes} bytes", close=True)
 
 
 def sender_of(request: Request, trusted: Sequence[Network]) -> str:

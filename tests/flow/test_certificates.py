@@ -1,0 +1,143 @@
+"""The webhook port's certificate through real handshakes: loaded anew when it changes, kept when the new one is bad."""
+
+import asyncio
+import datetime as dt
+import ssl
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from git_events_runner.certificates import Certificates
+from git_events_runner.errors import ConfigError
+from git_events_runner.serving import listen, running, serving
+from git_events_runner.settings import TlsFiles, TlsSecret
+from git_events_runner.telemetry import Metrics
+from tests.cluster.certificates import Authority
+
+
+class Secrets:
+    """One Secret that can be changed."""
+
+    def __init__(self, pair):
+        self.pair = pair
+
+    async def get(self, namespace, name):
+        return {"tls.crt": self.pair[0], "tls.key": self.pair[1]}
+
+    def forget(self, namespace, name):
+        """Nothing is kept."""
+
+
+class Events:
+    """What was published."""
+
+    def __init__(self):
+        self.notes = []
+
+    def publish(self, ref, uid, *, kind, reason, note):
+        self.notes.append((str(ref), reason, note))
+
+
+def issued(authority, name):
+    certificate, key = authority.issue(name)
+    return certificate.read_bytes(), key.read_bytes()
+
+
+def expired(pair):
+    """The same certificate, ended an hour ago (signed by its own key)."""
+    key = serialization.load_pem_private_key(pair[1], None)
+    old, now = x509.load_pem_x509_certificate(pair[0]), dt.datetime.now(dt.UTC)
+    builder = x509.CertificateBuilder().subject_name(old.subject).issuer_name(old.subject)
+    builder = builder.public_key(key.public_key()).serial_number(7)
+    builder = builder.not_valid_before(now - dt.timedelta(hours=2)).not_valid_after(now - dt.timedelta(hours=1))
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), pair[1]
+
+
+async def shown(port):
+    """The name in the certificate that a new connection is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    found = x509.load_der_x509_certificate(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+    writer.close()
+    return found.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
+
+
+async def until(condition):
+    """Return when a condition holds, letting others work."""
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110  a handshake is the only way to see it
+            await asyncio.sleep(0.02)
+
+
+async def app(scope, receive, send):
+    """Answers nothing: only handshakes are looked at."""
+
+
+async def test_a_new_certificate_is_served_and_a_bad_one_is_refused(tmp_path):
+    """Changed: shown to new connections. Foreign key, no PEM, expired: the old one stays, metric and Event say so."""
+    authority = Authority(tmp_path)
+    one, two = issued(authority, "one"), issued(authority, "two")
+    secrets, events, metrics = Secrets(one), Events(), Metrics(prefix="t")
+    certificates = Certificates(
+        tls=TlsSecret(name="tls", namespace=None),
+        secrets=secrets,
+        namespace="ns",
+        announcer=events,
+        metrics=metrics,
+        look_s=0.05,
+    )
+    await certificates.load()
+
+    def valid():
+        return b"t_certificate_valid 1.0" in metrics.render()
+
+    with listen(0, host="127.0.0.1") as sock:
+        port = sock.getsockname()[1]
+        async with serving(app, sock, tls=certificates.context), running(certificates=certificates.run()):
+            assert await shown(port) == "one"
+
+            async def shows_two():
+                return await shown(port) == "two"
+
+            secrets.pair = two
+            await until(shows_two)
+            assert valid()
+            bad = [(one[0], two[1]), (b"no certificate", two[1]), (two[0], b"no key"), expired(one), (b"", b"")]
+            for number, pair in enumerate(bad):
+                secrets.pair = pair
+
+                async def told(number=number):
+                    return len(events.notes) == number + 1
+
+                await until(told)
+                assert not valid()
+                assert await shown(port) == "two"
+            secrets.pair = two
+
+            async def well():
+                return valid()
+
+            await until(well)
+    assert {(ref, reason) for ref, reason, _ in events.notes} == {("Secret ns/tls", "CertificateRejected")}
+    assert "expired at" in events.notes[3][2]
+    end = x509.load_pem_x509_certificate(two[0]).not_valid_after_utc.timestamp()
+    line = next(line for line in metrics.render().decode().splitlines() if line.startswith("t_certificate_expiry_time"))
+    assert float(line.split()[1]) == end
+
+
+async def test_a_bad_certificate_at_start_is_said_at_once(tmp_path):
+    """Nothing is served with it."""
+    authority = Authority(tmp_path)
+    (tmp_path / "other.key").write_bytes(issued(authority, "other")[1])
+    certificate, _ = authority.issue("one")
+    certificates = Certificates(
+        tls=TlsFiles(cert_path=str(certificate), key_path=str(tmp_path / "other.key")),
+        secrets=Secrets((b"", b"")),
+        namespace="ns",
+        announcer=Events(),
+        metrics=Metrics(prefix="t"),
+    )
+    with pytest.raises(ConfigError, match="certificate of the webhook port cannot be used"):
+        await certificates.load()

@@ -1,0 +1,107 @@
+"""Writes that may come late: with the next one, within a second, or told when they cannot be."""
+
+import asyncio
+
+import pytest
+
+from git_events_runner.edges.kube.store import Store
+from git_events_runner.errors import ApiForbidden, ApiUnavailable
+from git_events_runner.flow.status import StatusWriter
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger import Count, Outcome, Skip, delivery_hash, entry_of
+from git_events_runner.serving import running
+from git_events_runner.telemetry import Metrics
+from tests.flow.hooks import trigger
+
+REF = Ref("WebhookTrigger", "ns", "t")
+ENTRY = {"commitHash": "a" * 40, "fileHash": None, "changed": None, "runs": 1, "requested": 2, "handled": 1}
+
+
+class Api:
+    """One object; JSON Patches of its status are applied without their tests."""
+
+    def __init__(self):
+        self.object = trigger("t") | {"status": {"checkedSources": {"app": dict(ENTRY)}, "deliveries": ""}}
+        self.writes, self.failure = 0, None
+
+    async def get(self, ref):
+        return self.object
+
+    async def patch(self, ref, body, **_):
+        if self.failure:
+            raise self.failure
+        self.writes += 1
+        for step in body:
+            if step["op"] == "add":
+                *path, name = step["path"].split("/")[1:]
+                place = self.object
+                for part in path:
+                    place = place[part]
+                place[name] = step["value"]
+        self.object["metadata"]["resourceVersion"] = str(self.writes + 1)
+        return self.object
+
+
+@pytest.fixture
+async def world():
+    api, store = Api(), Store()
+    store.observe(api.object)
+    writer = StatusWriter(api=api, store=store, metrics=Metrics(prefix="t"), gather_s=0.01)
+    async with running(writer=writer.run()):
+        yield api, writer
+
+
+def skip(runs=1, handled=2):
+    return Skip(source="app", expected=(runs, "a" * 40), handled=handled, commit="a" * 40, file_hash=None)
+
+
+async def test_a_deferred_write_rides_on_the_next_one(world):
+    """One request writes both."""
+    api, writer = world
+    writer.defer(REF, "u-t", skip(), unwritten=lambda: None)
+    await writer.write(REF, "u-t", Count(asked={"app": None}, delivery=delivery_hash("d"), at="2026-05-06T07:08:09Z"))
+    found = entry_of(api.object["status"], "app")
+    assert (api.writes, found.requested, found.handled) == (1, 3, 2)
+
+
+async def test_a_deferred_write_comes_within_a_second_or_when_flushed(world):
+    """Nobody has to write after it; a clean stop does not wait for the second."""
+    api, writer = world
+    writer.defer(REF, "u-t", skip(), unwritten=lambda: None)
+    await writer.flush()
+    assert (api.writes, entry_of(api.object["status"], "app").handled) == (1, 2)
+    api.object["status"]["checkedSources"]["app"]["requested"] = 3
+    writer.defer(REF, "u-t", skip(handled=3), unwritten=lambda: None)
+    async with asyncio.timeout(5):
+        while api.writes < 2:  # noqa: ASYNC110  the time is what is tested
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("failure", [None, ApiForbidden("no")])
+async def test_who_deferred_is_told_when_it_cannot_be_written(world, failure):
+    """Stale, or refused: somebody has to look again."""
+    api, writer = world
+    api.failure = failure
+    told = asyncio.Event()
+    writer.defer(REF, "u-t", skip(runs=1 if failure else 7), unwritten=told.set)
+    await writer.flush()
+    async with asyncio.timeout(5):
+        await told.wait()
+    assert api.writes == 0
+
+
+async def test_a_write_whose_answer_was_lost_is_this_callers_own(world):
+    """It is found done when it is judged again, and still counts as written: the sender gets its 202."""
+    api, writer = world
+    taken = api.patch
+
+    async def lost(ref, body, **more):
+        api.patch = taken
+        await taken(ref, body, **more)
+        raise ApiUnavailable("reset")
+
+    api.patch = lost
+    count = Count(asked={"app": None}, delivery=delivery_hash("d"), at="2026-05-06T07:08:09Z")
+    assert await writer.write(REF, "u-t", count) == [Outcome.WRITE]
+    assert await writer.write(REF, "u-t", count) == [Outcome.DONE]
+    assert (api.writes, entry_of(api.object["status"], "app").requested) == (1, 3)
