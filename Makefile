@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP_HASHED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
+# Where the images are: the program's own default (settings/runtime.py), so that there is one place to change it.
+export REGISTRY ?= $(shell sed -n 's/^IMAGE_REGISTRY = "\(.*\)"/\1/p' git_events_runner/settings/runtime.py)
+export VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
@@ -42,6 +46,15 @@ test: $(STAMP) ## every test; those that need what this machine lacks are named 
 test-fast: $(STAMP) ## rules, flow and edges only, no real cluster
 	$(BIN)/python -m pytest tests/rules tests/flow tests/edges tests/repo
 
+e2e: $(STAMP) ## images, chart and Jobs on a real node of this machine (root; first time ~15 minutes)
+	$(BIN)/python -m pytest tests/e2e -p no:cacheprovider
+
+images: ## build the three images with docker, podman or buildah (REGISTRY, VERSION, OPTIONS)
+	images/build.sh
+
+sbom: $(STAMP) ## list what is in the built images, as dist/*.cdx.json
+	images/sbom.sh
+
 demo: $(STAMP) ## a push becomes a finished run, in half a minute, without a cluster
 	@$(BIN)/python -m demo
 
@@ -66,4 +79,4 @@ lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
 clean: ## remove what the targets made in this folder
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup lint format generate test test-fast demo transcript bench bench-git lock clean
+.PHONY: help setup lint format generate test test-fast e2e images sbom demo transcript bench bench-git lock clean

@@ -14,6 +14,7 @@ from git_events_runner.errors import ApiError, ApiNotFound, ConfigError
 from git_events_runner.resources.ref import Ref
 
 from .containers import LocalCommand, cloner_command, worker_command
+from .ignored import ignored
 from .jobstatus import FAILED, SUCCEEDED, TOO_LONG, Ending, ended, ending, started
 from .metadata import rfc3339
 from .processes import execute
@@ -136,6 +137,8 @@ class Executor:
 
     async def _pod(self, job: Mapping[str, Any], ref: Ref, uid: str, folder: Path) -> tuple[Ending, str]:
         pod = job["spec"]["template"]["spec"]
+        if names := ignored(job):
+            self._reporter.job_printed(ref, f"without a cluster these settings do nothing: {', '.join(names)}")
         volumes = Volumes(
             reader=self._api, namespace=ref.namespace or "", work=folder / "work", secrets=folder / "secrets"
         )

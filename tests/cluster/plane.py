@@ -235,6 +235,11 @@ class ControlPlane:
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
+    def stop_controllers(self):
+        """Let nothing be made anew."""
+        if self._manager is not None and self._manager.running:
+            self._manager.kill()
+
     def close(self):
         """Stop the processes."""
         for process in (self._manager, self.apiserver, self._etcd):

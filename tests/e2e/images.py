@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
+import tarfile
 from pathlib import Path
 
 from tests.e2e import machine
@@ -36,16 +36,14 @@ def build(version):
     return archives
 
 
-def unpacked_bytes(archive):
-    """Size of all files of an image's layers."""
-    shown = machine.run(["tar", "-xOf", str(archive), "manifest.json"]).stdout
-    total = 0
-    for layer in json.loads(shown)[0]["Layers"]:
-        listed = subprocess.Popen(["tar", "-xOf", str(archive), layer], stdout=subprocess.PIPE)
-        found = subprocess.run(["tar", "-tvf", "-"], stdin=listed.stdout, capture_output=True, text=True, check=True)
-        listed.wait()
-        total += sum(int(line.split()[2]) for line in found.stdout.splitlines() if line.startswith("-"))
-    return total
+def files(archive):
+    """The files of an image's layers: path → size in bytes."""
+    found = {}
+    with tarfile.open(archive) as image:
+        for layer in json.load(image.extractfile("manifest.json"))[0]["Layers"]:
+            with tarfile.open(fileobj=image.extractfile(layer)) as tar:
+                found |= {member.name.removeprefix("./"): member.size for member in tar if not member.isdir()}
+    return found
 
 
 def _digest(*paths):

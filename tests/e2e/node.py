@@ -16,6 +16,7 @@ _PODS = "10.252.77.0/24"
 _BRIDGE = "ger-node"
 _PAUSE = "localhost/pause:1"
 _FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+_NETWORKS = Path("/var/run/netns")
 _CHAIN = "GER-E2E"
 
 _CONTAINERD = """
@@ -63,6 +64,7 @@ class Node:
         self.folder = folder
         self._box = binaries.box
         self._undo = contextlib.ExitStack()
+        self._namespaces = set(_NETWORKS.glob("cni-*"))
         self._socket = f"{folder}/containerd.sock"
         try:
             self._network()
@@ -194,6 +196,7 @@ class Node:
 
     def _remove_pods(self, api):
         """While the kubelet works: it takes down containers, networks and mounts of every pod."""
+        self.plane.stop_controllers()
         now = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 1}
         for pod in api.items("/api/v1/pods"):
             metadata = pod["metadata"]
@@ -213,6 +216,9 @@ class Node:
             machine.run(
                 [machine.program("ctr"), "-a", self._socket, "-n", "k8s.io", "tasks", "delete", "-f", name], check=False
             )
+        for network in set(_NETWORKS.glob("cni-*")) - self._namespaces:
+            machine.run(["umount", str(network)], check=False)
+            network.unlink(missing_ok=True)
         for folder in sorted(Path("/sys/fs/cgroup").glob("**/kubepods/**/"), reverse=True):
             with contextlib.suppress(OSError):
                 folder.rmdir()

@@ -1,6 +1,7 @@
 """From a push to a finished pod: what the worker has, and what it has not."""
 
 import base64
+import hashlib
 import json
 
 import pytest
@@ -9,7 +10,7 @@ from tests.cluster.api import Refused
 from tests.cluster.plane import wait_until
 from tests.e2e.cluster import BATCH
 
-_PASSWORD = "pass"
+_PASSWORD = "s3same-0pen-e2e"
 _LOOK = """
 env | sort; echo ---files
 cat README run.sh sub/file; touch mine sub/mine && echo wrote
@@ -23,9 +24,12 @@ echo ---done
 @pytest.fixture(scope="module")
 def credential(cluster, release):
     """The Secret of the tenant's source and of the cluster's, both for the same server."""
+    digest = base64.b64encode(hashlib.sha1(_PASSWORD.encode(), usedforsecurity=False).digest()).decode()
+    with (cluster.git.folder / "users").open("a") as users:
+        users.write(f"robot:{{SHA}}{digest}\n")
     data = {
         name: base64.b64encode(value.encode()).decode()
-        for name, value in (("username", "user"), ("password", _PASSWORD))
+        for name, value in (("username", "robot"), ("password", _PASSWORD))
     }
     for namespace in ("team", "vault"):
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"}, "data": data}
@@ -66,8 +70,9 @@ def test_no_credential_is_where_the_worker_could_see_it(cluster, job):
     text = cluster.printed(job)
     assert "---done" in text
     assert _PASSWORD not in text
-    assert ".git" not in text.partition("---files")[2].replace("git-events-runner", "")
-    assert "/source" not in text.partition("---files")[2]
+    found = text.partition("---files")[2].partition("---processes")[0].splitlines()
+    assert [line for line in found if line.startswith("/run/secrets/")]  # the account's token: it was searched
+    assert not [line for line in found if line.endswith("/.git") or "/git-events-runner/" in line]
     mounts = cluster.pod(job)["spec"]["containers"][0]["volumeMounts"]
     assert "git-events-runner-source" not in {mount["name"] for mount in mounts}
 
@@ -82,10 +87,10 @@ def test_no_token_is_in_the_init_container(cluster, job):
 
 
 def test_the_cloner_is_fast_for_a_small_repository(cluster, job):
-    """Its own time, and the container's, in the log and the pod's status."""
+    """A second at most by its own clock, however loaded the machine."""
     line = cluster.printed(job, "action-cloner").strip().splitlines()[-1]
     print(line)
-    assert float(line.rpartition("seconds=")[2]) <= 1.0
+    assert float(line.removesuffix(" s").rpartition(" ")[2]) <= 1.0
 
 
 def test_the_workers_account_can_do_nothing_until_a_role_is_bound(cluster, release, credential, job):

@@ -242,3 +242,18 @@ async def test_secret_is_missing(bench: Bench, repository: Repository):
     await bench.create(cloning(repository.url, "0" * 40, "git"))
     await bench.ended()
     assert "Secret default/git" in bench.told.ends[0][1]
+
+
+async def test_settings_without_a_meaning_here_are_named(bench: Bench) -> None:
+    """What only a cluster can do is said in the Job's output; the command runs all the same."""
+    wanted = job("true", backoffLimit=2)
+    pod = wanted["spec"]["template"]["spec"]
+    pod |= {"priorityClassName": "low", "affinity": {"nodeAffinity": {}}}
+    pod["volumes"].append({"name": "cache", "persistentVolumeClaim": {"claimName": "cache"}})
+    pod["containers"][0] |= {"resources": {"limits": {"cpu": "1"}}, "envFrom": [{"configMapRef": {"name": "x"}}]}
+    pod["containers"][0]["env"].append({"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}})
+    await bench.create(wanted)
+    assert "Complete" in conditions(await bench.ended())
+    [said] = [line for line in bench.told.lines if line.startswith("without a cluster")]
+    for name in ("priorityClassName", "affinity", "backoffLimit", "cache", "envFrom", "resources", "KEY"):
+        assert name in said
