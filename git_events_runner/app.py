@@ -53,6 +53,7 @@ from git_events_runner.settings import GitConfig, RuntimeConfig, Settings, parse
 from git_events_runner.sources import Copies, Remotes, SourceHosts, Sources
 from git_events_runner.telemetry import Metrics, configure_logging
 from git_events_runner.traces import exporting
+from git_events_runner.triggers import LiveTriggers
 
 log = structlog.get_logger(target="app")
 
@@ -213,6 +214,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     writer = StatusWriter(api=client, store=store, metrics=metrics, gather_s=_GATHER_S)
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
     gate = Gate(store=store, policy=lambda: policy_of(config.current), announcer=events, now=now)
+    triggers = LiveTriggers(reader=client, store=store)
     queue = Queue(
         api=client,
         list_jobs=live_jobs(client, settings.job_namespaces),
@@ -224,6 +226,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         waiting_timeout_s=lambda: config.current.action.job_waiting_timeout_seconds,
         request_timeout_s=leader_timeout_s,
         expired=lambda uid: results.expire(uid),  # noqa: PLW0108  it is built below
+        trigger_gone=triggers.gone,
         metrics=metrics,
         now=now,
     )
@@ -265,6 +268,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         writer=writer,
         announcer=events,
         submit=lanes.submit,
+        trigger_gone=triggers.gone,
         request_timeout_s=leader_timeout_s,
         metrics=metrics,
         now=now,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, ApiUnavailable, SecretUnusable
-from git_events_runner.resources.job import TRIGGER_KIND_LABEL, TRIGGER_LABEL, JobView
+from git_events_runner.resources.job import TRIGGER_KIND_LABEL, JobView
 from git_events_runner.resources.kinds import KINDS, TRIGGERS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Mutation, Outcome, entry_of, rfc3339
@@ -104,10 +104,11 @@ class Queue:
         waiting_timeout_s: Callable[[], int],
         request_timeout_s: float,
         expired: Callable[[str], None],
+        trigger_gone: Callable[[Snapshot], Awaitable[bool]],
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
-        """`expired` is told a Job's uid before it is deleted unrun."""
+        """`expired` is told a Job's uid before it is deleted unrun; `trigger_gone` asks live."""
         self._api = api
         self._list_jobs = list_jobs
         self._store = store
@@ -118,6 +119,7 @@ class Queue:
         self._waiting_timeout_s = waiting_timeout_s
         self._request_timeout_s = request_timeout_s
         self._expired = expired
+        self._trigger_gone = trigger_gone
         self._metrics = metrics
         self._now = now
         self._leading = False
@@ -243,19 +245,6 @@ class Queue:
         waited_s = (self._now() - view.created_at).total_seconds() if view.created_at else 0.0
         self._metrics.job_waited(max(waited_s, 0.0))
         log.info("job.admitted", namespace=ref.namespace, job=ref.name, seconds=round(waited_s, 3))
-
-    async def _trigger_gone(self, snapshot: Snapshot) -> bool:
-        """Whether the trigger is gone, live: this replica's cache may be older than the Job."""
-        labels, run = snapshot.model.labels, snapshot.model.run
-        kind, name = labels.get(TRIGGER_KIND_LABEL), labels.get(TRIGGER_LABEL)
-        if run is None or kind not in TRIGGERS or not name:
-            return False
-        try:
-            found = await self._api.get(Ref(kind, snapshot.ref.namespace, name))
-        except ApiNotFound:
-            return True
-        self._store.observe({**found, "kind": kind})
-        return bool(found["metadata"]["uid"] != run.trigger_uid)
 
     async def _expire(self, fence: Fence, now: float) -> None:
         """Delete Jobs that waited too long; the time runs from when this leader first saw them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound
-from git_events_runner.resources.job import TRIGGER_KIND_LABEL, TRIGGER_LABEL, JobView
+from git_events_runner.resources.job import JobView
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Mutation, Outcome, Progress, entry_of, rfc3339
@@ -32,9 +32,6 @@ _KEPT = 1000
 
 class Api(Protocol):
     """What following Jobs needs of the API server."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
 
     async def patch(
         self,
@@ -73,6 +70,7 @@ class Results:
         writer: Writer,
         announcer: Announcer,
         submit: Callable[[CheckRequest], None],
+        trigger_gone: Callable[[Snapshot], Awaitable[bool]],
         request_timeout_s: float,
         metrics: Metrics,
         now: Callable[[], datetime],
@@ -82,6 +80,7 @@ class Results:
         self._writer = writer
         self._announcer = announcer
         self._submit = submit
+        self._trigger_gone = trigger_gone
         self._request_timeout_s = request_timeout_s
         self._metrics = metrics
         self._now = now
@@ -263,7 +262,7 @@ class Results:
                 continue
             if now - since.setdefault(uid, now) < _TTL_AFTER_SETTLING_S:
                 continue
-            if trigger is None and not await self._trigger_gone(snapshot):
+            if trigger is None and not await self._is_gone(snapshot):
                 since[uid] = now
                 continue
             fence.check()
@@ -277,20 +276,12 @@ class Results:
                 since[uid] = now
                 log.debug("job.delayed", namespace=snapshot.ref.namespace, job=snapshot.ref.name, error=str(error))
 
-    async def _trigger_gone(self, snapshot: Snapshot) -> bool:
-        """Whether the trigger is gone, live: a cache that is behind must not let an unsettled Job vanish."""
-        view: JobView = snapshot.model
-        kind, name = view.labels.get(TRIGGER_KIND_LABEL), view.labels.get(TRIGGER_LABEL)
-        if view.run is None or kind not in TRIGGERS or not name:
-            return False
+    async def _is_gone(self, snapshot: Snapshot) -> bool:
+        """Whether its trigger is gone, live: a cache that is behind must not let an unsettled Job vanish."""
         try:
-            found = await self._api.get(Ref(kind, snapshot.ref.namespace, name))
-        except ApiNotFound:
-            return True
+            return await self._trigger_gone(snapshot)
         except ApiError:
             return False
-        self._store.observe({**found, "kind": kind})
-        return bool(found["metadata"]["uid"] != view.run.trigger_uid)
 
     def _settled(self, view: JobView, trigger: Snapshot) -> bool:
         run = view.run

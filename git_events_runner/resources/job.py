@@ -118,6 +118,8 @@ class JobView:
     ttl_s: int | None
     waiting_timeout_s: int | None
     labels: Mapping[str, str]
+    trigger_kind: str
+    trigger_name: str
 
     @property
     def finished(self) -> bool:
@@ -149,7 +151,8 @@ class JobView:
         occurrence = annotations.get(OCCURRENCE_ANNOTATION) or ""
         owners = metadata.get("ownerReferences") or ()
         run, name = RunKey.parse(annotations.get(RUN_ANNOTATION)), metadata.get("name")
-        if run and name and name != job_name(labels.get(TRIGGER_LABEL) or "", run):
+        trigger_name = str(annotations.get(TRIGGER_LABEL) or labels.get(TRIGGER_LABEL) or "")  # cut in the label
+        if run and name and name != job_name(trigger_name, run):
             run = None  # somebody copied one of our Jobs: it is not that run
         return cls(
             run=run,
@@ -172,4 +175,6 @@ class JobView:
             ttl_s=_natural(annotations.get(TTL_ANNOTATION)),
             waiting_timeout_s=_natural(annotations.get(WAITING_ANNOTATION)),
             labels=dict(labels),
+            trigger_kind=str(labels.get(TRIGGER_KIND_LABEL) or ""),
+            trigger_name=trigger_name,
         )

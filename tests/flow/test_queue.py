@@ -7,6 +7,8 @@ from git_events_runner.errors import ApiError, ApiUnavailable, FenceLost, Secret
 from git_events_runner.flow.queue import Queue
 from git_events_runner.resources.job import KUEUE_LABEL
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.job import label
+from git_events_runner.triggers import LiveTriggers
 from tests.flow.virtual import at, until, virtual
 from tests.flow.world import B, Cluster, Fence, recorded
 
@@ -40,6 +42,7 @@ def queue_of(cluster, *, limit=2, waiting_s=300):
         waiting_timeout_s=lambda: waiting_s,
         request_timeout_s=5.0,
         expired=cluster.expired.append,
+        trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
         metrics=cluster.metrics,
         now=cluster.now,
     )
@@ -271,6 +274,20 @@ async def test_a_limit_of_zero_waits_for_ever_and_an_unsettled_job_is_never_remo
         await until(lambda: cluster.made("delete"), within_s=15)
     assert len(cluster.made("delete")) == 1
     assert cluster.ref(blocker) in cluster.objects
+
+
+@virtual
+async def test_a_trigger_with_a_long_name_is_found_live():
+    """The label is cut, the annotation is whole: a cache that lags deletes no Job of such a trigger."""
+    cluster, name = Cluster(), "t" * 80
+    cluster.surroundings()
+    cluster.lagging.add("WebhookTrigger")
+    trigger = cluster.trigger(name=name, status=recorded())
+    cluster.job(trigger, labels={"git-events-runner.rs/trigger-name": label(name)}, trigger_name=name)
+    [job] = cluster.store.all("Job")
+    assert not await LiveTriggers(reader=cluster, store=cluster.store).gone(job)
+    cluster.drop(Ref("WebhookTrigger", "n", name))
+    assert await LiveTriggers(reader=cluster, store=cluster.store).gone(job)
 
 
 @virtual

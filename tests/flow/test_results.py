@@ -7,6 +7,7 @@ from git_events_runner.errors import ApiUnavailable
 from git_events_runner.flow.results import Results
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import entry_of
+from git_events_runner.triggers import LiveTriggers
 from tests.flow.virtual import until, virtual
 from tests.flow.world import Cluster, Fence, ended, recorded
 
@@ -21,6 +22,7 @@ async def following(cluster, fence=None):
         writer=cluster,
         announcer=cluster,
         submit=cluster.submit,
+        trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
         request_timeout_s=5.0,
         metrics=cluster.metrics,
         now=cluster.now,

@@ -1,0 +1,41 @@
+"""Whether a Job's trigger is gone, asked live: a cache that is behind must not cost a run."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.errors import ApiNotFound
+from git_events_runner.resources.kinds import TRIGGERS
+from git_events_runner.resources.ref import Ref
+
+
+class Reader(Protocol):
+    """Reads an object live."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+
+
+class LiveTriggers:
+    """Looks triggers up past the cache, and lays what it finds over it."""
+
+    def __init__(self, *, reader: Reader, store: Store) -> None:
+        self._reader = reader
+        self._store = store
+
+    async def gone(self, job: Snapshot) -> bool:
+        """Whether the trigger that a Job of ours was made for does not exist any more (also: another of its name).
+
+        Raises:
+            ApiError: The API server does not answer.
+        """
+        view = job.model
+        if view.run is None or view.trigger_kind not in TRIGGERS or not view.trigger_name:
+            return False
+        try:
+            found = await self._reader.get(Ref(view.trigger_kind, job.ref.namespace, view.trigger_name))
+        except ApiNotFound:
+            return True
+        self._store.observe({**found, "kind": view.trigger_kind})
+        return bool(found["metadata"]["uid"] != view.run.trigger_uid)
