@@ -370,7 +370,7 @@ class Checks:
         self._store.observe(await self._reader.get(request.trigger))
 
     def _git_failed(self, request: CheckRequest, error: GitError | SecretUnusable) -> Again:
-        after_s = error.retry_after_s if isinstance(error, GitError) else None
+        after_s = (error.retry_after_s or None) if isinstance(error, GitError) else None
         return self._limited(request, after_s)
 
     def _limited(self, request: CheckRequest, after_s: float | None) -> Again:
