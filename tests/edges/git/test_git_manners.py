@@ -284,6 +284,17 @@ async def test_urls_are_looked_at_before_use(remote, url):
     assert len(str(caught.value)) < 400
 
 
+@pytest.mark.parametrize("name", ["a\u202eb", "a\u200bb", "a\x1b[31mb", "a\ud800b", "x" * 2000])
+async def test_names_of_references_are_shown_escaped(git_server, repository, remote, name):
+    """Invisible and control characters of a name reach no message as they are."""
+    commit(repository, {"a": b"1"})
+    with pytest.raises(GitReferenceNotFound) as caught:
+        await remote.commit_of(ask(git_server.url("app.git"), Reference("branch", name)))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 800
+    assert "Repository(" not in str(caught.value)
+
+
 async def test_schemes_can_be_forbidden(git_server, repository):
     """A scheme that the settings leave out is refused without a request."""
     remote = http_remote(Limits(), schemes=["https"])
