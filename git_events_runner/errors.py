@@ -128,12 +128,12 @@ class ApiUnavailable(ApiError):
 class GitError(GitEventsRunnerError):
     """A question to a git server has no answer; `reason` is the condition reason it becomes.
 
-    `retry_after_s` is when to ask again, if that is known; `repeated`: nothing was asked now, it is the last failure.
+    `retry_after_s` is when to ask again, 0: nothing says so. `repeated`: nothing was asked, it is the last failure.
     """
 
     reason: ClassVar[str] = "GitError"
     retryable = True
-    retry_after_s: float | None = None
+    retry_after_s: float = 0.0
     repeated: bool = False
 
 
@@ -183,8 +183,6 @@ class GitRateLimited(GitError):
     """429, or 503 with Retry-After: ask again after `retry_after_s` seconds."""
 
     reason = "RateLimited"
-
-    retry_after_s: float
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         self.retry_after_s = retry_after_s

@@ -202,7 +202,7 @@ class Checks:
         if request.source not in trigger.spec.sources.names:
             return "dropped", None
         if request.due_at and entry.requested > entry.handled:  # what was asked for first; it may answer the poll too
-            verdict, again = await self._attempt_request(replace(request, due_at=None), snapshot, entry)
+            verdict, again = await self._attempt_request(replace(request, due_at=None, retry=True), snapshot, entry)
             return verdict, again or Again(after_s=_POLL_AGAIN_S)
         return await self._attempt_request(request, snapshot, entry)
 
@@ -370,7 +370,7 @@ class Checks:
         self._store.observe(await self._reader.get(request.trigger))
 
     def _git_failed(self, request: CheckRequest, error: GitError | SecretUnusable) -> Again:
-        after_s = error.retry_after_s if isinstance(error, GitError) else None
+        after_s = (error.retry_after_s or None) if isinstance(error, GitError) else None
         return self._limited(request, after_s)
 
     def _limited(self, request: CheckRequest, after_s: float | None) -> Again:

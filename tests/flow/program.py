@@ -41,12 +41,14 @@ class Git:
 
     def __init__(self):
         self.head, self.error, self.then, self.asked = A, None, None, 0
+        self.urgent = False
 
     async def meet(self, source, namespace, ref_type, ref_name):
         raise AssertionError("no other source is cloned")
 
     async def commit_of(self, source, namespace, ref_type, ref_name, *, urgent):
         self.asked += 1
+        self.urgent = urgent
         sent, head = asyncio.get_running_loop().time(), self.head
         await asyncio.sleep(0.01)
         if self.then:
@@ -108,10 +110,10 @@ class Program:
             now=cluster.now,
         )
 
-    async def check(self, *, source="app", due=None, fence=None, ref=REF):
+    async def check(self, *, source="app", due=None, fence=None, ref=REF, retry=False):
         uid = self.cluster.objects[ref]["metadata"]["uid"] if ref in self.cluster.objects else "gone"
         again = await self.checks.check(
-            CheckRequest(trigger=ref, uid=uid, source=source, due_at=due, fence=fence, tasks=("t",))
+            CheckRequest(trigger=ref, uid=uid, source=source, due_at=due, fence=fence, tasks=("t",), retry=retry)
         )
         await self.cluster.flush()
         return again

@@ -221,3 +221,14 @@ async def test_an_entry_of_the_original_is_adopted_not_fired():
     made.git.head = B
     assert await made.check(due="2026-05-06T08:00:00Z", fence=Fence()) is None
     assert len(made.jobs()) == 1
+
+
+@virtual
+async def test_only_news_of_the_source_is_asked_about_at_once():
+    """A webhook's first try asks also a source that failed a moment ago; schedules and later tries wait their time."""
+    made = program(requested=1)
+    made.git.error = GitReferenceNotFound("no such branch")
+    for due, retry, urgent in ((None, False, True), (None, True, False), ("2026-01-01T00:00:00Z", False, False)):
+        await made.check(due=due, retry=retry)
+        assert made.git.urgent is urgent
+    assert made.git.asked == 3

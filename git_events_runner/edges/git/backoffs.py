@@ -12,6 +12,7 @@ from git_events_runner.errors import GitError, GitRateLimited, GitReferenceNotFo
 _FIRST_S = 1.0
 _LONGEST_S = 300.0
 _DOUBLINGS = 9
+_CLOSE_ENOUGH_S = 0.05  # who was told when to come back may be a timer's tick early
 _REMEMBERED = 16_384
 # A reference that is not there is an answer; a limited rate is the host's affair.
 _NO_FAILURE = (GitReferenceNotFound, GitRateLimited)
@@ -37,7 +38,7 @@ class Backoffs:
             GitError: The failure of the last time; `retry_after_s` says when to come back.
         """
         failure = self._failures.get(key)
-        if failure is not None and failure.until > now:
+        if failure is not None and failure.until > now + _CLOSE_ENOUGH_S:
             error = copy(failure.error)
             error.retry_after_s, error.repeated = failure.until - now, True
             raise error

@@ -20,7 +20,9 @@ ReferenceType = Literal["branch", "tag", "commit"]
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 # git-check-ref-format(1): no control characters, space, ~ ^ : ? * [ \, no "..", "@{", "//", no component that starts
 # with a dot or ends with ".lock", no slash at either end, no dot at the end.
-_BAD_NAME = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|\Z)|^/|/\Z|\.\Z|^@\Z|^\Z")
+_BAD_NAME = re.compile(
+    r"[\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]|\.\.|@\{|//|(?:^|/)\.|\.lock(?:/|\Z)|^/|/\Z|\.\Z|^@\Z|^\Z"
+)
 _NAME_LIMIT = 1024
 _URL_LIMIT = 2048
 _SCHEMES = frozenset({"http", "https", "ssh"})
@@ -96,7 +98,7 @@ class Repository:
         key: Hex digest of URL, credential, TLS and SSH settings; the same in every replica and after a restart.
     """
 
-    url: str = field(compare=False)
+    url: str = field(compare=False, repr=False)
     credential: Credential | None = field(default=None, compare=False)
     ca_pem: str | None = field(default=None, compare=False, repr=False)
     verify: bool = field(default=True, compare=False)

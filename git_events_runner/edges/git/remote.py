@@ -31,7 +31,7 @@ from .hosts import Hosts, Observer, Unobserved
 from .limits import Limits, Transport
 from .packs import read_tree
 from .protocol import RemoteRef
-from .question import Answer, Question, Reference, Repository, TreeEntry, is_object_id
+from .question import Answer, Question, Reference, Repository, TreeEntry, is_object_id, shown
 from .sharing import Once, Recent
 
 _T = TypeVar("_T")
@@ -147,7 +147,7 @@ class Remote:
                 self._observer.shared(repository.host)
         ref = refs.get(name)
         if ref is None:
-            raise GitReferenceNotFound(f"{repository} has no {reference} (looked for {name})")
+            raise GitReferenceNotFound(f"{repository} has no {reference} (looked for {shown(name)})")
         return Answer(
             commit=ref.peeled or ref.object_id, tag_object=ref.object_id if ref.peeled else None, sent_at=sent_at
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -182,6 +183,21 @@ async def test_a_repository_that_fails_is_left_alone(git_server, repository, rem
     assert (await remote.commit_of(question)).commit == made
 
 
+async def test_a_pack_that_fails_says_no_time_to_wait(git_server, repository, remote):
+    """Packs are not put off: whoever fetches one (the cloner) has pauses of its own, and may ask at once."""
+    made = commit(repository, {"a": b"1"})
+    source = Repository(url=git_server.url("app.git"))
+    git_server.replies["/app.git/git-upload-pack"] = (502, {}, b"")
+    for _ in range(2):
+        with pytest.raises(GitUnreachable) as caught:
+            await remote.pack(source, made, write=bytearray().extend)
+        assert (caught.value.retry_after_s, caught.value.repeated) == (0.0, False)
+    git_server.replies.clear()
+    pack = bytearray()
+    assert await remote.pack(source, made, write=pack.extend) == "sha1"
+    assert pack.startswith(b"PACK")
+
+
 def test_back_off_grows_to_five_minutes():
     """The time doubles from a second to five minutes, less up to a half by chance, and starts anew after a success."""
     backoffs, error, now = Backoffs(), GitTimeout("no answer"), 0.0
@@ -190,9 +206,9 @@ def test_back_off_grows_to_five_minutes():
         assert backoffs.failed("k", error, now)
         waits.append(error.retry_after_s)
         with pytest.raises(GitTimeout):
-            backoffs.check("k", now + waits[-1] * 0.99)
+            backoffs.check("k", now + waits[-1] * 0.8)
         now += waits[-1]
-        backoffs.check("k", now + 0.001)
+        backoffs.check("k", now - 0.001)
     assert all(min(2**n, 300) / 2 <= wait <= min(2**n, 300) for n, wait in enumerate(waits))
     backoffs.forget("k")
     backoffs.failed("k", error, now)
@@ -268,12 +284,36 @@ async def test_urls_are_looked_at_before_use(remote, url):
     assert len(str(caught.value)) < 400
 
 
+@pytest.mark.parametrize("name", ["a\u202eb", "a\u200bb", "a\x1b[31mb", "a\ud800b", "x" * 2000])
+async def test_names_of_references_are_shown_escaped(git_server, repository, remote, name):
+    """Invisible and control characters of a name reach no message as they are."""
+    commit(repository, {"a": b"1"})
+    with pytest.raises(GitReferenceNotFound) as caught:
+        await remote.commit_of(ask(git_server.url("app.git"), Reference("branch", name)))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 800
+    assert "Repository(" not in str(caught.value)
+
+
 async def test_schemes_can_be_forbidden(git_server, repository):
     """A scheme that the settings leave out is refused without a request."""
     remote = http_remote(Limits(), schemes=["https"])
     with pytest.raises(GitUnsupported, match="https"):
         await remote.commit_of(ask(git_server.url("app.git")))
     assert git_server.exchanges == []
+
+
+async def test_nothing_is_kept_of_questions_that_ended(git_server, repository, remote):
+    """After a storm no lane, fetch or place at a host is held."""
+    made = commit(repository, {"a": b"1"})
+    url = git_server.url("app.git")
+    references = [Reference("branch", "main"), Reference("tag", "none"), Reference("commit", made)]
+    asked = [remote.commit_of(ask(url, references[n % 3])) for n in range(90)]
+    results = await asyncio.gather(*asked, remote.tree(Repository(url=url), made), return_exceptions=True)
+    assert {type(each).__name__ for each in results} == {"Answer", "GitReferenceNotFound", "list"}
+    gc.collect()
+    assert (dict(remote._lanes), dict(remote._fetches)) == ({}, {})
+    assert [host.asking for host in remote._hosts._hosts.values()] == [0]
 
 
 async def test_metrics_know_hosts_of_sources_only(git_server, repository):
