@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import re
@@ -94,17 +95,26 @@ class HostKey:
 
     def of(self, host: str) -> bool:
         """Whether the line speaks of a host, given in the form of `SshAddress.place`."""
-        if self.hosts.startswith("|1|"):
-            return _hashed(self.hosts, host)
-        matched = False
-        for pattern in self.hosts.lower().split(","):
-            name = pattern.removeprefix("!")
+        return _speaks(self.hosts, host)
+
+
+def _speaks(hosts: str, host: str) -> bool:
+    """Whether the first field of a line means a host; most lines are seen at a glance to mean another one."""
+    if hosts.startswith("|1|"):
+        return _hashed(hosts, host)
+    matched = False
+    for pattern in hosts.lower().split(","):
+        name = pattern.removeprefix("!")
+        if "*" in name or "?" in name:
             # A bracket is no character class there: only * and ? are special.
-            if fnmatchcase(host, name.replace("[", "[[]")):
-                if name != pattern:
-                    return False
-                matched = True
-        return matched
+            if not fnmatchcase(host, name.replace("[", "[[]")):
+                continue
+        elif name != host:
+            continue
+        if name != pattern:
+            return False
+        matched = True
+    return matched
 
 
 def _hashed(hosts: str, host: str) -> bool:
@@ -166,16 +176,17 @@ def host_keys(lines: Iterable[str], address: SshAddress) -> tuple[HostKey, ...]:
 
     As with OpenSSH, a host on another port than 22 that is not listed with its port is looked for without.
     """
-    read: list[HostKey] = []
+    exact: list[HostKey] = []
+    without_port: list[HostKey] = []
     for line in lines:
-        try:
-            found = read_host_key(line)
-        except ValueError:
-            continue
-        if found is not None:
-            read.append(found)
-    exact = tuple(each for each in read if each.of(address.place))
-    return exact or tuple(each for each in read if each.of(address.host))
+        words = line.split(None, 2)
+        hosts = words[words[0].startswith("@")] if len(words) > 1 else ""
+        for place, found in ((address.place, exact), (address.host, without_port)):
+            if _speaks(hosts, place):
+                with contextlib.suppress(ValueError):
+                    if read := read_host_key(line):
+                        found.append(read)
+    return tuple(exact or without_port)
 
 
 def known_for(address: SshAddress, policy: HostKeyPolicy, pinned: Iterable[str]) -> tuple[str, ...]:

@@ -100,10 +100,10 @@ def test_nothing_is_left_of_a_failed_clone(server, repository, target):
 
 @pytest.mark.parametrize("mode", [b"104755", b"102755", b"101644", b"100777", b"100600"])
 def test_only_two_modes_are_given(server, repository, target, mode):
-    """Setuid, setgid, sticky and odd modes become 0644 or 0755."""
+    """Setuid, setgid, sticky and odd modes become 0664 or 0775."""
     commit_tree(repository, tree_of(repository, (mode, b"f", blob_of(repository))))
     assert cloned(server, target, "--branch", "main") == 0
-    assert (target / "f").stat().st_mode & 0o7777 in {0o644, 0o755}
+    assert (target / "f").stat().st_mode & 0o7777 in {0o664, 0o775}
 
 
 @pytest.mark.parametrize("mode", [b"20644", b"60644", b"10644", b"140644", b"0"])

@@ -56,6 +56,16 @@ class Guard:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
+@pytest.mark.parametrize("kind", ["GitRepo", "ClusterGitRepo"])
+def test_where_host_keys_are_pinned_is_looked_for(kind):
+    """Under CRDs that drop the pinned keys every contact would be the first one; they are refused."""
+    name = f"{kind.lower()}s.git-events-runner.rs"
+    assert missing_fields(kind, ours()[name]) == []
+    crd = ours()[name]
+    del status_of(crd)["hostKeys"]
+    assert missing_fields(kind, crd) == ["status.hostKeys"]
+
+
 @pytest.mark.parametrize("kind", ["WebhookTrigger", "ScheduleTrigger"])
 def test_every_field_of_the_ledger_is_looked_for(kind):
     """Each one that is missing is named; our own CRDs miss none."""

@@ -12,7 +12,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import HostKeyPolicy, SshAddress, host_keys, known_for, problem_of, read_host_key
 from git_events_runner.rules.clone import describe, secrets_of
 from git_events_runner.rules.hostkeys import Verdict, accepted, advice
-from git_events_runner.rules.job import Clone
+from git_events_runner.rules.job import Clone, SecretKeys, secret_copy
 from tests.rules.test_job import APP, made, pod
 
 ED = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
@@ -171,6 +171,14 @@ def test_a_job_gets_the_host_keys_and_the_key():
             }
         },
     ]
+    elsewhere = SecretKeys(namespace="vault", name="deploy", files=keys.files, optional=keys.optional)
+    copied = made(clone=Clone(pointer=APP, description=described.to_json(), secrets=(elsewhere,)))
+    metadata = copied["metadata"] | {"uid": "5678"}
+    copy_name = secret_copy({"metadata": metadata}, {})["metadata"]["name"]
+    [volume] = [each for each in pod(copied)["volumes"] if "source" in each["name"]]
+    assert [each["secret"]["name"] for each in volume["projected"]["sources"]] == [copy_name] * 2
+    assert volume["projected"]["sources"][0]["secret"]["items"] == [{"key": "ssh-privatekey", "path": "ssh-privatekey"}]
+    assert volume["projected"]["sources"][1]["secret"]["optional"] is True
     anything = describe(model, HostKeyPolicy(mode="insecure"), model.status.host_keys)
     assert (anything.host_keys, anything.any_host_key) == ((), True)
     plain = describe(source(repoUri="https://git.example/a"), HostKeyPolicy(mode="insecure"))
