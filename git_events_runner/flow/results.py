@@ -27,6 +27,7 @@ log = structlog.get_logger(target="results")
 _TTL_AFTER_SETTLING_S = 15.0
 _UNSETTLED_S = 10.0
 _PASS_S = 2.0
+_GATHER_S = 0.1
 _KEPT = 1000
 
 
@@ -104,21 +105,27 @@ class Results:
         unsettled_since: dict[str, float] = {}
         await self._show_all()
         with self._store.subscribe("Job", *TRIGGERS) as changes:
+            next_sweep = loop.time() + _PASS_S
             while True:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_PASS_S):
+                    async with asyncio.timeout_at(next_sweep):
                         await changes.wait()
-                dirty = (self._store.get(ref) for ref in changes.take() if ref.kind in TRIGGERS)
+                        await asyncio.sleep(_GATHER_S)  # deliveries change statuses hundreds of times a second
+                changed = changes.take()
+                dirty = (self._store.get(ref) for ref in changed if ref.kind in TRIGGERS)
                 touched = {snapshot.uid for snapshot in dirty if snapshot}
-                current = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
-                touched |= self._compare(known, current)
-                known = current
+                if any(ref.kind == "Job" for ref in changed):
+                    current = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
+                    touched |= self._compare(known, current)
+                    known = current
                 touched |= self._again
                 self._again.clear()
                 for uid in touched:
                     await self._show(uid, fence)
-                self._sweep_unsettled(current, unsettled_since, fence, loop.time())
-                await self._give_ttl(current, settled_since, fence, loop.time())
+                if loop.time() >= next_sweep:
+                    self._sweep_unsettled(known, unsettled_since, fence, loop.time())
+                    await self._give_ttl(known, settled_since, fence, loop.time())
+                    next_sweep = loop.time() + _PASS_S
 
     def _compare(self, before: Mapping[str, Snapshot], after: Mapping[str, Snapshot]) -> set[str]:
         """Report what ended or vanished; the uids of the triggers concerned."""

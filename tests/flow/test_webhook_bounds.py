@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import ipaddress
+import resource
 import time
 
 import pytest
@@ -14,6 +15,8 @@ from git_events_runner.errors import ApiUnavailable
 from git_events_runner.rules.rates import Rate
 from tests.flow.hooks import KINDS, served, trigger
 from tests.forges import deliveries as d
+
+_FILES = 4096
 
 
 async def test_the_codes_and_their_order():
@@ -116,7 +119,18 @@ async def test_slow_and_endless_headers_end_the_connection():
         assert await port.post("/ns/open", ({"X-Long": "y" * 100_000}, b"")) in {202, 400}
 
 
-async def test_idle_connections_give_way_to_new_ones():
+@pytest.fixture
+def many_files():
+    """This process may open 4,096 files while the test runs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < _FILES:
+        pytest.skip(f"a limit of {_FILES} open files (this machine's is {hard})")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, _FILES), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_idle_connections_give_way_to_new_ones(many_files):
     """1,500 connections that say nothing: requests are answered all the while, no more than the limit stays open."""
     idle = []
     async with served() as port:
