@@ -1,11 +1,14 @@
 """The gate: the policy of now, labels of namespaces as they are, Events that do not flood, runs by namespace."""
 
 import asyncio
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiForbidden, SecretUnusable
+from git_events_runner.flow import gate
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.report import Problem
@@ -158,3 +161,14 @@ async def test_a_copy_that_is_there_already_must_be_the_jobs(existing, good):
             await work
     assert vault.created == []
     await asyncio.sleep(0)
+
+
+def test_nothing_resolves_past_the_gate():
+    """No other module of the program imports the resolution, so that no new place can forget the policy."""
+    package = Path(gate.__file__).parents[1]
+    importers = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if re.search(r"rules\.resolve import [^\n]*\bresolve\b", path.read_text())
+    ]
+    assert importers == ["flow/gate.py"]

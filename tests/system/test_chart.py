@@ -283,6 +283,9 @@ def test_the_admission_policy_refuses_at_once_what_the_controller_would_refuse(a
         good = {"serviceAccount": "builder", "labels": {"team": "x"}, "annotations": {"a": "b"}, "command": ["true"]}
         tenant.ours("Action", namespace, "good", {"actionJob": good})
         tenant.ours("Action", namespace, "plain", {})
+        tenant.ours("Action", namespace, "null", {"actionJob": None})
+        nulls = {"serviceAccount": None, "labels": None, "annotations": None, "clonerImage": None}
+        tenant.ours("Action", namespace, "nulls", {"actionJob": nulls})
         changed = tenant.patch(
             f"{OURS}/namespaces/{namespace}/actions/good", {"spec": {"actionJob": {"args": ["more"]}}}
         )

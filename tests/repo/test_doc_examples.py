@@ -1,0 +1,39 @@
+"""YAML in the documents is what it says: objects of ours, runtime config, values of the chart."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from git_events_runner.resources.kinds import GROUP
+from git_events_runner.resources.parse import parse
+from git_events_runner.settings import RuntimeConfig, parse_runtime_config
+from tests.repo import chart, helm
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+CONFIG = {field.alias or name for name, field in RuntimeConfig.model_fields.items()}
+
+
+def blocks(page):
+    """The documents of the page's YAML blocks."""
+    for text in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        yield from (document for document in yaml.safe_load_all(text) if document)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_are_accepted(page):
+    """By the models, by the reader of the runtime config, or by the chart; nothing else stands there unseen."""
+    for document in blocks(page):
+        if str(document.get("apiVersion", "")).startswith(GROUP):
+            parse(document | {"metadata": {"namespace": "default"} | document["metadata"]})
+        elif "kind" in document:
+            assert document["apiVersion"]
+        elif set(document) <= CONFIG:
+            text = yaml.safe_dump(document, allow_unicode=True)
+            parse_runtime_config(re.sub(r"ssh-\w+ AAAA…", KEY, text))  # keys are cut in documents
+        else:
+            assert set(document) <= set(chart.values()), document
+            assert helm.render(document)
