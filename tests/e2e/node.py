@@ -203,12 +203,7 @@ class Node:
             with contextlib.suppress(Exception):
                 api.call("DELETE", f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}", now)
         with contextlib.suppress(AssertionError):
-            wait_until(
-                "no container is left",
-                lambda: not self.ctr("containers", "ls", "-q").split(),
-                timeout_s=30,
-                every_s=0.3,
-            )
+            wait_until("no pod runs", lambda: not self.ctr("tasks", "ls", "-q").split(), timeout_s=30, every_s=0.3)
 
     def _remove_leftovers(self):
         """After the kubelet: what it did not take down."""
