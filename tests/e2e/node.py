@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import signal
 from pathlib import Path
 
@@ -238,7 +237,7 @@ class Node:
             if f" {self.folder}/" in line:
                 machine.run(["umount", "-l", line.split()[1]], check=False)
         for name in ("containerd", "containerd-state", "kubelet"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+            machine.run(["rm", "-rf", str(self.folder / name)], check=False)
 
 
 def _environment():
