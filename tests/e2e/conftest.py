@@ -66,6 +66,7 @@ def release(cluster):
         "install",
         namespace,
         CHART,
+        "--take-ownership",  # of the CRDs that the release before left (crds.keep)
         rbac={"controller": {"jobsNamespaces": ["team", "other"], "secretsNamespaces": ["team", "vault"]}},
         actionJobServiceAccounts={"namespaces": ["team"]},
     )

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import signal
 from pathlib import Path
 
@@ -203,12 +202,7 @@ class Node:
             with contextlib.suppress(Exception):
                 api.call("DELETE", f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}", now)
         with contextlib.suppress(AssertionError):
-            wait_until(
-                "no container is left",
-                lambda: not self.ctr("containers", "ls", "-q").split(),
-                timeout_s=30,
-                every_s=0.3,
-            )
+            wait_until("no pod runs", lambda: not self.ctr("tasks", "ls", "-q").split(), timeout_s=30, every_s=0.3)
 
     def _remove_leftovers(self):
         """After the kubelet: what it did not take down."""
@@ -243,7 +237,7 @@ class Node:
             if f" {self.folder}/" in line:
                 machine.run(["umount", "-l", line.split()[1]], check=False)
         for name in ("containerd", "containerd-state", "kubelet"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+            machine.run(["rm", "-rf", str(self.folder / name)], check=False)
 
 
 def _environment():

@@ -40,8 +40,11 @@ def test_upgrade_in_place_rollback_and_uninstall(cluster, repository, tmp_path):
     status = {"state": "Idle", "lastRun": "2026-01-02T03:04:05Z", "checkedSources": {"app": entry}}
     api.patch(f"{path}/status", {"status": status})
 
-    tenants = {"controller": {"jobsNamespaces": [tenant]}}
-    cluster.install("upgrade", namespace, CHART, "--take-ownership", rbac=tenants)
+    values = {
+        "rbac": {"controller": {"jobsNamespaces": [tenant]}},
+        "actionJobServiceAccounts": {"namespaces": [tenant]},
+    }
+    cluster.install("upgrade", namespace, CHART, "--take-ownership", **values)
     now = api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{_NAME}")
     assert now["spec"]["selector"] == selector
     assert now["status"]["readyReplicas"] == 2
@@ -64,7 +67,7 @@ def test_upgrade_in_place_rollback_and_uninstall(cluster, repository, tmp_path):
     assert container["containers"][0]["image"] == "localhost/pause:1"
     assert api.get(path)["status"]["checkedSources"]["app"]["commitHash"] == pushed
 
-    cluster.install("upgrade", namespace, CHART, "--take-ownership", rbac=tenants)
+    cluster.install("upgrade", namespace, CHART, "--take-ownership", **values)
     assert len(api.jobs(tenant)) == 1
     helm("uninstall", "ger", "--namespace", namespace, "--wait", "--timeout", "60s")
     for place in (
