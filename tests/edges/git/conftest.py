@@ -21,6 +21,6 @@ def certificates(tmp_path_factory):
 
 @pytest.fixture
 async def remote():
-    made = http_remote(Limits(deadline_s=10.0))
+    made = http_remote(Limits(deadline_s=60.0))
     yield made
     await made.close()
