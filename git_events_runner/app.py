@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,8 @@ from importlib.metadata import version
 import structlog
 
 from git_events_runner.certificates import Certificates
-from git_events_runner.edges.git import Limits, Observer, Remote, http_remote
+from git_events_runner.configured import git_remote, host_key_policy, job_defaults, policy_of
+from git_events_runner.counting import Counter
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.events import Events
 from git_events_runner.edges.kube.informer import Informer
@@ -42,14 +43,9 @@ from git_events_runner.flow.webhooks import Webhooks
 from git_events_runner.hostkeys import HostKeys
 from git_events_runner.resources.kinds import KINDS, OURS, Kind
 from git_events_runner.resources.ref import Ref
-from git_events_runner.resources.ssh import HostKeyPolicy
-from git_events_runner.rules.job import JobDefaults
-from git_events_runner.rules.ledger import Count, Outcome, delivery_hash, rfc3339
 from git_events_runner.rules.messages import CheckRequest
-from git_events_runner.rules.policy import Policy
-from git_events_runner.rules.report import Warn, conditions_of, warnings_of
 from git_events_runner.serving import listen, running, serving
-from git_events_runner.settings import GitConfig, RuntimeConfig, Settings, parse_runtime_config
+from git_events_runner.settings import RuntimeConfig, Settings, parse_runtime_config
 from git_events_runner.sources import Copies, Remotes, SourceHosts, Sources
 from git_events_runner.telemetry import Metrics, configure_logging
 from git_events_runner.traces import exporting
@@ -70,85 +66,6 @@ class Addresses:
 
     webhooks_port: int
     utility_port: int
-
-
-def job_defaults(config: RuntimeConfig) -> JobDefaults:
-    """What the runtime config says about Jobs, in the words of `rules/job`."""
-    action = config.action
-    cloner, worker = action.containers.cloner, action.containers.worker
-    return JobDefaults(
-        active_deadline_s=action.active_deadline_seconds,
-        ttl_s=action.ttl_seconds_after_finished,
-        waiting_timeout_s=action.job_waiting_timeout_seconds,
-        service_account=action.default_service_account,
-        workdir=action.workdir.mount_path,
-        volume_name=action.workdir.volume_name,
-        cloner_name=cloner.name,
-        cloner_image=cloner.image,
-        cloner_api_token=cloner.api_token,
-        worker_name=worker.name,
-        worker_image=worker.image,
-        variables_prefix=worker.variables_prefix,
-        pod_security=action.pod_security,
-        host_keys=host_key_policy(config),
-    )
-
-
-def policy_of(config: RuntimeConfig) -> Policy:
-    """What the runtime config says about tenants, in the words of `rules/policy`."""
-    policy = config.policy
-    return Policy(
-        service_accounts=config.action.actions_may_name.service_accounts,
-        default_allowed_namespaces=policy.default_allowed_namespaces,
-        forbidden_label_prefixes=policy.forbidden_label_prefixes,
-        forbidden_annotation_prefixes=policy.forbidden_annotation_prefixes,
-        cloner_images=policy.cloner_images,
-        minimum_interval_s=policy.minimum_interval_seconds,
-        unfinished_runs_per_namespace=policy.unfinished_runs_per_namespace,
-    )
-
-
-def host_key_policy(config: RuntimeConfig) -> HostKeyPolicy:
-    """What the runtime config says of host keys."""
-    return HostKeyPolicy(mode=config.git.host_keys, known_hosts=config.git.known_hosts)
-
-
-class _Counter:
-    """What webhooks know as the counter: a request is in the status, then its check is on its way."""
-
-    def __init__(self, *, store: Store, writer: StatusWriter, lanes: Lanes) -> None:
-        self._store = store
-        self._writer = writer
-        self._lanes = lanes
-
-    async def count(
-        self,
-        trigger: Ref,
-        uid: str,
-        asked: Mapping[str, str | None],
-        *,
-        task: str,
-        warning: str | None,
-    ) -> bool:
-        """Count one delivery for each source (with the commit announced for it), then ask for the checks.
-
-        False: it was counted before (also by a write of ours whose answer was lost, hence the checks).
-
-        Raises:
-            ApiError: It is not counted, or nobody knows.
-        """
-        count = Count(asked=asked, delivery=delivery_hash(task), at=rfc3339(now()))
-        known = self._store.get(trigger)
-        warnings: list[Warn] = []
-        if warning or (known and warnings_of(conditions_of(known.raw.get("status")))):
-            warnings.append(Warn(reason="WebhookSecretShort", source=None, message=warning))
-            warnings += [Warn(reason="WebhookMissed", source=source, message=None) for source in asked]
-        outcomes = await self._writer.write(trigger, uid, count, *warnings)
-        for source in asked:
-            self._lanes.submit(
-                CheckRequest(trigger=trigger, uid=uid, source=source, due_at=None, fence=None, tasks=(task,))
-            )
-        return outcomes[0] is Outcome.WRITE
 
 
 def now() -> datetime:
@@ -307,7 +224,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     gone = Gone(store=store, forget_lane=lanes.forget, forget_metrics=metrics.forget)
     webhooks = Webhooks(
         store=store,
-        counter=_Counter(store=store, writer=writer, lanes=lanes),
+        counter=Counter(store=store, writer=writer, submit=lanes.submit, now=now),
         secrets=secrets,
         default_header=lambda: config.current.trigger.webhook.default_auth_header,
         rates=settings.rates,
@@ -376,24 +293,6 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                     finally:
                         await remotes.close()
                         log.info("controller.stopped", identity=settings.identity)
-
-
-def git_remote(git: GitConfig, *, observer: Observer) -> Remote:
-    """The way to git servers, in the words of `edges/git`."""
-    limits = Limits(
-        deadline_s=float(git.deadline_seconds),
-        host_concurrency=git.host_concurrency,
-        host_rate=float(git.host_rate),
-        host_burst=git.host_burst,
-        refs_bytes=git.refs_bytes,
-        advertisement_bytes=git.advertisement_bytes,
-        pack_bytes=git.pack_bytes,
-        inflated_bytes=git.inflated_bytes,
-        tree_bytes=git.tree_bytes,
-        tree_entries=git.tree_entries,
-        kept_entries=git.kept_entries,
-    )
-    return http_remote(limits, observer=observer, schemes=git.allowed_schemes, refused_networks=git.refused_networks)
 
 
 def _watched(settings: Settings) -> list[tuple[Kind, str | None, str | None, str | None]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from git_events_runner.app import git_remote
+from git_events_runner.configured import git_remote
 from git_events_runner.edges.git import Unobserved
 from git_events_runner.edges.git.question import Credential
 from git_events_runner.errors import GitAuthRequired, GitUnsupported

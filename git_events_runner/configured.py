@@ -1,0 +1,68 @@
+"""What the runtime config says, in the words of the rooms that are told: Jobs, tenants, host keys, git servers."""
+
+from __future__ import annotations
+
+from git_events_runner.edges.git import Limits, Observer, Remote, http_remote
+from git_events_runner.resources.ssh import HostKeyPolicy
+from git_events_runner.rules.job import JobDefaults
+from git_events_runner.rules.policy import Policy
+from git_events_runner.settings import GitConfig, RuntimeConfig
+
+
+def job_defaults(config: RuntimeConfig) -> JobDefaults:
+    """What the runtime config says about Jobs, in the words of `rules/job`."""
+    action = config.action
+    cloner, worker = action.containers.cloner, action.containers.worker
+    return JobDefaults(
+        active_deadline_s=action.active_deadline_seconds,
+        ttl_s=action.ttl_seconds_after_finished,
+        waiting_timeout_s=action.job_waiting_timeout_seconds,
+        service_account=action.default_service_account,
+        workdir=action.workdir.mount_path,
+        volume_name=action.workdir.volume_name,
+        cloner_name=cloner.name,
+        cloner_image=cloner.image,
+        cloner_api_token=cloner.api_token,
+        worker_name=worker.name,
+        worker_image=worker.image,
+        variables_prefix=worker.variables_prefix,
+        pod_security=action.pod_security,
+        host_keys=host_key_policy(config),
+    )
+
+
+def policy_of(config: RuntimeConfig) -> Policy:
+    """What the runtime config says about tenants, in the words of `rules/policy`."""
+    policy = config.policy
+    return Policy(
+        service_accounts=config.action.actions_may_name.service_accounts,
+        default_allowed_namespaces=policy.default_allowed_namespaces,
+        forbidden_label_prefixes=policy.forbidden_label_prefixes,
+        forbidden_annotation_prefixes=policy.forbidden_annotation_prefixes,
+        cloner_images=policy.cloner_images,
+        minimum_interval_s=policy.minimum_interval_seconds,
+        unfinished_runs_per_namespace=policy.unfinished_runs_per_namespace,
+    )
+
+
+def host_key_policy(config: RuntimeConfig) -> HostKeyPolicy:
+    """What the runtime config says of host keys."""
+    return HostKeyPolicy(mode=config.git.host_keys, known_hosts=config.git.known_hosts)
+
+
+def git_remote(git: GitConfig, *, observer: Observer) -> Remote:
+    """The way to git servers, in the words of `edges/git`."""
+    limits = Limits(
+        deadline_s=float(git.deadline_seconds),
+        host_concurrency=git.host_concurrency,
+        host_rate=float(git.host_rate),
+        host_burst=git.host_burst,
+        refs_bytes=git.refs_bytes,
+        advertisement_bytes=git.advertisement_bytes,
+        pack_bytes=git.pack_bytes,
+        inflated_bytes=git.inflated_bytes,
+        tree_bytes=git.tree_bytes,
+        tree_entries=git.tree_entries,
+        kept_entries=git.kept_entries,
+    )
+    return http_remote(limits, observer=observer, schemes=git.allowed_schemes, refused_networks=git.refused_networks)
