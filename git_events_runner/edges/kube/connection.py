@@ -19,12 +19,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
 from git_events_runner.errors import ConfigError
 
 _CONNECT_S = 10.0
+_READ_BYTES = 2 * 2**20  # as the library: large objects in a watch
 
 
 _TOKEN_S = 60.0
@@ -143,6 +146,14 @@ def _load_library() -> tuple[Any, Any, Any]:
     )
 
 
+def environment_proxy(url: str) -> str | None:
+    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name for the API server."""
+    parts = urlsplit(url)
+    if proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get(parts.scheme)
+
+
 @asynccontextmanager
 async def connect(kubeconfig: str | None = None, *, account: Path = _ACCOUNT) -> AsyncIterator[Connection]:
     """Connect in the cluster (token re-read as it rotates), or by a kubeconfig (also with a token file or exec plugin).
@@ -163,7 +174,10 @@ async def connect(kubeconfig: str | None = None, *, account: Path = _ACCOUNT) ->
     except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
         where = f"the kubeconfig {kubeconfig}" if kubeconfig else "the cluster's configuration"
         raise ConfigError(f"cannot use {where}: {error}; set KUBECONFIG or run in a pod") from error
-    session: aiohttp.ClientSession = transport.pool_manager
+    # The library's session looks into netrc and the proxy variables in a thread, twice for every request.
+    session = aiohttp.ClientSession(connector=transport.pool_manager.connector, read_bufsize=_READ_BYTES)
+    transport.pool_manager.detach()
+    url = configuration.host.rstrip("/")
 
     async def authorization() -> str | None:
         try:
@@ -182,14 +196,14 @@ async def connect(kubeconfig: str | None = None, *, account: Path = _ACCOUNT) ->
 
     try:
         yield Connection(
-            url=configuration.host.rstrip("/"),
+            url=url,
             session=session,
             authorization=authorization,
             renew=renew,
-            proxy=configuration.proxy,
+            proxy=configuration.proxy or environment_proxy(url),
         )
     finally:
-        await transport.close()
+        await session.close()
 
 
 async def _configure(config: Any, configuration: Any, kubeconfig: str | None, account: Path) -> _Token:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from git_events_runner.edges.kube.client import Client
-from git_events_runner.edges.kube.connection import _Token, connect
+from git_events_runner.edges.kube.connection import _Token, connect, environment_proxy
 from git_events_runner.errors import ApiUnauthorized, ApiUnavailable, ConfigError
 from git_events_runner.resources.ref import Ref
 from tests.cluster.certificates import Authority
@@ -174,3 +174,12 @@ async def test_the_library_is_loaded_without_its_models(tmp_path):
     )
     out, _ = await process.communicate()
     assert int(out) == 0
+
+
+def test_the_proxy_variables_are_read_once(monkeypatch):
+    """HTTPS_PROXY holds for the API server unless NO_PROXY names it."""
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.setenv("no_proxy", "10.96.0.1,.svc")
+    assert environment_proxy("https://api.example.com:6443") == "http://proxy:3128"
+    assert environment_proxy("https://10.96.0.1:443") is None
+    assert environment_proxy("https://kubernetes.default.svc") is None
