@@ -65,6 +65,7 @@ def main(root: Path, packages: Path, *programs: str) -> None:
                 taken.add(library)
                 _copy(library, root)
     _copy(Path("/etc/ssl/certs/ca-certificates.crt"), root)
+    _copy(Path("/etc/os-release"), root)  # by which scanners know whose packages these are
     shutil.copytree(
         "/usr/share/zoneinfo",
         root / "usr/share/zoneinfo",

@@ -16,8 +16,13 @@ REGISTRY = "localhost/git-events-runner"
 NAMES = {"controller": "git-events-runner", "cloner": "gitrepo-cloner", "worker": "action-worker"}
 _SUITE = "bookworm"
 _BASE = "localhost/e2e-base:1"
-_CONTEXT = ("git_events_runner", "images", "requirements")
-_FILES = ("pyproject.toml", "README.md", "LICENSE", ".dockerignore")
+# What each is built from.
+_PROGRAM = ("git_events_runner", "images/assemble.py", "requirements", "pyproject.toml", "README.md", "LICENSE")
+_CONTEXT = {
+    "controller": _PROGRAM,
+    "cloner": _PROGRAM,
+    "worker": ("images/tools", "images/aws-cli.asc", "images/aws-cli.sh"),
+}
 
 
 def cache():
@@ -58,7 +63,7 @@ def _digest(*paths):
 
 def _archive(name, version):
     """Build one image unless its archive is there; archives of other contents go."""
-    digest = _digest(ROOT / f"Dockerfile.{name}", *(ROOT / place for place in (*_CONTEXT, *_FILES)))
+    digest = _digest(ROOT / f"Dockerfile.{name}", *(ROOT / place for place in _CONTEXT[name]))
     digest.update(f"{_SUITE} {version}".encode())
     archive = cache() / f"{name}-{digest.hexdigest()[:16]}.tar"
     if archive.exists():
