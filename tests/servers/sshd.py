@@ -28,6 +28,8 @@ PermitRootLogin yes
 PrintMotd no
 LogLevel VERBOSE
 MaxStartups 100
+# What the user's shell would read at its start may take any time.
+SetEnv HOME={folder}
 {extra}
 """
 
