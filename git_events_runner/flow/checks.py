@@ -167,6 +167,8 @@ class Checks:
                 again = Again()
         except FenceLost:
             verdict = "fence-lost"
+            if request.tasks:  # what was counted here is this replica's to answer, leader or not
+                self._submit(replace(request, due_at=None, fence=None))
         except (GitError, SecretUnusable) as error:
             verdict, again = "git-failed", self._git_failed(request, error)
             act = isinstance(error, GitHostKeyRefused)

@@ -93,7 +93,7 @@ class Reconciler:
         writer: Writer,
         announcer: Announcer,
         submit: Callable[[CheckRequest], None],
-        pending: Callable[[str], bool],
+        pending: Callable[[str, str], bool],
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
@@ -279,7 +279,7 @@ class Reconciler:
                     continue
                 key = (trigger.uid, source, entry.handled)
                 seen[key] = since.get(key, now)
-                if now - seen[key] < _UNHANDLED_S or self._pending(trigger.uid):
+                if now - seen[key] < _UNHANDLED_S or self._pending(trigger.uid, source):
                     continue
                 seen[key] = now
                 log.info("request.swept", **_fields(trigger), source=source)

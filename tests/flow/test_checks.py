@@ -148,6 +148,17 @@ async def test_leader_work_ends_with_leadership():
 
 
 @virtual
+async def test_a_delivery_that_joined_leader_work_is_answered_without_leadership():
+    """The due time goes to the next leader, the counted request is this replica's."""
+    made = program(requested=1, runs=1, commit=A)
+    fence = Fence()
+    fence.lost = True
+    assert await made.check(due="2026-05-06T08:00:00Z", fence=fence) is None
+    [(_, left)] = made.cluster.asked
+    assert (left.due_at, left.fence, left.tasks) == (None, None, ("t",))
+
+
+@virtual
 @pytest.mark.parametrize(
     ("error", "reason", "after_s"),
     [

@@ -13,7 +13,7 @@ REF = Ref("WebhookTrigger", "n", "hook")
 
 
 @asynccontextmanager
-async def reconciling(cluster, pending=lambda _uid: False):
+async def reconciling(cluster, pending=lambda _uid, _source: False):
     reconciler = Reconciler(
         api=cluster,
         store=cluster.store,
@@ -131,7 +131,7 @@ async def test_requests_that_nobody_answers_are_checked_within_thirty_seconds():
     cluster.surroundings()
     busy = [False]
     trigger = cluster.trigger(status=recorded(requested=3, handled=2))
-    async with reconciling(cluster, pending=lambda _uid: busy[0]):
+    async with reconciling(cluster, pending=lambda _uid, _source: busy[0]):
         await asyncio.sleep(23)
         assert cluster.asked == []
         await until(lambda: cluster.asked, within_s=7)
