@@ -98,8 +98,8 @@ class Report:
         }
 
     def guards(self) -> Guards:
-        """Nothing: conditions describe the last look, whoever looked."""
-        return Guards()
+        """The conditions: what another replica said of another source meanwhile must not be undone."""
+        return Guards(conditions=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +131,8 @@ class Warn:
         return Outcome.WRITE
 
     def guards(self) -> Guards:
-        """Nothing, as for reports."""
-        return Guards()
+        """The conditions, as for reports."""
+        return Guards(conditions=True)
 
 
 def warnings_of(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -197,8 +197,8 @@ class CloneReport:
         return Outcome.WRITE
 
     def guards(self) -> Guards:
-        """The sources whose Jobs are told of."""
-        return Guards(ledger=frozenset(self.exits))
+        """The sources whose Jobs are told of, and the conditions."""
+        return Guards(ledger=frozenset(self.exits), conditions=True)
 
 
 _CLONE_REASONS = {
