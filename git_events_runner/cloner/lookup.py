@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from git_events_runner.edges.git.question import Repository
-from git_events_runner.errors import ConfigError, GitUnreachable, SecretUnusable
+from git_events_runner.errors import ApiNotFound, ConfigError, GitUnreachable, SecretUnusable
 from git_events_runner.resources.description import AUTH_FILES, CA_FILE, OPTIONAL_FILES, SourceDescription
 from git_events_runner.resources.kinds import KINDS, SOURCES
 
@@ -75,7 +75,7 @@ def looked_up_repository(access: ApiAccess, kind: str, name: str) -> Repository:
     """
     if kind not in SOURCES:
         raise ConfigError(f"--kind must be one of {', '.join(SOURCES)}")
-    source = _get(access, KINDS[kind].path(access.namespace, name), f"{kind} {name}")
+    source = _get(access, _path(kind, access.namespace, name), f"{kind} {name}")
     spec = source.get("spec")
     url = spec.get("repoUri") if isinstance(spec, dict) else None
     if not isinstance(spec, dict) or not isinstance(url, str):
@@ -109,7 +109,7 @@ def _secret(access: ApiAccess, kind: str, reference: Mapping[str, Any]) -> Mappi
     elsewhere = reference.get("namespace") if kind == "ClusterGitRepo" else None
     namespace = elsewhere or access.namespace
     try:
-        found = _get(access, KINDS["Secret"].path(namespace, name), f"Secret {namespace}/{name}")
+        found = _get(access, _path("Secret", namespace, name), f"Secret {namespace}/{name}")
     except ConfigError as error:
         raise SecretUnusable(str(error)) from error
     data = found.get("data")
@@ -121,6 +121,13 @@ def _value(data: Mapping[str, str], key: str) -> str:
         return base64.b64decode(data[key], validate=True).decode("utf-8")
     except (KeyError, ValueError, TypeError) as error:
         raise SecretUnusable(f"the source's Secret has no usable key {key}", reason="SecretKeyMissing") from error
+
+
+def _path(kind: str, namespace: str, name: str) -> str:
+    try:
+        return KINDS[kind].path(namespace, name)
+    except ApiNotFound as error:
+        raise ConfigError(str(error)) from error
 
 
 def _get(access: ApiAccess, path: str, what: str) -> Mapping[str, Any]:

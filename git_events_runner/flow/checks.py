@@ -167,6 +167,8 @@ class Checks:
                 again = Again()
         except FenceLost:
             verdict = "fence-lost"
+            if request.tasks:  # what was counted here is this replica's to answer, leader or not
+                self._submit(replace(request, due_at=None, fence=None))
         except (GitError, SecretUnusable) as error:
             verdict, again = "git-failed", self._git_failed(request, error)
             act = isinstance(error, GitHostKeyRefused)
@@ -203,7 +205,7 @@ class Checks:
             return "dropped", None
         if request.due_at and entry.requested > entry.handled:  # what was asked for first; it may answer the poll too
             verdict, again = await self._attempt_request(replace(request, due_at=None, retry=True), snapshot, entry)
-            return verdict, again or Again(after_s=_POLL_AGAIN_S)
+            return verdict, again or Again(after_s=None if verdict == "wrong-config" else _POLL_AGAIN_S)
         return await self._attempt_request(request, snapshot, entry)
 
     async def _attempt_request(
@@ -215,7 +217,8 @@ class Checks:
             return Verdict.SKIP_ANSWERED, None
         resolved = self._gate.resolve(trigger, request.source)
         if isinstance(resolved, Problem):
-            return "wrong-config", await self._tell(request, resolved, None)
+            # A due time waits for what is missing (the next one may be a day away), a request for the leader's sweep.
+            return "wrong-config", await self._tell(request, resolved, Again() if request.due_at else None)
         return await self._ask(request, snapshot, entry, look, resolved)
 
     async def _ask(

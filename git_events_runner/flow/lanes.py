@@ -21,7 +21,8 @@ class _Lane:
     started: dict[str, float] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
     failing_since: dict[str, float] = field(default_factory=dict)
-    timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
+    retries: dict[str, tuple[asyncio.TimerHandle, CheckRequest]] = field(default_factory=dict)
+    looking_at: str | None = None
     working: bool = False
     gone: bool = False
 
@@ -51,13 +52,14 @@ class Lanes:
         self._empty.set()
 
     def submit(self, request: CheckRequest) -> None:
-        """Ask for a check; merges with one that waits. While draining it is left to others."""
+        """Ask for a check; merges with one that waits, or is to be tried again. While draining it is left to others."""
         if self._closing:
             return
         lane = self._lanes.setdefault(request.uid, _Lane())
-        timer = lane.timers.pop(request.source, None)
-        if timer:
-            timer.cancel()
+        retry = lane.retries.pop(request.source, None)
+        if retry:
+            retry[0].cancel()
+            request = retry[1].merge(request)
         known = lane.waiting.get(request.source)
         lane.waiting[request.source] = known.merge(request) if known else request
         if not lane.working:
@@ -77,18 +79,17 @@ class Lanes:
         """The trigger is gone: nothing of it waits any more."""
         lane = self._lanes.get(uid)
         if lane:
-            lane.waiting.clear()
-            for timer in lane.timers.values():
-                timer.cancel()
-            lane.timers.clear()
+            _clear(lane)
             lane.gone = True
             if not lane.working:
                 del self._lanes[uid]
 
-    def pending(self, uid: str) -> bool:
-        """Whether a check of that trigger is under way or waits (also for its back-off)."""
+    def pending(self, uid: str, source: str | None = None) -> bool:
+        """Whether a check of that trigger (of one source of it) is under way or waits (also for its back-off)."""
         lane = self._lanes.get(uid)
-        return bool(lane and (lane.working or lane.timers))
+        if lane is None or source is None:
+            return bool(lane and (lane.working or lane.retries))
+        return source == lane.looking_at or source in lane.waiting or source in lane.retries
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -102,9 +103,7 @@ class Lanes:
         self._closing = True
         self._open.set()
         for lane in self._lanes.values():
-            lane.waiting.clear()
-            for timer in lane.timers.values():
-                timer.cancel()
+            _clear(lane)
         await self._empty.wait()
 
     async def _work(self, uid: str) -> None:
@@ -112,9 +111,11 @@ class Lanes:
         loop = asyncio.get_running_loop()
         while lane.waiting:
             await self._open.wait()
-            source = next(iter(lane.waiting))
+            source = next(iter(lane.waiting), None)
+            if source is None:  # gone, or left to others, while checks were held
+                break
             wait_s = lane.started.get(source, -_SPACING_S) + _SPACING_S - loop.time()
-            if wait_s > 0 and lane.waiting[source].due_at is None:
+            if wait_s > 0:
                 await asyncio.sleep(wait_s)  # a storm: what arrives meanwhile shares the check
                 if source not in lane.waiting:
                     continue
@@ -123,7 +124,9 @@ class Lanes:
                 if request is None:
                     continue
                 lane.started[source] = loop.time()
+                lane.looking_at = source
                 again = await self._check(request)
+                lane.looking_at = None
             if again is None:
                 lane.failures.pop(source, None)
                 lane.failing_since.pop(source, None)
@@ -141,11 +144,22 @@ class Lanes:
         failures = lane.failures[source] = lane.failures.get(source, 0) + 1
         since = lane.failing_since.setdefault(source, loop.time())
         expired = again.limit_s is not None and loop.time() - since > again.limit_s
-        if self._closing or lane.gone or source in lane.waiting or expired:
-            if expired:
-                lane.failures.pop(source, None)
-                lane.failing_since.pop(source, None)
+        if expired:
+            lane.failures.pop(source, None)
+            lane.failing_since.pop(source, None)
+        if self._closing or lane.gone or expired:
+            return
+        request = replace(request, retry=True)
+        if source in lane.waiting:  # its due time and its tasks are not answered yet
+            lane.waiting[source] = request.merge(lane.waiting[source])
             return
         backoff_s = min(_FIRST_BACKOFF_S * 2 ** min(failures - 1, 10), self._longest_backoff_s)
         delay_s = backoff_s if again.after_s is None else again.after_s
-        lane.timers[source] = loop.call_later(delay_s, self.submit, replace(request, retry=True))
+        lane.retries[source] = (loop.call_later(delay_s, self.submit, request), request)
+
+
+def _clear(lane: _Lane) -> None:
+    lane.waiting.clear()
+    for timer, _ in lane.retries.values():
+        timer.cancel()
+    lane.retries.clear()

@@ -31,6 +31,10 @@ Json = list[dict[str, Any]]
 JOB_SELECTOR = TRIGGER_KIND_LABEL
 _TAKEN_S = 15.0
 _PASS_S = 1.0
+_GATHER_S = 0.02
+_TRIES = 64
+_FIRST_HOLD_S = 2.0
+_LONGEST_HOLD_S = 60.0
 
 
 class Api(Protocol):
@@ -125,6 +129,9 @@ class Queue:
         self._leading = False
         self._taken: dict[Ref, float] = {}
         self._first_seen: dict[str, float] = {}
+        self._held: dict[
+            Ref, tuple[float, float]
+        ] = {}  # until when, and for how long: back-off of Jobs that cannot start
 
     def take(self, ref: Ref) -> bool:
         """Take a place for a Job about to be created; False when none is free, an older Job waits, or another leads."""
@@ -132,9 +139,11 @@ class Queue:
             return False
         if ref in self._taken:
             return True
-        if not may_start(self._jobs(), limit=self._limit(), taken=self._taken):
+        now = asyncio.get_running_loop().time()
+        jobs = (Queued(ref=snapshot.ref, job=snapshot.model) for snapshot in self._store.all("Job"))
+        if not may_start(jobs, limit=self._limit(), taken=self._taken, held=self._held_at(now)):
             return False
-        self._taken[ref] = asyncio.get_running_loop().time()
+        self._taken[ref] = now
         return True
 
     def release(self, ref: Ref) -> None:
@@ -159,14 +168,18 @@ class Queue:
         self._leading = True
         try:
             with self._store.subscribe("Job") as changes:
+                next_expiry = loop.time()
                 while True:
                     await self._confirm_taken(loop.time())
                     await self._admit(fence)
-                    await self._expire(fence, loop.time())
+                    if loop.time() >= next_expiry:
+                        await self._expire(fence, loop.time())
+                        next_expiry = loop.time() + _PASS_S
                     self.show()
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(_PASS_S):
+                        async with asyncio.timeout_at(next_expiry):
                             await changes.wait()
+                            await asyncio.sleep(_GATHER_S)  # a pass looks at all Jobs: many changes share one
                     changes.take()
         finally:
             self._leading = False
@@ -201,26 +214,47 @@ class Queue:
             self._taken.pop(ref, None)
 
     async def _admit(self, fence: Fence) -> None:
-        for queued in next_admissions(self._jobs(), limit=self._limit(), taken=self._taken):
-            snapshot = self._store.get(queued.ref)
-            if snapshot is None or not Queued(ref=queued.ref, job=snapshot.model).waits:
-                continue
-            fence.check()
-            try:
-                await self._start(snapshot, fence)
-            except ApiNotFound:
-                self._taken.pop(queued.ref, None)
-            except SecretUnusable as error:
-                self._taken.pop(queued.ref, None)
-                await self._tell(snapshot, Problem(reason=error.reason, message=str(error)))
-            except ApiUnavailable as error:
-                log.warning("job.unconfirmed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
-            except ApiError as error:
-                self._taken.pop(queued.ref, None)
-                log.warning("job.delayed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
+        """Let Jobs run while there are places. One that cannot start is passed over: it must not keep others out."""
+        loop, tries = asyncio.get_running_loop(), 0
+        while tries < _TRIES:
+            held = self._held_at(loop.time())
+            chosen = next_admissions(self._jobs(), limit=self._limit(), taken=self._taken, held=held)
+            tries += len(chosen)
+            passed = [queued.ref for queued in chosen if not await self._try(queued, fence)]
+            for ref in passed:
+                _, last_s = self._held.get(ref, (0.0, _FIRST_HOLD_S / 2))
+                hold_s = min(last_s * 2, _LONGEST_HOLD_S)
+                self._held[ref] = (loop.time() + hold_s, hold_s)
+            if not passed:
+                return
 
-    async def _start(self, snapshot: Snapshot, fence: Fence) -> None:
-        """Admit one Job, after its Secret is there; a Job whose trigger is gone is deleted instead."""
+    def _held_at(self, now: float) -> frozenset[Ref]:
+        return frozenset(ref for ref, (until, _) in self._held.items() if until > now)
+
+    async def _try(self, queued: Queued, fence: Fence) -> bool:
+        """Whether that Job runs, or need not wait any more; False: something of its own keeps it from that."""
+        snapshot = self._store.get(queued.ref)
+        if snapshot is None or not Queued(ref=queued.ref, job=snapshot.model).waits:
+            return True
+        fence.check()
+        try:
+            return await self._start(snapshot, fence)
+        except ApiNotFound:
+            self._taken.pop(queued.ref, None)
+            return True
+        except SecretUnusable as error:
+            self._taken.pop(queued.ref, None)
+            await self._tell(snapshot, Problem(reason=error.reason, message=str(error)))
+        except ApiUnavailable as error:
+            log.warning("job.unconfirmed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
+            return True
+        except ApiError as error:
+            self._taken.pop(queued.ref, None)
+            log.warning("job.delayed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
+        return False
+
+    async def _start(self, snapshot: Snapshot, fence: Fence) -> bool:
+        """Admit one Job, after its Secret is there; one whose trigger is gone is deleted. False: it has no trigger."""
         ref, view = snapshot.ref, snapshot.model
         trigger = self._trigger_of(view)
         if trigger is None:
@@ -228,7 +262,10 @@ class Queue:
                 fence.check()
                 await self._api.delete(ref, uid=snapshot.uid, timeout_s=self._request_timeout_s)
                 log.info("job.deleted", namespace=ref.namespace, job=ref.name, reason="TriggerGone")
-            return
+                return True
+            trigger = self._trigger_of(view)  # the live look may have found it
+            if trigger is None:
+                return False
         self._taken[ref] = asyncio.get_running_loop().time()
         if view.needs_secret:
             if trigger.model is None:
@@ -245,6 +282,7 @@ class Queue:
         waited_s = (self._now() - view.created_at).total_seconds() if view.created_at else 0.0
         self._metrics.job_waited(max(waited_s, 0.0))
         log.info("job.admitted", namespace=ref.namespace, job=ref.name, seconds=round(waited_s, 3))
+        return True
 
     async def _expire(self, fence: Fence, now: float) -> None:
         """Delete Jobs that waited too long; the time runs from when this leader first saw them."""
@@ -274,6 +312,7 @@ class Queue:
             message = f"Job {snapshot.ref.name} waited {limit_s} s for a place (maxRunningJobs) and was removed unrun"
             await self._tell(snapshot, Problem(reason="Expired", message=message))
         self._first_seen = waiting
+        self._held = {ref: held for ref, held in self._held.items() if self._store.get(ref) is not None}
 
     def _settled(self, view: JobView) -> bool:
         trigger = self._trigger_of(view)

@@ -22,7 +22,7 @@ from git_events_runner.rules.ledger import Mutation, Outcome, Prune, entry_of, r
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.patterns import Patterns
 from git_events_runner.rules.policy import Policy
-from git_events_runner.rules.report import Problem, Report, Warn
+from git_events_runner.rules.report import Problem, Report, Warn, sources_told, sources_warned
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.schedule import Schedule, parse_schedule
 from git_events_runner.rules.statuspatch import combine
@@ -35,7 +35,6 @@ _UNHANDLED_S = 24.0  # and a pass: answered within 30 s of the replica's end
 _PASS_S = 5.0
 _GATHER_S = 0.2
 _OPEN = "spec.webhook.authConfig is not set: anybody who reaches the port may call"
-_CONFIG_REASONS = frozenset({"SourceNotFound", "ActionNotFound", "InvalidSpec"})
 
 
 class Api(Protocol):
@@ -93,7 +92,7 @@ class Reconciler:
         writer: Writer,
         announcer: Announcer,
         submit: Callable[[CheckRequest], None],
-        pending: Callable[[str], bool],
+        pending: Callable[[str, str], bool],
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
@@ -107,10 +106,12 @@ class Reconciler:
         self._metrics = metrics
         self._now = now
         self._again: set[Ref] = set()
+        self._told: dict[str, tuple[int, frozenset[str]]] = {}
 
     async def run_leading(self, fence: Fence) -> None:
         """Reconcile all triggers, then those that changes concern, until leadership ends."""
         loop = asyncio.get_running_loop()
+        self._told.clear()
         open_since: dict[tuple[str, str, int], float] = {}
         warned: dict[Ref, int] = {}
         with self._store.subscribe(*OURS, "Namespace") as changes:
@@ -133,6 +134,8 @@ class Reconciler:
                     policy = self._gate.policy
                     await self._reconcile_all(fence)
                 if loop.time() >= next_sweep:
+                    alive = {trigger.uid for kind in TRIGGERS for trigger in self._store.all(kind)}
+                    self._told = {uid: told for uid, told in self._told.items() if uid in alive}
                     again, self._again = self._again, set()
                     for ref in again:
                         if (left := self._store.get(ref)) is not None:
@@ -226,10 +229,13 @@ class Reconciler:
                 message = _OPEN if webhook.auth_config is None else None
                 wanted.append(Warn(reason="WebhookOpen", source=None, message=message))
             names = list(trigger.model.spec.sources.names)
-            for name in names if problem is None else ():
-                resolved = self._gate.resolve(trigger.model, name)
-                if isinstance(resolved, Problem):
-                    wanted.append(report(name, resolved))
+            resolved = {name: self._gate.resolve(trigger.model, name) for name in names if problem is None}
+            wrong = {name: found for name, found in resolved.items() if isinstance(found, Problem)}
+            wanted += [report(name, found) for name, found in wrong.items()]
+            wanted += [report(name, None) for name in sorted(self._over(trigger, frozenset(wrong)))]
+            for reason, name in sorted(sources_warned(status)):
+                if name not in names:
+                    wanted.append(Warn(reason=reason, source=name, message=None))
             unsettled = any(
                 job.model.run.number > entry_of(status, job.model.run.source).runs
                 for job in self._store.jobs_of(trigger.uid)
@@ -237,6 +243,20 @@ class Reconciler:
             if not unsettled:
                 wanted.append(Prune(keep=frozenset(names)))
         return wanted if Outcome.WRITE in combine(status, wanted)[1] else []
+
+    def _over(self, trigger: Snapshot, wrong: frozenset[str]) -> frozenset[str]:
+        """The sources whose lines in the conditions hold no more; `wrong` are those that have a problem now.
+
+        What was found wrong here ends here. What a check found (a host key that is refused) is left to the next check,
+        unless the spec has changed or a term begins: then nobody knows whose finding it was.
+        """
+        status, names = trigger.raw.get("status"), trigger.model.spec.sources.names
+        generation, told = self._told.get(trigger.uid, (None, frozenset()))
+        stalled = sources_told(status, "Stalled")
+        mine = stalled if generation != trigger.generation else stalled & told
+        self._told[trigger.uid] = (trigger.generation, wrong | mine)  # also until the write of their end has succeeded
+        gone = (stalled | sources_told(status, "Reconciling")).difference(names)
+        return (gone | mine) - wrong
 
     def _wrong_spec(self, model: Any) -> Problem | None:
         """What the API server cannot judge: the schedule's meaning and the patterns' limits."""
@@ -279,7 +299,7 @@ class Reconciler:
                     continue
                 key = (trigger.uid, source, entry.handled)
                 seen[key] = since.get(key, now)
-                if now - seen[key] < _UNHANDLED_S or self._pending(trigger.uid):
+                if now - seen[key] < _UNHANDLED_S or self._pending(trigger.uid, source):
                     continue
                 seen[key] = now
                 log.info("request.swept", **_fields(trigger), source=source)

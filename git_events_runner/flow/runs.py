@@ -192,8 +192,10 @@ class Runs:
         try:
             created = await self._api.create(KINDS["Job"], body, timeout_s=_POST_TIMEOUT_S, strict=True)
         except ApiAlreadyExists:
-            self._slots.release(ref)
-            return await self._existing(order, key, ref)
+            try:
+                return await self._existing(order, key, ref)
+            finally:
+                self._slots.release(ref)  # not before the Job is known, and counts by itself
         except (ApiUnavailable, asyncio.CancelledError):
             raise  # it may have been created: the place stays taken until the queue has looked
         except ApiError as error:

@@ -31,6 +31,7 @@ from git_events_runner.telemetry import Metrics
 _ATTEMPTS = 40
 _REQUEST_TIMEOUT_S = 5.0
 _DEFERRED_S = 1.0
+_REFUSED_S = 15.0
 
 
 class StatusApi(Protocol):
@@ -98,7 +99,7 @@ class StatusWriter:
     def defer(self, ref: Ref, uid: str, mutation: Mutation, *, unwritten: Callable[[], None]) -> None:
         """Write a mutation with the next write of that trigger, within a second; `unwritten` is called if it cannot be.
 
-        For what may be lost with this process: somebody looks again then.
+        For what may be lost with this process: somebody looks again then, at once if it was stale, else a while later.
         """
         key = (ref, uid)
         waiting = _Waiting([mutation], asyncio.get_running_loop().create_future())
@@ -274,7 +275,9 @@ def _call_unless_written(done: asyncio.Future[list[Outcome]], unwritten: Callabl
     failed = None if done.cancelled() else done.exception()
     if done.cancelled() or isinstance(failed, ApiNotFound):
         return
-    if failed is not None or Outcome.STALE in done.result():
+    if failed is not None:
+        done.get_loop().call_later(_REFUSED_S, unwritten)
+    elif Outcome.STALE in done.result():
         unwritten()
 
 

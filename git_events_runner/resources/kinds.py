@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
+
+from git_events_runner.errors import ApiNotFound
 
 GROUP = "git-events-runner.rs"
 VERSION = "v1alpha1"
@@ -28,13 +31,19 @@ class Kind:
 
         >>> KINDS["Job"].path("team", "x", "status")
         '/apis/batch/v1/namespaces/team/jobs/x/status'
+
+        Raises:
+            ApiNotFound: No object can have such a name: it would lead elsewhere (names in specs are anybody's).
         """
+        for given in (namespace, name):
+            if given is not None and (given in {"", ".", ".."} or "/" in given or "%" in given):
+                raise ApiNotFound(f"{self.name} {given!r}: no object can have that name")
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         parts = [root]
         if self.namespaced and namespace is not None:
-            parts += ["namespaces", namespace]
+            parts += ["namespaces", quote(namespace, safe="")]
         parts.append(self.plural)
-        parts += [part for part in (name, subresource) if part is not None]
+        parts += [quote(part, safe="") for part in (name, subresource) if part is not None]
         return "/".join(parts)
 
 

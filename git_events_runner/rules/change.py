@@ -83,7 +83,8 @@ def decide(
 
     `asked_at` is when the question was sent: an announcement is waited for until git was asked 30 s after it.
     """
-    if look.due_at is None and commit == entry.commit and announced_unseen(entry, commit, asked_at):
+    last = not on_change_only and entry.handled + 1 >= entry.requested  # its own run would answer the announcement
+    if look.due_at is None and (commit == entry.commit or last) and announced_unseen(entry, commit, asked_at):
         return Verdict.WAIT_ANNOUNCED
     if not on_change_only:
         return Verdict.SKIP_ANSWERED if answered(entry, look) else Verdict.FIRE_ALWAYS
@@ -115,4 +116,5 @@ def announced_wait_s(entry: Entry, asked_at: datetime) -> float:
 
 def _age_s(at: str | None, now: datetime) -> float:
     moment = timestamp(at)
-    return (now - moment).total_seconds() if moment else ANNOUNCED_WAIT_S
+    age_s = (now - moment).total_seconds() if moment else ANNOUNCED_WAIT_S
+    return age_s if age_s > -ANNOUNCED_WAIT_S else ANNOUNCED_WAIT_S  # a replica's clock is wrong: wait for nothing

@@ -145,7 +145,7 @@ def _found(cron: Cron, wall: datetime, *, forward: bool) -> datetime | None:
     )
     try:
         found: datetime = walker.get_next() if forward else walker.get_prev()
-    except (CroniterError, OverflowError):
+    except (CroniterError, OverflowError, ValueError):
         return None
     return found
 

@@ -136,6 +136,7 @@ class Guards:
 
     ledger: frozenset[str] = frozenset()
     counted: frozenset[str] = frozenset()
+    conditions: bool = False
     whole: bool = False
 
     def __or__(self, other: Guards) -> Guards:
@@ -143,6 +144,7 @@ class Guards:
         return Guards(
             ledger=self.ledger | other.ledger,
             counted=self.counted | other.counted,
+            conditions=self.conditions or other.conditions,
             whole=self.whole or other.whole,
         )
 

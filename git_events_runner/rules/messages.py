@@ -37,10 +37,16 @@ class CheckRequest:
     retry: bool = False
 
     def merge(self, newer: CheckRequest) -> CheckRequest:
-        """Both as one: a look after the newer answers the older too."""
+        """Both as one: a look after the newer answers the older too. What is leader work in one stays fenced."""
         tasks = (*self.tasks, *(task for task in newer.tasks if task not in self.tasks))
         retry = self.retry and newer.retry
-        return replace(newer, due_at=newer.due_at or self.due_at, tasks=tasks[-_TASKS_KEPT:], retry=retry)
+        return replace(
+            newer,
+            due_at=newer.due_at or self.due_at,
+            fence=newer.fence or self.fence,
+            tasks=tasks[-_TASKS_KEPT:],
+            retry=retry,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,13 +41,24 @@ def used_slots(jobs: Iterable[Queued], taken: Collection[Ref]) -> int:
     return len(holding | set(taken))
 
 
-def next_admissions(jobs: Collection[Queued], *, limit: int, taken: Collection[Ref]) -> list[Queued]:
-    """The waiting Jobs to admit now, oldest first."""
+def next_admissions(
+    jobs: Collection[Queued], *, limit: int, taken: Collection[Ref], held: Collection[Ref] = ()
+) -> list[Queued]:
+    """The waiting Jobs to admit now, oldest first; those `held` cannot start for a reason of their own."""
     free = limit - used_slots(jobs, taken)
-    waiting = sorted((q for q in jobs if q.waits and q.ref not in taken), key=lambda q: q.turn)
-    return waiting[: max(free, 0)]
+    if free <= 0:
+        return []
+    return sorted((q for q in jobs if q.waits and q.ref not in taken and q.ref not in held), key=lambda q: q.turn)[
+        :free
+    ]
 
 
-def may_start(jobs: Collection[Queued], *, limit: int, taken: Collection[Ref]) -> bool:
-    """Whether a new Job may be made unsuspended: a slot is free and no older one waits for it."""
-    return used_slots(jobs, taken) < limit and not any(queued.waits for queued in jobs)
+def may_start(jobs: Iterable[Queued], *, limit: int, taken: Collection[Ref], held: Collection[Ref] = ()) -> bool:
+    """Whether a new Job may be made unsuspended: a slot is free and no older one that could start waits for it."""
+    holding = set(taken)
+    for queued in jobs:
+        if queued.waits and queued.ref not in held:
+            return False
+        if queued.job.holds_slot:
+            holding.add(queued.ref)
+    return len(holding) < limit

@@ -16,6 +16,7 @@ from .ledger import Guards, Outcome
 _LINE_CHARS = 600
 _MESSAGE_CHARS = 8000
 _WARNING = re.compile(r"warning (\w+): ")
+_SOURCE_WARNING = re.compile(r"warning (\w+): source (\S+): ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +45,6 @@ class Report:
         subject = f"source {self.source}" if self.source is not None else "trigger"
         for lines in (stalled, retried):
             lines.pop(subject, None)
-        if self.source is None and self.problem is None:
-            stalled.clear()
         if self.problem:
             line = " ".join(self.problem.message.split())[:_LINE_CHARS]
             (stalled if self.problem.stalled else retried)[subject] = line
@@ -99,8 +98,8 @@ class Report:
         }
 
     def guards(self) -> Guards:
-        """Nothing: conditions describe the last look, whoever looked."""
-        return Guards()
+        """The conditions: what another replica said of another source meanwhile must not be undone."""
+        return Guards(conditions=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,14 +131,26 @@ class Warn:
         return Outcome.WRITE
 
     def guards(self) -> Guards:
-        """Nothing, as for reports."""
-        return Guards()
+        """The conditions, as for reports."""
+        return Guards(conditions=True)
 
 
 def warnings_of(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The lines of Ready's message that are warnings."""
     lines = str((conditions.get("Ready") or {}).get("message") or "").split("\n")
     return [line for line in lines if _WARNING.match(line)]
+
+
+def sources_told(status: Mapping[str, Any] | None, kind: str) -> frozenset[str]:
+    """The sources that a condition (Stalled, Reconciling) has lines about."""
+    subjects = _lines(conditions_of(status).get(kind))
+    return frozenset(subject.removeprefix("source ") for subject in subjects if subject.startswith("source "))
+
+
+def sources_warned(status: Mapping[str, Any] | None) -> frozenset[tuple[str, str]]:
+    """Reason and source of each warning about a source."""
+    lines = warnings_of(conditions_of(status))
+    return frozenset((found[1], found[2]) for line in lines if (found := _SOURCE_WARNING.match(line)))
 
 
 def _reason(warnings: list[str]) -> str:
@@ -149,7 +160,10 @@ def _reason(warnings: list[str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloneReport:
-    """Whether the last Job of each of these sources failed at cloning: its cloner's exit code, None when it did not."""
+    """Whether the last Job of each of these sources failed at cloning: its cloner's exit code, None when it did not.
+
+    What was said of sources without a record goes.
+    """
 
     exits: Mapping[str, tuple[str, int | None]]
     generation: int
@@ -159,7 +173,8 @@ class CloneReport:
         """One line for each source in the condition CloneFailed, which is gone when the last line is."""
         conditions = conditions_of(status)
         old = conditions.get("CloneFailed")
-        lines = _lines(old)
+        entries = status.get("checkedSources") or {}
+        lines = {subject: text for subject, text in _lines(old).items() if subject.removeprefix("source ") in entries}
         for source, (job, code) in self.exits.items():
             lines.pop(f"source {source}", None)
             if code is not None:
@@ -182,8 +197,8 @@ class CloneReport:
         return Outcome.WRITE
 
     def guards(self) -> Guards:
-        """The sources whose Jobs are told of."""
-        return Guards(ledger=frozenset(self.exits))
+        """The sources whose Jobs are told of, and the conditions."""
+        return Guards(ledger=frozenset(self.exits), conditions=True)
 
 
 _CLONE_REASONS = {

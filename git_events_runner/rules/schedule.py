@@ -13,6 +13,7 @@ from .intervals import parse_interval
 
 _SPREAD_S = 30
 _SHORT = timedelta(seconds=60)
+_FURTHEST = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,7 @@ def due(
     known = max((moment for moment in (answered_at, last_run) if moment is not None), default=None)
     if known is None:
         return Planned(due_at=now, submit_at=now)
+    known = min(known, now + _FURTHEST)  # it is read from a status: after the year 9999 there are no due times
     missed = schedule.last_due(now, phase_key=phase_key)
     if missed is not None and missed > known and not (spread_key is not None and _is_short(schedule)):
         delay_s = _digest(spread_key) % (_SPREAD_S * 1000) / 1000 if spread_key is not None else 0

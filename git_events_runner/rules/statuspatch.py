@@ -57,7 +57,8 @@ def _add_all_tests(
         fields += ["requested"] if source in guards.counted else []
         if not _add_tests(patch, _pointer("checkedSources", source), entries.get(source), fields):
             return False
-    return not guards.counted or _add_tests(patch, "/status", before, ["deliveries"])
+    fields = [*(["deliveries"] if guards.counted else []), *(["conditions"] if guards.conditions else [])]
+    return not fields or _add_tests(patch, "/status", before, fields)
 
 
 def _add_tests(patch: list[dict[str, Any]], path: str, entry: object, fields: Sequence[str]) -> bool:

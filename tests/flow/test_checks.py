@@ -6,6 +6,7 @@ import pytest
 
 from git_events_runner.errors import FenceLost, GitRateLimited, GitReferenceNotFound, SecretUnusable
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.messages import Again
 from tests.flow.program import REF, annotation, program
 from tests.flow.virtual import virtual
 from tests.flow.world import A, B, Fence, recorded
@@ -148,6 +149,17 @@ async def test_leader_work_ends_with_leadership():
 
 
 @virtual
+async def test_a_delivery_that_joined_leader_work_is_answered_without_leadership():
+    """The due time goes to the next leader, the counted request is this replica's."""
+    made = program(requested=1, runs=1, commit=A)
+    fence = Fence()
+    fence.lost = True
+    assert await made.check(due="2026-05-06T08:00:00Z", fence=fence) is None
+    [(_, left)] = made.cluster.asked
+    assert (left.due_at, left.fence, left.tasks) == (None, None, ("t",))
+
+
+@virtual
 @pytest.mark.parametrize(
     ("error", "reason", "after_s"),
     [
@@ -232,3 +244,21 @@ async def test_only_news_of_the_source_is_asked_about_at_once():
         await made.check(due=due, retry=retry)
         assert made.git.urgent is urgent
     assert made.git.asked == 3
+
+
+@virtual
+async def test_a_due_time_waits_for_what_is_missing():
+    """A trigger made before its action is looked at as soon as that is there, not a whole interval later."""
+    made = program(requested=0)
+    action = made.cluster.objects[Ref("Action", "n", "build")]
+    made.cluster.drop(Ref("Action", "n", "build"))
+    due = "2026-05-06T07:00:00Z"
+    assert await made.check(due=due, fence=Fence()) == Again()
+    assert await made.check(due=due, fence=Fence(), retry=True) == Again()
+    assert len(made.cluster.made("write")) == 1
+    made.cluster.change(REF, status=recorded(runs=0, commit=None, requested=1))
+    assert await made.check(due=due, fence=Fence(), retry=True) == Again()
+    made.cluster.put(action | {"metadata": {"name": "build", "namespace": "n"}})
+    assert await made.check(due=due, fence=Fence(), retry=True)
+    assert await made.check(due=due, fence=Fence(), retry=True) is None
+    assert [annotation(job, "occurrence") for job in made.jobs()] == ["1"]

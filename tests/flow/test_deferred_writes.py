@@ -6,12 +6,18 @@ import pytest
 
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiForbidden, ApiUnavailable
+from git_events_runner.flow.lanes import Lanes
 from git_events_runner.flow.status import StatusWriter
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Count, Outcome, Skip, delivery_hash, entry_of
+from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.serving import running
 from git_events_runner.telemetry import Metrics
 from tests.flow.hooks import trigger
+from tests.flow.program import REF as HOOK
+from tests.flow.program import program
+from tests.flow.virtual import virtual
+from tests.flow.world import A, recorded
 
 REF = Ref("WebhookTrigger", "ns", "t")
 ENTRY = {"commitHash": "a" * 40, "fileHash": None, "changed": None, "runs": 1, "requested": 2, "handled": 1}
@@ -78,9 +84,10 @@ async def test_a_deferred_write_comes_within_a_second_or_when_flushed(world):
 
 
 @pytest.mark.parametrize("failure", [None, ApiForbidden("no")])
-async def test_who_deferred_is_told_when_it_cannot_be_written(world, failure):
+async def test_who_deferred_is_told_when_it_cannot_be_written(world, failure, monkeypatch):
     """Stale, or refused: somebody has to look again."""
     api, writer = world
+    monkeypatch.setattr("git_events_runner.flow.status._REFUSED_S", 0.1)
     api.failure = failure
     told = asyncio.Event()
     writer.defer(REF, "u-t", skip(runs=1 if failure else 7), unwritten=told.set)
@@ -105,3 +112,28 @@ async def test_a_write_whose_answer_was_lost_is_this_callers_own(world):
     assert await writer.write(REF, "u-t", count) == [Outcome.WRITE]
     assert await writer.write(REF, "u-t", count) == [Outcome.DONE]
     assert (api.writes, entry_of(api.object["status"], "app").requested) == (1, 3)
+
+
+@virtual
+async def test_writes_that_are_refused_do_not_make_a_loop_of_looks():
+    """Rights that were taken away: git is asked a few times a minute, not every second."""
+    made = program(requested=1, runs=1, commit=A)
+    cluster = made.cluster
+    await made.check()
+    cluster.change(
+        HOOK, status=recorded(runs=1, commit=A, requested=2, handled=1) | {"lastRun": "2026-05-06T07:00:00Z"}
+    )
+    writer = StatusWriter(api=cluster, store=cluster.store, metrics=cluster.metrics, gather_s=0.01)
+
+    async def refused(*_, **__):
+        await asyncio.sleep(0.001)
+        raise ApiForbidden("no")
+
+    cluster.patch = cluster.replace = refused
+    lanes = Lanes(check=made.checks.check, schedule_parallelism=1, webhook_parallelism=1, longest_backoff_s=60.0)
+    made.checks._writer, made.checks._submit = writer, lanes.submit
+    uid = cluster.objects[HOOK]["metadata"]["uid"]
+    async with running(writer=writer.run(), lanes=lanes.run()):
+        lanes.submit(CheckRequest(trigger=HOOK, uid=uid, source="app", due_at=None, fence=None))
+        await asyncio.sleep(300)
+    assert 3 <= made.git.asked <= 25

@@ -1,12 +1,16 @@
 """Lanes: one check at a time for each trigger, what arrives meanwhile merged, failures tried again later."""
 
 import asyncio
+from dataclasses import replace
 
 from git_events_runner.flow.lanes import Lanes
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.messages import Again, CheckRequest
 from git_events_runner.serving import running
 from tests.flow.virtual import at, until, virtual
+from tests.flow.world import Fence
+
+DUE = "2026-01-01T00:00:00Z"
 
 
 class Checker:
@@ -133,7 +137,51 @@ async def test_a_new_request_does_not_wait_for_the_back_off():
         lanes.submit(ask(task="new"))
         await until(lambda: len(checker.seen) == 7)
         assert at() - asked < 1
-    assert checker.seen[-1][1].tasks == ("new",)
+    assert checker.seen[-1][1].tasks == ("t", "new")
+
+
+@virtual
+async def test_a_due_time_that_failed_is_not_lost_to_a_request():
+    """Neither in its back-off nor while its check is under way: the next check has to answer it, as the leader's."""
+    for pause_s in (0.5, 1.5):
+        checker = Checker(Again(), seconds=1.0)
+        lanes = lanes_of(checker)
+        fence = Fence()
+        async with running(lanes=lanes.run()):
+            lanes.submit(replace(ask(due=DUE, task="old"), fence=fence))
+            await asyncio.sleep(pause_s)
+            lanes.submit(ask(task="new"))
+            await until(lambda seen=checker.seen: len(seen) == 2)
+        second = checker.seen[1][1]
+        assert (second.due_at, second.fence, second.tasks, second.retry) == (DUE, fence, ("old", "new"), False)
+
+
+@virtual
+async def test_a_storm_of_requests_beside_a_due_time_that_fails_is_spaced():
+    """What joins a due time does not make it a loop."""
+    checker = Checker(*[Again(after_s=2.0)] * 1000, seconds=0.0)
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.submit(ask(due=DUE))
+        while at() < 3:
+            lanes.submit(ask())
+            await asyncio.sleep(0.01)
+    assert len(checker.seen) < 25
+
+
+@virtual
+async def test_one_source_that_fails_does_not_make_another_pending():
+    """Else the leader's sweep would never look at the requests of the other."""
+    checker = Checker(Again(), None, seconds=0.5)
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.submit(ask(source="x"))
+        lanes.submit(ask(source="y"))
+        for seconds, pending in ((0.2, (True, True)), (0.6, (True, True)), (0.4, (True, False))):
+            await asyncio.sleep(seconds)
+            assert (lanes.pending("a", "x"), lanes.pending("a", "y")) == pending
+        assert lanes.pending("a")
+        assert not lanes.pending("b", "x")
 
 
 @virtual
@@ -161,6 +209,26 @@ async def test_nothing_is_checked_while_held():
         assert checker.seen == []
         lanes.hold(held=False)
         await until(lambda: checker.seen)
+
+
+@virtual
+async def test_what_goes_while_held_ends_nothing_else():
+    """CRDs that are deleted take their triggers with them; the process may also be told to stop then."""
+    checker = Checker(seconds=0.0)
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.hold(held=True)
+        lanes.submit(ask("gone"))
+        await asyncio.sleep(1)
+        lanes.forget("gone")
+        lanes.hold(held=False)
+        lanes.submit(ask("b"))
+        await until(lambda: checker.seen)
+        lanes.hold(held=True)
+        lanes.submit(ask("c"))
+        await asyncio.sleep(1)
+        await lanes.drain()
+    assert [request.uid for _, request in checker.seen] == ["b"]
 
 
 @virtual

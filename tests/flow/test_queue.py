@@ -314,15 +314,51 @@ async def test_a_secret_is_copied_before_its_job_runs():
     cluster.copies.error = SecretUnusable("Secret vault/x does not exist")
     async with leading(queue):
         await until(lambda: cluster.reasons)
-        assert running(cluster) == []
+        await until(lambda: running(cluster) == names([other]))
+        cluster.finish(other)
         cluster.change(REF, spec={"sources": 5})
         cluster.copies.error = None
         await until(lambda: "InvalidSpec" in cluster.reasons)
         cluster.change(REF, spec={"sources": {"names": ["app"]}})
         await until(lambda: running(cluster) == names([needy]))
         assert cluster.copies.made == names([needy])
-        cluster.finish(needy)
-        await until(lambda: running(cluster) == names([other]))
+
+
+@virtual
+async def test_jobs_that_cannot_start_keep_nobody_out():
+    """A Secret that is missing, a trigger nobody can find: hundreds of such Jobs, older than the others, for ever."""
+    cluster, trigger, _ = world()
+    for number in range(150):
+        cluster.job(trigger, number + 1, needs_secret="yes", waiting_timeout_seconds="0")
+        cluster.job({"kind": "Other", "metadata": {"name": "x", "uid": "none"}}, number + 1)
+    good = [cluster.job(trigger, 1000 + number, age_s=1 + number) for number in range(2)]
+    queue = queue_of(cluster, limit=2)
+    cluster.copies.error = SecretUnusable("Secret vault/x does not exist")
+    async with leading(queue):
+        await until(lambda: set(running(cluster)) == set(names(good)), within_s=60)
+        cluster.finish(good[0])
+        await until(lambda: queue.take(Ref("Job", "n", "new")), within_s=60)
+        queue.release(Ref("Job", "n", "new"))
+        before = len(cluster.told)
+        await asyncio.sleep(600)
+        assert len(cluster.told) - before < 150 * 15
+        cluster.copies.error = None
+        await until(lambda: len(running(cluster)) == 2, within_s=61)
+
+
+@virtual
+async def test_a_storm_of_jobs_is_looked_at_in_few_passes():
+    """Each looks at all Jobs of the installation."""
+    cluster, trigger, _ = world()
+    queue = queue_of(cluster)
+    async with leading(queue):
+        await asyncio.sleep(1)
+        passes = []
+        queue.show = lambda: passes.append(at())
+        for number in range(300):
+            cluster.job(trigger, number + 1)
+            await asyncio.sleep(0.001)
+    assert len(passes) < 30
 
 
 @virtual

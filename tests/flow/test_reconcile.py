@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from git_events_runner.errors import ApiUnavailable
 from git_events_runner.flow.reconcile import FINALIZER, Reconciler
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.report import Problem, Report, Warn
 from tests.flow.virtual import until, virtual
 from tests.flow.world import Cluster, Fence, recorded
 
@@ -13,7 +14,7 @@ REF = Ref("WebhookTrigger", "n", "hook")
 
 
 @asynccontextmanager
-async def reconciling(cluster, pending=lambda _uid: False):
+async def reconciling(cluster, pending=lambda _uid, _source: False):
     reconciler = Reconciler(
         api=cluster,
         store=cluster.store,
@@ -60,6 +61,7 @@ async def test_what_is_missing_is_said_and_cleared_when_it_is_there():
     async with reconciling(cluster):
         await until(lambda: conditions(cluster).get("Stalled") == ("True", "ActionNotFound"))
         assert state(cluster) == "WrongConfig"
+        cluster.faults.append(("before", ApiUnavailable("no answer")))
         cluster.put(action | {"metadata": {"name": "build", "namespace": "n"}})
         await until(lambda: "Stalled" not in conditions(cluster))
         assert (state(cluster), conditions(cluster)["Ready"]) == ("Idle", ("True", "Succeeded"))
@@ -131,7 +133,7 @@ async def test_requests_that_nobody_answers_are_checked_within_thirty_seconds():
     cluster.surroundings()
     busy = [False]
     trigger = cluster.trigger(status=recorded(requested=3, handled=2))
-    async with reconciling(cluster, pending=lambda _uid: busy[0]):
+    async with reconciling(cluster, pending=lambda _uid, _source: busy[0]):
         await asyncio.sleep(23)
         assert cluster.asked == []
         await until(lambda: cluster.asked, within_s=7)
@@ -185,3 +187,47 @@ async def test_a_namespace_that_is_ignored_is_said_once_for_each_version():
         cluster.change(ref, status={})
         await asyncio.sleep(60)
         assert cluster.reasons == ["SecretNamespaceIgnored"]
+
+
+HOST_KEY = Problem(reason="HostKeyChanged", message="git.example shows another key", stalled=True)
+AWAY = Problem(reason="GitUnreachable", message="no answer")
+
+
+@virtual
+async def test_what_a_check_found_stays_until_a_check_clears_it():
+    """A refused host key is no matter of the spec: it outlives writes of the status and changes of the source."""
+    cluster = Cluster()
+    cluster.surroundings()
+    uid = cluster.trigger()["metadata"]["uid"]
+    async with reconciling(cluster):
+        await until(lambda: conditions(cluster))
+        await cluster.write(REF, uid, Report(source="app", problem=HOST_KEY, generation=1, now="2026-05-06T07:00:00Z"))
+        writes = len(cluster.made("write"))
+        cluster.change(Ref("GitRepo", "n", "app"), status={"observedGeneration": 1})
+        await asyncio.sleep(60)
+        assert conditions(cluster)["Stalled"] == ("True", "HostKeyChanged")
+        assert (state(cluster), len(cluster.made("write"))) == ("WrongConfig", writes)
+        await cluster.write(REF, uid, Report(source="app", problem=None, generation=1, now="2026-05-06T07:00:00Z"))
+        await asyncio.sleep(60)
+        assert conditions(cluster) == {"Ready": ("True", "Succeeded")}
+
+
+@virtual
+async def test_nothing_is_said_of_sources_that_are_gone():
+    """Neither what was tried again, nor what somebody had to mend, nor a warning: no check will ever clear these."""
+    cluster = Cluster()
+    cluster.surroundings()
+    for name in ("old", "older"):
+        repo = {"metadata": {"name": name, "namespace": "n"}, "spec": {"repoUri": "https://x/a"}}
+        cluster.put({"kind": "GitRepo"} | repo)
+    uid = cluster.trigger(names=("app", "old", "older"))["metadata"]["uid"]
+    async with reconciling(cluster):
+        await until(lambda: conditions(cluster))
+        for source, problem in (("old", AWAY), ("older", HOST_KEY)):
+            found = Report(source=source, problem=problem, generation=1, now="2026-05-06T07:00:00Z")
+            await cluster.write(REF, uid, found)
+            await cluster.write(REF, uid, Warn(reason="WebhookMissed", source=source, message="none came"))
+        await asyncio.sleep(10)
+        cluster.change(REF, spec={"sources": {"names": ["app"]}})
+        await until(lambda: conditions(cluster) == {"Ready": ("True", "Succeeded")}, within_s=10)
+        assert "old" not in str(cluster.objects[REF]["status"]["conditions"])

@@ -193,3 +193,21 @@ async def test_a_service_account_that_is_not_allowed_runs_nothing():
     assert await made.check() is None
     assert made.condition() == ("False", "ServiceAccountNotAllowed")
     assert made.jobs() == []
+
+
+@virtual
+async def test_a_place_is_kept_until_the_job_that_exists_is_known():
+    """Given back at once it would be taken by another, and one Job too many would run."""
+    made = program()
+    made.cluster.lagging.add("Job")
+    job = made.cluster.job(made.cluster.objects[REF], 1, suspend=False, occurrence="1")
+    known = []
+    released = made.slots.release
+
+    def release(ref):
+        known.append(made.cluster.store.get(ref) is not None)
+        released(ref)
+
+    made.slots.release = release
+    await made.check()
+    assert (known, made.slots.taken, made.jobs()) == ([True], set(), [job])

@@ -9,6 +9,8 @@ from git_events_runner.errors import ApiConflict, ApiInvalid, ApiNotFound, ApiTo
 from git_events_runner.flow.status import StatusWriter
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Count, Outcome, Prune, Settle, Skip, delivery_hash, entry_of
+from git_events_runner.rules.report import Problem, Report
+from git_events_runner.rules.statuspatch import combine
 from git_events_runner.serving import running
 from tests.flow.virtual import at, until, virtual
 from tests.flow.world import A, B, Cluster, recorded
@@ -222,3 +224,23 @@ async def test_nobody_waits_for_a_writer_that_stopped():
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(result) for result in results] == [ApiUnavailable, ApiUnavailable]
     assert writer.idle
+
+
+@virtual
+async def test_what_another_replica_said_meanwhile_is_not_undone():
+    """Conditions are written on top of those that were read: a cache that is behind brings nothing back."""
+    away = Problem(reason="GitUnreachable", message="no answer")
+
+    def report(source, problem):
+        return Report(source=source, problem=problem, generation=1, now="2026-05-06T07:08:09Z")
+
+    cluster = Cluster()
+    status, _ = combine(recorded(), [report("old", away)])
+    uid = cluster.trigger(status=status)["metadata"]["uid"]
+    cluster.lagging.add("WebhookTrigger")
+    status, _ = combine(status, [report("old", None), report("other", away)])
+    cluster.change(REF, status=status)
+    async with writing(cluster) as writer:
+        assert await writer.write(REF, uid, report("app", away)) == [Outcome.WRITE]
+    [reconciling] = [c for c in cluster.objects[REF]["status"]["conditions"] if c["type"] == "Reconciling"]
+    assert reconciling["message"] == "source app: no answer\nsource other: no answer"

@@ -110,6 +110,21 @@ def test_a_poll_does_not_repeat_what_a_delivery_has_just_asked(at, handled, expe
     assert answered(known(announced={"commit": None, "at": at}, handled=handled), DUE) is expected
 
 
+def test_with_a_run_for_each_request_the_announced_commit_is_waited_for_by_its_own():
+    """Requests before the last run with what git shows; a run of another new commit does not answer the last one."""
+    announced = {"commit": B, "at": "2026-05-06T07:00:10Z"}
+    assert verdict(known(announced=announced), "c" * 40, on_change=False) is Verdict.WAIT_ANNOUNCED
+    assert verdict(known(announced=announced), B, on_change=False) is Verdict.FIRE_ALWAYS
+    assert verdict(known(announced=announced, requested=2), "c" * 40, on_change=False) is Verdict.FIRE_ALWAYS
+    assert verdict(known(announced=announced), "c" * 40, on_change=False, look=DUE) is Verdict.FIRE_ALWAYS
+
+
+@pytest.mark.parametrize(("at", "waits"), [("2026-05-06T07:00:40Z", True), ("2026-05-06T08:00:00Z", False)])
+def test_a_replica_whose_clock_is_an_hour_ahead_makes_nobody_wait_an_hour(at, waits):
+    """Git would be asked twice a second all the time; some seconds are borne."""
+    assert announced_unseen(known(announced={"commit": B, "at": at}), A, NOW) is waits
+
+
 def test_an_announced_commit_that_is_the_head_is_seen():
     """The head equals what was announced: nothing to wait for."""
     assert verdict(known(announced={"commit": A, "at": "2026-05-06T07:00:10Z"}), A) is Verdict.SKIP_SAME

@@ -1,7 +1,7 @@
 """Conditions: one line for each source with a problem, gone with its success; nothing written that is not news."""
 
 from git_events_runner.rules.ledger import Outcome
-from git_events_runner.rules.report import Problem, Report, Warn, conditions_of
+from git_events_runner.rules.report import CloneReport, Problem, Report, Warn, conditions_of
 from git_events_runner.rules.statuspatch import combine
 
 UNREACHABLE = Problem(reason="Unreachable", message="https://x/y: connection refused")
@@ -109,3 +109,18 @@ def test_a_warning_hinders_nothing_and_stays_through_reports():
 def test_before_the_first_report_there_is_nothing_to_warn_in():
     """The warning comes with the next occasion."""
     assert warned({}, "early")[1] == [Outcome.DONE]
+
+
+def test_a_failed_clone_of_a_source_that_is_gone_is_told_no_more():
+    """Its entry is pruned, and no Job of it will ever clear the line."""
+    entries = {"checkedSources": {"a": {}, "b": {}}}
+    exits = {"a": ("job-a", 3), "b": ("job-b", 4)}
+    status, _ = combine(entries, [CloneReport(exits=exits, generation=1, now="2026-01-01T00:00:00Z")])
+    assert conditions_of(status)["CloneFailed"]["message"].count("\n") == 1
+    del status["checkedSources"]["a"]
+    left = CloneReport(exits={"b": ("job-b", 4)}, generation=1, now="2026-01-01T00:00:00Z")
+    status, _ = combine(status, [left])
+    assert conditions_of(status)["CloneFailed"]["message"].startswith("source b: ")
+    del status["checkedSources"]["b"]
+    status, _ = combine(status, [CloneReport(exits={}, generation=1, now="2026-01-01T00:00:00Z")])
+    assert conditions_of(status) == {}

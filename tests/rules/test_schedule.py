@@ -185,3 +185,19 @@ def test_exactly_one_form_is_given(interval, cron):
     """Neither and both are refused."""
     with pytest.raises(InvalidObject, match="exactly one"):
         parse_schedule(interval, cron)
+
+
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59+00:00", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"]
+)
+@pytest.mark.parametrize(
+    "form", [("1h", None), ("100y", None), (None, "0 * * * *"), (None, "TZ=Europe/Kyiv 0 0 29 2 *")]
+)
+def test_no_time_that_a_status_may_hold_ends_the_program(text, form):
+    """Who may write a status, or a Job's annotations, harms his own trigger at most."""
+    stored = datetime.fromisoformat(text)
+    for answered, last in ((stored, None), (None, stored)):
+        planned = due(
+            parse_schedule(*form), phase_key="k", now=NOW, answered_at=answered, last_run=last, spread_key=None
+        )
+        assert planned.due_at is not None

@@ -8,15 +8,18 @@ import pytest
 
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.connection import Connection, connect_to
+from git_events_runner.edges.kube.secrets import Secrets
 from git_events_runner.errors import (
     ApiAlreadyExists,
     ApiConflict,
     ApiForbidden,
     ApiGone,
     ApiInvalid,
+    ApiNotFound,
     ApiTooManyRequests,
     ApiUnauthorized,
     ApiUnavailable,
+    SecretUnusable,
 )
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
@@ -63,6 +66,20 @@ async def test_every_refusal_has_its_class(reply, expected):
             await client.create(KINDS["Job"], job())
         assert type(caught.value) is expected
         assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../../other/secrets/x", "..", ".", "", "%2e%2e", "a/b"])
+async def test_a_name_that_leads_elsewhere_is_nowhere(name):
+    """Names of Secrets are tenants' words: none may read what is in another namespace, or of another kind."""
+    async with Server(Reply(body={"data": {"password": "aHVzaA=="}})) as server, connected(server) as client:
+        for ref in (Ref("Secret", "team", name), Ref("Secret", name, "x")):
+            with pytest.raises(ApiNotFound):
+                await client.get(ref)
+        with pytest.raises(SecretUnusable, match="does not exist"):
+            await Secrets(reader=client, cache_s=60, clock=lambda: 0.0).get("team", name)
+        assert server.asked == []
+        await client.get(Ref("Secret", "team", "a?b#c"))
+        assert "/api/v1/namespaces/team/secrets/a%3Fb%23c" in str(server.asked)
 
 
 async def test_a_terminating_namespace_is_told_apart():
