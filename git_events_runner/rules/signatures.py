@@ -72,10 +72,12 @@ class _Request:
 def keys_of(value: bytes) -> tuple[bytes, ...]:
     r"""The keys in a Secret's value: one a line, so that an old and a new one hold while the forge is changed over.
 
-    >>> keys_of(b"new\nold\n")
+    A line of nothing but white space is no key: everybody could guess it.
+
+    >>> keys_of(b"new\nold\n  \n")
     (b'new', b'old')
     """
-    return tuple(dict.fromkeys(filter(None, (line.strip(b"\r") for line in value.split(b"\n")))))
+    return tuple(dict.fromkeys(filter(bytes.strip, (line.strip(b"\r") for line in value.split(b"\n")))))
 
 
 def short_keys(keys: Sequence[bytes]) -> bool:
@@ -89,9 +91,16 @@ def judge(scheme: Scheme, headers: Headers, body: bytes, keys: tuple[bytes, ...]
 
 
 def judge_reader(scheme: Scheme, headers: Headers, keys: tuple[bytes, ...], *, default_header: str) -> Signature:
-    """Judge a request without a body (a GET): signing types show the secret itself, in the default header."""
-    plain = scheme if scheme.type in {"header", "azure"} else Scheme(type="header", header=default_header)
-    return judge(plain, headers, b"", keys, now_s=0.0)
+    """Judge a request without a body (a GET): signing types show the secret itself, in the default header.
+
+    A public key, which signatures can be checked with, is no secret that somebody could show.
+    """
+    if scheme.type in {"header", "azure"}:
+        return judge(scheme, headers, b"", keys, now_s=0.0)
+    shown = Scheme(type="header", header=default_header)
+    secret = tuple(key for key in keys if not (scheme.type == "standard-webhooks" and key.startswith(_PUBLIC)))
+    found = judge(shown, headers, b"", secret, now_s=0.0)
+    return Signature.WRONG if found is Signature.UNUSABLE and keys else found
 
 
 def waste(body: bytes) -> None:

@@ -194,8 +194,17 @@ def test_an_hmac_may_have_another_header_and_algorithm():
 def test_an_empty_secret_lets_nobody_in(name):
     """A Secret whose value is empty, or no key of that type, is unusable."""
     make = {kind.split(",")[0]: found[0] for kind, found in GOOD.items() if kind in TYPES}[name]
-    for value in ("", "\n\r\n") + (("whsec_", "whsec_!") if name == "standard-webhooks" else ()):
+    for value in ("", "\n\r\n", "  \n\t\r\n") + (("whsec_", "whsec_!") if name == "standard-webhooks" else ()):
         assert judged(name, make(), value) is Signature.UNUSABLE
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_blank_line_between_keys_lets_nobody_in(name):
+    """White space below a key, as an indented manifest leaves it, is no second key that everybody could guess."""
+    make = {kind.split(",")[0]: found[0] for kind, found in GOOD.items() if kind in TYPES}[name]
+    key = d.SIGNING if name == "standard-webhooks" else d.SECRET
+    assert keys_of(f"{key}\n  \n\t\n".encode()) == keys_of(key.encode())
+    assert judged(name, make(), f"{key}\n  \n") is judged(name, make(), key)
 
 
 def test_short_keys_are_told():
@@ -212,6 +221,14 @@ def test_who_asks_for_a_task_shows_the_secret(name):
     keys = keys_of(b"one secret of the house\nanother")
     for value, expected in ((b"another", "GOOD"), (b"third", "WRONG"), (b"", "MISSING")):
         found = judge_reader(scheme(name), {"x-trigger-auth": [value]}, keys, default_header="x-trigger-auth")
+        assert found.name == expected
+
+
+def test_a_public_key_is_no_secret_to_show():
+    """Who knows the key that signatures are checked with may not ask for tasks."""
+    keys = (b"whpk_" + base64.b64encode(bytes(32)), d.SIGNING.encode())
+    for known, value, expected in ((keys, keys[0], "WRONG"), (keys[:1], keys[0], "WRONG"), (keys, keys[1], "GOOD")):
+        found = judge_reader(scheme("standard-webhooks"), {"x-token": [value]}, known, default_header="x-token")
         assert found.name == expected
 
 
