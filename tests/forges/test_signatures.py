@@ -2,6 +2,7 @@
 
 import base64
 import time
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -230,6 +231,17 @@ def test_a_public_key_is_no_secret_to_show():
     for known, value, expected in ((keys, keys[0], "WRONG"), (keys[:1], keys[0], "WRONG"), (keys, keys[1], "GOOD")):
         found = judge_reader(scheme("standard-webhooks"), {"x-token": [value]}, known, default_header="x-token")
         assert found.name == expected
+
+
+@given(st.lists(st.sampled_from([b"%", b"%2", b"5", b"41", b"%aF", b"+", b"&", b"=", b"\xff", b"payload="])))
+def test_a_form_is_read_as_urllib_reads_it(parts):
+    """The first field of the name, its escapes and pluses; whatever is no escape stays."""
+    body = b"".join(parts)
+    fields = [field.partition(b"=") for field in body.split(b"&")]
+    wanted = [
+        unquote_to_bytes(value.replace(b"+", b" ")) for name, found, value in fields if found and name == b"payload"
+    ]
+    assert form_payload(body) == (wanted[0] if wanted else None)
 
 
 @given(
