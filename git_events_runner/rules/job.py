@@ -43,6 +43,22 @@ _RESTRICTED: dict[str, Any] = {
     "runAsNonRoot": True,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+# Nobody else's, also where a run has none of them: what they say is believed when a Job is read back.
+_READ_BACK = frozenset(
+    (
+        RUN_ANNOTATION,
+        COMMIT_ANNOTATION,
+        FILE_HASH_ANNOTATION,
+        REASON_ANNOTATION,
+        OCCURRENCE_ANNOTATION,
+        TASK_IDS_ANNOTATION,
+        DELIVERIES_ANNOTATION,
+        WAITING_ANNOTATION,
+        TTL_ANNOTATION,
+        SECRET_ANNOTATION,
+        *(f"{GROUP}/{role}-name" for role in ("action", "source", "trigger")),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +225,7 @@ def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, An
     needs_copy = any(keys.namespace != namespace for keys in run.clone.secrets)
     labels = {**(action.labels or {}), **tracking_labels(run)}
     own = run_annotations(run, action, defaults, needs_copy=needs_copy)
-    annotations = {**(action.annotations or {}), **own}
+    annotations = {n: value for n, value in (action.annotations or {}).items() if n not in _READ_BACK} | own
     suspend = run.suspend or needs_copy or KUEUE_LABEL in labels
     deadline = defaults.active_deadline_s if action.active_deadline_seconds is None else action.active_deadline_seconds
     return {

@@ -15,10 +15,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from urllib.parse import unquote_to_bytes
 
 Headers = Mapping[str, Sequence[bytes]]
 """Lower-case names and all their values, as received."""
@@ -72,10 +72,12 @@ class _Request:
 def keys_of(value: bytes) -> tuple[bytes, ...]:
     r"""The keys in a Secret's value: one a line, so that an old and a new one hold while the forge is changed over.
 
-    >>> keys_of(b"new\nold\n")
+    A line of nothing but white space is no key: everybody could guess it.
+
+    >>> keys_of(b"new\nold\n  \n")
     (b'new', b'old')
     """
-    return tuple(dict.fromkeys(filter(None, (line.strip(b"\r") for line in value.split(b"\n")))))
+    return tuple(dict.fromkeys(filter(bytes.strip, (line.strip(b"\r") for line in value.split(b"\n")))))
 
 
 def short_keys(keys: Sequence[bytes]) -> bool:
@@ -89,9 +91,16 @@ def judge(scheme: Scheme, headers: Headers, body: bytes, keys: tuple[bytes, ...]
 
 
 def judge_reader(scheme: Scheme, headers: Headers, keys: tuple[bytes, ...], *, default_header: str) -> Signature:
-    """Judge a request without a body (a GET): signing types show the secret itself, in the default header."""
-    plain = scheme if scheme.type in {"header", "azure"} else Scheme(type="header", header=default_header)
-    return judge(plain, headers, b"", keys, now_s=0.0)
+    """Judge a request without a body (a GET): signing types show the secret itself, in the default header.
+
+    A public key, which signatures can be checked with, is no secret that somebody could show.
+    """
+    if scheme.type in {"header", "azure"}:
+        return judge(scheme, headers, b"", keys, now_s=0.0)
+    shown = Scheme(type="header", header=default_header)
+    secret = tuple(key for key in keys if not (scheme.type == "standard-webhooks" and key.startswith(_PUBLIC)))
+    found = judge(shown, headers, b"", secret, now_s=0.0)
+    return Signature.WRONG if found is Signature.UNUSABLE and keys else found
 
 
 def waste(body: bytes) -> None:
@@ -132,10 +141,10 @@ def _github(request: _Request) -> Signature:
 
 def _gitea(request: _Request) -> Signature:
     """Bare hexadecimal digits; a form is signed over the JSON in it, unlike GitHub's."""
-    body = request.body
-    if b"".join(request.headers.get("content-type", ())[:1]).split(b";")[0].strip().lower() == _FORM:
+    given, body = request.first("x-forgejo-signature", "x-gitea-signature"), request.body
+    form = b"".join(request.headers.get("content-type", ())[:1]).split(b";")[0].strip().lower() == _FORM
+    if form and request.keys and isinstance(given, bytes):
         body = form_payload(body) or b""
-    given = request.first("x-forgejo-signature", "x-gitea-signature")
     return _signed(given, body, request.keys, "sha256", b"")
 
 
@@ -236,11 +245,17 @@ def form_payload(body: bytes) -> bytes | None:
     >>> form_payload(b"a=1&payload=%7B%22a%22%3A+1%7D")
     b'{"a": 1}'
     """
-    for field in body.split(b"&"):
-        name, found, value = field.partition(b"=")
-        if found and name == b"payload":
-            return unquote_to_bytes(value.replace(b"+", b" "))
-    return None
+    # Searched for, not split: it is anybody's body, and may have millions of fields.
+    _, found, rest = (b"&" + body).partition(b"&payload=")
+    return _unquoted(rest.partition(b"&")[0].replace(b"+", b" ")) if found else None
+
+
+def _unquoted(value: bytes) -> bytes:
+    """As urllib's `unquote_to_bytes`, which takes seconds for a body of three million percent signs."""
+    return _ESCAPES.sub(lambda found: bytes.fromhex(found[0].replace(b"%", b"").decode()), value)
+
+
+_ESCAPES = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 
 
 _TYPES: Mapping[str, Callable[[_Request], Signature]] = {

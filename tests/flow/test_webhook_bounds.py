@@ -227,6 +227,31 @@ async def test_a_flood_of_refusals_writes_few_lines(capsys):
     assert 10 <= capsys.readouterr().out.count("webhook.rejected") <= 60
 
 
+@pytest.mark.parametrize("body", [b"&" * 3 * 2**20, b"payload=" + b"%" * (3 * 2**20 - 8)], ids=["fields", "escapes"])
+async def test_large_bodies_with_a_wrong_signature_do_not_hold_up_the_loop(body):
+    """What anybody may send is hashed and decoded beside the loop, in about the time that it takes to read it."""
+    headers, _ = d.gitea(form=True)
+    many = [trigger(f"more{n}", "gitea", match=True) for n in range(8)]
+    longest = 0.0
+
+    async def look():
+        nonlocal longest
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.005)
+            longest = max(longest, time.monotonic() - before)
+
+    async with served(objects=many) as port:
+        looking = asyncio.create_task(look())
+        used = time.process_time()
+        assert await port.post("/ns/gitea", (headers, body)) == 403
+        assert await port.post("/ns", (headers, body)) == 403
+        used = time.process_time() - used
+        looking.cancel()
+    assert longest < 1
+    assert used < 5
+
+
 MAKERS = [
     d.github,
     d.gitea,

@@ -2,6 +2,7 @@
 
 import base64
 import time
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -194,8 +195,17 @@ def test_an_hmac_may_have_another_header_and_algorithm():
 def test_an_empty_secret_lets_nobody_in(name):
     """A Secret whose value is empty, or no key of that type, is unusable."""
     make = {kind.split(",")[0]: found[0] for kind, found in GOOD.items() if kind in TYPES}[name]
-    for value in ("", "\n\r\n") + (("whsec_", "whsec_!") if name == "standard-webhooks" else ()):
+    for value in ("", "\n\r\n", "  \n\t\r\n") + (("whsec_", "whsec_!") if name == "standard-webhooks" else ()):
         assert judged(name, make(), value) is Signature.UNUSABLE
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_blank_line_between_keys_lets_nobody_in(name):
+    """White space below a key, as an indented manifest leaves it, is no second key that everybody could guess."""
+    make = {kind.split(",")[0]: found[0] for kind, found in GOOD.items() if kind in TYPES}[name]
+    key = d.SIGNING if name == "standard-webhooks" else d.SECRET
+    assert keys_of(f"{key}\n  \n\t\n".encode()) == keys_of(key.encode())
+    assert judged(name, make(), f"{key}\n  \n") is judged(name, make(), key)
 
 
 def test_short_keys_are_told():
@@ -213,6 +223,25 @@ def test_who_asks_for_a_task_shows_the_secret(name):
     for value, expected in ((b"another", "GOOD"), (b"third", "WRONG"), (b"", "MISSING")):
         found = judge_reader(scheme(name), {"x-trigger-auth": [value]}, keys, default_header="x-trigger-auth")
         assert found.name == expected
+
+
+def test_a_public_key_is_no_secret_to_show():
+    """Who knows the key that signatures are checked with may not ask for tasks."""
+    keys = (b"whpk_" + base64.b64encode(bytes(32)), d.SIGNING.encode())
+    for known, value, expected in ((keys, keys[0], "WRONG"), (keys[:1], keys[0], "WRONG"), (keys, keys[1], "GOOD")):
+        found = judge_reader(scheme("standard-webhooks"), {"x-token": [value]}, known, default_header="x-token")
+        assert found.name == expected
+
+
+@given(st.lists(st.sampled_from([b"%", b"%2", b"5", b"41", b"%aF", b"+", b"&", b"=", b"\xff", b"payload="])))
+def test_a_form_is_read_as_urllib_reads_it(parts):
+    """The first field of the name, its escapes and pluses; whatever is no escape stays."""
+    body = b"".join(parts)
+    fields = [field.partition(b"=") for field in body.split(b"&")]
+    wanted = [
+        unquote_to_bytes(value.replace(b"+", b" ")) for name, found, value in fields if found and name == b"payload"
+    ]
+    assert form_payload(body) == (wanted[0] if wanted else None)
 
 
 @given(

@@ -189,6 +189,17 @@ def test_tracking_labels_win_and_stand_on_the_pod_too():
     assert len([name for name in job["metadata"]["labels"] if name.startswith("git-events-runner.rs/")]) == 7
 
 
+def test_an_action_cannot_say_what_is_read_back_from_a_job():
+    """The ledger's annotations are ours alone, also those that a run has no value for."""
+    names = ("run", "commit", "file-hash", "needs-secret", "deliveries", "task-ids", "trigger-name", "occurrence")
+    said = {f"git-events-runner.rs/{name}": "copy" for name in names}
+    job = made({"annotations": {**said, "note": "y"}}, task_ids=())
+    view = JobView.of(job)
+    assert (view.run, view.commit, view.file_hash, view.needs_secret) == (KEY, "a" * 40, None, False)
+    assert "copy" not in job["spec"]["template"]["metadata"]["annotations"].values()
+    assert job["metadata"]["annotations"]["note"] == "y"
+
+
 def test_a_long_name_is_cut_in_the_label_and_whole_in_the_annotation():
     """Labels end at 63 characters; a digest keeps them apart."""
     name = "n" * 80

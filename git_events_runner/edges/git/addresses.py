@@ -15,7 +15,8 @@ from .question import shown
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-# Link-local (the metadata service of most clouds), "this host", multicast; AWS over IPv6, Alibaba and Oracle metadata.
+# Link-local (the metadata service of most clouds), "this host", multicast; metadata of AWS and Google over IPv6, of
+# Alibaba and Oracle; Azure's WireServer, which gives a node's extensions their secrets.
 _NEVER = (
     "169.254.0.0/16",
     "fe80::/10",
@@ -28,8 +29,10 @@ _NEVER = (
     "fd20:ce::254/128",
     "100.100.100.200/32",
     "192.0.0.192/32",
+    "168.63.129.16/32",
 )
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Networks whose last 32 bits are an IPv4 address: NAT64 (RFC 6052), its prefixes of one's own (RFC 8215), RFC 2765.
+_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")))
 _V4_MASK = 0xFFFF_FFFF
 
 
@@ -74,6 +77,6 @@ def _forms(address: _Address) -> list[_Address]:
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
     inner = address.ipv4_mapped or address.sixtofour
-    if address in _NAT64:
+    if any(address in network for network in _TRANSLATED):
         inner = ipaddress.IPv4Address(int(address) & _V4_MASK)
     return [address, inner] if inner else [address]

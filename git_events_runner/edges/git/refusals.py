@@ -33,6 +33,7 @@ _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE, _TOO_MANY, _SERVER, _UNAVAILA
 )
 _DEFAULT_RETRY_S = 60.0
 _LONGEST_RETRY_S = 3600.0
+_NO_DATE = (ValueError, TypeError, OverflowError)  # of a header that somebody else wrote: years without end, too
 _EPOCH_FROM_S = 1e8  # more than three years is a date, not a time to wait
 
 
@@ -49,7 +50,7 @@ def retry_after_s(answer: aiohttp.ClientResponse) -> float | None:
         return min(float(value[:9]), _LONGEST_RETRY_S)
     try:
         wait = parsedate_to_datetime(value) - parsedate_to_datetime(answer.headers.get("Date", ""))
-    except (ValueError, TypeError):
+    except _NO_DATE:
         return _DEFAULT_RETRY_S
     return min(max(wait.total_seconds(), 0.0), _LONGEST_RETRY_S)
 
@@ -71,7 +72,7 @@ def exhausted_s(answer: aiohttp.ClientResponse) -> float | None:
         if seconds > _EPOCH_FROM_S:
             try:
                 seconds -= parsedate_to_datetime(headers.get("Date", "")).timestamp()
-            except (ValueError, TypeError):
+            except _NO_DATE:
                 return _DEFAULT_RETRY_S
         return min(max(seconds, 0.0), _LONGEST_RETRY_S)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from git_events_runner.rules.rates import Rate
 from git_events_runner.rules.signatures import Headers, Scheme, Signature, judge, judge_reader, keys_of, short_keys
 
 from .answers import MISSING, OLD, UNREADABLE, WRONG, Refused
-from .limits import Buckets
+from .limits import IN_PLACE_BYTES, Buckets
 
 log = structlog.get_logger(target="webhooks")
 
@@ -52,7 +53,11 @@ class Authority:
         if auth is None:
             return None
         scheme = self._scheme(auth)
-        keys = await self._judged(trigger, auth, lambda keys: judge(scheme, headers, body, keys, now_s=time.time()))
+
+        def judgement(keys: tuple[bytes, ...]) -> Signature:
+            return judge(scheme, headers, body, keys, now_s=time.time())
+
+        keys = await self._judged(trigger, auth, judgement, weight=len(body))
         return f"key {auth.key} of Secret {auth.secret_ref.name} {_SHORT}" if short_keys(keys) else None
 
     async def verify_reader(self, trigger: Snapshot, headers: Headers) -> None:
@@ -71,7 +76,7 @@ class Authority:
         return Scheme(type=auth.type, header=auth.header or default, algorithm=auth.algorithm)
 
     async def _judged(
-        self, trigger: Snapshot, auth: Any, judgement: Callable[[tuple[bytes, ...]], Signature]
+        self, trigger: Snapshot, auth: Any, judgement: Callable[[tuple[bytes, ...]], Signature], *, weight: int = 0
     ) -> tuple[bytes, ...]:
         found = Signature.MISSING if judgement(()) is Signature.MISSING else Signature.WRONG
         namespace, name = trigger.ref.namespace or "", auth.secret_ref.name
@@ -80,7 +85,7 @@ class Authority:
             if found is Signature.MISSING:
                 break
             keys = await self._keys(trigger, auth)
-            found = judgement(keys)
+            found = judgement(keys) if weight <= IN_PLACE_BYTES else await asyncio.to_thread(judgement, keys)
             if found is not Signature.WRONG or not again or self._buckets.try_take(_REREAD, "reread", namespace, name):
                 break
             self._secrets.forget(namespace, name)

@@ -29,12 +29,11 @@ from git_events_runner.rules.signatures import Headers
 from git_events_runner.rules.tasks import task_id
 
 from .answers import ACCEPTED, DUPLICATE, NO_TRIGGER, Refused, Taken
-from .limits import Buckets
+from .limits import IN_PLACE_BYTES, Buckets
 
 log = structlog.get_logger(target="webhooks")
 
 _COUNT_S = 10.0
-_IN_PLACE_BYTES = 256 * 1024
 
 
 class Counter(Protocol):
@@ -74,7 +73,7 @@ class Delivery:
         forge = forge_of(auth_type, self.headers)
         if forge not in self.said:
             try:
-                if len(self.body) > _IN_PLACE_BYTES:
+                if len(self.body) > IN_PLACE_BYTES:
                     self.said[forge] = await asyncio.to_thread(read, forge, self.headers, self.body)
                 else:
                     self.said[forge] = read(forge, self.headers, self.body)

@@ -15,6 +15,8 @@ from git_events_runner.rules.rates import Bucket, Rate
 
 from .answers import Refused
 
+# A larger body is hashed and parsed in a thread: one of the largest costs 10 ms for each key that is tried.
+IN_PLACE_BYTES = 256 * 1024
 _BUCKETS = 20_000
 _IPV6_PREFIX = 64
 

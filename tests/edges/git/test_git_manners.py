@@ -131,6 +131,8 @@ async def test_a_host_that_wants_a_pause_gets_it(git_server, repository, remote)
         {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "4102444800"},
         {"RateLimit-Remaining": "0", "RateLimit-Reset": "30"},
         {"X-RateLimit-Remaining": "0"},
+        {"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT"},
+        {"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999999999"},
     ],
 )
 async def test_a_used_up_rate_is_respected_before_it_is_refused(git_server, repository, remote, headers):
@@ -227,6 +229,9 @@ REFUSED = [
     "0.0.0.0",
     "[::]",
     "100.100.100.200",
+    "168.63.129.16",
+    "[64:ff9b:1::a9fe:a9fe]",
+    "[::ffff:0:a9fe:a9fe]",
     "2852039166",
     "0xa9fea9fe",
     "169.254.43518",
