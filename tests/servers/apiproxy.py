@@ -156,22 +156,21 @@ class ApiProxy:
         self._client = ssl.create_default_context(cafile=str(self._plane.authority.path))
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=served, limit=2**22)
         self.url = f"https://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        self._tasks = set()
 
     async def _stop(self):
         self._server.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(4):  # a connection that was just being accepted becomes a task a moment later
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0.05)
 
     async def _reset(self):
         for writer in list(self._writers):
             writer.transport.abort()
 
     async def _serve(self, reader, writer):
-        task = asyncio.current_task()
-        self._tasks.add(task)
         self._writers.add(writer)
         upstream = None
         try:
@@ -192,7 +191,6 @@ class ApiProxy:
                         )
                     await self._answer(exchange, raw, writer, *upstream)
         finally:
-            self._tasks.discard(task)
             self._writers.discard(writer)
             for closing in (writer, upstream[1] if upstream else None):
                 if closing is not None:
