@@ -23,6 +23,7 @@ _CONNECTIONS = 1000
 _OTHER_FILES = 256  # descriptors that the rest of the program needs
 _READ_BYTES = 64 * 1024
 _STARTED_S = 0.005
+_REFUSED_S = 0.1
 _BACKLOG = 512  # all of them are accepted in one turn of the loop
 _EVERYWHERE = "0.0.0.0"  # noqa: S104  a pod serves its whole network
 
@@ -62,17 +63,17 @@ class _Connections:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._open: set[_GuardedProtocol] = set()
-        self._quiet: dict[_GuardedProtocol, None] = {}
+        self._open: set[_GuardedProtocol | _Handshake] = set()
+        self._quiet: dict[_GuardedProtocol | _Handshake, None] = {}
 
-    def enter(self, connection: _GuardedProtocol) -> bool:
+    def enter(self, connection: _GuardedProtocol | _Handshake) -> bool:
         """Take in a connection; False when every other one has a request under way."""
         if len(self._open) >= self._most:
             oldest = next(iter(self._quiet), None)
             if oldest is None:
                 return False
             self.leave(oldest)
-            oldest.transport.abort()
+            oldest.abort()
         self._open.add(connection)
         self._quiet[connection] = None
         return True
@@ -86,7 +87,7 @@ class _Connections:
         if connection in self._open:
             self._quiet[connection] = None
 
-    def leave(self, connection: _GuardedProtocol) -> None:
+    def leave(self, connection: _GuardedProtocol | _Handshake) -> None:
         """It is closed."""
         self._open.discard(connection)
         self._quiet.pop(connection, None)
@@ -134,12 +135,15 @@ class _GuardedProtocol(HttpToolsProtocol):
     header_s: float
     connections_of_server: _Connections
     turnstile: _Turnstile
+    handshake: _Handshake | None = None
     _timer: asyncio.TimerHandle | None = None
     _in_headers = True
     _header_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        if self.handshake is not None:
+            self.connections_of_server.leave(self.handshake)
         if self.connections_of_server.enter(self):
             self._arm()
         else:
@@ -197,9 +201,78 @@ class _GuardedProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.transport.abort()
+
     def _late(self) -> None:
         if not self.transport.is_closing():
             self.transport.abort()
+
+
+class _Handshake:
+    """A TLS handshake under way: it counts as a connection from the first moment on, and has as long as headers.
+
+    The loop's own server would count it when it is done, and give it a minute: whoever says nothing would hold as many
+    open files as he likes.
+    """
+
+    def __init__(self, sock: socket.socket, make: Callable[[], _GuardedProtocol]) -> None:
+        self._sock = sock
+        self._make = make
+        self._task: asyncio.Task[None] | None = None
+        self._begun = False
+
+    def begin(self, group: asyncio.TaskGroup, context: ssl.SSLContext) -> None:
+        """Shake hands; then the connection is the protocol's."""
+        self._task = group.create_task(self._shake(context), name="handshake")
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        if self._task is not None:
+            self._task.cancel()
+        if not self._begun:
+            self._sock.close()
+
+    async def _shake(self, context: ssl.SSLContext) -> None:
+        self._begun = True
+        protocol = self._make()
+        protocol.handshake = self
+        connections, loop = protocol.connections_of_server, asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(
+                lambda: protocol, self._sock, ssl=context, ssl_handshake_timeout=protocol.header_s
+            )
+        except Exception:  # noqa: BLE001  no TLS, no time left, a reset: whatever it was, this connection alone ends
+            self._sock.close()
+        finally:
+            connections.leave(self)
+
+
+async def _secured(
+    sock: socket.socket,
+    make: Callable[[], _GuardedProtocol],
+    connections: _Connections,
+    tls: Callable[[], ssl.SSLContext],
+) -> None:
+    """Accept connections and let them shake hands, until cancelled."""
+    loop = asyncio.get_running_loop()
+    sock.setblocking(False)
+    try:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                try:
+                    accepted, _ = await loop.sock_accept(sock)
+                except OSError:  # it is gone already, or no more files may be opened
+                    await asyncio.sleep(_REFUSED_S)
+                    continue
+                handshake = _Handshake(accepted, make)
+                if connections.enter(handshake):
+                    handshake.begin(group, tls())
+                else:
+                    accepted.close()
+    finally:
+        sock.close()
 
 
 def listen(port: int, *, host: str) -> socket.socket:
@@ -237,11 +310,8 @@ async def serving(
     tls: Callable[[], ssl.SSLContext] | None = None,
 ) -> AsyncIterator[None]:
     """Serve an ASGI application on a listening socket while entered; leaving answers what is under way, then closes."""
-    bounds = {
-        "header_s": header_s,
-        "connections_of_server": _Connections(_most_connections()),
-        "turnstile": _Turnstile(),
-    }
+    connections = _Connections(_most_connections())
+    bounds = {"header_s": header_s, "connections_of_server": connections, "turnstile": _Turnstile()}
     protocol = type("_Protocol", (_GuardedProtocol,), bounds)
     config = uvicorn.Config(
         app,
@@ -255,14 +325,21 @@ async def serving(
         proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=drain_s,
-        ssl_context_factory=(lambda _config, _default: tls()) if tls else None,
     )
     server = _Server(config)
+
+    def make() -> _GuardedProtocol:
+        made: _GuardedProtocol = protocol(config=config, server_state=server.server_state, app_state={})
+        return made
+
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(server.serve(sockets=[sock]), name="http")
+        task = group.create_task(server.serve(sockets=[] if tls else [sock]), name="http")
         while not server.started and not task.done():  # noqa: ASYNC110  uvicorn has no event for it
             await asyncio.sleep(_STARTED_S)
+        accepting = group.create_task(_secured(sock, make, connections, tls), name="https") if tls else None
         try:
             yield
         finally:
+            if accepting is not None:
+                accepting.cancel()
             server.should_exit = True

@@ -1,10 +1,13 @@
 """The webhook port's certificate through real handshakes: loaded anew when it changes, kept when the new one is bad."""
 
 import asyncio
+import contextlib
 import datetime as dt
+import resource
 import ssl
 
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
@@ -125,6 +128,54 @@ async def test_a_new_certificate_is_served_and_a_bad_one_is_refused(tmp_path):
     end = x509.load_pem_x509_certificate(two[0]).not_valid_after_utc.timestamp()
     line = next(line for line in metrics.render().decode().splitlines() if line.startswith("t_certificate_expiry_time"))
     assert float(line.split()[1]) == end
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_handshakes_count_as_connections_and_end_in_time(tmp_path, factory):
+    """Connections that say nothing to a port with TLS: no more than the limit stay open, and none for long."""
+    certificate, key = issued(Authority(tmp_path), "one")
+    (tmp_path / "one.pem").write_bytes(certificate + b"\n" + key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "one.pem")
+
+    async def answering(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204 if scope["scheme"] == "https" else 500, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def get(port):
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return answer
+
+    async def main():
+        with listen(0, host="127.0.0.1") as sock:
+            port = sock.getsockname()[1]
+            async with serving(answering, sock, tls=lambda: context, header_s=5):
+                assert b"204" in await get(port)
+                quiet = [await asyncio.open_connection("127.0.0.1", port) for _ in range(most + 20)]
+                assert b"204" in await get(port)
+                quiet[-1][1].write(b"no TLS at all")
+                async with asyncio.timeout(20):
+                    await asyncio.gather(*(reader.read() for reader, _ in quiet[:20]), return_exceptions=True)
+                    assert sum(reader.at_eof() or reader.exception() is not None for reader, _ in quiet) < most
+                    await asyncio.gather(*(reader.read() for reader, _ in quiet), return_exceptions=True)
+                for _, writer in quiet:
+                    writer.close()
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 100
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256 + 2 * most, hard))
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_a_bad_certificate_at_start_is_said_at_once(tmp_path):
