@@ -143,7 +143,7 @@ def test_the_condition_has_a_line_for_each_source_that_could_not_be_cloned():
     def report(now, **exits):
         return CloneReport(exits=exits, generation=1, now=now)
 
-    status = {"conditions": [{"type": "Ready", "status": "True"}]}
+    status = {"checkedSources": {"app": {}, "lib": {}}, "conditions": [{"type": "Ready", "status": "True"}]}
     report("t1", app=("j1", 3)).apply(status)
     report("t2", lib=("j2", 5)).apply(status)
     [failed] = [c for c in status["conditions"] if c["type"] == "CloneFailed"]
