@@ -12,39 +12,9 @@ import pytest
 
 from git_events_runner.cloner.__main__ import run
 from git_events_runner.resources.description import SOURCE_VARIABLE, SourceDescription
-from tests.edges.git.gitserver import GitServer, commit, commit_tree, git, new_repository
+from tests.cloner.cloning import blob_of, cloned, tree_of
+from tests.edges.git.gitserver import commit, commit_tree, git, new_repository
 from tests.servers import sshd as servers
-
-
-@pytest.fixture
-def server(tmp_path):
-    with GitServer(tmp_path / "served") as made:
-        yield made
-
-
-@pytest.fixture
-def repository(server):
-    return new_repository(server.root / "app.git")
-
-
-@pytest.fixture
-def target(tmp_path):
-    return tmp_path / "target"
-
-
-def cloned(server, target, *options, name="app.git", **description):
-    source = SourceDescription(url=server.url(name), **description)
-    arguments = ["--kind", "GitRepo", "--source", "app", "--destination", str(target), *options]
-    return run(arguments, {SOURCE_VARIABLE: source.to_json()})
-
-
-def tree_of(repository, *entries):
-    raw = b"".join(b"%s %s\0%s" % (mode, name, bytes.fromhex(object_id)) for mode, name, object_id in entries)
-    return git("hash-object", "-t", "tree", "--literally", "-w", "--stdin", cwd=repository, stdin=raw)
-
-
-def blob_of(repository, content=b"x"):
-    return git("hash-object", "-w", "--stdin", cwd=repository, stdin=content)
 
 
 @contextmanager
