@@ -40,6 +40,7 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "request.swept": ("info", "A request that nobody answered for 24 s is checked by the leader."),
     "secret.unreadable": ("warning", "A webhook's Secret cannot be used; the request was answered with 500."),
     "status.failed": ("warning", "A status could not be written; it is tried again with the next look."),
+    "trigger.crashed": ("error", "A bug met at one trigger, with its traceback; the others go on."),
     "trigger.failed": ("warning", "A trigger could not be reconciled; it is tried again a few seconds later."),
     "trigger.rejected": ("warning", "A trigger's schedule cannot be read; it is not scheduled."),
     "webhook.accepted": ("info", "A request was counted and answered with 202; `task` is its id."),

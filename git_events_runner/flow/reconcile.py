@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
-from git_events_runner.errors import ApiError, ApiNotFound, InvalidObject
+from git_events_runner.errors import ApiError, ApiNotFound, FenceLost, InvalidObject
 from git_events_runner.resources.kinds import ACTIONS, OURS, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Mutation, Outcome, Prune, entry_of, rfc3339
@@ -208,6 +208,11 @@ class Reconciler:
             failed = True
             self._again.add(trigger.ref)
             log.warning("trigger.failed", **_fields(trigger), error=str(error), reason=error.reason)
+        except FenceLost:
+            raise
+        except Exception:  # the border of one trigger: a bug in it must not end the others
+            failed = True
+            log.exception("trigger.crashed", **_fields(trigger))
         if trigger.ref.kind == "ScheduleTrigger":
             self._metrics.reconcile_finished(trigger.ref, time.monotonic() - started, failed=failed)
 

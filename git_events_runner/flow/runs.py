@@ -132,6 +132,8 @@ class Runs:
             return await self._make(order)
         finally:
             self._making[namespace] -= 1
+            if not self._making[namespace]:
+                del self._making[namespace]
 
     async def _make(self, order: RunOrder) -> Made | Problem:
         loop = asyncio.get_running_loop()

@@ -168,14 +168,19 @@ class Scheduler:
         """Put the next due time on the heap; one that passed unanswered is due at once."""
         self._serial += 1
         watch.serial = self._serial
-        planned = due(
-            watch.schedule,
-            phase_key=watch.phase,
-            now=self._now(),
-            answered_at=watch.answered,
-            last_run=last_run,
-            spread_key=watch.uid if catching_up else None,
-        )
+        watch.at = None
+        try:
+            planned = due(
+                watch.schedule,
+                phase_key=watch.phase,
+                now=self._now(),
+                answered_at=watch.answered,
+                last_run=last_run,
+                spread_key=watch.uid if catching_up else None,
+            )
+        except Exception:  # the border of one trigger: a bug in it must not end the others
+            log.exception("trigger.crashed", namespace=watch.trigger.namespace, name=watch.trigger.name)
+            return
         watch.at = planned.due_at
         if planned.submit_at is not None:
             heapq.heappush(self._heap, (planned.submit_at, watch.serial, watch.trigger, watch.source))

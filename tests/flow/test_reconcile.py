@@ -231,3 +231,25 @@ async def test_nothing_is_said_of_sources_that_are_gone():
         cluster.change(REF, spec={"sources": {"names": ["app"]}})
         await until(lambda: conditions(cluster) == {"Ready": ("True", "Succeeded")}, within_s=10)
         assert "old" not in str(cluster.objects[REF]["status"]["conditions"])
+
+
+@virtual
+async def test_a_bug_met_at_one_trigger_ends_no_other():
+    """Nor the leader's work for all of them."""
+    cluster = Cluster()
+    cluster.surroundings()
+    cluster.trigger(name="bad")
+    cluster.trigger()
+    resolve = cluster.gate.resolve
+
+    def resolved(trigger, source):
+        if trigger.ref.name == "bad":
+            raise RuntimeError("a bug")
+        return resolve(trigger, source)
+
+    cluster.gate.resolve = resolved
+    async with reconciling(cluster):
+        await until(lambda: conditions(cluster))
+        cluster.drop(Ref("Action", "n", "build"))
+        await until(lambda: conditions(cluster).get("Stalled") == ("True", "ActionNotFound"))
+    assert conditions(cluster, Ref("WebhookTrigger", "n", "bad")) == {}

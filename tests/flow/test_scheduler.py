@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.policy import Policy
+from git_events_runner.rules.schedule import due
 from git_events_runner.serving import running
 from tests.flow.virtual import at, until, virtual
 from tests.flow.world import START, Cluster, Fence, recorded
@@ -205,3 +206,22 @@ async def test_a_schedule_that_may_not_come_due_so_often_has_no_due_times_until_
         before = len(cluster.asked)
         await asyncio.sleep(60)
         assert len(cluster.asked) == before
+
+
+@virtual
+async def test_a_bug_met_at_one_trigger_ends_no_other(monkeypatch):
+    """Nor the process, again and again after each start."""
+
+    def planned(schedule, **given):
+        if schedule.interval_ms == 7000:
+            raise OverflowError("a bug")
+        return due(schedule, **given)
+
+    monkeypatch.setattr("git_events_runner.flow.scheduler.due", planned)
+    cluster = Cluster()
+    cluster.trigger("ScheduleTrigger", "bad", schedule={"interval": "7s"})
+    every(cluster, "10s")
+    async with scheduling(cluster):
+        await asyncio.sleep(60)
+    assert {request.trigger for _, request in cluster.asked} == {REF}
+    assert len(cluster.asked) >= 5
