@@ -153,3 +153,21 @@ async def test_job_conditions(world: World):
     assert made["status"]["succeeded"] == 1
     with pytest.raises(ApiInvalid, match="conditions"):
         await world.client.patch(ref, {"status": {"conditions": [both[0]]}}, subresource="status")
+
+
+async def test_conditions_are_compared_whole(counted: World):
+    """As they were read they hold, in any order of their fields; after another's write they do not."""
+    ref = counted.ref("ScheduleTrigger", "x")
+    ready = {"type": "Ready", "status": "True", "reason": "Succeeded", "message": "watching", "observedGeneration": 1}
+    ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    first = await counted.client.patch(ref, {"status": {"conditions": [ready]}}, subresource="status")
+    read = [dict(reversed(condition.items())) for condition in first["status"]["conditions"]]
+    changed = [ready | {"message": "else"}]
+    patch = [
+        {"op": "test", "path": "/status/conditions", "value": read},
+        {"op": "add", "path": "/status/conditions", "value": changed},
+    ]
+    made = await counted.client.patch(ref, patch, subresource="status", strict=True)
+    assert made["status"]["conditions"] == changed
+    with pytest.raises(ApiInvalid):
+        await counted.client.patch(ref, patch, subresource="status", strict=True)
