@@ -67,15 +67,18 @@ def _started_s(process):
 
 def test_probes_and_metrics_are_on_the_utility_port(cluster, release):
     """Every replica is alive and ready; exactly one leads."""
-    leading = 0
-    for pod in cluster.replicas(release):
-        address = pod["status"]["podIP"]
-        for path in ("/alive", "/ready"):
-            assert cluster.ask(address, 3000, path)[0] == 200
-        status, text = cluster.ask(address, 3000, "/metrics")
-        assert status == 200
-        leading += "git_events_runner_leading 1.0" in text
-    assert leading == 1
+    addresses = [pod["status"]["podIP"] for pod in _ready(cluster, release)]
+    assert len(addresses) == 2
+    for address in addresses:
+        assert cluster.ask(address, 3000, "/alive") == (200, "alive\n")
+        assert cluster.ask(address, 3000, "/ready") == (200, "ready\n")
+
+    def leading():
+        shown = [cluster.ask(address, 3000, "/metrics") for address in addresses]
+        assert all(status == 200 for status, _ in shown)
+        return sum("git_events_runner_leading 1.0" in text for _, text in shown)
+
+    wait_until("one leads", lambda: leading() == 1)
 
 
 def test_helm_test_passes(cluster, release):
