@@ -175,7 +175,9 @@ async def connect(kubeconfig: str | None = None, *, account: Path = _ACCOUNT) ->
         where = f"the kubeconfig {kubeconfig}" if kubeconfig else "the cluster's configuration"
         raise ConfigError(f"cannot use {where}: {error}; set KUBECONFIG or run in a pod") from error
     # The library's session looks into netrc and the proxy variables in a thread, twice for every request.
-    session = aiohttp.ClientSession(connector=transport.pool_manager.connector, read_bufsize=_READ_BYTES)
+    session = aiohttp.ClientSession(
+        connector=transport.pool_manager.connector, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=_READ_BYTES
+    )
     transport.pool_manager.detach()
     url = configuration.host.rstrip("/")
 
