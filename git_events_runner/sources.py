@@ -9,6 +9,7 @@ import base64
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from git_events_runner.edges.git.access import proxy_of
 from git_events_runner.edges.git.question import Answer, Credential, Question, Reference, Repository, TreeEntry
 from git_events_runner.edges.git.remote import Remote
 from git_events_runner.edges.kube.store import Store
@@ -196,7 +197,13 @@ class Sources:
         elif spec.auth_config is not None and spec.auth_config.type == "token":
             credential = Credential.token(files["token"])
         verify = not (spec.tls_config is not None and spec.tls_config.no_verify_ssl)
-        return Repository(url=spec.repo_uri, credential=credential, ca_pem=files.get(CA_FILE), verify=verify)
+        return Repository(
+            url=spec.repo_uri,
+            credential=credential,
+            ca_pem=files.get(CA_FILE),
+            verify=verify,
+            proxy=proxy_of(spec.proxy.url, files) if spec.proxy is not None else None,
+        )
 
 
 class SourceHosts:

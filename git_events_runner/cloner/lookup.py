@@ -18,7 +18,7 @@ from typing import Any
 
 from git_events_runner.edges.git.question import Repository
 from git_events_runner.errors import ApiNotFound, ConfigError, GitUnreachable, SecretUnusable
-from git_events_runner.resources.description import AUTH_FILES, CA_FILE, OPTIONAL_FILES, SourceDescription
+from git_events_runner.resources.description import AUTH_FILES, CA_FILE, OPTIONAL_FILES, PROXY_FILES, SourceDescription
 from git_events_runner.resources.kinds import KINDS, SOURCES
 
 from .source import repository_of
@@ -92,12 +92,21 @@ def looked_up_repository(access: ApiAccess, kind: str, name: str) -> Repository:
         secrets |= {name: _value(data, name) for name in OPTIONAL_FILES.get(auth_type, ()) if name in data}
     if (ca := tls.get("caCert")) is not None:
         secrets[CA_FILE] = _value(_secret(access, kind, ca.get("secretRef") or {}), ca.get("key") or CA_FILE)
+    proxy_url = None
+    if (proxy := spec.get("proxy")) is not None:
+        proxy_url = proxy.get("url") if isinstance(proxy, dict) else None
+        if not isinstance(proxy_url, str):
+            raise ConfigError(f"{kind} {name}: spec.proxy has no url")
+        if (reference := proxy.get("secretRef")) is not None:
+            data = _secret(access, kind, reference)
+            secrets |= {file: _value(data, key) for key, file in PROXY_FILES.items()}
     pinned = (source.get("status") or {}).get("hostKeys") or ()
     description = SourceDescription(
         url=url,
         auth_type=auth_type,
         no_verify_ssl=tls.get("noVerifySsl") is True,
         host_keys=tuple(line for line in pinned if isinstance(line, str)),
+        proxy_url=proxy_url,
     )
     return repository_of(description, secrets)
 

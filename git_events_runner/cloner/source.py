@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from git_events_runner.edges.git.access import access_of
+from git_events_runner.edges.git.access import access_of, proxy_of
 from git_events_runner.edges.git.question import Credential, Repository
 from git_events_runner.errors import SecretUnusable
 from git_events_runner.resources.description import AUTH_FILES, CA_FILE, SourceDescription
@@ -24,15 +24,17 @@ def repository_of(description: SourceDescription, secrets: Mapping[str, str]) ->
         missing = [name for name in AUTH_FILES[auth_type].values() if name not in secrets]
         if missing:
             raise SecretUnusable(f"the source's Secret lacks {', '.join(missing)}", reason="SecretKeyMissing")
+    proxy = proxy_of(description.proxy_url, secrets) if description.proxy_url is not None else None
     if SshAddress.of(url) is not None:
         known = "\n".join(description.host_keys)
-        return Repository(url=url, ssh=access_of(secrets, known_hosts=known, any_host_key=description.any_host_key))
+        ssh = access_of(secrets, known_hosts=known, any_host_key=description.any_host_key)
+        return Repository(url=url, ssh=ssh, proxy=proxy)
     if auth_type == "basic":
         credential = Credential.basic(secrets["username"], secrets["password"])
     elif auth_type == "token":
         credential = Credential.token(secrets["token"])
     ca_pem, verify = secrets.get(CA_FILE), not description.no_verify_ssl
-    return Repository(url=url, credential=credential, ca_pem=ca_pem, verify=verify)
+    return Repository(url=url, credential=credential, ca_pem=ca_pem, verify=verify, proxy=proxy)
 
 
 def described_repository(description: SourceDescription) -> Repository:

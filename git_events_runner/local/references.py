@@ -60,7 +60,7 @@ def _of_trigger(
 def _of_source(
     source: Ref, spec: Mapping[str, Any], known: Mapping[Ref, Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
-    auth, ca = spec.get("authConfig"), (spec.get("tlsConfig") or {}).get("caCert")
+    auth, ca, proxy = spec.get("authConfig"), (spec.get("tlsConfig") or {}).get("caCert"), spec.get("proxy") or {}
     if auth:
         keys = auth.get("keys") or {}
         wanted = {
@@ -71,6 +71,8 @@ def _of_source(
         yield from _secret_of("spec.authConfig", source, auth, wanted, known)
     if ca:
         yield from _secret_of("spec.tlsConfig.caCert", source, ca, [ca.get("key") or "ca.crt"], known)
+    if proxy.get("secretRef"):
+        yield from _secret_of("spec.proxy", source, proxy, ["username", "password"], known)
 
 
 def _secret_of(

@@ -9,7 +9,9 @@ example
 and the needed keys of the source's Secrets are mounted as files under `secretDir`, whatever their keys are called
 there: `username` and `password` (basic), `token` (token), `ssh-privatekey` (ssh), `ca.crt` (when `caFile` is true).
 For ssh there may be `passphrase` and `known_hosts` too, and the description says which host keys are accepted:
-`"ssh": {"knownHosts": ["git.example ssh-ed25519 AAAA…"], "insecure": false}`. No secret is in it.
+`"ssh": {"knownHosts": ["git.example ssh-ed25519 AAAA…"], "insecure": false}`. With a proxy of the source,
+`"proxy": {"url": "http://proxy.example:3128", "auth": true}` is in it, and `auth` says that `proxy-username` and
+`proxy-password` are mounted too. No secret is in it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ SOURCE_VARIABLE = "GIT_EVENTS_RUNNER_SOURCE"
 SECRET_DIR = "/var/run/git-events-runner/source"  # noqa: S105 - a path
 CA_FILE = "ca.crt"
 KEY_FILE, PASSPHRASE_FILE, KNOWN_HOSTS_FILE = "ssh-privatekey", "passphrase", "known_hosts"
+PROXY_FILES = {"username": "proxy-username", "password": "proxy-password"}
 AuthType = Literal["basic", "token", "ssh"]
 # File names under the secret directory by the kind of authentication; the values of `authConfig.keys` are mounted to
 # these.
@@ -40,7 +43,8 @@ OPTIONAL_FILES: dict[AuthType, tuple[str, ...]] = {"ssh": (PASSPHRASE_FILE, KNOW
 class SourceDescription:
     """A source, resolved. `auth_type` None means without a credential; `has_ca` that `ca.crt` is mounted.
 
-    `host_keys` are lines of known hosts for an SSH URL; with `any_host_key` every key is accepted.
+    `host_keys` are lines of known hosts for an SSH URL; with `any_host_key` every key is accepted. `proxy_url` None
+    means that the source names no proxy; `proxy_auth` that its user name and password are mounted.
     """
 
     url: str
@@ -50,12 +54,15 @@ class SourceDescription:
     secret_dir: str = SECRET_DIR
     host_keys: tuple[str, ...] = ()
     any_host_key: bool = False
+    proxy_url: str | None = None
+    proxy_auth: bool = False
 
     @property
     def files(self) -> tuple[str, ...]:
         """Names of the files that must be mounted under `secret_dir`."""
         auth = tuple(AUTH_FILES[self.auth_type].values()) if self.auth_type else ()
-        return (*auth, CA_FILE) if self.has_ca else auth
+        proxy = tuple(PROXY_FILES.values()) if self.proxy_auth else ()
+        return (*auth, *((CA_FILE,) if self.has_ca else ()), *proxy)
 
     @property
     def optional_files(self) -> tuple[str, ...]:
@@ -76,6 +83,8 @@ class SourceDescription:
         }
         if self.host_keys or self.any_host_key:
             value["ssh"] = {"knownHosts": list(self.host_keys), "insecure": self.any_host_key}
+        if self.proxy_url is not None:
+            value["proxy"] = {"url": self.proxy_url, "auth": self.proxy_auth}
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -91,12 +100,13 @@ class SourceDescription:
             raise ConfigError(f"{SOURCE_VARIABLE} is not JSON") from error
         if not isinstance(value, dict):
             raise ConfigError(f"{SOURCE_VARIABLE} is not a JSON object")
-        auth, tls, ssh = (value.get(name) or {} for name in ("auth", "tls", "ssh"))
+        auth, tls, ssh, proxy = (value.get(name) or {} for name in ("auth", "tls", "ssh", "proxy"))
         fields: dict[str, tuple[Any, type]] = {
             "url": (value.get("url"), str),
             "auth": (auth, dict),
             "tls": (tls, dict),
             "ssh": (ssh, dict),
+            "proxy": (proxy, dict),
             "secretDir": (value.get("secretDir", SECRET_DIR), str),
         }
         problems = [
@@ -114,6 +124,7 @@ class SourceDescription:
                 problems.append("ssh.knownHosts must be a list of lines")
             if not isinstance(any_host_key, bool):
                 problems.append("ssh.insecure must be true or false")
+            problems += _proxy_problems(proxy)
         if problems:
             raise ConfigError(*(f"{SOURCE_VARIABLE}: {problem}" for problem in problems))
         return cls(
@@ -124,4 +135,15 @@ class SourceDescription:
             secret_dir=value.get("secretDir", SECRET_DIR),
             host_keys=tuple(host_keys),
             any_host_key=any_host_key,
+            proxy_url=proxy.get("url"),
+            proxy_auth=proxy.get("auth", False),
         )
+
+
+def _proxy_problems(proxy: dict[str, Any]) -> list[str]:
+    problems = []
+    if proxy and not isinstance(proxy.get("url"), str):
+        problems.append("proxy.url must be a URL")
+    if not isinstance(proxy.get("auth", False), bool):
+        problems.append("proxy.auth must be true or false")
+    return problems

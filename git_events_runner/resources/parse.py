@@ -13,6 +13,7 @@ from git_events_runner.errors import InvalidObject
 from .actions import Action, ActionSpec, ClusterAction, ClusterActionSpec
 from .kinds import KINDS
 from .meta import Metadata
+from .proxy import PROXY_URL, PROXY_URL_FORM
 from .ref import Ref
 from .sources import REPO_URI, ClusterGitRepo, ClusterGitRepoSpec, GitRepo, GitRepoSpec
 from .status import RepositoryStatus, SourceStatus, TriggerStatus
@@ -31,7 +32,8 @@ _PLAIN = {
 }
 _FORMS = {
     REPO_URI: "must be git@host:owner/path, ssh://[user@]host[:port]/path or http(s)://host[:port]/path "
-    "(credentials belong into a Secret that authConfig names, not into the URI)"
+    "(credentials belong into a Secret that authConfig names, not into the URI)",
+    PROXY_URL: PROXY_URL_FORM,
 }
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from .access import AllowedNamespaces
 from .meta import Resource
 from .part import PART, Flag, Name, Part, Text
+from .proxy import PROXY_URL, PROXY_URL_CHARS, problem_of
 from .status import RepositoryStatus
 
 _PLAIN = "A-Za-z0-9_.-"
@@ -93,6 +94,20 @@ class AuthConfig(Part):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class Proxy(Part):
+    """A proxy on the way to the server."""
+
+    url: Annotated[Text, Field(pattern=PROXY_URL, max_length=PROXY_URL_CHARS)] = Field(
+        description="`http://host:port`, `socks5://host:port` or `socks5h://host:port`; in each case the proxy "
+        "resolves the server's name."
+    )
+    secret_ref: SecretRef | None = Field(
+        default=None,
+        description="The Secret with the proxy's `username` and `password`, under these keys; unset: it wants none.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class GitRepoSpec(Part):
     """A git repository."""
 
@@ -102,6 +117,20 @@ class GitRepoSpec(Part):
     )
     tls_config: TlsConfig | None = Field(default=None, description="TLS, for https.")
     auth_config: AuthConfig | None = Field(default=None, description="Authentication; unset: none.")
+    proxy: Proxy | None = Field(
+        default=None,
+        description="The proxy to reach the server through, for http and https, whatever the environment says; unset: "
+        "the environment's, if any.",
+    )
+
+    @field_validator("proxy")
+    @classmethod
+    def _usable(cls, value: Proxy | None, info: ValidationInfo) -> Proxy | None:
+        if value is not None and "repo_uri" in info.data:
+            problem = problem_of(value.url, info.data["repo_uri"])
+            if problem is not None:
+                raise ValueError(problem)
+        return value
 
     @property
     def ignored_namespaces(self) -> tuple[str, ...]:
@@ -111,6 +140,7 @@ class GitRepoSpec(Part):
             "spec.tlsConfig.caCert.secretRef.namespace": self.tls_config
             and self.tls_config.ca_cert
             and self.tls_config.ca_cert.secret_ref.namespace,
+            "spec.proxy.secretRef.namespace": self.proxy and self.proxy.secret_ref and self.proxy.secret_ref.namespace,
         }
         return tuple(path for path, namespace in refs.items() if namespace)
 

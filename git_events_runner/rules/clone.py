@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from git_events_runner.resources.description import AUTH_FILES, CA_FILE, OPTIONAL_FILES, AuthType, SourceDescription
+from git_events_runner.resources.description import (
+    AUTH_FILES,
+    CA_FILE,
+    OPTIONAL_FILES,
+    PROXY_FILES,
+    AuthType,
+    SourceDescription,
+)
 from git_events_runner.resources.ssh import HostKeyPolicy, SshAddress, known_for
 
 from .job import Clone, Pointer, SecretKeys
@@ -35,12 +42,15 @@ def secrets_of(source: Any, namespace: str) -> tuple[SecretKeys, ...]:
     if tls is not None and tls.ca_cert is not None:
         place = _place(source, tls.ca_cert, namespace)
         wanted.append(SecretKeys(namespace=place, name=tls.ca_cert.secret_ref.name, files={tls.ca_cert.key: CA_FILE}))
+    if spec.proxy is not None and spec.proxy.secret_ref is not None:
+        place, name = _place(source, spec.proxy, namespace), spec.proxy.secret_ref.name
+        wanted.append(SecretKeys(namespace=place, name=name, files=PROXY_FILES))
     return tuple(wanted)
 
 
 def describe(source: Any, policy: HostKeyPolicy, pinned: Iterable[str] = ()) -> SourceDescription:
     """The source without its secrets; for SSH, with the host keys that are accepted (`pinned`: the source's own)."""
-    auth, tls = source.spec.auth_config, source.spec.tls_config
+    auth, tls, proxy = source.spec.auth_config, source.spec.tls_config, source.spec.proxy
     address = SshAddress.of(source.spec.repo_uri)
     return SourceDescription(
         url=source.spec.repo_uri,
@@ -49,6 +59,8 @@ def describe(source: Any, policy: HostKeyPolicy, pinned: Iterable[str] = ()) -> 
         has_ca=tls is not None and tls.ca_cert is not None,
         host_keys=known_for(address, policy, pinned) if address and not policy.insecure else (),
         any_host_key=address is not None and policy.insecure,
+        proxy_url=proxy.url if proxy is not None else None,
+        proxy_auth=proxy is not None and proxy.secret_ref is not None,
     )
 
 
@@ -62,8 +74,8 @@ def clone_of(resolved: Resolved, namespace: str, policy: HostKeyPolicy, pinned: 
 
 
 def phase_key(source: Any, namespace: str) -> str:
-    """What a schedule's phase is a hash of: URL and place of the credential, so that sharers fall due together."""
-    parts = [source.spec.repo_uri]
+    """What a schedule's phase is a hash of: URL, proxy, place of credentials, so that sharers fall due together."""
+    parts = [source.spec.repo_uri, *([source.spec.proxy.url] if source.spec.proxy is not None else [])]
     parts += [f"{keys.namespace}/{keys.name}/{'/'.join(sorted(keys.files))}" for keys in secrets_of(source, namespace)]
     return "\n".join(parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import subprocess
@@ -17,6 +18,7 @@ from git_events_runner.errors import GitUnreachable
 from git_events_runner.resources.description import SOURCE_VARIABLE, SourceDescription
 from tests.cloner.cloning import blob_of, cloned, tree_of
 from tests.edges.git.gitserver import Certificates, GitServer, commit, commit_tree, git, new_repository
+from tests.edges.git.proxies import proxy
 
 
 def git_in(target, *arguments):
@@ -194,6 +196,27 @@ def test_private_ca(tmp_path, target, capsys):
         assert cloned(server, target, "-b", "main") == 5
         assert cloned(server, target, "-b", "main", no_verify_ssl=True) == 0
     assert "certificate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["http", "socks5"])
+async def test_through_the_proxy_of_the_source(server, repository, target, tmp_path, capsys, kind):
+    """The described proxy is used with the mounted login; a wrong one is exit code 3, which names the field."""
+    commit(repository, {"a": b"1"})
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "proxy-username").write_text("me\n")
+    async with proxy(kind, ("me", "sesame")) as (url, seen):
+        assert await asyncio.to_thread(cloned, server, target, "-b", "main", proxy_url=url) == 3
+        for word, code in (("sesamo", 3), ("sesame", 0)):
+            (secrets / "proxy-password").write_text(word)
+            described = {"proxy_url": url, "proxy_auth": True, "secret_dir": str(secrets)}
+            assert await asyncio.to_thread(cloned, server, target, "-b", "main", "--debug", **described) == code
+    assert (target / "a").read_bytes() == b"1"
+    assert seen
+    said = capsys.readouterr()
+    assert "check the Secret that spec.proxy.secretRef names" in said.err
+    assert "name a Secret with them in spec.proxy.secretRef" in said.err
+    assert "sesam" not in said.out + said.err
 
 
 def wish(server, target, *, owned=False):

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from git_events_runner.cloner.lookup import ApiAccess, in_cluster, looked_up_repository
-from git_events_runner.edges.git.access import SshAccess
+from git_events_runner.edges.git.access import ProxyAccess, SshAccess
 from git_events_runner.edges.git.question import Credential, Repository
 from git_events_runner.errors import ConfigError, GitUnreachable, SecretUnusable
 from tests.edges.git.gitserver import Certificates
@@ -84,6 +84,22 @@ def test_a_cluster_source(api, namespace, place):
     objects[f"{OURS}/clustergitrepos/app"] = {"spec": spec}
     objects[f"/api/v1/namespaces/{place}/secrets/s"] = secret(token="Bearer x")
     assert looked_up_repository(access, "ClusterGitRepo", "app").credential == Credential.token("Bearer x")
+
+
+def test_a_source_with_a_proxy(api):
+    """Its URL is the spec's, user name and password those of its Secret; what is no proxy is named."""
+    objects, access = api
+    spec = {"repoUri": "https://git/x", "proxy": {"url": "http://proxy:3128", "secretRef": {"name": "w"}}}
+    objects[f"{OURS}/namespaces/team/gitrepos/app"] = {"spec": spec}
+    objects["/api/v1/namespaces/team/secrets/w"] = secret(username="me", password="word")
+    want = ProxyAccess(url="http://proxy:3128", username="me", password="word")
+    assert looked_up_repository(access, "GitRepo", "app").proxy == want
+    objects["/api/v1/namespaces/team/secrets/w"] = secret(username="me")
+    with pytest.raises(SecretUnusable, match="password"):
+        looked_up_repository(access, "GitRepo", "app")
+    spec["proxy"] = "http://proxy:3128"
+    with pytest.raises(ConfigError, match=r"GitRepo app: spec\.proxy has no url"):
+        looked_up_repository(access, "GitRepo", "app")
 
 
 def test_a_source_over_ssh(api):

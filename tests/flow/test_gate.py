@@ -108,7 +108,7 @@ class _Vault:
             if isinstance(self.existing, Exception):
                 raise self.existing
             return self.existing
-        return {"token": b"Bearer x"}
+        return {"token": b"Bearer x", "username": b"me", "password": b"word"}
 
     async def create(self, kind, obj, **_):
         if self.error:
@@ -134,6 +134,20 @@ async def test_a_copy_is_made_by_the_policy_of_that_moment():
     with pytest.raises(SecretUnusable) as refused:
         await copies.copy_for(job, trigger, "shared")
     assert (refused.value.reason, len(vault.created)) == ("NamespaceNotAllowed", 1)
+
+
+@virtual
+async def test_a_copy_holds_the_login_of_the_proxy():
+    """The Secret of a cluster source's proxy is copied beside the source's own, under the names of the files."""
+    cluster, vault = Cluster(), _Vault()
+    cluster.surroundings()
+    way = {"url": "http://proxy:3128", "secretRef": {"name": "way", "namespace": "vault"}}
+    trigger = shared(cluster, proxy=way)
+    copies = Copies(api=vault, resolve=cluster.gate.resolve, secrets=vault)
+    await copies.copy_for({"metadata": {"name": "j", "namespace": "n", "uid": "1"}}, trigger, "shared")
+    [copy] = vault.created
+    login = {"proxy-username": "bWU=", "proxy-password": "d29yZA=="}
+    assert copy["data"] == {"token": "QmVhcmVyIHg="} | login
 
 
 @virtual

@@ -81,6 +81,19 @@ async def test_missing_secret(folder: Path):
     assert "has no key token (keys: tokn)" in (await problems(folder))[0]
 
 
+async def test_missing_secret_of_a_proxy(folder: Path):
+    """The Secret of a source's proxy, and its two keys, are looked for too."""
+    spec = "proxy: {url: 'http://p.test:1', secretRef: {name: way}}"
+    (folder / "all.yaml").write_text(MANIFESTS.replace("URL", f"http://a.test/b\n  {spec}").replace("COMMAND", "[a]"))
+    assert (await problems(folder))[0].startswith(
+        "all.yaml:6: spec.proxy.secretRef.name: no Secret default/way in these manifests"
+    )
+    (folder / "secret.yaml").write_text(
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: way}\nstringData: {username: x}\n"
+    )
+    assert "has no key password (keys: username)" in (await problems(folder))[0]
+
+
 async def test_all_problems_at_once(folder: Path):
     """Every file's problems are told together."""
     (folder / "a.yaml").write_text(GROUP + "kind: GitRepo\nmetadata: {name: x}\nspec: {}\n")

@@ -157,6 +157,9 @@ def test_a_tenants_cloner_image_may_be_kept_from_cluster_credentials(mode, own, 
     assert refused(policy, source("ClusterGitRepo"), act) == cluster
     assert refused(policy, secret, act) == cluster_secret
     assert refused(policy, source(), act, cloned=secret) == cluster_secret
+    way = source("ClusterGitRepo", proxy={"url": "http://proxy:1", "secretRef": {"name": "way", "namespace": "v"}})
+    assert refused(policy, way, act) == cluster_secret
+    assert refused(policy, source("ClusterGitRepo", proxy={"url": "http://proxy:1"}), act) == cluster
     assert refused(policy, secret, action()) is None
     assert refused(policy, secret, action("ClusterAction", clonerImage="ours:1")) is None
 

@@ -1,4 +1,4 @@
-"""What SSH needs beside the URL: who we are, and which host keys are right."""
+"""What a transport needs beside the URL: for SSH who we are and which host keys are right, for HTTP a proxy."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from git_events_runner.errors import SecretUnusable
-from git_events_runner.resources.description import KEY_FILE, KNOWN_HOSTS_FILE, PASSPHRASE_FILE
+from git_events_runner.resources.description import KEY_FILE, KNOWN_HOSTS_FILE, PASSPHRASE_FILE, PROXY_FILES
 from git_events_runner.resources.ssh import problem_of
+
+_SOCKS_BYTES = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -51,3 +53,54 @@ def access_of(files: Mapping[str, str], *, known_hosts: str, any_host_key: bool)
         known_hosts=own or known_hosts,
         insecure=any_host_key and not own,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ProxyAccess:
+    """The proxy that a source names. Never shown: it may hold a password.
+
+    Attributes:
+        url: Of the proxy, as in `resources.proxy`.
+        username: And `password`: both, or neither for a proxy that wants none.
+        password: See there.
+    """
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What tells one access from another, for a digest."""
+        return ("proxy", self.url, self.username or "", self.password or "")
+
+    @property
+    def place(self) -> str:
+        """Host and port of the proxy."""
+        return self.url.partition("://")[2].lower()
+
+    def __repr__(self) -> str:
+        return "ProxyAccess(***)"
+
+
+def proxy_of(url: str, files: Mapping[str, str]) -> ProxyAccess:
+    """The access that a proxy's URL and the Secret's values make, if the source names a Secret.
+
+    Raises:
+        SecretUnusable: No proxy can be given that user name or password.
+    """
+    if not any(file in files for file in PROXY_FILES.values()):
+        return ProxyAccess(url=url)
+    name, word = (files.get(PROXY_FILES[key], "").rstrip("\r\n") for key in ("username", "password"))
+    problem = None
+    if not name or not word:
+        problem = "the user name or the password is empty"
+    elif ":" in name:
+        problem = "the user name holds a colon"
+    elif max(len(name.encode()), len(word.encode())) > _SOCKS_BYTES:
+        problem = f"the user name or the password is longer than {_SOCKS_BYTES} bytes"
+    elif url.startswith("socks") and not (name + word).isascii():
+        problem = "a SOCKS proxy can be given ASCII characters only"
+    if problem is not None:
+        raise SecretUnusable(f"the Secret that spec.proxy.secretRef names: {problem}", reason="SecretInvalid")
+    return ProxyAccess(url=url, username=name, password=word)

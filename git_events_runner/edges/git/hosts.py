@@ -1,6 +1,7 @@
 """Good manners towards git servers: places and a pace for each host, and the pauses that a host asks for.
 
-All questions to a host (name and port) share its places, its pace and its pauses, whoever asks, whatever credential.
+All questions to a host (name and port) share its places, its pace and its pauses, whoever asks, whatever credential;
+those through a source's own proxy are apart, for that proxy may answer for the host.
 """
 
 from __future__ import annotations
@@ -112,14 +113,14 @@ class Hosts:
             GitRateLimited: On entering: the host asked for a pause, or so many questions wait that this one is better
                 asked later.
         """
-        return Turn(self, repository, self._of(repository.host))
+        return Turn(self, repository, self._of(repository.paced_as))
 
-    def pause(self, name: str, seconds: float) -> None:
-        """Leave a host alone for so many seconds."""
-        host, until = self._of(name), asyncio.get_running_loop().time() + seconds
+    def pause(self, repository: Repository, seconds: float) -> None:
+        """Leave the repository's host alone for so many seconds."""
+        host, until = self._of(repository.paced_as), asyncio.get_running_loop().time() + seconds
         if until > host.paused_until:
             host.paused_until, host.paused_s = until, seconds
-            self._observer.backed_off(name)
+            self._observer.backed_off(repository.host)
 
     async def keep_pace(self, host: _Host, repository: Repository) -> None:
         """Wait until the host's pace allows one more question.

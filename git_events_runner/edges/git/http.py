@@ -33,25 +33,28 @@ from .limits import Limits
 from .protocol import Advertisement, Capabilities, FetchAnswer, LsRefs, RemoteRef, fetch_request, ls_refs_request
 from .proxies import Proxies
 from .question import Repository, shown
-from .refusals import MOVED, GitProgramFailed, check_answer, exhausted_s, follow
-from .resolver import JudgingResolver
+from .refusals import (
+    MOVED,
+    PROXY_UNAUTHORIZED,
+    GitProgramFailed,
+    ProxyLoginRefused,
+    check_answer,
+    exhausted_s,
+    follow,
+    proxy_refused,
+)
+from .sessions import Sessions
 
 _SERVICE = "git-upload-pack"
 _ADVERTISEMENT = f"application/x-{_SERVICE}-advertisement"
 _RESULT = f"application/x-{_SERVICE}-result"
 _REQUEST = f"application/x-{_SERVICE}-request"
-# Hosting services answer as to a browser unless the agent begins with "git/".
-_ALWAYS = {"User-Agent": "git/git-events-runner", "Git-Protocol": "version=2"}
 _POST_HEADERS = {"Content-Type": _REQUEST, "Accept": _RESULT}
-_SKIPPED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _REDIRECTS = 5
 _REMEMBERED = 4096
 _CONTEXTS = 256
-_KEEPALIVE_S = 75.0
-_LINE_BYTES = 8190
 _KEPT_BYTES = 4096
 _V2 = 2
-_HTTP = frozenset({"http", "https"})
 
 
 class _Last:
@@ -129,17 +132,13 @@ class HttpTransport:
         self._hosts = hosts
         self._observer = observer
         self._addresses = addresses
-        self._proxies = proxies
-        self._sessions: dict[URL | None, aiohttp.ClientSession] = {}
+        self._sessions = Sessions(limits=limits, addresses=addresses, proxies=proxies)
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._contexts: OrderedDict[str, ssl.SSLContext] = OrderedDict()
 
     async def close(self) -> None:
         """Close the connections; the transport can be used again afterwards."""
-        sessions = list(self._sessions.values())
-        self._sessions.clear()
-        for session in sessions:
-            await session.close()
+        await self._sessions.close()
 
     async def ls_refs(self, repository: Repository, names: Collection[str]) -> Mapping[str, RemoteRef]:
         """Those of the full reference names that exist.
@@ -229,7 +228,9 @@ class HttpTransport:
         try:
             try:
                 return await self._exchange(repository, method, url, body, take)
-            except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError):
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError, BrokenPipeError):
                 # A kept-alive connection that the server closed meanwhile; asking twice changes nothing there.
                 return await self._exchange(repository, method, url, body, take)
         except GitError:
@@ -245,19 +246,13 @@ class HttpTransport:
         headers = _POST_HEADERS if body else {}
         if repository.credential is not None:
             headers = {**headers, "Authorization": repository.credential.authorization}
-        proxy = self._proxies.proxy_for(url)
         size = 0
-        async with self._session(proxy).request(
-            method,
-            url,
-            data=body or None,
-            headers=headers,
-            allow_redirects=False,
-            ssl=self._context(repository),
-            proxy=proxy if proxy is not None and proxy.scheme in _HTTP else None,
+        context = self._context(repository)
+        async with self._sessions.request(
+            repository, method, url, body=body, headers=headers, context=context
         ) as answer:
             if (wait_s := exhausted_s(answer)) is not None:
-                self._hosts.pause(repository.host, wait_s)
+                self._hosts.pause(repository, wait_s)
             if answer.status in MOVED:
                 return follow(repository, url, answer, "/info/refs" if method == "GET" else "/" + _SERVICE)
             check_answer(repository, answer, _RESULT if body else _ADVERTISEMENT)
@@ -268,32 +263,6 @@ class HttpTransport:
             finally:
                 self._observer.received(repository.host, size)
         return None
-
-    def _session(self, proxy: URL | None) -> aiohttp.ClientSession:
-        """The session of direct connections, or of those through a proxy (whose own address is not judged)."""
-        session = self._sessions.get(proxy)
-        if session is None:
-            session = self._sessions[proxy] = aiohttp.ClientSession(
-                connector=self._connector(proxy),
-                headers=_ALWAYS,
-                skip_auto_headers=_SKIPPED,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_read=self._limits.idle_s),
-                auto_decompress=False,
-                max_line_size=_LINE_BYTES,
-                max_field_size=_LINE_BYTES,
-            )
-        return session
-
-    def _connector(self, proxy: URL | None) -> aiohttp.BaseConnector:
-        if proxy is None:
-            resolver = JudgingResolver(self._addresses)
-            return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, resolver=resolver)
-        if proxy.scheme in _HTTP:
-            return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
-        from .socks import SocksConnector
-
-        return SocksConnector.to(proxy, keepalive_s=_KEEPALIVE_S)
 
     def _context(self, repository: Repository) -> ssl.SSLContext | bool:
         if not repository.verify:
@@ -349,13 +318,19 @@ def _translate(repository: Repository, error: Exception) -> GitError:
         detail = getattr(error, "certificate_error", None) or error
         return GitTlsError(f"{repository}: the server's certificate is not accepted: {shown(str(detail))}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return GitUnreachable(f"{repository}: the host name does not resolve")
+        whose = "the host name" if repository.proxy is None else "the host name in spec.proxy.url"
+        return GitUnreachable(f"{repository}: {whose} does not resolve")
     if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
-        return GitUnreachable(f"{repository}: the proxy does not answer, or does not let us through")
+        wants = isinstance(error, ProxyLoginRefused) or getattr(error, "status", None) == PROXY_UNAUTHORIZED
+        if wants and repository.proxy is not None:
+            return proxy_refused(repository, repository.proxy)
+        whose = "the proxy" if repository.proxy is None else "the proxy in spec.proxy.url"
+        return GitUnreachable(f"{repository}: {whose} does not answer, or does not let us through")
     if isinstance(error, aiohttp.ClientConnectorError):
         return GitUnreachable(f"{repository}: no connection: {shown(str(error.os_error))}")
     if isinstance(error, aiohttp.InvalidURL):
-        return GitUnsupported(f"{repository}: the URL has no host that can be asked")
+        which = "the URL" if repository.proxy is None else "the URL, or that in spec.proxy.url,"
+        return GitUnsupported(f"{repository}: {which} has no host that can be asked")
     if isinstance(error, aiohttp.ClientPayloadError):
         return GitProtocolError(f"{repository}: the answer was cut off")
     if isinstance(error, aiohttp.ServerDisconnectedError | OSError):

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from git_events_runner.errors import GitReferenceNotFound, GitUnsupported, SecretUnusable
+from git_events_runner.resources.proxy import problem_of
 
-from .access import SshAccess
+from .access import ProxyAccess, SshAccess
 
 ReferenceType = Literal["branch", "tag", "commit"]
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
@@ -95,7 +96,8 @@ class Repository:
         ca_pem: The only certificates to trust instead of the system's, PEM; None means the system's.
         verify: False accepts any certificate (`noVerifySsl`).
         ssh: For ssh URLs, instead of the credential.
-        key: Hex digest of URL, credential, TLS and SSH settings; the same in every replica and after a restart.
+        proxy: For http(s) URLs, instead of what the environment says.
+        key: Hex digest of URL, credential, TLS, SSH and proxy; the same in every replica and after a restart.
     """
 
     url: str = field(compare=False, repr=False)
@@ -103,6 +105,7 @@ class Repository:
     ca_pem: str | None = field(default=None, compare=False, repr=False)
     verify: bool = field(default=True, compare=False)
     ssh: SshAccess | None = field(default=None, compare=False)
+    proxy: ProxyAccess | None = field(default=None, compare=False)
     key: str = field(init=False)
     _scheme: str = field(init=False, compare=False, repr=False)
     _host: str = field(init=False, compare=False, repr=False)
@@ -111,6 +114,7 @@ class Repository:
         secret = self.credential.authorization if self.credential else ""
         parts: tuple[str, ...] = (self.url.rstrip("/"), secret, self.ca_pem or "", str(self.verify))
         parts += self.ssh.parts if self.ssh else ()
+        parts += self.proxy.parts if self.proxy else ()
         digest = hashlib.sha256(b"\0".join(part.encode("utf-8", "surrogatepass") for part in parts))
         scheme, host = _parts(self.url)
         for name, value in (("key", digest.hexdigest()[:32]), ("_scheme", scheme), ("_host", host)):
@@ -126,8 +130,11 @@ class Repository:
         """Look at the URL before anything is done with it.
 
         Raises:
-            GitUnsupported: It holds control characters or spaces, is too long, or lacks a usable scheme or host.
+            GitUnsupported: It holds control characters or spaces, is too long, or lacks a usable scheme or host; or
+                its proxy cannot be used for it.
         """
+        if self.proxy is not None and (problem := problem_of(self.proxy.url, self.url)):
+            raise GitUnsupported(f"{self}: spec.proxy {problem}")
         if self._scheme and self._host:
             return
         if len(self.url) > _URL_LIMIT or _BAD_URL.search(self.url):
@@ -146,8 +153,16 @@ class Repository:
         return self._scheme
 
     @property
+    def paced_as(self) -> str:
+        """What pace and pauses are kept for: the host, and apart from it the host through each proxy.
+
+        Whoever may write a source may name a proxy of his own, and that proxy must not slow down others.
+        """
+        return f"{self.host} through {self.proxy.place}" if self.proxy is not None else self.host
+
+    @property
     def host(self) -> str:
-        """Host and port, in lower case: what limits on concurrency count by.
+        """Host and port, in lower case: what is counted by.
 
         Raises:
             GitUnsupported: The URL has no usable host.

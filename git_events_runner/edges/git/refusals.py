@@ -18,6 +18,7 @@ from git_events_runner.errors import (
     GitUnsupported,
 )
 
+from .access import ProxyAccess
 from .question import Repository, shown
 
 MOVED = frozenset({301, 302, 303, 307, 308})
@@ -31,6 +32,7 @@ _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE, _TOO_MANY, _SERVER, _UNAVAILA
     500,
     503,
 )
+PROXY_UNAUTHORIZED = 407
 _DEFAULT_RETRY_S = 60.0
 _LONGEST_RETRY_S = 3600.0
 _NO_DATE = (ValueError, TypeError, OverflowError)  # of a header that somebody else wrote: years without end, too
@@ -39,6 +41,10 @@ _EPOCH_FROM_S = 1e8  # more than three years is a date, not a time to wait
 
 class GitProgramFailed(GitUnreachable):
     """500 in git's own content type: its program failed at this request, the server is there."""
+
+
+class ProxyLoginRefused(aiohttp.ClientProxyConnectionError):
+    """A SOCKS proxy wants a user name and password, or others."""
 
 
 def retry_after_s(answer: aiohttp.ClientResponse) -> float | None:
@@ -82,7 +88,7 @@ def check_answer(repository: Repository, answer: aiohttp.ClientResponse, content
     """Let only a 200 of the right content type pass.
 
     Raises:
-        GitAuthRequired: 401.
+        GitAuthRequired: 401, or 407 of the source's own proxy.
         GitForbidden: 403.
         GitNotFound: 404 or 410.
         GitRateLimited: 429, or 403 or 503 with Retry-After or with nothing left of a limited rate.
@@ -122,6 +128,8 @@ def _refuse(repository: Repository, answer: aiohttp.ClientResponse, status: int)
         if repository.credential is None:
             raise GitAuthRequired(f"{repository}: the server wants a credential; give the source an authConfig")
         raise GitAuthRequired(f"{repository}: the server does not accept the credential; check the source's Secret")
+    if status == PROXY_UNAUTHORIZED and repository.proxy is not None:
+        raise proxy_refused(repository, repository.proxy)
     if status == _FORBIDDEN:
         raise GitForbidden(f"{repository}: the credential may not read this repository")
     if status in {_NOT_FOUND, _GONE}:
@@ -130,6 +138,15 @@ def _refuse(repository: Repository, answer: aiohttp.ClientResponse, status: int)
     if status >= _SERVER:
         raise GitUnreachable(f"{repository}: the server fails with HTTP {status}")
     raise GitProtocolError(f"{repository}: the server answers with HTTP {status}")
+
+
+def proxy_refused(repository: Repository, proxy: ProxyAccess) -> GitAuthRequired:
+    """The error for a proxy of a source that does not accept who we are."""
+    if proxy.username is None:
+        problem = "wants a user name and password; name a Secret with them in spec.proxy.secretRef"
+    else:
+        problem = "does not accept the user name and password; check the Secret that spec.proxy.secretRef names"
+    return GitAuthRequired(f"{repository}: the proxy in spec.proxy.url {problem}")
 
 
 def follow(repository: Repository, url: URL, answer: aiohttp.ClientResponse, ending: str) -> URL:

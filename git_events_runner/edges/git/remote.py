@@ -280,7 +280,7 @@ class Remote:
         except GitError as error:
             reason = error.reason
             if isinstance(error, GitRateLimited) and sent_at is not None:
-                self._hosts.pause(repository.host, error.retry_after_s)
+                self._hosts.pause(repository, error.retry_after_s)
             self._failed(repository, error)
             raise
         else:

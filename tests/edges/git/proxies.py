@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,12 +25,15 @@ async def _join(reader, writer, host, port, first=b""):
     await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
 
 
-async def _http(reader, writer, seen):
+async def _http(reader, writer, seen, login):
     head = await reader.readuntil(b"\r\n\r\n")
     method, target, _ = head.split(b" ", 2)
     lines = head.split(b"\r\n")
     given = next((line.split(b" ", 1)[1] for line in lines if line.lower().startswith(b"proxy-authorization")), b"")
     seen.append((method.decode(), target.decode(), given.decode()))
+    if login is not None and given.split() != [b"Basic", base64.b64encode(":".join(login).encode())]:
+        writer.write(b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        return await _end(writer)
     if method == b"CONNECT":
         host, _, port = target.decode().rpartition(":")
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -40,27 +44,44 @@ async def _http(reader, writer, seen):
     return await _join(reader, writer, place.hostname, place.port, first)
 
 
-async def _socks(reader, writer, seen):
+async def _end(writer):
+    await writer.drain()
+    writer.close()
+
+
+async def _socks(reader, writer, seen, login):
     _, methods = await reader.readexactly(2)
-    await reader.readexactly(methods)
-    writer.write(b"\x05\x00")
+    offered = await reader.readexactly(methods)
+    given = ""
+    if login is not None and 2 not in offered:
+        writer.write(b"\x05\xff")
+        return await _end(writer)
+    writer.write(b"\x05\x00" if login is None else b"\x05\x02")
+    if login is not None:
+        name, word = [await reader.readexactly((await reader.readexactly(n))[-1]) for n in (2, 1)]
+        given = f"{name.decode()}:{word.decode()}"
+        writer.write(b"\x01\x00" if given == ":".join(login) else b"\x01\x01")
+        if given != ":".join(login):
+            return await _end(writer)
     _, _, _, kind = await reader.readexactly(4)
     size = (await reader.readexactly(1))[0] if kind == 3 else 4
     host = await reader.readexactly(size)
     port = int.from_bytes(await reader.readexactly(2))
-    seen.append(("SOCKS", f"{host.decode() if kind == 3 else host}:{port}", ""))
+    seen.append(("SOCKS", f"{host.decode() if kind == 3 else host}:{port}", given))
     writer.write(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
-    await _join(reader, writer, host, port)
+    return await _join(reader, writer, host, port)
 
 
 @asynccontextmanager
-async def proxy(kind: str) -> AsyncIterator[tuple[str, list[tuple[str, str, str]]]]:
-    """An `http` or `socks5` proxy: its URL, and what it saw (method, target, proxy credential)."""
+async def proxy(
+    kind: str, login: tuple[str, str] | None = None
+) -> AsyncIterator[tuple[str, list[tuple[str, str, str]]]]:
+    """An `http` or `socks5` proxy, perhaps for one user: its URL, and what it saw (method, target, credential)."""
     seen: list[tuple[str, str, str]] = []
 
     async def serve(reader, writer):
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await (_http if kind == "http" else _socks)(reader, writer, seen)
+            await (_http if kind == "http" else _socks)(reader, writer, seen, login)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:

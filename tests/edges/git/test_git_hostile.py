@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
+import struct
 import time
 
 import pytest
@@ -207,8 +209,9 @@ async def test_a_pack_without_end_is_cut(hasty):
         await hasty.close()
 
 
-async def test_a_connection_closed_while_idle_is_opened_again(hasty):
-    """A kept-alive connection that the server closed costs a new connection, not a failed check."""
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_connection_closed_while_idle_is_opened_again(hasty, reset):
+    """A kept-alive connection that the server closed or reset costs a new connection, not a failed check."""
     seen = []
 
     async def one_answer_each(reader, writer):
@@ -226,6 +229,10 @@ async def test_a_connection_closed_while_idle_is_opened_again(hasty):
                 # Closes after having read the next request: the answer to it never comes.
                 await head_of(reader)
                 seen.clear()
+                if reset:
+                    linger = struct.pack("ii", 1, 0)
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    writer.transport.abort()
                 return
 
     async with scripted(one_answer_each) as url:
