@@ -104,8 +104,9 @@ def _first(error: BaseException) -> BaseException:
 
 
 async def _serve(wish: Wish) -> int:
+    stop = asyncio.Event()
     narrator = Narrator(
-        write=_print,
+        write=partial(_print, gone=stop.set),
         color=_colorful(),
         now=lambda: datetime.now().astimezone(),
         every_check=wish.once,
@@ -115,7 +116,6 @@ async def _serve(wish: Wish) -> int:
         wrapper_class=structlog.make_filtering_bound_logger(_DEBUG),
         cache_logger_on_first_use=False,
     )
-    stop = asyncio.Event()
     _on_signals(stop)
     async with serving() as server:
         manifests = load(wish.paths, server)
@@ -136,9 +136,14 @@ def _colorful() -> bool:
     return bool(sys.stdout.isatty() or os.environ.get("FORCE_COLOR")) and not os.environ.get("NO_COLOR")
 
 
-def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+def _print(line: str, *, gone: Callable[[], None]) -> None:
+    """Print a line; a reader that goes away (`| head`) is told of by `gone`, and what follows goes nowhere."""
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        gone()
 
 
 def _on_signals(stop: asyncio.Event) -> None:

@@ -44,7 +44,20 @@ def test_once_fails_with_an_unreachable_repository(tmp_path: Path):
     """A repository that cannot be reached makes --once end with 1, and says why."""
     done = once(write(tmp_path / "m"))
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "Unreachable" in done.stdout
+    assert "Unreachable: http://127.0.0.1:9/app.git: no connection to 127.0.0.1:9: connection refused;" in done.stdout
+
+
+@pytest.mark.parametrize("lines", [0, 1, 7])
+def test_a_reader_that_goes_away(repository: Repository, tmp_path: Path, lines: int):
+    """A closed pipe ends the program in order and without a word, before its first line or while a run prints."""
+    folder = write(tmp_path / "m", url=repository.url, command='[sh, -c, "while echo at work; do sleep 0.1; done"]')
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*COMMAND, str(folder)], text=True, **pipes) as process:
+        for _ in range(lines):
+            assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=30) == 0
 
 
 def test_wrong_manifests(tmp_path: Path):

@@ -7,11 +7,13 @@ clouds, which give credentials to whoever asks, are never among them; more netwo
 from __future__ import annotations
 
 import ipaddress
+import os
+import socket
 from collections.abc import Iterable
 
-from git_events_runner.errors import GitAddressRefused
+from git_events_runner.errors import GitAddressRefused, GitUnreachable
 
-from .question import shown
+from .question import Repository, shown
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -70,6 +72,15 @@ def refused(host: str) -> GitAddressRefused:
     return GitAddressRefused(
         f"{shown(host)} is where no source may lead: link-local, a metadata service, or in git.refusedNetworks"
     )
+
+
+def unreachable(repository: Repository, host: str, port: int | None, error: OSError) -> GitUnreachable:
+    """The error for a host that cannot be connected to, in the system's words for the error number."""
+    if isinstance(error, socket.gaierror):
+        return GitUnreachable(f"{repository}: the host name does not resolve")
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    why = os.strerror(error.errno).lower() if (error.errno or 0) > 0 else "it cannot be reached"
+    return GitUnreachable(f"{repository}: no connection to {shown(place)}: {why}")
 
 
 def _forms(address: _Address) -> list[_Address]:

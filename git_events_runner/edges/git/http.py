@@ -27,7 +27,7 @@ from git_events_runner.errors import (
     GitUnsupported,
 )
 
-from .addresses import Addresses
+from .addresses import Addresses, unreachable
 from .hosts import Hosts, Observer
 from .limits import Limits
 from .protocol import Advertisement, Capabilities, FetchAnswer, LsRefs, RemoteRef, fetch_request, ls_refs_request
@@ -327,7 +327,7 @@ def _translate(repository: Repository, error: Exception) -> GitError:
         whose = "the proxy" if repository.proxy is None else "the proxy in spec.proxy.url"
         return GitUnreachable(f"{repository}: {whose} does not answer, or does not let us through")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return GitUnreachable(f"{repository}: no connection: {shown(str(error.os_error))}")
+        return unreachable(repository, error.host, error.port, error.os_error)
     if isinstance(error, aiohttp.InvalidURL):
         which = "the URL" if repository.proxy is None else "the URL, or that in spec.proxy.url,"
         return GitUnsupported(f"{repository}: {which} has no host that can be asked")

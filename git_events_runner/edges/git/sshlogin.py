@@ -26,7 +26,7 @@ from git_events_runner.errors import (
 from git_events_runner.resources.ssh import HostKey, SshAddress, fingerprint, host_keys
 
 from .access import SshAccess
-from .addresses import Addresses, refused
+from .addresses import Addresses, refused, unreachable
 from .question import Repository, shown
 
 _RSA = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
@@ -250,7 +250,7 @@ def _translate(
     if isinstance(error, asyncssh.DisconnectError):
         return GitProtocolError(f"{repository}: no SSH login: {shown(error.reason)}")
     if isinstance(error, OSError):
-        return GitUnreachable(f"{repository}: no connection: {shown(error.strerror or type(error).__name__)}")
+        return unreachable(repository, address.host, address.port, error)
     return GitProtocolError(f"{repository}: no SSH login: {type(error).__name__}")
 
 

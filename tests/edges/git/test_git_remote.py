@@ -278,11 +278,21 @@ async def test_userinfo_in_urls_is_refused(remote):
     assert "word@" not in str(caught.value)
 
 
-async def test_nobody_there(remote):
-    """A refused connection and an unknown host are unreachable."""
-    for url in ("http://127.0.0.1:1/x.git", "http://no-such-host.invalid/x.git"):
-        with pytest.raises(GitUnreachable):
-            await remote.commit_of(ask(url))
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1:1/x.git", "no connection to 127.0.0.1:1: connection refused"),
+        ("https://[::1]:1/x.git", "no connection to [::1]:1: connection refused"),
+        ("ssh://git@127.0.0.1:1/x.git", "no connection to 127.0.0.1:1: connection refused"),
+        ("http://no-such-host.invalid/x.git", "the host name does not resolve"),
+        ("ssh://git@no-such-host.invalid/x.git", "the host name does not resolve"),
+    ],
+)
+async def test_nobody_there(remote, url, words):
+    """A refused connection and an unknown host are unreachable, and a plain sentence says which it is."""
+    with pytest.raises(GitUnreachable) as caught:
+        await remote.commit_of(ask(url))
+    assert str(caught.value) == f"{url.replace('git@', '')}: {words}"
 
 
 async def test_a_storm_of_one_question_is_a_few_requests(git_server, repository, remote):
