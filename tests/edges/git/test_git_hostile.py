@@ -14,13 +14,11 @@ from git_events_runner.edges.git import Limits, http_remote
 from git_events_runner.edges.git.pktline import packet
 from git_events_runner.edges.git.question import Question, Reference, Repository
 from git_events_runner.errors import GitError, GitProtocolError, GitTimeout, GitTooLarge, GitUnreachable
+from tests.edges.git import attacks
+from tests.edges.git.attacks import ADVERTISED, REFS, V2, head_of
 from tests.edges.git.gitserver import commit, new_repository, scripted
 
 DEADLINE_S = 0.6
-ADVERTISED = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\n"
-V2 = b"000eversion 2\n0000"
-REFS = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-result\r\n"
-LINE = packet(b"a" * 40 + b" refs/heads/other\n")
 
 
 @pytest.fixture
@@ -35,126 +33,24 @@ def question(url):
     return Question(Repository(url=url), Reference("branch", "main"))
 
 
-async def head_of(reader):
-    return await reader.readuntil(b"\r\n\r\n")
-
-
-async def silent(reader, writer):
-    await reader.read()
-
-
-async def dripping_head(reader, writer):
-    await head_of(reader)
-    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
-    while True:
-        writer.write(b"y")
-        await writer.drain()
-        await asyncio.sleep(0.05)
-
-
-async def dripping_body(reader, writer):
-    await head_of(reader)
-    writer.write(ADVERTISED + b"Content-Length: 99999\r\n\r\n")
-    while True:
-        writer.write(b"0")
-        await writer.drain()
-        await asyncio.sleep(0.05)
-
-
-async def endless_header(reader, writer):
-    await head_of(reader)
-    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
-    while True:
-        writer.write(b"y" * 65536)
-        await writer.drain()
-
-
-async def endless_headers(reader, writer):
-    await head_of(reader)
-    writer.write(b"HTTP/1.1 200 OK\r\n")
-    while True:
-        writer.write(b"X-A: y\r\n" * 1000)
-        await writer.drain()
-
-
-async def endless_references(reader, writer):
-    await head_of(reader)
-    writer.write(ADVERTISED + b"Content-Length: 99999999999\r\n\r\n")
-    while True:
-        writer.write(LINE * 1000)
-        await writer.drain()
-
-
-async def endless_chunks(reader, writer):
-    await head_of(reader)
-    writer.write(ADVERTISED + b"Transfer-Encoding: chunked\r\n\r\n")
-    while True:
-        writer.write(b"%x\r\n%s\r\n" % (len(LINE), LINE) * 1000)
-        await writer.drain()
-
-
-async def no_http(reader, writer):
-    await head_of(reader)
-    writer.write(b"SSH-2.0-OpenSSH_9.2\r\n" + bytes(100))
-
-
-async def binary(reader, writer):
-    await head_of(reader)
-    writer.write(ADVERTISED + b"Content-Length: 100\r\n\r\n" + bytes(range(100)))
-
-
-async def hang_up(reader, writer):
-    await head_of(reader)
-
-
-async def cut_head(reader, writer):
-    await head_of(reader)
-    writer.write(b"HTTP/1.1 200 O")
-
-
-async def cut_length(reader, writer):
-    await head_of(reader)
-    writer.write(ADVERTISED + b"Content-Length: 500\r\n\r\n" + V2)
-
-
-async def cut_chunks(reader, writer):
-    await head_of(reader)
-    writer.write(ADVERTISED + b"Transfer-Encoding: chunked\r\n\r\n12\r\n" + V2[:-6])
-
-
-async def gzip_unasked(reader, writer):
-    await head_of(reader)
-    writer.write(ADVERTISED + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc")
-
-
-async def huge_refs_after_v2(reader, writer):
-    await head_of(reader)
-    writer.write(ADVERTISED + b"Content-Length: %d\r\n\r\n" % len(V2) + V2)
-    await head_of(reader)
-    writer.write(REFS + b"Content-Length: 99999999999\r\n\r\n")
-    while True:
-        writer.write(LINE * 1000)
-        await writer.drain()
-
-
 @pytest.mark.parametrize(
     ("script", "error"),
     [
-        (silent, GitTimeout),
-        (dripping_head, GitTimeout),
-        (dripping_body, (GitTimeout, GitProtocolError)),
-        (endless_header, GitProtocolError),
-        (endless_headers, GitProtocolError),
-        (endless_references, GitTooLarge),
-        (endless_chunks, GitTooLarge),
-        (no_http, GitProtocolError),
-        (binary, GitProtocolError),
-        (hang_up, GitUnreachable),
-        (cut_head, (GitUnreachable, GitProtocolError)),
-        (cut_length, GitProtocolError),
-        (cut_chunks, GitProtocolError),
-        (gzip_unasked, GitProtocolError),
-        (huge_refs_after_v2, GitTooLarge),
+        (attacks.silent, GitTimeout),
+        (attacks.dripping_head, GitTimeout),
+        (attacks.dripping_body, (GitTimeout, GitProtocolError)),
+        (attacks.endless_header, GitProtocolError),
+        (attacks.endless_headers, GitProtocolError),
+        (attacks.endless_references, GitTooLarge),
+        (attacks.endless_chunks, GitTooLarge),
+        (attacks.no_http, GitProtocolError),
+        (attacks.binary, GitProtocolError),
+        (attacks.hang_up, GitUnreachable),
+        (attacks.cut_head, (GitUnreachable, GitProtocolError)),
+        (attacks.cut_length, GitProtocolError),
+        (attacks.cut_chunks, GitProtocolError),
+        (attacks.gzip_unasked, GitProtocolError),
+        (attacks.huge_refs_after_v2, GitTooLarge),
     ],
 )
 async def test_every_attack_ends_in_time_and_memory(hasty, script, error):
@@ -173,7 +69,7 @@ async def test_every_attack_ends_in_time_and_memory(hasty, script, error):
 async def test_a_server_that_hangs_holds_nobody_else_up(hasty, git_server):
     """While every place at a hanging host is taken, others answer; those who wait for it share one time-out."""
     made = commit(new_repository(git_server.root / "app.git"), {"a": b"1"})
-    async with scripted(silent) as url:
+    async with scripted(attacks.silent) as url:
         started = time.monotonic()
         async with asyncio.TaskGroup() as group:
             waiting = [group.create_task(asyncio.wait_for(_failing(hasty, question(url)), 10)) for _ in range(100)]
@@ -193,17 +89,7 @@ async def _failing(remote, asked):
 
 async def test_a_pack_without_end_is_cut(hasty):
     """A fetch stops at its cap."""
-
-    async def endless_pack(reader, writer):
-        await head_of(reader)
-        writer.write(ADVERTISED + b"Content-Length: %d\r\n\r\n" % len(V2) + V2)
-        await head_of(reader)
-        writer.write(REFS + b"Content-Length: 99999999999\r\n\r\n000dpackfile\n")
-        while True:
-            writer.write((b"%04x\1" % 60005 + bytes(60000)) * 10)
-            await writer.drain()
-
-    async with scripted(endless_pack) as url:
+    async with scripted(attacks.endless_pack) as url:
         with pytest.raises(GitTooLarge):
             await hasty.tree(Repository(url=url), "a" * 40)
         await hasty.close()

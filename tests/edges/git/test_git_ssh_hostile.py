@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
-from contextlib import asynccontextmanager
 
 import asyncssh
 import pytest
@@ -25,11 +24,12 @@ from git_events_runner.errors import (
     GitTooLarge,
     GitUnreachable,
 )
+from tests.edges.git import sshattacks
 from tests.edges.git.gitserver import scripted
+from tests.edges.git.sshattacks import V2, serving
 
 MAIN = Reference("branch", "main")
 DEADLINE_S = 1.0
-V2 = packet(b"version 2\n") + packet(b"fetch=shallow\n") + FLUSH
 
 
 @pytest.fixture(scope="module")
@@ -67,141 +67,23 @@ async def fails(remote, there, *errors):
     return caught.value
 
 
-async def silent(reader, writer):
-    await reader.read()
-
-
-async def drips(reader, writer):
-    while True:
-        writer.write(b"S")
-        await writer.drain()
-        await asyncio.sleep(0.05)
-
-
-async def floods(reader, writer):
-    while True:
-        writer.write(b"welcome " * 512 + b"\r\n")
-        await writer.drain()
-
-
-async def floods_one_line(reader, writer):
-    while True:
-        writer.write(b"S" * 65536)
-        await writer.drain()
-
-
-async def speaks_http(reader, writer):
-    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n<html>no</html>\r\n")
-    await writer.drain()
-
-
-async def stops_after_the_version(reader, writer):
-    writer.write(b"SSH-2.0-OpenSSH_9.9\r\n")
-    await writer.drain()
-    await reader.read()
-
-
-async def sends_garbage(reader, writer):
-    writer.write(b"SSH-2.0-OpenSSH_9.9\r\n" + b"\x00\x00\x10\x00" + bytes(range(256)) * 16)
-    await writer.drain()
-    await reader.read()
-
-
-async def promises_a_huge_packet(reader, writer):
-    writer.write(b"SSH-2.0-OpenSSH_9.9\r\n" + b"\x7f\xff\xff\xfc\x04\x14")
-    while True:
-        writer.write(b"\0" * 65536)
-        await writer.drain()
-
-
 @pytest.mark.parametrize(
     ("script", "errors"),
     [
-        (silent, (GitTimeout,)),
-        (drips, (GitTimeout, GitProtocolError)),
-        (floods, (GitProtocolError, GitTimeout)),
-        (floods_one_line, (GitProtocolError,)),
-        (speaks_http, (GitUnreachable, GitProtocolError)),
-        (stops_after_the_version, (GitTimeout,)),
-        (sends_garbage, (GitProtocolError, GitUnreachable)),
-        (promises_a_huge_packet, (GitProtocolError, GitTimeout, GitUnreachable)),
+        (sshattacks.silent, (GitTimeout,)),
+        (sshattacks.drips, (GitTimeout, GitProtocolError)),
+        (sshattacks.floods, (GitProtocolError, GitTimeout)),
+        (sshattacks.floods_one_line, (GitProtocolError,)),
+        (sshattacks.speaks_http, (GitUnreachable, GitProtocolError)),
+        (sshattacks.stops_after_the_version, (GitTimeout,)),
+        (sshattacks.sends_garbage, (GitProtocolError, GitUnreachable)),
+        (sshattacks.promises_a_huge_packet, (GitProtocolError, GitTimeout, GitUnreachable)),
     ],
 )
 async def test_before_the_login(keys, hasty, script, errors):
     """Silence, drips, banners without end, garbage and other protocols end in their error by the deadline."""
     async with scripted(script) as url:
         await fails(hasty, repository(keys, port_of(url)), *errors)
-
-
-class _Hostile(asyncssh.SSHServer):
-    """Answers logins as a test says."""
-
-    def __init__(self, behaviour, connections):
-        self.behaviour = behaviour
-        self.connections = connections
-
-    def connection_made(self, conn):
-        self.connection = conn
-        self.connections.append(conn)
-
-    async def begin_auth(self, username):
-        if self.behaviour == "hang":
-            await asyncio.sleep(30)
-        if self.behaviour == "banner":
-            for _ in range(4000):
-                self.connection.send_auth_banner("login here \x1b[31m" * 100)
-                await asyncio.sleep(0)
-        return True
-
-    def public_key_auth_supported(self):
-        return self.behaviour != "prompt"
-
-    def password_auth_supported(self):
-        return self.behaviour == "prompt"
-
-    def kbdint_auth_supported(self):
-        return self.behaviour == "prompt"
-
-    def get_kbdint_challenge(self, username, lang, submethods):
-        raise AssertionError("a prompt was asked for")
-
-    def validate_password(self, username, password):
-        raise AssertionError("a password was given")
-
-    def validate_public_key(self, username, key):
-        return self.behaviour != "refuse"
-
-
-@asynccontextmanager
-async def serving(keys, behaviour="", process=None):
-    """An SSH server with this behaviour, and a process that answers every command."""
-    connections = []
-
-    async def serve(channel):
-        try:
-            await process(channel)
-        except (BrokenPipeError, ConnectionError, asyncssh.Error):
-            pass
-        finally:
-            channel.exit(1)
-
-    server = await asyncssh.create_server(
-        lambda: _Hostile(behaviour, connections),
-        "127.0.0.1",
-        0,
-        server_host_keys=[keys[1]],
-        process_factory=serve if process else None,
-        encoding=None,
-        login_timeout=5,
-    )
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for connection in connections:
-            connection.abort()
-            await connection.wait_closed()
-        await server.wait_closed()
 
 
 async def test_a_login_that_hangs(keys, hasty):
@@ -236,64 +118,17 @@ async def test_nothing_is_sent_to_an_unknown_server(keys, hasty):
     assert begun == []
 
 
-async def hangs(channel):
-    await channel.stdin.read()
-    await asyncio.sleep(30)
-
-
-async def ends(channel):
-    channel.exit(0)
-
-
-async def says(channel):
-    channel.stderr.write(b"ERROR: Repository not found.\nfatal: \x1b[31mCould not read\x07 from remote repository.\n")
-
-
-async def says_without_end(channel):
-    while True:
-        channel.stderr.write(b"x" * 65536)
-        await channel.stderr.drain()
-
-
-async def refs_without_end(channel):
-    channel.stdout.write(V2)
-    await channel.stdin.read(1)
-    line = b"a" * 40 + b" refs/heads/main" + b"x" * 100 + b"\n"
-    while True:
-        channel.stdout.write(packet(line) * 1000)
-        await channel.stdout.drain()
-
-
-async def an_advertisement_without_end(channel):
-    line = b"a" * 40 + b" refs/heads/" + b"x" * 100 + b"\n"
-    while True:
-        channel.stdout.write(packet(line) * 1000)
-        await channel.stdout.drain()
-
-
-async def html(channel):
-    channel.stdout.write(b"<html>Sign in</html>")
-    await channel.stdin.read()
-
-
-async def no_v2_answer(channel):
-    channel.stdout.write(V2)
-    await channel.stdin.read(1)
-    channel.stdout.write(packet(b"not a reference"))
-    await channel.stdin.read()
-
-
 @pytest.mark.parametrize(
     ("process", "errors"),
     [
-        (hangs, (GitTimeout,)),
-        (ends, (GitProtocolError,)),
-        (says, (GitNotFound,)),
-        (says_without_end, (GitProtocolError,)),
-        (refs_without_end, (GitTooLarge,)),
-        (an_advertisement_without_end, (GitTooLarge,)),
-        (html, (GitProtocolError,)),
-        (no_v2_answer, (GitProtocolError,)),
+        (sshattacks.hangs, (GitTimeout,)),
+        (sshattacks.ends, (GitProtocolError,)),
+        (sshattacks.says, (GitNotFound,)),
+        (sshattacks.says_without_end, (GitProtocolError,)),
+        (sshattacks.refs_without_end, (GitTooLarge,)),
+        (sshattacks.an_advertisement_without_end, (GitTooLarge,)),
+        (sshattacks.html, (GitProtocolError,)),
+        (sshattacks.no_v2_answer, (GitProtocolError,)),
     ],
 )
 async def test_after_the_login(keys, hasty, process, errors):
@@ -334,7 +169,7 @@ async def test_one_that_hangs_does_not_hold_up_others(keys, hasty):
         channel.stdout.write(packet(b"b" * 40 + b" refs/heads/main\n") + FLUSH)
         await channel.stdin.read()
 
-    async with scripted(silent) as url, serving(keys, process=good) as port:
+    async with scripted(sshattacks.silent) as url, serving(keys, process=good) as port:
         hanging = asyncio.ensure_future(hasty.commit_of(Question(repository(keys, port_of(url)), MAIN)))
         answer = await hasty.commit_of(Question(repository(keys, port), MAIN))
         assert answer.commit == "b" * 40
