@@ -174,12 +174,12 @@ FORGED = [
 ]
 
 
-def forged():
-    """References with forged names, in the answer of a v2 server."""
-    return answering(b"".join(packet(b"a" * 40 + b" " + name + b"\n") for name in FORGED) + b"0000")
+def listed(*names):
+    """The answer of a v2 server with these references."""
+    return b"".join(packet(b"a" * 40 + b" " + name + b"\n") for name in names) + b"0000"
 
 
 def older(*names, features=b"side-band-64k shallow"):
     """The advertisement of a server without v2."""
     first = packet(b"a" * 40 + b" HEAD\0" + features + b"\n")
-    return first + b"".join(packet(b"a" * 40 + b" " + name + b"\n") for name in names) + b"0000"
+    return first + listed(*names)

@@ -197,8 +197,8 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[str]:
-    """A TCP server that runs the script for each connection; gives the URL of a repository on it."""
+async def scripted(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """A TCP or TLS server that runs the script for each connection; gives the URL of a repository on it."""
 
     async def serve(reader, writer):
         try:
@@ -208,9 +208,9 @@ async def scripted(script: Script) -> AsyncIterator[str]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x.git"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/x.git"
 
 
 @dataclass
@@ -225,11 +225,10 @@ class Certificates:
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test ca")])
         ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
 
-        def build(subject, public, *extensions):
+        def build(subject, public, *extensions, ends=now + dt.timedelta(days=2)):
             builder = x509.CertificateBuilder().subject_name(subject).issuer_name(name).public_key(public)
             builder = builder.serial_number(x509.random_serial_number())
-            builder = builder.not_valid_before(now - dt.timedelta(days=1))
-            builder = builder.not_valid_after(now + dt.timedelta(days=2))
+            builder = builder.not_valid_before(now - dt.timedelta(days=3)).not_valid_after(ends)
             for extension, critical in extensions:
                 builder = builder.add_extension(extension, critical=critical)
             return builder.sign(ca_key, hashes.SHA256())
@@ -238,12 +237,14 @@ class Certificates:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
         address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         leaf = build(subject, key.public_key(), (address, False))
+        expired = build(subject, key.public_key(), (address, False), ends=now - dt.timedelta(days=1))
         self.ca_pem = ca.public_bytes(serialization.Encoding.PEM).decode()
         form = serialization.PrivateFormat.PKCS8
         private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-        (self.folder / "server.pem").write_bytes(private + leaf.public_bytes(serialization.Encoding.PEM))
+        for file, certificate in (("server.pem", leaf), ("expired.pem", expired)):
+            (self.folder / file).write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
 
-    def server_context(self) -> ssl.SSLContext:
+    def server_context(self, file: str = "server.pem") -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.folder / "server.pem")
+        context.load_cert_chain(self.folder / file)
         return context

@@ -11,9 +11,19 @@ import time
 import pytest
 
 from git_events_runner.edges.git import Limits, http_remote
+from git_events_runner.edges.git.access import SshAccess
 from git_events_runner.edges.git.pktline import packet
-from git_events_runner.edges.git.question import Question, Reference, Repository
-from git_events_runner.errors import GitError, GitProtocolError, GitTimeout, GitTooLarge, GitUnreachable
+from git_events_runner.edges.git.question import Credential, Question, Reference, Repository
+from git_events_runner.errors import (
+    GitError,
+    GitProtocolError,
+    GitReferenceNotFound,
+    GitTimeout,
+    GitTlsError,
+    GitTooLarge,
+    GitUnreachable,
+    GitUnsupported,
+)
 from tests.edges.git import attacks
 from tests.edges.git.attacks import ADVERTISED, REFS, V2, head_of
 from tests.edges.git.gitserver import commit, new_repository, scripted
@@ -92,6 +102,107 @@ async def test_a_pack_without_end_is_cut(hasty):
     async with scripted(attacks.endless_pack) as url:
         with pytest.raises(GitTooLarge):
             await hasty.tree(Repository(url=url), "a" * 40)
+        await hasty.close()
+
+
+@pytest.mark.parametrize("url", [f"{scheme}://127.0.0.1:{{}}/x.git" for scheme in ("http", "https", "ssh")])
+async def test_a_connection_that_is_neither_taken_nor_refused(hasty, url):
+    """A host that drops the first packets of a connection costs one deadline, over each transport."""
+    with attacks.full_backlog() as port:
+        there = Repository(url=url.format(port), ssh=SshAccess(insecure=True))
+        started = time.monotonic()
+        with pytest.raises(GitTimeout):
+            await hasty.commit_of(Question(there, Reference("branch", "main")))
+        assert time.monotonic() - started < 2 * DEADLINE_S + 1
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        attacks.answering(attacks.listed(*attacks.FORGED)),
+        attacks.answering(b"", kind=attacks.older(*attacks.FORGED)),
+    ],
+)
+async def test_forged_names_are_nobodys_answer(hasty, script):
+    """Names with steps up, control characters, shell signs or 4 kB are not the branch and not in the message."""
+    async with scripted(script) as url:
+        with pytest.raises(GitReferenceNotFound) as caught:
+            await hasty.commit_of(question(url))
+        await hasty.close()
+    assert str(caught.value).isprintable()
+    assert not any(sign in str(caught.value) for sign in ("$(", "..", "xxxx", "2J"))
+
+
+@pytest.mark.parametrize("v2", [True, False])
+async def test_a_branch_among_forged_names_is_found(hasty, v2):
+    """The branch that was asked for is answered, whatever else the server lists."""
+    names = (*attacks.FORGED, b"refs/heads/main", *attacks.FORGED)
+    script = attacks.answering(attacks.listed(*names)) if v2 else attacks.answering(b"", kind=attacks.older(*names))
+    async with scripted(script) as url:
+        assert (await hasty.commit_of(question(url))).commit == "a" * 40
+        await hasty.close()
+
+
+async def test_two_hundred_thousand_references():
+    """A server without v2 lists 200,000 references: the answer comes, and none of the others is held."""
+    names = (b"refs/heads/topic/branch-%d" % number for number in range(200_000))
+    script = attacks.answering(b"", kind=attacks.older(*names, b"refs/heads/main"))
+    remote = http_remote(Limits())
+    async with scripted(script) as url:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert (await remote.commit_of(question(url))).commit == "a" * 40
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 24 * 1024
+        await remote.close()
+
+
+@pytest.mark.parametrize("certificate", ["expired.pem", "server.pem"])
+async def test_a_certificate_that_does_not_hold(hasty, certificates, certificate):
+    """Expired, or of a CA that is not trusted: refused before a byte of the question is sent, and not asked again."""
+    asked = []
+
+    async def listens(reader, writer):
+        asked.append(await reader.read(1))
+
+    async with scripted(listens, tls=certificates.server_context(certificate)) as url:
+        ca_pem = certificates.ca_pem if certificate == "expired.pem" else None
+        there = Repository(url=url, ca_pem=ca_pem, credential=Credential.token("Bearer word"))
+        with pytest.raises(GitTlsError, match="certificate is not accepted") as caught:
+            await hasty.commit_of(Question(there, Reference("branch", "main")))
+        await hasty.close()
+    assert ("expired" in str(caught.value)) == (certificate == "expired.pem")
+    assert asked == []
+
+
+@pytest.mark.parametrize(("script", "error"), [(attacks.silent, GitTimeout), (attacks.refusing(200), GitTlsError)])
+async def test_no_tls_where_there_should_be(hasty, script, error):
+    """A server that does not speak TLS at an https URL is not asked in plain text instead."""
+    heard = []
+
+    async def listens(reader, writer):
+        heard.append(await reader.readexactly(1))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" if error is GitTlsError else b"")
+        await script(reader, writer)
+
+    async with scripted(listens) as url:
+        with pytest.raises(error):
+            await hasty.commit_of(question(url.replace("http:", "https:")))
+        await hasty.close()
+    assert set(heard) == {b"\x16"}  # the first byte of a TLS handshake
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        (packet(b"version 2\n") + packet(b"object-format=sha512\n") + b"0000", GitUnsupported),
+        (attacks.older(b"refs/heads/main", features=b"object-format=md5"), GitUnsupported),
+        (packet(b"version 3\n") + b"0000", GitProtocolError),
+    ],
+)
+async def test_formats_that_nobody_knows(hasty, kind, error):
+    """Object formats and protocol versions of another time are named, not guessed at."""
+    async with scripted(attacks.answering(b"", kind=kind)) as url:
+        with pytest.raises(error):
+            await hasty.commit_of(question(url))
         await hasty.close()
 
 

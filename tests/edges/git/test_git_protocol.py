@@ -192,6 +192,9 @@ def test_requests_are_small_and_exact():
     assert b"filter blob:none" in fetch_request(V2, A, blobless=True)
     assert b"filter" not in fetch_request(V2, A, blobless=False)
     assert b"deepen 1" in fetch_request(V2, A, blobless=False)
+    for version in (0, 2):
+        bare = Capabilities(version=version, features=frozenset({"side-band-64k"}))
+        assert not any(word in fetch_request(bare, A, blobless=True) for word in (b"deepen", b"filter", b"shallow"))
 
 
 @pytest.mark.parametrize(
