@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import subprocess
-import zlib
 
 import pytest
 
@@ -13,6 +11,7 @@ from git_events_runner.edges.git.limits import Limits
 from git_events_runner.edges.git.packs import read_tree
 from git_events_runner.edges.git.question import TreeEntry
 from git_events_runner.errors import GitError, GitProtocolError, GitReferenceNotFound, GitTooLarge
+from tests.edges.git.bombs import entry, made_pack, multiplying_delta, multiplying_tree, object_id
 from tests.edges.git.gitserver import GIT_ENVIRONMENT, commit, git, new_repository
 
 
@@ -32,30 +31,6 @@ def listing(repository, revision):
         TreeEntry(path.decode("utf-8", "surrogateescape"), int(head.split()[0], 8), head.split()[2].decode())
         for head, path in heads
     ]
-
-
-def entry(kind, data, *, size=None):
-    size = len(data) if size is None else size
-    head, rest = bytearray(), size >> 4
-    byte = kind << 4 | size & 15
-    while rest:
-        head.append(byte | 0x80)
-        byte, rest = rest & 0x7F, rest >> 7
-    head.append(byte)
-    return bytes(head) + zlib.compress(data)
-
-
-def made_pack(*entries):
-    body = b"PACK" + (2).to_bytes(4) + len(entries).to_bytes(4) + b"".join(entries)
-    return body + hashlib.sha1(body, usedforsecurity=False).digest()
-
-
-def object_id(kind, data):
-    return hashlib.sha1(b"%s %d\0%s" % (kind, len(data), data), usedforsecurity=False).digest()
-
-
-def commit_of(tree):
-    return b"tree " + object_id(b"tree", tree).hex().encode() + b"\nauthor a <a> 1 +0000\ncommitter a <a> 1 +0000\n\nm"
 
 
 @pytest.mark.parametrize("form", ["sha1", "sha256"])
@@ -105,43 +80,15 @@ def test_an_object_larger_than_it_says_is_refused():
 
 def test_a_tree_that_multiplies_is_refused():
     """Folders nested so that one small pack names billions of files end at the cap of entries."""
-    tree = b"100644 f\0" + object_id(b"blob", b"")
-    entries = [entry(2, tree)]
-    for _ in range(9):
-        tree = b"".join(b"40000 %c\0" % (97 + n) + object_id(b"tree", tree) for n in range(10))
-        entries.append(entry(2, tree))
-    made = commit_of(tree)
+    pack, commit_id = multiplying_tree()
     with pytest.raises(GitTooLarge):
-        read_tree(
-            made_pack(*entries, entry(1, made)), object_id(b"commit", made).hex(), "sha1", Limits(tree_entries=10_000)
-        )
+        read_tree(pack, commit_id, "sha1", Limits(tree_entries=10_000))
 
 
 def test_a_delta_that_multiplies_is_refused():
     """A chain of deltas, each copying its base many times over, ends at the cap of held bytes."""
-    base = b"100644 f\0" + bytes(20)
-    body, size = [entry(2, base * 2000)], len(base) * 2000
-    for _ in range(6):
-        grown = size * 20
-
-        def number(value):
-            out = bytearray()
-            while value > 0x7F:
-                out.append(value & 0x7F | 0x80)
-                value >>= 7
-            return bytes((*out, value))
-
-        copy = bytes((0x80 | 0x70, size & 255, size >> 8 & 255, size >> 16 & 255))
-        delta = number(size) + number(grown) + copy * 20
-        distance = len(body[-1])
-        assert distance < 0x4000
-        back = bytes((0x80 | (distance >> 7) - 1, distance & 0x7F)) if distance > 0x7F else bytes((distance,))
-        whole = entry(6, delta)
-        head = whole[: whole.index(b"\x78")]
-        body.append(head + back + zlib.compress(delta))
-        size = min(grown, 0xFFFFFF)
     with pytest.raises(GitError):
-        read_tree(made_pack(*body), "1" * 40, "sha1", Limits())
+        read_tree(multiplying_delta(), "1" * 40, "sha1", Limits())
 
 
 def test_a_tag_is_not_a_commit():

@@ -1,0 +1,67 @@
+"""Small packs that mean to become large."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+
+
+def entry(kind, data, *, size=None):
+    size = len(data) if size is None else size
+    head, rest = bytearray(), size >> 4
+    byte = kind << 4 | size & 15
+    while rest:
+        head.append(byte | 0x80)
+        byte, rest = rest & 0x7F, rest >> 7
+    head.append(byte)
+    return bytes(head) + zlib.compress(data)
+
+
+def made_pack(*entries):
+    body = b"PACK" + (2).to_bytes(4) + len(entries).to_bytes(4) + b"".join(entries)
+    return body + hashlib.sha1(body, usedforsecurity=False).digest()
+
+
+def object_id(kind, data):
+    return hashlib.sha1(b"%s %d\0%s" % (kind, len(data), data), usedforsecurity=False).digest()
+
+
+def commit_of(tree):
+    return b"tree " + object_id(b"tree", tree).hex().encode() + b"\nauthor a <a> 1 +0000\ncommitter a <a> 1 +0000\n\nm"
+
+
+def multiplying_tree():
+    """Folders nested so that they name ten thousand million files; the pack, and its commit's id."""
+    tree = b"100644 f\0" + object_id(b"blob", b"")
+    entries = [entry(2, tree)]
+    for _ in range(9):
+        tree = b"".join(b"40000 %c\0" % (97 + n) + object_id(b"tree", tree) for n in range(10))
+        entries.append(entry(2, tree))
+    made = commit_of(tree)
+    return made_pack(*entries, entry(1, made)), object_id(b"commit", made).hex()
+
+
+def multiplying_delta():
+    """A chain of deltas, each copying its base twenty times over."""
+    base = b"100644 f\0" + bytes(20)
+    body, size = [entry(2, base * 2000)], len(base) * 2000
+    for _ in range(6):
+        grown = size * 20
+
+        def number(value):
+            out = bytearray()
+            while value > 0x7F:
+                out.append(value & 0x7F | 0x80)
+                value >>= 7
+            return bytes((*out, value))
+
+        copy = bytes((0x80 | 0x70, size & 255, size >> 8 & 255, size >> 16 & 255))
+        delta = number(size) + number(grown) + copy * 20
+        distance = len(body[-1])
+        assert distance < 0x4000
+        back = bytes((0x80 | (distance >> 7) - 1, distance & 0x7F)) if distance > 0x7F else bytes((distance,))
+        whole = entry(6, delta)
+        head = whole[: whole.index(b"\x78")]
+        body.append(head + back + zlib.compress(delta))
+        size = min(grown, 0xFFFFFF)
+    return made_pack(*body)
