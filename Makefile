@@ -64,10 +64,11 @@ transcript: $(STAMP) ## run the demo and put what it prints into README.md
 bench: $(STAMP) ## the measured figures of docs/performance.md
 	$(BIN)/python -m benchmarks
 
-bench-git: $(STAMP) ## git clients compared, files of a large repository, a thousand schedules (docs/performance-git.md)
+bench-git: $(STAMP) ## git clients compared, files of a large repository, a thousand schedules, hostile servers (docs/performance-git.md)
 	$(BIN)/python -m benchmarks.git
 	$(BIN)/python -m benchmarks.files
 	$(BIN)/python -m benchmarks.schedules
+	$(BIN)/python -m benchmarks.hostile
 
 lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
 	$(BIN)/python -m pip install --quiet pip-tools

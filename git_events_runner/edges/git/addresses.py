@@ -79,7 +79,7 @@ def unreachable(repository: Repository, host: str, port: int | None, error: OSEr
     if isinstance(error, socket.gaierror):
         return GitUnreachable(f"{repository}: the host name does not resolve")
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    why = os.strerror(error.errno).lower() if (error.errno or 0) > 0 else "it cannot be reached"
+    why = os.strerror(error.errno).lower() if error.errno is not None and error.errno > 0 else "it cannot be reached"
     return GitUnreachable(f"{repository}: no connection to {shown(place)}: {why}")
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from git_events_runner.errors import GitProtocolError, GitReferenceNotFound, GitTooLarge
@@ -26,6 +29,8 @@ _DEFAULT_COPY = 0x10000
 _START_BYTES = 4
 _MODE_MASK, _MODE_TREE = 0o170000, 0o040000
 _PATH_CHARACTERS = 4096
+_CHARACTERS_PER_FILE = 128  # on average
+_OBJECT_BYTES = 200  # what an object takes beside its content
 # A mode, a name that is one part of a path, and an id of 20 bytes (sha1) or 32 (sha256).
 _ENTRIES = {size: re.compile(rb"([0-7]{1,7}) ([^\0/]+)\0(.{%d})" % size, re.DOTALL) for size in (20, 32)}
 
@@ -37,6 +42,10 @@ class _Entry:
     kind: int
     data: bytes | None
     base: int | bytes | None = None
+
+
+# Any content of a file.
+_SKIPPED = _Entry(_BLOB, None)
 
 
 @dataclass(slots=True)
@@ -190,21 +199,24 @@ class _Pack:
         self._hash = hashlib.sha256 if object_format == "sha256" else hashlib.sha1
         self._budget = _Budget(limits)
         self._entries: dict[int, _Entry] = {}
+        self._skipped = array("Q")  # where contents of files begin, ascending: deltas may be made of them
         self.objects: dict[bytes, _Entry] = {}
+        self._waiting: dict[int | bytes, list[tuple[int, _Entry]]] = {}  # deltas, by what they are made of
         self._scan(memoryview(pack))
 
     def _scan(self, pack: memoryview) -> None:
         if bytes(pack[:4]) != b"PACK" or int.from_bytes(pack[4:8]) not in {2, 3} or len(pack) < _HEADER:
             raise GitProtocolError("what the server sent is not a pack")
+        count = int.from_bytes(pack[8:12])
+        if count > self._budget.limits.tree_entries:
+            raise GitTooLarge(f"the pack holds more than {self._budget.limits.tree_entries} objects")
         cursor = _Cursor(pack)
-        waiting = [entry for _ in range(int.from_bytes(pack[8:12])) if not self._settled(entry := self._take(cursor))]
-        while waiting:
-            left = [entry for entry in waiting if not self._resolve(entry)]
-            if len(left) == len(waiting):
-                raise GitProtocolError("the pack holds a delta without its base")
-            waiting = left
+        for _ in range(count):
+            self._take(cursor)
+        if self._waiting:
+            raise GitProtocolError("the pack holds a delta without its base")
 
-    def _take(self, cursor: _Cursor) -> _Entry:
+    def _take(self, cursor: _Cursor) -> None:
         """The next entry; its data is held if it is, or may turn out to be, a tree or a commit."""
         at = cursor.at
         kind, size = cursor.head()
@@ -219,37 +231,54 @@ class _Pack:
         keep = (found.kind if found else kind) in _HELD
         self._budget.inflate(size)
         if keep:
-            self._budget.hold(size)
-        entry = self._entries[at] = _Entry(kind, cursor.inflate(size, keep=keep), base)
-        return entry
+            self._budget.hold(size + _OBJECT_BYTES)
+        data = cursor.inflate(size, keep=keep)
+        if data is None:
+            self._skipped.append(at)
+            return
+        entry = self._entries[at] = _Entry(kind, data, base)
+        if base is None:
+            self._settle(at, entry)
+        elif found is not None and found.kind in _NAMES:
+            self._resolve(entry, found)
+            self._settle(at, entry)
+        else:
+            self._waiting.setdefault(base, []).append((at, entry))
 
-    def _settled(self, entry: _Entry) -> bool:
-        if entry.base is not None:
-            return self._resolve(entry)
-        self._know(entry)
-        return True
+    def _settle(self, at: int, entry: _Entry) -> None:
+        """An entry's kind and content are known now: so are those of all that waited for it."""
+        settled = [(at, entry)]
+        while settled:
+            at, entry = settled.pop()
+            waiting = self._waiting.pop(at, [])
+            if entry.data is not None:
+                waiting += self._waiting.pop(self._know(entry, entry.data), [])
+            for each in waiting:
+                self._resolve(each[1], entry)
+            settled += waiting
 
     def _find(self, base: int | bytes | None) -> _Entry | None:
         if base is None:
             return None
-        return self._entries.get(base) if isinstance(base, int) else self.objects.get(base)
+        if not isinstance(base, int):
+            return self.objects.get(base)
+        at = bisect_left(self._skipped, base)
+        if at < len(self._skipped) and self._skipped[at] == base:
+            return _SKIPPED
+        return self._entries.get(base)
 
-    def _resolve(self, entry: _Entry) -> bool:
-        base = self._find(entry.base)
-        if base is None or base.kind not in _NAMES:
-            return False
+    def _resolve(self, entry: _Entry, base: _Entry) -> None:
         entry.kind = base.kind
         if base.data is None or entry.data is None:
             entry.data = None
         else:
             entry.data = apply_delta(base.data, entry.data, self._budget)
-        self._know(entry)
-        return True
 
-    def _know(self, entry: _Entry) -> None:
-        if entry.data is not None:
-            head = b"%s %d\0" % (_NAMES[entry.kind], len(entry.data))
-            self.objects[self._hash(head + entry.data, usedforsecurity=False).digest()] = entry
+    def _know(self, entry: _Entry, data: bytes) -> bytes:
+        head = b"%s %d\0" % (_NAMES[entry.kind], len(data))
+        object_id = self._hash(head + data, usedforsecurity=False).digest()
+        self.objects[object_id] = entry
+        return object_id
 
     def of(self, object_id: bytes, kind: int) -> bytes:
         entry = self.objects.get(object_id)
@@ -258,13 +287,16 @@ class _Pack:
         return entry.data
 
 
-def _entries_of(tree: bytes, id_bytes: int) -> list[tuple[bytes, bytes, bytes]]:
-    """Mode (octal digits), name and id of each entry; one call into the regular expression's engine a tree."""
-    entries: list[tuple[bytes, bytes, bytes]] = _ENTRIES[id_bytes].findall(tree)
-    # Two separators, and no byte that belongs to no entry.
-    if sum(len(mode) + len(name) for mode, name, _ in entries) + len(entries) * (id_bytes + 2) != len(tree):
+def _entries_of(tree: bytes, id_bytes: int) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Mode (octal digits), name and id of each entry; not as a list, which would take ten times the tree's memory."""
+    at = 0
+    for found in _ENTRIES[id_bytes].finditer(tree):
+        if found.start() != at:
+            break
+        at = found.end()
+        yield found[1], found[2], found[3]
+    if at != len(tree):
         raise GitProtocolError("the pack holds a broken tree")
-    return entries
 
 
 def read_tree(pack: bytes | bytearray, commit: str, object_format: str, limits: Limits) -> list[TreeEntry]:
@@ -287,9 +319,9 @@ def read_tree(pack: bytes | bytearray, commit: str, object_format: str, limits: 
     except ValueError as error:
         raise GitProtocolError("the pack holds a broken commit") from error
     out: list[TreeEntry] = []
-    looked_at = 0
+    looked_at = characters = 0
     modes: dict[bytes, int] = {}
-    stack = [("", iter(_entries_of(objects.of(root, _TREE), len(root))))]
+    stack = [("", _entries_of(objects.of(root, _TREE), len(root)))]
     while stack:
         prefix, entries = stack[-1]
         for octal, name, object_id in entries:
@@ -303,8 +335,11 @@ def read_tree(pack: bytes | bytearray, commit: str, object_format: str, limits: 
             if mode is None:
                 mode = modes[octal] = int(octal, 8)
             if mode & _MODE_MASK == _MODE_TREE:
-                stack.append((path + "/", iter(_entries_of(objects.of(object_id, _TREE), len(root)))))
+                stack.append((path + "/", _entries_of(objects.of(object_id, _TREE), len(root))))
                 break
+            characters += len(path) if path.isascii() else 4 * len(path)
+            if characters > _CHARACTERS_PER_FILE * limits.tree_entries:
+                raise GitTooLarge("the paths of the commit are too long, all together")
             out.append(TreeEntry(path, mode, object_id.hex()))
         else:
             stack.pop()

@@ -40,6 +40,17 @@ async def dripping_body(reader, writer):
         await asyncio.sleep(0.05)
 
 
+async def dripping_answer(reader, writer):
+    """The answer is a good one as far as it goes."""
+    await head_of(reader)
+    body = (b"%04x" % 60000) + bytes(60000)
+    writer.write(ADVERTISED + b"Content-Length: 99999\r\n\r\n")
+    for each in body:
+        writer.write(bytes((each,)))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
 async def endless_header(reader, writer):
     await head_of(reader)
     writer.write(b"HTTP/1.1 200 OK\r\nX: ")

@@ -30,12 +30,12 @@ def commit_of(tree):
     return b"tree " + object_id(b"tree", tree).hex().encode() + b"\nauthor a <a> 1 +0000\ncommitter a <a> 1 +0000\n\nm"
 
 
-def multiplying_tree():
-    """Folders nested so that they name ten thousand million files; the pack, and its commit's id."""
+def multiplying_tree(*, padding=b""):
+    """Folders nested so that they name a thousand million files; the pack, and its commit's id."""
     tree = b"100644 f\0" + object_id(b"blob", b"")
     entries = [entry(2, tree)]
     for _ in range(9):
-        tree = b"".join(b"40000 %c\0" % (97 + n) + object_id(b"tree", tree) for n in range(10))
+        tree = b"".join(b"40000 %c%s\0" % (97 + n, padding) + object_id(b"tree", tree) for n in range(10))
         entries.append(entry(2, tree))
     made = commit_of(tree)
     return made_pack(*entries, entry(1, made)), object_id(b"commit", made).hex()
@@ -65,3 +65,34 @@ def multiplying_delta():
         body.append(head + back + zlib.compress(delta))
         size = min(grown, 0xFFFFFF)
     return made_pack(*body)
+
+
+def long_names():
+    """As that, each path near four thousand characters long and wide."""
+    return multiplying_tree(padding="\U0001d54f".encode() * 400)
+
+
+def one_folder(files=2_700_000):
+    """A commit with one tree of many entries with the shortest names."""
+    tree = (b"1 a\0" + bytes(20)) * files
+    made = commit_of(tree)
+    return made_pack(entry(2, tree), entry(1, made)), object_id(b"commit", made).hex()
+
+
+def many_objects(count=5_000_000):
+    """Empty files, nine bytes each."""
+    return made_pack(*[entry(3, b"")] * count)
+
+
+def backward_deltas(count=100_000):
+    """Deltas by id, each one's base behind it: a chain of trees from the pack's end; and the id of the last tree."""
+    content = b"100644 f\0" + bytes(20)
+    chain = [entry(2, content)]
+    for number in range(count):
+        grown = b"100644 f\0" + number.to_bytes(20)
+        delta = bytes((len(content), len(grown), len(grown))) + grown
+        plain = entry(7, delta)
+        head = plain.index(b"\x78\x9c")
+        chain.append(plain[:head] + object_id(b"tree", content) + plain[head:])
+        content = grown
+    return made_pack(*reversed(chain)), object_id(b"tree", content).hex()

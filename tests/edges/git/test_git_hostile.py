@@ -49,6 +49,7 @@ def question(url):
         (attacks.silent, GitTimeout),
         (attacks.dripping_head, GitTimeout),
         (attacks.dripping_body, (GitTimeout, GitProtocolError)),
+        (attacks.dripping_answer, GitTimeout),
         (attacks.endless_header, GitProtocolError),
         (attacks.endless_headers, GitProtocolError),
         (attacks.endless_references, GitTooLarge),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import subprocess
+import time
+import tracemalloc
 
 import pytest
 
@@ -11,7 +13,18 @@ from git_events_runner.edges.git.limits import Limits
 from git_events_runner.edges.git.packs import read_tree
 from git_events_runner.edges.git.question import TreeEntry
 from git_events_runner.errors import GitError, GitProtocolError, GitReferenceNotFound, GitTooLarge
-from tests.edges.git.bombs import entry, made_pack, multiplying_delta, multiplying_tree, object_id
+from tests.edges.git.bombs import (
+    backward_deltas,
+    commit_of,
+    entry,
+    long_names,
+    made_pack,
+    many_objects,
+    multiplying_delta,
+    multiplying_tree,
+    object_id,
+    one_folder,
+)
 from tests.edges.git.gitserver import GIT_ENVIRONMENT, commit, git, new_repository
 
 
@@ -89,6 +102,36 @@ def test_a_delta_that_multiplies_is_refused():
     """A chain of deltas, each copying its base many times over, ends at the cap of held bytes."""
     with pytest.raises(GitError):
         read_tree(multiplying_delta(), "1" * 40, "sha1", Limits())
+
+
+@pytest.mark.parametrize("make", [long_names, one_folder, many_objects])
+def test_small_things_in_great_numbers_are_refused(make):
+    """Long paths, a folder of millions and objects of nine bytes each end at their cap, before memory does."""
+    made = make()
+    pack, commit_id = made if isinstance(made, tuple) else (made, "1" * 40)
+    limits = Limits(tree_entries=50_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(GitTooLarge):
+            read_tree(pack, commit_id, "sha1", limits)
+        # The tree of one folder itself is 62 MiB.
+        assert tracemalloc.get_traced_memory()[1] < (160 if make is one_folder else 32) * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("count", [3, 40_000])
+def test_deltas_may_come_before_their_bases(count):
+    """A chain of deltas by id is followed from its end in one pass, however long it is."""
+    pack, last = backward_deltas(count)
+    tree = b"40000 d\0" + bytes.fromhex(last)
+    made = commit_of(tree)
+    body = pack[12:-20] + entry(2, tree) + entry(1, made)
+    whole = b"PACK" + (2).to_bytes(4) + (count + 3).to_bytes(4) + body
+    started = time.process_time()
+    found = read_tree(whole + bytes(20), object_id(b"commit", made).hex(), "sha1", Limits())
+    assert time.process_time() - started < 10
+    assert found == [TreeEntry("d/f", 0o100644, (count - 1).to_bytes(20).hex())]
 
 
 def test_a_tag_is_not_a_commit():
