@@ -29,6 +29,7 @@ _DEFAULT_COPY = 0x10000
 _START_BYTES = 4
 _MODE_MASK, _MODE_TREE = 0o170000, 0o040000
 _PATH_CHARACTERS = 4096
+_SMALL_TREE_BYTES = 4096
 _CHARACTERS_PER_FILE = 128  # on average
 _OBJECT_BYTES = 200  # what an object takes beside its content
 # A mode, a name that is one part of a path, and an id of 20 bytes (sha1) or 32 (sha256).
@@ -288,7 +289,20 @@ class _Pack:
 
 
 def _entries_of(tree: bytes, id_bytes: int) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Mode (octal digits), name and id of each entry; not as a list, which would take ten times the tree's memory."""
+    """Mode (octal digits), name and id of each entry; of a small tree by one call into the regular expression's engine.
+
+    A large tree's entries are made one by one: together they would take ten times its memory.
+    """
+    if len(tree) > _SMALL_TREE_BYTES:
+        return _one_by_one(tree, id_bytes)
+    entries: list[tuple[bytes, bytes, bytes]] = _ENTRIES[id_bytes].findall(tree)
+    # Two separators, and no byte that belongs to no entry.
+    if sum(len(mode) + len(name) for mode, name, _ in entries) + len(entries) * (id_bytes + 2) != len(tree):
+        raise GitProtocolError("the pack holds a broken tree")
+    return iter(entries)
+
+
+def _one_by_one(tree: bytes, id_bytes: int) -> Iterator[tuple[bytes, bytes, bytes]]:
     at = 0
     for found in _ENTRIES[id_bytes].finditer(tree):
         if found.start() != at:

@@ -134,6 +134,17 @@ def test_deltas_may_come_before_their_bases(count):
     assert found == [TreeEntry("d/f", 0o100644, (count - 1).to_bytes(20).hex())]
 
 
+@pytest.mark.parametrize("files", [1, 1000])
+@pytest.mark.parametrize("broken", [b"x", b"100644 f\0short", b"9 f\0" + bytes(20), b"100644 a/b\0" + bytes(20)])
+def test_a_broken_tree_is_refused(files, broken):
+    """Bytes that are no entry are an error at the end and in the middle of a tree, small or large."""
+    good = b"".join(b"100644 f%04d\0" % number + bytes(20) for number in range(files))
+    for tree in (good + broken, good + broken + good):
+        made = commit_of(tree)
+        with pytest.raises(GitProtocolError, match="broken tree"):
+            read_tree(made_pack(entry(2, tree), entry(1, made)), object_id(b"commit", made).hex(), "sha1", Limits())
+
+
 def test_a_tag_is_not_a_commit():
     """An id that names another kind of object is no commit."""
     tree = b"100644 f\0" + bytes(20)
