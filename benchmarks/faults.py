@@ -229,7 +229,7 @@ def bomb():
 
 
 def tagged(repository):
-    """An annotated tag that moved."""
+    """An annotated tag, moved once."""
     first = commit(repository, {"a": b"1"})
     second = commit(repository, {"a": b"2"}, parent=first)
     for each in (first, second):
@@ -349,7 +349,7 @@ def faults(folder):
               ssh(keys, process=sshattacks.refs_without_end), over_ssh(ssh=access)),
         fault("G13", "empty repository", "ReferenceNotFound", real(lambda _: None), check(credential=None)),
         fault("G13", "branch deleted", "ReferenceNotFound", real(deleted), check(credential=None)),
-        fault("G13", "annotated tag, moved", "answered, the tag's", real(tagged), check(TAG, credential=None)),
+        fault("G13", "annotated tag", "answered, the tag's", real(tagged), check(TAG, credential=None)),
         fault("G13", "annotated tag, no v2", "answered, the tag's", real(tagged, v2=False),
               check(TAG, credential=None)),
         fault("G13", "sha256 repository", "answered", real(tagged, "--object-format=sha256"), check(credential=None)),
@@ -360,7 +360,8 @@ def faults(folder):
         fault("G14", "no more inodes", "exit code 6: cannot write", real(large), clone(), "size=4m,nr_inodes=30"),
         fault("G14", "volume read-only", "exit code ", real(large), clone(), "ro"),
         fault("G15", "`..` in a tree", "exit code 6", real(holding((b"40000", b"..", None))), clone()),
-        *(fault("G15", f"`{name}` in a tree", "exit code 6", real(holding((b"40000", name.encode(), None))), clone())
+        *(fault("G15", f"`{ascii(name)[1:-1]}` in a tree", "exit code 6",
+                real(holding((b"40000", name.encode(), None))), clone())
           for name in (".GIT", "git~1", ".g\u200cit")),
         fault("G15", "link and folder of one name", "exit code 6",
               real(holding(link, (b"40000", b"d", None))), clone()),
