@@ -311,6 +311,7 @@ def faults(folder):
                              ("folders that multiply, long names", bombs.long_names),
                              ("a folder of 2,700,000 files", bombs.one_folder))),
         fault("G5", "a pack of 5,000,000 objects", "RepositoryTooLarge", sending(bombs.many_objects), tree()),
+        fault("G5", "40 KiB of 20,000,000 tiny steps", "RepositoryTooLarge", sending(bombs.tiny_steps), tree()),
         fault("G5", "100,000 deltas, back to front", "ProtocolError",
               sending(lambda: bombs.backward_deltas()[0]), tree()),
         fault("G6", "rubbish", "ProtocolError", http(attacks.binary), check()),

@@ -24,7 +24,7 @@ class Limits:
         advertisement_bytes: References of a server without protocol v2, read line by line and not stored.
         pack_bytes: Pack of a fetch, as received.
         inflated_bytes: All objects of a tree's pack, inflated (contents are looked through and dropped at once).
-        tree_bytes: Trees and commits among them, which are held; 200 bytes more are counted for each.
+        tree_bytes: Trees and commits among them, which are held; 200 bytes more for each, 8 for a step of a delta.
         tree_entries: Files of one tree, objects of its pack; its paths may have 128 times as many characters.
         kept_entries: Files of all trees that are kept for the next who asks (about 300 bytes each).
     """

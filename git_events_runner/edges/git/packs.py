@@ -31,6 +31,7 @@ _MODE_MASK, _MODE_TREE = 0o170000, 0o040000
 _PATH_CHARACTERS = 4096
 _SMALL_TREE_BYTES = 4096
 _CHARACTERS_PER_FILE = 128  # on average
+_STEP_BYTES, _STEPS = 8, 4096  # an instruction of a delta takes time; it is counted as so many bytes held
 _OBJECT_BYTES = 200  # what an object takes beside its content
 # A mode, a name that is one part of a path, and an id of 20 bytes (sha1) or 32 (sha256).
 _ENTRIES = {size: re.compile(rb"([0-7]{1,7}) ([^\0/]+)\0(.{%d})" % size, re.DOTALL) for size in (20, 32)}
@@ -161,7 +162,11 @@ def apply_delta(base: bytes, delta: bytes, budget: _Budget) -> bytes:
         target, at = _size(delta, at)
         budget.hold(target)
         out = bytearray()
+        steps = 0
         while at < len(delta):
+            steps += 1
+            if not steps % _STEPS:
+                budget.hold(_STEP_BYTES * _STEPS)
             code = delta[at]
             at += 1
             if code & 0x80:
@@ -179,6 +184,7 @@ def apply_delta(base: bytes, delta: bytes, budget: _Budget) -> bytes:
                     raise GitProtocolError("the pack holds a broken delta")
                 out += delta[at : at + code]
                 at += code
+        budget.hold(_STEP_BYTES * (steps % _STEPS))
     except IndexError as error:
         raise GitProtocolError("the pack holds a delta that is cut off") from error
     if source != len(base) or target != len(out):

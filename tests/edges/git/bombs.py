@@ -47,16 +47,8 @@ def multiplying_delta():
     body, size = [entry(2, base * 2000)], len(base) * 2000
     for _ in range(6):
         grown = size * 20
-
-        def number(value):
-            out = bytearray()
-            while value > 0x7F:
-                out.append(value & 0x7F | 0x80)
-                value >>= 7
-            return bytes((*out, value))
-
         copy = bytes((0x80 | 0x70, size & 255, size >> 8 & 255, size >> 16 & 255))
-        delta = number(size) + number(grown) + copy * 20
+        delta = _number(size) + _number(grown) + copy * 20
         distance = len(body[-1])
         assert distance < 0x4000
         back = bytes((0x80 | (distance >> 7) - 1, distance & 0x7F)) if distance > 0x7F else bytes((distance,))
@@ -84,6 +76,26 @@ def many_objects(count=5_000_000):
     return made_pack(*[entry(3, b"")] * count)
 
 
+def _number(value):
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*out, value))
+
+
+def _delta_by_id(base, delta):
+    plain = entry(7, delta)
+    head = plain.index(b"\x78\x9c")
+    return plain[:head] + object_id(b"tree", base) + plain[head:]
+
+
+def tiny_steps(steps=20 * 2**20):
+    """40 KiB of a delta that copies one byte at a time, twenty million times."""
+    base = b"x" * 100
+    return made_pack(entry(2, base), _delta_by_id(base, _number(len(base)) + _number(steps) + b"\x90\x01" * steps))
+
+
 def backward_deltas(count=100_000):
     """Deltas by id, each one's base behind it: a chain of trees from the pack's end; and the id of the last tree."""
     content = b"100644 f\0" + bytes(20)
@@ -91,8 +103,6 @@ def backward_deltas(count=100_000):
     for number in range(count):
         grown = b"100644 f\0" + number.to_bytes(20)
         delta = bytes((len(content), len(grown), len(grown))) + grown
-        plain = entry(7, delta)
-        head = plain.index(b"\x78\x9c")
-        chain.append(plain[:head] + object_id(b"tree", content) + plain[head:])
+        chain.append(_delta_by_id(content, delta))
         content = grown
     return made_pack(*reversed(chain)), object_id(b"tree", content).hex()

@@ -24,6 +24,7 @@ from tests.edges.git.bombs import (
     multiplying_tree,
     object_id,
     one_folder,
+    tiny_steps,
 )
 from tests.edges.git.gitserver import GIT_ENVIRONMENT, commit, git, new_repository
 
@@ -118,6 +119,15 @@ def test_small_things_in_great_numbers_are_refused(make):
         assert tracemalloc.get_traced_memory()[1] < (160 if make is one_folder else 32) * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_a_delta_of_tiny_steps_is_cut():
+    """The steps of deltas count: a small pack does not take a core for long."""
+    pack, limits = tiny_steps(2**20), Limits(tree_bytes=2**22)
+    started = time.process_time()
+    with pytest.raises(GitTooLarge):
+        read_tree(pack, "1" * 40, "sha1", limits)
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("count", [3, 40_000])
