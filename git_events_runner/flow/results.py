@@ -88,6 +88,7 @@ class Results:
         self._vanished: OrderedDict[str, str] = OrderedDict()
         self._expired: OrderedDict[str, None] = OrderedDict()
         self._again: set[str] = set()
+        self._gone: OrderedDict[str, None] = OrderedDict()
 
     def expire(self, uid: str) -> None:
         """The queue is about to delete that Job unrun: it will not have been cancelled."""
@@ -101,6 +102,7 @@ class Results:
         known = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
         self._vanished.clear()
         self._again.clear()
+        self._gone = OrderedDict.fromkeys(snapshot.uid for snapshot in self._store.vanished())
         settled_since: dict[str, float] = {}
         unsettled_since: dict[str, float] = {}
         await self._show_all()
@@ -116,7 +118,7 @@ class Results:
                 touched = {snapshot.uid for snapshot in dirty if snapshot}
                 if any(ref.kind == "Job" for ref in changed):
                     current = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
-                    touched |= self._compare(known, current)
+                    touched |= self._compare(known, current) | self._unseen(changed)
                     known = current
                 touched |= self._again
                 self._again.clear()
@@ -139,12 +141,29 @@ class Results:
                 self._ended(snapshot)
         for uid, snapshot in before.items():
             if uid not in after:
+                self._went(uid)
                 view = snapshot.model
                 if view.run:
                     touched.add(view.run.trigger_uid)
                 if not view.finished:
                     self._note_vanished(snapshot)
         return touched
+
+    def _unseen(self, changed: set[Ref]) -> set[str]:
+        """Report Jobs that came and went between two looks; the uids of the triggers concerned."""
+        touched: set[str] = set()
+        for snapshot in self._store.vanished():
+            if snapshot.ref in changed and snapshot.uid not in self._gone:
+                self._went(snapshot.uid)
+                if snapshot.model.run:
+                    touched.add(snapshot.model.run.trigger_uid)
+                self._note_vanished(snapshot)
+        return touched
+
+    def _went(self, uid: str) -> None:
+        self._gone[uid] = None
+        if len(self._gone) > _KEPT:
+            self._gone.popitem(last=False)
 
     def _note_vanished(self, snapshot: Snapshot) -> None:
         """It ended and went in one moment (a TTL of 0), waited too long, or somebody deleted it."""

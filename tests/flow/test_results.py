@@ -124,6 +124,20 @@ async def test_a_job_deleted_before_it_ended_was_cancelled():
 
 
 @virtual
+async def test_a_job_that_came_and_went_between_two_looks_is_told_once():
+    """A person was quicker than the leader; what went before this leader's term is not told."""
+    cluster, trigger, old = world()
+    cluster.drop(cluster.ref(old))
+    async with following(cluster):
+        quick = cluster.job(trigger, 2, suspend=False)
+        cluster.drop(cluster.ref(quick))
+        await until(lambda: cluster.reasons)
+        cluster.change(REF, status={"deliveries": "x"})
+        await asyncio.sleep(5)
+    assert cluster.reasons == ["JobCancelled"]
+
+
+@virtual
 async def test_a_job_that_ended_and_went_in_one_moment_was_not_cancelled():
     """A TTL of 0: the deletion shows the last state."""
     cluster, _, job = world()

@@ -153,7 +153,7 @@ def test_a_schedule_that_comes_due_too_often_is_not_followed(world, installation
     assert world.jobs(installation, "every") == []
     configure(world, installation, "policy: {minimumIntervalSeconds: 1}\n")
     wait_until("a Job of the fast one", lambda: world.jobs(installation, "every"))
-    assert reason(world, installation, "every", "ScheduleTrigger") is None
+    wait_until("all well", lambda: reason(world, installation, "every", "ScheduleTrigger") is None)
 
 
 def test_a_namespace_has_no_more_unfinished_runs_than_its_share(world, installation, repository, replicas):

@@ -153,6 +153,10 @@ class Store:
         """The last state of a Job that vanished a short while ago: it may have ended just before."""
         return self._last.get(job_uid)
 
+    def vanished(self) -> list[Snapshot]:
+        """The last states of all Jobs that vanished a short while ago, the latest last."""
+        return list(self._last.values())
+
     def synced(self, *kinds: str) -> bool:
         """Whether each kind was listed once, in all its scopes."""
         return all(self._synced[kind].is_set() for kind in kinds)

@@ -195,7 +195,7 @@ async def test_refusals(sshd, tmp_path, remote):
         await ask(remote, served(sshd, tmp_path / "nope.git"))
     with pytest.raises(GitUnreachable):
         await ask(remote, Repository(url="ssh://127.0.0.1:1/x.git", ssh=SshAccess(known_hosts=sshd.line())))
-    with pytest.raises(GitUnreachable, match="not known"):
+    with pytest.raises(GitUnreachable, match="does not resolve"):
         await ask(remote, Repository(url="git@nowhere.invalid:a/b", ssh=SshAccess(private_key=stranger)))
     access = SshAccess(private_key=stranger, passphrase="pass")
     assert "SshAccess(***)" in repr(Repository(url="git@h:a/b", ssh=access))
