@@ -17,7 +17,7 @@ import structlog
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, ApiUnavailable, SecretUnusable
 from git_events_runner.resources.job import TRIGGER_KIND_LABEL, JobView
-from git_events_runner.resources.kinds import KINDS, TRIGGERS, Kind
+from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Mutation, Outcome, entry_of, rfc3339
 from git_events_runner.rules.messages import Fence
@@ -321,10 +321,7 @@ class Queue:
         return entry_of(trigger.raw.get("status"), view.run.source).runs >= view.run.number
 
     def _trigger_of(self, view: JobView) -> Snapshot | None:
-        if view.run is None:
-            return None
-        found = (self._store.by_uid(kind, view.run.trigger_uid) for kind in TRIGGERS)
-        return next((snapshot for snapshot in found if snapshot), None)
+        return self._store.trigger(view.run.trigger_uid) if view.run else None
 
     async def _tell(self, snapshot: Snapshot, problem: Problem) -> None:
         trigger = self._trigger_of(snapshot.model)

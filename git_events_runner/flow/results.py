@@ -213,10 +213,7 @@ class Results:
             self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason="JobCancelled", note=note)
 
     def _trigger(self, view: JobView) -> Snapshot | None:
-        if view.run is None:
-            return None
-        found = (self._store.by_uid(kind, view.run.trigger_uid) for kind in TRIGGERS)
-        return next((snapshot for snapshot in found if snapshot), None)
+        return self._store.trigger(view.run.trigger_uid) if view.run else None
 
     async def _show_all(self) -> None:
         for kind in TRIGGERS:
@@ -226,8 +223,7 @@ class Results:
 
     async def _show(self, trigger_uid: str, fence: Fence | None) -> None:
         """Write phases and `state` of one trigger, if they changed."""
-        found = (self._store.by_uid(kind, trigger_uid) for kind in TRIGGERS)
-        trigger = next((snapshot for snapshot in found if snapshot), None)
+        trigger = self._store.trigger(trigger_uid)
         if trigger is None:
             return
         status = trigger.raw.get("status") or {}

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import JobView
-from git_events_runner.resources.kinds import KINDS, OURS
+from git_events_runner.resources.kinds import KINDS, OURS, TRIGGERS
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
 
@@ -142,6 +142,10 @@ class Store:
         """The object of that uid, or None."""
         ref = self._by_uid[kind].get(uid)
         return self._objects[kind].get(ref) if ref else None
+
+    def trigger(self, uid: str) -> Snapshot | None:
+        """The trigger of that uid, of either kind, or None."""
+        return next((found for kind in TRIGGERS if (found := self.by_uid(kind, uid))), None)
 
     def jobs_of(self, trigger_uid: str, source: str | None = None) -> list[Snapshot]:
         """The Jobs whose run annotation names the trigger (and source)."""
