@@ -107,11 +107,13 @@ class Reconciler:
         self._now = now
         self._again: set[Ref] = set()
         self._told: dict[str, tuple[int, frozenset[str]]] = {}
+        self._true: dict[str, object] = {}  # uid → what a status said of its spec when nothing was to be written
 
     async def run_leading(self, fence: Fence) -> None:
         """Reconcile all triggers, then those that changes concern, until leadership ends."""
         loop = asyncio.get_running_loop()
         self._told.clear()
+        self._true.clear()
         open_since: dict[tuple[str, str, int], float] = {}
         warned: dict[Ref, int] = {}
         with self._store.subscribe(*OURS, "Namespace") as changes:
@@ -136,6 +138,7 @@ class Reconciler:
                 if loop.time() >= next_sweep:
                     alive = {trigger.uid for kind in TRIGGERS for trigger in self._store.all(kind)}
                     self._told = {uid: told for uid, told in self._told.items() if uid in alive}
+                    self._true = {uid: said for uid, said in self._true.items() if uid in alive}
                     again, self._again = self._again, set()
                     for ref in again:
                         if (left := self._store.get(ref)) is not None:
@@ -162,9 +165,13 @@ class Reconciler:
                 self._announcer.publish(ref, source.uid, kind="Warning", reason="SecretNamespaceIgnored", note=note)
 
     def _concerned(self, changed: Iterable[Ref]) -> list[Snapshot]:
-        """The triggers among the changed objects, those that name one of the others, and those of a namespace."""
+        """The triggers among the changed objects, those that name one of the others, and those of a namespace.
+
+        Where a delivery was counted and no more, nothing is to be done.
+        """
         refs = set(changed)
-        found = {ref: snapshot for ref in refs if ref.kind in TRIGGERS and (snapshot := self._store.get(ref))}
+        triggers = [snapshot for ref in refs if ref.kind in TRIGGERS and (snapshot := self._store.get(ref))]
+        found = {one.ref: one for one in triggers if one.uid not in self._true or self._true[one.uid] != _said(one)}
         named = {ref for ref in refs if ref.kind in SOURCES or ref.kind in ACTIONS}
         places = {ref.name for ref in refs if ref.kind == "Namespace"}
         if named or places:
@@ -199,7 +206,10 @@ class Reconciler:
         try:
             await self._remove_finalizer(trigger, fence)
             mutations = self._mutations(trigger)
-            if mutations:
+            if not mutations:
+                self._true[trigger.uid] = _said(trigger)
+            else:
+                self._true.pop(trigger.uid, None)
                 fence.check()
                 await self._writer.write(trigger.ref, trigger.uid, *mutations)
         except ApiNotFound:
@@ -312,6 +322,15 @@ class Reconciler:
                     CheckRequest(trigger=trigger.ref, uid=trigger.uid, source=source, due_at=None, fence=fence)
                 )
         return seen
+
+
+def _said(trigger: Snapshot) -> tuple[object, ...]:
+    """All that reconciling looks at in a trigger; the rest of its status changes with each delivery."""
+    status, finalizers = trigger.raw.get("status") or {}, trigger.raw["metadata"].get("finalizers")
+    entries = status.get("checkedSources")
+    runs = {name: entry_of(status, name).runs for name in entries} if isinstance(entries, dict) else None
+    told = [status.get(name) for name in ("conditions", "observedGeneration", "state", "lastRunNumber")]
+    return (trigger.generation, finalizers, runs, *told)
 
 
 def _fields(trigger: Snapshot) -> dict[str, Any]:

@@ -88,6 +88,7 @@ class Results:
         self._vanished: OrderedDict[str, str] = OrderedDict()
         self._expired: OrderedDict[str, None] = OrderedDict()
         self._again: set[str] = set()
+        self._shown: dict[str, object] = {}  # uid → what a status said of its Jobs when nothing was to be written
         self._gone: OrderedDict[str, None] = OrderedDict()
 
     def expire(self, uid: str) -> None:
@@ -102,6 +103,7 @@ class Results:
         known = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
         self._vanished.clear()
         self._again.clear()
+        self._shown.clear()
         self._gone = OrderedDict.fromkeys(snapshot.uid for snapshot in self._store.vanished())
         settled_since: dict[str, float] = {}
         unsettled_since: dict[str, float] = {}
@@ -115,7 +117,7 @@ class Results:
                         await asyncio.sleep(_GATHER_S)  # deliveries change statuses hundreds of times a second
                 changed = changes.take()
                 dirty = (self._store.get(ref) for ref in changed if ref.kind in TRIGGERS)
-                touched = {snapshot.uid for snapshot in dirty if snapshot}
+                touched = {one.uid for one in dirty if one and self._shown.get(one.uid) != _said(one)}
                 if any(ref.kind == "Job" for ref in changed):
                     current = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
                     touched |= self._compare(known, current) | self._unseen(changed)
@@ -125,6 +127,7 @@ class Results:
                 for uid in touched:
                     await self._show(uid, fence)
                 if loop.time() >= next_sweep:
+                    self._shown = {uid: said for uid, said in self._shown.items() if self._store.trigger(uid)}
                     self._sweep_unsettled(known, unsettled_since, fence, loop.time())
                     await self._give_ttl(known, settled_since, fence, loop.time())
                     next_sweep = loop.time() + _PASS_S
@@ -241,7 +244,9 @@ class Results:
                     exits[source] = (name, exits_by_name.get(name))
         progress = Progress(running=running, phases=phases)
         clones = CloneReport(exits=exits, generation=trigger.generation, now=rfc3339(self._now()))
+        self._shown.pop(trigger_uid, None)
         if set(combine(status, [progress, clones])[1]) == {Outcome.DONE}:
+            self._shown[trigger_uid] = _said(trigger)
             return
         if fence:
             fence.check()
@@ -308,3 +313,15 @@ class Results:
     def _settled(self, view: JobView, trigger: Snapshot) -> bool:
         run = view.run
         return run is not None and entry_of(trigger.raw.get("status"), run.source).runs >= run.number
+
+
+def _said(trigger: Snapshot) -> tuple[object, ...]:
+    """All that showing looks at in a trigger; the rest of its status changes with each delivery."""
+    status = trigger.raw.get("status") or {}
+    entries = status.get("checkedSources")
+    jobs = (
+        {name: entry.get("lastJob") for name, entry in entries.items() if isinstance(entry, dict)}
+        if isinstance(entries, dict)
+        else None
+    )
+    return (trigger.generation, jobs, status.get("state"), status.get("conditions"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -87,6 +87,17 @@ def parse(obj: Mapping[str, Any]) -> Parsed:
         spec=spec,
         raw_status=status if isinstance(status, Mapping) else {},
     )
+
+
+def again(model: Any, obj: Mapping[str, Any]) -> Parsed:
+    """The model of an object whose spec is still the one that `model` was read from: only the rest is read.
+
+    Raises:
+        InvalidObject: There is no name.
+    """
+    status = obj.get("status")
+    raw_status = status if isinstance(status, Mapping) else {}
+    return replace(model, metadata=Metadata.of(obj), raw_status=raw_status)  # type: ignore[no-any-return]  # as before
 
 
 def invalid(root: str, error: ValidationError) -> InvalidObject:

@@ -9,7 +9,6 @@ The transitions bear the names of tests/model/ledger.py.
 from __future__ import annotations
 
 import base64
-import copy
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -330,15 +329,17 @@ class Progress:
 
     def apply(self, status: dict[str, Any]) -> Outcome:
         """Set the phase where the entry still names that Job; `WrongConfig` stays until its cause goes."""
-        before = copy.deepcopy(status)
+        changed = False
         for source, (name, phase) in self.phases.items():
-            if entry_of(status, source).job_name == name:
-                status["checkedSources"][source]["lastJob"] = {"name": name, "phase": phase}
-        if self.running:
-            status["state"] = "Running"
-        elif status.get("state") == "Running":
-            status["state"] = "Idle"
-        return Outcome.DONE if status == before else Outcome.WRITE
+            job = {"name": name, "phase": phase}
+            if entry_of(status, source).job_name == name and status["checkedSources"][source]["lastJob"] != job:
+                status["checkedSources"][source]["lastJob"] = job
+                changed = True
+        state = "Running" if self.running else "Idle" if status.get("state") == "Running" else status.get("state")
+        if status.get("state") != state:
+            status["state"] = state
+            changed = True
+        return Outcome.WRITE if changed else Outcome.DONE
 
     def guards(self) -> Guards:
         """The sources whose Job is named."""
@@ -374,7 +375,7 @@ def rfc3339(moment: datetime) -> str:
     >>> rfc3339(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     '2026-01-02T03:04:05Z'
     """
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
 
 
 def _later(known: str | None, than: str) -> bool:

@@ -6,7 +6,6 @@ Else the whole object with its resource version.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,15 @@ from .ledger import Guards, Mutation, Outcome
 
 def combine(status: Mapping[str, Any] | None, mutations: Iterable[Mutation]) -> tuple[dict[str, Any], list[Outcome]]:
     """Apply mutations one after another to a copy of `status`; the new status, and each one's outcome."""
-    draft: dict[str, Any] = copy.deepcopy(dict(status)) if isinstance(status, Mapping) else {}
+    draft: dict[str, Any] = _copied(dict(status)) if isinstance(status, Mapping) else {}
     return draft, [mutation.apply(draft) for mutation in mutations]
+
+
+def _copied(value: Any) -> Any:
+    """A copy of JSON, several times quicker than copy.deepcopy, which must expect anything."""
+    if isinstance(value, dict):
+        return {name: _copied(part) for name, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
 
 
 def patch_for(

@@ -184,6 +184,17 @@ async def test_identical_writes_make_no_version(world: World):
     assert made["metadata"]["resourceVersion"] not in versions
 
 
+async def test_a_status_is_put_without_its_spec(world: World):
+    """The spec, and what metadata was left out, stay as they are."""
+    made = await world.create({**TRIGGER, "metadata": {"name": "x", "labels": {"a": "b"}}})
+    metadata = {key: made["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
+    lean = {"apiVersion": made["apiVersion"], "kind": made["kind"], "metadata": metadata, "status": {"state": "Idle"}}
+    put = await world.client.replace(KINDS["ScheduleTrigger"], lean, subresource="status", strict=True)
+    assert (put["spec"], put["status"]) == (made["spec"], {"state": "Idle"})
+    assert put["metadata"]["labels"] == {"a": "b"}
+    assert put["metadata"]["generation"] == made["metadata"]["generation"]
+
+
 async def test_status_and_spec_are_apart(world: World):
     """A write of the object leaves the status, a write of the status the rest; only the spec counts generations."""
     made = await world.create(TRIGGER)

@@ -1,11 +1,12 @@
 """Writes that may come late: with the next one, within a second, or told when they cannot be."""
 
 import asyncio
+import itertools
 
 import pytest
 
 from git_events_runner.edges.kube.store import Store
-from git_events_runner.errors import ApiForbidden, ApiUnavailable
+from git_events_runner.errors import ApiConflict, ApiForbidden, ApiUnavailable
 from git_events_runner.flow.lanes import Lanes
 from git_events_runner.flow.status import StatusWriter
 from git_events_runner.resources.ref import Ref
@@ -16,8 +17,8 @@ from git_events_runner.telemetry import Metrics
 from tests.flow.hooks import trigger
 from tests.flow.program import REF as HOOK
 from tests.flow.program import program
-from tests.flow.virtual import virtual
-from tests.flow.world import A, recorded
+from tests.flow.virtual import at, until, virtual
+from tests.flow.world import A, Cluster, recorded
 
 REF = Ref("WebhookTrigger", "ns", "t")
 ENTRY = {"commitHash": "a" * 40, "fileHash": None, "changed": None, "runs": 1, "requested": 2, "handled": 1}
@@ -46,6 +47,11 @@ class Api:
                 place[name] = step["value"]
         self.object["metadata"]["resourceVersion"] = str(self.writes + 1)
         return self.object
+
+    async def replace(self, kind, obj, **_):
+        if obj["metadata"]["resourceVersion"] != self.object["metadata"]["resourceVersion"]:
+            raise ApiConflict("changed")
+        return await self.patch(REF, [{"op": "add", "path": "/status", "value": obj["status"]}])
 
 
 @pytest.fixture
@@ -83,6 +89,31 @@ async def test_a_deferred_write_comes_within_a_second_or_when_flushed(world):
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.parametrize(("triggers", "latest_s"), [(3, 1.2), (6, 5.2)])
+@virtual
+async def test_a_deferred_write_waits_for_company_while_many_triggers_are_written(triggers, latest_s):
+    """A busy API server is spared writes for what can ride along; five seconds are the longest."""
+    cluster = Cluster()
+    cluster.latency_s = 0.05
+    uids = {f"busy{n}": cluster.trigger(name=f"busy{n}", status=recorded())["metadata"]["uid"] for n in range(triggers)}
+    uid = cluster.trigger(status=recorded(requested=2, handled=1))["metadata"]["uid"]
+    writer = StatusWriter(api=cluster, store=cluster.store, metrics=cluster.metrics, gather_s=0.01)
+
+    async def keep_busy(name):
+        for turn in itertools.count():
+            count = Count(asked={"app": None}, delivery=delivery_hash(f"{turn}"), at="2026-05-06T07:08:09Z")
+            await writer.write(Ref("WebhookTrigger", "n", name), uids[name], count)
+
+    async with running(writer=writer.run(), **{name: keep_busy(name) for name in uids}):
+        await asyncio.sleep(0.5)
+        began = at()
+        expected = (1, cluster.objects[HOOK]["status"]["checkedSources"]["app"]["commitHash"])
+        late = Skip(source="app", expected=expected, handled=2, commit=expected[1], file_hash=None)
+        writer.defer(HOOK, uid, late, unwritten=lambda: None)
+        await until(lambda: entry_of(cluster.objects[HOOK]["status"], "app").handled == 2)
+        assert latest_s - 0.2 <= at() - began <= latest_s
+
+
 @pytest.mark.parametrize("failure", [None, ApiForbidden("no")])
 async def test_who_deferred_is_told_when_it_cannot_be_written(world, failure, monkeypatch):
     """Stale, or refused: somebody has to look again."""
@@ -100,14 +131,14 @@ async def test_who_deferred_is_told_when_it_cannot_be_written(world, failure, mo
 async def test_a_write_whose_answer_was_lost_is_this_callers_own(world):
     """It is found done when it is judged again, and still counts as written: the sender gets its 202."""
     api, writer = world
-    taken = api.patch
+    taken = api.replace
 
-    async def lost(ref, body, **more):
-        api.patch = taken
-        await taken(ref, body, **more)
+    async def lost(kind, obj, **more):
+        api.replace = taken
+        await taken(kind, obj, **more)
         raise ApiUnavailable("reset")
 
-    api.patch = lost
+    api.replace = lost
     count = Count(asked={"app": None}, delivery=delivery_hash("d"), at="2026-05-06T07:08:09Z")
     assert await writer.write(REF, "u-t", count) == [Outcome.WRITE]
     assert await writer.write(REF, "u-t", count) == [Outcome.DONE]

@@ -127,6 +127,27 @@ async def test_a_settlement_does_not_starve_beside_a_busy_writer():
 
 
 @virtual
+async def test_deliveries_are_put_whole_until_somebody_else_writes():
+    """A PUT costs the server less than a patch; after a conflict patches are sent for a minute, and none is lost."""
+    cluster = Cluster()
+    uid = cluster.trigger(status=recorded())["metadata"]["uid"]
+    async with writing(cluster) as writer:
+        await writer.write(REF, uid, count("d1"))
+        assert [len(cluster.made(verb)) for verb in ("replace", "patch")] == [1, 0]
+        assert "spec" not in cluster.made("replace")[0][2]
+        cluster.lagging.add("WebhookTrigger")
+        cluster.change(REF, status={"lastRun": "2026-05-06T07:00:00Z"})
+        await writer.write(REF, uid, count("d2"))
+        await writer.write(REF, uid, count("d3"))
+        assert [len(cluster.made(verb)) for verb in ("replace", "patch")] == [2, 2]
+        await asyncio.sleep(61)
+        await writer.write(REF, uid, count("d4"))
+    assert [len(cluster.made(verb)) for verb in ("replace", "patch")] == [3, 2]
+    assert app(cluster).requested == 4
+    assert cluster.objects[REF]["status"]["lastRun"] == "2026-05-06T07:00:00Z"
+
+
+@virtual
 async def test_a_skip_on_an_older_record_is_stale():
     """A run recorded meanwhile: the check has to begin again, nothing is undone."""
     cluster = Cluster()

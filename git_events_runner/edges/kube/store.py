@@ -17,7 +17,7 @@ from typing import Any, Self
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.kinds import KINDS, OURS, TRIGGERS
-from git_events_runner.resources.parse import parse
+from git_events_runner.resources.parse import again, parse
 from git_events_runner.resources.ref import Ref
 
 _DELETED_KEPT = 4096
@@ -38,10 +38,12 @@ class Snapshot:
     invalid: InvalidObject | None
 
 
-def snapshot_of(raw: Mapping[str, Any], kind: str) -> Snapshot:
-    """Trim and parse one object of the API server; an invalid one keeps its reason instead of a model."""
+def snapshot_of(raw: Mapping[str, Any], kind: str, old: Snapshot | None = None) -> Snapshot:
+    """Trim and parse one object of the API server; an invalid one keeps its reason instead of a model.
+
+    With its snapshot of before, the same spec is not parsed again: a status changes far more often.
+    """
     metadata = raw["metadata"]
-    namespace = metadata.get("namespace") if KINDS[kind].namespaced else None
     trimmed = _trim(raw, kind)
     model: Any = None
     invalid: InvalidObject | None = None
@@ -49,13 +51,16 @@ def snapshot_of(raw: Mapping[str, Any], kind: str) -> Snapshot:
         model = JobView.of(raw)
     elif kind in OURS:
         try:
-            model = parse({**trimmed, "kind": kind, "apiVersion": KINDS[kind].api_version})
+            if old is not None and old.model is not None and old.raw.get("spec") == trimmed.get("spec"):
+                model = again(old.model, trimmed)
+            else:
+                model = parse({**trimmed, "kind": kind, "apiVersion": KINDS[kind].api_version})
         except InvalidObject as error:
             invalid = error
         except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
             invalid = InvalidObject("spec", f"cannot be read: {error}")  # one odd object never stops the stream
     return Snapshot(
-        ref=Ref(kind, namespace, metadata["name"]),
+        ref=_ref(raw, kind),
         uid=metadata.get("uid") or "",
         version=_version(metadata.get("resourceVersion")),
         generation=metadata.get("generation") or 0,
@@ -63,6 +68,11 @@ def snapshot_of(raw: Mapping[str, Any], kind: str) -> Snapshot:
         model=model,
         invalid=invalid,
     )
+
+
+def _ref(raw: Mapping[str, Any], kind: str) -> Ref:
+    metadata = raw["metadata"]
+    return Ref(kind, metadata.get("namespace") if KINDS[kind].namespaced else None, metadata["name"])
 
 
 def _version(text: object) -> int:
@@ -176,7 +186,15 @@ class Store:
 
     def observe(self, raw: Mapping[str, Any]) -> None:
         """Lay an answer of the API server (of a write, or a live read) over what is known, if it is newer."""
-        self._put(snapshot_of(raw, str(raw["kind"])))
+        self._take(raw, str(raw["kind"]))
+
+    def _take(self, raw: Mapping[str, Any], kind: str) -> None:
+        metadata = raw["metadata"]
+        old = self._objects[kind].get(_ref(raw, kind))
+        if old is None or old.uid != metadata.get("uid"):
+            self._put(snapshot_of(raw, kind))
+        elif _version(metadata.get("resourceVersion")) > old.version:  # most events tell of an own write
+            self._put(snapshot_of(raw, kind, old))
 
     def _expect(self, kind: str, scope: str | None) -> None:
         self._scopes[kind].setdefault(scope, False)
@@ -255,7 +273,7 @@ class StoreWriter:
 
     def apply(self, raw: Mapping[str, Any]) -> None:
         """An object was added or modified."""
-        self._store._put(snapshot_of(raw, self._kind))  # noqa: SLF001  two halves of one object
+        self._store._take(raw, self._kind)  # noqa: SLF001  two halves of one object
 
     def remove(self, raw: Mapping[str, Any]) -> None:
         """An object was deleted."""

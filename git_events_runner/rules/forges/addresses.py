@@ -6,6 +6,7 @@ only: the port for ssh says nothing about the one for http.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ def same_repository(address: str, others: Iterable[str]) -> bool:
     return any((o.host, o.path) == (mine.host, mine.path) for o in found)
 
 
+@functools.lru_cache(maxsize=1024)
 def _parsed(address: str) -> _Address | None:
     if len(address) > _ADDRESS_CHARS:
         return None

@@ -53,6 +53,21 @@ def test_own_writes_are_seen_at_once(store, writer):
     assert store.get(REF).version == 6
 
 
+def test_a_spec_is_parsed_again_only_when_it_changed(store):
+    """A status changes a hundred times as often; metadata and status of the model are those of now all the same."""
+    writer = StoreWriter(store, "ScheduleTrigger")
+    made = trigger()
+    writer.apply(made)
+    first = store.get(Ref("ScheduleTrigger", "n", "x"))
+    metadata = made["metadata"] | {"resourceVersion": "4", "labels": {"a": "b"}}
+    writer.apply(made | {"metadata": metadata, "status": {"state": "Running"}})
+    second = store.get(Ref("ScheduleTrigger", "n", "x"))
+    assert second.model.spec is first.model.spec
+    assert (second.version, second.model.metadata.labels, second.model.status.state) == (4, {"a": "b"}, "Running")
+    writer.apply(trigger(schedule={"interval": "7h"}) | {"metadata": metadata | {"resourceVersion": "5"}})
+    assert store.get(Ref("ScheduleTrigger", "n", "x")).model.spec.schedule.interval == "7h"
+
+
 def test_what_is_not_in_a_list_has_vanished(store, writer):
     """But not what was written after the list was made."""
     writer.apply(job("old", version="5"))
