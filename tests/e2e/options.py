@@ -109,7 +109,7 @@ SETTINGS = {
     "command": ["/bin/sh", "-c"],
     "args": [
         """pwd; ls -d .git; cat /config/file; echo "$STAGE|$FROM_SECRET"; id -G
-test -s /run/secrets/*/*/token && echo token; touch /x || echo read-only; env | sort"""
+test -s /run/secrets/*/*/token && echo token; touch /x 2>/dev/null || echo read-only; env | sort"""
     ],
     "serviceAccount": "robot",
     "labels": {"team": "blue"},
