@@ -109,9 +109,10 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     events = Events(
         api=client, identity=settings.identity, now=now, failed=lambda error: edge_failed(KINDS["Event"], error)
     )
+    config_ref = Ref("ConfigMap", settings.namespace, settings.config_map_name)
     config: Config[RuntimeConfig] = Config(
         store=store,
-        ref=Ref("ConfigMap", settings.namespace, settings.config_map_name),
+        ref=config_ref,
         parse=parse_runtime_config,
         default=RuntimeConfig(),
         announcer=events,
@@ -217,6 +218,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         ref=Ref("Lease", settings.namespace, settings.leader_lease_name),
         identity=settings.identity,
         timing=settings.lease,
+        owner=partial(_owner, store, config_ref),
         changed=lead_changed,
         failed=lambda error: edge_failed(None, error),
     )
@@ -293,6 +295,14 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                     finally:
                         await remotes.close()
                         log.info("controller.stopped", identity=settings.identity)
+
+
+def _owner(store: Store, ref: Ref) -> dict[str, str] | None:
+    """The owner reference to an object that is there: what it owns goes with it, as at an uninstall."""
+    found = store.get(ref)
+    if found is None:
+        return None
+    return {"apiVersion": KINDS[ref.kind].api_version, "kind": ref.kind, "name": ref.name, "uid": found.uid}
 
 
 def _watched(settings: Settings) -> list[tuple[Kind, str | None, str | None, str | None]]:

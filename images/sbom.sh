@@ -1,20 +1,24 @@
 #!/bin/sh
-# Writes a CycloneDX list of what is in each image that build.sh built to dist/NAME.cdx.json.
+# Writes a CycloneDX list of what is in the images named (controller, cloner, worker; none: all), as build.sh built them,
+# to NAME.cdx.json in DIST (dist).
 set -eu
 cd "$(dirname "$0")/.."
-mkdir -p dist
-engine=${ENGINE:-}
-for name in docker podman buildah; do
-  [ -n "$engine" ] || ! command -v "$name" >/dev/null || engine=$name
-done
-for name in git-events-runner gitrepo-cloner action-worker; do
-  image="$REGISTRY/$name:$VERSION" archive="dist/$name.tar"
+# shellcheck source=images/names.sh
+. images/names.sh
+dist=${DIST:-dist}
+mkdir -p "$dist"
+[ $# -gt 0 ] || set -- controller cloner worker
+for part in "$@"; do
+  image=$(image_of "$part")
+  name=${image##*/} name=${name%:*}
+  archive="$dist/$name.tar" list="$dist/$name.cdx.json"
   rm -f "$archive"
   case $engine in
-    buildah) buildah push "$image" "docker-archive:$archive:$image" ;;
+    *buildah) "$engine" push -q "$image" "docker-archive:$archive:$image" ;;
     *) "$engine" save -o "$archive" "$image" ;;
   esac
-  SYFT_CHECK_FOR_APP_UPDATE=false .venv/bin/syft scan "docker-archive:$archive" -q -o "cyclonedx-json=dist/$name.cdx.json"
+  SYFT_CHECK_FOR_APP_UPDATE=false .venv/bin/syft scan "docker-archive:$archive" -q \
+    --source-name "${image%:*}" --source-version "$VERSION" -o "cyclonedx-json=$list"
   rm -f "$archive"
-  echo "wrote dist/$name.cdx.json"
+  echo "wrote $list"
 done

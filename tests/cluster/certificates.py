@@ -48,10 +48,8 @@ class Authority:
         """Paths of a certificate for loopback (and further addresses), and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names = [
-            x509.DNSName("localhost"),
-            *(x509.IPAddress(ipaddress.ip_address(a)) for a in ("127.0.0.1", "10.96.0.1", *addresses)),
-        ]
+        places = dict.fromkeys(("127.0.0.1", "10.96.0.1", *addresses))
+        names = [x509.DNSName("localhost"), *(x509.IPAddress(ipaddress.ip_address(each)) for each in places)]
         builder = _builder(subject, self._certificate.subject, key.public_key())
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())

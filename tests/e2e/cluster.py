@@ -10,7 +10,7 @@ from tests.e2e.images import REGISTRY
 
 BATCH = "/apis/batch/v1"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-JOB_S = 60
+JOB_S = 120
 
 
 class Cluster:
@@ -33,14 +33,14 @@ class Cluster:
         except Refused:
             return None
 
-    def install(self, verb, namespace, chart, *options, **values):
-        """`helm install` or `upgrade` of the release `ger` with two replicas; waits until they are ready."""
+    def install(self, verb, namespace, chart, *options, release="ger", shown=None, **values):
+        """`helm install` or `upgrade` with two replicas; waits until they are ready; a failure tells of `shown`."""
         given = {"imageRegistry": REGISTRY, "replicaCount": 2, **values}
-        base = [verb, "ger", str(chart), "--namespace", namespace, "--wait", "--timeout", "120s"]
+        base = [verb, release, str(chart), "--namespace", namespace, "--wait", "--timeout", "120s"]
         try:
             return self.helm(*base, *self.helm.values(given), *options)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.told(namespace)}") from None
+            raise AssertionError(f"{error}\n{self.told(shown or namespace)}") from None
 
     def told(self, namespace):
         """States, Events and logs of a namespace, for a failure's message."""
@@ -51,10 +51,11 @@ class Cluster:
             name = pod["metadata"]["name"]
             lines.append(f"{name}: {json.dumps(pod['status'].get('containerStatuses'))[:600]}")
             for container in pod["spec"]["containers"]:
-                lines.append(f"{name}: {self._log(namespace, name, container['name'])[-1500:]}")
+                lines.append(f"{name}: {self.log(namespace, name, container['name'])[-1500:]}")
         return "\n".join(lines)[-8000:]
 
-    def _log(self, namespace, pod, container):
+    def log(self, namespace, pod, container):
+        """What a container has printed."""
         try:
             found = self.api.get(f"/api/v1/namespaces/{namespace}/pods/{pod}/log?container={container}")
         except Refused as refused:
@@ -66,17 +67,17 @@ class Cluster:
         selector = "labelSelector=app.kubernetes.io%2Finstance%3Dger,app.kubernetes.io%2Fname%3Dgit-events-runner"
         return self.api.items(f"/api/v1/namespaces/{namespace}/pods?{selector}")
 
-    def webhook(self, namespace, path, headers=None):
+    def webhook(self, namespace, path, headers=None, body=b""):
         """Status and body of a POST to the webhook Service."""
         service = self.api.get(f"/api/v1/namespaces/{namespace}/services/ger-git-events-runner")
-        return self.ask(service["spec"]["clusterIP"], 8080, path, headers, method="POST")
+        return self.ask(service["spec"]["clusterIP"], 8080, path, headers, body)
 
-    def ask(self, host, port, path, headers=None, *, method="GET"):
-        """Status and body of an HTTP request from the host."""
-        body = b"" if method == "POST" else None
-        request = urllib.request.Request(f"http://{host}:{port}{path}", body, headers or {}, method=method)
+    def ask(self, host, port, path, headers=None, body=None, *, context=None):
+        """Status and body of a GET from the host, or of a POST if it has a body; by HTTPS with a TLS context."""
+        scheme = "https" if context else "http"
+        request = urllib.request.Request(f"{scheme}://{host}:{port}{path}", body, headers or {})
         try:
-            with urllib.request.urlopen(request, timeout=15) as answer:
+            with urllib.request.urlopen(request, timeout=15, context=context) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -107,7 +108,7 @@ class Cluster:
     def printed(self, job, container="action-worker"):
         """What a container of a Job printed."""
         pod = self.pod(job)
-        return self._log(job["metadata"]["namespace"], pod["metadata"]["name"], container)
+        return self.log(job["metadata"]["namespace"], pod["metadata"]["name"], container)
 
     def run(self, namespace, trigger, release="ger-system"):
         """Call a webhook without a secret; its first Job, which has to succeed."""

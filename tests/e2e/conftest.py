@@ -9,10 +9,11 @@ from git_events_runner.settings import VERSION
 from tests.cluster import binaries
 from tests.cluster.api import Api
 from tests.e2e import images, machine
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import RESTRICTED, Cluster
 from tests.e2e.dns import Dns
 from tests.e2e.helm import CHART, Helm, tools
 from tests.e2e.node import ADDRESS, Node
+from tests.e2e.options import LABELS, TENANT
 from tests.servers import git
 
 
@@ -57,9 +58,10 @@ def cluster():
 
 @pytest.fixture(scope="session")
 def release(cluster):
-    """The namespace of an installation with two replicas that serves the tenants `team` and `other`."""
+    """The namespace of an installation with two replicas that serves the tenants `team`, `options` and `other`."""
     namespace = cluster.namespace("ger-system")
     cluster.namespace("team")
+    cluster.namespace(TENANT, RESTRICTED | LABELS)
     cluster.namespace("other", labels={})
     cluster.namespace("vault")
     cluster.install(
@@ -67,8 +69,10 @@ def release(cluster):
         namespace,
         CHART,
         "--take-ownership",  # of the CRDs that the release before left (crds.keep)
-        rbac={"controller": {"jobsNamespaces": ["team", "other"], "secretsNamespaces": ["team", "vault"]}},
-        actionJobServiceAccounts={"namespaces": ["team"]},
+        rbac={
+            "controller": {"jobsNamespaces": ["team", "other", TENANT], "secretsNamespaces": ["team", "vault", TENANT]}
+        },
+        actionJobServiceAccounts={"namespaces": ["team", TENANT]},
     )
     return namespace
 

@@ -17,11 +17,12 @@ NAMES = {"controller": "git-events-runner", "cloner": "gitrepo-cloner", "worker"
 _SUITE = "bookworm"
 _BASE = "localhost/e2e-base:1"
 # What each is built from.
+_SCRIPTS = ("images/build.sh", "images/names.sh")
 _PROGRAM = ("git_events_runner", "images/assemble.py", "requirements", "pyproject.toml", "README.md", "LICENSE")
 _CONTEXT = {
-    "controller": _PROGRAM,
-    "cloner": _PROGRAM,
-    "worker": ("images/tools", "images/aws-cli.asc", "images/aws-cli.sh"),
+    "controller": (*_SCRIPTS, *_PROGRAM),
+    "cloner": (*_SCRIPTS, *_PROGRAM),
+    "worker": (*_SCRIPTS, "images/tools", "images/aws-cli.asc", "images/aws-cli.sh"),
 }
 
 
@@ -68,17 +69,22 @@ def _archive(name, version):
     archive = cache() / f"{name}-{digest.hexdigest()[:16]}.tar"
     if archive.exists():
         return archive
-    image = f"{REGISTRY}/{NAMES[name]}:{version}"
     _base()
-    options = ["--build-arg", f"BASE={_BASE}", "--build-arg", f"VERSION={version}"]
+    options = ["--layers", "--build-arg", f"BASE={_BASE}"]
     for place in ("/etc/ssl/certs", "/etc/pip.conf", "/usr/local/share/ca-certificates"):
         if Path(place).exists():  # pip, apt and go inside reach what they reach here
             options += ["-v", f"{place}:{place}:ro"]
     if name == "worker":
         options += ["--build-arg", f"GO_BASE={_BASE}", *_go()]
-    _buildah("bud", "--layers", "-f", f"Dockerfile.{name}", "-t", image, *options, ".")
-    _push(image, archive)
+    _script("build.sh", name, version, OPTIONS=" ".join(options))
+    _push(f"{REGISTRY}/{NAMES[name]}:{version}", archive)
     return archive
+
+
+def sbom(name, version, folder):
+    """What `make sbom` says is in an image: the list, as CycloneDX has it."""
+    _script("sbom.sh", name, version, DIST=str(folder))
+    return json.loads((folder / f"{NAMES[name]}.cdx.json").read_text())
 
 
 _BUILDER_HOME = "/root"  # of the user that builds in a container
@@ -138,11 +144,18 @@ def _push(image, archive):
 
 
 def _buildah(*arguments, check=True):
-    store = cache() / "store"
-    return machine.run(
-        [machine.program("buildah"), "--root", str(store), "--runroot", str(store / "run"), *arguments],
-        check=check,
-        cwd=ROOT,
-        env={"STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot"},
-        timeout_s=1800,
-    )
+    command = [machine.program("buildah"), *arguments]
+    return machine.run(command, check=check, cwd=ROOT, env=_storage(), timeout_s=1800)
+
+
+def _script(script, name, version, **settings):
+    """Run a script of `images/`, as make does."""
+    settings |= {"ENGINE": machine.program("buildah"), "REGISTRY": REGISTRY, "VERSION": version}
+    machine.run([str(ROOT / "images" / script), name], cwd=ROOT, env=_storage() | settings, timeout_s=1800)
+
+
+def _storage():
+    """Variables that give buildah a store of its own."""
+    store, config = cache() / "store", cache() / "storage.conf"
+    config.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{store}"\nrunroot = "{store}/run"\n')
+    return {"CONTAINERS_STORAGE_CONF": str(config), "BUILDAH_ISOLATION": "chroot"}

@@ -4,10 +4,15 @@ import contextlib
 import os
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from git_events_runner.settings import VERSION
 from tests.cluster.plane import wait_until
 from tests.e2e import images, machine
+from tests.e2e.images import ROOT
 
 _MEGABYTE = 1_000_000
 
@@ -65,6 +70,27 @@ def _started_s(process):
     return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
+def test_every_webhook_is_answered_while_replicas_are_replaced(cluster, release):
+    """A rolling restart refuses no connection: a pod that stops serves until nobody is sent to it any more."""
+    path = f"/apis/apps/v1/namespaces/{release}/deployments/ger-git-events-runner"
+    before = {pod["metadata"]["name"] for pod in cluster.replicas(release)}
+    note = {"metadata": {"annotations": {"example.com/restarted": "now"}}}
+    cluster.api.patch(path, {"spec": {"template": note}})
+    answers = Counter()
+
+    def replaced():
+        try:
+            answers[cluster.webhook(release, "/none/none")[0]] += 1
+        except OSError as error:
+            answers[str(error)] += 1
+        return not before & {pod["metadata"]["name"] for pod in cluster.replicas(release)}
+
+    wait_until("all replicas are new", replaced, timeout_s=120, every_s=0.02)
+    assert answers.keys() == {404}, answers
+    assert answers.total() > 100
+    wait_until("both are in the Service", lambda: len(_ready(cluster, release)) == 2, timeout_s=60)
+
+
 def test_probes_and_metrics_are_on_the_utility_port(cluster, release):
     """Every replica is alive and ready; exactly one leads."""
     addresses = [pod["status"]["podIP"] for pod in _ready(cluster, release)]
@@ -101,9 +127,32 @@ def test_the_images_hold_no_shell_no_package_manager_and_no_source(cluster):
         assert "usr/share/zoneinfo/Europe/Berlin" in paths
 
 
+@pytest.mark.parametrize(("name", "requirements"), [("controller", "runtime"), ("cloner", "cloner")])
+def test_the_bill_of_materials_names_every_package(cluster, tmp_path, name, requirements):
+    """The Python packages are those of the requirements, with their versions; and the distribution's are there."""
+    found = images.sbom(name, VERSION, tmp_path)
+    assert found["bomFormat"] == "CycloneDX"
+    about = found["metadata"]["component"]
+    assert (about["name"], about["version"]) == (f"{images.REGISTRY}/{images.NAMES[name]}", VERSION)
+    labels = {one["name"].rpartition(".")[2]: one["value"] for one in found["metadata"]["properties"]}
+    assert labels["version"] == VERSION
+    assert re.fullmatch("[0-9a-f]{40}", labels["revision"])
+    packages = {}
+    for part in found["components"]:
+        kind = re.match(r"pkg:(\w+)/", part.get("purl", ""))
+        packages.setdefault(kind and kind[1], {})[part["name"].lower().replace("_", "-")] = part.get("version")
+    pinned = re.findall(
+        r"^([\w.-]+)==([\w.]+)", (ROOT / "requirements" / f"{requirements}.txt").read_text(), re.MULTILINE
+    )
+    ours = {"git-events-runner": VERSION}
+    assert packages["pypi"] == {package.lower(): version for package, version in pinned} | ours
+    assert {"ca-certificates", "libc6", "libssl3", "tzdata"} <= packages["deb"].keys()
+    assert all(packages["deb"].values())
+
+
 def test_the_controllers_image_is_a_command(cluster):
     """`run IMAGE crds` prints the CRDs, as the user that the image names, without a cluster."""
-    image = f"{images.REGISTRY}/git-events-runner:1.0.0"
+    image = f"{images.REGISTRY}/git-events-runner:{VERSION}"
     program = machine.program("ctr")
     command = [
         program,

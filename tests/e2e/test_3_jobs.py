@@ -3,14 +3,20 @@
 import base64
 import hashlib
 import json
+import socket
 
 import pytest
 
+from git_events_runner.resources.description import SECRET_DIR
+from git_events_runner.rules.job import TOKEN_FOLDER
 from tests.cluster.api import Refused
 from tests.cluster.plane import wait_until
 from tests.e2e.cluster import BATCH
+from tests.e2e.node import ADDRESS
+from tests.e2e.processes import contents, mounted, process
 
 _PASSWORD = "s3same-0pen-e2e"
+_TOKEN = b"eyJhbGciOi"  # how a JSON Web Token begins
 _LOOK = """
 env | sort; echo ---files
 cat README run.sh sub/file; touch mine sub/mine && echo wrote
@@ -84,6 +90,37 @@ def test_no_token_is_in_the_init_container(cluster, job):
     names = {mount["name"] for mount in pod["initContainers"][0]["volumeMounts"]}
     assert names == {"action-workdir", "git-events-runner-source"}
     assert _PASSWORD not in json.dumps(pod)
+
+
+def test_no_token_is_in_the_running_init_container(cluster, release, repository, credential):
+    """As the host sees it while it waits for a server that says nothing; in a worker the same look finds the token."""
+    with socket.create_server((ADDRESS, 0)) as silent:
+        auth = {"type": "basic", "secretRef": {"name": "git"}}
+        url = f"http://{ADDRESS}:{silent.getsockname()[1]}/silent.git"
+        cluster.api.ours("GitRepo", "team", "silent", {"repoUri": url, "authConfig": auth})
+        override = {"kind": "GitRepo", "name": "silent", "reference": {"branch": "main"}}
+        cluster.api.ours("Action", "team", "waits", {"sourceOverride": override})
+        cluster.api.ours("Action", "team", "works", {"actionJob": {"command": ["sleep", "1001"]}})
+        for name in ("waits", "works"):
+            cluster.hook("team", f"it-{name}", ("GitRepo", "app"), ("Action", name))
+            wait_until("the call is taken", lambda name=name: cluster.webhook(release, f"/team/it-{name}")[0] == 202)
+        cloner, worker = (
+            wait_until(f"the process {words[0]}", lambda words=words: process(*words), timeout_s=60)
+            for words in (("gitrepo-cloner", "silent"), ("sleep", "1001"))
+        )
+        assert _places(cloner) == {"/action_workdir", SECRET_DIR}
+        texts = [(cloner / "environ").read_bytes(), *contents(cloner)]
+        assert any(_PASSWORD.encode() in text for text in texts), "the credential was seen, so all was looked at"
+        assert not [text for text in texts if _TOKEN in text]
+        assert TOKEN_FOLDER in _places(worker)
+        assert [text for text in contents(worker) if _TOKEN in text]
+        for name in ("waits", "works"):
+            [found] = cluster.api.jobs("team", f"it-{name}")
+            cluster.api.delete(f"{BATCH}/namespaces/team/jobs/{found['metadata']['name']}")
+
+
+def _places(folder):
+    return {f"/var{place}" if place.startswith("/run/") else place for place in mounted(folder)}
 
 
 def test_the_cloner_is_fast_for_a_small_repository(cluster, job):

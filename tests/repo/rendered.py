@@ -27,6 +27,7 @@ EVERYTHING = {
     "podAnnotations": {"a": "b"},
     "podLabels": {"c": "d"},
     "startupProbe": {"httpGet": {"path": "/alive", "port": "utility"}},
+    "lifecycle": {"preStop": {"exec": {"command": ["/usr/bin/python3", "-c", "pass"]}}},
     "updateStrategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
     "revisionHistoryLimit": 3,
     "priorityClassName": "high",

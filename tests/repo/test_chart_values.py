@@ -220,6 +220,7 @@ def test_further_values_reach_the_pods():
     assert container["env"][-1] == EVERYTHING["extraEnv"][0]
     assert container["envFrom"] == EVERYTHING["extraEnvFrom"]
     assert container["startupProbe"] == EVERYTHING["startupProbe"]
+    assert container["lifecycle"] == EVERYTHING["lifecycle"]
     [spread] = pod["topologySpreadConstraints"]
     assert spread["labelSelector"]["matchLabels"] == deployment["selector"]["matchLabels"]
     assert (pod["priorityClassName"], pod["runtimeClassName"]) == ("high", "gvisor")

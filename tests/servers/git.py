@@ -27,7 +27,7 @@ http {{
   access_log {folder}/access.log counted;
   server {{
     listen {host}:{port};
-    listen 127.0.0.1:{tls_port} ssl;
+    listen {host}:{tls_port} ssl;
     ssl_certificate {certificate}; ssl_certificate_key {key};
     location /dumb/ {{ alias {folder}/repositories/; default_type text/plain; }}
     location /basic/ {{ auth_basic git; auth_basic_user_file {folder}/users; {cgi} }}
@@ -139,9 +139,9 @@ class GitServer:
         (folder / "repositories").mkdir(parents=True)
         self._names = itertools.count()
         self.port, self.tls_port = free_port(), free_port()
-        self.url, self.tls_url = f"http://{host}:{self.port}", f"https://127.0.0.1:{self.tls_port}"
+        self.url, self.tls_url = f"http://{host}:{self.port}", f"https://{host}:{self.tls_port}"
         self.authority = Authority(folder / "pki")
-        certificate, key = self.authority.issue("nginx")
+        certificate, key = self.authority.issue("nginx", host)
         backend = Path(_git("--exec-path", cwd=folder)) / "git-http-backend"
         cgi = _CGI.format(folder=folder, backend=backend)
         user = "user root;" if os.geteuid() == 0 else ""

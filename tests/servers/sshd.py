@@ -16,7 +16,7 @@ from tests.cluster.plane import Process, free_port, wait_until
 TYPES = ("ed25519", "ecdsa", "rsa")
 _CONFIG = """
 Port {port}
-ListenAddress 127.0.0.1
+ListenAddress {host}
 PidFile none
 {host_keys}
 AuthorizedKeysFile {folder}/authorized_keys
@@ -55,14 +55,16 @@ def public(path: Path) -> str:
 class Sshd:
     """A server for every repository of this machine; `restart` takes other host keys or lines of configuration."""
 
-    def __init__(self, folder: Path, *, types=TYPES, extra: str = "AcceptEnv GIT_PROTOCOL") -> None:
+    def __init__(
+        self, folder: Path, *, types=TYPES, extra: str = "AcceptEnv GIT_PROTOCOL", host: str = "127.0.0.1"
+    ) -> None:
         self._sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
         if self._sshd is None:
             raise Unavailable("openssh-server is not installed (Debian: apt-get install openssh-server)")
         folder.mkdir(parents=True, exist_ok=True)
         Path("/run/sshd").mkdir(exist_ok=True)
         self.folder = folder
-        self.port = free_port()
+        self.host, self.port = host, free_port()
         self.user = getpass.getuser()
         self.key = keygen(folder / "client")
         (folder / "authorized_keys").write_text(public(self.key) + "\n")
@@ -82,7 +84,9 @@ class Sshd:
         self.close()
         keys = "\n".join(f"HostKey {self.host_keys[kind]}" for kind in types)
         config = self.folder / "sshd_config"
-        config.write_text(_CONFIG.format(port=self.port, folder=self.folder, host_keys=keys, extra=extra))
+        config.write_text(
+            _CONFIG.format(host=self.host, port=self.port, folder=self.folder, host_keys=keys, extra=extra)
+        )
         self._starts += 1
         log = self.folder / f"sshd-{self._starts}.log"
         self._process = Process([self._sshd, "-D", "-e", "-f", str(config)], log)
@@ -91,7 +95,7 @@ class Sshd:
     @property
     def place(self) -> str:
         """Its name in known hosts."""
-        return f"[127.0.0.1]:{self.port}"
+        return f"[{self.host}]:{self.port}"
 
     def line(self, kind: str = "ed25519") -> str:
         """One of its keys, as a line of known hosts."""
@@ -99,7 +103,7 @@ class Sshd:
 
     def url(self, path: Path | str) -> str:
         """The URL of a repository."""
-        return f"ssh://{self.user}@127.0.0.1:{self.port}{path}"
+        return f"ssh://{self.user}@{self.host}:{self.port}{path}"
 
     @property
     def logins(self) -> int:

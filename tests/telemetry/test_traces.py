@@ -3,41 +3,20 @@
 import contextlib
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import pytest
 import structlog
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from git_events_runner.telemetry import configure_logging
 from git_events_runner.traces import exporting, root_span_id, trace_id
-
-
-class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Keeps the spans it is sent."""
-
-    def __init__(self):
-        self.spans, self.resources = [], []
-
-    def Export(self, request, context):  # noqa: N802  the name in the protocol
-        for resource in request.resource_spans:
-            self.resources.append({one.key: one.value.string_value for one in resource.resource.attributes})
-            for scope in resource.scope_spans:
-                self.spans += scope.spans
-        return trace_service_pb2.ExportTraceServiceResponse()
+from tests.telemetry.collector import collecting
 
 
 @pytest.fixture
 def collector():
-    """A collector that listens; `port` is where."""
-    server = grpc.server(ThreadPoolExecutor(2))
-    made = Collector()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(made, server)
-    made.port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield made
-    server.stop(None).wait()
+    """A collector that listens."""
+    with collecting() as made:
+        yield made
 
 
 @contextlib.contextmanager

@@ -3,6 +3,9 @@
 The election step is pure (`elect`). Expiry runs on a monotonic clock, so that clocks of other machines do not matter;
 every write is a compare-and-swap on resourceVersion; a leader that cannot renew within the renew deadline stops before
 another one may start.
+
+A new Lease gets an owner, with which Kubernetes collects it; that of one that is there stays as it is, as its labels
+do: where owners are guarded (OwnerReferencesPermissionEnforcement), only who may delete an object may change them.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Protocol
@@ -22,6 +25,8 @@ from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 
 _RELEASED_S = 1
+# What a write leaves as somebody else has made it.
+_KEPT = ("labels", "annotations", "ownerReferences", "finalizers")
 
 
 class Move(Enum):
@@ -43,6 +48,7 @@ class Seen:
     transitions: int
     changed_at: float
     deleted: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def released(self) -> bool:
@@ -140,6 +146,7 @@ class Lease:
         ref: Ref,
         identity: str,
         timing: Timing,
+        owner: Callable[[], Mapping[str, Any] | None],
         changed: Callable[[bool], None],
         failed: Callable[[ApiError], None],
         clock: Callable[[], float] = time.monotonic,
@@ -149,6 +156,7 @@ class Lease:
         self._ref = ref
         self._identity = identity
         self._timing = timing
+        self._owner = owner
         self._changed = changed
         self._failed = failed
         self._clock = clock
@@ -236,7 +244,8 @@ class Lease:
     def _remember(self, lease: Mapping[str, Any]) -> None:
         """What an answer says, as of its arrival: the record may have changed at any time before."""
         now = self._clock()
-        spec, version = lease.get("spec") or {}, lease["metadata"]["resourceVersion"]
+        spec, metadata = lease.get("spec") or {}, lease["metadata"]
+        version = metadata["resourceVersion"]
         same = self._seen is not None and self._seen.version == version
         self._seen = Seen(
             holder=spec.get("holderIdentity") or "",
@@ -244,6 +253,7 @@ class Lease:
             duration_s=float(spec.get("leaseDurationSeconds") or self._timing.duration_s),
             transitions=int(spec.get("leaseTransitions") or 0),
             changed_at=self._seen.changed_at if same and self._seen else now,
+            metadata={name: metadata[name] for name in _KEPT if name in metadata},
         )
 
     async def _write(self, move: Move, *, holder: str | None = None) -> None:
@@ -266,9 +276,12 @@ class Lease:
         }
         timeout_s = self._timing.retry_s * 2
         if seen is None or seen.deleted:
+            owner = self._owner()
+            if owner is not None:
+                body["metadata"]["ownerReferences"] = [dict(owner)]
             written = await self._api.create(KINDS["Lease"], body, timeout_s=timeout_s)
         else:
-            body["metadata"]["resourceVersion"] = seen.version
+            body["metadata"] |= {**seen.metadata, "resourceVersion": seen.version}
             written = await self._api.replace(KINDS["Lease"], body, timeout_s=timeout_s)
         self._remember(written)
 

@@ -18,14 +18,17 @@ async def _copy(reader, writer):
     writer.close()
 
 
-async def _join(reader, writer, host, port, first=b""):
-    """Pass everything on to a server, whatever name was asked for: tests run on loopback."""
-    far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
-    far_writer.write(first)
-    await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+async def _join(reader, writer, near, port, first=b""):
+    """Pass everything on to a server of this machine, whatever name was asked for."""
+    far_reader, far_writer = await asyncio.open_connection(near, port)
+    try:
+        far_writer.write(first)
+        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+    finally:
+        far_writer.close()
 
 
-async def _http(reader, writer, seen, login):
+async def _http(reader, writer, seen, login, near):
     head = await reader.readuntil(b"\r\n\r\n")
     method, target, _ = head.split(b" ", 2)
     lines = head.split(b"\r\n")
@@ -35,13 +38,12 @@ async def _http(reader, writer, seen, login):
         writer.write(b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         return await _end(writer)
     if method == b"CONNECT":
-        host, _, port = target.decode().rpartition(":")
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        return await _join(reader, writer, host, int(port))
+        return await _join(reader, writer, near, int(target.rpartition(b":")[2]))
     place = urlsplit(target.decode())
     first = head.replace(target, target[len(f"{place.scheme}://{place.netloc}") :], 1)
     first = first.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)  # one request a connection is enough
-    return await _join(reader, writer, place.hostname, place.port, first)
+    return await _join(reader, writer, near, place.port, first)
 
 
 async def _end(writer):
@@ -49,7 +51,7 @@ async def _end(writer):
     writer.close()
 
 
-async def _socks(reader, writer, seen, login):
+async def _socks(reader, writer, seen, login, near):
     _, methods = await reader.readexactly(2)
     offered = await reader.readexactly(methods)
     given = ""
@@ -69,20 +71,23 @@ async def _socks(reader, writer, seen, login):
     port = int.from_bytes(await reader.readexactly(2))
     seen.append(("SOCKS", f"{host.decode() if kind == 3 else host}:{port}", given))
     writer.write(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
-    return await _join(reader, writer, host, port)
+    return await _join(reader, writer, near, port)
 
 
 @asynccontextmanager
 async def proxy(
-    kind: str, login: tuple[str, str] | None = None
+    kind: str, login: tuple[str, str] | None = None, *, host: str = "127.0.0.1"
 ) -> AsyncIterator[tuple[str, list[tuple[str, str, str]]]]:
     """An `http` or `socks5` proxy, perhaps for one user: its URL, and what it saw (method, target, credential)."""
     seen: list[tuple[str, str, str]] = []
 
     async def serve(reader, writer):
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await (_http if kind == "http" else _socks)(reader, writer, seen, login)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await (_http if kind == "http" else _socks)(reader, writer, seen, login, host)
+        finally:
+            writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, host, 0)
     async with server:
-        yield f"{kind}://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+        yield f"{kind}://{host}:{server.sockets[0].getsockname()[1]}", seen

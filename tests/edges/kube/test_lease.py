@@ -63,6 +63,7 @@ class World:
     def __init__(self):
         self.now = 0.0
         self.lease, self.version = None, 0
+        self.owner = None
         self.broken = set()
         self.slow_s = {}
         self.sleepers = []
@@ -91,11 +92,12 @@ class World:
             for _ in range(12):
                 await asyncio.sleep(0)
 
-    def edit(self, **spec):
+    def edit(self, metadata=None, **spec):
         """Somebody edits the record by hand."""
         self.version += 1
+        metadata = (self.lease["metadata"] if self.lease else {}) if metadata is None else metadata
         self.lease = {
-            "metadata": {"resourceVersion": str(self.version)},
+            "metadata": metadata | {"resourceVersion": str(self.version)},
             "spec": (self.lease["spec"] if self.lease else {}) | spec,
         }
 
@@ -122,7 +124,7 @@ class Api:
         await self._reach()
         if self.world.lease is not None:
             raise ApiAlreadyExists("exists")
-        self.world.edit(**obj["spec"])
+        self.world.edit(obj["metadata"], **obj["spec"])
         return self.world.lease
 
     async def replace(self, kind, obj, *, subresource=None, strict=False, timeout_s=None):
@@ -131,7 +133,7 @@ class Api:
             raise ApiNotFound("none")
         if obj["metadata"]["resourceVersion"] != str(self.world.version):
             raise ApiConflict("changed")
-        self.world.edit(**obj["spec"])
+        self.world.edit(obj["metadata"], **obj["spec"])
         return self.world.lease
 
 
@@ -147,6 +149,7 @@ class Candidate:
             ref=REF,
             identity=name,
             timing=TIMING,
+            owner=lambda: world.owner,
             changed=lambda _leading: None,
             failed=lambda _error: None,
             clock=world.clock,
@@ -193,6 +196,26 @@ async def take_over(world, first, second, *, within_s):
         if second.leads:
             return
     raise AssertionError(f"no take-over within {within_s} s: {world.lease}")
+
+
+async def test_a_new_lease_has_an_owner_and_what_others_wrote_into_it_stays():
+    """Labels and owners pass through renewals; a lease without an owner gets none by a renewal."""
+    async with two() as (world, first, _):
+        world.edit(world.lease["metadata"] | {"labels": {"a": "b"}})
+        world.owner = {"kind": "ConfigMap", "name": "config", "uid": "1"}
+        await world.pass_time(10)
+        assert world.lease["metadata"]["labels"] == {"a": "b"}
+        assert "ownerReferences" not in world.lease["metadata"]
+        world.lease = None
+        await world.pass_time(10)
+        assert world.lease["metadata"]["ownerReferences"] == [world.owner]
+        assert world.lease["spec"]["holderIdentity"] == "a"
+        world.owner = None
+        renewed = world.version
+        await world.pass_time(10)
+        assert world.version > renewed
+        assert world.lease["metadata"]["ownerReferences"][0]["uid"] == "1"
+        assert first.leads
 
 
 async def test_a_leader_that_renews_stays():

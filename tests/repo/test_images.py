@@ -1,0 +1,33 @@
+"""What the images are built from, as far as it can be judged without building them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+_DOCKERFILES = sorted(_ROOT.glob("Dockerfile.*"))
+_SCRIPTS = [path for path in sorted((_ROOT / "images").rglob("*")) if path.suffix in {".py", ".sh", ".go"}]
+_ARCHITECTURES = re.compile(
+    r"\b(amd64|x86_64|x86-64|i[36]86|arm64|aarch64|armhf|armv\d\w*|ppc64le|s390x)\b", re.IGNORECASE
+)
+
+
+@pytest.mark.parametrize("path", [*_DOCKERFILES, *_SCRIPTS], ids=lambda path: path.name)
+def test_no_architecture_is_named(path):
+    """Outside of comments: the same files build on, and for, each."""
+    lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith(("#", "//"))]
+    assert [line for line in lines if _ARCHITECTURES.search(line)] == []
+
+
+@pytest.mark.parametrize("path", _DOCKERFILES, ids=lambda path: path.name)
+def test_every_stage_is_of_the_platform_that_is_built_for(path):
+    """No stage has a platform of its own, and every base is an argument, pinned by a digest unless it is given."""
+    text = path.read_text()
+    stages = re.findall(r"^FROM (.*)$", text, re.MULTILINE)
+    assert stages
+    for stage in stages:
+        assert re.fullmatch(r"(scratch|\$\{(GO_)?BASE\})( AS \w+)?", stage)
+    bases = re.findall(r"^ARG (?:GO_)?BASE=(.*)$", text, re.MULTILINE)
+    assert bases
+    assert all(re.search(r"@sha256:[0-9a-f]{64}$", base) for base in bases)
