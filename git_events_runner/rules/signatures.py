@@ -158,6 +158,11 @@ def _gitlab(request: _Request) -> Signature:
 
 
 def _bitbucket(request: _Request) -> Signature:
+    """Signed; or, where Data Center has no secret but a user, HTTP Basic with the keys that are `user:password`."""
+    users = [key for key in request.keys if b":" in key]
+    given = request.one("authorization")
+    if users and isinstance(given, bytes) and "x-hub-signature" not in request.headers:
+        return _basic(given, users)
     return _signed(request.one("x-hub-signature"), request.body, request.keys, "sha256", b"sha256=")
 
 
@@ -177,13 +182,17 @@ def _azure(request: _Request) -> Signature:
         return given
     if not request.keys:
         return Signature.UNUSABLE
+    return _basic(given, request.keys)
+
+
+def _basic(given: bytes, keys: Sequence[bytes]) -> Signature:
     name, _, encoded = given.partition(b" ")
     try:
         shown = base64.b64decode(encoded.strip(), validate=True) if name.lower() == b"basic" else b""
     except binascii.Error:
         shown = b""
     password = shown.partition(b":")[2]
-    return _any([hmac.compare_digest(shown if b":" in key else password, key) for key in request.keys])
+    return _any([hmac.compare_digest(shown if b":" in key else password, key) for key in keys])
 
 
 def _standard(request: _Request) -> Signature:

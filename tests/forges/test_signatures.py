@@ -82,6 +82,26 @@ def test_bitbuckets_published_vector_is_good():
     assert judged("bitbucket", found, "It's a Secret to Everybody") is Signature.GOOD
 
 
+def test_bitbucket_data_center_may_send_a_user_instead_of_a_signature():
+    """Only with a key that is user and password, and never past a signature that is there."""
+    signed, body = d.bitbucket_server()
+    unsigned = {name: value for name, value in signed.items() if name != "X-Hub-Signature"}
+
+    def basic(text):
+        return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+
+    keys = f"events:pass:word\n{d.SECRET}"
+    assert judged("bitbucket", (unsigned | basic("events:pass:word"), body), keys) is Signature.GOOD
+    assert judged("bitbucket", (signed, body), keys) is Signature.GOOD
+    for shown in ("events:other", "pass:word", ":pass:word", d.SECRET, f"events:{d.SECRET}", ""):
+        assert judged("bitbucket", (unsigned | basic(shown), body), keys) is Signature.WRONG
+    assert judged("bitbucket", (unsigned | basic(f"x:{d.SECRET}"), body), d.SECRET) is Signature.MISSING
+    wrong = {"X-Hub-Signature": "sha256=" + "0" * 64}
+    assert judged("bitbucket", (unsigned | wrong | basic("events:pass:word"), body), keys) is Signature.WRONG
+    empty = {"X-Hub-Signature": ""}
+    assert judged("bitbucket", (unsigned | empty | basic("events:pass:word"), body), keys) is Signature.MISSING
+
+
 @pytest.mark.parametrize("name", ["standard-webhooks", "gitlab"])
 def test_the_vector_of_standard_webhooks_is_good_and_its_negative_is_not(name):
     """From the libraries' tests; GitLab's signed webhooks are the same."""

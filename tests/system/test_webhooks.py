@@ -1,5 +1,6 @@
 """Webhooks through real sockets and the real process: every forge, once, tasks, rotation, faults."""
 
+import base64
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,6 +24,12 @@ def _cloud(ref="refs/heads/main", after=d.AFTER, **more):
     return d.bitbucket_cloud(("branch", ref.split("/")[2], _kept(after)), **more)
 
 
+def _data_center_user(ref="refs/heads/main", after=d.AFTER, secret="bob:pass word", **more):
+    headers, body = d.bitbucket_server((ref, _kept(after)), **more)
+    headers["Authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
+    return {name: value for name, value in headers.items() if name != "X-Hub-Signature"}, body
+
+
 FORGES = {
     "header": (lambda **_: d.plain(), "header", d.SECRET),
     "github": (d.github, "github", d.SECRET),
@@ -35,18 +42,13 @@ FORGES = {
         "gitlab",
         d.SIGNING,
     ),
-    "bitbucket-cloud": (
-        lambda ref="refs/heads/main", after=d.AFTER, **m: d.bitbucket_cloud(
-            ("branch", ref.split("/")[2], _kept(after)), **m
-        ),
-        "bitbucket",
-        d.SECRET,
-    ),
+    "bitbucket-cloud": (_cloud, "bitbucket", d.SECRET),
     "bitbucket-server": (
         lambda ref="refs/heads/main", after=d.AFTER, **m: d.bitbucket_server((ref, _kept(after)), **m),
         "bitbucket",
         d.SECRET,
     ),
+    "bitbucket-server-user": (_data_center_user, "bitbucket", "bob:pass word"),
     "azure": (
         lambda ref="refs/heads/main", after=d.AFTER, **m: d.azure((ref, _kept(after)), **m),
         "azure",
