@@ -161,8 +161,8 @@ def _bitbucket(request: _Request) -> Signature:
     """Signed; or, where Data Center has no secret but a user, HTTP Basic with the keys that are `user:password`."""
     users = [key for key in request.keys if b":" in key]
     given = request.one("authorization")
-    if users and isinstance(given, bytes) and "x-hub-signature" not in request.headers:
-        return _basic(given, users)
+    if isinstance(given, bytes) and "x-hub-signature" not in request.headers and (users or not request.keys):
+        return _basic(given, users) if users else Signature.UNUSABLE
     return _signed(request.one("x-hub-signature"), request.body, request.keys, "sha256", b"sha256=")
 
 

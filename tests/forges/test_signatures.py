@@ -96,6 +96,7 @@ def test_bitbucket_data_center_may_send_a_user_instead_of_a_signature():
     for shown in ("events:other", "pass:word", ":pass:word", d.SECRET, f"events:{d.SECRET}", ""):
         assert judged("bitbucket", (unsigned | basic(shown), body), keys) is Signature.WRONG
     assert judged("bitbucket", (unsigned | basic(f"x:{d.SECRET}"), body), d.SECRET) is Signature.MISSING
+    assert judged("bitbucket", (unsigned | basic("events:pass:word"), body), "") is Signature.UNUSABLE
     wrong = {"X-Hub-Signature": "sha256=" + "0" * 64}
     assert judged("bitbucket", (unsigned | wrong | basic("events:pass:word"), body), keys) is Signature.WRONG
     empty = {"X-Hub-Signature": ""}
