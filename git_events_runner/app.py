@@ -40,6 +40,7 @@ from git_events_runner.flow.runs import Runs
 from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.flow.status import StatusWriter
 from git_events_runner.flow.webhooks import Webhooks
+from git_events_runner.heartbeat import Heartbeat
 from git_events_runner.hostkeys import HostKeys
 from git_events_runner.resources.kinds import KINDS, OURS, Kind
 from git_events_runner.resources.ref import Ref
@@ -255,7 +256,10 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         listen(settings.utility_port, host=settings.host) as utility,
         listen(settings.webhooks_port, host=settings.host) as hooks,
     ):
-        async with serving(Probes(health=health, metrics=metrics).app, utility), running(crds=crds.run()):
+        async with (
+            serving(Probes(health=health, metrics=metrics).app, utility),
+            running(crds=crds.run(), heartbeat=Heartbeat(metrics=metrics).run()),
+        ):
             await crds.wait_good()
             async with running(**{name: informer.run() for name, informer in informers.items()}):
                 await store.wait_synced(*OURS, "Job", "Namespace", "ConfigMap")

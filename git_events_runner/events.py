@@ -36,6 +36,7 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "lease.acquired": ("info", "This replica leads now."),
     "lease.fenced": ("warning", "This replica stopped leader work because its lease could not be renewed in time."),
     "lease.lost": ("info", "This replica leads no more."),
+    "loop.late": ("warning", "The process was held up for a second or more (`seconds`): no CPU, or stopped."),
     "queue.delayed": ("warning", "A new leader cannot list the Jobs yet; it tries again before it starts any."),
     "request.swept": ("info", "A request that nobody answered for 24 s is checked by the leader."),
     "secret.unreadable": ("warning", "A webhook's Secret cannot be used; the request was answered with 500."),

@@ -29,6 +29,7 @@ _RECONCILE_S = (0.001, 0.01, 0.1, 0.5, 1, 2)
 _WEBHOOK_S = (0.001, 0.01, 0.1, 0.5, 1)
 _CHECK_S = (0.1, 1, 2, 5, 10, 30, 60)
 _LATE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_LAG_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 20)
 _WAITING_S = (0.1, 0.5, 1, 2, 5, 10, 20, 60)
 _COMPLETED_S = (1, 5, 10, 30, 60, 120, 300)
 _ROLES = ("trigger_kind", "trigger_name", "source_kind", "source_name", "action_kind", "action_name")
@@ -198,6 +199,7 @@ class Metrics:
         self._leading = gauge("leading", "Whether this replica leads")
         self._config_valid = gauge("runtime_config_valid", "Whether the ConfigMap's runtime config could be read")
         self._status_writes = counter("status_writes", "Writes of triggers' statuses")
+        self._loop_late_s = histogram("event_loop_lag_seconds", "How late a task of this process wakes", _LAG_S)
         self._edge_failures = counter("api_failures", "Failed background requests to the API server", "kind")
         self.git = GitMetrics(counter=counter, histogram=histogram)
         self._leading.set(0)
@@ -291,6 +293,10 @@ class Metrics:
     def status_written(self) -> None:
         """A trigger's status was written."""
         self._status_writes.inc()
+
+    def loop_late(self, seconds: float) -> None:
+        """A task that was to wake came on so much later."""
+        self._loop_late_s.observe(seconds)
 
     def edge_failed(self, kind: str) -> None:
         """A background request (watch, lease, Event) failed."""
