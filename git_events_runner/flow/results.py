@@ -27,6 +27,8 @@ log = structlog.get_logger(target="results")
 _TTL_AFTER_SETTLING_S = 15.0
 _UNSETTLED_S = 10.0
 _PASS_S = 2.0
+_LOST_PASS_S = 10.0
+_LOST_S = 15.0
 _GATHER_S = 0.1
 _KEPT = 1000
 
@@ -107,9 +109,10 @@ class Results:
         self._gone = OrderedDict.fromkeys(snapshot.uid for snapshot in self._store.vanished())
         settled_since: dict[str, float] = {}
         unsettled_since: dict[str, float] = {}
+        lost_since: dict[tuple[str, str], float] = {}
         await self._show_all()
         with self._store.subscribe("Job", *TRIGGERS) as changes:
-            next_sweep = loop.time() + _PASS_S
+            next_sweep, next_lost = loop.time() + _PASS_S, loop.time()
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(next_sweep):
@@ -130,6 +133,9 @@ class Results:
                     self._shown = {uid: said for uid, said in self._shown.items() if self._store.trigger(uid)}
                     self._sweep_unsettled(known, unsettled_since, fence, loop.time())
                     await self._give_ttl(known, settled_since, fence, loop.time())
+                    if loop.time() >= next_lost:
+                        lost_since = self._sweep_lost(lost_since, loop.time())
+                        next_lost = loop.time() + _LOST_PASS_S
                     next_sweep = loop.time() + _PASS_S
 
     def _compare(self, before: Mapping[str, Snapshot], after: Mapping[str, Snapshot]) -> set[str]:
@@ -276,6 +282,24 @@ class Results:
                 CheckRequest(trigger=trigger.ref, uid=trigger.uid, source=view.run.source, due_at=None, fence=fence)
             )
 
+    def _sweep_lost(self, since: dict[tuple[str, str], float], now: float) -> dict[tuple[str, str], float]:
+        """Jobs that vanished while nobody led: shown as Gone, because nobody saw their end."""
+        seen: dict[tuple[str, str], float] = {}
+        for trigger in (trigger for kind in TRIGGERS for trigger in self._store.all(kind)):
+            names = _unfinished(trigger)
+            if not names:
+                continue
+            for name in names.difference(job.ref.name for job in self._store.jobs_of(trigger.uid)):
+                if name in self._vanished:
+                    continue
+                key = (trigger.uid, name)
+                seen[key] = since.get(key, now)
+                if now - seen[key] >= _LOST_S:
+                    self._vanished[name] = "Gone"
+                    self._again.add(trigger.uid)
+                    log.info("job.gone", namespace=trigger.ref.namespace, job=name)
+        return seen
+
     async def _give_ttl(self, jobs: Mapping[str, Snapshot], since: dict[str, float], fence: Fence, now: float) -> None:
         """A settled Job gets its TTL, 15 s later at the earliest: older than any POST still under way."""
         for uid in [uid for uid in since if uid not in jobs]:
@@ -325,3 +349,11 @@ def _said(trigger: Snapshot) -> tuple[object, ...]:
         else None
     )
     return (trigger.generation, jobs, status.get("state"), status.get("conditions"))
+
+
+def _unfinished(trigger: Snapshot) -> set[str]:
+    """Names of the Jobs that a status shows as waiting or running."""
+    entries = (trigger.raw.get("status") or {}).get("checkedSources")
+    found = entries.values() if isinstance(entries, dict) else ()
+    last = [entry.get("lastJob") for entry in found if isinstance(entry, dict)]
+    return {str(job.get("name")) for job in last if isinstance(job, dict) and job.get("phase") in {"Queued", "Running"}}

@@ -41,7 +41,9 @@ class LastJob(Part):
 
     name: Text | None = Field(default=None, description="Name of the Job.")
     phase: Text | None = Field(
-        default=None, description="Queued, Running, Succeeded or Failed, or the reason why it will not run."
+        default=None,
+        description="Queued, Running, Succeeded or Failed; Deleted or Expired: it did not end by itself; "
+        "Gone: nobody saw its end.",
     )
 
 

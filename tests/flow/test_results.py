@@ -138,6 +138,31 @@ async def test_a_job_that_came_and_went_between_two_looks_is_told_once():
 
 
 @virtual
+async def test_a_job_that_vanished_while_nobody_led_is_shown_as_gone():
+    """Nobody knows how it ended, so nothing is told but that; a cache that is behind for a moment changes nothing."""
+    cluster, _, job = world()
+    cluster.drop(cluster.ref(job))
+    async with following(cluster):
+        await asyncio.sleep(10)
+        assert phase(cluster) == ("Idle", "Running")
+        await until(lambda: phase(cluster) == ("Idle", "Gone"), within_s=30)
+        await asyncio.sleep(60)
+    assert (cluster.reasons, cluster.asked) == ([], [])
+
+
+@virtual
+async def test_a_job_that_the_cache_shows_late_is_not_gone():
+    """The status comes before the Job: within fifteen seconds it is there."""
+    cluster, _, job = world()
+    cluster.drop(cluster.ref(job))
+    async with following(cluster):
+        await asyncio.sleep(10)
+        cluster.put(job | {"metadata": job["metadata"] | {"uid": "shown-late"}})
+        await asyncio.sleep(60)
+    assert phase(cluster) == ("Running", "Running")
+
+
+@virtual
 async def test_a_job_that_ended_and_went_in_one_moment_was_not_cancelled():
     """A TTL of 0: the deletion shows the last state."""
     cluster, _, job = world()

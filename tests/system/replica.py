@@ -14,7 +14,7 @@ from tests.cluster.plane import Process, free_port, wait_until
 class Replica:
     """`git-events-runner run` with its own ports and identity."""
 
-    def __init__(self, plane, folder, namespace, number, *options, config=None, log="info", server=None):
+    def __init__(self, plane, folder, namespace, number, *options, config=None, log="info", server=None, tenants=()):
         self.number, self.hooks, self.utility = number, free_port(), free_port()
         kubeconfig = plane.kubeconfig(f"replica-{number}-token", **(server or {}))
         environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {
@@ -23,7 +23,7 @@ class Replica:
             "POD_NAME": f"replica-{number}",
             "GIT_EVENTS_RUNNER_LOG": log,
             "PYTHONDONTWRITEBYTECODE": "1",
-            "GIT_EVENTS_RUNNER_JOB_NAMESPACES": namespace,
+            "GIT_EVENTS_RUNNER_JOB_NAMESPACES": ",".join((namespace, *tenants)),
         }
         command = [sys.executable, "-m", "git_events_runner", "run", "--json-logs"]
         command += ["--webhooks-port", str(self.hooks), "--utility-port", str(self.utility), *options]

@@ -8,7 +8,7 @@ from tests.cluster.api import OURS
 from tests.cluster.finisher import Finisher
 from tests.cluster.plane import wait_until
 from tests.system.conftest import sources
-from tests.system.roles import USERS
+from tests.system.roles import USERS, bind
 
 CONFIG = "git-events-runner-config"
 
@@ -173,3 +173,36 @@ def test_a_namespace_has_no_more_unfinished_runs_than_its_share(world, installat
     with Finisher(world, installation):
         wait_until("all three", lambda: len(world.jobs(installation)) == 3, timeout_s=90)
     wait_until("all well", lambda: reason(world, installation, condition="Reconciling") is None)
+
+
+def test_rights_lost_in_one_namespace_leave_the_others_alone(world, installation, repository, replicas):
+    """No 202 that could not be recorded, the log says why; with the rights back it goes on without a restart."""
+    tenant = f"{installation}-tenant"
+    world.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": tenant}})
+    bind(world, tenant)
+    world.ours("GitRepo", tenant, "app", {"repoUri": repository.url})
+    world.ours("Action", tenant, "build", {"actionJob": {"command": ["true"]}})
+    hook(world, installation)
+    hook(world, tenant)
+    replica = replicas(0, tenants=(tenant,))
+    assert (replica.post(f"/{installation}/hook"), replica.post(f"/{tenant}/hook")) == (202, 202)
+    for namespace in (installation, tenant):
+        wait_until(f"the Job of {namespace}", lambda namespace=namespace: world.jobs(namespace), timeout_s=60)
+    bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{tenant}/rolebindings"
+    kept = world.items(bindings)
+    for binding in kept:
+        world.delete(f"{bindings}/{binding['metadata']['name']}")
+    repository.push({"README": "two\n"})
+    assert wait_until("a refusal", lambda: replica.post(f"/{tenant}/hook") == 503)
+    assert replica.post(f"/{installation}/hook") == 202
+    wait_until("the other's Job", lambda: len(world.jobs(installation)) == 2, timeout_s=60)
+    assert (replica.get("/ready")[0], replica.get("/alive")[0]) == (200, 200)
+    [told, *_] = [line for line in replica.process.text().splitlines() if "webhook.uncounted" in line]
+    assert "is forbidden" in told
+    assert tenant in told
+    assert len(world.jobs(tenant)) == 1
+    for binding in kept:
+        again = {name: binding["metadata"][name] for name in ("name", "namespace")}
+        world.post(bindings, {"metadata": again, "roleRef": binding["roleRef"], "subjects": binding["subjects"]})
+    wait_until("it is taken again", lambda: replica.post(f"/{tenant}/hook") == 202)
+    wait_until("the tenant's Job", lambda: len(world.jobs(tenant)) == 2, timeout_s=60)
