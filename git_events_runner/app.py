@@ -59,6 +59,7 @@ _LONGEST_BACKOFF_S = 60.0
 _DRAIN_S = 20.0
 _INFORMER_S = 700.0  # the longest watch and its grace
 _LEASE_S = 60.0
+_DISTRUSTED_S = 300.0  # its CA was read anew at each attempt: only a new start can help
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +251,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         )
         for kind, namespace, label_selector, field_selector in _watched(settings)
     }
+    health.expect("certificate of the API server", client.trusted_at, _DISTRUSTED_S, problem="not trusted for")
     health.set("caches", ready=False, why="not synced yet")
     health.set("crds", ready=False, why="not judged yet")
     with (

@@ -21,7 +21,7 @@ class Health:
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._missing: dict[str, str] = {}
-        self._moved: dict[str, tuple[Callable[[], float], float]] = {}
+        self._moved: dict[str, tuple[Callable[[], float], float, str]] = {}
 
     def set(self, name: str, *, ready: bool, why: str = "") -> None:
         """A fact became true, or stopped being it (with the reason)."""
@@ -30,9 +30,11 @@ class Health:
         else:
             self._missing[name] = why or "not yet"
 
-    def expect(self, name: str, moved_at: Callable[[], float], limit_s: float) -> None:
+    def expect(
+        self, name: str, moved_at: Callable[[], float], limit_s: float, *, problem: str = "has not moved for"
+    ) -> None:
         """A task that must move at least every `limit_s` seconds; `moved_at` in the clock's time."""
-        self._moved[name] = (moved_at, limit_s)
+        self._moved[name] = (moved_at, limit_s, problem)
 
     def not_ready(self) -> list[str]:
         """What is missing for readiness, one line each."""
@@ -41,8 +43,10 @@ class Health:
     def not_alive(self) -> list[str]:
         """What has not moved within its limit, one line each."""
         now = self._clock()
-        late = {name: now - moved() for name, (moved, limit_s) in self._moved.items() if now - moved() > limit_s}
-        return [f"{name}: has not moved for {seconds:.0f} s" for name, seconds in sorted(late.items())]
+        found = [(name, now - moved(), limit_s, problem) for name, (moved, limit_s, problem) in self._moved.items()]
+        return [
+            f"{name}: {problem} {late_s:.0f} s" for name, late_s, limit_s, problem in sorted(found) if late_s > limit_s
+        ]
 
 
 class Probes:

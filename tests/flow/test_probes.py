@@ -27,7 +27,8 @@ async def test_the_three_paths():
             health.set("caches", ready=True)
             assert await get("/ready") == (200, "ready\n")
             now[0] = 111.0
-            assert await get("/alive") == (500, "lease: has not moved for 21 s\n")
+            health.expect("certificate", lambda: 101.0, 5.0, problem="not trusted for")
+            assert await get("/alive") == (500, "certificate: not trusted for 10 s\nlease: has not moved for 21 s\n")
             status, text = await get("/metrics")
             assert status == 200
             assert "git_events_runner_leading 0.0" in text

@@ -67,6 +67,11 @@ class Client:
     def __init__(self, connection: Connection, *, watch_grace_s: float = _WATCH_GRACE_S) -> None:
         self._connection = connection
         self._watch_grace_s = watch_grace_s
+        self._distrusted_since: float | None = None
+
+    def trusted_at(self) -> float:
+        """The loop's time when the server's certificate was last not known to be refused."""
+        return asyncio.get_running_loop().time() if self._distrusted_since is None else self._distrusted_since
 
     @classmethod
     @asynccontextmanager
@@ -329,8 +334,10 @@ class Client:
         try:
             response = await self._send(method, path, query, data, content_type, limits)
         except aiohttp.ClientConnectorCertificateError:
+            self._distrusted_since = self.trusted_at()
             await self._connection.renew()  # the CA may have been rotated: the next request trusts what is there now
             raise
+        self._distrusted_since = None
         if response.status != 401 or not await self._connection.renew():  # noqa: PLR2004  HTTP
             return response
         response.close()

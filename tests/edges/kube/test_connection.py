@@ -115,10 +115,15 @@ async def test_a_rotated_ca_is_trusted_without_a_restart(tmp_path):
             client = Client(connection)
             with pytest.raises(ApiUnavailable, match="certificate"):
                 await client.get(REF)
+            since = client.trusted_at()
+            with pytest.raises(ApiUnavailable, match="certificate"):
+                await client.get(REF)
+            assert client.trusted_at() == since < asyncio.get_running_loop().time()
             trusted.write_bytes(new.path.read_bytes())
             with contextlib.suppress(ApiUnavailable):
                 await client.get(REF)
             assert (await client.get(REF))["metadata"]["name"] == "a"
+            assert client.trusted_at() > since
 
 
 @contextlib.asynccontextmanager
