@@ -43,10 +43,10 @@ generate: $(STAMP) ## write the generated files anew (CRDs, docs tables, chart, 
 test: $(STAMP) ## every test; those that need what this machine lacks are named in the summary
 	$(BIN)/python -m pytest -n 3 --maxschedchunk 1
 
-test-fast: $(STAMP) ## rules, flow and edges only, no real cluster
-	$(BIN)/python -m pytest -n 2 tests/rules tests/flow tests/edges tests/repo
+test-fast: $(STAMP) ## rules, flow and edges only, no real cluster, no forge that has to be built
+	$(BIN)/python -m pytest -n 2 tests/rules tests/flow tests/edges tests/repo -m "not built"
 
-e2e: $(STAMP) ## images, chart and Jobs on a real node of this machine (root; first time ~15 minutes)
+e2e: $(STAMP) ## images, chart and Jobs on a real node of this machine (root; first time ~20 minutes)
 	$(BIN)/python -m pytest tests/e2e -p no:cacheprovider
 
 images: ## build the three images with docker, podman or buildah (REGISTRY, VERSION, OPTIONS)

@@ -20,8 +20,16 @@ _BUILDS = [
 ]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The longest first (storms, then everything else with whole processes), so that workers end together."""
+    """The longest first (storms, then everything else with whole processes), so that workers end together.
+
+    Those that need something built bear the mark `built`.
+    """
+    fixtures = set().union(*(build[0] for build in _BUILDS))
+    for item in items:
+        if fixtures.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("built")
     folders = ("tests/system/test_storms", "tests/system/", "tests/local/", "tests/")
     items.sort(key=lambda item: next(place for place, start in enumerate(folders) if item.nodeid.startswith(start)))
 
