@@ -44,7 +44,7 @@ test: $(STAMP) ## every test; those that need what this machine lacks are named 
 	$(BIN)/python -m pytest -n 3 --maxschedchunk 1
 
 test-fast: $(STAMP) ## rules, flow and edges only, no real cluster, no forge that has to be built
-	$(BIN)/python -m pytest -n 2 tests/rules tests/flow tests/edges tests/repo -m "not built"
+	$(BIN)/python -m pytest -n 4 --maxschedchunk 1 tests/rules tests/flow tests/edges tests/repo -m "not built"
 
 e2e: $(STAMP) ## images, chart and Jobs on a real node of this machine (root; first time ~20 minutes)
 	$(BIN)/python -m pytest tests/e2e -p no:cacheprovider

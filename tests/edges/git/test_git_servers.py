@@ -40,9 +40,10 @@ class Place:
             self.made.git("update-ref", "-d", f"refs/heads/{branch}")
 
 
-@pytest.fixture(
-    params=["nginx", "nginx tls", "nginx basic", "nginx token", "forge password", "forge token", "jgit", "jgit tls"]
-)
+_BUILT = [pytest.param(name, marks=pytest.mark.built) for name in ("forge password", "forge token", "jgit", "jgit tls")]
+
+
+@pytest.fixture(params=["nginx", "nginx tls", "nginx basic", "nginx token", *_BUILT])
 def place(request):
     """A repository on each server with each credential."""
     kind, _, way = request.param.partition(" ")
