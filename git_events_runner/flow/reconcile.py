@@ -206,10 +206,10 @@ class Reconciler:
         try:
             await self._remove_finalizer(trigger, fence)
             mutations = self._mutations(trigger)
-            if not mutations:
+            self._true.pop(trigger.uid, None)
+            if not mutations and not self._unsettled(trigger):
                 self._true[trigger.uid] = _said(trigger)
-            else:
-                self._true.pop(trigger.uid, None)
+            if mutations:
                 fence.check()
                 await self._writer.write(trigger.ref, trigger.uid, *mutations)
         except ApiNotFound:
@@ -251,13 +251,14 @@ class Reconciler:
             for reason, name in sorted(sources_warned(status)):
                 if name not in names:
                     wanted.append(Warn(reason=reason, source=name, message=None))
-            unsettled = any(
-                job.model.run.number > entry_of(status, job.model.run.source).runs
-                for job in self._store.jobs_of(trigger.uid)
-            )
-            if not unsettled:
+            if not self._unsettled(trigger):
                 wanted.append(Prune(keep=frozenset(names)))
         return wanted if Outcome.WRITE in combine(status, wanted)[1] else []
+
+    def _unsettled(self, trigger: Snapshot) -> bool:
+        """Whether a Job is above the record: then no entry may go."""
+        status, jobs = trigger.raw.get("status"), self._store.jobs_of(trigger.uid)
+        return any(job.model.run.number > entry_of(status, job.model.run.source).runs for job in jobs)
 
     def _over(self, trigger: Snapshot, wrong: frozenset[str]) -> frozenset[str]:
         """The sources whose lines in the conditions hold no more; `wrong` are those that have a problem now.

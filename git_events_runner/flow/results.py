@@ -144,7 +144,7 @@ class Results:
         for uid, snapshot in after.items():
             old = before.get(uid)
             view: JobView = snapshot.model
-            if view.run and (old is None or old.model.phase != view.phase):
+            if view.run and (old is None or (old.model.phase, old.model.deleting) != (view.phase, view.deleting)):
                 touched.add(view.run.trigger_uid)
             if view.finished and (old is None or not old.model.finished):
                 self._ended(snapshot)
@@ -185,7 +185,10 @@ class Results:
         else:
             phase = "Deleted"
             self._cancelled(snapshot)
-        self._vanished[snapshot.ref.name] = phase
+        self._vanish(snapshot.ref.name, phase)
+
+    def _vanish(self, name: str, phase: str) -> None:
+        self._vanished[name] = phase
         if len(self._vanished) > _KEPT:
             self._vanished.popitem(last=False)
 
@@ -199,7 +202,7 @@ class Results:
         log.info(
             "job.finished", namespace=snapshot.ref.namespace, job=snapshot.ref.name, result=view.result, seconds=seconds
         )
-        trigger = self._trigger(view)
+        trigger = self._trigger(snapshot)
         note = f"Job {snapshot.ref.name} {'succeeded' if succeeded else 'failed'}"
         reason = "JobSucceeded" if succeeded else "JobFailed"
         if view.clone_exit is not None:
@@ -216,13 +219,15 @@ class Results:
         view: JobView = snapshot.model
         self._metrics.job_ended(view.labels, snapshot.ref.namespace or "", "Deleted", None)
         log.info("job.cancelled", namespace=snapshot.ref.namespace, job=snapshot.ref.name)
-        trigger = self._trigger(view)
+        trigger = self._trigger(snapshot)
         if trigger:
             note = f"Job {snapshot.ref.name} was deleted before it ended; its change does not run again"
             self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason="JobCancelled", note=note)
 
-    def _trigger(self, view: JobView) -> Snapshot | None:
-        return self._store.trigger(view.run.trigger_uid) if view.run else None
+    def _trigger(self, job: Snapshot) -> Snapshot | None:
+        """The trigger that a Job's annotation names, if it is its neighbour: anybody can write an annotation."""
+        found = self._store.trigger(job.model.run.trigger_uid) if job.model.run else None
+        return found if found and found.ref.namespace == job.ref.namespace else None
 
     async def _show_all(self) -> None:
         for kind in TRIGGERS:
@@ -244,6 +249,8 @@ class Results:
         for source in status.get("checkedSources") or {}:
             name = entry_of(status, source).job_name
             if name is not None:
+                if name in by_name:
+                    self._vanished.pop(name, None)  # it is there, or there again
                 phase = by_name.get(name) or self._vanished.get(name)
                 if phase:
                     phases[source] = (name, phase)
@@ -270,7 +277,7 @@ class Results:
             del since[uid]
         for uid, snapshot in jobs.items():
             view: JobView = snapshot.model
-            trigger = self._trigger(view)
+            trigger = self._trigger(snapshot)
             if view.run is None or trigger is None or self._settled(view, trigger):
                 since.pop(uid, None)
                 continue
@@ -295,7 +302,7 @@ class Results:
                 key = (trigger.uid, name)
                 seen[key] = since.get(key, now)
                 if now - seen[key] >= _LOST_S:
-                    self._vanished[name] = "Gone"
+                    self._vanish(name, "Gone")
                     self._again.add(trigger.uid)
                     log.info("job.gone", namespace=trigger.ref.namespace, job=name)
         return seen
@@ -306,7 +313,7 @@ class Results:
             del since[uid]
         for uid, snapshot in jobs.items():
             view: JobView = snapshot.model
-            trigger = self._trigger(view)
+            trigger = self._trigger(snapshot)
             if view.has_ttl or view.ttl_s is None or view.deleting or view.run is None:
                 continue
             if trigger is not None and not self._settled(view, trigger):

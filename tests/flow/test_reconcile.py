@@ -127,6 +127,20 @@ async def test_nothing_is_pruned_before_its_job_is_settled():
 
 
 @virtual
+async def test_an_entry_whose_unsettled_job_was_deleted_goes_with_the_next_change():
+    """What was withheld is looked at again, whatever changes."""
+    cluster = Cluster()
+    cluster.surroundings()
+    trigger = cluster.trigger(status=two_sources())
+    job = cluster.job(trigger, 5, source="old")
+    async with reconciling(cluster):
+        await asyncio.sleep(60)
+        cluster.drop(cluster.ref(job))
+        cluster.change(REF, status={"deliveries": "x" * 11})
+        await until(lambda: "old" not in cluster.objects[REF]["status"]["checkedSources"], within_s=30)
+
+
+@virtual
 async def test_requests_that_nobody_answers_are_checked_within_thirty_seconds():
     """Their replica died, or git was away; again as often, not while a check waits here."""
     cluster = Cluster()

@@ -163,6 +163,31 @@ async def test_a_job_that_the_cache_shows_late_is_not_gone():
 
 
 @virtual
+async def test_a_job_that_was_thought_gone_keeps_its_end():
+    """The watch was behind for long; once the Job is there, its end stays when its TTL takes it away."""
+    cluster, _, job = world()
+    cluster.drop(cluster.ref(job))
+    async with following(cluster):
+        await until(lambda: phase(cluster) == ("Idle", "Gone"))
+        late = cluster.put(job | {"metadata": job["metadata"] | {"uid": "shown-late"}})
+        cluster.finish(late)
+        await until(lambda: phase(cluster) == ("Idle", "Succeeded"))
+        cluster.drop(cluster.ref(late))
+        await asyncio.sleep(60)
+    assert phase(cluster) == ("Idle", "Succeeded")
+
+
+@virtual
+async def test_a_job_that_is_being_deleted_runs_no_more():
+    """It may be long in going: a finalizer."""
+    cluster, _, job = world()
+    async with following(cluster):
+        held = cluster.objects[cluster.ref(job)]
+        cluster.put(held | {"metadata": held["metadata"] | {"deletionTimestamp": "2026-05-06T07:00:09Z"}})
+        await until(lambda: phase(cluster)[0] == "Idle", within_s=30)
+
+
+@virtual
 async def test_a_job_that_ended_and_went_in_one_moment_was_not_cancelled():
     """A TTL of 0: the deletion shows the last state."""
     cluster, _, job = world()

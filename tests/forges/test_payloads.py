@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -201,6 +202,18 @@ def test_no_json_makes_an_error(dialect, event, payload):
         if isinstance(found, Push):
             watched(found, "branch", "main")
             same("https://forge.example.com/team/app", found.repositories)
+
+
+def test_large_addresses_are_compared_and_not_kept():
+    """Whoever may send can send a thousand of them; only short ones are remembered."""
+    path = "x" * 1000
+    tracemalloc.start()
+    for number in range(1500):
+        assert same(f"https://example.com/{path}{number}", [f"https://example.com/{path.upper()}{number}.git"])
+        assert not same("https://example.com/team/app", [f"https://example.com/{'y' * 100_000}{number}"])
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 @pytest.mark.parametrize(

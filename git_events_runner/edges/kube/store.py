@@ -51,7 +51,7 @@ def snapshot_of(raw: Mapping[str, Any], kind: str, old: Snapshot | None = None) 
         model = JobView.of(raw)
     elif kind in OURS:
         try:
-            if old is not None and old.model is not None and old.raw.get("spec") == trimmed.get("spec"):
+            if old is not None and old.model is not None and _same_spec(old, trimmed):
                 model = again(old.model, trimmed)
             else:
                 model = parse({**trimmed, "kind": kind, "apiVersion": KINDS[kind].api_version})
@@ -68,6 +68,12 @@ def snapshot_of(raw: Mapping[str, Any], kind: str, old: Snapshot | None = None) 
         model=model,
         invalid=invalid,
     )
+
+
+def _same_spec(old: Snapshot, trimmed: Mapping[str, Any]) -> bool:
+    """Also of the same generation: to Python 1 and True are equal."""
+    generation = trimmed["metadata"].get("generation") or 0
+    return bool(old.generation == generation and old.raw.get("spec") == trimmed.get("spec"))
 
 
 def _ref(raw: Mapping[str, Any], kind: str) -> Ref:
@@ -158,10 +164,17 @@ class Store:
         return next((found for kind in TRIGGERS if (found := self.by_uid(kind, uid))), None)
 
     def jobs_of(self, trigger_uid: str, source: str | None = None) -> list[Snapshot]:
-        """The Jobs whose run annotation names the trigger (and source)."""
-        jobs = self._objects["Job"]
+        """The Jobs whose run annotation names the trigger (and source), in the trigger's namespace.
+
+        Anybody can write an annotation: one in another namespace names nothing.
+        """
+        jobs, trigger = self._objects["Job"], self.trigger(trigger_uid)
         refs = self._jobs.get(trigger_uid) or {}
-        return [jobs[ref] for ref, name in refs.items() if source is None or name == source]
+        return [
+            jobs[ref]
+            for ref, name in refs.items()
+            if source in {None, name} and (trigger is None or ref.namespace == trigger.ref.namespace)
+        ]
 
     def last_of(self, job_uid: str) -> Snapshot | None:
         """The last state of a Job that vanished a short while ago: it may have ended just before."""

@@ -26,6 +26,7 @@ _HOSTS = {
     "ssh.dev.azure.com": "dev.azure.com",
 }
 _ADDRESS_CHARS = 4096
+_KEPT_CHARS = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +55,13 @@ def same_repository(address: str, others: Iterable[str]) -> bool:
     return any((o.host, o.path) == (mine.host, mine.path) for o in found)
 
 
-@functools.lru_cache(maxsize=1024)
 def _parsed(address: str) -> _Address | None:
     if len(address) > _ADDRESS_CHARS:
         return None
+    return _read(address) if len(address) > _KEPT_CHARS else _known(address)
+
+
+def _read(address: str) -> _Address | None:
     text = address.strip()
     url = _URL.match(text)
     if url:
@@ -67,6 +71,9 @@ def _parsed(address: str) -> _Address | None:
         return _of(ssh="ssh" in scheme, host=url[2], port=port, path=url[4] or "")
     scp = _SCP.match(text)
     return _of(ssh=True, host=scp[1], port="22", path=scp[2]) if scp else None
+
+
+_known = functools.lru_cache(maxsize=1024)(_read)
 
 
 def _of(*, ssh: bool, host: str, port: str, path: str) -> _Address:

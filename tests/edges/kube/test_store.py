@@ -68,6 +68,34 @@ def test_a_spec_is_parsed_again_only_when_it_changed(store):
     assert store.get(Ref("ScheduleTrigger", "n", "x")).model.spec.schedule.interval == "7h"
 
 
+def test_equal_to_python_is_not_the_same_spec(store):
+    """1 is no true to the API server: what the user has corrected is read, a new generation tells."""
+    writer = StoreWriter(store, "Action")
+    body = {"kind": "Action", "apiVersion": "git-events-runner.rs/v1alpha1"}
+    metadata = {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "1", "generation": 1}
+    for number, value in enumerate((1, True), start=1):
+        spec = {"actionJob": {"securityContext": {"runAsNonRoot": value}}}
+        writer.apply(
+            body | {"metadata": metadata | {"resourceVersion": str(number), "generation": number}, "spec": spec}
+        )
+    model = store.get(Ref("Action", "n", "a")).model
+    assert model.spec.action_job.security_context["runAsNonRoot"] is True
+
+
+def test_a_job_in_another_namespace_belongs_to_no_trigger(store, writer):
+    """Anybody can write an annotation that names somebody's trigger."""
+    writer.apply(ours(version="5"))
+    StoreWriter(store, "ScheduleTrigger").apply(trigger())
+    assert [found.ref.name for found in store.jobs_of("t1")] == [NAME]
+    elsewhere = trigger()
+    elsewhere["metadata"] = elsewhere["metadata"] | {"namespace": "other", "uid": "t2"}
+    StoreWriter(store, "ScheduleTrigger").apply(elsewhere)
+    forged = RunKey(trigger_uid="t2", source="app", number=9)
+    annotations = {"git-events-runner.rs/run": str(forged)}
+    writer.apply(job("forged", uid="u9", version="6", **(OURS | {"annotations": annotations})))
+    assert store.jobs_of("t2") == []
+
+
 def test_what_is_not_in_a_list_has_vanished(store, writer):
     """But not what was written after the list was made."""
     writer.apply(job("old", version="5"))
