@@ -36,7 +36,7 @@ class Cluster:
     def install(self, verb, namespace, chart, *options, release="ger", shown=None, **values):
         """`helm install` or `upgrade` with two replicas; waits until they are ready; a failure tells of `shown`."""
         given = {"imageRegistry": REGISTRY, "replicaCount": 2, **values}
-        base = [verb, release, str(chart), "--namespace", namespace, "--wait", "--timeout", "120s"]
+        base = [verb, release, str(chart), "--namespace", namespace, "--wait", "--timeout", "240s"]
         try:
             return self.helm(*base, *self.helm.values(given), *options)
         except AssertionError as error:

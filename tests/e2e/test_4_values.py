@@ -38,7 +38,7 @@ def custom(cluster, release):
 def _run(custom, host, number=1):
     """Push, and call the webhook; its Job, which succeeds."""
     custom.repository.push({"README": "one\n", "n": f"{number}\n"})
-    wait_until("the call is taken", lambda: custom.call(HOOK, SECRET, host)[0] == 202, every_s=0.5)
+    wait_until("the call is taken", lambda: custom.call(HOOK, SECRET, host)[0] == 202, timeout_s=90, every_s=0.5)
     return _succeeded(custom, "run", number)
 
 
