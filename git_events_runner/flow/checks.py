@@ -181,11 +181,14 @@ class Checks:
         except Exception:  # the border of one check: a bug in it must not end the others
             verdict, again = "crashed", self._limited(request, None)
             log.exception("check.crashed", **_fields(request))
-        seconds = time.monotonic() - started
-        self._metrics.check_finished(request.trigger, seconds, verdict)
+        self._finished(request, verdict, time.monotonic() - started)
+        return again
+
+    def _finished(self, request: CheckRequest, verdict: str, seconds: float) -> None:
+        if self._store.get(request.trigger) is not None:  # series of a trigger that went meanwhile would stay
+            self._metrics.check_finished(request.trigger, seconds, verdict)
         task = request.tasks[0] if request.tasks else None
         log.debug("check.finished", **_fields(request), verdict=verdict, seconds=round(seconds, 4), task=task)
-        return again
 
     async def _attempt(self, request: CheckRequest) -> tuple[str, Again | None]:
         """One pass over the steps: a verdict ("restart": begin again), and when to look again."""

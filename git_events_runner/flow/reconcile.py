@@ -223,7 +223,7 @@ class Reconciler:
         except Exception:  # the border of one trigger: a bug in it must not end the others
             failed = True
             log.exception("trigger.crashed", **_fields(trigger))
-        if trigger.ref.kind == "ScheduleTrigger":
+        if trigger.ref.kind == "ScheduleTrigger" and self._store.get(trigger.ref) is not None:
             self._metrics.reconcile_finished(trigger.ref, time.monotonic() - started, failed=failed)
 
     def _mutations(self, trigger: Snapshot) -> list[Mutation]:

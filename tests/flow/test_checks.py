@@ -262,3 +262,18 @@ async def test_a_due_time_waits_for_what_is_missing():
     assert await made.check(due=due, fence=Fence(), retry=True)
     assert await made.check(due=due, fence=Fence(), retry=True) is None
     assert [annotation(job, "occurrence") for job in made.jobs()] == ["1"]
+
+
+@virtual
+async def test_a_trigger_that_goes_while_it_is_looked_at_leaves_no_series():
+    """They were forgotten when it went; nobody would forget them again."""
+    made = program()
+
+    def goes():
+        made.cluster.drop(REF)
+        made.cluster.metrics.forget(REF)
+
+    made.git.then = goes
+    await made.check()
+    assert made.git.then is None
+    assert made.cluster.series("trigger_check_count_total{") == 0
