@@ -130,10 +130,10 @@ class Results:
                 for uid in touched:
                     await self._show(uid, fence)
                 if loop.time() >= next_sweep:
-                    self._shown = {uid: said for uid, said in self._shown.items() if self._store.trigger(uid)}
                     self._sweep_unsettled(known, unsettled_since, fence, loop.time())
                     await self._give_ttl(known, settled_since, fence, loop.time())
                     if loop.time() >= next_lost:
+                        self._shown = {uid: said for uid, said in self._shown.items() if self._store.trigger(uid)}
                         lost_since = self._sweep_lost(lost_since, loop.time())
                         next_lost = loop.time() + _LOST_PASS_S
                     next_sweep = loop.time() + _PASS_S
@@ -346,21 +346,20 @@ class Results:
         return run is not None and entry_of(trigger.raw.get("status"), run.source).runs >= run.number
 
 
+def _last_jobs(trigger: Snapshot) -> dict[str, Any]:
+    """`lastJob` of each source, as the status has it."""
+    entries = (trigger.raw.get("status") or {}).get("checkedSources")
+    found = entries.items() if isinstance(entries, dict) else ()
+    return {name: entry.get("lastJob") for name, entry in found if isinstance(entry, dict)}
+
+
 def _said(trigger: Snapshot) -> tuple[object, ...]:
     """All that showing looks at in a trigger; the rest of its status changes with each delivery."""
     status = trigger.raw.get("status") or {}
-    entries = status.get("checkedSources")
-    jobs = (
-        {name: entry.get("lastJob") for name, entry in entries.items() if isinstance(entry, dict)}
-        if isinstance(entries, dict)
-        else None
-    )
-    return (trigger.generation, jobs, status.get("state"), status.get("conditions"))
+    return (trigger.generation, _last_jobs(trigger), status.get("state"), status.get("conditions"))
 
 
 def _unfinished(trigger: Snapshot) -> set[str]:
     """Names of the Jobs that a status shows as waiting or running."""
-    entries = (trigger.raw.get("status") or {}).get("checkedSources")
-    found = entries.values() if isinstance(entries, dict) else ()
-    last = [entry.get("lastJob") for entry in found if isinstance(entry, dict)]
-    return {str(job.get("name")) for job in last if isinstance(job, dict) and job.get("phase") in {"Queued", "Running"}}
+    jobs = [job for job in _last_jobs(trigger).values() if isinstance(job, dict)]
+    return {str(job.get("name")) for job in jobs if job.get("phase") in {"Queued", "Running"}}
