@@ -80,12 +80,11 @@ def parse(obj: Mapping[str, Any]) -> Parsed:
         spec = _READERS[name].validate_python(obj["spec"])
     except ValidationError as error:
         raise invalid("spec", error) from None
-    status = obj.get("status")
     return model.resource(  # type: ignore[no-any-return]  # the table above says which
         ref=Ref(name, metadata.namespace if kind.namespaced else None, metadata.name),
         metadata=metadata,
         spec=spec,
-        raw_status=status if isinstance(status, Mapping) else {},
+        raw_status=_raw_status(obj),
     )
 
 
@@ -95,9 +94,12 @@ def again(model: Any, obj: Mapping[str, Any]) -> Parsed:
     Raises:
         InvalidObject: There is no name.
     """
+    return replace(model, metadata=Metadata.of(obj), raw_status=_raw_status(obj))  # type: ignore[no-any-return]  # as before
+
+
+def _raw_status(obj: Mapping[str, Any]) -> Mapping[str, Any]:
     status = obj.get("status")
-    raw_status = status if isinstance(status, Mapping) else {}
-    return replace(model, metadata=Metadata.of(obj), raw_status=raw_status)  # type: ignore[no-any-return]  # as before
+    return status if isinstance(status, Mapping) else {}
 
 
 def invalid(root: str, error: ValidationError) -> InvalidObject:
