@@ -45,6 +45,11 @@ def policy_of(config: RuntimeConfig) -> Policy:
     )
 
 
+def weight_of(config: RuntimeConfig, namespace: str) -> int:
+    """Turns of a namespace in each round of what namespaces share."""
+    return config.fairness.weights.get(namespace, 1)
+
+
 def host_key_policy(config: RuntimeConfig) -> HostKeyPolicy:
     """What the runtime config says of host keys."""
     return HostKeyPolicy(mode=config.git.host_keys, known_hosts=config.git.known_hosts)

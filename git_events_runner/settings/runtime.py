@@ -205,6 +205,15 @@ class GitConfig(_Section):
     )
 
 
+class FairnessConfig(_Section):
+    """How namespaces share what the installation has once: slots of checks and Jobs, Events, git servers."""
+
+    weights: Annotated[dict[Label, Annotated[int, Field(strict=True, ge=1, le=100)]], Field(max_length=1000)] = Field(
+        default={},
+        description="Turns of a namespace in each round, from 1 to 100; a namespace that is not named has 1.",
+    )
+
+
 class RuntimeConfig(_Section):
     """The whole document."""
 
@@ -212,6 +221,7 @@ class RuntimeConfig(_Section):
     trigger: TriggerConfig = Field(default=TriggerConfig(), description="Triggers.")
     policy: PolicyConfig = Field(default=PolicyConfig(), description="What tenants may do.")
     git: GitConfig = Field(default=GitConfig(), description="Questions to git servers: what they may cost.")
+    fairness: FairnessConfig = Field(default=FairnessConfig(), description="How namespaces share slots and rates.")
 
 
 def parse_runtime_config(text: str) -> RuntimeConfig:

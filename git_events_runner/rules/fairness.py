@@ -1,0 +1,165 @@
+"""Fair shares by namespace: weighted round-robin, and how many slots a namespace may hold.
+
+A namespace with weight 3 has three turns in a round, one with weight 1 (the default) has one. A namespace that has work
+waits for at most one round, however much work the others have. The references are weighted round-robin (Katevenis,
+1991) and dynamic thresholds (Choudhury and Hahne, 1998): a namespace may hold as much as is free, so that some is
+always free for one that holds none.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
+
+_T = TypeVar("_T")
+Weight = Callable[[str], int]
+
+
+def equal(_: str) -> int:
+    """The weight of every namespace while none is configured."""
+    return 1
+
+
+class RoundRobin(Generic[_T]):
+    """Items by namespace, given out in weighted round-robin; each operation takes constant time.
+
+    >>> queue = RoundRobin(weight=equal)
+    >>> for item in ("a1", "a2", "a3", "b1"):
+    ...     _ = queue.put(item[0], item)
+    >>> [queue.take() for _ in range(5)]
+    [('a', 'a1'), ('b', 'b1'), ('a', 'a2'), ('a', 'a3'), None]
+    """
+
+    def __init__(self, *, weight: Weight, limit: int | None = None) -> None:
+        """`limit` is the number of items that one namespace may have waiting; None means any number."""
+        self._weight = weight
+        self._limit = limit
+        self._waiting: dict[str, deque[_T]] = {}
+        self._round: deque[str] = deque()
+        self._turns: dict[str, int] = {}
+        self._size = 0
+
+    def __len__(self) -> int:
+        """Items of all namespaces."""
+        return self._size
+
+    def waiting(self, namespace: str) -> int:
+        """Items of one namespace."""
+        return len(self._waiting.get(namespace, ()))
+
+    def put(self, namespace: str, item: _T) -> bool:
+        """Append an item to those of its namespace; False if it has its limit of them (the item is not kept)."""
+        items = self._waiting.get(namespace)
+        if items is None:
+            items = self._waiting[namespace] = deque()
+            self._round.append(namespace)
+        elif self._limit is not None and len(items) >= self._limit:
+            return False
+        items.append(item)
+        self._size += 1
+        return True
+
+    def take(self, may: Callable[[str], bool] | None = None) -> tuple[str, _T] | None:
+        """The next namespace and item; None if no item is left, or none of a namespace that `may` take.
+
+        A namespace that may not take loses its turn; it is asked again in the next round.
+        """
+        for _ in range(len(self._round)):
+            namespace = self._round[0]
+            if may is None or may(namespace):
+                return namespace, self._pop(namespace)
+            self._turns.pop(namespace, None)
+            self._round.rotate(-1)
+        return None
+
+    def _pop(self, namespace: str) -> _T:
+        items = self._waiting[namespace]
+        item = items.popleft()
+        self._size -= 1
+        turns = self._turns.pop(namespace, self._weight(namespace)) - 1
+        if not items:
+            del self._waiting[namespace]
+            self._round.popleft()
+        elif turns > 0:
+            self._turns[namespace] = turns
+        else:
+            self._round.rotate(-1)
+        return item
+
+
+class Shares:
+    """How many slots each namespace holds, and whether it may hold one more.
+
+    A namespace may hold as many slots as are free, times its weight, and never more than `each` times its weight. One
+    namespace alone holds at most half of all slots, two hold a third each. The last free slot is only for a namespace
+    that holds none.
+
+    >>> shares = Shares(total=8, each=8, weight=equal)
+    >>> while shares.may_take("a"):
+    ...     shares.take("a")
+    >>> shares.held("a"), shares.may_take("b")
+    (4, True)
+    """
+
+    def __init__(self, *, total: int, each: int, weight: Weight) -> None:
+        self._total = total
+        self._each = each
+        self._weight = weight
+        self._held: dict[str, int] = {}
+        self._free = total
+
+    @property
+    def free(self) -> int:
+        """Slots that no namespace holds."""
+        return self._free
+
+    def held(self, namespace: str) -> int:
+        """Slots that this namespace holds."""
+        return self._held.get(namespace, 0)
+
+    def may_take(self, namespace: str) -> bool:
+        """Whether the namespace may hold one more slot."""
+        held = self._held.get(namespace, 0)
+        if not held:
+            return self._free > 0
+        return self._free > 1 and held < self._weight(namespace) * min(self._free, self._each)
+
+    def take(self, namespace: str) -> None:
+        """Count one more slot for the namespace."""
+        self._held[namespace] = self._held.get(namespace, 0) + 1
+        self._free -= 1
+
+    def give_back(self, namespace: str) -> None:
+        """Count one slot less for the namespace."""
+        left = self._held[namespace] - 1
+        if left:
+            self._held[namespace] = left
+        else:
+            del self._held[namespace]
+        self._free += 1
+
+
+def fair_order(waiting: Mapping[str, Sequence[_T]], held: Mapping[str, int], *, weight: Weight) -> Iterator[_T]:
+    """The waiting items in the order in which free slots go to them, from what each namespace holds now.
+
+    The next slot goes to the namespace that holds least for its weight, and in it to its first item; on a tie to the
+    namespace that `waiting` names first. The order depends on the present alone, so that a new leader goes on with it.
+
+    >>> list(fair_order({"a": ["a1", "a2", "a3"], "b": ["b1", "b2"]}, {"a": 1}, weight=equal))
+    ['b1', 'a1', 'b2', 'a2', 'a3']
+    """
+    heap = [
+        (held.get(namespace, 0) / weight(namespace), place, namespace, 0)
+        for place, (namespace, items) in enumerate(waiting.items())
+        if items
+    ]
+    heapq.heapify(heap)
+    while heap:
+        load, place, namespace, at = heap[0]
+        yield waiting[namespace][at]
+        if at + 1 < len(waiting[namespace]):
+            heapq.heapreplace(heap, (load + 1 / weight(namespace), place, namespace, at + 1))
+        else:
+            heapq.heappop(heap)
