@@ -46,7 +46,7 @@ def next_times(schedule: str, after: str | None, count: int) -> int:
 
 
 def files(patterns: list[str]) -> int:
-    """Print those of the paths on standard input (one a line, `/` between folders) that the patterns select."""
+    """Print those of the paths on standard input that the patterns select: one per line, a submodule ends with `/`."""
     try:
         compiled = Patterns(patterns)
     except InvalidObject as error:
@@ -54,7 +54,7 @@ def files(patterns: list[str]) -> int:
         return WRONG
     lines = sys.stdin.buffer.read().split(b"\n")
     paths = (line.decode("utf-8", "surrogateescape").removeprefix("./") for line in lines if line)
-    return _print([path for path in paths if compiled.selects(path)])
+    return _print([path for path in paths if compiled.selects(path.rstrip("/"), gitlink=path.endswith("/"))])
 
 
 def _schedule(text: str) -> Schedule:

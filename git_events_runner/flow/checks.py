@@ -48,7 +48,7 @@ from git_events_runner.rules.ledger import (
     rfc3339,
 )
 from git_events_runner.rules.messages import Again, CheckRequest, Made, RunOrder
-from git_events_runner.rules.patterns import Patterns, selected_hash
+from git_events_runner.rules.patterns import GITLINK, Patterns, selected_hash
 from git_events_runner.rules.report import Problem, Report
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.telemetry import Metrics
@@ -419,14 +419,15 @@ def _unknown_deliveries(snapshot: Snapshot, request: CheckRequest, entry: Entry)
 
 
 def _hashes(patterns: Patterns, new: Sequence[Any], old: Sequence[Any] | None) -> tuple[bool | None, str]:
-    """Whether both hold the same selected files, and the new ones' hash; a path is judged once for both."""
-    judged: dict[str, bool] = {}
+    """Whether both hold the same selected files, and the new ones' hash; a path is matched once for both."""
+    judged: dict[tuple[str, bool], bool] = {}
 
     def selected(entries: Sequence[Any]) -> Iterator[tuple[str, int, str]]:
         for path, mode, blob in entries:
-            chosen = judged.get(path)
+            key = (path, mode == GITLINK)
+            chosen = judged.get(key)
             if chosen is None:
-                chosen = judged[path] = patterns.selects(path)
+                chosen = judged[key] = patterns.selects(path, gitlink=key[1])
             if chosen:
                 yield path, mode, blob
 

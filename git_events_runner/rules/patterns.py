@@ -36,6 +36,9 @@ _CLASSES: Mapping[str, _Matches] = {
     "print": lambda c: " " <= c < "\x7f",
     "graph": lambda c: " " < c < "\x7f",
 }
+GITLINK = 0o160000  # mode of a submodule's entry in a tree
+# Stands for all that is in a submodule: no pattern can name it, those of wildcards match it.
+_ANY_NAME = "/" + "\0" * 16
 _STAR = None  # in a segment: any characters; as a segment: `**`
 
 
@@ -272,9 +275,18 @@ class Patterns:
                 continue  # git matches nothing with it either
         self._folders: dict[str, int] = {"": -1}
 
-    def selects(self, path: str) -> bool:
-        """Whether the file is selected; `path` has `/` between its parts and none before."""
-        decided = self._decided_by(_bytes(path), folder=False)
+    def selects(self, path: str, *, gitlink: bool = False) -> bool:
+        """Whether the file is selected; `path` has `/` between its parts and none before.
+
+        A gitlink (a submodule) is a folder, as in git: patterns that match the folder, or whatever is in it, select it.
+
+        >>> [Patterns([each]).selects("libs/foo", gitlink=True) for each in ("libs/foo/", "libs/*/", "libs/foo/**")]
+        [True, True, True]
+        >>> Patterns(["libs/foo/"]).selects("libs/foo")
+        False
+        """
+        inside = _bytes(path) + (_ANY_NAME if gitlink else "")
+        decided = self._decided_by(inside, folder=False)
         return decided >= 0 and not self._rules[decided].negated
 
     def _decided_by(self, path: str, *, folder: bool) -> int:

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from git_events_runner.errors import InvalidObject
-from git_events_runner.rules.patterns import Patterns, selected_hash
+from git_events_runner.rules.patterns import GITLINK, Patterns, selected_hash
 
 _PIECES = ["a", "b", "ab", "*", "**", "?", "[ab]", "[!a]", "[a-b]", "*.py", "a*", "*b", "\\*", "[[:alpha:]]", "é", " "]
 _NAMES = ["a", "b", "ab", "ba", "a.py", "b.py", "c", "*", "é", "A", "a b"]
@@ -42,6 +42,7 @@ def ignored(tmp_path_factory):
         )
         return set(filter(None, done.stdout.split("\0")))
 
+    ask.folder = folder
     return ask
 
 
@@ -52,6 +53,35 @@ def test_random_lists_select_what_git_ignores(ignored):
         patterns = [random_pattern(chance) for _ in range(chance.randint(1, 4))]
         paths = {"/".join(chance.choices(_NAMES, k=chance.randint(1, 4))) for _ in range(24)}
         assert chosen(patterns, paths) == ignored(patterns, sorted(paths)), patterns
+
+
+_MODES = (0o100644, 0o100755, 0o120000, 0o160000)
+
+
+def test_random_lists_select_entries_of_every_mode_as_git_does(ignored):
+    """Files, programs, links (to a folder, too) and submodules: a submodule is a folder, and whatever is in it."""
+    chance = random.Random(14)
+    for number in range(120):
+        patterns = [random_pattern(chance) for _ in range(chance.randint(1, 3))]
+        root = f"t{number}"
+        names = {"/".join(chance.choices(_NAMES, k=chance.randint(1, 3))) for _ in range(12)}
+        leaves = sorted(name for name in names if not any(other.startswith(name + "/") for other in names))
+        modes = {f"{root}/{name}": chance.choice(_MODES) for name in leaves}
+        for path, mode in modes.items():
+            place = ignored.folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if mode == GITLINK:
+                place.mkdir()
+            elif mode == 0o120000:
+                place.symlink_to(ignored.folder)
+            else:
+                place.touch(mode & 0o777)
+        anchored = [f"/{root}{pattern}" if pattern.startswith("/") else pattern for pattern in patterns]
+        within = {path: f"{path}/\x01\x02\x03" for path, mode in modes.items() if mode == GITLINK}
+        found = ignored(anchored, sorted([*modes, *within.values()]))
+        expected = {path for path in modes if path in found or within.get(path) in found}
+        compiled = Patterns(anchored)
+        assert {p for p, m in modes.items() if compiled.selects(p, gitlink=m == GITLINK)} == expected, anchored
 
 
 @pytest.mark.parametrize(
