@@ -41,7 +41,8 @@ generate: $(STAMP) ## write the generated files anew (CRDs, docs tables, chart, 
 	$(BIN)/python -m tests.repo.generated --write
 
 test: $(STAMP) ## every test; those that need what this machine lacks are named in the summary
-	$(BIN)/python -m pytest -n 3 --maxschedchunk 1
+	$(BIN)/python -m pytest -n 3 --maxschedchunk 1 --ignore tests/adversary
+	$(BIN)/python -m pytest tests/adversary
 
 test-fast: $(STAMP) ## rules, flow and edges only, no real cluster, no forge that has to be built
 	$(BIN)/python -m pytest -n 4 --maxschedchunk 1 tests/rules tests/flow tests/edges tests/repo -m "not built"

@@ -136,6 +136,7 @@ class ControlPlane:
         self._tokens = folder / "tokens.csv"
         users = ['admin-token,admin,admin,"system:masters"', 'manager-token,manager,manager,"system:masters"']
         users += [f"replica-{n}-token,replica-{n},replica-{n}" for n in range(4)]
+        users.append("tenant-token,tenant,tenant")
         users += [
             "scheduler-token,system:kube-scheduler,scheduler",
             'kubelet-token,system:node:node1,kubelet,"system:nodes"',
@@ -168,7 +169,8 @@ class ControlPlane:
                 *("--service-account-issuer", "https://kubernetes.default.svc"),
                 *("--service-cluster-ip-range", "10.96.0.0/24", "--allow-privileged"),
                 *("--audit-policy-file", str(audit), "--audit-log-path", str(folder / "audit.log")),
-                *(self._towards_kubelets() if node_address else ()),
+                # An address kept for documentation: without one it looks for a default route, which may be missing.
+                *(self._towards_kubelets() if node_address else ("--advertise-address", "192.0.2.1")),
             ],
             folder / "apiserver.log",
         )

@@ -1,0 +1,1 @@
+"""Tenants and strangers that attack, while a neighbour's webhooks and schedule are measured."""
