@@ -16,7 +16,7 @@ from importlib.metadata import version
 import structlog
 
 from git_events_runner.certificates import Certificates
-from git_events_runner.configured import git_remote, host_key_policy, job_defaults, policy_of
+from git_events_runner.configured import git_remote, host_key_policy, job_defaults, policy_of, weight_of
 from git_events_runner.counting import Counter
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.events import Events
@@ -108,6 +108,9 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         metrics.leading(leading=leading)
         log.info("lease.acquired" if leading else "lease.lost", identity=settings.identity)
 
+    def weight(namespace: str) -> int:
+        return weight_of(config.current, namespace)
+
     events = Events(
         api=client, identity=settings.identity, now=now, failed=lambda error: edge_failed(KINDS["Event"], error)
     )
@@ -180,6 +183,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         schedule_parallelism=settings.schedule_parallelism,
         webhook_parallelism=settings.webhooks_parallelism,
         longest_backoff_s=_LONGEST_BACKOFF_S,
+        weight=weight,
     )
     scheduler = Scheduler(store=store, gate=gate, submit=lanes.submit, forget=lanes.forget, now=now)
     results = Results(

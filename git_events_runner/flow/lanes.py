@@ -1,6 +1,8 @@
 """Lanes: one check at a time for each trigger, requests that arrive meanwhile merged, failures tried again later.
 
 Nothing is queued here that could be lost: requests are counted in the status, due times come from the schedule.
+Namespaces share the slots of checks by weighted round-robin, and a check that waits for its git server soon holds none
+(docs/decisions/0014-slots-by-namespace.md).
 """
 
 from __future__ import annotations
@@ -9,10 +11,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
+from git_events_runner.rules.fairness import RoundRobin, Shares, Weight
 from git_events_runner.rules.messages import Again, CheckRequest
 
 _SPACING_S = 0.15
 _FIRST_BACKOFF_S = 1.0
+_QUICK_S = 0.2  # a check that takes longer waits for a server, and not for this process
+_SPREAD = 8  # checks under way in all namespaces, for each that one namespace may have
 
 
 @dataclass(slots=True)
@@ -27,8 +32,81 @@ class _Lane:
     gone: bool = False
 
 
+class _Slot:
+    """One check's slot, for `async with`."""
+
+    __slots__ = ("_namespace", "_quick", "_slots")
+
+    def __init__(self, slots: _Slots, namespace: str) -> None:
+        self._slots = slots
+        self._namespace = namespace
+        self._quick: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> None:
+        await self._slots.admitted(self._namespace)
+        self._quick = asyncio.get_running_loop().call_later(_QUICK_S, self._hand_back)
+
+    async def __aexit__(self, *_: object) -> None:
+        quick, self._quick = self._quick, None
+        if quick is not None:
+            quick.cancel()
+        self._slots.end(self._namespace, quick=quick is not None)
+
+    def _hand_back(self) -> None:
+        self._quick = None
+        self._slots.hand_back()
+
+
+class _Slots:
+    """The slots of one cause: `parallelism` in all namespaces for checks that began a moment ago, and in each for all.
+
+    So a namespace whose servers are slow has as many checks under way as it may have, and delays those of the others by
+    a moment at most. All together are eight times as many at most, and a share of these is always left (`Shares`).
+    """
+
+    def __init__(self, parallelism: int, weight: Weight) -> None:
+        self._quick = parallelism
+        self._shares = Shares(total=parallelism * _SPREAD, each=parallelism, weight=weight)
+        self._waiting: RoundRobin[asyncio.Future[None]] = RoundRobin(weight=weight)
+
+    def slot(self, namespace: str) -> _Slot:
+        """A slot for one check; entered when it is the turn of its namespace."""
+        return _Slot(self, namespace)
+
+    async def admitted(self, namespace: str) -> None:
+        """Return when a check of the namespace may begin."""
+        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.put(namespace, admitted)
+        self._admit()
+        try:
+            await admitted
+        except asyncio.CancelledError:
+            if admitted.done() and not admitted.cancelled():
+                self.end(namespace, quick=True)
+            raise
+
+    def end(self, namespace: str, *, quick: bool) -> None:
+        """A check ended; `quick`: it still held its first slot."""
+        self._quick += quick
+        self._shares.give_back(namespace)
+        self._admit()
+
+    def hand_back(self) -> None:
+        """A check takes long: another may begin."""
+        self._quick += 1
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._quick and (taken := self._waiting.take(self._shares.may_take)):
+            namespace, admitted = taken
+            if not admitted.done():
+                self._quick -= 1
+                self._shares.take(namespace)
+                admitted.set_result(None)
+
+
 class Lanes:
-    """Runs `check` for each request, a trigger's one after another, at most `parallelism` at once for each cause."""
+    """Runs `check` for each request, a trigger's one after another, as many at once as the slots of its cause allow."""
 
     def __init__(
         self,
@@ -37,10 +115,12 @@ class Lanes:
         schedule_parallelism: int,
         webhook_parallelism: int,
         longest_backoff_s: float,
+        weight: Weight,
     ) -> None:
+        """`weight` is that of a namespace among the others."""
         self._check = check
-        self._due = asyncio.Semaphore(schedule_parallelism)
-        self._called = asyncio.Semaphore(webhook_parallelism)
+        self._due = _Slots(schedule_parallelism, weight)
+        self._called = _Slots(webhook_parallelism, weight)
         self._longest_backoff_s = longest_backoff_s
         self._lanes: dict[str, _Lane] = {}
         self._ready: asyncio.Queue[str] = asyncio.Queue()
@@ -119,7 +199,8 @@ class Lanes:
                 await asyncio.sleep(wait_s)  # a storm: what arrives meanwhile shares the check
                 if source not in lane.waiting:
                     continue
-            async with self._due if lane.waiting[source].due_at else self._called:
+            waiting = lane.waiting[source]
+            async with (self._due if waiting.due_at else self._called).slot(waiting.trigger.namespace or ""):
                 request = lane.waiting.pop(source, None)
                 if request is None:
                     continue

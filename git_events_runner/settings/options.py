@@ -109,8 +109,8 @@ _lease = whole(1, _LEASE_MAX_S)
 OPTIONS: tuple[Option, ...] = (
     _option("webhooks-port", "w", "8080", _port, "PORT", "port for webhooks"),
     _option("utility-port", "u", "3000", _port, "PORT", "port for probes and metrics"),
-    _option("webhooks-parallelism", None, "16", _parallelism, "N", "checks by webhooks under way at once, 1 to 255"),
-    _option("schedule-parallelism", None, "16", _parallelism, "N", "checks by schedules under way at once, 1 to 255"),
+    _option("webhooks-parallelism", None, "16", _parallelism, "N", "checks by webhooks of one namespace, 1 to 255"),
+    _option("schedule-parallelism", None, "16", _parallelism, "N", "checks by schedules of one namespace, 1 to 255"),
     _option("secrets-cache-time", None, "60", whole(1, _COUNT_MAX), "SECONDS", "how long a Secret is kept in memory"),
     _option(
         "source-clone-folder",

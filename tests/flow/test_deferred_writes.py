@@ -10,6 +10,7 @@ from git_events_runner.errors import ApiConflict, ApiForbidden, ApiUnavailable
 from git_events_runner.flow.lanes import Lanes
 from git_events_runner.flow.status import StatusWriter
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import equal
 from git_events_runner.rules.ledger import Count, Outcome, Skip, delivery_hash, entry_of
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.serving import running
@@ -161,7 +162,9 @@ async def test_writes_that_are_refused_do_not_make_a_loop_of_looks():
         raise ApiForbidden("no")
 
     cluster.patch = cluster.replace = refused
-    lanes = Lanes(check=made.checks.check, schedule_parallelism=1, webhook_parallelism=1, longest_backoff_s=60.0)
+    lanes = Lanes(
+        check=made.checks.check, schedule_parallelism=1, webhook_parallelism=1, longest_backoff_s=60.0, weight=equal
+    )
     made.checks._writer, made.checks._submit = writer, lanes.submit
     uid = cluster.objects[HOOK]["metadata"]["uid"]
     async with running(writer=writer.run(), lanes=lanes.run()):

@@ -2,9 +2,11 @@
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 from git_events_runner.flow.lanes import Lanes
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import equal
 from git_events_runner.rules.messages import Again, CheckRequest
 from git_events_runner.serving import running
 from tests.flow.virtual import at, until, virtual
@@ -34,13 +36,18 @@ class Checker:
 
 
 def lanes_of(checker, **more):
-    given = {"schedule_parallelism": 8, "webhook_parallelism": 8, "longest_backoff_s": 60.0} | more
+    given = {"schedule_parallelism": 8, "webhook_parallelism": 8, "longest_backoff_s": 60.0, "weight": equal} | more
     return Lanes(check=checker.check, **given)
 
 
-def ask(trigger="a", source="app", *, due=None, task="t"):
+def ask(trigger="a", source="app", *, due=None, task="t", namespace="n"):
     return CheckRequest(
-        trigger=Ref("WebhookTrigger", "n", trigger), uid=trigger, source=source, due_at=due, fence=None, tasks=(task,)
+        trigger=Ref("WebhookTrigger", namespace, trigger),
+        uid=trigger,
+        source=source,
+        due_at=due,
+        fence=None,
+        tasks=(task,),
     )
 
 
@@ -260,3 +267,96 @@ async def test_draining_ends_what_is_under_way_and_takes_nothing_new():
         lanes.submit(ask(task="later"))
         await asyncio.sleep(60)
     assert len(checker.seen) == 1
+
+
+def slow_for(namespace, seconds, quick_s=0.01):
+    """A check that takes so many seconds in that namespace, a moment in the others; what began when, by trigger."""
+    began, under_way = {}, {}
+
+    async def check(request):
+        began.setdefault(request.uid, at())
+        place = request.trigger.namespace
+        under_way[place] = under_way.get(place, 0) + 1
+        began[place] = max(began.get(place, 0), under_way[place])
+        await asyncio.sleep(seconds if place == namespace else quick_s)
+        under_way[place] -= 1
+
+    return SimpleNamespace(check=check, began=began)
+
+
+@virtual
+async def test_a_namespace_whose_servers_are_slow_delays_no_other():
+    """64 triggers on a server that answers after 15 s: a neighbour's schedule and webhook begin in half a second."""
+    checker = slow_for("evil", 15.0)
+    lanes = lanes_of(checker, schedule_parallelism=16, webhook_parallelism=16)
+    async with running(lanes=lanes.run()):
+        for second in range(60):
+            for number in range(64):
+                lanes.submit(ask(f"s{number}", due=DUE, namespace="evil"))
+                lanes.submit(ask(f"w{number}", namespace="evil"))
+            asked = at()
+            lanes.submit(ask(f"schedule{second}", due=DUE, namespace="good"))
+            lanes.submit(ask(f"webhook{second}", namespace="good"))
+            await asyncio.sleep(1)
+            assert checker.began[f"schedule{second}"] - asked <= 0.5
+            assert checker.began[f"webhook{second}"] - asked <= 0.5
+
+
+@virtual
+async def test_many_namespaces_whose_servers_are_slow_delay_no_other():
+    """Also twenty of them, each with more triggers than it may have checks under way; weights do not change that."""
+    for weight in (equal, lambda name: 1 if name == "good" else 100):
+        began = {}
+
+        async def check(request, began=began):
+            began[request.uid] = at()
+            await asyncio.sleep(0.01 if request.trigger.namespace == "good" else 15)
+
+        lanes = lanes_of(SimpleNamespace(check=check), schedule_parallelism=16, weight=weight)
+        async with running(lanes=lanes.run()):
+            for number in range(20 * 32):
+                lanes.submit(ask(f"s{number}", due=DUE, namespace=f"evil{number % 20}"))
+            for second in range(30):
+                await asyncio.sleep(1)
+                asked = at()
+                lanes.submit(ask(f"good{second}", due=DUE, namespace="good"))
+                await until(lambda now=second, began=began: f"good{now}" in began)
+                assert began[f"good{second}"] - asked <= 2
+
+
+@virtual
+async def test_one_namespace_has_as_many_checks_under_way_as_the_parallelism():
+    """Alone in an installation it uses all; the others do not lower it; slow checks do not raise it."""
+    checker = slow_for("a", 30.0)
+    lanes = lanes_of(checker, schedule_parallelism=8)
+    async with running(lanes=lanes.run()):
+        for number in range(40):
+            lanes.submit(ask(f"s{number}", due=DUE, namespace="a"))
+        await asyncio.sleep(20)
+    assert checker.began["a"] == 8
+
+
+@virtual
+async def test_checks_that_begin_are_as_many_as_the_parallelism_in_all_namespaces():
+    """What costs this process work is bounded for the whole installation, not for each namespace."""
+    checker = Checker(seconds=0.1)
+    lanes = lanes_of(checker, schedule_parallelism=4)
+    async with running(lanes=lanes.run()):
+        for number in range(60):
+            lanes.submit(ask(f"s{number}", due=DUE, namespace=f"n{number % 20}"))
+        await until(lambda: len(checker.seen) == 60)
+    assert checker.most == 4
+
+
+@virtual
+async def test_namespaces_have_turns_by_their_weight():
+    """One with weight 3 has three checks for each of the other while both wait."""
+    checker = Checker(seconds=0.1)
+    lanes = lanes_of(checker, schedule_parallelism=1, weight=lambda name: 3 if name == "gold" else 1)
+    async with running(lanes=lanes.run()):
+        for number in range(40):
+            lanes.submit(ask(f"g{number}", due=DUE, namespace="gold"))
+            lanes.submit(ask(f"i{number}", due=DUE, namespace="iron"))
+        await until(lambda: len(checker.seen) == 40)
+        seen = [request.trigger.namespace for _, request in checker.seen]
+    assert 28 <= seen.count("gold") <= 31
