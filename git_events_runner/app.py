@@ -131,7 +131,15 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         policy=lambda: host_key_policy(config.current),
         now=now,
     )
-    remotes = Remotes(settings=lambda: config.current.git, make=partial(git_remote, observer=metrics.git))
+    remotes = Remotes(
+        settings=lambda: config.current.git,
+        make=partial(
+            git_remote,
+            observer=metrics.git,
+            own_addresses=settings.own_addresses,
+            loopback=settings.allow_loopback,
+        ),
+    )
     git = Sources(secrets=secrets, host_keys=host_keys, remote=remotes.current)
     hosts = SourceHosts(store=store, tell=metrics.git.keep_hosts)
     writer = StatusWriter(api=client, store=store, metrics=metrics, gather_s=_GATHER_S)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from git_events_runner.edges.git import Limits, Observer, Remote, http_remote
+from collections.abc import Collection
+
+from git_events_runner.edges.git import LOOPBACK, Limits, Observer, Remote, http_remote
 from git_events_runner.resources.ssh import HostKeyPolicy
 from git_events_runner.rules.job import JobDefaults
 from git_events_runner.rules.policy import Policy
@@ -55,8 +57,17 @@ def host_key_policy(config: RuntimeConfig) -> HostKeyPolicy:
     return HostKeyPolicy(mode=config.git.host_keys, known_hosts=config.git.known_hosts)
 
 
-def git_remote(git: GitConfig, *, observer: Observer) -> Remote:
-    """The way to git servers, in the words of `edges/git`."""
+def git_remote(
+    git: GitConfig, *, observer: Observer, own_addresses: Collection[str] = (), loopback: bool = False
+) -> Remote:
+    """The way to git servers, in the words of `edges/git`.
+
+    Args:
+        git: That section of the runtime config.
+        observer: Of exchanges and bytes.
+        own_addresses: Of this process and the API server's Service: no git server of a tenant.
+        loopback: Sources may lead to this machine itself.
+    """
     limits = Limits(
         deadline_s=float(git.deadline_seconds),
         host_concurrency=git.host_concurrency,
@@ -70,4 +81,10 @@ def git_remote(git: GitConfig, *, observer: Observer) -> Remote:
         tree_entries=git.tree_entries,
         kept_entries=git.kept_entries,
     )
-    return http_remote(limits, observer=observer, schemes=git.allowed_schemes, refused_networks=git.refused_networks)
+    return http_remote(
+        limits,
+        observer=observer,
+        schemes=git.allowed_schemes,
+        refused_networks=(*LOOPBACK, *own_addresses, *git.cluster_networks, *git.refused_networks),
+        allowed_networks=(*(LOOPBACK if loopback else ()), *git.allowed_networks),
+    )

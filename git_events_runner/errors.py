@@ -204,7 +204,7 @@ class GitRedirectRefused(GitError):
 
 
 class GitAddressRefused(GitError):
-    """The host's addresses are none that a source may name: link-local, a metadata service, or refused by setting."""
+    """The host's addresses are none that a source may name: loopback, link-local, or refused by setting."""
 
     reason = "AddressRefused"
     retryable = False

@@ -189,6 +189,7 @@ async def _working(wish: Wish, server: ApiServer, folder: Path, reporter: _Repor
         utility_port=wish.utility_port,
         namespace="default",
         host=_LOOPBACK,
+        allow_loopback=True,
     )
     store = Store()
     async with Client.connect_to(server.url, server.token) as client:

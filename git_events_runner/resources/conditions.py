@@ -77,7 +77,10 @@ class Reason(StrEnum):
     REFERENCE_NOT_FOUND = "ReferenceNotFound", "The repository has no such branch, tag or commit."
     RATE_LIMITED = "RateLimited", "The git server asks to come back later."
     REPOSITORY_TOO_LARGE = "RepositoryTooLarge", "An answer of the git server passed its limit."
-    ADDRESS_REFUSED = "AddressRefused", "The host is link-local, a metadata service, or in a network that is refused."
+    ADDRESS_REFUSED = (
+        "AddressRefused",
+        "The host is loopback, link-local, a metadata service, or in a network that is refused.",
+    )
     REDIRECT_REFUSED = "RedirectRefused", "The git server redirects to another host or scheme."
     PROTOCOL_ERROR = "ProtocolError", "The answer is not git's protocol: a login page, or a cut stream."
     UNSUPPORTED = "Unsupported", "This program cannot speak to that repository (transport or object format)."

@@ -32,6 +32,11 @@ VARIABLES: dict[str, str] = {
     "KUBECONFIG": "kubeconfig file, when not running in a cluster",
     "POD_NAMESPACE": "namespace of the controller; unset: that of its service account",
     "POD_NAME": "identity of this replica; unset: host name and a random part",
+    "POD_IPS": "addresses of this replica, separated by commas: no source may lead there",
+    "KUBERNETES_SERVICE_HOST": "address of the API server's Service, set by Kubernetes: no source may lead there",
+    "GIT_EVENTS_RUNNER_ALLOW_LOOPBACK": (
+        "`true`: sources may lead to the loopback addresses of this machine; for development, never set by the chart"
+    ),
     "GIT_EVENTS_RUNNER_JOB_NAMESPACES": "namespaces whose triggers are served, separated by commas; unset or *: all",
 }
 
@@ -54,7 +59,10 @@ class TlsSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the process was started with. `rates`: by scope (as global, trigger); no `job_namespaces`: all."""
+    """What the process was started with. `rates`: by scope (as global, trigger); no `job_namespaces`: all.
+
+    `own_addresses` and `allow_loopback` say where sources may not, and may, lead.
+    """
 
     webhooks_port: int
     utility_port: int
@@ -76,6 +84,8 @@ class Settings:
     namespace: str
     identity: str
     job_namespaces: tuple[str, ...]
+    own_addresses: tuple[str, ...] = ()
+    allow_loopback: bool = False
     host: str = LISTENING_HOST
 
     @classmethod
@@ -127,6 +137,8 @@ class Settings:
             namespace=environ.get("POD_NAMESPACE") or _own_namespace(),
             identity=environ.get("POD_NAME") or f"{socket.gethostname()}-{secrets.token_hex(4)}",
             job_namespaces=namespaces,
+            own_addresses=_own_addresses(environ),
+            allow_loopback=environ.get("GIT_EVENTS_RUNNER_ALLOW_LOOPBACK", "").strip().lower() == "true",
         )
 
 
@@ -167,6 +179,17 @@ def _namespaces(text: str, problems: list[str]) -> tuple[str, ...]:
     if wrong:
         problems.append(f"GIT_EVENTS_RUNNER_JOB_NAMESPACES: no names of namespaces: {', '.join(wrong)}")
     return tuple(dict.fromkeys(names))
+
+
+def _own_addresses(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Those that the environment names; a name (some clouds set one for the API server) is none."""
+    found = []
+    for text in (*environ.get("POD_IPS", "").split(","), environ.get("KUBERNETES_SERVICE_HOST", "")):
+        try:
+            found.append(str(ipaddress.ip_address(text.strip())))
+        except ValueError:
+            continue
+    return tuple(found)
 
 
 def _own_namespace() -> str:

@@ -201,7 +201,18 @@ class GitConfig(_Section):
     )
     refused_networks: Annotated[tuple[Network, ...], Field(max_length=1000)] = Field(
         default=(),
-        description="Networks (CIDR) that sources must not be in, beside link-local ones and metadata services.",
+        description="Networks (CIDR) that sources must not be in, beside loopback, link-local ones and metadata "
+        "services.",
+    )
+    cluster_networks: Annotated[tuple[Network, ...], Field(max_length=1000)] = Field(
+        default=(),
+        description="Networks (CIDR) of the cluster's pods and Services, which sources must not be in; empty: not "
+        "known, and sources may lead there.",
+    )
+    allowed_networks: Annotated[tuple[Network, ...], Field(max_length=1000)] = Field(
+        default=(),
+        description="Networks (CIDR) that sources may be in although they are loopback or in one of the two lists "
+        "above, as the Service of a git server in the cluster.",
     )
 
 

@@ -14,7 +14,19 @@ from tests.cluster.plane import Process, free_port, wait_until
 class Replica:
     """`git-events-runner run` with its own ports and identity."""
 
-    def __init__(self, plane, folder, namespace, number, *options, config=None, log="info", server=None, tenants=()):
+    def __init__(
+        self,
+        plane,
+        folder,
+        namespace,
+        number,
+        *options,
+        config=None,
+        log="info",
+        server=None,
+        tenants=(),
+        loopback=True,
+    ):
         self.number, self.hooks, self.utility = number, free_port(), free_port()
         kubeconfig = plane.kubeconfig(f"replica-{number}-token", **(server or {}))
         environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {
@@ -25,6 +37,8 @@ class Replica:
             "PYTHONDONTWRITEBYTECODE": "1",
             "GIT_EVENTS_RUNNER_JOB_NAMESPACES": ",".join((namespace, *tenants)),
         }
+        if loopback:  # where the tests' git servers are
+            environment["GIT_EVENTS_RUNNER_ALLOW_LOOPBACK"] = "true"
         command = [sys.executable, "-m", "git_events_runner", "run", "--json-logs"]
         command += ["--webhooks-port", str(self.hooks), "--utility-port", str(self.utility), *options]
         self.process = Process(command, folder / f"replica-{number}-{self.hooks}.log", env=environment)

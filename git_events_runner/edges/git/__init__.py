@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 
-from .addresses import Addresses
+from .addresses import LOOPBACK, Addresses
 from .hosts import Hosts, Observer, Unobserved
 from .limits import Limits, Transport
 from .remote import Remote
@@ -18,14 +18,18 @@ def http_remote(
     observer: Observer | None = None,
     schemes: Collection[str] = ("http", "https", "ssh"),
     refused_networks: Iterable[str] = (),
+    allowed_networks: Iterable[str] = (),
 ) -> Remote:
-    """A Remote that speaks those of http, https and ssh that are allowed; HTTP through the environment's proxies."""
+    """A Remote that speaks those of http, https and ssh that are allowed; HTTP through the environment's proxies.
+
+    `refused_networks` are refused besides those that always are; `allowed_networks` are exceptions to them.
+    """
     from .http import HttpTransport  # with aiohttp: a clone over SSH does without
     from .proxies import Proxies
 
     watcher = observer or Unobserved()
     hosts = Hosts(limits=limits, observer=watcher)
-    addresses = Addresses(refused_networks)
+    addresses = Addresses(refused_networks, allowed=allowed_networks)
     http = HttpTransport(
         limits=limits,
         hosts=hosts,
@@ -45,4 +49,4 @@ def ssh_remote(limits: Limits) -> Remote:
     return Remote(limits=limits, transports={"ssh": ssh})
 
 
-__all__ = ["Limits", "Observer", "Remote", "SshTransport", "http_remote", "ssh_remote"]
+__all__ = ["LOOPBACK", "Limits", "Observer", "Remote", "SshTransport", "Unobserved", "http_remote", "ssh_remote"]

@@ -29,7 +29,7 @@ class JudgingResolver(AbstractResolver):
         found = await self._inner.resolve(host, port, family)
         good = [each for each in found if self._addresses.allows(each["host"])]
         if not good:
-            raise refused(host)
+            raise refused()
         return good
 
     async def close(self) -> None:

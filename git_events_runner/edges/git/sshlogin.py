@@ -184,13 +184,14 @@ async def _allowed(address: SshAddress, addresses: Addresses) -> list[str]:
     """The addresses of a host that may be connected to.
 
     Raises:
-        GitAddressRefused: There are only others.
+        GitAddressRefused: The host is a refused address, or has no other.
         OSError: The name does not resolve.
     """
+    addresses.check(address.host)
     found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     good = [place for place in dict.fromkeys(str(each[4][0]) for each in found) if addresses.allows(place)]
     if not good:
-        raise refused(address.host)
+        raise refused()
     return good[:_TRIED]
 
 

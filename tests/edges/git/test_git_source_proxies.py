@@ -248,7 +248,7 @@ class Secrets:
 async def test_a_source_object_with_a_proxy(git_server):
     """A ClusterGitRepo's proxy gets the login of the Secret in the namespace named; a rotated one is read anew."""
     made = commit(new_repository(git_server.root / "app.git"), {"a": b"1"})
-    remotes = Remotes(settings=GitConfig, make=lambda git: git_remote(git, observer=Unobserved()))
+    remotes = Remotes(settings=GitConfig, make=lambda git: git_remote(git, observer=Unobserved(), loopback=True))
     secrets = Secrets(b"old")
     sources = Sources(secrets=secrets, host_keys=None, remote=remotes.current)
     try:

@@ -40,7 +40,9 @@ def source_of(url, *, name="app", secret=True):
 async def remotes():
     """Ways to git servers whose settings the test may change."""
     settings = {"git": GitConfig()}
-    made = Remotes(settings=lambda: settings["git"], make=lambda git: git_remote(git, observer=Unobserved()))
+    made = Remotes(
+        settings=lambda: settings["git"], make=lambda git: git_remote(git, observer=Unobserved(), loopback=True)
+    )
     made.change = lambda **fields: settings.update(git=GitConfig(**fields))
     yield made
     await made.close()
