@@ -6,15 +6,17 @@ A log event is a constant `noun.past_tense`; docs/logs.md and docs/metrics.md li
 from __future__ import annotations
 
 import logging
+import platform
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from importlib.metadata import version as installed_version
 from typing import Any, TypeVar
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 
@@ -202,6 +204,9 @@ class Metrics:
         self._loop_late_s = histogram("event_loop_lag_seconds", "How late a task of this process wakes", _LAG_S)
         self._edge_failures = counter("api_failures", "Failed background requests to the API server", "kind")
         self.git = GitMetrics(counter=counter, histogram=histogram)
+        build = gauge("build_info", "Version of the program and of Python; always 1", "version", "python")
+        build.labels(installed_version("git-events-runner"), platform.python_version()).set(1)
+        ProcessCollector(registry=self.registry)  # process_cpu_seconds_total, process_resident_memory_bytes, …
         self._leading.set(0)
         self._config_valid.set(1)
         self._certificate_valid.set(1)
