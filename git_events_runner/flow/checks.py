@@ -25,6 +25,7 @@ from git_events_runner.errors import (
     InvalidObject,
     SecretUnusable,
 )
+from git_events_runner.pools import Pool
 from git_events_runner.resources.job import job_name, timestamp
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.change import (
@@ -141,6 +142,7 @@ class Checks:
         """`missed` is told of a poll that found a new commit for a trigger that is also called."""
         self._submit = submit
         self._missed = missed
+        self._pool = Pool("patterns", threads=2)
         self._store = store
         self._gate = gate
         self._reader = reader
@@ -322,7 +324,7 @@ class Checks:
                 return None  # cannot be fetched any more: counts as changed
 
         new, old = await asyncio.gather(git.tree(source, namespace, commit), before())
-        return await asyncio.to_thread(_hashes, compiled, new, old)
+        return await self._pool.run(_hashes, compiled, new, old, owner=namespace)
 
     async def _skip(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from starlette.applications import Starlette
@@ -10,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from git_events_runner.pools import Pool
 from git_events_runner.telemetry import Metrics
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -55,6 +55,7 @@ class Probes:
     def __init__(self, *, health: Health, metrics: Metrics) -> None:
         self._health = health
         self._metrics = metrics
+        self._pool = Pool("metrics", threads=1)
         self.app = Starlette(
             routes=[
                 Route("/alive", self._alive),
@@ -71,7 +72,7 @@ class Probes:
 
     async def _show(self, _: Request) -> Response:
         """Rendered in a thread: thousands of series take longer than the loop may stand still."""
-        return Response(await asyncio.to_thread(self._metrics.render), media_type=_TEXT)
+        return Response(await self._pool.run(self._metrics.render), media_type=_TEXT)
 
 
 def _judged(problems: list[str], good: str) -> Response:

@@ -19,7 +19,7 @@ from .addresses import Addresses
 from .limits import Limits
 from .proxies import Proxies
 from .question import Credential, Repository
-from .resolver import JudgingResolver
+from .resolver import JudgingResolver, Names
 
 # Hosting services answer as to a browser unless the agent begins with "git/".
 _ALWAYS = {"User-Agent": "git/git-events-runner", "Git-Protocol": "version=2"}
@@ -49,6 +49,7 @@ class Sessions:
         self._limits = limits
         self._addresses = addresses
         self._proxies = proxies
+        self._names = Names()
         self._held: OrderedDict[_Key, _Held] = OrderedDict()
 
     async def close(self) -> None:
@@ -128,7 +129,7 @@ class Sessions:
 
     def _connector(self, key: _Key) -> aiohttp.BaseConnector:
         if key is None:
-            resolver = JudgingResolver(self._addresses)
+            resolver = JudgingResolver(self._addresses, self._names)
             return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, resolver=resolver)
         if isinstance(key, URL) and key.scheme in _HTTP:
             return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
@@ -136,7 +137,7 @@ class Sessions:
 
         if isinstance(key, URL):
             return SocksConnector.to(key, keepalive_s=_KEEPALIVE_S)
-        return JudgedSocksConnector(key, judge=JudgingResolver(self._addresses), keepalive_s=_KEEPALIVE_S)
+        return JudgedSocksConnector(key, judge=JudgingResolver(self._addresses, self._names), keepalive_s=_KEEPALIVE_S)
 
     async def _close_idle(self) -> None:
         """Close the idle ones asked through longest ago, until there are few enough."""

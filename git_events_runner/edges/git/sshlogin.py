@@ -23,11 +23,13 @@ from git_events_runner.errors import (
     GitUnreachable,
     SecretUnusable,
 )
+from git_events_runner.pools import Pool
 from git_events_runner.resources.ssh import HostKey, SshAddress, fingerprint, host_keys
 
 from .access import SshAccess
 from .addresses import Addresses, refused, unreachable
 from .question import Repository, shown
+from .resolver import Names
 
 _RSA = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
 _ALGORITHMS = (
@@ -106,7 +108,15 @@ class Login:
         client.on_lost = self._lost
 
     @classmethod
-    async def to(cls, repository: Repository, address: SshAddress, access: SshAccess, addresses: Addresses) -> Login:
+    async def to(
+        cls,
+        repository: Repository,
+        address: SshAddress,
+        access: SshAccess,
+        addresses: Addresses,
+        names: Names,
+        keys: Pool,
+    ) -> Login:
         """Connect and log in.
 
         Raises:
@@ -119,12 +129,12 @@ class Login:
         """
         known = () if access.insecure else host_keys(access.known_hosts.splitlines(), address)
         client = _Client(insecure=access.insecure)
-        key = await asyncio.to_thread(_private_key, access) if access.private_key else None
+        key = await keys.run(_private_key, access) if access.private_key else None
         lines = "\n".join(f"{each.marker} * {each.key}".lstrip() for each in known)
         try:
             async with asyncio.timeout(_CONNECT_S):
                 connection = await _connect(
-                    await _allowed(address, addresses),
+                    await _allowed(address, addresses, names),
                     address.port,
                     client_factory=lambda: client,
                     username=address.user,
@@ -180,7 +190,7 @@ class Login:
         self.on_lost()
 
 
-async def _allowed(address: SshAddress, addresses: Addresses) -> list[str]:
+async def _allowed(address: SshAddress, addresses: Addresses, names: Names) -> list[str]:
     """The addresses of a host that may be connected to.
 
     Raises:
@@ -188,7 +198,7 @@ async def _allowed(address: SshAddress, addresses: Addresses) -> list[str]:
         OSError: The name does not resolve.
     """
     addresses.check(address.host)
-    found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    found = await names.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     good = [place for place in dict.fromkeys(str(each[4][0]) for each in found) if addresses.allows(place)]
     if not good:
         raise refused()

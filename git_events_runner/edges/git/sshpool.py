@@ -24,11 +24,13 @@ from git_events_runner.errors import (
     GitUnreachable,
     GitUnsupported,
 )
+from git_events_runner.pools import Pool
 from git_events_runner.resources.ssh import SshAddress
 
 from .access import SshAccess
 from .addresses import Addresses
 from .question import Repository
+from .resolver import Names
 
 if TYPE_CHECKING:
     from .sshlogin import Login
@@ -176,6 +178,8 @@ class Connections:
         self._open: OrderedDict[tuple[str, ...], list[_Connection]] = OrderedDict()
         self._opening: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
         self._logins: Any = None
+        self._names = Names()
+        self._keys = Pool("keys", threads=2)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -254,9 +258,9 @@ class Connections:
                     return found
             if self._logins is None:
                 # In a thread: the import takes a third of a second.
-                self._logins = await asyncio.to_thread(importlib.import_module, f"{__package__}.sshlogin")
+                self._logins = await self._keys.run(importlib.import_module, f"{__package__}.sshlogin")
                 logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
-            login = await self._logins.Login.to(repository, address, access, self._addresses)
+            login = await self._logins.Login.to(repository, address, access, self._addresses, self._names, self._keys)
             made = _Connection(login=login, opened_at=loop.time())
             self._open.setdefault(key, []).append(made)
             self._open.move_to_end(key)

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.pools import Pool
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.rates import Rate
 from git_events_runner.rules.signatures import Headers, waste
@@ -60,6 +61,7 @@ class Webhooks:
         self._bodies = Bodies(bounds)
         self._authority = Authority(secrets=secrets, default_header=default_header, buckets=self._buckets)
         self._deliveries = Deliveries(store=store, counter=counter, buckets=self._buckets)
+        self._pool = Pool("payloads", threads=2)
         self._open = 0
         self._unlogged = 0
 
@@ -103,7 +105,9 @@ class Webhooks:
         if not 1 <= len(path) <= _LONGEST_PATH or not all(_NAME.match(name) for name in path):
             raise Refused(404, NO_TRIGGER, close=True)
         body = await self._bodies.read(request)
-        delivery = Delivery(path=path, headers=_headers(request), body=body, said={}, began_at=began_at)
+        delivery = Delivery(
+            path=path, headers=_headers(request), body=body, said={}, began_at=began_at, pool=self._pool
+        )
         if len(path) == 1:
             return await self._take_all(delivery, path[0], known)
         trigger = self._find(path[0], path[1], body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot
 from git_events_runner.errors import ApiError, SecretUnusable
+from git_events_runner.pools import Pool
 from git_events_runner.rules.rates import Rate
 from git_events_runner.rules.signatures import Headers, Scheme, Signature, judge, judge_reader, keys_of, short_keys
 
@@ -42,6 +42,7 @@ class Authority:
         self._secrets = secrets
         self._default_header = default_header
         self._buckets = buckets
+        self._pool = Pool("signatures", threads=2)
 
     async def verify(self, trigger: Snapshot, headers: Headers, body: bytes) -> str | None:
         """Return if the request may speak for the trigger: what is to be warned of about its secret, or None.
@@ -85,7 +86,9 @@ class Authority:
             if found is Signature.MISSING:
                 break
             keys = await self._keys(trigger, auth)
-            found = judgement(keys) if weight <= IN_PLACE_BYTES else await asyncio.to_thread(judgement, keys)
+            found = (
+                judgement(keys) if weight <= IN_PLACE_BYTES else await self._pool.run(judgement, keys, owner=namespace)
+            )
             if found is not Signature.WRONG or not again or self._buckets.try_take(_REREAD, "reread", namespace, name):
                 break
             self._secrets.forget(namespace, name)

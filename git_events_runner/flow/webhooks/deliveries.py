@@ -12,6 +12,7 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound
+from git_events_runner.pools import Pool
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.forges import (
     FORGES,
@@ -63,6 +64,7 @@ class Delivery:
     body: bytes
     said: dict[str, Push | Ignored]
     began_at: float
+    pool: Pool
 
     async def says(self, auth_type: str) -> Push | Ignored:
         """What the payload says.
@@ -74,7 +76,7 @@ class Delivery:
         if forge not in self.said:
             try:
                 if len(self.body) > IN_PLACE_BYTES:
-                    self.said[forge] = await asyncio.to_thread(read, forge, self.headers, self.body)
+                    self.said[forge] = await self.pool.run(read, forge, self.headers, self.body, owner=self.path[0])
                 else:
                     self.said[forge] = read(forge, self.headers, self.body)
             except Unreadable as error:
