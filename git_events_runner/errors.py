@@ -216,6 +216,14 @@ class GitProtocolError(GitError):
     reason = "ProtocolError"
 
 
+class GitCutOff(GitProtocolError):
+    """The answer ended before it was complete: the connection or the server's program broke, so it may work again."""
+
+
+class GitEmptyAnswer(GitCutOff):
+    """The server's program ended without a word, as git does at a request that it does not understand."""
+
+
 class GitUnsupported(GitError):
     """This program cannot speak to that repository (transport, object format)."""
 

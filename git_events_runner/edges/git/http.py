@@ -1,7 +1,8 @@
 """Git over HTTP(S): one POST a question on a kept-alive connection (gitprotocol-http, gitprotocol-v2).
 
 The first question of a repository learns by `GET info/refs` whether the server speaks v2, and where redirects lead;
-later ones are one POST. A server that no longer understands makes us forget and learn again, once a question.
+later ones are one POST. A server that no longer understands makes us forget and learn again, once a question; one whose
+program ends without a word when it is spoken to in v2 is spoken to in v0 from then on.
 Names are resolved here and their addresses judged before anything connects; through a proxy, the proxy resolves them.
 """
 
@@ -16,6 +17,8 @@ import aiohttp
 from yarl import URL
 
 from git_events_runner.errors import (
+    GitCutOff,
+    GitEmptyAnswer,
     GitError,
     GitNotFound,
     GitProtocolError,
@@ -50,6 +53,7 @@ _ADVERTISEMENT = f"application/x-{_SERVICE}-advertisement"
 _RESULT = f"application/x-{_SERVICE}-result"
 _REQUEST = f"application/x-{_SERVICE}-request"
 _POST_HEADERS = {"Content-Type": _REQUEST, "Accept": _RESULT}
+_V2_HEADERS = {"Git-Protocol": "version=2"}
 _REDIRECTS = 5
 _REMEMBERED = 4096
 _CONTEXTS = 256
@@ -114,10 +118,14 @@ class _Taker:
 
 @dataclass(slots=True, kw_only=True)
 class _Known:
-    """What was learned of a repository: where it is in the end, how its server speaks, and what it said last."""
+    """What was learned of a repository: where it is in the end, how its server speaks, and what it said last.
+
+    `v2`: protocol v2 was offered to it; False for one whose program does not survive that.
+    """
 
     post_url: URL
     moved: bool
+    v2: bool
     capabilities: Capabilities
     last: _Last | None = None
 
@@ -156,15 +164,20 @@ class HttpTransport:
             return taker.finish()
 
         known = self._known.get(repository.key)
-        if known is not None and known.capabilities.version == _V2:
+        if known is not None and (known.capabilities.version == _V2 or not known.v2):
             try:
-                return await ask(known)
+                return await ask(known) if known.v2 else (await self._learn(repository, names, v2=False))[1]
             except (GitProtocolError, GitRedirectRefused, GitNotFound) as error:
                 if not _worth_learning(error, known):
                     raise
                 self._known.pop(repository.key, None)
         known, refs = await self._learn(repository, names)
-        return await ask(known) if known.capabilities.version == _V2 else refs
+        if known.capabilities.version != _V2:
+            return refs
+        try:
+            return await ask(known)
+        except (GitEmptyAnswer, GitProgramFailed):
+            return (await self._in_v0(repository, names))[1]
 
     async def fetch(
         self, repository: Repository, commit: str, *, blobless: bool, write: Callable[[bytes], object]
@@ -178,6 +191,17 @@ class HttpTransport:
         known = self._known.get(repository.key)
         if known is None:
             known, _ = await self._learn(repository, ())
+        try:
+            return await self._fetch(repository, known, commit, blobless=blobless, write=write)
+        except GitEmptyAnswer:
+            if known.capabilities.version != _V2:
+                raise
+            known, _ = await self._in_v0(repository, ())
+            return await self._fetch(repository, known, commit, blobless=blobless, write=write)
+
+    async def _fetch(
+        self, repository: Repository, known: _Known, commit: str, *, blobless: bool, write: Callable[[bytes], object]
+    ) -> str:
         answer = FetchAnswer(known.capabilities, limit_bytes=self._limits.pack_bytes)
 
         def take(data: bytes) -> None:
@@ -195,18 +219,34 @@ class HttpTransport:
             raise
         return known.capabilities.object_format
 
-    async def _learn(self, repository: Repository, names: Collection[str]) -> tuple[_Known, Mapping[str, RemoteRef]]:
+    async def _in_v0(self, repository: Repository, names: Collection[str]) -> tuple[_Known, Mapping[str, RemoteRef]]:
+        """What `_learn` gives of a server that ends without a word in v2.
+
+        Raises:
+            GitError: It does not do better in v0, or insists on v2.
+        """
+        self._known.pop(repository.key, None)
+        known, refs = await self._learn(repository, names, v2=False)
+        if known.capabilities.version == _V2:
+            self._known.pop(repository.key, None)
+            raise GitProtocolError(f"{repository}: the server's git ends without an answer; see the server's log")
+        return known, refs
+
+    async def _learn(
+        self, repository: Repository, names: Collection[str], *, v2: bool = True
+    ) -> tuple[_Known, Mapping[str, RemoteRef]]:
         asked = url = _advertisement_url(repository)
         self._addresses.check(url.raw_host or "")
         for _ in range(_REDIRECTS):
             parser = Advertisement(names, limit_bytes=self._limits.advertisement_bytes)
-            target = await self._send(repository, "GET", url, b"", parser.feed)
+            target = await self._send(repository, "GET", url, b"", parser.feed, v2=v2)
             if target is None:
                 known = _Known(
                     post_url=url.with_query(None).with_path(
                         url.raw_path[: -len("/info/refs")] + "/" + _SERVICE, encoded=True
                     ),
                     moved=url != asked,
+                    v2=v2,
                     capabilities=_known_format(parser.finish()),
                 )
                 self._known[repository.key] = known
@@ -217,22 +257,37 @@ class HttpTransport:
         raise GitRedirectRefused(f"{repository} redirects more than {_REDIRECTS} times")
 
     async def _post(self, repository: Repository, known: _Known, body: bytes, take: Callable[[bytes], object]) -> None:
-        target = await self._send(repository, "POST", known.post_url, body, take)
+        received = 0
+
+        def count(data: bytes) -> None:
+            nonlocal received
+            received += len(data)
+            take(data)
+
+        version = known.capabilities.version
+        try:
+            target = await self._send(repository, "POST", known.post_url, body, count, v2=version == _V2)
+        except GitCutOff as error:
+            if received:
+                raise
+            raise GitEmptyAnswer(str(error)) from error
         if target is not None:
             raise GitRedirectRefused(f"{repository} redirects in the middle of a conversation")
+        if not received:
+            raise GitEmptyAnswer(f"{repository}: the server's git ended without an answer; see the server's log")
 
     async def _send(
-        self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object]
+        self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object], *, v2: bool
     ) -> URL | None:
         """One exchange; the URL redirected to, or None after `take` had the whole answer."""
         try:
             try:
-                return await self._exchange(repository, method, url, body, take)
+                return await self._exchange(repository, method, url, body, take, v2=v2)
             except aiohttp.ClientConnectorError:
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError, BrokenPipeError):
                 # A kept-alive connection that the server closed meanwhile; asking twice changes nothing there.
-                return await self._exchange(repository, method, url, body, take)
+                return await self._exchange(repository, method, url, body, take, v2=v2)
         except GitError:
             raise
         except aiohttp.ServerTimeoutError as error:
@@ -241,9 +296,9 @@ class HttpTransport:
             raise _translate(repository, error) from error
 
     async def _exchange(
-        self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object]
+        self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object], *, v2: bool
     ) -> URL | None:
-        headers = _POST_HEADERS if body else {}
+        headers = {**(_POST_HEADERS if body else {}), **(_V2_HEADERS if v2 else {})}
         if repository.credential is not None:
             headers = {**headers, "Authorization": repository.credential.authorization}
         size = 0
@@ -332,7 +387,7 @@ def _translate(repository: Repository, error: Exception) -> GitError:
         which = "the URL" if repository.proxy is None else "the URL, or that in spec.proxy.url,"
         return GitUnsupported(f"{repository}: {which} has no host that can be asked")
     if isinstance(error, aiohttp.ClientPayloadError):
-        return GitProtocolError(f"{repository}: the answer was cut off")
+        return GitCutOff(f"{repository}: the answer was cut off")
     if isinstance(error, aiohttp.ServerDisconnectedError | OSError):
         return GitUnreachable(f"{repository}: the server closed the connection without an answer")
     return GitProtocolError(f"{repository}: the answer is not HTTP: {type(error).__name__}")

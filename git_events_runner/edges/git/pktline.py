@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import IntEnum
 
-from git_events_runner.errors import GitProtocolError, GitTooLarge
+from git_events_runner.errors import GitCutOff, GitProtocolError, GitTooLarge
 
 _HEADER = 4
 _LARGEST = 65520
@@ -79,7 +79,7 @@ class PacketReader:
         """The stream has ended.
 
         Raises:
-            GitProtocolError: In the middle of a packet.
+            GitCutOff: In the middle of a packet.
         """
         if self._rest:
-            raise GitProtocolError(f"{self._what} was cut off inside a packet after {self._seen_bytes} bytes")
+            raise GitCutOff(f"{self._what} was cut off inside a packet after {self._seen_bytes} bytes")

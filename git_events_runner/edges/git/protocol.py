@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from git_events_runner.errors import GitError, GitForbidden, GitNotFound, GitProtocolError, GitReferenceNotFound
+from git_events_runner.errors import (
+    GitCutOff,
+    GitError,
+    GitForbidden,
+    GitNotFound,
+    GitProtocolError,
+    GitReferenceNotFound,
+)
 
 from .pktline import Marker, Packet, PacketReader, packet
 from .question import is_object_id, shown
@@ -23,11 +30,15 @@ _LEAST_WORDS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a server can do: `features` are the words of v2's fetch command, or of v0's capability list."""
+    """What a server can do: `features` are the words of v2's fetch command, or of v0's capability list.
+
+    `offered` are the names of all capabilities: git before 2.28 ends at any that it did not advertise.
+    """
 
     version: int
     object_format: str = "sha1"
     features: frozenset[str] = frozenset()
+    offered: frozenset[str] = frozenset()
 
     @property
     def shallow(self) -> bool:
@@ -83,6 +94,7 @@ class Advertisement:
         self._ended = False
         self._format = "sha1"
         self._features: set[str] = set()
+        self._offered: set[str] = set()
 
     @property
     def ended(self) -> bool:
@@ -103,12 +115,17 @@ class Advertisement:
         """The stream has ended: what the server can do.
 
         Raises:
-            GitProtocolError: It was cut off, or empty.
+            GitCutOff: It was cut off, or empty.
         """
         self._reader.finish()
         if self._version is None or not self._ended:
-            raise GitProtocolError("the server's advertisement was cut off")
-        return Capabilities(version=self._version, object_format=self._format, features=frozenset(self._features))
+            raise GitCutOff("the server's advertisement was cut off")
+        return Capabilities(
+            version=self._version,
+            object_format=self._format,
+            features=frozenset(self._features),
+            offered=frozenset(self._offered),
+        )
 
     def _take(self, item: Packet) -> None:
         if self._ended:
@@ -140,6 +157,7 @@ class Advertisement:
 
     def _take_capability(self, line: str) -> None:
         name, _, value = line.partition("=")
+        self._offered.add(name)
         if name == "object-format":
             self._format = value
         elif name == "fetch":
@@ -149,6 +167,7 @@ class Advertisement:
         line, nul, words = line.partition("\0")
         if nul:
             self._features.update(words.split())
+            self._offered.update(word.partition("=")[0] for word in words.split())
             self._format = next((w[14:] for w in words.split() if w.startswith("object-format=")), "sha1")
         object_id, space, name = line.partition(" ")
         if object_id == "shallow":
@@ -162,8 +181,14 @@ class Advertisement:
             self.refs[name[:-3]] = RemoteRef(self.refs[name[:-3]].object_id, object_id)
 
 
+def _client_words(capabilities: Capabilities) -> list[bytes]:
+    """Who we are and the object format, as far as the server offered to hear it."""
+    known = {"agent": AGENT, "object-format": b"object-format=" + capabilities.object_format.encode()}
+    return [word for name, word in known.items() if name in capabilities.offered]
+
+
 def _command(name: bytes, capabilities: Capabilities) -> bytes:
-    return packet(b"command=" + name) + packet(AGENT) + packet(b"object-format=" + capabilities.object_format.encode())
+    return packet(b"command=" + name) + b"".join(packet(word) for word in _client_words(capabilities))
 
 
 def ls_refs_request(capabilities: Capabilities, names: Collection[str]) -> bytes:
@@ -216,11 +241,11 @@ class LsRefs:
         """The stream has ended: the wanted references that exist.
 
         Raises:
-            GitProtocolError: It was cut off.
+            GitCutOff: It was cut off.
         """
         self._reader.finish()
         if not self._ended:
-            raise GitProtocolError("the list of references was cut off")
+            raise GitCutOff("the list of references was cut off")
         return self.refs
 
 
@@ -233,9 +258,8 @@ def fetch_request(capabilities: Capabilities, commit: str, *, blobless: bool) ->
         arguments = packet(b"no-progress") + packet(b"ofs-delta") + packet(want) + deepen + leave_out + packet(b"done")
         return _command(b"fetch", capabilities) + DELIM + arguments + FLUSH
     useful = ("side-band-64k", "ofs-delta", "no-progress", "shallow", "filter")
-    words = " ".join(word for word in useful if word in capabilities.features).encode()
-    form = f" object-format={capabilities.object_format}".encode() if capabilities.object_format != "sha1" else b""
-    return packet(want + b" " + words + b" " + AGENT + form + b"\n") + deepen + leave_out + FLUSH + packet(b"done\n")
+    words = [word.encode() for word in useful if word in capabilities.features] + _client_words(capabilities)
+    return packet(b" ".join([want, *words]) + b"\n") + deepen + leave_out + FLUSH + packet(b"done\n")
 
 
 class FetchAnswer:
@@ -303,8 +327,8 @@ class FetchAnswer:
         """The stream has ended.
 
         Raises:
-            GitProtocolError: Before the pack did.
+            GitCutOff: Before the pack did.
         """
         self._reader.finish()
         if not self._ended:
-            raise GitProtocolError("the pack was cut off")
+            raise GitCutOff("the pack was cut off")

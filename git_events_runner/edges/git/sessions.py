@@ -22,7 +22,8 @@ from .question import Credential, Repository
 from .resolver import JudgingResolver, Names
 
 # Hosting services answer as to a browser unless the agent begins with "git/".
-_ALWAYS = {"User-Agent": "git/git-events-runner", "Git-Protocol": "version=2"}
+# Without Accept-Encoding a server may choose any (RFC 9110, 12.5.3).
+_ALWAYS = {"User-Agent": "git/git-events-runner", "Accept-Encoding": "identity"}
 _SKIPPED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _KEEPALIVE_S = 75.0
 _LINE_BYTES = 8190

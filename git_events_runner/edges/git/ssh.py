@@ -1,16 +1,19 @@
 """Git over SSH: one channel a question on a connection that is kept and shared (gitprotocol-pack, "SSH Transport").
 
 Protocol v2 is asked for through the variable GIT_PROTOCOL; a server that does not take it answers in v0, which is
-understood as well. The library is imported with the first question to an SSH server: it costs 30 MiB.
+understood as well, and one whose program ends without a word in v2 gets v0 from then on. The library is imported with
+the first request to an SSH server: it costs 30 MiB.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
-from typing import Protocol
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Protocol, TypeVar
 
 from git_events_runner.errors import (
+    GitEmptyAnswer,
     GitForbidden,
     GitNotFound,
     GitProtocolError,
@@ -38,6 +41,9 @@ from .question import Repository, shown
 from .sshpool import Channel, Connections
 
 _V2 = 2
+_OLD_KNOWN = 4096
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
 
 
 class _Parser(Protocol):
@@ -51,6 +57,13 @@ class _Parser(Protocol):
         """Take the next bytes."""
 
 
+class _Ask(Protocol[_T_co]):
+    """A conversation, with protocol v2 offered or not."""
+
+    def __call__(self, *, v2: bool) -> Awaitable[_T_co]:
+        """Have it."""
+
+
 class SshTransport:
     """All repositories behind `git@host:path` and `ssh://`."""
 
@@ -58,6 +71,7 @@ class SshTransport:
         self._limits = limits
         self._observer = observer
         self._connections = Connections(addresses)
+        self._old: OrderedDict[str, None] = OrderedDict()  # repositories whose server does not survive v2
 
     async def close(self) -> None:
         """Close the connections; the transport can be used again afterwards."""
@@ -71,15 +85,19 @@ class SshTransport:
             GitHostKeyChanged: The host shows another key than the known ones.
             GitError: Any other of its classes, by what went wrong.
         """
-        async with self._connections.channel(repository, upload_pack(repository)) as channel:
-            capabilities, refs = await self._greeted(repository, channel, names)
-            if capabilities.version == _V2:
-                parser = LsRefs(names, limit_bytes=self._limits.refs_bytes)
-                channel.write(ls_refs_request(capabilities, names))
-                await self._read(repository, channel, parser)
-                refs = parser.finish()
-            channel.write(FLUSH)
-            return refs
+
+        async def ask(*, v2: bool) -> Mapping[str, RemoteRef]:
+            async with self._connections.channel(repository, upload_pack(repository), v2=v2) as channel:
+                capabilities, refs = await self._greeted(repository, channel, names)
+                if capabilities.version == _V2:
+                    parser = LsRefs(names, limit_bytes=self._limits.refs_bytes)
+                    channel.write(ls_refs_request(capabilities, names))
+                    await self._read(repository, channel, parser, answers=v2)
+                    refs = parser.finish()
+                channel.write(FLUSH)
+                return refs
+
+        return await self._in_any_version(repository, ask)
 
     async def fetch(
         self, repository: Repository, commit: str, *, blobless: bool, write: Callable[[bytes], object]
@@ -90,14 +108,35 @@ class SshTransport:
             GitReferenceNotFound: The server does not have, or does not give, that commit.
             GitError: Any other of its classes, by what went wrong.
         """
-        async with self._connections.channel(repository, upload_pack(repository)) as channel:
-            capabilities, _ = await self._greeted(repository, channel, ())
-            answer = FetchAnswer(capabilities, limit_bytes=self._limits.pack_bytes)
-            channel.write(fetch_request(capabilities, commit, blobless=blobless))
-            await self._read(repository, channel, _Writing(answer, write))
-            answer.finish()
-            channel.write(FLUSH)
-            return capabilities.object_format
+
+        async def ask(*, v2: bool) -> str:
+            async with self._connections.channel(repository, upload_pack(repository), v2=v2) as channel:
+                capabilities, _ = await self._greeted(repository, channel, ())
+                answer = FetchAnswer(capabilities, limit_bytes=self._limits.pack_bytes)
+                channel.write(fetch_request(capabilities, commit, blobless=blobless))
+                await self._read(
+                    repository, channel, _Writing(answer, write), answers=v2 and capabilities.version == _V2
+                )
+                answer.finish()
+                channel.write(FLUSH)
+                return capabilities.object_format
+
+        return await self._in_any_version(repository, ask)
+
+    async def _in_any_version(self, repository: Repository, ask: _Ask[_T]) -> _T:
+        """In v2, or else in v0 if that ends without a word; what was learned is remembered while it holds."""
+        if repository.key not in self._old:
+            try:
+                return await ask(v2=True)
+            except GitEmptyAnswer:
+                self._old[repository.key] = None
+                if len(self._old) > _OLD_KNOWN:
+                    self._old.popitem(last=False)
+        try:
+            return await ask(v2=False)
+        except GitProtocolError:
+            self._old.pop(repository.key, None)
+            raise
 
     async def _greeted(
         self, repository: Repository, channel: Channel, names: Collection[str]
@@ -111,12 +150,14 @@ class SshTransport:
             raise GitUnsupported(f"{repository}: the repository uses the unknown object format {unknown}")
         return capabilities, parser.refs
 
-    async def _read(self, repository: Repository, channel: Channel, parser: _Parser) -> None:
-        """Feed the parser until it has seen the end.
+    async def _read(self, repository: Repository, channel: Channel, parser: _Parser, *, answers: bool = False) -> None:
+        """Feed the parser until it has seen the end; `answers`: it is the answer to a request in v2.
 
         Raises:
+            GitEmptyAnswer: The server's program ended at the request.
             GitError: The server ended the conversation before.
         """
+        empty = answers
         while not parser.ended:
             try:
                 async with asyncio.timeout(self._limits.idle_s):
@@ -124,7 +165,9 @@ class SshTransport:
             except TimeoutError as error:
                 raise GitTimeout(f"{repository} sent nothing for {self._limits.idle_s} s") from error
             if not data:
-                raise _ended(repository, channel)
+                ended = _ended(repository, channel)
+                raise GitEmptyAnswer(str(ended)) if empty and type(ended) is GitProtocolError else ended
+            empty = False
             self._observer.received(repository.host, len(data))
             parser.feed(data)
 

@@ -42,7 +42,7 @@ _KEPT = 64
 _BUFFER_BYTES = 1 << 20
 _SAID_BYTES = 4096
 _SAID_MOST_BYTES = 1 << 20
-_ENVIRONMENT = ("GIT_PROTOCOL=version=2",)
+_V2_ENVIRONMENT = ("GIT_PROTOCOL=version=2",)
 
 
 class Channel:
@@ -191,8 +191,8 @@ class Connections:
             await each.login.wait_closed()
 
     @asynccontextmanager
-    async def channel(self, repository: Repository, command: str) -> AsyncIterator[Channel]:
-        """A command running on the repository's host; it is ended on leaving.
+    async def channel(self, repository: Repository, command: str, *, v2: bool) -> AsyncIterator[Channel]:
+        """A command running on the repository's host, to which protocol v2 is offered or not; it is ended on leaving.
 
         Raises:
             GitHostKeyRefused: The host's key is not accepted.
@@ -211,7 +211,7 @@ class Connections:
             connection.channels += 1
             channel = Channel()
             try:
-                await connection.login.start(channel, command, _ENVIRONMENT)
+                await connection.login.start(channel, command, _V2_ENVIRONMENT if v2 else ())
             except BaseException as error:
                 connection.channels -= 1
                 again = reused and self._may_try_again(key, connection, error)

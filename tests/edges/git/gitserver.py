@@ -125,14 +125,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         server = self.server
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        server.seen.append((dict(self.headers), body))
         server.gate.wait(30)
         path, _, query = self.path.partition("?")
         if (reply := server.replies.get(path)) is not None:
             return self._answer(*reply)
         if server.authorization is not None and self.headers.get("Authorization") != server.authorization:
             return self._answer(401, {"WWW-Authenticate": 'Basic realm="git"'}, b"no")
+        v2 = server.v2 and self.headers.get("Git-Protocol") == "version=2"
+        if server.strict is not None and v2 and (reply := server.strict(self.command, body)) is not None:
+            return self._answer(*reply)
         environment = {
             **GIT_ENVIRONMENT,
+            **server.environment,
             "GIT_PROJECT_ROOT": str(server.root),
             "GIT_HTTP_EXPORT_ALL": "1",
             "REQUEST_METHOD": self.command,
@@ -167,6 +172,9 @@ class GitServer(ThreadingHTTPServer):
         self.exchanges: list[Exchange] = []
         self.authorization: str | None = None
         self.v2 = True
+        self.strict: Callable[[str, bytes], tuple[int, dict[str, str], bytes] | None] | None = None
+        self.environment: dict[str, str] = {}
+        self.seen: list[tuple[dict[str, str], bytes]] = []
         self.replies: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.gate = threading.Event()
         self.gate.set()

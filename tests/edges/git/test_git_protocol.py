@@ -85,7 +85,9 @@ def test_v2_advertisement(service):
     """Version, object format and the features of fetch are read, with and without the service line."""
     lines = (b"version 2\n", b"ls-refs=unborn\n", b"fetch=shallow filter\n", b"object-format=sha256\n", b"0000")
     found = fed(Advertisement((), limit_bytes=LIMIT), service + packets(*lines), 3).finish()
-    assert found == Capabilities(version=2, object_format="sha256", features=frozenset({"shallow", "filter"}))
+    offered = frozenset({"ls-refs", "fetch", "object-format"})
+    features = frozenset({"shallow", "filter"})
+    assert found == Capabilities(version=2, object_format="sha256", features=features, offered=offered)
 
 
 @pytest.mark.parametrize("version", [0, 1])
