@@ -1,11 +1,11 @@
 """Faults of the surroundings: quota, crash after the answer, the limit of running Jobs, hand-over, cancellation."""
 
 import contextlib
-import time
 
 from tests.cluster.api import OURS, Refused
 from tests.cluster.finisher import Finisher
 from tests.cluster.plane import wait_until
+from tests.patience import timed
 from tests.system.conftest import sources
 
 
@@ -95,10 +95,10 @@ def test_leadership_is_handed_over_within_three_seconds(world, installation, rep
     first = replicas(0)
     wait_until("a leader", lambda: first.leads)
     second = replicas(1)
-    started = time.monotonic()
-    first.terminate()
-    wait_until("the hand-over", lambda: second.leads, timeout_s=10)
-    assert time.monotonic() - started <= 3.0
+    with timed() as watch:
+        first.terminate()
+        wait_until("the hand-over", lambda: second.leads, timeout_s=30)
+    assert watch.fair_s <= 3.0
     assert first.process.wait() == 0
 
 
@@ -108,10 +108,10 @@ def test_a_killed_leader_is_replaced_within_its_lease_and_two_seconds(world, ins
     first = replicas(0, *options)
     wait_until("a leader", lambda: first.leads)
     second = replicas(1, *options)
-    started = time.monotonic()
-    first.kill()
-    wait_until("the take-over", lambda: second.leads, timeout_s=15)
-    assert time.monotonic() - started <= 5 + 2
+    with timed() as watch:
+        first.kill()
+        wait_until("the take-over", lambda: second.leads, timeout_s=30)
+    assert watch.fair_s <= 5 + 2
 
 
 def test_a_job_deleted_by_a_person_is_cancelled(world, installation, replicas):

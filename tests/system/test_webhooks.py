@@ -9,6 +9,7 @@ import pytest
 from tests.cluster.finisher import Finisher
 from tests.cluster.plane import wait_until
 from tests.forges import deliveries as d
+from tests.patience import timed
 from tests.system.conftest import sources
 from tests.system.fuzz import fuzz, prepare
 from tests.system.sending import Door, requested, secret, send
@@ -204,11 +205,11 @@ def test_a_replica_that_dies_after_its_202_is_finished_by_the_leader_and_its_tas
     leader = replicas(0)
     wait_until("it leads", lambda: leader.leads)
     other = replicas(1)
-    started = time.monotonic()
-    task = send(other, f"/{installation}/hook", d.github(after=repository.head(), url=repository.url)).task
-    other.kill()
-    wait_until("the Job", lambda: world.jobs(installation), timeout_s=45)
-    assert time.monotonic() - started < 32
+    with timed() as watch:
+        task = send(other, f"/{installation}/hook", d.github(after=repository.head(), url=repository.url)).task
+        other.kill()
+        wait_until("the Job", lambda: world.jobs(installation), timeout_s=90)
+    assert watch.fair_s < 32
     knows = ({"x-trigger-auth": d.SECRET}, b"")
 
     def state():
