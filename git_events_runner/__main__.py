@@ -70,7 +70,14 @@ def _parser(*, run_options: bool) -> argparse.ArgumentParser:
     probe.add_argument("--wait", metavar="SECONDS", type=_count, default=1, help="how long to try (default: 1)")
     probe.add_argument("--insecure", action="store_true", help="accept any certificate")
     local = command("local", _local, "run the controller without a cluster, on manifests")
-    local.add_argument("paths", metavar="PATH", nargs="+", help="YAML file or folder")
+    local.add_argument("paths", metavar="PATH", nargs="+", help="YAML or JSON file, folder, or - for standard input")
+    local.add_argument(
+        "--secret",
+        metavar="NAME/KEY=VARIABLE",
+        action="append",
+        help="a Secret's key that is kept elsewhere: its value is in a variable of the environment, or in @FILE; "
+        "a namespace may be put before the name; may be repeated",
+    )
     local.add_argument(
         "--webhooks-port", metavar="PORT", type=_port, default=8080, help="default: 8080; 0: any free one"
     )

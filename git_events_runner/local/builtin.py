@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from git_events_runner.resources.kinds import OURS, Kind
 
-from . import jobrules
+from . import jobrules, shapes
 from .refusal import Cause
 
 _FIELDS: dict[str, frozenset[str]] = {
     "Lease": frozenset(("spec",)),
-    "Secret": frozenset(("data", "stringData", "type", "immutable")),
-    "ConfigMap": frozenset(("data", "binaryData", "immutable")),
-    "Namespace": frozenset(("spec", "status")),
     "Event": frozenset(
         (
             "action",
@@ -102,8 +98,14 @@ def create(kind: Kind, obj: dict[str, Any]) -> None:
 
 def normalise(kind: Kind, obj: dict[str, Any]) -> None:
     """Bring what may be written in two ways into the one form that is stored, in place."""
+    if kind.name in {"Secret", "ConfigMap"}:
+        plain = shapes.without_nulls(obj)
+        obj.clear()
+        obj.update(plain)
     if kind.name != "Secret":
         return
+    data = obj.get("data") or {}
+    obj |= {"data": {name: "".join(value.split()) for name, value in data.items()}} if data else {}
     texts = obj.pop("stringData", None) or {}
     encoded = {name: base64.b64encode(str(text).encode()).decode() for name, text in texts.items()}
     if encoded:
@@ -119,21 +121,15 @@ def problems(kind: Kind, obj: Mapping[str, Any], old: Mapping[str, Any] | None) 
             if old is not None:
                 yield from jobrules.wrong_status(old, obj)
         case "Secret":
-            yield from _secret(obj)
+            yield from shapes.secret_problems(obj)
             if old is not None and old.get("type") != obj.get("type"):
                 yield Cause(field="type", message=f'Invalid value: "{obj.get("type")}": field is immutable')
+        case "ConfigMap":
+            yield from shapes.config_map_problems(obj)
         case "Lease":
             yield from _lease(obj.get("spec") or {})
         case "Event":
             yield from _event(obj)
-
-
-def _secret(obj: Mapping[str, Any]) -> Iterator[Cause]:
-    for name, value in (obj.get("data") or {}).items():
-        try:
-            base64.b64decode(str(value), validate=True)
-        except binascii.Error:
-            yield Cause(field=f"data[{name}]", message="Invalid value: illegal base64 data")
 
 
 def _lease(spec: Mapping[str, Any]) -> Iterator[Cause]:

@@ -31,9 +31,10 @@ from git_events_runner.settings import Settings
 
 from .apiserver import ApiServer, serving
 from .executor import Executor
-from .manifests import Manifest, load
+from .manifests import Loaded, Manifest, load
 from .narrator import Narrator
 from .once import Once
+from .standins import StandIn, stand_ins
 from .volumes import remove
 
 _DEBUG = 10
@@ -50,6 +51,7 @@ class Wish:
     utility_port: int
     once: bool
     keep: bool
+    secrets: Sequence[StandIn] = ()
 
 
 class _Reporter:
@@ -84,6 +86,7 @@ def main(arguments: argparse.Namespace) -> int:
         utility_port=arguments.utility_port,
         once=arguments.once,
         keep=arguments.keep,
+        secrets=stand_ins(arguments.secret or (), os.environ),
     )
     if wish.webhooks_port and wish.webhooks_port == wish.utility_port:
         raise ConfigError(f"--utility-port: must differ from --webhooks-port (found {wish.utility_port} twice)")
@@ -118,11 +121,12 @@ async def _serve(wish: Wish) -> int:
     )
     _on_signals(stop)
     async with serving() as server:
-        manifests = load(wish.paths, server)
+        loaded = load(wish.paths, server, secrets=wish.secrets)
+        manifests = loaded.manifests
         once = Once(_scheduled(manifests))
         narrator.listen(once.heard)
         async with _folder(wish, narrator) as folder, _working(wish, server, folder, _Reporter(narrator, once)) as at:
-            _announce(narrator, manifests, at)
+            _announce(narrator, loaded, at)
             await (_first_of(stop.wait(), once.wait()) if wish.once else stop.wait())
             if not stop.is_set():
                 narrator.say(once.summary, "bad" if once.failed else "good")
@@ -207,15 +211,19 @@ def _scheduled(manifests: Sequence[Manifest]) -> list[tuple[Ref, list[str]]]:
     return [(one.ref, one.obj["spec"]["sources"]["names"]) for one in manifests if one.ref.kind == "ScheduleTrigger"]
 
 
-def _announce(narrator: Narrator, manifests: Sequence[Manifest], at: Addresses) -> None:
-    """What is watched, and what to call."""
+def _announce(narrator: Narrator, loaded: Loaded, at: Addresses) -> None:
+    """What was passed over, what is watched, and what to call."""
+    for line in loaded.skipped[:_ANNOUNCED]:
+        narrator.plain(f"skipped   {line}")
+    if len(loaded.skipped) > _ANNOUNCED:
+        narrator.plain(f"          and {len(loaded.skipped) - _ANNOUNCED} more documents")
     tellers: dict[str, Callable[[Manifest], list[str]]] = {
         "sources": _source,
         "schedules": _schedule,
         "webhooks": partial(_webhook, at=at),
     }
     for what, tell in tellers.items():
-        found = [lines for one in manifests if (lines := tell(one))]
+        found = [lines for one in loaded.manifests if (lines := tell(one))]
         for line in chain.from_iterable(found[:_ANNOUNCED]):
             narrator.plain(line)
         if len(found) > _ANNOUNCED:
@@ -229,8 +237,8 @@ def _source(one: Manifest) -> list[str]:
 
 
 def _schedule(one: Manifest) -> list[str]:
-    schedule = one.obj["spec"].get("schedule")
-    if one.ref.kind not in TRIGGERS or not schedule:
+    schedule = one.obj["spec"].get("schedule") if one.ref.kind in TRIGGERS else None
+    if not schedule:
         return []
     when = f"every {schedule['interval']}" if schedule.get("interval") else f"cron {schedule['cron']}"
     return [f"schedule  {_name(one)}: {_watched(one)}, {when}"]

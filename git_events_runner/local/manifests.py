@@ -5,10 +5,10 @@ All problems of all files are found at once, also names that nothing in the mani
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,11 +19,14 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.patterns import Patterns
 from git_events_runner.rules.schedule import parse_schedule
 
+from . import configfile
+from .foreign import is_foreign, is_list, titled, wrong_type
 from .references import dangling
 from .refusal import Refusal
+from .standins import StandIn
+from .suggestions import unknown_field
 from .yamlfiles import Document, documents, files
 
-TAKEN = (*OURS, "Secret", "ConfigMap", "Namespace")
 _DEFAULT = "default"
 _UNKNOWN = re.compile(r'unknown field "([^"]+)"')
 
@@ -44,20 +47,35 @@ class Registrar(Protocol):
         """Create an object; Refusal says what is wrong with it."""
 
 
-def load(paths: Sequence[str], server: Registrar) -> list[Manifest]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What the manifests hold: objects, and where documents were passed over that are no business of this program."""
+
+    manifests: list[Manifest]
+    skipped: list[str]
+
+
+def load(paths: Sequence[str], server: Registrar, *, secrets: Sequence[StandIn] = ()) -> Loaded:
     """Read manifests and create every object, namespaces first (those that are only named, too).
+
+    `secrets` are keys that are given beside the manifests; they win.
 
     Raises:
         ConfigError: Something is wrong; every problem is named, as `file:line: field: what; what to do`.
     """
     problems: list[str] = []
+    skipped: list[str] = []
     found: dict[Ref, Manifest] = {}
-    for path in files([Path(one) for one in paths]):
+    for path, explicit in files([Path(one) for one in paths]).items():
         try:
-            for document in documents(path):
-                problems += _add(document, found)
+            for document in chain.from_iterable(map(_items, documents(path, explicit=explicit))):
+                if is_foreign(document.value, explicit=document.explicit):
+                    skipped.append(f"{document.at('')}: {titled(document.value)}")
+                else:
+                    problems += _add(document, found)
         except ConfigError as error:
             problems += error.problems
+    _stand_in(found, secrets)
     manifests = sorted(found.values(), key=lambda one: one.ref.kind != "Namespace")
     if not manifests and not problems:
         problems.append(f"{', '.join(paths)}: no object in there; write at least a GitRepo, an Action and a trigger")
@@ -66,7 +84,17 @@ def load(paths: Sequence[str], server: Registrar) -> list[Manifest]:
         problems += [f"{one.document.at(field)}: {field}: {told}" for one, field, told in dangling(manifests)]
     if problems:
         raise ConfigError(*problems)
-    return manifests
+    return Loaded(manifests=manifests, skipped=skipped)
+
+
+def _items(document: Document) -> Iterator[Document]:
+    """The document, or the objects in it where it is a list."""
+    if not is_list(document.value):
+        yield document
+        return
+    for index, item in enumerate(document.value["items"]):
+        if item is not None:
+            yield from _items(document.item(f"items[{index}]", item))
 
 
 def _add(document: Document, found: dict[Ref, Manifest]) -> Iterator[str]:
@@ -75,35 +103,39 @@ def _add(document: Document, found: dict[Ref, Manifest]) -> Iterator[str]:
     if not isinstance(obj, dict):
         yield f"{document.at('')}: is no object: it must begin with apiVersion, kind and metadata"
         return
-    kind = obj.get("kind")
-    if kind not in TAKEN:
-        yield f"{document.at('kind')}: kind: {_unknown_kind(kind)}"
+    wrong = wrong_type(obj)
+    if wrong is not None:
+        yield f"{document.at(wrong[0])}: {wrong[0]}: {wrong[1]}"
         return
-    wanted = KINDS[kind].api_version
-    if obj.get("apiVersion") != wanted:
-        told = f"must be {wanted} for a {kind} (found {obj.get('apiVersion')!r})"
-        yield f"{document.at('apiVersion')}: apiVersion: {told}"
+    kind, metadata = obj["kind"], obj.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
+        yield f"{document.at('metadata.name')}: metadata.name: is required: give the {kind} a name, as text"
         return
-    metadata = obj.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        yield f"{document.at('metadata')}: metadata.name: is required: give the {kind} a name, as text"
+    namespace = metadata.get("namespace") or _DEFAULT
+    if not isinstance(namespace, str):
+        yield f"{document.at('metadata.namespace')}: metadata.namespace: must be text"
         return
-    namespace = str(metadata.get("namespace") or _DEFAULT) if KINDS[kind].namespaced else None
-    ref = Ref(kind, namespace, metadata["name"])
+    ref = Ref(kind, namespace if KINDS[kind].namespaced else None, metadata["name"])
     if ref in found:
         yield f"{document.at('metadata.name')}: metadata.name: {ref} is there already, at {found[ref].document.at('')}"
         return
-    whole = {**obj, "metadata": {**metadata, "namespace": namespace} if namespace else metadata}
-    whole.pop("status", None)
+    whole = {**obj, "metadata": {**metadata, "namespace": namespace} if ref.namespace else metadata}
     found[ref] = Manifest(ref=ref, obj=whole, document=document)
 
 
-def _unknown_kind(kind: object) -> str:
-    if kind is None:
-        return f"is required: one of {', '.join(TAKEN)}"
-    near = difflib.get_close_matches(str(kind), TAKEN, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(TAKEN)}"
-    return f"{kind} is no kind that is known here; {hint}"
+def _stand_in(found: dict[Ref, Manifest], secrets: Sequence[StandIn]) -> None:
+    """Put keys that are given beside the manifests into their Secrets."""
+    nowhere = Document(path=Path("--secret"), line=0, value=None, lines={}, blocks={})
+    for one in secrets:
+        old = found.get(one.secret)
+        document = old.document if old else nowhere
+        obj: dict[str, Any] = dict(old.obj) if old else {"apiVersion": "v1", "kind": "Secret"}
+        obj.setdefault("metadata", {"name": one.secret.name, "namespace": one.secret.namespace})
+        for field in ("data", "stringData"):
+            if isinstance(obj.get(field), dict):
+                obj[field] = {key: value for key, value in obj[field].items() if key != one.key}
+        obj["data"] = {**(obj.get("data") or {}), one.key: one.encoded}
+        found[one.secret] = Manifest(ref=one.secret, obj=obj, document=document)
 
 
 def _create(manifests: Iterable[Manifest], server: Registrar) -> Iterator[str]:
@@ -135,8 +167,9 @@ def _create_one(manifest: Manifest, server: Registrar) -> Iterator[str]:
         server.create(manifest.obj)
     except Refusal as refused:
         refusal = refused
+    yield from configfile.problems(manifest.ref, manifest.document)
     unknown = _UNKNOWN.findall(str(refusal)) if refusal and refusal.code == 400 else []  # noqa: PLR2004  HTTP
-    yield from (f"{at(field)}: {field}: {_unknown_field(manifest)}" for field in unknown)
+    yield from (f"{at(field)}: {field}: {unknown_field(manifest.ref.kind, manifest.obj, field)}" for field in unknown)
     if wrong and wrong.field == "spec" and manifest.obj.get("spec") is None:
         yield f"{at('spec')}: spec: is empty; are the lines below it indented?"
     elif wrong:
@@ -146,10 +179,6 @@ def _create_one(manifest: Manifest, server: Registrar) -> Iterator[str]:
         yield from (f"{at(cause['field'])}: {cause['field']}: {cause['message']}" for cause in causes)
         if not causes:
             yield f"{at('')}: {refusal}"
-
-
-def _unknown_field(manifest: Manifest) -> str:
-    return f"{manifest.ref.kind} has no such field; look at its spelling and its indentation"
 
 
 def _check(manifest: Manifest) -> None:

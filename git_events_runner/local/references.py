@@ -84,7 +84,8 @@ def _secret_of(
     if namespace is not None:
         yield from _secret(field, Ref("Secret", namespace, name), keys, known)
     elif not any(ref.kind == "Secret" and ref.name == name for ref in known):
-        yield f"{field}.secretRef.name", f"no Secret {name} in these manifests; add it in the trigger's namespace"
+        told = f"no Secret {name} in these manifests; add it in the trigger's namespace"
+        yield f"{field}.secretRef.name", f"{told}, or pass it with --secret NAMESPACE/{name}/{keys[0]}=VARIABLE"
 
 
 def _of_action(
@@ -114,7 +115,9 @@ def _secret(
 ) -> Iterator[tuple[str, str]]:
     found = known.get(secret)
     if found is None:
-        yield from _missing(f"{field}.secretRef.name", secret, known)
+        place = secret.name if secret.namespace == "default" else f"{secret.namespace}/{secret.name}"
+        for at, told in _missing(f"{field}.secretRef.name", secret, known):
+            yield at, f"{told}, or pass it with --secret {place}/{keys[0]}=VARIABLE"
         return
     values = {**(found.get("data") or {}), **_encoded(found.get("stringData") or {})}
     for key in keys:

@@ -110,6 +110,12 @@ def bad_request(message: str) -> Refusal:
     return Refusal(400, "BadRequest", message)
 
 
+def wrong_request(field: str, message: str) -> Refusal:
+    """400 for a field that may not be there; named in the details, for those who want to point at it."""
+    cause = Cause(field=field, message=message)
+    return Refusal(400, "BadRequest", message, {"causes": [cause.as_json()]})
+
+
 def unsupported_media(content_type: str) -> Refusal:
     """415 for a content type that the verb does not take."""
     accepted = "application/json, application/json-patch+json, application/merge-patch+json"

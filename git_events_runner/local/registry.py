@@ -13,7 +13,7 @@ from typing import Any
 
 from git_events_runner.resources.kinds import KINDS, Kind
 
-from . import builtin, metadata, schema
+from . import builtin, metadata, schema, shapes
 from .refusal import (
     Cause,
     Refusal,
@@ -24,6 +24,7 @@ from .refusal import (
     no_such_path,
     not_found,
     terminating,
+    wrong_request,
 )
 from .storage import Storage
 
@@ -89,22 +90,24 @@ class Registry:
         kind, namespace = place.kind, place.namespace
         self.check_served(kind)
         _check_type(kind, body)
+        shapes.check(kind, body, strict=strict)
         given = body.get("metadata") or {}
         if given.get("namespace") not in {None, "", namespace}:
             raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
         if given.get("resourceVersion"):
-            raise bad_request("resourceVersion should not be set on objects to be created")
+            raise wrong_request(
+                "metadata.resourceVersion", "resourceVersion should not be set on objects to be created"
+            )
         obj = {**body, "metadata": metadata.created(given, kind, namespace, self._now())}
         name = obj["metadata"].get("name", "")
         self._check_namespace(kind, namespace, name)
-        if self._has_status(kind):
-            obj.pop("status", None)
         obj = copy.deepcopy(obj)
+        dropped = obj.pop("status", None) if self._has_status(kind) else None
         if builtin.has_generation(kind):
             obj["metadata"]["generation"] = 1
         if name:
             builtin.create(kind, obj)
-        self._finish(kind, obj, None, strict=strict)
+        self._finish(kind, obj, None, strict=strict, dropped=dropped)
         existing = self._storage.get(kind, namespace, name)
         if existing is not None:
             raise already_exists(kind, name, deleting="deletionTimestamp" in existing["metadata"])
@@ -120,6 +123,7 @@ class Registry:
         old = self.read(place)
         new = revise(old)
         _check_type(kind, new)
+        shapes.check(kind, new, strict=strict)
         given = new.get("metadata") or {}
         self._check_identity(place, old["metadata"], given, patch=patch)
         obj = copy.deepcopy({**new, "metadata": metadata.updated(old["metadata"], given)})
@@ -211,8 +215,8 @@ class Registry:
         kept.pop("status", None)
         return copy.deepcopy(kept) | ({"status": new["status"]} if "status" in new else {})
 
-    def _finish(self, kind: Kind, obj: Object, old: Object | None, *, strict: bool) -> None:
-        """Prune, default and validate in place."""
+    def _finish(self, kind: Kind, obj: Object, old: Object | None, *, strict: bool, dropped: Any = None) -> None:
+        """Prune, default and validate in place; of a status that is dropped unknown fields are named all the same."""
         name = obj["metadata"].get("name", "")
         rules = (
             None
@@ -223,6 +227,7 @@ class Registry:
             properties = {**rules.get("properties", {}), **_ROOT}
             rules = {**rules, "properties": properties}
             unknown = list(schema.prune(obj, rules))
+            unknown += schema.prune({"status": dropped}, rules) if dropped is not None else ()
             schema.default(obj, rules)
         else:
             unknown = list(builtin.unknown_fields(kind, obj))

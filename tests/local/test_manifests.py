@@ -39,7 +39,7 @@ async def test_good_manifests(folder: Path):
     extra = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: team}\nstringData: {a: b}\n"
     (folder / "more.yml").write_text(f"---\n{extra}---\n")
     async with serving() as server:
-        manifests = load([str(folder)], server)
+        manifests = load([str(folder)], server).manifests
     assert {str(one.ref) for one in manifests} >= {"GitRepo default/app", "Secret team/s"}
 
 

@@ -14,7 +14,7 @@ EXAMPLE = Path(__file__).parents[2] / "manifests" / "examples" / "site.yaml"
 COMMAND = (sys.executable, "-m", "git_events_runner", "local", "--once")
 
 ABSENT = "there is no Secret at all"
-ADD = "add it, or correct kind, namespace or name"
+ADD = "add it, or correct kind, namespace or name, or pass it with --secret forge/token=VARIABLE"
 
 
 def tried(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -47,7 +47,7 @@ def written(folder: Path, *, url: str = "http://127.0.0.1:9/site.git", change: t
         (
             ("  repoUri:", "repoUri:"),
             12,
-            "repoUri: GitRepo has no such field; look at its spelling and its indentation",
+            "repoUri: GitRepo has no such field; did you mean spec.repoUri? look at its indentation",
         ),
         (("  repoUri:", "repoUri:"), 11, "spec: is empty; are the lines below it indented?"),
         (
