@@ -9,6 +9,7 @@ from tests.cluster import binaries
 from tests.cluster.api import Api
 from tests.cluster.plane import ControlPlane
 from tests.servers import git, gitea, jgit
+from tests.servers import legacy as legacy_parsers
 from tests.system.roles import bind, roles
 
 _NUMBERS = itertools.count()
@@ -17,6 +18,7 @@ _BUILDS = [
     ({"control_plane", "kubeconfig"}, "kube-apiserver", binaries.find, binaries.Unavailable),
     ({"forge"}, "Gitea", gitea.build, git.Unavailable),
     ({"jgit_server"}, "JGit", jgit.build, git.Unavailable),
+    ({"legacy"}, "v0.4's parsers of schedules", legacy_parsers.build, git.Unavailable),
 ]
 
 
@@ -64,6 +66,15 @@ def control_plane(tmp_path_factory):
         yield plane
     finally:
         plane.close()
+
+
+@pytest.fixture(scope="session")
+def legacy():
+    """v0.4's own parsers of schedules: the path of the program."""
+    try:
+        return legacy_parsers.build()
+    except git.Unavailable as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture

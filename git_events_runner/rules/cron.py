@@ -7,8 +7,9 @@ skips fires at the next instant that exists. Other schedules go on through real 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import croniter
@@ -16,7 +17,8 @@ from croniter.croniter import CroniterError
 
 from git_events_runner.errors import InvalidObject
 
-FIELD = "spec.schedule.cron"
+from .cronfields import ANY, CRON_FIELD, HOUR, MINUTE, MONTH, SECOND, YEAR, Days, MonthDays, WeekDays, listed, plain
+
 LONGEST_TEXT = 256
 _ALIASES = {
     "@yearly": "0 0 1 1 *",
@@ -27,26 +29,22 @@ _ALIASES = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-_ZONE = re.compile(r"(?:CRON_)?TZ=(\S+)\s+")
-_CHARACTERS = re.compile(r"[0-9A-Za-z*?,/#-]+\Z")
-_WORDS = re.compile(r"[A-Za-z]+")
-_MONTHS = frozenset(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"])
-_DAYS = frozenset(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])
-_NO_WORDS: frozenset[str] = frozenset()
-# By field, from seconds to year: the words that may stand in it.
-_ALLOWED = (_NO_WORDS, _NO_WORDS, _NO_WORDS, frozenset({"l", "w", "lw"}), _MONTHS, _DAYS | {"l"}, _NO_WORDS)
-_NAMES = ("second", "minute", "hour", "day of month", "month", "day of week", "year")
+_ZONE = re.compile(r"(?:CRON_)?TZ=(\S+)\s+", re.IGNORECASE)
 _FIRST = datetime(1970, 1, 1)  # noqa: DTZ001  wall-clock time of any zone
 _YEARS = 150
 _STEPS = 400
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cron:
-    """An expression in croniter's form, its zone, and whether its hour is fixed."""
+    """A schedule: time of day, months and years in croniter's form, days, zone, and whether its hour is fixed."""
 
-    expression: str
-    seconds_first: bool
+    time: str
+    second: str
+    months: str
+    years: str
+    days: Days
     zone: ZoneInfo
     fixed_hour: bool
 
@@ -55,10 +53,10 @@ class Cron:
         """Read an expression.
 
         Raises:
-            InvalidObject: It is not one, random (`R`), or never fires.
+            InvalidObject: It is not one, or never fires; the problem names the field and its range.
         """
         if len(text) > LONGEST_TEXT:
-            raise InvalidObject(FIELD, f"is longer than {LONGEST_TEXT} characters")
+            raise InvalidObject(CRON_FIELD, f"is longer than {LONGEST_TEXT} characters")
         expression, zone = text.strip(), ZoneInfo("UTC")
         named = _ZONE.match(expression)
         if named:
@@ -66,22 +64,26 @@ class Cron:
         if expression.startswith("@"):
             alias = _ALIASES.get(expression.lower())
             if alias is None:
-                raise InvalidObject(FIELD, f"unknown {expression!r}; use one of {', '.join(_ALIASES)}")
+                raise InvalidObject(CRON_FIELD, f"unknown {expression!r}; use one of {', '.join(_ALIASES)}")
             expression = alias
         fields = expression.split()
         if not 5 <= len(fields) <= 7:  # noqa: PLR2004  the three forms
-            raise InvalidObject(FIELD, f"{text!r} has {len(fields)} fields; give 5, 6 (seconds first) or 7 (year last)")
-        seconds_first = len(fields) > 5  # noqa: PLR2004  the three forms
-        for place, field in enumerate(fields, start=0 if seconds_first else 1):
-            _judge(field, place)
-        hour = fields[2 if seconds_first else 1]
-        found = cls(expression=" ".join(fields), seconds_first=seconds_first, zone=zone, fixed_hour="*" not in hour)
-        try:
-            first = found._wall_after(_FIRST)
-        except (CroniterError, TypeError, ValueError, KeyError, IndexError) as error:
-            raise InvalidObject(FIELD, f"{text!r} is not a cron expression: {error}") from None
-        if first is None:
-            raise InvalidObject(FIELD, f"{text!r} never fires")
+            raise InvalidObject(
+                CRON_FIELD, f"{text!r} has {len(fields)} fields; give 5, 6 (seconds first) or 7 (year last)"
+            )
+        fields = fields if len(fields) > 5 else ["0", *fields]  # noqa: PLR2004  the three forms
+        second, minute, hour, monthday, month, weekday, year = [*fields, "*"][:7]
+        found = cls(
+            second=plain(second, SECOND),
+            time=f"{plain(minute, MINUTE)} {plain(hour, HOUR)}",
+            months=plain(month, MONTH),
+            years=plain(year, YEAR),
+            days=Days(month=MonthDays.parse(monthday), week=WeekDays.parse(weekday)),
+            zone=zone,
+            fixed_hour="*" not in hour,
+        )
+        if found._wall_after(_FIRST) is None:
+            raise InvalidObject(CRON_FIELD, f"{text!r} never fires")
         return found
 
     def next_due(self, after: datetime) -> datetime | None:
@@ -128,21 +130,32 @@ class Cron:
         return None
 
     def _wall_after(self, wall: datetime) -> datetime | None:
-        return _found(self, wall, forward=True)
+        return self._neighbour(wall, forward=True)
 
     def _wall_before(self, wall: datetime) -> datetime | None:
-        return _found(self, wall, forward=False)
+        return self._neighbour(wall, forward=False)
+
+    def _neighbour(self, wall: datetime, *, forward: bool) -> datetime | None:
+        """The wall-clock time (naive) before or after another; None: there is none within 150 years."""
+        if not self.days.special:
+            in_month, in_week = self.days.month, self.days.week
+            numbers = listed(in_month.numbers, whole=in_month.any)
+            weekdays = listed(in_week.numbers, whole=in_week.any)
+            expression = f"{self.time} {numbers} {self.months} {weekdays} {self.second} {self.years}"
+            return _walked(expression, wall, forward=forward)
+        for year, month, base in _months(wall, forward=forward):
+            if not (_has(self.months, month) and _has(self.years, year)):
+                continue
+            days = listed(self.days.of(year, month))
+            found = _walked(f"{self.time} {days} * * {self.second}", base, forward=forward) if days else None
+            if found is not None and (found.year, found.month) == (year, month):
+                return found
+        return None
 
 
-def _found(cron: Cron, wall: datetime, *, forward: bool) -> datetime | None:
-    """The neighbouring wall-clock time (naive); None where croniter finds none within 150 years."""
-    walker = croniter(
-        cron.expression,
-        wall,
-        ret_type=datetime,
-        second_at_beginning=cron.seconds_first,
-        max_years_between_matches=_YEARS,
-    )
+def _walked(expression: str, wall: datetime, *, forward: bool) -> datetime | None:
+    """The time that croniter finds before or after another; None: none within 150 years, or after the year 9999."""
+    walker = croniter(expression, wall, ret_type=datetime, max_years_between_matches=_YEARS)
     try:
         found: datetime = walker.get_next() if forward else walker.get_prev()
     except (CroniterError, OverflowError, ValueError):
@@ -150,20 +163,27 @@ def _found(cron: Cron, wall: datetime, *, forward: bool) -> datetime | None:
     return found
 
 
-def _judge(field: str, place: int) -> None:
-    """Characters and words of one field; croniter would take more, some of it random."""
-    if not _CHARACTERS.match(field):
-        raise InvalidObject(FIELD, f"the {_NAMES[place]} field {field!r} has characters that no cron field has")
-    for word in _WORDS.findall(field):
-        if word.lower() not in _ALLOWED[place]:
-            raise InvalidObject(FIELD, f"the {_NAMES[place]} field {field!r} has the unknown word {word!r}")
+def _months(wall: datetime, *, forward: bool) -> Iterator[tuple[int, int, datetime]]:
+    """The month of a time and 150 years of those after or before it, each with the time to search from."""
+    first = wall.year * 12 + wall.month - 1
+    for index in range(first, first + _YEARS * 12) if forward else range(first, first - _YEARS * 12, -1):
+        year, month = index // 12, index % 12 + 1
+        if not MINYEAR < year < MAXYEAR:
+            return
+        begins = datetime(year, month, 1)  # noqa: DTZ001  wall-clock time of any zone
+        ends = datetime(year + month // 12, month % 12 + 1, 1)  # noqa: DTZ001  as above
+        yield year, month, max(wall, begins - _SECOND) if forward else min(wall, ends)
+
+
+def _has(numbers: str, number: int) -> bool:
+    return numbers == ANY or str(number) in numbers.split(",")
 
 
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidObject(FIELD, f"unknown time zone {name!r}; use a name as Europe/Kyiv") from None
+        raise InvalidObject(CRON_FIELD, f"unknown time zone {name!r}; use a name as Europe/Kyiv") from None
 
 
 def _wall(instant: datetime, zone: ZoneInfo) -> datetime:

@@ -1,4 +1,4 @@
-"""Intervals in the original's words (the humantime format): `1h 15m`, `30s`, `2days 3h`."""
+"""Intervals as v0.4 reads them (the humantime format): `1h 15m`, `30s`, `1.5h`, `2days 3h`."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import re
 
 from git_events_runner.errors import InvalidObject
 
-_MS = {
-    **dict.fromkeys(("nsec", "ns"), 1e-6),
-    **dict.fromkeys(("usec", "us", "µs"), 1e-3),
-    **dict.fromkeys(("msec", "ms", "millis"), 1),
-    **dict.fromkeys(("seconds", "second", "secs", "sec", "s"), 1000),
-    **dict.fromkeys(("minutes", "minute", "mins", "min", "m"), 60_000),
-    **dict.fromkeys(("hours", "hour", "hrs", "hr", "h"), 3_600_000),
-    **dict.fromkeys(("days", "day", "d"), 86_400_000),
-    **dict.fromkeys(("weeks", "week", "wks", "wk", "w"), 604_800_000),
-    **dict.fromkeys(("months", "month", "M"), 2_630_016_000),  # 30.44 days
-    **dict.fromkeys(("years", "year", "yrs", "yr", "y"), 31_557_600_000),  # 365.25 days
+_NS = {
+    **dict.fromkeys(("nanos", "nsec", "ns"), 1),
+    **dict.fromkeys(("usec", "us", "µs"), 10**3),
+    **dict.fromkeys(("millis", "msec", "ms"), 10**6),
+    **dict.fromkeys(("seconds", "second", "secs", "sec", "s"), 10**9),
+    **dict.fromkeys(("minutes", "minute", "mins", "min", "m"), 60 * 10**9),
+    **dict.fromkeys(("hours", "hour", "hrs", "hr", "h"), 3600 * 10**9),
+    **dict.fromkeys(("days", "day", "d"), 86_400 * 10**9),
+    **dict.fromkeys(("weeks", "week", "wks", "wk", "w"), 604_800 * 10**9),
+    **dict.fromkeys(("months", "month", "M"), 2_630_016 * 10**9),  # 30.44 days
+    **dict.fromkeys(("years", "year", "yrs", "yr", "y"), 31_557_600 * 10**9),  # 365.25 days
 }
-_PART = re.compile(r"\s*(\d{1,18})\s*([A-Za-zµ]+)")
-_LONGEST_MS = 100 * 31_557_600_000
+# Blanks may stand between digits, too: v0.4 reads them so.
+_PART = re.compile(r"\s*([0-9][0-9\s]*)(?:\.([0-9\s]*[0-9][0-9\s]*))?([A-Za-zµ]*)\s*")
+_MS = 10**6
+_LONGEST_NS = 100 * _NS["years"]
 LONGEST_TEXT = 256
 FIELD = "spec.schedule.interval"
 
@@ -35,21 +37,22 @@ def parse_interval(text: str) -> int:
     """
     if len(text) > LONGEST_TEXT:
         raise InvalidObject(FIELD, f"is longer than {LONGEST_TEXT} characters")
-    total, at = 0.0, 0
-    rest = text.strip()
-    if not rest:
+    if not text.strip():
         raise InvalidObject(FIELD, "is empty; write it as 1h 15m or 30s")
-    while at < len(rest):
-        part = _PART.match(rest, at)
+    total, at = 0, 0
+    while at < len(text):
+        part = _PART.match(text, at)
         if part is None:
             raise InvalidObject(FIELD, f"{text!r} is not an interval; write it as 1h 15m or 30s")
-        unit = _MS.get(part[2])
+        unit = _NS.get(part[3])
         if unit is None:
-            raise InvalidObject(FIELD, f"{text!r}: unknown unit {part[2]!r}; use s, m, h, d, w, M (month) or y")
-        total += int(part[1]) * unit
+            found = f"unknown unit {part[3]!r}; use" if part[3] else "a number without a unit; add"
+            raise InvalidObject(FIELD, f"{text!r}: {found} s, m, h, d, w, M (month) or y")
+        whole, fraction = "".join(part[1].split()), "".join((part[2] or "").split())
+        total += int(whole + fraction) * unit // 10 ** len(fraction)
         at = part.end()
-    if total < 1000:  # noqa: PLR2004  a second
+    if total < 1000 * _MS:
         raise InvalidObject(FIELD, f"{text!r} is shorter than a second")
-    if total > _LONGEST_MS:
+    if total > _LONGEST_NS:
         raise InvalidObject(FIELD, f"{text!r} is longer than a hundred years")
-    return int(total)
+    return total // _MS

@@ -36,6 +36,8 @@ def fires(expression, after, count=3):
         ("1month", 2_630_016_000),
         ("1y", 31_557_600_000),
         ("1000000us", 1000),
+        ("1.5h", 5_400_000),
+        ("1 5m", 900_000),
     ],
 )
 def test_intervals_are_read_as_the_original_does(text, milliseconds):
@@ -43,7 +45,9 @@ def test_intervals_are_read_as_the_original_does(text, milliseconds):
     assert parse_interval(text) == milliseconds
 
 
-@pytest.mark.parametrize("text", ["", "  ", "10", "s", "1.5h", "-1s", "5 parsecs", "0s", "500ms", "200y", "9" * 300])
+@pytest.mark.parametrize(
+    "text", ["", "  ", "10", "s", "1.h", ".5h", "1.5.5h", "-1s", "5 parsecs", "0s", "500ms", "200y", "9" * 300]
+)
 def test_wrong_intervals_are_refused_naming_the_field(text):
     """No number, no unit, too short, too long."""
     with pytest.raises(InvalidObject) as refused:
@@ -201,3 +205,37 @@ def test_no_time_that_a_status_may_hold_ends_the_program(text, form):
             parse_schedule(*form), phase_key="k", now=NOW, answered_at=answered, last_run=last, spread_key=None
         )
         assert planned.due_at is not None
+
+
+@given(
+    st.sampled_from(["0 9 * * 5L", "0 9 1,15W * *", "5 4 31W 2 *", "0 0 ? * 1#1,5", "0 0 L,10W * fri#5", "7 7 29 2 *"]),
+    st.datetimes(datetime(1990, 1, 1), datetime(2080, 1, 1)),  # noqa: DTZ001  hypothesis wants them so
+)
+def test_no_time_is_between_a_moment_and_the_next(expression, wall):
+    """The next time is the last one at its own instant, and a second before it the last one is not after the moment."""
+    cron, moment = Cron.parse(expression), wall.replace(tzinfo=UTC)
+    following = cron.next_due(moment)
+    assert cron.last_due(following) == following
+    assert cron.last_due(following - timedelta(seconds=1)) <= moment
+
+
+@pytest.mark.parametrize(
+    ("expression", "problem"),
+    [
+        ("99 * * * *", "minute 99: 0 to 59"),
+        ("0 24 * * *", "hour 24: 0 to 23"),
+        ("0 0 32 * *", "day of month 32: 1 to 31"),
+        ("0 0 * jux *", "month JUX: 1 to 12 or JAN to DEC"),
+        ("0 0 * * 8", "day of week 8: 0 to 7 or SUN to SAT"),
+        ("61 0 0 * * *", "second 61: 0 to 59"),
+        ("0 0 0 1 1 * 1960", "year 1960: 1970 to 2099"),
+        ("*/0 * * * *", "minute */0: / is followed by a step from 1"),
+        ("0 0 * * L5", "day of week L5: the last one of a month is written 5L"),
+        ("0 0 * * 1#6", "day of week 1#6: # is followed by 1 to 5"),
+    ],
+)
+def test_a_wrong_cron_field_is_named_with_its_range(expression, problem):
+    """The problem says which field, what stands in it, and what may."""
+    with pytest.raises(InvalidObject) as refused:
+        Cron.parse(expression)
+    assert refused.value.problem == problem
