@@ -271,7 +271,7 @@ def default_runtime_config_yaml(*, helm_template: bool) -> str:
         action["defaultServiceAccount"] = '{{ include "git-events-runner.actionJobServiceAccountName" . }}'
         for container, image in (("cloner", "gitrepo-cloner"), ("worker", "action-worker")):
             action["containers"][container]["image"] = (
-                f"{{{{ .Values.imageRegistry }}}}/{image}:{{{{ .Chart.AppVersion }}}}"
+                f"{{{{ .Values.imageRegistry }}}}/{image}:{{{{ .Values.image.tag | default .Chart.AppVersion }}}}"
             )
     return to_yaml(document)
 

@@ -26,7 +26,11 @@ _SETTINGS = {
     "backoffLimit": 0,
     "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]},
 }
-_TOOLS = "id -u; for tool in aws ansible git jq; do $tool --version | head -1; done; helm version --short"
+_TOOLS = r"""
+id -u; for tool in aws ansible git jq; do $tool --version | head -1; done; helm version --short
+mkdir -p probe/templates && printf 'apiVersion: v2\nname: probe\nversion: 0.1.0\n' > probe/Chart.yaml
+printf 'kubernetes: {{ .Capabilities.KubeVersion }}\n' > probe/templates/version.yaml && helm template probe
+"""
 
 
 @pytest.fixture(scope="module")
@@ -110,5 +114,5 @@ def test_outside_of_restricted_namespaces_the_worker_is_as_before(cluster, relea
     text = cluster.printed(job)
     print(text)
     assert text.startswith("1000\naws-cli/2")
-    for tool in ("v3.", "jq-", "git version", "ansible"):
+    for tool in ("v3.", "jq-", "git version", "ansible", "kubernetes: v1.34"):
         assert tool in text

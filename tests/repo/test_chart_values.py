@@ -137,6 +137,15 @@ def test_one_prefix_serves_all_three_images():
     assert settings(render_case("the original's"))[1]["image"] == "mirror.example/controller:v7"
 
 
+def test_one_tag_serves_all_three_images():
+    """Images that were built under another version are one setting, too."""
+    objects = helm.objects({"imageRegistry": "mirror.example/ger", "image": {"tag": "1.0.0-custom"}})
+    containers = config(objects).action.containers
+    images = [settings(objects)[1]["image"], containers.cloner.image, containers.worker.image]
+    names = ("git-events-runner", "gitrepo-cloner", "action-worker")
+    assert images == [f"mirror.example/ger/{name}:1.0.0-custom" for name in names]
+
+
 def test_pods_of_the_controller_are_as_the_values_say():
     """Metadata, contexts, probes, resources, placement, volumes, pull secrets, pull policy, account."""
     deployment = one(render_case("the original's"), "Deployment")
