@@ -80,6 +80,8 @@ def git_remote(
         tree_bytes=git.tree_bytes,
         tree_entries=git.tree_entries,
         kept_entries=git.kept_entries,
+        key_bits=git.ssh_key_bits,
+        key_rounds=git.ssh_key_rounds,
     )
     return http_remote(
         limits,

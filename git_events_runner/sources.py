@@ -154,7 +154,7 @@ class Sources:
         own = address is not None and bool(files.get(KNOWN_HOSTS_FILE, "").strip())
         for left in range(_KEYS_TRIED, -1, -1):
             try:
-                answer = await ask(self._made(source, files))
+                answer = await ask(self._made(source, namespace, files))
             except GitAuthRequired as refused:
                 if forgotten or refused.repeated or not self._forget(source, namespace):
                     raise
@@ -186,11 +186,11 @@ class Sources:
             files |= {name: _utf8(value, keys, name) for name, value in (await read_keys(self._secrets, keys)).items()}
         return files
 
-    def _made(self, source: Any, files: Mapping[str, str]) -> Repository:
+    def _made(self, source: Any, namespace: str, files: Mapping[str, str]) -> Repository:
         spec = source.spec
         address = SshAddress.of(spec.repo_uri)
         if address is not None:
-            return Repository(url=spec.repo_uri, ssh=self._host_keys.access(source, address, files))
+            return Repository(url=spec.repo_uri, ssh=self._host_keys.access(source, address, files), owner=namespace)
         credential = None
         if spec.auth_config is not None and spec.auth_config.type == "basic":
             credential = Credential.basic(files["username"], files["password"])
@@ -203,6 +203,7 @@ class Sources:
             ca_pem=files.get(CA_FILE),
             verify=verify,
             proxy=proxy_of(spec.proxy.url, files) if spec.proxy is not None else None,
+            owner=namespace,
         )
 
 

@@ -27,7 +27,8 @@ from .gitfolder import keep
 from .pack import COMMIT, Pack, PackLimits
 
 # A clone may take as long as its Job; a server that falls silent is given up long before.
-CLONE_LIMITS = Limits(deadline_s=3600.0, idle_s=60.0, pack_bytes=16 * 2**30)
+# The controller has asked with the same key, within the bounds of its configuration, which a Job does not know.
+CLONE_LIMITS = Limits(deadline_s=3600.0, idle_s=60.0, pack_bytes=16 * 2**30, key_bits=16_384, key_rounds=4096)
 _MARKER = "gitrepo-cloner-unfinished"
 _KEPT = "lost+found"
 PAUSES_S = (2.0, 8.0)

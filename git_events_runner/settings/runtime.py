@@ -196,6 +196,12 @@ class GitConfig(_Section):
     kept_entries: Count = Field(
         default=100_000, description="Files of all commits kept for the next who asks, about 300 bytes each."
     )
+    ssh_key_bits: Annotated[int, Field(ge=1024, le=16384)] = Field(
+        default=4096, description="Of an RSA private key for SSH; 8192 cost seven times as much at each login."
+    )
+    ssh_key_rounds: Annotated[int, Field(ge=1, le=4096)] = Field(
+        default=256, description="Rounds of bcrypt of an encrypted private key for SSH, 7 ms each."
+    )
     allowed_schemes: Annotated[tuple[Literal["http", "https", "ssh"], ...], Field(min_length=1, max_length=3)] = Field(
         default=("http", "https", "ssh"), description="Schemes that a source's URL may have."
     )

@@ -97,6 +97,7 @@ class Repository:
         verify: False accepts any certificate (`noVerifySsl`).
         ssh: For ssh URLs, instead of the credential.
         proxy: For http(s) URLs, instead of what the environment says.
+        owner: Namespace for which it is asked: whose turn it is in pools of threads, and in whose share of memory.
         key: Hex digest of URL, credential, TLS, SSH and proxy; the same in every replica and after a restart.
     """
 
@@ -106,6 +107,7 @@ class Repository:
     verify: bool = field(default=True, compare=False)
     ssh: SshAccess | None = field(default=None, compare=False)
     proxy: ProxyAccess | None = field(default=None, compare=False)
+    owner: str = field(default="", compare=False, repr=False)
     key: str = field(init=False)
     _scheme: str = field(init=False, compare=False, repr=False)
     _host: str = field(init=False, compare=False, repr=False)

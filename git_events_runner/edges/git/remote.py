@@ -97,7 +97,7 @@ class Remote:
         self._hosts = hosts or Hosts(limits=limits, observer=self._observer)
         self._backoffs = Backoffs()
         self._lanes: dict[str, _Lane] = {}
-        self._pool = Pool("trees", threads=2)
+        self._pool = Pool("trees", threads=2, own=1)
         self._fetches: WeakValueDictionary[tuple[str, str], Once[list[TreeEntry]]] = WeakValueDictionary()
         self._trees: Recent[tuple[str, str], list[TreeEntry]] = Recent(limit=limits.kept_entries, weigh=_entries)
         self._too_large: Recent[tuple[str, str], GitTooLarge] = Recent(limit=_COMMITS_KNOWN, weigh=_one)
@@ -254,7 +254,7 @@ class Remote:
         try:
             if len(pack) <= _INLINE_BYTES:
                 return read_tree(pack, commit, form, self._limits)
-            return await self._pool.run(read_tree, pack, commit, form, self._limits)
+            return await self._pool.run(read_tree, pack, commit, form, self._limits, owner=repository.owner)
         except GitProtocolError as error:
             self._failed(repository, error)
             raise

@@ -25,6 +25,7 @@ from git_events_runner.resources.ssh import SshAddress
 
 from .addresses import Addresses
 from .hosts import Observer
+from .keybounds import KeyBounds
 from .limits import Limits
 from .protocol import (
     FLUSH,
@@ -70,7 +71,7 @@ class SshTransport:
     def __init__(self, *, limits: Limits, addresses: Addresses, observer: Observer) -> None:
         self._limits = limits
         self._observer = observer
-        self._connections = Connections(addresses)
+        self._connections = Connections(addresses, KeyBounds(bits=limits.key_bits, rounds=limits.key_rounds))
         self._old: OrderedDict[str, None] = OrderedDict()  # repositories whose server does not survive v2
 
     async def close(self) -> None:

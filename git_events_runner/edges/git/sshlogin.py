@@ -1,4 +1,4 @@
-"""One SSH connection by asyncssh: host key, login, channels; the only module that imports the library.
+"""One SSH connection by asyncssh: host key, login, channels; with `sshkeys` the only module that imports the library.
 
 Host keys: the algorithms of the known keys are asked for first, so that a server with several keys shows the one we
 know; the others are asked for too, so that a changed key can be named. Certificates count where an authority is known.
@@ -21,15 +21,14 @@ from git_events_runner.errors import (
     GitProtocolError,
     GitTimeout,
     GitUnreachable,
-    SecretUnusable,
 )
-from git_events_runner.pools import Pool
 from git_events_runner.resources.ssh import HostKey, SshAddress, fingerprint, host_keys
 
 from .access import SshAccess
 from .addresses import Addresses, refused, unreachable
 from .question import Repository, shown
 from .resolver import Names
+from .sshkeys import Keys
 
 _RSA = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
 _ALGORITHMS = (
@@ -115,7 +114,7 @@ class Login:
         access: SshAccess,
         addresses: Addresses,
         names: Names,
-        keys: Pool,
+        keys: Keys,
     ) -> Login:
         """Connect and log in.
 
@@ -129,7 +128,7 @@ class Login:
         """
         known = () if access.insecure else host_keys(access.known_hosts.splitlines(), address)
         client = _Client(insecure=access.insecure)
-        key = await keys.run(_private_key, access) if access.private_key else None
+        key = await keys.of(access, owner=repository.owner)
         lines = "\n".join(f"{each.marker} * {each.key}".lstrip() for each in known)
         try:
             async with asyncio.timeout(_CONNECT_S):
@@ -225,21 +224,6 @@ def _algorithms(known: tuple[HostKey, ...]) -> list[str]:
             first += _RSA if each.type == "ssh-rsa" else (each.type,)
     usable = {*_ALGORITHMS, *_CERTIFICATES}
     return list(dict.fromkeys(each for each in (*first, *_ALGORITHMS) if each in usable))
-
-
-def _private_key(access: SshAccess) -> asyncssh.SSHKey:
-    """The key, from its text; decrypting one takes a while on purpose."""
-    try:
-        return asyncssh.import_private_key(access.private_key or "", access.passphrase)
-    except (asyncssh.KeyEncryptionError, asyncssh.KeyImportError) as error:
-        encrypted = isinstance(error, asyncssh.KeyEncryptionError) or "passphrase" in str(error).lower()
-        if access.passphrase and (encrypted or "ENCRYPTED" in (access.private_key or "")):
-            problem = "cannot be decrypted: the Secret's key passphrase does not fit"
-        elif encrypted:
-            problem = "cannot be decrypted; put its passphrase into the Secret under the key passphrase"
-        else:
-            problem = "cannot be read; it must be whole, in OpenSSH or PEM form"
-        raise SecretUnusable(f"the SSH private key {problem}", reason="SecretInvalid") from error
 
 
 def _translate(

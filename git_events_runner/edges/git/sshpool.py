@@ -29,6 +29,7 @@ from git_events_runner.resources.ssh import SshAddress
 
 from .access import SshAccess
 from .addresses import Addresses
+from .keybounds import KeyBounds
 from .question import Repository
 from .resolver import Names
 
@@ -173,13 +174,15 @@ class _Connection:
 class Connections:
     """All connections, by login, host and access."""
 
-    def __init__(self, addresses: Addresses) -> None:
+    def __init__(self, addresses: Addresses, bounds: KeyBounds) -> None:
         self._addresses = addresses
         self._open: OrderedDict[tuple[str, ...], list[_Connection]] = OrderedDict()
         self._opening: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
         self._logins: Any = None
         self._names = Names()
-        self._keys = Pool("keys", threads=2)
+        self._imports = Pool("imports", threads=1)
+        self._bounds = bounds
+        self._keys: Any = None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -258,7 +261,8 @@ class Connections:
                     return found
             if self._logins is None:
                 # In a thread: the import takes a third of a second.
-                self._logins = await self._keys.run(importlib.import_module, f"{__package__}.sshlogin")
+                self._logins = await self._imports.run(importlib.import_module, f"{__package__}.sshlogin")
+                self._keys = self._logins.Keys(self._bounds)
                 logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
             login = await self._logins.Login.to(repository, address, access, self._addresses, self._names, self._keys)
             made = _Connection(login=login, opened_at=loop.time())
