@@ -6,9 +6,10 @@ from collections.abc import Collection
 
 from git_events_runner.edges.git import LOOPBACK, Limits, Observer, Remote, http_remote
 from git_events_runner.resources.ssh import HostKeyPolicy
-from git_events_runner.rules.job import JobDefaults
+from git_events_runner.rules.job import CloneBounds, JobDefaults
 from git_events_runner.rules.policy import Policy
-from git_events_runner.settings import GitConfig, RuntimeConfig
+from git_events_runner.rules.quantities import quantity
+from git_events_runner.settings import ActionConfig, GitConfig, RuntimeConfig
 
 
 def job_defaults(config: RuntimeConfig) -> JobDefaults:
@@ -30,7 +31,17 @@ def job_defaults(config: RuntimeConfig) -> JobDefaults:
         variables_prefix=worker.variables_prefix,
         pod_security=action.pod_security,
         host_keys=host_key_policy(config),
+        cloner_bounds=_bounds(action),
+        cloner_resources={name: dict(found) for name, found in cloner.resources if found},
+        workdir_size_limit=action.workdir.size_limit,
     )
+
+
+def _bounds(action: ActionConfig) -> CloneBounds:
+    """What a clone may write: never more than the volume may hold, so that it fails with a reason and not evicted."""
+    cloner, size = action.containers.cloner, quantity(action.workdir.size_limit)
+    most = cloner.max_bytes if size is None else min(cloner.max_bytes, max(int(size), 1))
+    return CloneBounds(max_bytes=most, max_files=cloner.max_files)
 
 
 def policy_of(config: RuntimeConfig) -> Policy:

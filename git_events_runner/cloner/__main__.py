@@ -2,7 +2,7 @@
 
 Exit codes: 0 cloned; 2 wrong arguments, configuration or destination; 3 the credential is missing or not accepted; 4
 no such repository or reference; 5 network, time-out, TLS or SSH host key; 6 anything else (an unsafe path in the
-commit, a full disk, no git server).
+commit, a full disk, no git server); 7 larger than the limits allow.
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ from git_events_runner.errors import (
 )
 from git_events_runner.resources.description import SOURCE_VARIABLE, SourceDescription
 
-from .clone import CLONE_LIMITS, Cloned, DiskFailed, Wish, clone
+from .budget import CloneLimits, CloneTooLarge
+from .clone import Cloned, DiskFailed, Wish, clone, exchange_limits
 from .source import described_repository
 
-OK, USAGE, CREDENTIALS, NOT_FOUND, NETWORK, OTHER = 0, 2, 3, 4, 5, 6
+OK, USAGE, CREDENTIALS, NOT_FOUND, NETWORK, OTHER, TOO_LARGE = 0, 2, 3, 4, 5, 6, 7
 _CODES: tuple[tuple[tuple[type[GitEventsRunnerError], ...], int], ...] = (
     ((ConfigError, GitUnsupported), USAGE),
     ((SecretUnusable, GitAuthRequired, GitForbidden), CREDENTIALS),
     ((GitNotFound, GitReferenceNotFound), NOT_FOUND),
     ((GitUnreachable, GitTimeout, GitTlsError, GitHostKeyRefused, GitRateLimited), NETWORK),
+    ((CloneTooLarge,), TOO_LARGE),
 )
 
 
@@ -85,8 +87,10 @@ def _say(text: str) -> None:
 
 async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Cloned:
     described = environment.get(SOURCE_VARIABLE)
+    limits = CloneLimits()
     if described:
-        repository = described_repository(SourceDescription.parse(described))
+        description = SourceDescription.parse(described)
+        repository, limits = described_repository(description), CloneLimits.of(description)
     else:
         from .lookup import in_cluster, looked_up_repository
 
@@ -98,8 +102,9 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
         destination=options.destination,
         preserve_git_folder=options.preserve_git_folder,
         owned=bool(described),
+        limits=limits,
     )
-    remote = (ssh_remote if repository.scheme == "ssh" else http_remote)(CLONE_LIMITS)
+    remote = (ssh_remote if repository.scheme == "ssh" else http_remote)(exchange_limits(limits))
     try:
         return await clone(remote, wish, warn=_say, debug=_say if options.debug else lambda _: None)
     finally:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from git_events_runner.edges.git.question import shown
 from git_events_runner.errors import GitEventsRunnerError, GitTooLarge
 
+from .budget import Budget
 from .pack import BLOB, TREE, Pack, tree_entries
 
 _LINK, _SUBMODULE, _TREE, _FILE = 0o120000, 0o160000, 0o040000, 0o100000
@@ -26,7 +27,6 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Open directories while writing; git itself limits paths to 4096 bytes.
 _DEPTH = 256
 _PATH_BYTES = 4096
-_FILES = 2_000_000
 # Names in which nothing can be hidden; all others are judged by dulwich, which takes a while to import.
 _PLAIN = re.compile(
     rb"(?!\.[gG][iI][tT](?![A-Za-z0-9_-]))\.?[A-Za-z0-9_@+=,-](?:[A-Za-z0-9_@+=,.-]*[A-Za-z0-9_@+=,-])?\Z"
@@ -56,6 +56,7 @@ class Written:
 class Checkout:
     """What was written so far; `extra_mode` is added to every mode on the disk."""
 
+    budget: Budget
     extra_mode: int = 0
     written: list[Written] = field(default_factory=list)
     files: int = 0
@@ -92,17 +93,18 @@ def check_name(name: bytes, path: bytes) -> None:
 
 
 def check_out(
-    pack: Pack, tree: bytes, destination: int, warn: Callable[[str], None], *, shared: bool = False
+    pack: Pack, tree: bytes, destination: int, warn: Callable[[str], None], *, budget: Budget, shared: bool = False
 ) -> Checkout:
     """Write all files of a tree below an open, empty directory (but for `.git`); `shared`: the group may write.
 
     Raises:
         UnsafeTree: A path is refused; what was written until then lies there.
-        GitTooLarge: Folders are nested too deeply, or there are too many files.
+        GitTooLarge: Folders are nested too deeply.
+        CloneTooLarge: There are more bytes or files than the budget has.
         GitProtocolError: The pack lacks something.
         OSError: The disk is full or not writable.
     """
-    out = Checkout(extra_mode=_GROUP_MAY_WRITE if shared else 0)
+    out = Checkout(budget=budget, extra_mode=_GROUP_MAY_WRITE if shared else 0)
     _write_tree(pack, tree, destination, b"", out, 0)
     if out.submodules:
         warn(f"submodules are not cloned, their folders are left empty: {_few(out.submodules)}")
@@ -123,8 +125,9 @@ def _write_tree(pack: Pack, tree: bytes, directory: int, prefix: bytes, out: Che
     for mode, name, object_id in tree_entries(pack.read(tree, TREE), pack.id_bytes):
         path = prefix + name
         check_name(name, path)
-        if len(path) > _PATH_BYTES or len(out.written) >= _FILES:
-            raise GitTooLarge(f"the commit has more than {_FILES} files, or a path over {_PATH_BYTES} bytes")
+        if len(path) > _PATH_BYTES:
+            raise GitTooLarge(f"the commit has a path over {_PATH_BYTES} bytes")
+        out.budget.spend_entry()
         try:
             kind = stat.S_IFMT(mode)
             if kind == _TREE:
@@ -173,6 +176,7 @@ def _write_file(pack: Pack, object_id: bytes, mode: int, path: bytes, directory:
     with os.fdopen(os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=directory), "wb", buffering=0) as file:
 
         def store(part: bytes) -> None:
+            out.budget.spend(len(part))
             if len(front) < len(_LFS):
                 front.extend(part[: len(_LFS)])
             rest = memoryview(part)

@@ -7,7 +7,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from git_events_runner.edges.git import Limits, Remote
@@ -22,13 +22,14 @@ from git_events_runner.errors import (
     GitUnreachable,
 )
 
+from .budget import Budget, CloneLimits
 from .checkout import Checkout, check_out
 from .gitfolder import keep
 from .pack import COMMIT, Pack, PackLimits
 
 # A clone may take as long as its Job; a server that falls silent is given up long before.
 # The controller has asked with the same key, within the bounds of its configuration, which a Job does not know.
-CLONE_LIMITS = Limits(deadline_s=3600.0, idle_s=60.0, pack_bytes=16 * 2**30, key_bits=16_384, key_rounds=4096)
+_PATIENT = Limits(deadline_s=3600.0, idle_s=60.0, key_bits=16_384, key_rounds=4096)
 _MARKER = "gitrepo-cloner-unfinished"
 _KEPT = "lost+found"
 PAUSES_S = (2.0, 8.0)
@@ -54,13 +55,22 @@ class Cloned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What to clone, and where to. `owned`: the destination is a run's own volume, so leftovers in it may go."""
+    """What to clone, and where to. `owned`: the destination is a run's own volume, so leftovers in it may go.
+
+    `limits`: how much may be written there.
+    """
 
     repository: Repository
     reference: Reference
     destination: Path
     preserve_git_folder: bool
     owned: bool
+    limits: CloneLimits = field(default_factory=CloneLimits)
+
+
+def exchange_limits(limits: CloneLimits) -> Limits:
+    """How a git server is asked for a clone: patiently; what it frames the pack with may be as large as the pack."""
+    return replace(_PATIENT, pack_bytes=2 * limits.max_bytes)
 
 
 async def clone(
@@ -76,6 +86,7 @@ async def clone(
     Raises:
         ConfigError: The destination cannot be used.
         UnsafeTree: The commit must not be written.
+        CloneTooLarge: The limits do not allow it.
         GitError: By what went wrong.
         DiskFailed: The disk is full or not writable, as the pack arrives.
         OSError: Or after it.
@@ -145,9 +156,11 @@ async def _clone_once(
     packs = git_folder / "objects" / "pack"
     packs.mkdir(parents=True)
     (git_folder / _MARKER).touch()
+    budget = Budget(wish.limits)
     with (packs / "unfinished").open("w+b") as file:
 
         def store(data: bytes) -> None:
+            budget.spend(len(data))
             try:
                 file.write(data)
             except OSError as error:
@@ -156,7 +169,7 @@ async def _clone_once(
         form = await remote.pack(wish.repository, answer.commit, write=store)
         file.flush()
         debug(f"received {file.tell()} bytes")
-        out = await asyncio.to_thread(_unpack, file.fileno(), form, wish, answer.commit, warn)
+        out = await asyncio.to_thread(_unpack, file.fileno(), form, wish, answer.commit, budget, warn)
     if wish.preserve_git_folder:
         (git_folder / _MARKER).unlink()
     else:
@@ -164,16 +177,18 @@ async def _clone_once(
     return Cloned(commit=answer.commit, files=out.files, size_bytes=out.size_bytes)
 
 
-def _unpack(descriptor: int, form: str, wish: Wish, commit: str, warn: Callable[[str], None]) -> Checkout:
+def _unpack(
+    descriptor: int, form: str, wish: Wish, commit: str, budget: Budget, warn: Callable[[str], None]
+) -> Checkout:
     """Index the pack, write the commit's files, and make `.git` a repository if it is to stay."""
-    pack = Pack(descriptor, form, PackLimits())
+    pack = Pack(descriptor, form, _pack_limits(wish.limits))
     commit_id = bytes.fromhex(commit)
     if pack.kind(commit_id) not in {COMMIT, None}:
         raise GitReferenceNotFound(f"{commit} is not a commit")
     tree, parents = _commit(pack.read(commit_id, COMMIT), pack.id_bytes)
     directory = os.open(wish.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        out = check_out(pack, tree, directory, warn, shared=wish.owned)
+        out = check_out(pack, tree, directory, warn, shared=wish.owned, budget=budget)
     finally:
         os.close(directory)
     if wish.preserve_git_folder:
@@ -185,8 +200,19 @@ def _unpack(descriptor: int, form: str, wish: Wish, commit: str, warn: Callable[
             commit=commit,
             written=out.written,
             cut=any(parent not in pack for parent in parents),
+            spend=budget.spend,
         )
     return out
+
+
+def _pack_limits(limits: CloneLimits) -> PackLimits:
+    """The defaults, and more where more may be written: objects are never fewer than files, nor smaller inflated."""
+    default = PackLimits()
+    return replace(
+        default,
+        inflated_bytes=max(default.inflated_bytes, 2 * limits.max_bytes),
+        objects=max(default.objects, 2 * limits.max_files),
+    )
 
 
 def _commit(content: bytes, id_bytes: int) -> tuple[bytes, list[bytes]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from git_events_runner.edges.git.question import Reference
@@ -20,9 +20,19 @@ _HEX_SHA256 = 64
 
 
 def keep(
-    folder: Path, pack: Pack, *, url: str, reference: Reference, commit: str, written: Sequence[Written], cut: bool
+    folder: Path,
+    pack: Pack,
+    *,
+    url: str,
+    reference: Reference,
+    commit: str,
+    written: Sequence[Written],
+    cut: bool,
+    spend: Callable[[int], object],
 ) -> None:
     """Fill `.git`, in which the pack lies already as `objects/pack/unfinished`; `cut`: the parents were left out.
+
+    `spend` is called with the size of what is about to be written, and may refuse it.
 
     Raises:
         OSError: The disk is full or not writable.
@@ -32,10 +42,10 @@ def keep(
     stem = f"pack-{pack.checksum.hex()}"
     (packs / "unfinished").rename(packs / f"{stem}.pack")
     (packs / f"{stem}.pack").chmod(0o444)
-    (packs / f"{stem}.idx").write_bytes(pack.index())
+    _write(packs / f"{stem}.idx", pack.index(), spend)
     for name in ("objects/info", "refs/heads", "refs/tags", "info"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    (folder / "index").write_bytes(_index(written, sha256=new))
+    _write(folder / "index", _index(written, sha256=new), spend)
     if cut:
         (folder / "shallow").write_text(commit + "\n")
     (folder / "config").write_text(_config(url, sha256=new))
@@ -48,6 +58,11 @@ def keep(
     elif reference.type == "tag" and named:
         _write_ref(folder / f"refs/tags/{reference.name}", commit)
     (folder / "HEAD").write_bytes(os.fsencode(head))
+
+
+def _write(path: Path, content: bytes, spend: Callable[[int], object]) -> None:
+    spend(len(content))
+    path.write_bytes(content)
 
 
 def _write_ref(path: Path, commit: str) -> None:

@@ -129,6 +129,10 @@ class Reason(StrEnum):
         "CloneFailed",
         "The cloner failed otherwise: an unsafe path in the commit, a full disk (exit code 6).",
     )
+    CLONE_TOO_LARGE = (
+        "CloneTooLarge",
+        "The repository is larger than the runtime config lets a Job clone (exit code 7).",
+    )
     EXPIRED = "Expired", "A Job waited in the queue longer than it may, and was deleted."
     WEBHOOK_OPEN = "WebhookOpen", "A webhook without `authConfig`: anybody who reaches the port may call it. A warning."
     WEBHOOK_SECRET_SHORT = (

@@ -11,7 +11,8 @@ there: `username` and `password` (basic), `token` (token), `ssh-privatekey` (ssh
 For ssh there may be `passphrase` and `known_hosts` too, and the description says which host keys are accepted:
 `"ssh": {"knownHosts": ["git.example ssh-ed25519 AAAA…"], "insecure": false}`. With a proxy of the source,
 `"proxy": {"url": "http://proxy.example:3128", "auth": true}` is in it, and `auth` says that `proxy-username` and
-`proxy-password` are mounted too. No secret is in it.
+`proxy-password` are mounted too. `"limits": {"bytes": 10737418240, "files": 2000000}` says how much the clone may
+write. No secret is in it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class SourceDescription:
     """A source, resolved. `auth_type` None means without a credential; `has_ca` that `ca.crt` is mounted.
 
     `host_keys` are lines of known hosts for an SSH URL; with `any_host_key` every key is accepted. `proxy_url` None
-    means that the source names no proxy; `proxy_auth` that its user name and password are mounted.
+    means that the source names no proxy; `proxy_auth` that its user name and password are mounted. `max_bytes` and
+    `max_files` bound what the clone writes; None: the cloner's own limits.
     """
 
     url: str
@@ -56,6 +58,8 @@ class SourceDescription:
     any_host_key: bool = False
     proxy_url: str | None = None
     proxy_auth: bool = False
+    max_bytes: int | None = None
+    max_files: int | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -85,6 +89,9 @@ class SourceDescription:
             value["ssh"] = {"knownHosts": list(self.host_keys), "insecure": self.any_host_key}
         if self.proxy_url is not None:
             value["proxy"] = {"url": self.proxy_url, "auth": self.proxy_auth}
+        limits = {"bytes": self.max_bytes, "files": self.max_files}
+        if found := {name: limit for name, limit in limits.items() if limit is not None}:
+            value["limits"] = found
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -100,13 +107,15 @@ class SourceDescription:
             raise ConfigError(f"{SOURCE_VARIABLE} is not JSON") from error
         if not isinstance(value, dict):
             raise ConfigError(f"{SOURCE_VARIABLE} is not a JSON object")
-        auth, tls, ssh, proxy = (value.get(name) or {} for name in ("auth", "tls", "ssh", "proxy"))
+        names = ("auth", "tls", "ssh", "proxy", "limits")
+        auth, tls, ssh, proxy, limits = (value.get(name) or {} for name in names)
         fields: dict[str, tuple[Any, type]] = {
             "url": (value.get("url"), str),
             "auth": (auth, dict),
             "tls": (tls, dict),
             "ssh": (ssh, dict),
             "proxy": (proxy, dict),
+            "limits": (limits, dict),
             "secretDir": (value.get("secretDir", SECRET_DIR), str),
         }
         problems = [
@@ -125,6 +134,9 @@ class SourceDescription:
             if not isinstance(any_host_key, bool):
                 problems.append("ssh.insecure must be true or false")
             problems += _proxy_problems(proxy)
+            bounds = (limits.get(name) for name in ("bytes", "files"))
+            if not all(bound is None or (type(bound) is int and bound > 0) for bound in bounds):
+                problems.append("limits.bytes and limits.files must be whole numbers above 0")
         if problems:
             raise ConfigError(*(f"{SOURCE_VARIABLE}: {problem}" for problem in problems))
         return cls(
@@ -137,6 +149,8 @@ class SourceDescription:
             any_host_key=any_host_key,
             proxy_url=proxy.get("url"),
             proxy_auth=proxy.get("auth", False),
+            max_bytes=limits.get("bytes"),
+            max_files=limits.get("files"),
         )
 
 

@@ -19,7 +19,7 @@ from git_events_runner.resources.description import (
 )
 from git_events_runner.resources.ssh import HostKeyPolicy, SshAddress, known_for
 
-from .job import Clone, Pointer, SecretKeys
+from .job import Clone, CloneBounds, Pointer, SecretKeys
 from .resolve import Resolved
 
 
@@ -48,7 +48,9 @@ def secrets_of(source: Any, namespace: str) -> tuple[SecretKeys, ...]:
     return tuple(wanted)
 
 
-def describe(source: Any, policy: HostKeyPolicy, pinned: Iterable[str] = ()) -> SourceDescription:
+def describe(
+    source: Any, policy: HostKeyPolicy, pinned: Iterable[str] = (), bounds: CloneBounds | None = None
+) -> SourceDescription:
     """The source without its secrets; for SSH, with the host keys that are accepted (`pinned`: the source's own)."""
     auth, tls, proxy = source.spec.auth_config, source.spec.tls_config, source.spec.proxy
     address = SshAddress.of(source.spec.repo_uri)
@@ -61,15 +63,21 @@ def describe(source: Any, policy: HostKeyPolicy, pinned: Iterable[str] = ()) -> 
         any_host_key=address is not None and policy.insecure,
         proxy_url=proxy.url if proxy is not None else None,
         proxy_auth=proxy is not None and proxy.secret_ref is not None,
+        max_bytes=bounds.max_bytes if bounds is not None else None,
+        max_files=bounds.max_files if bounds is not None else None,
     )
 
 
-def clone_of(resolved: Resolved, namespace: str, policy: HostKeyPolicy, pinned: Iterable[str]) -> Clone:
+def clone_of(
+    resolved: Resolved, namespace: str, policy: HostKeyPolicy, pinned: Iterable[str], bounds: CloneBounds | None = None
+) -> Clone:
     """What the init container of a run clones: the watched source, or the action's override."""
     pointer: Pointer = resolved.cloned
     model = resolved.cloned_model
     return Clone(
-        pointer=pointer, description=describe(model, policy, pinned).to_json(), secrets=secrets_of(model, namespace)
+        pointer=pointer,
+        description=describe(model, policy, pinned, bounds).to_json(),
+        secrets=secrets_of(model, namespace),
     )
 
 

@@ -62,8 +62,19 @@ _READ_BACK = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CloneBounds:
+    """How much a clone may write."""
+
+    max_bytes: int
+    max_files: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobDefaults:
-    """What the runtime config says about Jobs; times in seconds."""
+    """What the runtime config says about Jobs; times in seconds.
+
+    `workdir_size_limit` is a quantity, empty for none; `cloner_resources` as in a container.
+    """
 
     active_deadline_s: int
     ttl_s: int
@@ -79,6 +90,9 @@ class JobDefaults:
     variables_prefix: str
     pod_security: str
     host_keys: HostKeyPolicy = field(default_factory=HostKeyPolicy)
+    cloner_bounds: CloneBounds | None = None
+    cloner_resources: Mapping[str, Any] = field(default_factory=dict)
+    workdir_size_limit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +281,7 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
     work_mount = {"name": defaults.volume_name, "mountPath": workdir}
     token_mount = {"name": "git-events-runner-token", "mountPath": TOKEN_FOLDER, "readOnly": True}
     source_mount = {"name": "git-events-runner-source", "mountPath": SECRET_DIR, "readOnly": True}
-    volumes: list[dict[str, Any]] = [{"name": defaults.volume_name, "emptyDir": {}}]
+    volumes: list[dict[str, Any]] = [{"name": defaults.volume_name, "emptyDir": _empty_dir(defaults)}]
     cloner_mounts: list[dict[str, Any]] = [work_mount]
     worker_mounts: list[dict[str, Any]] = [work_mount]
     if run.clone.secrets:
@@ -294,6 +308,8 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
         "workingDir": workdir,
         "volumeMounts": worker_mounts,
     }
+    if defaults.cloner_resources:
+        cloner["resources"] = dict(defaults.cloner_resources)
     if run.restricted:
         worker["securityContext"] = dict(_RESTRICTED)
     if action.command is not None:
@@ -314,6 +330,11 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
     settle_worker(worker, action)
     settle_pod(pod, action)
     return pod
+
+
+def _empty_dir(defaults: JobDefaults) -> dict[str, str]:
+    """The working directory's volume; the kubelet evicts a pod that writes more than `sizeLimit` into it."""
+    return {"sizeLimit": defaults.workdir_size_limit} if defaults.workdir_size_limit else {}
 
 
 def _cloner_arguments(run: Run, action: ActionJob, workdir: str) -> list[str]:

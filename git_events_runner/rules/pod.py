@@ -27,7 +27,7 @@ _CONTAINER_FIELDS = frozenset(
     )
 )
 _NETWORK = 5
-CLONER_CODES = (2, 3, 4, _NETWORK, 6)
+CLONER_CODES = (2, 3, 4, _NETWORK, 6, 7)
 
 
 def problems(action: ActionJob, *, workdir: str, volume_name: str) -> Iterator[str]:

@@ -206,6 +206,7 @@ _CLONE_REASONS = {
     3: ("CloneCredentialRefused", "the credential is missing or not accepted"),
     4: ("CloneNotFound", "there is no such repository, reference or commit"),
     5: ("CloneUnreachable", "the git server could not be reached"),
+    7: ("CloneTooLarge", "the repository is larger than the installation lets a Job clone"),
 }
 _OTHER_CLONE = ("CloneFailed", "the repository could not be cloned")
 

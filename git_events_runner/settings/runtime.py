@@ -15,12 +15,24 @@ from git_events_runner.errors import ConfigError
 from git_events_runner.resources.crds import to_yaml
 from git_events_runner.resources.parse import dotted, plain
 from git_events_runner.resources.ssh import problem_of
+from git_events_runner.rules.quantities import quantity
 
 VERSION = installed_version("git-events-runner")
 # Where the images of a release are; the tag is the version. Mirrors are named in the runtime config.
 IMAGE_REGISTRY = "ghcr.io/git-events-runner"
 CONFIG_KEY = "runtimeConfig"
 _INT64_MAX = 2**63 - 1
+
+
+def _quantity(value: object) -> object:
+    """The text of a quantity; YAML reads `1` and `0.5` as numbers."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _known_quantity(text: str) -> str:
+    if quantity(text) is None:
+        raise ValueError("must be a quantity, as 500m, 2, 64Mi or 10Gi")
+    return text
 
 
 def _network(text: str) -> str:
@@ -41,6 +53,12 @@ Prefixes = Annotated[tuple[Text, ...], Field(max_length=1000)]
 # A chart renders an unset account as an empty text.
 Account = Annotated[str | None, BeforeValidator(lambda value: value or None)]
 Network = Annotated[str, Strict(), AfterValidator(_network)]
+Quantity = Annotated[str, Strict(), BeforeValidator(_quantity), AfterValidator(_known_quantity)]
+Size = Annotated[
+    str, Strict(), BeforeValidator(_quantity), AfterValidator(lambda text: _known_quantity(text) if text else text)
+]
+ResourceName = Annotated[str, Strict(), Field(max_length=253, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$")]
+Quantities = Annotated[dict[ResourceName, Quantity], Field(max_length=20)]
 _FORMS: dict[str, str] = {
     "extra_forbidden": "is not a known key",
     "model_type": "must be a mapping",
@@ -61,6 +79,22 @@ class Workdir(_Section):
         default="/action_workdir", description="Where it is mounted; the worker's working directory."
     )
     volume_name: Label = Field(default="action-workdir", description="Name of the volume.")
+    size_limit: Size = Field(
+        default="",
+        description="Size limit of the volume, as 10Gi: a pod that writes more is evicted, a larger repository is not "
+        "cloned; empty: none.",
+    )
+
+
+class Resources(_Section):
+    """Resources of a container."""
+
+    requests: Quantities = Field(
+        default={"cpu": "50m", "memory": "64Mi"}, description="Requests of the init container; `{}`: none."
+    )
+    limits: Quantities = Field(
+        default={"cpu": "1", "memory": "1Gi"}, description="Limits of the init container; `{}`: none."
+    )
 
 
 class Cloner(_Section):
@@ -70,6 +104,11 @@ class Cloner(_Section):
     image: Text = Field(default=f"{IMAGE_REGISTRY}/gitrepo-cloner:{VERSION}", description="Its image.")
     api_token: Annotated[bool, Strict()] = Field(
         default=False, description="Give it the account's token, which the original's cloner image needs."
+    )
+    max_bytes: Count = Field(default=10 * 2**30, description="Bytes that a clone may write, pack and files together.")
+    max_files: Count = Field(default=2_000_000, description="Files, links and folders that a commit may have.")
+    resources: Resources = Field(
+        default=Resources(), description="Resources of the init container, which a quota may demand."
     )
 
 

@@ -1,5 +1,7 @@
 """The Job's shape: the contract's names and variables, and no more access than needed."""
 
+from dataclasses import replace
+
 import pytest
 
 from git_events_runner.resources.job import JobView, RunKey, job_name
@@ -252,3 +254,15 @@ def test_a_job_of_kueue_is_kueues_to_start():
     job = made({"labels": {"kueue.x-k8s.io/queue-name": "q"}})
     assert job["spec"]["suspend"] is True
     assert JobView.of(job).queued_elsewhere
+
+
+def test_the_cloners_share_is_the_configs():
+    """Size of the volume and resources of the init container are as the runtime config says; the worker's are not."""
+    limits = {"limits": {"cpu": "1", "memory": "1Gi"}}
+    job = pod(made(defaults=replace(DEFAULTS, workdir_size_limit="4Gi", cloner_resources=limits)))
+    assert job["volumes"][0] == {"name": "action-workdir", "emptyDir": {"sizeLimit": "4Gi"}}
+    assert job["initContainers"][0]["resources"] == limits
+    assert "resources" not in job["containers"][0]
+    plain = pod(made())
+    assert plain["volumes"][0]["emptyDir"] == {}
+    assert "resources" not in plain["initContainers"][0]

@@ -118,8 +118,8 @@ def test_a_copied_secret_has_a_reserved_name():
 def test_a_failed_clone_fails_the_job_with_its_exit_code():
     """Our rule is last and about the cloner alone; where pods are tried again, an unreachable server is worth one."""
     [ours] = made()["spec"]["podFailurePolicy"]["rules"]
-    assert ours["onExitCodes"] == {"containerName": "action-cloner", "operator": "In", "values": [2, 3, 4, 5, 6]}
-    assert made({"backoffLimit": 1})["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [2, 3, 4, 6]
+    assert ours["onExitCodes"] == {"containerName": "action-cloner", "operator": "In", "values": [2, 3, 4, 5, 6, 7]}
+    assert made({"backoffLimit": 1})["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [2, 3, 4, 6, 7]
     full = {"podFailurePolicy": {"rules": [{"action": "Count"}] * 20}}
     assert len(made(full)["spec"]["podFailurePolicy"]["rules"]) == 20
 
