@@ -32,8 +32,8 @@ _UNUSABLE = (OSError, ssl.SSLError, SecretUnusable, ApiError, KeyError, ValueErr
 class SecretReader(Protocol):
     """Reads Secrets, with a time-limited cache."""
 
-    async def get(self, namespace: str, name: str) -> Mapping[str, bytes]:
-        """The decoded data of a Secret."""
+    async def get(self, namespace: str, name: str, *keys: str) -> Mapping[str, bytes]:
+        """Those of the keys that a Secret has, decoded."""
 
     def forget(self, namespace: str, name: str) -> None:
         """Read it anew the next time."""
@@ -136,7 +136,7 @@ class Certificates:
             return Path(tls.cert_path).read_bytes(), Path(tls.key_path).read_bytes()  # noqa: ASYNC240  two small files
         namespace = tls.namespace or self._namespace
         self._secrets.forget(namespace, tls.name)
-        data = await self._secrets.get(namespace, tls.name)
+        data = await self._secrets.get(namespace, tls.name, "tls.crt", "tls.key")
         return data["tls.crt"], data["tls.key"]
 
 

@@ -24,6 +24,7 @@ from git_events_runner.errors import (
     SecretUnusable,
 )
 from git_events_runner.hostkeys import HostKeys
+from git_events_runner.resources.bounds import FILE_BYTES
 from git_events_runner.resources.description import CA_FILE, KNOWN_HOSTS_FILE
 from git_events_runner.resources.kinds import KINDS, SOURCES, Kind
 from git_events_runner.resources.ref import Ref
@@ -41,8 +42,8 @@ _KEYS_TRIED = 3
 class SecretReader(Protocol):
     """Reads Secrets, with a time-limited cache."""
 
-    async def get(self, namespace: str, name: str) -> Mapping[str, bytes]:
-        """The decoded data of a Secret."""
+    async def get(self, namespace: str, name: str, *keys: str) -> Mapping[str, bytes]:
+        """Those of the keys that a Secret has, decoded."""
 
     def forget(self, namespace: str, name: str) -> None:
         """Read it anew the next time."""
@@ -276,9 +277,9 @@ async def read_keys(secrets: SecretReader, keys: SecretKeys) -> dict[str, bytes]
     """The wanted keys of a Secret, by file name.
 
     Raises:
-        SecretUnusable: The Secret or one of its keys is missing.
+        SecretUnusable: The Secret or one of its keys is missing, or a value is too large for its use.
     """
-    data = await secrets.get(keys.namespace, keys.name)
+    data = await secrets.get(keys.namespace, keys.name, *keys.files, *keys.optional)
     optional = {key: data[key] for key in keys.optional if key in data}
     missing = [key for key in keys.files if key not in data]
     if missing:
@@ -286,7 +287,15 @@ async def read_keys(secrets: SecretReader, keys: SecretKeys) -> dict[str, bytes]
             f"Secret {keys.namespace}/{keys.name} has no key {', '.join(sorted(missing))}; add it or name another key",
             reason="SecretKeyMissing",
         )
-    return {name: data[key] for key, name in keys.files.items()} | optional
+    found = {name: data[key] for key, name in keys.files.items()} | optional
+    for name, value in found.items():
+        if len(value) > FILE_BYTES[name]:
+            raise SecretUnusable(
+                f"Secret {keys.namespace}/{keys.name}: what is used as {name} has {len(value)} bytes; at most "
+                f"{FILE_BYTES[name]} are allowed: shorten it",
+                reason="SecretInvalid",
+            )
+    return found
 
 
 def _utf8(value: bytes, keys: SecretKeys, name: str) -> str:

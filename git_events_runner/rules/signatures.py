@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from git_events_runner.resources.bounds import WEBHOOK_KEY_BYTES, WEBHOOK_KEYS
+
 Headers = Mapping[str, Sequence[bytes]]
 """Lower-case names and all their values, as received."""
 
@@ -69,6 +71,13 @@ class _Request:
         return self.one(next((name for name in names if any(self.headers.get(name, ()))), names[0]))
 
 
+class KeysRefused(ValueError):
+    """More than a webhook's Secret may hold; the text follows the words "key … of Secret …"."""
+
+
+_SHORTEN = f"at most {WEBHOOK_KEYS} keys of {WEBHOOK_KEY_BYTES} bytes are tried, one on each line: remove the old ones"
+
+
 def keys_of(value: bytes) -> tuple[bytes, ...]:
     r"""The keys in a Secret's value: one a line, so that an old and a new one hold while the forge is changed over.
 
@@ -76,8 +85,18 @@ def keys_of(value: bytes) -> tuple[bytes, ...]:
 
     >>> keys_of(b"new\nold\n  \n")
     (b'new', b'old')
+
+    Raises:
+        KeysRefused: There are too many, or one is too long: each costs a digest of the body, before anything is proved.
     """
-    return tuple(dict.fromkeys(filter(bytes.strip, (line.strip(b"\r") for line in value.split(b"\n")))))
+    if len(value) > (WEBHOOK_KEYS + 1) * (WEBHOOK_KEY_BYTES + 2):
+        raise KeysRefused(f"has {len(value)} bytes; {_SHORTEN}")
+    keys = tuple(dict.fromkeys(filter(bytes.strip, (line.strip(b"\r") for line in value.split(b"\n")))))
+    if len(keys) > WEBHOOK_KEYS:
+        raise KeysRefused(f"has {len(keys)} keys; {_SHORTEN}")
+    if any(len(key) > WEBHOOK_KEY_BYTES for key in keys):
+        raise KeysRefused(f"has a key of more than {WEBHOOK_KEY_BYTES} bytes; {_SHORTEN}")
+    return keys
 
 
 def short_keys(keys: Sequence[bytes]) -> bool:

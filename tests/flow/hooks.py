@@ -26,7 +26,7 @@ class Secrets:
     def __init__(self):
         self.reads = 0
 
-    async def get(self, namespace, name):
+    async def get(self, namespace, name, *keys):
         self.reads += 1
         if name not in SECRETS:
             raise SecretUnusable(f"Secret {namespace}/{name} does not exist")

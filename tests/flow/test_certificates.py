@@ -25,7 +25,7 @@ class Secrets:
     def __init__(self, pair):
         self.pair = pair
 
-    async def get(self, namespace, name):
+    async def get(self, namespace, name, *keys):
         return {"tls.crt": self.pair[0], "tls.key": self.pair[1]}
 
     def forget(self, namespace, name):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from git_events_runner.rules.signatures import (
+    KeysRefused,
     Scheme,
     Signature,
     form_payload,
@@ -279,3 +280,26 @@ def test_no_request_and_no_secret_makes_an_error(name, headers, body, value):
     found = judge(scheme(name), headers, body, keys_of(value), now_s=0.0)
     assert found is not Signature.GOOD or name in {"header", "gitlab", "azure"}
     form_payload(body)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (b"\n".join(b"key %d" % number for number in range(9)), "has 9 keys"),
+        (b"\n".join(b"key %d" % number for number in range(30_000)), "has 288889 bytes"),
+        (b"k" * 1025, "has a key of more than 1024 bytes"),
+        (b"k" * 2**20, "has 1048576 bytes"),
+    ],
+    ids=["nine", "thousands", "long", "huge"],
+)
+def test_too_many_keys_are_refused_before_one_is_tried(value, problem):
+    """A Secret with more than eight keys, or one over 1 KiB, is refused in words that name the remedy."""
+    with pytest.raises(KeysRefused, match=f"{problem}; at most 8 keys of 1024 bytes are tried"):
+        keys_of(value)
+
+
+def test_eight_keys_of_a_kibibyte_are_tried():
+    """The most that is allowed is read whole, with line ends of either kind."""
+    keys = tuple(b"%d" % number * 1024 for number in range(8))
+    assert keys_of(b"\r\n".join(keys) + b"\r\n") == keys
+    assert keys_of(b"\n" * 100 + keys[0]) == keys[:1]

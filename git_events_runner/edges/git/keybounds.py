@@ -10,8 +10,8 @@ import base64
 import binascii
 from dataclasses import dataclass
 
-KEY_BYTES = 16 * 1024  # an RSA key of 16,384 bits takes 13 KiB
-PASSPHRASE_BYTES = 1024
+from git_events_runner.resources.bounds import KEY_BYTES, PASSPHRASE_BYTES
+
 ITERATIONS = 2_000_000  # of PBKDF2: half a second
 _OLD_ITERATIONS = 10_000  # of the schemes before it, which the library computes in Python
 _KEY_SIZE = 64

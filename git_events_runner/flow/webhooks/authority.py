@@ -12,7 +12,16 @@ from git_events_runner.edges.kube.store import Snapshot
 from git_events_runner.errors import ApiError, SecretUnusable
 from git_events_runner.pools import Pool
 from git_events_runner.rules.rates import Rate
-from git_events_runner.rules.signatures import Headers, Scheme, Signature, judge, judge_reader, keys_of, short_keys
+from git_events_runner.rules.signatures import (
+    Headers,
+    KeysRefused,
+    Scheme,
+    Signature,
+    judge,
+    judge_reader,
+    keys_of,
+    short_keys,
+)
 
 from .answers import MISSING, OLD, UNREADABLE, WRONG, Refused
 from .limits import IN_PLACE_BYTES, Buckets
@@ -28,8 +37,8 @@ _SHORT = "has fewer than 16 bytes and can be guessed; take a longer one"
 class SecretReader(Protocol):
     """Reads Secrets, with a time-limited cache."""
 
-    async def get(self, namespace: str, name: str) -> Mapping[str, bytes]:
-        """The decoded data of a Secret."""
+    async def get(self, namespace: str, name: str, *keys: str) -> Mapping[str, bytes]:
+        """Those of the keys that a Secret has, decoded."""
 
     def forget(self, namespace: str, name: str) -> None:
         """Read it anew the next time."""
@@ -102,14 +111,18 @@ class Authority:
     async def _keys(self, trigger: Snapshot, auth: Any) -> tuple[bytes, ...]:
         namespace, name = trigger.ref.namespace or "", auth.secret_ref.name
         try:
-            data = await self._secrets.get(namespace, name)
+            data = await self._secrets.get(namespace, name, auth.key)
         except (SecretUnusable, ApiError) as error:
             self._unreadable(trigger, str(error))
             raise Refused(500, UNREADABLE) from None
         if auth.key not in data:
             self._unreadable(trigger, f"Secret {namespace}/{name} has no key {auth.key}")
             raise Refused(500, UNREADABLE)
-        return keys_of(data[auth.key])
+        try:
+            return keys_of(data[auth.key])
+        except KeysRefused as refused:
+            self._unreadable(trigger, f"key {auth.key} of Secret {namespace}/{name} {refused}")
+            raise Refused(500, UNREADABLE) from None
 
     def _unreadable(self, trigger: Snapshot, error: str) -> None:
         ref = trigger.ref

@@ -236,7 +236,7 @@ class Secrets:
     def __init__(self, password):
         self.held, self.cached, self.forgotten = password, password, []
 
-    async def get(self, namespace, name):
+    async def get(self, namespace, name, *keys):
         assert (namespace, name) == ("vault", "proxy")
         return {"username": b"me", "password": self.cached}
 

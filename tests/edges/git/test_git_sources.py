@@ -7,11 +7,12 @@ import pytest
 from git_events_runner.configured import git_remote
 from git_events_runner.edges.git import Unobserved
 from git_events_runner.edges.git.question import Credential
-from git_events_runner.errors import GitAuthRequired, GitUnsupported
+from git_events_runner.errors import GitAuthRequired, GitUnsupported, SecretUnusable
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.parse import parse
+from git_events_runner.rules.job import SecretKeys
 from git_events_runner.settings import GitConfig
-from git_events_runner.sources import Remotes, SourceHosts, Sources
+from git_events_runner.sources import Remotes, SourceHosts, Sources, read_keys
 from tests.edges.git.gitserver import commit, new_repository
 
 
@@ -21,7 +22,7 @@ class Secrets:
     def __init__(self, password):
         self.held, self.cached, self.forgotten = password, password, 0
 
-    async def get(self, namespace, name):
+    async def get(self, namespace, name, *keys):
         return {"username": b"me", "password": self.cached}
 
     def forget(self, namespace, name):
@@ -95,3 +96,10 @@ def test_hosts_of_sources():
     told = []
     SourceHosts(store=Store(), tell=told.append).read()
     assert told == [{"git.example.org", "x:8080"}]
+
+
+async def test_a_value_too_large_for_its_use():
+    """A credential of 9 KiB is refused, with the Secret, the use and the limit in the message."""
+    keys = SecretKeys(namespace="ns", name="login", files={"password": "password"})
+    with pytest.raises(SecretUnusable, match="Secret ns/login: what is used as password has 9216 bytes; at most 8192"):
+        await read_keys(Secrets(b"p" * 9216), keys)

@@ -9,9 +9,10 @@ from cryptography.hazmat.primitives import serialization as forms
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from git_events_runner.edges.git.access import SshAccess
-from git_events_runner.edges.git.keybounds import KEY_BYTES, KeyBounds
+from git_events_runner.edges.git.keybounds import KeyBounds
 from git_events_runner.edges.git.sshkeys import Keys, read_key
 from git_events_runner.errors import SecretUnusable
+from git_events_runner.resources.bounds import KEY_BYTES
 
 BOUNDS = KeyBounds()
 # Two Mersenne primes: a key of 19,630 bits that anybody can make without searching for primes.

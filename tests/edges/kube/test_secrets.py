@@ -40,12 +40,12 @@ async def test_a_secret_is_read_once_within_its_time(now):
     """And anew after it: a rotated Secret counts within the cache's time."""
     reader = Reader(encoded(token=b"one"))
     secrets = cache(reader, now)
-    assert (await secrets.get("n", "s"))["token"] == b"one"
+    assert (await secrets.get("n", "s", "token"))["token"] == b"one"
     reader.answer = encoded(token=b"two")
     now[0] = 59.9
-    assert (await secrets.get("n", "s"))["token"] == b"one"
+    assert (await secrets.get("n", "s", "token"))["token"] == b"one"
     now[0] = 60.0
-    assert (await secrets.get("n", "s"))["token"] == b"two"
+    assert (await secrets.get("n", "s", "token"))["token"] == b"two"
     assert reader.reads == 2
 
 
@@ -53,17 +53,17 @@ async def test_what_was_forgotten_is_read_anew(now):
     """A credential that a server refused may have been rotated just now."""
     reader = Reader(encoded(token=b"one"))
     secrets = cache(reader, now)
-    await secrets.get("n", "s")
+    await secrets.get("n", "s", "token")
     reader.answer = encoded(token=b"two")
     secrets.forget("n", "s")
-    assert (await secrets.get("n", "s"))["token"] == b"two"
+    assert (await secrets.get("n", "s", "token"))["token"] == b"two"
 
 
 async def test_many_who_need_it_at_once_share_a_read(now):
     """A thousand triggers with one credential cost one request."""
     reader = Reader(encoded(token=b"one"))
     secrets = cache(reader, now)
-    await asyncio.gather(*(secrets.get("n", "s") for _ in range(50)))
+    await asyncio.gather(*(secrets.get("n", "s", "token") for _ in range(50)))
     assert reader.reads == 1
 
 
@@ -71,8 +71,8 @@ async def test_a_cache_time_of_zero_remembers_nothing(now):
     """As the setting says."""
     reader = Reader(encoded(token=b"one"))
     secrets = cache(reader, now, cache_s=0)
-    await secrets.get("n", "s")
-    await secrets.get("n", "s")
+    await secrets.get("n", "s", "token")
+    await secrets.get("n", "s", "token")
     assert reader.reads == 2
 
 
@@ -91,12 +91,12 @@ async def test_what_cannot_be_used_says_why_and_is_remembered_for_two_seconds(no
     secrets = cache(reader, now)
     for _ in range(3):
         with pytest.raises(SecretUnusable, match="n/s") as caught:
-            await secrets.get("n", "s")
+            await secrets.get("n", "s", "token")
         assert caught.value.reason == reason
     assert reader.reads == 1
     now[0] = 2.0
     reader.answer = encoded(token=b"one")
-    assert (await secrets.get("n", "s"))["token"] == b"one"
+    assert (await secrets.get("n", "s", "token"))["token"] == b"one"
 
 
 async def test_an_api_server_that_is_away_is_not_remembered(now):
@@ -104,13 +104,89 @@ async def test_an_api_server_that_is_away_is_not_remembered(now):
     reader = Reader(ApiUnavailable("away"))
     secrets = cache(reader, now)
     with pytest.raises(ApiUnavailable):
-        await secrets.get("n", "s")
+        await secrets.get("n", "s", "token")
     reader.answer = encoded(token=b"one")
-    assert (await secrets.get("n", "s"))["token"] == b"one"
+    assert (await secrets.get("n", "s", "token"))["token"] == b"one"
 
 
 async def test_no_representation_shows_a_value(now):
     """Neither the cache nor what it gives."""
     secrets = cache(Reader(encoded(token=b"hush")), now)
-    found = await secrets.get("n", "s")
+    found = await secrets.get("n", "s", "token")
     assert "hush" not in f"{found!r} {found} {secrets!r}"
+
+
+async def test_only_the_keys_asked_for_are_kept(now):
+    """A file of 700 KiB in a Secret is neither decoded nor kept while nobody asks for its key."""
+    reader = Reader(encoded(token=b"one", file=b"x" * 700_000) | {"broken": "not base64!"})
+    secrets = cache(reader, now)
+    assert await secrets.get("n", "s", "token") == {"token": b"one"}
+    assert secrets.held_bytes < 2000
+
+
+async def test_a_further_key_is_read_with_the_former_ones(now):
+    """Two users of a Secret with different keys cost two reads, not one at each turn."""
+    reader = Reader(encoded(token=b"one", ca=b"two"))
+    secrets = cache(reader, now)
+    for _ in range(3):
+        assert (await secrets.get("n", "s", "token"))["token"] == b"one"
+        assert (await secrets.get("n", "s", "ca"))["ca"] == b"two"
+    assert reader.reads == 2
+
+
+async def test_a_key_that_is_not_there_is_known_to_be_missing(now):
+    """A missing key is no reason to read a Secret again within its time."""
+    reader = Reader(encoded(token=b"one"))
+    secrets = cache(reader, now)
+    for _ in range(3):
+        assert await secrets.get("n", "s", "other") == {}
+    assert reader.reads == 1
+
+
+async def test_a_value_that_is_too_large_is_refused_by_name(now):
+    """A value over 512 KiB is refused with the Secret and the key in the message."""
+    secrets = cache(Reader(encoded(token=b"x" * 600_000)), now)
+    with pytest.raises(SecretUnusable, match="Secret n/s: the key token has more than 524288 bytes"):
+        await secrets.get("n", "s", "token")
+
+
+async def test_five_hundred_large_secrets_stay_within_the_budget(now):
+    """Whatever is read, no more than the budget is kept, and what is read again and again stays usable."""
+    reader = Reader(encoded(token=b"x" * 100_000))
+    secrets = Secrets(reader=reader, cache_s=60.0, clock=lambda: now[0], kept_bytes=2**20)
+    for number in range(500):
+        assert len((await secrets.get("evil", f"s{number}", "token"))["token"]) == 100_000
+        assert secrets.held_bytes <= 2**20
+    for number in range(500):
+        secrets.forget("evil", f"s{number}")
+    assert secrets.held_bytes == 0
+
+
+async def test_what_is_too_old_is_dropped(now):
+    """After their time values are not held until somebody asks for them again."""
+    secrets = cache(Reader(encoded(token=b"x" * 100_000)), now)
+    await secrets.get("n", "old", "token")
+    now[0] = 61.0
+    await secrets.get("n", "new", "token")
+    assert secrets.held_bytes < 110_000
+
+
+async def test_a_namespace_has_two_reads_under_way():
+    """A hundred Secrets of one namespace do not delay the read of another's."""
+    gate, under_way = asyncio.Event(), []
+
+    class Slow:
+        async def get(self, ref):
+            under_way.append(ref.namespace)
+            await gate.wait()
+            return {"data": {}}
+
+    secrets = Secrets(reader=Slow(), cache_s=60.0, clock=lambda: 0.0)
+    reads = [asyncio.ensure_future(secrets.get("evil", f"s{number}", "token")) for number in range(100)]
+    await asyncio.sleep(0)
+    reads.append(asyncio.ensure_future(secrets.get("good", "s", "token")))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert sorted(under_way) == ["evil", "evil", "good"]
+    gate.set()
+    await asyncio.gather(*reads)

@@ -1,0 +1,47 @@
+"""Bounds of what tenants, git servers and senders of webhooks give us to parse, in bytes unless the name says else.
+
+Each is checked before the parser is called. The largest that is in use anywhere decides: a bound refuses what nobody
+needs, with a message that names object, field and remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .description import CA_FILE, KEY_FILE, KNOWN_HOSTS_FILE, PASSPHRASE_FILE, PROXY_FILES
+
+SECRETS_KEPT_BYTES = 16 * 2**20
+"""All values of Secrets that are remembered."""
+
+SECRET_VALUE_BYTES = 512 * 1024
+"""One value of a Secret, whatever it is used for."""
+
+CA_BYTES = SECRET_VALUE_BYTES
+"""A bundle of certificates; the systems' own have 220 KiB."""
+
+WEBHOOK_KEYS = 8
+WEBHOOK_KEY_BYTES = 1024
+"""Keys in the value of a webhook's Secret, one on each line, and the size of one."""
+
+KEY_BYTES = 16 * 1024
+"""The text of a private key for SSH: one of RSA with 16,384 bits has 13 KiB."""
+
+PASSPHRASE_BYTES = 1024
+
+KNOWN_HOSTS_BYTES = 64 * 1024
+"""Known hosts in a source's Secret: 200 hosts with three keys each."""
+
+CREDENTIAL_BYTES = 8 * 1024
+"""User name, password or token: more fits into no header that a server takes."""
+
+FILE_BYTES: Mapping[str, int] = {
+    CA_FILE: CA_BYTES,
+    KEY_FILE: KEY_BYTES,
+    PASSPHRASE_FILE: PASSPHRASE_BYTES,
+    KNOWN_HOSTS_FILE: KNOWN_HOSTS_BYTES,
+    "username": CREDENTIAL_BYTES,
+    "password": CREDENTIAL_BYTES,
+    "token": CREDENTIAL_BYTES,
+    **dict.fromkeys(PROXY_FILES.values(), CREDENTIAL_BYTES),
+}
+"""By the names that the values of a source's Secrets have in `resources.description`."""
