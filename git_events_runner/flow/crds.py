@@ -6,20 +6,20 @@ While a needed field is missing the program is not ready and does no check; it s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import structlog
 
 from git_events_runner.errors import ApiError, ApiNotFound
-from git_events_runner.resources.kinds import GROUP, KINDS, OURS, SOURCES, TRIGGERS, VERSION
+from git_events_runner.resources.crds import crds
+from git_events_runner.resources.kinds import GROUP, KINDS, OURS, VERSION
 from git_events_runner.resources.ref import Ref
 
 log = structlog.get_logger(target="crds")
 
 COMMAND = "git-events-runner crds | kubectl apply --server-side --force-conflicts -f -"
-STATUS_FIELDS = ("conditions", "deliveries", "lastRunNumber", "observedGeneration")
-ENTRY_FIELDS = ("announced", "answeredAt", "commitHash", "handled", "lastJob", "requested", "runs")
 _GOOD_S = 30.0
 _BAD_S = 3.0
 
@@ -32,19 +32,43 @@ class Reader(Protocol):
 
 
 def missing_fields(kind: str, crd: Mapping[str, Any]) -> list[str]:
-    """Dotted paths of needed fields that a CRD of the API server does not have."""
-    versions = (crd.get("spec") or {}).get("versions") or ()
-    version: Mapping[str, Any] = next((v for v in versions if v.get("name") == VERSION), {})
-    schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
-    status = ((schema.get("properties") or {}).get("status") or {}).get("properties") or {}
+    """Dotted paths of fields that this version writes into a status and a CRD of the API server does not have.
+
+    What is needed is the status of our own CRD, so that a field that a new version adds cannot be forgotten here.
+    """
+    version = _version_of(crd)
     missing = [] if "status" in (version.get("subresources") or {}) else ["subresources.status"]
-    if kind in SOURCES and "hostKeys" not in status:
-        missing.append("status.hostKeys")
-    if kind not in TRIGGERS:
-        return missing
-    missing += [f"status.{name}" for name in STATUS_FIELDS if name not in status]
-    entry = ((status.get("checkedSources") or {}).get("additionalProperties") or {}).get("properties") or {}
-    return missing + [f"status.checkedSources.*.{name}" for name in ENTRY_FIELDS if name not in entry]
+    return missing + list(_lacking(_needed(kind), _status_of(version), "status"))
+
+
+@functools.cache
+def _needed(kind: str) -> Mapping[str, Any]:
+    """The schema of a kind's status as this version has it."""
+    return _status_of(_version_of(next(crd for crd in crds() if crd["spec"]["names"]["kind"] == kind)))
+
+
+def _version_of(crd: Mapping[str, Any]) -> Mapping[str, Any]:
+    versions = (crd.get("spec") or {}).get("versions") or ()
+    return next((v for v in versions if v.get("name") == VERSION), {})
+
+
+def _status_of(version: Mapping[str, Any]) -> Mapping[str, Any]:
+    schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+    return (schema.get("properties") or {}).get("status") or {}
+
+
+def _lacking(needed: Mapping[str, Any], found: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Paths of properties of one schema that another one lacks; of a missing property not what is in it."""
+    for name, schema in (needed.get("properties") or {}).items():
+        known = (found.get("properties") or {}).get(name)
+        if known is None:
+            yield f"{path}.{name}"
+        else:
+            yield from _lacking(schema, known, f"{path}.{name}")
+    for inner in ("additionalProperties", "items"):
+        if isinstance(needed.get(inner), Mapping):
+            known = found.get(inner)
+            yield from _lacking(needed[inner], known if isinstance(known, Mapping) else {}, f"{path}.*")
 
 
 class Crds:

@@ -45,13 +45,21 @@ class LastJob(Part):
         description="Queued, Running, Succeeded or Failed; Deleted or Expired: it did not end by itself; "
         "Gone: nobody saw its end.",
     )
+    commit: Text | None = Field(
+        default=None,
+        description="The commit that it runs. `commitHash` may be newer: a commit whose selected files are the same.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class CheckedSource(Part):
     """What is recorded of one source."""
 
-    commit_hash: Text | None = Field(default=None, description="The commit of the last settled run.")
+    commit_hash: Text | None = Field(
+        default=None,
+        description="The last commit that was checked: of the last settled run, or a newer one that changes none of "
+        "the selected `files`.",
+    )
     file_hash: Text | None = Field(default=None, description="Digest of the selected files of that commit.")
     changed: Moment | None = Field(default=None, description="When the recorded commit last changed.")
     runs: Count | None = Field(default=None, description="Number of the last settled run.")

@@ -244,7 +244,7 @@ class Settle:
             entry["handled"] = min(self.request, before.requested)
         if self.answered_at and not _later(before.answered_at, self.answered_at):
             entry["answeredAt"] = self.answered_at
-        entry["lastJob"] = {"name": self.job, "phase": self.phase}
+        entry["lastJob"] = {"name": self.job, "phase": self.phase, "commit": self.commit}
         if self.phase in {"Queued", "Running"}:
             status["state"] = "Running"
         else:
@@ -331,9 +331,11 @@ class Progress:
         """Set the phase where the entry still names that Job; `WrongConfig` stays until its cause goes."""
         changed = False
         for source, (name, phase) in self.phases.items():
-            job = {"name": name, "phase": phase}
-            if entry_of(status, source).job_name == name and status["checkedSources"][source]["lastJob"] != job:
-                status["checkedSources"][source]["lastJob"] = job
+            if entry_of(status, source).job_name != name:
+                continue
+            job = status["checkedSources"][source]["lastJob"]
+            if job.get("phase") != phase:
+                status["checkedSources"][source]["lastJob"] = {**job, "phase": phase}
                 changed = True
         state = "Running" if self.running else "Idle" if status.get("state") == "Running" else status.get("state")
         if status.get("state") != state:

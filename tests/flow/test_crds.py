@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from git_events_runner.errors import ApiNotFound, ApiUnavailable
-from git_events_runner.flow.crds import COMMAND, ENTRY_FIELDS, STATUS_FIELDS, Crds, missing_fields
+from git_events_runner.flow.crds import COMMAND, Crds, missing_fields
 from git_events_runner.resources.crds import crds
 from tests.flow.virtual import until, virtual
 
@@ -24,6 +24,22 @@ def ours():
 
 def status_of(crd):
     return crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+
+
+def inner(schema):
+    """Properties of what a schema holds, and whether they are of its items or values."""
+    for key in ("additionalProperties", "items"):
+        if key in schema:
+            return schema[key].get("properties") or {}, True
+    return schema.get("properties") or {}, False
+
+
+def paths(properties, above):
+    """The path of every property, `*` for items and values."""
+    for name, schema in properties.items():
+        yield (*above, name)
+        below, many = inner(schema)
+        yield from paths(below, (*above, name, "*") if many else (*above, name))
 
 
 class Reader:
@@ -71,14 +87,17 @@ def test_every_field_of_the_ledger_is_looked_for(kind):
     """Each one that is missing is named; our own CRDs miss none."""
     name = f"{kind.lower()}s.git-events-runner.rs"
     assert missing_fields(kind, ours()[name]) == []
-    for field in STATUS_FIELDS:
+    fields = list(paths(status_of(ours()[name]), ()))
+    assert {("deliveries",), ("checkedSources", "*", "runs"), ("checkedSources", "*", "lastJob", "commit")} <= set(
+        fields
+    )
+    for path in fields:
         crd = ours()[name]
-        del status_of(crd)[field]
-        assert missing_fields(kind, crd) == [f"status.{field}"]
-    for field in ENTRY_FIELDS:
-        crd = ours()[name]
-        del status_of(crd)["checkedSources"]["additionalProperties"]["properties"][field]
-        assert missing_fields(kind, crd) == [f"status.checkedSources.*.{field}"]
+        parent = status_of(crd)
+        for step in path[:-1]:
+            parent = parent if step == "*" else inner(parent[step])[0]
+        del parent[path[-1]]
+        assert missing_fields(kind, crd) == [f"status.{'.'.join(path)}"]
     crd = ours()[name]
     del crd["spec"]["versions"][0]["subresources"]
     assert missing_fields(kind, crd) == ["subresources.status"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from git_events_runner.events import LOG_EVENTS
-from git_events_runner.flow.crds import ENTRY_FIELDS, STATUS_FIELDS, missing_fields
+from git_events_runner.flow.crds import missing_fields
 from git_events_runner.resources.conditions import Reason
 from git_events_runner.resources.crds import crds
 from tests.repo import generated
@@ -59,11 +59,8 @@ def test_our_crds_have_every_field_that_is_judged_at_start():
     for crd in crds():
         kind = crd["spec"]["names"]["kind"]
         assert missing_fields(kind, crd) == []
-    assert set(missing_fields("WebhookTrigger", {})) == {
-        "subresources.status",
-        *(f"status.{name}" for name in STATUS_FIELDS),
-        *(f"status.checkedSources.*.{name}" for name in ENTRY_FIELDS),
-    }
+    missing = set(missing_fields("WebhookTrigger", {}))
+    assert missing > {"subresources.status", "status.deliveries", "status.lastRunNumber", "status.checkedSources"}
 
 
 def test_no_file_is_longer_than_500_lines():

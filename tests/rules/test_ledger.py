@@ -160,6 +160,15 @@ def test_progress_names_the_phase_of_the_recorded_job_only():
     assert wrong["state"] == "WrongConfig"
 
 
+def test_the_last_job_names_its_own_commit():
+    """A newer commit whose selected files are the same is recorded, and the last Job keeps the commit that it runs."""
+    ran, _ = combine(entry(), [settle(number=2, commit=A)])
+    skip = Skip(source="app", expected=(2, A), handled=3, commit=B, file_hash="f")
+    after, _ = combine(ran, [skip, Progress(running=False, phases={"app": ("j", "Succeeded")})])
+    assert after["checkedSources"]["app"]["commitHash"] == B
+    assert after["checkedSources"]["app"]["lastJob"] == {"name": "j", "phase": "Succeeded", "commit": A}
+
+
 def test_last_run_moves_forward_only():
     """A late touch does not put `lastRun` back."""
     status, _ = combine(entry() | {"lastRun": "2026-05-06T07:00:00Z"}, [Touch(at="2026-05-06T08:00:00Z", answered={})])
