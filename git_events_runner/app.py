@@ -135,6 +135,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         settings=lambda: config.current.git,
         make=partial(
             git_remote,
+            weight=weight,
             observer=metrics.git,
             own_addresses=settings.own_addresses,
             loopback=settings.allow_loopback,

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from git_events_runner.edges.git import LOOPBACK, Limits, Observer, Remote, http_remote
 from git_events_runner.resources.ssh import HostKeyPolicy
+from git_events_runner.rules.fairness import Weight, equal
 from git_events_runner.rules.job import CloneBounds, JobDefaults
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.quantities import quantity
@@ -69,13 +70,19 @@ def host_key_policy(config: RuntimeConfig) -> HostKeyPolicy:
 
 
 def git_remote(
-    git: GitConfig, *, observer: Observer, own_addresses: Collection[str] = (), loopback: bool = False
+    git: GitConfig,
+    *,
+    observer: Observer,
+    weight: Weight = equal,
+    own_addresses: Collection[str] = (),
+    loopback: bool = False,
 ) -> Remote:
     """The way to git servers, in the words of `edges/git`.
 
     Args:
         git: That section of the runtime config.
         observer: Of exchanges and bytes.
+        weight: Of a namespace among the others.
         own_addresses: Of this process and the API server's Service: no git server of a tenant.
         loopback: Sources may lead to this machine itself.
     """
@@ -97,6 +104,7 @@ def git_remote(
     return http_remote(
         limits,
         observer=observer,
+        weight=weight,
         schemes=git.allowed_schemes,
         refused_networks=(*LOOPBACK, *own_addresses, *git.cluster_networks, *git.refused_networks),
         allowed_networks=(*(LOOPBACK if loopback else ()), *git.allowed_networks),

@@ -1,4 +1,4 @@
-"""Fair shares by namespace: weighted round-robin, and how many slots a namespace may hold.
+"""Fair shares by namespace: weighted round-robin, how many slots a namespace may hold, and whose values are dropped.
 
 A namespace with weight 3 has three turns in a round, one with weight 1 (the default) has one. A namespace that has work
 waits for at most one round, however much work the others have. The references are weighted round-robin (Katevenis,
@@ -9,11 +9,12 @@ always free for one that holds none.
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
+_K = TypeVar("_K", bound=Hashable)
 Weight = Callable[[str], int]
 
 
@@ -61,6 +62,29 @@ class RoundRobin(Generic[_T]):
         self._size += 1
         return True
 
+    def ahead(self, namespace: str) -> int:
+        """How many items at most are taken before one that the namespace would put now."""
+        own, weight = self.waiting(namespace), self._weight(namespace)
+        rounds = own // weight + 1
+        others = sum(
+            min(len(items), rounds * self._weight(other))
+            for other, items in self._waiting.items()
+            if other != namespace
+        )
+        return own + others
+
+    def discard(self, namespace: str, item: _T) -> None:
+        """Remove an item, if it still waits."""
+        items = self._waiting.get(namespace)
+        if items is None or item not in items:
+            return
+        items.remove(item)
+        self._size -= 1
+        if not items:
+            del self._waiting[namespace]
+            self._round.remove(namespace)
+            self._turns.pop(namespace, None)
+
     def take(self, may: Callable[[str], bool] | None = None) -> tuple[str, _T] | None:
         """The next namespace and item; None if no item is left, or none of a namespace that `may` take.
 
@@ -92,9 +116,9 @@ class RoundRobin(Generic[_T]):
 class Shares:
     """How many slots each namespace holds, and whether it may hold one more.
 
-    A namespace may hold as many slots as are free, times its weight, and never more than `each` times its weight. One
-    namespace alone holds at most half of all slots, two hold a third each. The last free slot is only for a namespace
-    that holds none.
+    A namespace may hold as many slots as are free, times its weight and `greed`, and never more than `each` times its
+    weight. One namespace alone holds at most half of all slots, two hold a third each (with a greed of 3: three
+    quarters, three sevenths each). The last free slot is only for a namespace that holds none.
 
     >>> shares = Shares(total=8, each=8, weight=equal)
     >>> while shares.may_take("a"):
@@ -103,9 +127,9 @@ class Shares:
     (4, True)
     """
 
-    def __init__(self, *, total: int, each: int, weight: Weight) -> None:
-        self._total = total
+    def __init__(self, *, total: int, each: int, weight: Weight, greed: int = 1) -> None:
         self._each = each
+        self._greed = greed
         self._weight = weight
         self._held: dict[str, int] = {}
         self._free = total
@@ -124,7 +148,7 @@ class Shares:
         held = self._held.get(namespace, 0)
         if not held:
             return self._free > 0
-        return self._free > 1 and held < self._weight(namespace) * min(self._free, self._each)
+        return self._free > 1 and held < self._weight(namespace) * min(self._free * self._greed, self._each)
 
     def take(self, namespace: str) -> None:
         """Count one more slot for the namespace."""
@@ -139,6 +163,74 @@ class Shares:
         else:
             del self._held[namespace]
         self._free += 1
+
+
+class FairCache(Generic[_K, _T]):
+    """Values by key, each kept for a namespace; when there are too many, those of the namespace that has most go first.
+
+    So what one namespace brings in never drops what another one has within its share. In a namespace the value that was
+    used longest ago goes first.
+
+    >>> cache = FairCache(limit=4)
+    >>> for key in ("b1", "a1", "a2", "a3", "a4", "a5"):
+    ...     cache.put(key[0], key, key.upper())
+    >>> [key for key in ("b1", "a1", "a2", "a3", "a4", "a5") if cache.get(key)]
+    ['b1', 'a3', 'a4', 'a5']
+    """
+
+    def __init__(self, *, limit: int) -> None:
+        """`limit` is the number of values in all namespaces."""
+        self._limit = limit
+        self._namespace_of: dict[_K, str] = {}
+        self._values: dict[str, OrderedDict[_K, _T]] = {}
+
+    def __len__(self) -> int:
+        """Values of all namespaces."""
+        return len(self._namespace_of)
+
+    def __iter__(self) -> Iterator[_K]:
+        """The keys of all namespaces."""
+        return iter(list(self._namespace_of))
+
+    def get(self, key: _K) -> _T | None:
+        """The value, which counts as used now."""
+        namespace = self._namespace_of.get(key)
+        if namespace is None:
+            return None
+        values = self._values[namespace]
+        values.move_to_end(key)
+        return values[key]
+
+    def put(self, namespace: str, key: _K, value: _T) -> None:
+        """Keep the value for that namespace, in place of one of its own or of the namespace that has most."""
+        self.pop(key)
+        self._namespace_of[key] = namespace
+        self._values.setdefault(namespace, OrderedDict())[key] = value
+        if len(self._namespace_of) > self._limit:
+            own = self._values[namespace]
+            too_many = len(own) > 1 and len(own) * len(self._values) > self._limit
+            most = (
+                own
+                if too_many
+                else max((each for each in self._values.values() if each is not own or len(own) > 1), key=len)
+            )
+            self.pop(next(iter(most)))
+
+    def pop(self, key: _K) -> _T | None:
+        """Forget the value, and give it back."""
+        namespace = self._namespace_of.pop(key, None)
+        if namespace is None:
+            return None
+        values = self._values[namespace]
+        value = values.pop(key)
+        if not values:
+            del self._values[namespace]
+        return value
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._namespace_of.clear()
+        self._values.clear()
 
 
 def fair_order(waiting: Mapping[str, Sequence[_T]], held: Mapping[str, int], *, weight: Weight) -> Iterator[_T]:

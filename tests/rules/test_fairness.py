@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from git_events_runner.rules import fairness
-from git_events_runner.rules.fairness import RoundRobin, Shares, equal, fair_order
+from git_events_runner.rules.fairness import FairCache, RoundRobin, Shares, equal, fair_order
 
 NAMESPACES = "abcde"
 WEIGHTS = st.fixed_dictionaries({name: st.integers(1, 5) for name in NAMESPACES})
@@ -144,6 +144,57 @@ def test_a_namespace_that_holds_all_slots_comes_after_one_that_holds_none():
     """Sixteen runs of one tenant do not put its seventeenth before a neighbour's first."""
     waiting = {"attacker": ["old", "older"], "neighbour": ["new"]}
     assert list(fair_order(waiting, {"attacker": 16}, weight=equal)) == ["new", "old", "older"]
+
+
+@given(
+    limit=st.integers(1, 30),
+    steps=st.lists(st.tuples(st.sampled_from(NAMESPACES), st.integers(0, 60), st.booleans()), max_size=300),
+)
+def test_what_is_kept_within_a_share_is_dropped_for_no_other(limit, steps):
+    """A value leaves only for one of its own namespace, or when its namespace had more than its share of the limit."""
+    cache, of = FairCache(limit=limit), {}
+    for name, number, keep in steps:
+        before = {each: [key for key in of if of[key] == each] for each in NAMESPACES}
+        if not keep:
+            assert (cache.pop((name, number)) is None) == ((name, number) not in of)
+            of.pop((name, number), None)
+            continue
+        cache.put(name, (name, number), number)
+        of[name, number] = name
+        kept = set(cache)
+        for lost in set(of) - kept:
+            holding = sum(1 for each in before.values() if each)
+            assert of[lost] == name or len(before[of[lost]]) > limit // (holding + 1)
+            del of[lost]
+        assert len(cache) == len(of) <= limit
+        assert cache.get((name, number)) == number
+
+
+@given(steps=STEPS, weights=WEIGHTS)
+def test_the_turns_before_an_item_are_no_more_than_foretold(steps, weights):
+    """`ahead` is a bound while no other namespace's item comes later than the one asked about."""
+    queue = RoundRobin(weight=weights.__getitem__)
+    for step in steps:
+        if step is not None:
+            queue.put(step, "old")
+        else:
+            queue.take()
+    ahead = queue.ahead("a")
+    queue.put("a", "new")
+    taken = [queue.take()[1] for _ in range(len(queue))]
+    assert taken.index("new") <= ahead
+
+
+def test_an_item_that_is_discarded_is_not_taken():
+    """The others keep their turns."""
+    queue = RoundRobin(weight=equal)
+    for item in ("a1", "a2", "b1", "c1"):
+        queue.put(item[0], item)
+    queue.discard("b", "b1")
+    queue.discard("a", "a1")
+    queue.discard("a", "never")
+    assert [queue.take()[1] for _ in range(len(queue))] == ["a2", "c1"]
+    assert queue.take() is None
 
 
 def test_the_examples_in_the_docstrings_are_true():

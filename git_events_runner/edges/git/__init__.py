@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 
+from git_events_runner.rules.fairness import Weight, equal
+
 from .addresses import LOOPBACK, Addresses
 from .hosts import Hosts, Observer, Unobserved
 from .limits import Limits, Transport
@@ -18,6 +20,7 @@ def http_remote(
     observer: Observer | None = None,
     schemes: Collection[str] = ("http", "https", "ssh"),
     refused_networks: Iterable[str] = (),
+    weight: Weight = equal,
     allowed_networks: Iterable[str] = (),
 ) -> Remote:
     """A Remote that speaks those of http, https and ssh that are allowed; HTTP through the environment's proxies.
@@ -28,7 +31,7 @@ def http_remote(
     from .proxies import Proxies
 
     watcher = observer or Unobserved()
-    hosts = Hosts(limits=limits, observer=watcher)
+    hosts = Hosts(limits=limits, observer=watcher, weight=weight)
     addresses = Addresses(refused_networks, allowed=allowed_networks)
     http = HttpTransport(
         limits=limits,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
 from copy import copy
 from dataclasses import dataclass
 
 from git_events_runner.errors import GitError, GitRateLimited, GitReferenceNotFound
+from git_events_runner.rules.fairness import FairCache
 
 _FIRST_S = 1.0
 _LONGEST_S = 300.0
@@ -26,10 +26,13 @@ class _Failure:
 
 
 class Backoffs:
-    """Failures in a row by `Repository.key`; 1 s doubled up to 5 min, less up to a half by chance."""
+    """Failures in a row by `Repository.key` (so by credential, too), or by a part of what is asked of it.
+
+    1 s doubled up to 5 min, less up to a half by chance.
+    """
 
     def __init__(self) -> None:
-        self._failures: OrderedDict[str, _Failure] = OrderedDict()
+        self._failures: FairCache[str, _Failure] = FairCache(limit=_REMEMBERED)
 
     def check(self, key: str, now: float) -> None:
         """Pass when the repository may be asked.
@@ -43,19 +46,17 @@ class Backoffs:
             error.retry_after_s, error.repeated = failure.until - now, True
             raise error
 
-    def failed(self, key: str, error: GitError, now: float) -> bool:
-        """Take note of a failure; whether the repository is now left alone (the error then says for how long)."""
+    def failed(self, key: str, error: GitError, now: float, *, namespace: str = "") -> bool:
+        """Record a failure of a namespace's question; whether it now backs off (the error then says for how long)."""
         if isinstance(error, _NO_FAILURE):
             return False
-        known = self._failures.pop(key, None)
+        known = self._failures.get(key)
         count = known.count + 1 if known else 1
         wait_s = min(_FIRST_S * 2 ** min(count - 1, _DOUBLINGS), _LONGEST_S) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
         error.retry_after_s = wait_s
-        self._failures[key] = _Failure(count, now + wait_s, error)
-        if len(self._failures) > _REMEMBERED:
-            self._failures.popitem(last=False)
+        self._failures.put(namespace, key, _Failure(count, now + wait_s, error))
         return True
 
     def forget(self, key: str) -> None:
         """The repository answered, or somebody says that it has changed: ask at once."""
-        self._failures.pop(key, None)
+        self._failures.pop(key)

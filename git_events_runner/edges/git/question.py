@@ -97,7 +97,8 @@ class Repository:
         verify: False accepts any certificate (`noVerifySsl`).
         ssh: For ssh URLs, instead of the credential.
         proxy: For http(s) URLs, instead of what the environment says.
-        owner: Namespace for which it is asked: whose turn it is in pools of threads, and in whose share of memory.
+        owner: Namespace for which it is asked: whose turn it is at hosts and in pools of threads, and whose share of
+            memory.
         key: Hex digest of URL, credential, TLS, SSH and proxy; the same in every replica and after a restart.
     """
 
@@ -153,6 +154,14 @@ class Repository:
         if not self._scheme:
             raise GitUnsupported(f"{self}: only http, https and ssh URLs are supported")
         return self._scheme
+
+    @property
+    def credential_key(self) -> str:
+        """Digest of the credential, by which a host knows who asks; empty without one."""
+        parts = self.ssh.parts if self.ssh else (self.credential.authorization,) if self.credential else ()
+        if not parts:
+            return ""
+        return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     @property
     def paced_as(self) -> str:

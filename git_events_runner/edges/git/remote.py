@@ -1,11 +1,12 @@
 """The git servers as the rest of the program sees them: which commit is a reference, which files has a commit.
 
-Who asks does not know the transport. Questions about one repository are asked one exchange at a time: those that wait
-meanwhile become one exchange with all their references, and each caller gets the answer of an exchange that was *sent
-after its call*, never of one already under way, so that it is at least as new as the event that made the caller ask.
-A failure is shared in the same way, and a time-out with everyone who waited for it, so that a server that hangs costs
-each of them one deadline. A repository that fails is left alone for a while (`Backoffs`), a host that is busy gets no
-more than its pace (`Hosts`). What never changes, the files of a commit, is asked once and kept within bounds.
+Who asks does not know the transport. Questions of one namespace about one repository are asked one exchange at a time:
+those that wait meanwhile become one exchange with all their references, and each caller gets the answer of an exchange
+that was *sent after its call*, never of one already under way, so that it is at least as new as the event that made the
+caller ask. Questions of other namespaces with the same credential join an exchange that is about to be sent, and wait
+for none under way; what fails because of what was asked is asked again by each namespace alone. A repository that
+fails is left alone for a while (`Backoffs`), a host that is busy gets no more than its rate (`Hosts`). What never
+changes, the files of a commit, is asked once and kept within bounds.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from git_events_runner.errors import (
@@ -26,6 +27,7 @@ from git_events_runner.errors import (
     GitUnsupported,
 )
 from git_events_runner.pools import Pool
+from git_events_runner.rules.fairness import FairCache, equal
 
 from .backoffs import Backoffs
 from .hosts import Hosts, Observer, Unobserved
@@ -33,50 +35,16 @@ from .limits import Limits, Transport
 from .packs import read_tree
 from .protocol import RemoteRef
 from .question import Answer, Question, Reference, Repository, TreeEntry, is_object_id, shown
-from .sharing import Once, Recent
+from .sharing import Batch, Lane, Recent, Refs, Shared
 
 _T = TypeVar("_T")
 # Reading a pack of this size takes about 5 ms; a larger one is read in a thread, so that the loop goes on.
 _INLINE_BYTES = 16 * 1024
-# Git reads 65,536 prefixes and then ignores them all; a request of so many names stays below 64 KiB.
-_NAMES_AT_ONCE = 256
 _COMMITS_KNOWN = 16_384
-_Refs = tuple[Mapping[str, RemoteRef], float]
-
-
-class _Batch(Once[_Refs]):
-    """Questions about one repository that will be one exchange; `urgent`: one of them may not be put off."""
-
-    __slots__ = ("names", "urgent")
-
-    def __init__(self, lock: asyncio.Lock) -> None:
-        super().__init__(lock)
-        self.names: set[str] = set()
-        self.urgent = False
-
-
-class _Lane:
-    """The questions about one repository: one batch is under way (it holds the lock), newcomers join the next."""
-
-    __slots__ = ("asking", "lock", "next")
-
-    def __init__(self) -> None:
-        self.asking = 0
-        self.lock = asyncio.Lock()
-        self.next: _Batch | None = None
-
-    def join(self, name: str, *, urgent: bool) -> _Batch:
-        batch = self.next
-        if batch is None or len(batch.names) >= _NAMES_AT_ONCE:
-            batch = self.next = _Batch(self.lock)
-        batch.names.add(name)
-        batch.urgent = batch.urgent or urgent
-        return batch
-
-    def leave(self, batch: _Batch) -> None:
-        """The batch is about to be sent: nobody may join it any more."""
-        if self.next is batch:
-            self.next = None
+# What may be wrong with a question and not with its repository: other namespaces' questions do not suffer for it.
+_BY_QUESTION = (GitTooLarge, GitTimeout, GitProtocolError)
+_APART_S = 600.0
+_APART_KEPT = 4096
 
 
 class Remote:
@@ -94,14 +62,16 @@ class Remote:
         self._limits = limits
         self._transports = transports
         self._observer = observer or Unobserved()
-        self._hosts = hosts or Hosts(limits=limits, observer=self._observer)
+        self._hosts = hosts or Hosts(limits=limits, observer=self._observer, weight=equal)
         self._backoffs = Backoffs()
-        self._lanes: dict[str, _Lane] = {}
         self._pool = Pool("trees", threads=2, own=1)
-        self._fetches: WeakValueDictionary[tuple[str, str], Once[list[TreeEntry]]] = WeakValueDictionary()
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._leaving: dict[str, Batch] = {}  # by repository: begun, and not sent yet
+        self._apart: FairCache[str, float] = FairCache(limit=_APART_KEPT)  # not shared by namespaces until then
+        self._fetches: WeakValueDictionary[tuple[str, str], Shared[list[TreeEntry]]] = WeakValueDictionary()
         self._trees: Recent[tuple[str, str], list[TreeEntry]] = Recent(limit=limits.kept_entries, weigh=_entries)
-        self._too_large: Recent[tuple[str, str], GitTooLarge] = Recent(limit=_COMMITS_KNOWN, weigh=_one)
-        self._commits: Recent[tuple[str, str], str] = Recent(limit=_COMMITS_KNOWN, weigh=_one)
+        self._too_large: FairCache[tuple[str, str], GitTooLarge] = FairCache(limit=_COMMITS_KNOWN)
+        self._commits: FairCache[tuple[str, str], str] = FairCache(limit=_COMMITS_KNOWN)
 
     async def close(self) -> None:
         """Close the connections of all transports."""
@@ -127,24 +97,33 @@ class Remote:
             return await self._known(repository, reference, urgent=urgent)
         name = reference.full_name
         transport = self._transport(repository)
-        lane = self._lanes.get(repository.key)
-        if lane is None:
-            lane = self._lanes[repository.key] = _Lane()
+        batch = self._batch(repository)
+        lane = batch.lane
         lane.asking += 1
-        batch = lane.join(name, urgent=urgent)
+        batch.names.add(name)
+        batch.urgent = batch.urgent or urgent
+        batch.join(repository.owner)
         own = False
 
-        async def ask() -> _Refs:
+        async def ask() -> Refs:
             nonlocal own
             own = True
-            return await self._ls_refs(lane, batch, transport, repository)
+            return await self._ls_refs(batch, transport, repository)
 
         try:
             refs, sent_at = await batch.get(ask)
+        except _BY_QUESTION as error:
+            if not _each_asks_again(batch, error):
+                raise
+            until = asyncio.get_running_loop().time() + _APART_S
+            self._apart.put(repository.owner, repository.key, until)
+            if isinstance(error, GitTimeout):
+                raise
+            return await self.commit_of(question, urgent=urgent)
         finally:
             lane.asking -= 1
             if not lane.asking:
-                del self._lanes[repository.key]
+                self._lanes.pop(lane.key, None)
             if not own:
                 self._observer.shared(repository.host)
         ref = refs.get(name)
@@ -174,16 +153,17 @@ class Remote:
         transport = self._transport(repository)
         fetch = self._fetches.get(key)
         if fetch is None or fetch.done:
-            fetch = self._fetches[key] = Once(asyncio.Lock())
-        own = False
+            fetch = self._fetches[key] = Shared(asyncio.Lock())
+        fetch.join(repository.owner)
+        shared, own = fetch, False
 
         async def ask() -> list[TreeEntry]:
             nonlocal own
             own = True
             try:
-                found = await self._fetch(transport, repository, commit, urgent=urgent)
+                found = await self._fetch(shared, transport, repository, commit, urgent=urgent)
             except GitTooLarge as error:
-                self._too_large.put(key, error)
+                self._too_large.put(repository.owner, key, error)
                 raise
             self._trees.put(key, found)
             return found
@@ -216,64 +196,105 @@ class Remote:
         if self._commits.get(key) is None:
             with contextlib.suppress(GitTooLarge):  # then it is there: a server that lacks it sends nothing of it
                 await self.tree(repository, commit, urgent=urgent)
-            self._commits.put(key, commit)
+            self._commits.put(repository.owner, key, commit)
         else:
             self._observer.shared(repository.host)
         return Answer(commit=commit, tag_object=None, sent_at=sent_at)
 
-    async def _ls_refs(self, lane: _Lane, batch: _Batch, transport: Transport, repository: Repository) -> _Refs:
-        sent_at = 0.0
+    def _batch(self, repository: Repository) -> Batch:
+        """What a question joins: an exchange about to be sent, also another namespace's, else the next of its own."""
+        now, leaving = asyncio.get_running_loop().time(), self._leaving.get(repository.key)
+        if leaving is not None and not leaving.full and (self._apart.get(repository.key) or 0.0) <= now:
+            began_at = now if leaving.began_at is None else leaving.began_at
+            if now - began_at <= self._limits.deadline_s / 4:
+                return leaving
+        key = (repository.key, repository.owner)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key)
+        return lane.batch()
+
+    async def _ls_refs(self, batch: Batch, transport: Transport, repository: Repository) -> Refs:
+        sent_at, lane, loop = 0.0, batch.lane, asyncio.get_running_loop()
 
         async def ask(now: float) -> Mapping[str, RemoteRef]:
             nonlocal sent_at
             sent_at = now
-            lane.leave(batch)
+            self._leave(batch, repository)
             return await transport.ls_refs(repository, batch.names)
 
-        await asyncio.sleep(0)  # callers of the same moment are one exchange
+        batch.began_at = loop.time()
+        self._leaving[repository.key] = batch
         try:
-            refs = await self._exchange(repository, "asking for references", ask, urgent=batch.urgent)
+            await asyncio.sleep(0)  # callers of the same moment are one exchange
+            refs = await self._exchange(
+                repository, "asking for references", ask, urgent=batch.urgent, shared=batch, part=repository.owner
+            )
         except GitTimeout as error:
             waiting, lane.next = lane.next, None
             if waiting is not None:
                 waiting.fail(error)
             raise
         finally:
-            lane.leave(batch)
+            self._leave(batch, repository)
         return refs, sent_at
 
+    def _leave(self, batch: Batch, repository: Repository) -> None:
+        batch.lane.leave(batch)
+        if self._leaving.get(repository.key) is batch:
+            del self._leaving[repository.key]
+
     async def _fetch(
-        self, transport: Transport, repository: Repository, commit: str, *, urgent: bool
+        self,
+        shared: Shared[list[TreeEntry]],
+        transport: Transport,
+        repository: Repository,
+        commit: str,
+        *,
+        urgent: bool,
     ) -> list[TreeEntry]:
         pack = bytearray()
 
         async def ask(_: float) -> str:
             return await transport.fetch(repository, commit, blobless=True, write=pack.extend)
 
-        form = await self._exchange(repository, f"fetching the files of {commit}", ask, urgent=urgent)
+        doing = f"fetching the files of {commit}"
+        form = await self._exchange(repository, doing, ask, urgent=urgent, shared=shared, part=commit)
         try:
             if len(pack) <= _INLINE_BYTES:
                 return read_tree(pack, commit, form, self._limits)
             return await self._pool.run(read_tree, pack, commit, form, self._limits, owner=repository.owner)
         except GitProtocolError as error:
-            self._failed(repository, error)
+            self._failed(repository, commit, error)
             raise
 
     async def _exchange(
-        self, repository: Repository, doing: str, ask: Callable[[float], Awaitable[_T]], *, urgent: bool
+        self,
+        repository: Repository,
+        doing: str,
+        ask: Callable[[float], Awaitable[_T]],
+        *,
+        urgent: bool,
+        shared: Shared[Any],
+        part: str,
     ) -> _T:
-        """One exchange in time, unless the repository is to be left alone; `ask` is told when it begins."""
-        key, loop = repository.key, asyncio.get_running_loop()
-        if urgent:
-            self._backoffs.forget(key)
-        else:
-            self._backoffs.check(key, loop.time())
+        """One exchange in time, unless the repository is to be left alone; `ask` is told when it begins.
+
+        `part` backs off alone when a failure may be due to what was asked: a commit, or a namespace's questions.
+        """
+        keys, loop = (repository.key, f"{repository.key}/{part}"), asyncio.get_running_loop()
+        for key in keys:
+            if urgent:
+                self._backoffs.forget(key)
+            else:
+                self._backoffs.check(key, loop.time())
         sent_at: float | None = None
         reason: str | None = "Cancelled"
 
         async def asking() -> _T:
             nonlocal sent_at
-            async with self._hosts.turn(repository):
+            shared.turn = self._hosts.turn(repository, shared.namespaces)
+            async with shared.turn:
                 sent_at = loop.time()
                 return await ask(sent_at)
 
@@ -283,18 +304,22 @@ class Remote:
             reason = error.reason
             if isinstance(error, GitRateLimited) and sent_at is not None:
                 self._hosts.pause(repository, error.retry_after_s)
-            self._failed(repository, error)
+            if not _each_asks_again(shared, error):
+                self._failed(repository, part, error)
             raise
         else:
             reason = None
-            self._backoffs.forget(key)
+            for key in keys:
+                self._backoffs.forget(key)
             return found
         finally:
             if sent_at is not None:
                 self._observer.exchanged(repository.host, seconds=loop.time() - sent_at, reason=reason)
 
-    def _failed(self, repository: Repository, error: GitError) -> None:
-        if self._backoffs.failed(repository.key, error, asyncio.get_running_loop().time()):
+    def _failed(self, repository: Repository, part: str, error: GitError) -> None:
+        key = f"{repository.key}/{part}" if isinstance(error, _BY_QUESTION) else repository.key
+        now = asyncio.get_running_loop().time()
+        if self._backoffs.failed(key, error, now, namespace=repository.owner):
             self._observer.backed_off(repository.host)
 
     async def _in_time(self, repository: Repository, doing: str, asking: Awaitable[_T]) -> _T:
@@ -313,9 +338,10 @@ class Remote:
         return transport
 
 
+def _each_asks_again(shared: Shared[Any], error: GitError) -> bool:
+    """Whether the references that one namespace asked for may have failed those of the others."""
+    return isinstance(shared, Batch) and len(shared.namespaces) > 1 and isinstance(error, _BY_QUESTION)
+
+
 def _entries(tree: list[TreeEntry]) -> int:
     return len(tree) + 1
-
-
-def _one(_: object) -> int:
-    return 1

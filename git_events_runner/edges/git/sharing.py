@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Generic, TypeVar
 
 from git_events_runner.errors import GitError
 
+from .hosts import Turn
+from .protocol import RemoteRef
+
 _T = TypeVar("_T")
 _K = TypeVar("_K", bound=Hashable)
+Refs = tuple[Mapping[str, RemoteRef], float]
+# Git reads 65,536 prefixes and then ignores them all; a request of so many names stays below 64 KiB.
+_NAMES_AT_ONCE = 256
 
 
 class Once(Generic[_T]):
@@ -47,6 +53,65 @@ class Once(Generic[_T]):
         """Give all who hold it this error."""
         if not self.done:
             self._error, self.done = error, True
+
+
+class Shared(Once[_T]):
+    """An exchange for several namespaces; it leaves at the first turn of any of them."""
+
+    __slots__ = ("namespaces", "turn")
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        super().__init__(lock)
+        self.namespaces: set[str] = set()
+        self.turn: Turn | None = None
+
+    def join(self, namespace: str) -> None:
+        """It is for that namespace, too."""
+        if self.turn is None:
+            self.namespaces.add(namespace)
+        else:
+            self.turn.join(namespace)
+
+
+class Batch(Shared[Refs]):
+    """Questions about one repository that will be one exchange; `urgent`: one of them may not be put off."""
+
+    __slots__ = ("began_at", "lane", "names", "urgent")
+
+    def __init__(self, lane: Lane) -> None:
+        super().__init__(lane.lock)
+        self.lane = lane
+        self.names: set[str] = set()
+        self.urgent = False
+        self.began_at: float | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether a further question has to be asked by another exchange."""
+        return self.done or len(self.names) >= _NAMES_AT_ONCE
+
+
+class Lane:
+    """A namespace's questions about a repository: a batch is under way (it holds the lock), newcomers join the next."""
+
+    __slots__ = ("asking", "key", "lock", "next")
+
+    def __init__(self, key: tuple[str, str]) -> None:
+        self.key = key
+        self.asking = 0
+        self.lock = asyncio.Lock()
+        self.next: Batch | None = None
+
+    def batch(self) -> Batch:
+        """The next to be sent."""
+        if self.next is None or self.next.full:
+            self.next = Batch(self)
+        return self.next
+
+    def leave(self, batch: Batch) -> None:
+        """The batch is about to be sent: no question may join it any more."""
+        if self.next is batch:
+            self.next = None
 
 
 class Recent(Generic[_K, _T]):

@@ -318,7 +318,7 @@ async def test_nothing_is_kept_of_questions_that_ended(git_server, repository, r
     assert {type(each).__name__ for each in results} == {"Answer", "GitReferenceNotFound", "list"}
     gc.collect()
     assert (dict(remote._lanes), dict(remote._fetches)) == ({}, {})
-    assert [host.asking for host in remote._hosts._hosts.values()] == [0]
+    assert (remote._hosts._asked, remote._leaving) == ({}, {})
 
 
 async def test_metrics_know_hosts_of_sources_only(git_server, repository):
