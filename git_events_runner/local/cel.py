@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from git_events_runner.resources.rule import compiled
+
 Scope = dict[str, Any]
 Expression = Callable[[Scope], Any]
 _TOKEN = re.compile(
@@ -165,7 +167,7 @@ class _Parser:
             "startsWith": str.startswith,
             "endsWith": str.endswith,
             "contains": str.__contains__,
-            "matches": lambda text, pattern: re.search(pattern, text) is not None,
+            "matches": lambda text, pattern: compiled(pattern).search(text) is not None,
         }
         operation = operations[name]
         return lambda scope: operation(inner(scope), arguments[0](scope))

@@ -7,9 +7,10 @@ CEL rules are evaluated by `cel.py` for the forms that our own CRDs use.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from git_events_runner.resources.rule import compiled
 
 from .cel import holds
 from .refusal import Cause
@@ -133,7 +134,7 @@ def _limits(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Cause]
         checks = [
             (len(value) > schema.get("maxLength", len(value)), f"may not be longer than {schema.get('maxLength')}"),
             (len(value) < schema.get("minLength", 0), f"should be at least {schema.get('minLength')} chars long"),
-            (pattern is not None and not re.search(pattern, value), f"should match '{pattern}'"),
+            (pattern is not None and not compiled(pattern).search(value), f"should match '{pattern}'"),
         ]
     elif isinstance(value, list):
         checks = [

@@ -10,10 +10,9 @@ from pydantic.dataclasses import dataclass
 
 from .access import AllowedNamespaces
 from .meta import Resource
-from .part import PART, Flag, Name, Part, Reference, Text, TextMap, Texts
+from .part import INT32_MAX, LONGEST_S, PART, SAFE_MAX, Flag, Name, Part, Reference, Text, TextMap, Texts
 from .status import SourceStatus
 
-Seconds = Annotated[int, Field(strict=True)]
 # Passed through to the pod as they are: what they may hold is the API server's business, and grows with it.
 PassedThrough = dict[str, Any]
 
@@ -63,7 +62,7 @@ class ActionJob(Part):
     security_context: PassedThrough | None = Field(
         default=None, description="Security context of the worker, as in a container."
     )
-    backoff_limit: Annotated[int, Field(strict=True, ge=0)] | None = Field(
+    backoff_limit: Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)] | None = Field(
         default=None,
         description="How often a failed pod is tried again; unset: never.",
         json_schema_extra={"format": "int32"},
@@ -71,11 +70,13 @@ class ActionJob(Part):
     pod_failure_policy: PassedThrough | None = Field(
         default=None, description="As in a Job; our rule for the cloner's exit codes comes last."
     )
-    ttl_seconds_after_finished: Seconds | None = Field(
+    ttl_seconds_after_finished: Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)] | None = Field(
         default=None, description="How long a finished Job stays.", json_schema_extra={"format": "int32"}
     )
-    active_deadline_seconds: Seconds | None = Field(default=None, description="How long a Job may run.")
-    job_waiting_timeout_seconds: Annotated[int, Field(strict=True, ge=0)] | None = Field(
+    active_deadline_seconds: Annotated[int, Field(strict=True, ge=0, le=LONGEST_S)] | None = Field(
+        default=None, description="How long a Job may run."
+    )
+    job_waiting_timeout_seconds: Annotated[int, Field(strict=True, ge=0, le=SAFE_MAX)] | None = Field(
         default=None, description="How long a Job may wait for a free place; 0: without end."
     )
     enable_cloner_debug: Flag = Field(default=False, description="Let the cloner say more.")

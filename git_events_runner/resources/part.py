@@ -10,14 +10,37 @@ from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass
 from pydantic_core import core_schema
 
+from .rule import Rule
+
 NAME_CHARS = 253
 REFERENCE_CHARS = 1024
+INT32_MAX = 2**31 - 1
+SAFE_MAX = 2**53 - 1  # beyond it not every reader of JSON has whole numbers
+LONGEST_S = (2**63 - 1) // 10**9  # what Kubernetes, which counts nanoseconds, can wait
 
 Text = Annotated[str, Strict()]
 Name = Annotated[str, Strict(), Field(max_length=NAME_CHARS)]
 Flag = Annotated[bool, Strict()]
 Texts = tuple[Text, ...]
 TextMap = dict[Text, Text]
+
+# What git-check-ref-format(1) asks of a name, and one rule of its own for what people take for a pattern.
+ONE_NAME = Rule(
+    pattern=r"[*?\[]",
+    forbidden=True,
+    message="a reference is one branch or tag: write its name; wildcards (* ? [) are not taken",
+)
+GIT_NAME = Rule(
+    pattern=r"^$|^@$|[\x00-\x20\x7f~^:\\]|[.][.]|@[{]|//|^/|/$|[.]$|^[.]|/[.]|[.]lock$|[.]lock/",
+    forbidden=True,
+    message="write a name as git takes it: no blanks, none of ~ ^ : \\, no .., // or @{, no / or . at either end, "
+    "no part that begins with a dot or ends with .lock",
+)
+COMMIT_ID = Rule(
+    pattern=r"^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$",
+    message="write the whole commit id, 40 or 64 hexadecimal digits (git rev-parse prints it)",
+)
+RefName = Annotated[Text, Field(max_length=REFERENCE_CHARS), ONE_NAME, GIT_NAME]
 
 PART = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="ignore")
 
@@ -75,11 +98,9 @@ class Reference(Part):
 
     one_of: ClassVar[tuple[str, ...]] = ("branch", "tag", "commit")
 
-    branch: Annotated[Text, Field(max_length=REFERENCE_CHARS)] | None = Field(
-        default=None, description="Name of a branch."
-    )
-    tag: Annotated[Text, Field(max_length=REFERENCE_CHARS)] | None = Field(default=None, description="Name of a tag.")
-    commit: Annotated[Text, Field(max_length=REFERENCE_CHARS)] | None = Field(
+    branch: RefName | None = Field(default=None, description="Name of a branch.")
+    tag: RefName | None = Field(default=None, description="Name of a tag.")
+    commit: Annotated[Text, Field(max_length=REFERENCE_CHARS), COMMIT_ID] | None = Field(
         default=None, description="Full id of a commit, in hexadecimal digits."
     )
 

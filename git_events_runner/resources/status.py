@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from .part import PART, Part, Text
+from .part import PART, SAFE_MAX, Part, Text
 
-Count = Annotated[int, Field(strict=True, ge=0)]
+Count = Annotated[int, Field(strict=True, ge=0, le=SAFE_MAX)]
 Moment = Text
 State = Literal["Idle", "Running", "WrongConfig"]
 

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from .meta import Resource
 from .part import PART, Flag, Name, Part, Reference, Text
+from .schedules import INTERVAL, cron_rules
 from .status import TriggerStatus
 
 SOURCES_MAX = 1000
@@ -76,13 +77,14 @@ class Schedule(Part):
 
     one_of: ClassVar[tuple[str, ...]] = ("interval", "cron")
 
-    interval: Annotated[Text, Field(max_length=SCHEDULE_CHARS)] | None = Field(
+    interval: Annotated[Text, Field(max_length=SCHEDULE_CHARS), INTERVAL] | None = Field(
         default=None, description="Time between two checks, as `1h 15m` or `30s`."
     )
     cron: Annotated[Text, Field(max_length=SCHEDULE_CHARS)] | None = Field(
         default=None,
         description="5 fields, 6 (seconds first) or 7 (year last), or @hourly to @yearly; "
-        "`TZ=Europe/Kyiv ` may stand before.",
+        "`TZ=Europe/Kyiv ` may stand before. The first check comes when the trigger is created.",
+        json_schema_extra={"x-kubernetes-validations": cron_rules()},  # type: ignore[dict-item]  # JSON, as pydantic wants it
     )
 
 
