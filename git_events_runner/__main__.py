@@ -6,27 +6,43 @@ import argparse
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
-from git_events_runner.errors import ConfigError
+from git_events_runner.errors import ConfigError, bug_report, single
+from git_events_runner.usage import Parser
 
 PROGRAM = "git-events-runner"
+_FAILED = 1
 _WRONG_USE = 2
+_INTERRUPTED = 130
+_TRACEBACK = "GIT_EVENTS_RUNNER_TRACEBACK"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the process's exit code: 0 done, 1 failed, 2 used or configured wrongly."""
     words = sys.argv[1:] if argv is None else argv
-    arguments = _parser(run_options="run" in words).parse_args(words)
+    parser = _parser(run_options="run" in words)
+    if not words:
+        parser.print_help(sys.stderr)
+        return _WRONG_USE
+    arguments = parser.read(words)
     try:
         return arguments.command(arguments)  # type: ignore[no-any-return]  # set_defaults below
     except ConfigError as error:
         for problem in error.problems:
             sys.stderr.write(f"{PROGRAM}: {problem}\n")
         return _WRONG_USE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except BrokenPipeError:  # `git-events-runner crds | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # noqa: BLE001  the border of the program: a bug is one line, its traceback is there for who asks
+        sys.stderr.write(f"{PROGRAM}: {bug_report(error)}\n")
+        if os.environ.get(_TRACEBACK):
+            traceback.print_exception(single(error))
+        return _FAILED
 
 
 class _Version(argparse.Action):
@@ -39,15 +55,14 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser(*, run_options: bool) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Runs Kubernetes Jobs when git repositories change.", allow_abbrev=False
-    )
+def _parser(*, run_options: bool) -> Parser:
+    parser = Parser(prog=PROGRAM, description="Runs Kubernetes Jobs when git repositories change.")
     parser.add_argument("-V", "--version", action=_Version, nargs=0, help="print the version")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    commands = parser.add_subparsers(required=True, dest="verb", metavar="COMMAND", title="commands")
+    parser.commands = commands
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         made.set_defaults(command=run)
         return made
 

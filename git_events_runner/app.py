@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
+import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 import structlog
 
@@ -24,7 +27,15 @@ from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.lease import Fence, Lease
 from git_events_runner.edges.kube.secrets import Secrets
 from git_events_runner.edges.kube.store import Store, StoreWriter
-from git_events_runner.errors import ApiError, ConfigError, FenceLost
+from git_events_runner.errors import (
+    ApiError,
+    ConfigError,
+    FenceLost,
+    GitEventsRunnerError,
+    TaskEnded,
+    bug_report,
+    single,
+)
 from git_events_runner.flow.checks import Checks
 from git_events_runner.flow.config import Config
 from git_events_runner.flow.crds import Crds
@@ -77,13 +88,14 @@ def now() -> datetime:
 
 @asynccontextmanager
 async def controller(  # noqa: PLR0915  the one place where everything is built
-    settings: Settings, client: Client
+    settings: Settings, client: Client, *, ports: bool = True
 ) -> AsyncIterator[Addresses]:
     """The controller at work while entered; on leaving it stops in order and gives its lease back.
 
     Args:
         settings: Flags and environment.
         client: The API server to work with.
+        ports: Whether webhooks, probes and metrics are served; without, nothing listens.
 
     Raises:
         ExceptionGroup: A task failed; its exceptions say which and why.
@@ -268,11 +280,11 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     health.set("caches", ready=False, why="not synced yet")
     health.set("crds", ready=False, why="not judged yet")
     with (
-        listen(settings.utility_port, host=settings.host) as utility,
-        listen(settings.webhooks_port, host=settings.host) as hooks,
+        _listening(settings.utility_port, settings.host, ports=ports) as utility,
+        _listening(settings.webhooks_port, settings.host, ports=ports) as hooks,
     ):
         async with (
-            serving(Probes(health=health, metrics=metrics).app, utility),
+            _served(Probes(health=health, metrics=metrics).app, utility),
             running(crds=crds.run(), heartbeat=Heartbeat(metrics=metrics).run()),
         ):
             await crds.wait_good()
@@ -297,12 +309,12 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                             health.set("caches", ready=True)
                             health.expect("lease", partial(getattr, lease, "moved_at"), _LEASE_S)
                             try:
-                                async with serving(webhooks, hooks, tls=certificates.context):
+                                async with _served(webhooks, hooks, tls=certificates.context):
                                     log.info("controller.started", identity=settings.identity)
                                     try:
                                         yield Addresses(
-                                            webhooks_port=hooks.getsockname()[1],
-                                            utility_port=utility.getsockname()[1],
+                                            webhooks_port=hooks.getsockname()[1] if hooks else 0,
+                                            utility_port=utility.getsockname()[1] if utility else 0,
                                         )
                                     finally:
                                         health.set("stopping", ready=False, why="this replica is stopping")
@@ -314,6 +326,28 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                     finally:
                         await remotes.close()
                         log.info("controller.stopped", identity=settings.identity)
+
+
+@contextlib.contextmanager
+def _listening(port: int, host: str, *, ports: bool) -> Iterator[socket.socket | None]:
+    """The listening socket; None where nothing is to be served."""
+    if not ports:
+        yield None
+        return
+    with listen(port, host=host) as sock:
+        yield sock
+
+
+@asynccontextmanager
+async def _served(
+    app: Any, sock: socket.socket | None, *, tls: Callable[[], ssl.SSLContext] | None = None
+) -> AsyncIterator[None]:
+    """Serve an application on its socket, if it has one."""
+    if sock is None:
+        yield
+        return
+    async with serving(app, sock, tls=tls):
+        yield
 
 
 def _owner(store: Store, ref: Ref) -> dict[str, str] | None:
@@ -376,17 +410,11 @@ def main(settings: Settings) -> int:
             stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop)).run(_serve(settings))
     except ConfigError:
         raise
-    except Exception as failed:
-        first = _first(failed)
+    except Exception as failed:  # noqa: BLE001  the border of the program: reported in one line
+        first = single(failed)
         if isinstance(first, ConfigError):
             raise first from None
-        log.critical("controller.failed", error=f"{type(first).__name__}: {first}", exc_info=True)
+        expected = isinstance(first, GitEventsRunnerError) and not isinstance(first, TaskEnded)
+        log.critical("controller.failed", error=str(first) if expected else bug_report(first))
         return 1
     return 0
-
-
-def _first(error: BaseException) -> BaseException:
-    """The first single error inside groups of groups."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

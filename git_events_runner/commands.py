@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from git_events_runner.errors import InvalidObject
 from git_events_runner.rules.patterns import Patterns
@@ -26,23 +28,26 @@ def next_times(schedule: str, after: str | None, count: int) -> int:
     except InvalidObject as error:
         sys.stderr.write(f"{error.problem}\n")
         return WRONG
-    found: list[str] = []
-    start = moment
-    for number in range(1, count + 1):
-        if parsed.interval_ms is not None:
-            due: datetime | None = datetime.fromtimestamp(
-                start.timestamp() + number * parsed.interval_ms / 1000, tz=start.tzinfo
-            )
-        else:
-            due = parsed.next_due(moment, phase_key="")
-        if due is None:
-            break
-        found.append(due.isoformat(timespec="milliseconds" if due.microsecond else "seconds"))
-        moment = due
+    found = list(islice(_times(parsed, moment), count))
     if not found:
-        sys.stderr.write(f"{schedule!r} does not fire after {start.isoformat()}\n")
+        sys.stderr.write(
+            f"{schedule!r} does not fire after {moment.isoformat()} (the calendar has the years 1 to 9999)\n"
+        )
         return WRONG
-    return _print(found)
+    return _print([due.isoformat(timespec="milliseconds" if due.microsecond else "seconds") for due in found])
+
+
+def _times(schedule: Schedule, after: datetime) -> Iterator[datetime]:
+    """The scheduled times after a moment, as long as the calendar has years for them."""
+    moment: datetime | None = after
+    with contextlib.suppress(OverflowError, ValueError):
+        while moment is not None:
+            if schedule.interval_ms is not None:
+                moment += timedelta(milliseconds=schedule.interval_ms)
+            else:
+                moment = schedule.next_due(moment, phase_key="")
+            if moment is not None:
+                yield moment
 
 
 def files(patterns: list[str]) -> int:

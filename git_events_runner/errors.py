@@ -6,7 +6,34 @@ A message says what was being done, to which object, and what to do next. No cre
 
 from __future__ import annotations
 
+import traceback
 from typing import ClassVar
+
+_FRAMES = 3
+
+
+def single(error: BaseException) -> BaseException:
+    """The first single error inside groups of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def bug_report(error: BaseException) -> str:
+    """One line for an error that nobody has expected: what it is, where it was raised, and where to report it.
+
+    >>> bug_report(ExceptionGroup("", [KeyError("spec")]))
+    "internal error: KeyError: 'spec'; this is a bug: please report this line as CONTRIBUTING.md says"
+    """
+    cause = single(error)
+    frames = traceback.extract_tb(cause.__traceback__)
+    own = [frame for frame in frames if "git_events_runner" in frame.filename.split("/")]
+    places = [
+        f"{frame.filename.rpartition('git_events_runner/')[2]}:{frame.lineno}" for frame in reversed(own[-_FRAMES:])
+    ]
+    where = f" (at {', '.join(places)})" if places else ""
+    what = " ".join(f"{type(cause).__name__}: {cause}".split())
+    return f"internal error: {what}{where}; this is a bug: please report this line as CONTRIBUTING.md says"
 
 
 class GitEventsRunnerError(Exception):

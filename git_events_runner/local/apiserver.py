@@ -13,6 +13,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -21,6 +22,7 @@ from starlette.routing import Route
 from git_events_runner import serving as http
 from git_events_runner.resources.crds import crds
 from git_events_runner.resources.kinds import KINDS
+from git_events_runner.resources.ref import Ref
 from git_events_runner.serving import running
 
 from .collector import Collector
@@ -62,6 +64,15 @@ class ApiServer:
         namespace = (obj.get("metadata") or {}).get("namespace") or ("default" if kind.namespaced else None)
         return self._registry.create(Place(kind=kind, namespace=namespace), dict(obj), strict=True)
 
+    def replace_spec(self, ref: Ref, fields: Mapping[str, Any]) -> None:
+        """Replace fields of a stored object's spec.
+
+        Raises:
+            Refusal: as the PUT would answer.
+        """
+        place = Place(kind=KINDS[ref.kind], namespace=ref.namespace, name=ref.name)
+        self._registry.update(place, lambda old: {**old, "spec": {**old["spec"], **fields}}, strict=True)
+
     def forget_history(self) -> None:
         """Let every watch and every continue token from before now be too old."""
         for kind in KINDS.values():
@@ -86,6 +97,7 @@ async def serving(
     *,
     definitions: Sequence[Mapping[str, Any]] | None = None,
     port: int = 0,
+    path: Path | None = None,
     history: int = 2000,
     bookmark_s: float = 60.0,
     collect_after_s: float = 0.05,
@@ -93,16 +105,17 @@ async def serving(
     """A started server with this program's CRDs and the namespaces `default` and `kube-system`; stopped on leaving.
 
     `definitions` are other CRDs to begin with.
-    `port` 0 takes a free one; `history` is the number of changes of a kind that watches can ask for; `bookmark_s` is
-    the time between bookmarks; objects without owners go after `collect_after_s` seconds.
+    `port` 0 takes a free one; with a `path` a Unix socket there is listened on instead; `history` is the number of
+    changes of a kind that watches can ask for; `bookmark_s` is the time between bookmarks; objects without owners go
+    after `collect_after_s` seconds.
     """
     storage = Storage(history=history)
     registry = Registry(storage=storage, now=lambda: datetime.now(UTC))
     lister = Lister(storage)
     token = secrets.token_urlsafe(24)
     api = Api(storage=storage, registry=registry, lister=lister, token=token, bookmark_s=bookmark_s)
-    with _listener(port) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with _listener(port, path) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}" if path is None else "http://localhost"
         server = ApiServer(url=url, token=token, storage=storage, registry=registry, lister=lister, api=api)
         for name in ("default", "kube-system"):
             server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -118,8 +131,13 @@ async def serving(
                     storage.log(kind).close()
 
 
-def _listener(port: int) -> socket.socket:
-    """A listening socket on loopback; its protocol is named, because asyncio sets TCP_NODELAY only then."""
+def _listener(port: int, path: Path | None) -> socket.socket:
+    """A listening socket, at a path or on loopback; then its protocol is named: asyncio sets TCP_NODELAY only so."""
+    if path is not None:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        listener.listen(512)
+        return listener
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -23,7 +23,7 @@ from git_events_runner.app import Addresses, controller
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.store import Store, StoreWriter
-from git_events_runner.errors import ConfigError
+from git_events_runner.errors import ConfigError, bug_report, single
 from git_events_runner.resources.kinds import KINDS, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.serving import running
@@ -33,13 +33,14 @@ from .apiserver import ApiServer, serving
 from .executor import Executor
 from .manifests import Loaded, Manifest, load
 from .narrator import Narrator
-from .once import Once
+from .once import NEVER_AGAIN, Once
 from .standins import StandIn, stand_ins
 from .volumes import remove
 
 _DEBUG = 10
 _LOOPBACK = "127.0.0.1"
 _ANNOUNCED = 20
+_SOCKET_BYTES = 100  # of a path; Linux takes 107, macOS 103
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +98,7 @@ def main(arguments: argparse.Namespace) -> int:
         wrong = group.subgroup(ConfigError)
         if wrong is None:
             raise
-        raise _first(wrong) from None
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+        raise single(wrong) from None
 
 
 async def _serve(wish: Wish) -> int:
@@ -120,13 +115,20 @@ async def _serve(wish: Wish) -> int:
         cache_logger_on_first_use=False,
     )
     _on_signals(stop)
-    async with serving() as server:
+    asyncio.get_running_loop().set_exception_handler(partial(_unexpected, narrator))
+    async with _socket() as path, serving(path=path) as server:
         loaded = load(wish.paths, server, secrets=wish.secrets)
-        manifests = loaded.manifests
-        once = Once(_scheduled(manifests))
+        scheduled = _scheduled(loaded.manifests)
+        if wish.once:
+            for trigger, _ in scheduled:
+                server.replace_spec(trigger, {"schedule": NEVER_AGAIN})
+        once = Once(scheduled)
         narrator.listen(once.heard)
-        async with _folder(wish, narrator) as folder, _working(wish, server, folder, _Reporter(narrator, once)) as at:
-            _announce(narrator, loaded, at)
+        async with (
+            _folder(wish, narrator) as folder,
+            _working(wish, server, path, folder, _Reporter(narrator, once)) as at,
+        ):
+            _announce(narrator, loaded, None if wish.once else at)
             await (_first_of(stop.wait(), once.wait()) if wish.once else stop.wait())
             if not stop.is_set():
                 narrator.say(once.summary, "bad" if once.failed else "good")
@@ -148,6 +150,12 @@ def _print(line: str, *, gone: Callable[[], None]) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         gone()
+
+
+def _unexpected(narrator: Narrator, _: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """A bug outside of every task: one line; the program goes on."""
+    error = context.get("exception")
+    narrator.say(bug_report(error) if error is not None else f"internal error: {context.get('message')}", "bad")
 
 
 def _on_signals(stop: asyncio.Event) -> None:
@@ -172,6 +180,14 @@ async def _first_of(*coroutines: Coroutine[Any, Any, object]) -> None:
 
 
 @contextlib.asynccontextmanager
+async def _socket() -> AsyncIterator[Path | None]:
+    """Where the API server listens: a socket that only this user can reach; None where no path is short enough."""
+    with tempfile.TemporaryDirectory(prefix="git-events-runner-") as folder:
+        path = Path(folder) / "api"
+        yield path if len(os.fsencode(path)) <= _SOCKET_BYTES else None
+
+
+@contextlib.asynccontextmanager
 async def _folder(wish: Wish, narrator: Narrator) -> AsyncIterator[Path]:
     """The temporary folder of the Jobs' working directories."""
     folder = Path(tempfile.mkdtemp(prefix="git-events-runner-"))
@@ -185,7 +201,9 @@ async def _folder(wish: Wish, narrator: Narrator) -> AsyncIterator[Path]:
 
 
 @contextlib.asynccontextmanager
-async def _working(wish: Wish, server: ApiServer, folder: Path, reporter: _Reporter) -> AsyncIterator[Addresses]:
+async def _working(
+    wish: Wish, server: ApiServer, path: Path | None, folder: Path, reporter: _Reporter
+) -> AsyncIterator[Addresses]:
     """Executor and controller at work; the controller stops first."""
     settings = replace(
         Settings.of({}, {}),
@@ -196,23 +214,28 @@ async def _working(wish: Wish, server: ApiServer, folder: Path, reporter: _Repor
         allow_loopback=True,
     )
     store = Store()
-    async with Client.connect_to(server.url, server.token) as client:
+    async with Client.connect_to(server.url, server.token, socket=path) as client:
         jobs = Informer(
             client=client, kind=KINDS["Job"], writer=StoreWriter(store, "Job"), failed=lambda _kind, _error: None
         )
         executor = Executor(
             api=client, store=store, folder=folder, keep=wish.keep, reporter=reporter, machine=dict(os.environ)
         )
-        async with running(jobs=jobs.run(), executor=executor.run()), controller(settings, client) as addresses:
+        async with (
+            running(jobs=jobs.run(), executor=executor.run()),
+            controller(settings, client, ports=not wish.once) as addresses,
+        ):
             yield addresses
 
 
 def _scheduled(manifests: Sequence[Manifest]) -> list[tuple[Ref, list[str]]]:
-    return [(one.ref, one.obj["spec"]["sources"]["names"]) for one in manifests if one.ref.kind == "ScheduleTrigger"]
+    """The triggers with a schedule, and their sources."""
+    triggers = [one for one in manifests if one.ref.kind in TRIGGERS and one.obj["spec"].get("schedule")]
+    return [(one.ref, list(dict.fromkeys(one.obj["spec"]["sources"]["names"]))) for one in triggers]
 
 
-def _announce(narrator: Narrator, loaded: Loaded, at: Addresses) -> None:
-    """What was passed over, what is watched, and what to call."""
+def _announce(narrator: Narrator, loaded: Loaded, at: Addresses | None) -> None:
+    """What was passed over, what is watched, and what to call; nothing can be called where nothing listens."""
     for line in loaded.skipped[:_ANNOUNCED]:
         narrator.plain(f"skipped   {line}")
     if len(loaded.skipped) > _ANNOUNCED:
@@ -228,6 +251,8 @@ def _announce(narrator: Narrator, loaded: Loaded, at: Addresses) -> None:
             narrator.plain(line)
         if len(found) > _ANNOUNCED:
             narrator.plain(f"          and {len(found) - _ANNOUNCED} more {what}")
+    if at is None:
+        return
     narrator.plain(f"probes    http://{_LOOPBACK}:{at.utility_port}/ready, /alive and /metrics")
     narrator.plain("Ctrl-C stops.")
 
@@ -244,10 +269,12 @@ def _schedule(one: Manifest) -> list[str]:
     return [f"schedule  {_name(one)}: {_watched(one)}, {when}"]
 
 
-def _webhook(one: Manifest, at: Addresses) -> list[str]:
+def _webhook(one: Manifest, at: Addresses | None) -> list[str]:
     """The trigger, and what calls it: all of its sources where it allows that, each where there are several."""
     if one.ref.kind != "WebhookTrigger":
         return []
+    if at is None:
+        return [f"webhook   {_name(one)}: {_watched(one)}, not called with --once"]
     webhook, names = one.obj["spec"]["webhook"], one.obj["spec"]["sources"]["names"]
     base = f"http://{_LOOPBACK}:{at.webhooks_port}/{_name(one)}"
     urls = [base] if webhook.get("multiSource") else []

@@ -1,4 +1,4 @@
-"""`--once`: when every source of every ScheduleTrigger was looked at and every run has ended, and how that went."""
+"""`--once`: when all sources of triggers with a schedule were checked and all runs have ended, and how that went."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Any
 
 from git_events_runner.resources.ref import Ref
 
-_UNFINISHED = frozenset(("restart", "dropped", "fence-lost"))
-_FAILED = frozenset(("git-failed", "api-failed", "crashed", "wrong-config", "invalid", "refused"))
+_UNFINISHED = frozenset(("restart", "fence-lost"))
+_FAILED = frozenset(("git-failed", "api-failed", "crashed", "wrong-config", "invalid", "refused", "dropped"))
 _GONE = frozenset(("job.expired", "job.cancelled"))
+_UNSCHEDULED = frozenset(("trigger.rejected", "trigger.crashed"))
+# The schedule that triggers have here: checked at the start, as every new trigger, and not again in anybody's time.
+NEVER_AGAIN = {"interval": "100y"}
 
 
 class Once:
     """Listens to the log and to the executor; `wait` returns when all is done."""
 
     def __init__(self, triggers: Iterable[tuple[Ref, Iterable[str]]]) -> None:
-        self._open = {(trigger.namespace, trigger.name, source) for trigger, sources in triggers for source in sources}
+        self._open = {(trigger, source) for trigger, sources in triggers for source in sources}
         self._checks = len(self._open)
         self._created = 0
         self._ended = 0
@@ -31,15 +34,20 @@ class Once:
             self._created += 1
         elif event in _GONE:
             self.job_ended(str(fields.get("job")), succeeded=False)
-        elif event == "check.finished" and fields.get("kind") == "ScheduleTrigger":
-            self._checked((fields["namespace"], fields["name"], fields["source"]), str(fields["verdict"]))
+        elif event == "check.finished":
+            trigger = Ref(fields["kind"], fields["namespace"], fields["name"])
+            self._checked((trigger, fields["source"]), str(fields["verdict"]))
+        elif event in _UNSCHEDULED:
+            place = (fields.get("namespace"), fields.get("name"))
+            for key in [one for one in self._open if (one[0].namespace, one[0].name) == place]:
+                self._checked(key, "invalid")
 
-    def _checked(self, key: tuple[str | None, str, str], verdict: str) -> None:
+    def _checked(self, key: tuple[Ref, str], verdict: str) -> None:
         if key not in self._open or verdict in _UNFINISHED:
             return
         self._open.discard(key)
         if verdict in _FAILED:
-            self._failed.append(f"{key[0]}/{key[1]} {key[2]}")
+            self._failed.append(f"{key[0].namespace}/{key[0].name} {key[1]}")
         self._judge()
 
     def job_ended(self, job: str, *, succeeded: bool) -> None:
@@ -65,6 +73,8 @@ class Once:
     @property
     def summary(self) -> str:
         """One line on how it went."""
+        if not self._checks:
+            return "nothing to check: no trigger has a schedule"
         what = f"{_count(self._checks, 'source')} checked, {_count(self._ended, 'run')}"
         return f"{what}; failed: {', '.join(self._failed)}" if self._failed else f"{what}, none failed"
 

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,6 +32,43 @@ def test_once_succeeds(repository: Repository, tmp_path: Path):
     assert re.search(r"\[nightly-\w+\] running [0-9a-f]{40}", done.stdout)
     assert "\x1b" not in done.stdout
     assert done.stderr == ""
+
+
+def test_once_checks_once(repository: Repository, tmp_path: Path):
+    """With --once a trigger with a schedule is checked once, of either kind, also where a run outlasts its interval."""
+    folder = write(tmp_path / "m", url=repository.url, command='[sh, -c, "sleep 4"]')
+    text = (folder / "all.yaml").read_text()
+    text = text.replace("    names: [app]\n", "    names: [app]\n    watchOn: {onChangeOnly: false}\n")
+    (folder / "all.yaml").write_text(
+        text.replace("multiSource: true}", "multiSource: true}\n  schedule: {cron: '* * * * *'}")
+    )
+    done = once(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 sources checked, 2 runs, none failed" in done.stdout
+    assert done.stdout.count(": started") == 2
+
+
+def test_once_serves_nothing(repository: Repository, tmp_path: Path):
+    """With --once no port is bound (a taken one is no problem), and no URL but the source's is printed."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = once(write(tmp_path / "m", url=repository.url), "--webhooks-port", port, "--utility-port", port)
+    assert done.returncode == 2  # the same port twice is a mistake
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = once(write(tmp_path / "m", url=repository.url), "--webhooks-port", port)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"https?://\S+", done.stdout) == [repository.url]
+
+
+def test_once_with_nothing_to_check(tmp_path: Path):
+    """Without a schedule there is nothing to check; that is said, and no failure."""
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "a.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n")
+    done = once(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing to check: no trigger has a schedule" in done.stdout
 
 
 def test_once_fails_with_its_run(repository: Repository, tmp_path: Path):

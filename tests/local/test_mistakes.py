@@ -95,6 +95,8 @@ def test_port_in_use(tmp_path: Path):
     """A port that somebody else listens on is named; the exit code is 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = tried(written(tmp_path), "--webhooks-port", str(port), "--utility-port", "0")
+        path = str(written(tmp_path))
+        words = [*COMMAND[:-1], "--webhooks-port", str(port), "--utility-port", "0", path]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert f"cannot listen on port {port}: Address already in use; choose another one" in done.stderr

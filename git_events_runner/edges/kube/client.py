@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
@@ -82,9 +83,9 @@ class Client:
 
     @classmethod
     @asynccontextmanager
-    async def connect_to(cls, url: str, token: str) -> AsyncIterator[Self]:
-        """By URL and token."""
-        async with connect_to(url, token) as connection:
+    async def connect_to(cls, url: str, token: str, *, socket: Path | None = None) -> AsyncIterator[Self]:
+        """By URL and token, or by a Unix socket."""
+        async with connect_to(url, token, socket=socket) as connection:
             yield cls(connection)
 
     async def get(self, ref: Ref, *, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:

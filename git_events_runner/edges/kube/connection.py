@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import importlib
 import importlib.util
+import os
 import ssl
 import sys
 import types
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import yaml
 
 from git_events_runner.errors import ConfigError
 
@@ -31,6 +33,8 @@ _READ_BYTES = 2 * 2**20  # as the library: large objects in a watch
 
 
 _TOKEN_S = 60.0
+# What the library raises for a kubeconfig of another form, beside its own error.
+_UNUSABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError)
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -171,9 +175,12 @@ async def connect(kubeconfig: str | None = None, *, account: Path = _ACCOUNT) ->
     try:
         token = await _configure(config, configuration, kubeconfig, account)
         transport = rest.RESTClientObject(configuration)
-    except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-        where = f"the kubeconfig {kubeconfig}" if kubeconfig else "the cluster's configuration"
-        raise ConfigError(f"cannot use {where}: {error}; set KUBECONFIG or run in a pod") from error
+    except (*_UNUSABLE, config.ConfigException) as error:
+        place = kubeconfig or f"the kubeconfig {config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION}"
+        told = " ".join(str(error).split())
+        if not isinstance(error, OSError | config.ConfigException):
+            told = f"it is no kubeconfig ({told})"
+        raise ConfigError(f"cannot use {place}: {told}; set KUBECONFIG or run in a pod") from error
     # The library's session looks into netrc and the proxy variables in a thread, twice for every request.
     session = aiohttp.ClientSession(
         connector=transport.pool_manager.connector, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=_READ_BYTES
@@ -208,6 +215,21 @@ async def connect(kubeconfig: str | None = None, *, account: Path = _ACCOUNT) ->
         await session.close()
 
 
+def _check_there(paths: str) -> None:
+    """Refuse to start where none of the files is there: then nothing says which cluster is meant.
+
+    Raises:
+        ConfigError: None is.
+    """
+    wanted = [Path(path).expanduser() for path in paths.split(os.pathsep) if path]
+    if not any(path.exists() for path in wanted):
+        told = " and ".join(map(str, wanted)) or "KUBECONFIG is empty"
+        raise ConfigError(
+            f"no cluster to work with: this is no pod, and there is no kubeconfig ({told}); set KUBECONFIG, or try "
+            "`git-events-runner local`, which needs no cluster"
+        )
+
+
 async def _configure(config: Any, configuration: Any, kubeconfig: str | None, account: Path) -> _Token:
     """Fill the library's configuration; the token goes its own way, because the library reads it too rarely."""
     if kubeconfig is None:
@@ -218,6 +240,7 @@ async def _configure(config: Any, configuration: Any, kubeconfig: str | None, ac
             kubeconfig = config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
         else:
             return _Token(_file_token(account / "token"))
+    _check_there(kubeconfig)
     loader = await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
     user = getattr(loader, "_user", None)
     if user is not None and "exec" in user:
@@ -244,11 +267,13 @@ async def _configure(config: Any, configuration: Any, kubeconfig: str | None, ac
 
 
 @asynccontextmanager
-async def connect_to(url: str, token: str) -> AsyncIterator[Connection]:
-    """Connect to an API server by URL and token: the in-process one of `local`."""
+async def connect_to(url: str, token: str, *, socket: Path | None = None) -> AsyncIterator[Connection]:
+    """Connect to an API server by URL and token, or by a Unix socket: the in-process one of `local`."""
 
     async def authorization() -> str | None:
         return f"Bearer {token}"
 
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_connect=_CONNECT_S)) as session:
+    timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_S)
+    connector = aiohttp.UnixConnector(str(socket)) if socket is not None else None
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
         yield Connection(url=url.rstrip("/"), session=session, authorization=authorization)
