@@ -2,7 +2,8 @@
 # AWS CLI v2: the distribution's package where it has one, else AWS' archive, whose signature is verified.
 set -euo pipefail
 version=${AWS_CLI_VERSION:-2.36.11}
-if apt-cache show awscli 2>/dev/null | grep -q '^Version: 2'; then
+# Read to its end: a reader that leaves early makes apt-cache fail, and with it the pipe, when the machine is busy.
+if [[ "$(apt-cache show awscli 2>/dev/null || true)" == *"Version: 2"* ]]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends awscli
   exit
 fi
