@@ -53,6 +53,7 @@ from git_events_runner.flow.status import StatusWriter
 from git_events_runner.flow.webhooks import Webhooks
 from git_events_runner.heartbeat import Heartbeat
 from git_events_runner.hostkeys import HostKeys
+from git_events_runner.log_stream import LogStream
 from git_events_runner.resources.kinds import KINDS, OURS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.messages import CheckRequest
@@ -70,6 +71,8 @@ _LONGEST_BACKOFF_S = 60.0
 _DRAIN_S = 20.0
 _INFORMER_S = 700.0  # the longest watch and its grace
 _LEASE_S = 60.0
+_LOG_S = 300.0  # so long standard output may be full or unread
+_LOG_END_S = 2.0
 _DISTRUSTED_S = 300.0  # its CA was read anew at each attempt: only a new start can help
 
 
@@ -88,7 +91,7 @@ def now() -> datetime:
 
 @asynccontextmanager
 async def controller(  # noqa: PLR0915  the one place where everything is built
-    settings: Settings, client: Client, *, ports: bool = True
+    settings: Settings, client: Client, *, ports: bool = True, logs: LogStream | None = None
 ) -> AsyncIterator[Addresses]:
     """The controller at work while entered; on leaving it stops in order and gives its lease back.
 
@@ -96,6 +99,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         settings: Flags and environment.
         client: The API server to work with.
         ports: Whether webhooks, probes and metrics are served; without, nothing listens.
+        logs: Where log lines go, if that can be stuck.
 
     Raises:
         ExceptionGroup: A task failed; its exceptions say which and why.
@@ -276,6 +280,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         )
         for kind, namespace, label_selector, field_selector in _watched(settings)
     }
+    _follow_log(logs, metrics, health)
     health.expect("certificate of the API server", client.trusted_at, _DISTRUSTED_S, problem="not trusted for")
     health.set("caches", ready=False, why="not synced yet")
     health.set("crds", ready=False, why="not judged yet")
@@ -350,6 +355,13 @@ async def _served(
         yield
 
 
+def _follow_log(logs: LogStream | None, metrics: Metrics, health: Health) -> None:
+    """Count the lines that cannot be written; liveness ends when that lasts."""
+    if logs is not None:
+        logs.on_drop = metrics.log_dropped
+        health.expect("log", logs.moved_at, _LOG_S, problem="standard output cannot be written for")
+
+
 def _owner(store: Store, ref: Ref) -> dict[str, str] | None:
     """The owner reference to an object that is there: what it owns goes with it, as at an uninstall."""
     found = store.get(ref)
@@ -370,7 +382,7 @@ def _watched(settings: Settings) -> list[tuple[Kind, str | None, str | None, str
     return watched
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, logs: LogStream) -> None:
     """Run until SIGTERM or SIGINT."""
     stop, started = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -378,7 +390,7 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
 
     async def stay() -> None:
-        async with Client.connect(settings.kubeconfig) as client, controller(settings, client):
+        async with Client.connect(settings.kubeconfig) as client, controller(settings, client, logs=logs):
             started.set()
             await stop.wait()
 
@@ -397,6 +409,14 @@ def main(settings: Settings) -> int:
     Raises:
         ConfigError: It cannot start as configured.
     """
+    logs = LogStream(1)
+    try:
+        return _run(settings, logs)
+    finally:
+        logs.finish(_LOG_END_S)
+
+
+def _run(settings: Settings, logs: LogStream) -> int:
     import uvloop
 
     try:
@@ -406,8 +426,8 @@ def main(settings: Settings) -> int:
                 spans = stack.enter_context(
                     exporting(settings.otlp_endpoint, identity=settings.identity, version=version("git-events-runner"))
                 )
-            configure_logging(settings.log_filter, json=settings.json_logs, color=False, spans=spans)
-            stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop)).run(_serve(settings))
+            configure_logging(settings.log_filter, json=settings.json_logs, color=False, spans=spans, stream=logs)
+            stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop)).run(_serve(settings, logs))
     except ConfigError:
         raise
     except Exception as failed:  # noqa: BLE001  the border of the program: reported in one line

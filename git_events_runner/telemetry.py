@@ -5,6 +5,7 @@ A log event is a constant `noun.past_tense`; docs/logs.md and docs/metrics.md li
 
 from __future__ import annotations
 
+import io
 import logging
 import platform
 import re
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar, cast
 
 import orjson
 import structlog
@@ -65,9 +66,14 @@ def parse_filter(text: str) -> tuple[int, dict[str, int]]:
 
 
 def configure_logging(
-    filter_text: str, *, json: bool, color: bool = False, spans: Callable[..., Any] | None = None
+    filter_text: str,
+    *,
+    json: bool,
+    color: bool = False,
+    spans: Callable[..., Any] | None = None,
+    stream: io.TextIOBase | None = None,
 ) -> None:
-    """Set up structlog and the standard library's logging for this process; logs go to standard output.
+    """Set up structlog and the standard library's logging for this process; logs go to `stream`, or standard output.
 
     `spans` is a processor that sees every event down to debug, also those that the filter drops (`traces`).
 
@@ -103,10 +109,10 @@ def configure_logging(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(max(lowest, 0)),
-        logger_factory=_targets(),
+        logger_factory=_targets(stream),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream or sys.stdout)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it has a line for everything that is no HTTP
     logging.basicConfig(level=max(default, logging.WARNING), handlers=[handler], force=True)
 
@@ -115,9 +121,9 @@ def _unchanged(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMa
     return event
 
 
-def _targets() -> Callable[..., Any]:
-    def make(*_: object) -> structlog.PrintLogger:
-        return structlog.PrintLogger(sys.stdout)
+def _targets(stream: io.TextIOBase | None) -> Callable[..., Any]:
+    def make(*_: object) -> structlog.WriteLogger:
+        return structlog.WriteLogger(cast("TextIO", stream or sys.stdout))
 
     return make
 
@@ -202,6 +208,7 @@ class Metrics:
         self._config_valid = gauge("runtime_config_valid", "Whether the ConfigMap's runtime config could be read")
         self._status_writes = counter("status_writes", "Writes of triggers' statuses")
         self._loop_late_s = histogram("event_loop_lag_seconds", "How late a task of this process wakes", _LAG_S)
+        self._log_dropped = counter("log_lines_dropped", "Log lines that could not be written to standard output")
         self._edge_failures = counter("api_failures", "Failed background requests to the API server", "kind")
         self.git = GitMetrics(counter=counter, histogram=histogram)
         build = gauge("build_info", "Version of the program and of Python; always 1", "version", "python")
@@ -302,6 +309,10 @@ class Metrics:
     def loop_late(self, seconds: float) -> None:
         """A task that was to wake came on so much later."""
         self._loop_late_s.observe(seconds)
+
+    def log_dropped(self, lines: int) -> None:
+        """Lines of the log could not be written."""
+        self._log_dropped.inc(lines)
 
     def edge_failed(self, kind: str) -> None:
         """A background request (watch, lease, Event) failed."""

@@ -62,13 +62,13 @@ class Process:
         self._command, self._env, self._cwd = command, env, cwd
         self.start()
 
-    def start(self):
-        """Start it (again)."""
+    def start(self, *, stdout=None):
+        """Start it (again); `stdout` is a descriptor for its standard output alone."""
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
                 self._command,
-                stdout=out,
-                stderr=subprocess.STDOUT,
+                stdout=out if stdout is None else stdout,
+                stderr=subprocess.STDOUT if stdout is None else out,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 env=self._env,
