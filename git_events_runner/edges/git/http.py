@@ -31,6 +31,7 @@ from git_events_runner.errors import (
 )
 
 from .addresses import Addresses, unreachable
+from .framing import FramingTooLarge
 from .hosts import Hosts, Observer
 from .limits import Limits
 from .protocol import Advertisement, Capabilities, FetchAnswer, LsRefs, RemoteRef, fetch_request, ls_refs_request
@@ -386,6 +387,8 @@ def _translate(repository: Repository, error: Exception) -> GitError:
     if isinstance(error, aiohttp.InvalidURL):
         which = "the URL" if repository.proxy is None else "the URL, or that in spec.proxy.url,"
         return GitUnsupported(f"{repository}: {which} has no host that can be asked")
+    if isinstance(error, FramingTooLarge):
+        return GitProtocolError(f"{repository}: {error}")
     if isinstance(error, aiohttp.ClientPayloadError):
         return GitCutOff(f"{repository}: the answer was cut off")
     if isinstance(error, aiohttp.ServerDisconnectedError | OSError):

@@ -16,6 +16,7 @@ from yarl import URL
 
 from .access import ProxyAccess
 from .addresses import Addresses
+from .framing import count_on
 from .limits import Limits
 from .proxies import Proxies
 from .question import Credential, Repository
@@ -131,13 +132,13 @@ class Sessions:
     def _connector(self, key: _Key) -> aiohttp.BaseConnector:
         if key is None:
             resolver = JudgingResolver(self._addresses, self._names)
-            return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, resolver=resolver)
+            return count_on(aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, resolver=resolver))
         if isinstance(key, URL) and key.scheme in _HTTP:
-            return aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
+            return count_on(aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S))
         from .socks import JudgedSocksConnector, SocksConnector
 
         if isinstance(key, URL):
-            return SocksConnector.to(key, keepalive_s=_KEEPALIVE_S)
+            return count_on(SocksConnector.to(key, keepalive_s=_KEEPALIVE_S))
         return JudgedSocksConnector(key, judge=JudgingResolver(self._addresses, self._names), keepalive_s=_KEEPALIVE_S)
 
     async def _close_idle(self) -> None:

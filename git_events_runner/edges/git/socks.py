@@ -17,6 +17,7 @@ from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, Prox
 from yarl import URL
 
 from .access import ProxyAccess
+from .framing import count_on
 from .refusals import ProxyLoginRefused
 from .resolver import JudgingResolver
 
@@ -80,8 +81,8 @@ class JudgedSocksConnector(SocksConnector):
     ) -> tuple[asyncio.Transport, ResponseHandler]:
         """One try: the library resolves a proxy's name itself, so it gets the judged address instead."""
         access = self._access
-        one = ProxyConnector(
-            address, self._port, username=access.username, password=access.password, rdns=True, limit=0
+        one = count_on(
+            ProxyConnector(address, self._port, username=access.username, password=access.password, rdns=True, limit=0)
         )
         try:
             return await one._connect_via_proxy(host, port, ssl, timeout)  # noqa: SLF001  what this overrides

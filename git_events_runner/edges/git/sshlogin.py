@@ -26,6 +26,7 @@ from git_events_runner.resources.ssh import HostKey, SshAddress, fingerprint, ho
 
 from .access import SshAccess
 from .addresses import Addresses, refused, unreachable
+from .framing import SSH_WINDOW_BYTES, Meter, MeteredTunnel
 from .question import Repository, shown
 from .resolver import Names
 from .sshkeys import Keys
@@ -52,6 +53,7 @@ _CERTIFICATES = (
 _CONNECT_S = 15.0
 _TRIED = 3
 _BANNER_CHARS = 64 * 1024
+_FLOOD = "the server sends more beside its answer than belongs there"
 
 
 class _Client(asyncssh.SSHClient):
@@ -63,6 +65,7 @@ class _Client(asyncssh.SSHClient):
         self.on_lost: Callable[[], object] = lambda: None
         self._insecure = insecure
         self._banner_chars = 0
+        self.meter = Meter()
         self._connection: asyncssh.SSHClientConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
@@ -151,6 +154,7 @@ class Login:
                     gss_auth=False,
                     x509_trusted_certs=None,
                     compression_algs=None,
+                    tunnel=MeteredTunnel(client.meter),
                     connect_timeout=None,
                     login_timeout=0,
                 )
@@ -167,9 +171,16 @@ class Login:
             GitProtocolError: The server does not allow one more.
             GitUnreachable: The connection is gone.
         """
+        meter = self._client.meter
+        meter.begin()
+        channel.on_bytes, channel.on_end = meter.content, meter.end
         try:
-            await self._connection.create_session(lambda: channel, command, env=[*environment], encoding=None)
+            await self._connection.create_session(
+                lambda: channel, command, env=[*environment], encoding=None, window=SSH_WINDOW_BYTES
+            )
         except asyncssh.ChannelOpenError as error:
+            if meter.passed:
+                raise GitProtocolError(f"{self._place}: {_FLOOD}") from error
             reason = shown(error.reason)
             raise GitProtocolError(f"{self._place}: the server does not start a session: {reason}") from error
         except (asyncssh.Error, OSError) as error:
@@ -240,6 +251,8 @@ def _translate(
         )
     if client.flooded:
         return GitProtocolError(f"{repository}: the server sends a banner without end")
+    if client.meter.passed:
+        return GitProtocolError(f"{repository}: {_FLOOD}")
     if isinstance(error, asyncssh.ConnectionLost):
         return GitUnreachable(f"{repository}: the server closed the connection before the login")
     if isinstance(error, asyncssh.DisconnectError):

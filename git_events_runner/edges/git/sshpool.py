@@ -58,6 +58,8 @@ class Channel:
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
         self._on_closed: Callable[[], object] | None = None
+        self.on_bytes: Callable[[int], object] = lambda _: None
+        self.on_end: Callable[[], object] = lambda: None
         self.error: Exception | None = None
 
     @property
@@ -90,6 +92,11 @@ class Channel:
         if self._channel is not None:
             self._channel.close()
 
+    def never_opened(self) -> None:
+        """The server did not open it: it is lost, unless it was already."""
+        if not self._closed:
+            self.connection_lost(None)
+
     def when_closed(self, call: Callable[[], object]) -> None:
         """Call back when the server has ended it too, until when it counts there."""
         if self._closed:
@@ -112,6 +119,7 @@ class Channel:
 
     def data_received(self, data: bytes, kind: int | None) -> None:
         """Bytes of stdout (`kind` None) or stderr."""
+        self.on_bytes(len(data))
         if kind is not None:
             self._said += data[: _SAID_BYTES - len(self._said)]
             self._said_bytes += len(data)
@@ -148,6 +156,7 @@ class Channel:
         self._ended = True
         self.error = error
         self._closed = True
+        self.on_end()
         self._wake()
         if self._on_closed is not None:
             self._on_closed()
@@ -216,6 +225,7 @@ class Connections:
             try:
                 await connection.login.start(channel, command, _V2_ENVIRONMENT if v2 else ())
             except BaseException as error:
+                channel.never_opened()
                 connection.channels -= 1
                 again = reused and self._may_try_again(key, connection, error)
                 if not isinstance(error, GitError):

@@ -67,6 +67,53 @@ async def endless_headers(reader, writer):
         await writer.drain()
 
 
+async def endless_continue(reader, writer):
+    await head_of(reader)
+    while True:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+        await writer.drain()
+
+
+async def endless_hints(reader, writer):
+    await head_of(reader)
+    while True:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+        await writer.drain()
+
+
+async def endless_extension(reader, writer):
+    await head_of(reader)
+    writer.write(ADVERTISED + b"Transfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"1;" + b"x" * 4000 + b"\r\n0\r\n")
+        await writer.drain()
+
+
+async def endless_trailers(reader, writer):
+    await head_of(reader)
+    writer.write(ADVERTISED + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n" % (len(V2), V2))
+    while True:
+        writer.write(b"X-A: y\r\n" * 1000)
+        await writer.drain()
+
+
+async def endless_small_chunks(reader, writer):
+    await head_of(reader)
+    writer.write(ADVERTISED + b"Transfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"00000001\r\n0\r\n" * 1000)
+        await writer.drain()
+
+
+async def unasked_responses(reader, writer):
+    """Answers the first request rightly, and goes on answering."""
+    await head_of(reader)
+    writer.write(ADVERTISED + b"Content-Length: %d\r\n\r\n" % len(V2) + V2)
+    while True:
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n" * 1000)
+        await writer.drain()
+
+
 async def endless_references(reader, writer):
     await head_of(reader)
     writer.write(ADVERTISED + b"Content-Length: 99999999999\r\n\r\n")
@@ -160,17 +207,20 @@ def refusing(status, *headers, body=b"no"):
     return refuse
 
 
-def answering(answer, *, kind=V2):
-    """A server of v2 that gives this answer to every request, or, with another kind, this advertisement alone."""
+def answering(answer, *, kind=V2, before=b""):
+    """A server of v2 that gives this answer to every request, or, with another kind, this advertisement alone.
+
+    `before` comes before the head of each.
+    """
 
     async def serve(reader, writer):
         while True:
             head = await head_of(reader)
             if head.startswith(b"GET"):
-                writer.write(ADVERTISED + b"Content-Length: %d\r\n\r\n" % len(kind) + kind)
+                writer.write(before + ADVERTISED + b"Content-Length: %d\r\n\r\n" % len(kind) + kind)
                 continue
             await reader.readuntil(b"0000")
-            writer.write(REFS + b"Content-Length: %d\r\n\r\n" % len(answer) + answer)
+            writer.write(before + REFS + b"Content-Length: %d\r\n\r\n" % len(answer) + answer)
 
     return serve
 

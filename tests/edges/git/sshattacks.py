@@ -36,6 +36,14 @@ async def floods_one_line(reader, writer):
         await writer.drain()
 
 
+async def sends_messages_to_ignore(reader, writer):
+    writer.write(b"SSH-2.0-OpenSSH_9.9\r\n")
+    packet = b"\0\0\0\x0c" + b"\x06" + b"\x02" + b"\0\0\0\0" + b"p" * 6
+    while True:
+        writer.write(packet * 1000)
+        await writer.drain()
+
+
 async def speaks_http(reader, writer):
     writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n<html>no</html>\r\n")
     await writer.drain()
@@ -74,6 +82,10 @@ class _Hostile(asyncssh.SSHServer):
     async def begin_auth(self, username):
         if self.behaviour == "hang":
             await asyncio.sleep(30)
+        if self.behaviour == "debug":
+            for _ in range(100_000):
+                self.connection.send_debug("x" * 100)
+                await asyncio.sleep(0)
         if self.behaviour == "banner":
             for _ in range(4000):
                 self.connection.send_auth_banner("login here \x1b[31m" * 100)

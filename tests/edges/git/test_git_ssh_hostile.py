@@ -74,6 +74,7 @@ async def fails(remote, there, *errors):
         (sshattacks.drips, (GitTimeout, GitProtocolError)),
         (sshattacks.floods, (GitProtocolError, GitTimeout)),
         (sshattacks.floods_one_line, (GitProtocolError,)),
+        (sshattacks.sends_messages_to_ignore, (GitProtocolError,)),
         (sshattacks.speaks_http, (GitUnreachable, GitProtocolError)),
         (sshattacks.stops_after_the_version, (GitTimeout,)),
         (sshattacks.sends_garbage, (GitProtocolError, GitUnreachable)),
@@ -97,6 +98,13 @@ async def test_a_flood_of_banners(keys, hasty):
     async with serving(keys, "banner") as port:
         error = await fails(hasty, repository(keys, port), GitProtocolError, GitUnreachable)
         assert "login here" not in str(error)
+
+
+async def test_a_flood_of_debug_messages(keys, hasty):
+    """Messages that mean nothing end the connection after 128 KiB, long before the deadline."""
+    async with serving(keys, "debug") as port:
+        error = await fails(hasty, repository(keys, port), GitProtocolError)
+        assert "more beside its answer" in str(error)
 
 
 @pytest.mark.parametrize("behaviour", ["prompt", "refuse"])
