@@ -14,7 +14,8 @@ from typing import Any
 
 from git_events_runner.errors import ConfigError
 
-_REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
+from .variables import expand
+
 # What a container would find in its image, and what a machine behind a proxy or an own CA needs.
 _PASSED = frozenset((
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -24,28 +25,21 @@ _PASSED = frozenset((
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalCommand:
-    """What to execute: argument list, whole environment, working directory."""
+    """What to execute for a container: argument list, whole environment, working directory."""
 
+    container: str
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: Path
 
 
-def expand(text: str, variables: Mapping[str, str]) -> str:
-    """Replace `$(NAME)` of known variables and `$$`, as the kubelet does.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a pod runs: its volumes' folders, the machine's environment, and the folder of what names none."""
 
-    https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
-
-    >>> expand("$(A) $$(A) $(B) $A", {"A": "1"})
-    '1 $(A) $(B) $A'
-    """
-
-    def one(match: re.Match[str]) -> str:
-        if match[1] is None:
-            return "$"
-        return variables.get(match[1], match[0])
-
-    return _REFERENCE.sub(one, text)
+    volumes: Mapping[str, Path]
+    machine: Mapping[str, str]
+    cwd: Path
 
 
 def moved(text: str, folders: Mapping[str, Path]) -> str:
@@ -66,21 +60,18 @@ def mounts(container: Mapping[str, Any], volumes: Mapping[str, Path]) -> dict[st
     return {mount["mountPath"]: volumes[mount["name"]] for mount in found if mount["name"] in volumes}
 
 
-def cloner_command(
-    container: Mapping[str, Any], volumes: Mapping[str, Path], machine: Mapping[str, str], cwd: Path
-) -> LocalCommand:
+def cloner_command(container: Mapping[str, Any], variables: Mapping[str, str], at: Place) -> LocalCommand:
     """The init container: our own cloner, whatever its image is."""
-    folders = mounts(container, volumes)
-    env = _environment(container, folders, machine)
+    folders = mounts(container, at.volumes)
+    env = _environment(variables, folders, at.machine)
     package = Path(__file__).parents[2]
     env["PYTHONPATH"] = str(package)  # it must be found where this program runs from a checkout
     args = [moved(expand(arg, env), folders) for arg in container.get("args") or ()]
-    return LocalCommand(argv=(sys.executable, "-m", "git_events_runner.cloner", *args), env=env, cwd=cwd)
+    argv = (sys.executable, "-m", "git_events_runner.cloner", *args)
+    return LocalCommand(container=container["name"], argv=argv, env=env, cwd=at.cwd)
 
 
-def worker_command(
-    container: Mapping[str, Any], volumes: Mapping[str, Path], machine: Mapping[str, str], cwd: Path
-) -> LocalCommand:
+def worker_command(container: Mapping[str, Any], variables: Mapping[str, str], at: Place) -> LocalCommand:
     """The worker: `command` and `args`, in its working directory.
 
     Raises:
@@ -91,19 +82,17 @@ def worker_command(
             f"the action has no spec.actionJob.command: without a cluster nobody knows what the image "
             f"{container.get('image')} would run; write the command into the action"
         )
-    folders = mounts(container, volumes)
-    env = _environment(container, folders, machine)
+    folders = mounts(container, at.volumes)
+    env = _environment(variables, folders, at.machine)
     words = [*container["command"], *(container.get("args") or ())]
     argv = tuple(moved(expand(word, env), folders) for word in words)
     where = container.get("workingDir")
-    return LocalCommand(argv=argv, env=env, cwd=Path(moved(where, folders)) if where else cwd)
+    cwd = Path(moved(where, folders)) if where else at.cwd
+    return LocalCommand(container=container["name"], argv=argv, env=env, cwd=cwd)
 
 
 def _environment(
-    container: Mapping[str, Any], folders: Mapping[str, Path], machine: Mapping[str, str]
+    variables: Mapping[str, str], folders: Mapping[str, Path], machine: Mapping[str, str]
 ) -> dict[str, str]:
     env = {name: value for name, value in machine.items() if name in _PASSED}
-    for variable in container.get("env") or ():
-        if "value" in variable:
-            env[variable["name"]] = moved(expand(variable["value"], env), folders)
-    return env
+    return env | {name: moved(value, folders) for name, value in variables.items()}

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from git_events_runner.edges.kube.store import Snapshot, Store
-from git_events_runner.errors import ApiError, ApiNotFound, ConfigError
+from git_events_runner.errors import ApiError, ApiNotFound, ConfigError, bug_report
 from git_events_runner.resources.ref import Ref
 
-from .containers import LocalCommand, cloner_command, worker_command
+from .containers import LocalCommand, Place, cloner_command, worker_command
 from .ignored import ignored
 from .jobstatus import FAILED, SUCCEEDED, TOO_LONG, Ending, ended, ending, started
 from .metadata import rfc3339
 from .processes import execute
+from .retries import after, delay_s
+from .variables import Variables
 from .volumes import Volumes, remove
 
 _SWEEP_S = 1.0
@@ -109,9 +111,9 @@ class Executor:
             job = await self._api.get(ref)
             await self._write(ref, started(_now()))
             self._reporter.job_started(ref)
-            how, why = await self._outcome(job, ref, snapshot.uid, folder)
+            how, why, failures = await self._outcome(job, ref, snapshot.uid, folder)
             await self._write(ref, ending(how, _now()))
-            await self._write(ref, ended(how, _now()))
+            await self._write(ref, ended(how, _now(), failures=failures))
             self._reporter.job_ended(ref, how.reason, why)
             self._done.add(snapshot.uid)
         except ApiNotFound:
@@ -119,38 +121,62 @@ class Executor:
         except ApiError as error:
             self._reporter.job_printed(ref, f"the Job's status could not be written: {error}")
         finally:
-            await remove(folder / "secrets")
             if not self._keep:
                 await remove(folder)
 
-    async def _outcome(self, job: Mapping[str, Any], ref: Ref, uid: str, folder: Path) -> tuple[Ending, str]:
+    async def _outcome(self, job: Mapping[str, Any], ref: Ref, uid: str, folder: Path) -> tuple[Ending, str, int]:
+        """How the Job ended, why in words, and how many of its pods failed."""
         deadline_s = job["spec"].get("activeDeadlineSeconds")
-        try:
-            async with asyncio.timeout(deadline_s):
-                return await self._pod(job, ref, uid, folder)
-        except TimeoutError:
-            return TOO_LONG, f"it ran longer than activeDeadlineSeconds ({deadline_s} s) and was stopped"
-        except ConfigError as error:
-            return FAILED, str(error)
-        except OSError as error:
-            return FAILED, f"the working directory cannot be prepared: {error}"
-
-    async def _pod(self, job: Mapping[str, Any], ref: Ref, uid: str, folder: Path) -> tuple[Ending, str]:
-        pod = job["spec"]["template"]["spec"]
+        failures = counted = 0
         if names := ignored(job):
             self._reporter.job_printed(ref, f"without a cluster these settings do nothing: {', '.join(names)}")
-        volumes = Volumes(
-            reader=self._api, namespace=ref.namespace or "", work=folder / "work", secrets=folder / "secrets"
-        )
-        folders = await volumes.make(pod)
-        workers = [worker_command(one, folders, self._machine, folder) for one in pod["containers"]]
-        cloners = [cloner_command(one, folders, self._machine, folder) for one in pod.get("initContainers") or ()]
-        for what, commands in (("cloner", cloners), ("command", workers)):
-            for command in commands:
-                code = await self._execute(command, ref, uid)
-                if code:
-                    return FAILED, f"the {what} ended with exit code {code}"
-        return SUCCEEDED, "exit code 0"
+        try:
+            async with asyncio.timeout(deadline_s):
+                while True:
+                    failed = await self._pod(job, ref, uid, folder / str(failures))
+                    if failed is None:
+                        return SUCCEEDED, "exit code 0", failures
+                    container, what, code = failed
+                    failures += 1
+                    decided = after(job, counted, container, code)
+                    why = f"the {what} ended with exit code {code}"
+                    if isinstance(decided, Ending):
+                        return decided, why, failures
+                    counted = decided
+                    pause_s = delay_s(failures)
+                    self._reporter.job_printed(ref, f"{why}; tried again in {pause_s:.0f} s")
+                    await asyncio.sleep(pause_s)
+        except TimeoutError:
+            return TOO_LONG, f"it ran longer than activeDeadlineSeconds ({deadline_s} s) and was stopped", failures + 1
+        except ConfigError as error:
+            return FAILED, str(error), failures + 1
+        except (OSError, ValueError) as error:
+            return FAILED, f"the working directory or the command cannot be prepared: {error}", failures + 1
+        except ApiError:
+            raise
+        except Exception as error:  # noqa: BLE001  the border of one Job: a bug in it must not end the others
+            return FAILED, bug_report(error), failures + 1
+
+    async def _pod(self, job: Mapping[str, Any], ref: Ref, uid: str, folder: Path) -> tuple[str, str, int] | None:
+        """One pod: the container that failed, what it is in words and its exit code; None where all is well."""
+        pod = job["spec"]["template"]["spec"]
+        await asyncio.to_thread(folder.mkdir, mode=0o700)
+        try:
+            volumes = Volumes(
+                reader=self._api, namespace=ref.namespace or "", work=folder / "work", secrets=folder / "secrets"
+            )
+            folders, variables = await volumes.make(pod), Variables(reader=self._api, job=job)
+            at = Place(volumes=folders, machine=self._machine, cwd=folder)
+            workers = [worker_command(one, await variables.of(one), at) for one in pod["containers"]]
+            cloners = [cloner_command(one, await variables.of(one), at) for one in pod.get("initContainers") or ()]
+            for what, commands in (("cloner", cloners), ("command", workers)):
+                for command in commands:
+                    code = await self._execute(command, ref, uid)
+                    if code:
+                        return command.container, what, code
+            return None
+        finally:
+            await remove(folder / "secrets")
 
     async def _execute(self, command: LocalCommand, ref: Ref, uid: str) -> int:
         output: Callable[[str], None] = lambda line: self._reporter.job_printed(ref, line)  # noqa: E731  one line

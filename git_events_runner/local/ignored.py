@@ -14,15 +14,15 @@ _POD = (
     "tolerations",
     "affinity",
 )
-_WORKER = ("envFrom", "resources", "imagePullPolicy", "securityContext")
+_WORKER = ("resources", "imagePullPolicy", "securityContext")
 _VOLUMES = frozenset(("name", "emptyDir", "secret", "configMap", "projected"))
 
 
 def ignored(job: Mapping[str, Any]) -> list[str]:
     """Fields of the Action, as `spec.actionJob` has them, that a run as local processes takes no notice of.
 
-    >>> ignored({"spec": {"backoffLimit": 2, "template": {"spec": {"affinity": {"x": 1}, "containers": []}}}})
-    ['affinity', 'backoffLimit']
+    >>> ignored({"spec": {"template": {"spec": {"affinity": {"x": 1}, "containers": []}}}})
+    ['affinity']
     """
     return list(dict.fromkeys(_ignored(job["spec"])))
 
@@ -30,15 +30,8 @@ def ignored(job: Mapping[str, Any]) -> list[str]:
 def _ignored(spec: Mapping[str, Any]) -> Iterator[str]:
     pod = spec["template"]["spec"]
     yield from (name for name in _POD if pod.get(name))
-    if spec.get("backoffLimit"):
-        yield "backoffLimit"
-    if len((spec.get("podFailurePolicy") or {}).get("rules") or ()) > 1:  # one is ours
-        yield "podFailurePolicy"
     for volume in pod.get("volumes") or ():
         if volume.keys() - _VOLUMES:
             yield f"volumes ({volume['name']} is an empty folder)"
     for worker in pod.get("containers") or ():
         yield from (name for name in _WORKER if worker.get(name))
-        for variable in worker.get("env") or ():
-            if "valueFrom" in variable:
-                yield f"env ({variable['name']} is not set: only values are)"

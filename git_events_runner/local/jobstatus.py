@@ -32,6 +32,12 @@ FAILED = Ending(
     reason="BackoffLimitExceeded",
     message="Job has reached the specified backoff limit",
 )
+POLICY = Ending(
+    step="FailureTarget",
+    end="Failed",
+    reason="PodFailurePolicy",
+    message="A rule of the pod failure policy ends the Job",
+)
 TOO_LONG = Ending(
     step="FailureTarget",
     end="Failed",
@@ -50,13 +56,13 @@ def ending(how: Ending, moment: str) -> dict[str, Any]:
     return {"status": {"conditions": _conditions(how, (how.step,), moment)}}
 
 
-def ended(how: Ending, moment: str) -> dict[str, Any]:
-    """The last status."""
+def ended(how: Ending, moment: str, *, failures: int = 1) -> dict[str, Any]:
+    """The last status; `failures` are the pods that failed."""
     status: dict[str, Any] = {"active": None, "ready": 0, "conditions": _conditions(how, (how.step, how.end), moment)}
     if how is SUCCEEDED:
         status |= {"succeeded": 1, "completionTime": moment}
-    else:
-        status |= {"failed": 1}
+    if failures:
+        status |= {"failed": failures}
     return {"status": status}
 
 

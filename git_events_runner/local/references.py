@@ -96,6 +96,43 @@ def _of_action(
         target = _target(override["kind"], action.namespace, override["name"])
         if target.namespace or override["kind"].startswith("Cluster"):
             yield from _missing("spec.sourceOverride.name", target, known)
+    for field, kind, source, name in _objects(spec.get("actionJob") or {}):
+        at = f"spec.actionJob.{field}"
+        if source.get("optional") or not isinstance(name, str):
+            continue
+        if action.namespace is not None:
+            yield from _object(at, Ref(kind, action.namespace, name), source.get("key"), known)
+        elif not any(ref.kind == kind and ref.name == name for ref in known):
+            yield at, f"no {kind} {name} in these manifests; add it in the namespaces of the triggers"
+
+
+def _objects(job: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any], Any]]:
+    """The Secrets and ConfigMaps that the worker needs: field, kind, the reference, and its name."""
+    for index, variable in enumerate(job.get("env") or ()):
+        origin = variable.get("valueFrom") or {}
+        for field, kind in (("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")):
+            if source := origin.get(field):
+                yield f"env[{index}].valueFrom.{field}", kind, source, source.get("name")
+    for index, origin in enumerate(job.get("envFrom") or ()):
+        for field, kind in (("secretRef", "Secret"), ("configMapRef", "ConfigMap")):
+            if source := origin.get(field):
+                yield f"envFrom[{index}].{field}", kind, source, source.get("name")
+    for index, volume in enumerate(job.get("volumes") or ()):
+        for field, kind in (("secret", "Secret"), ("configMap", "ConfigMap")):
+            if source := volume.get(field):
+                yield f"volumes[{index}].{field}", kind, source, source.get("secretName") or source.get("name")
+
+
+def _object(field: str, target: Ref, key: Any, known: Mapping[Ref, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """An object, and a key of it if one is named."""
+    found = known.get(target)
+    if found is None:
+        yield from _missing(field, target, known)
+        return
+    values = {**(found.get("data") or {}), **(found.get("stringData") or {})}
+    if isinstance(key, str) and key not in values:
+        there = ", ".join(sorted(values)) or "none"
+        yield field, f"{target} has no key {key} (keys: {there}); add it there"
 
 
 def _target(kind: str, namespace: str | None, name: str) -> Ref:

@@ -246,14 +246,51 @@ async def test_secret_is_missing(bench: Bench, repository: Repository):
 
 async def test_settings_without_a_meaning_here_are_named(bench: Bench) -> None:
     """What only a cluster can do is said in the Job's output; the command runs all the same."""
-    wanted = job("true", backoffLimit=2)
+    wanted = job("true")
     pod = wanted["spec"]["template"]["spec"]
     pod |= {"priorityClassName": "low", "affinity": {"nodeAffinity": {}}}
     pod["volumes"].append({"name": "cache", "persistentVolumeClaim": {"claimName": "cache"}})
-    pod["containers"][0] |= {"resources": {"limits": {"cpu": "1"}}, "envFrom": [{"configMapRef": {"name": "x"}}]}
-    pod["containers"][0]["env"].append({"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}})
+    pod["containers"][0] |= {"resources": {"limits": {"cpu": "1"}}}
     await bench.create(wanted)
     assert "Complete" in conditions(await bench.ended())
     [said] = [line for line in bench.told.lines if line.startswith("without a cluster")]
-    for name in ("priorityClassName", "affinity", "backoffLimit", "cache", "envFrom", "resources", "KEY"):
+    for name in ("priorityClassName", "affinity", "cache", "resources"):
         assert name in said
+
+
+async def test_variables_from_objects(bench: Bench) -> None:
+    """The worker has variables from Secrets and ConfigMaps, as in a cluster."""
+    for kind, data in (("Secret", {"k": "aHVzaA=="}), ("ConfigMap", {"LEVEL": "debug"})):
+        obj = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "s", "namespace": "default"}, "data": data}
+        await bench.client.create(KINDS[kind], obj)
+    wanted = job("sh", "-c", "echo $KEY $C_LEVEL")
+    container = wanted["spec"]["template"]["spec"]["containers"][0]
+    container["envFrom"] = [{"prefix": "C_", "configMapRef": {"name": "s"}}]
+    container["env"].append({"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}})
+    await bench.create(wanted)
+    assert "Complete" in conditions(await bench.ended())
+    assert bench.told.lines == ["hush debug"]
+
+
+async def test_another_pod(bench: Bench, tmp_path: Path) -> None:
+    """A failed command runs again in a fresh folder, as often as `backoffLimit` says."""
+    count = tmp_path / "count"
+    script = f"ls; touch left; echo x >> {count}; test $(wc -l < {count}) -ge 2"
+    await bench.create(job("sh", "-c", script, backoffLimit=1))
+    ended = await bench.ended()
+    assert "Complete" in conditions(ended)
+    assert (ended["status"]["failed"], ended["status"]["succeeded"]) == (1, 1)
+    assert bench.told.lines == ["the command ended with exit code 1; tried again in 1 s"]
+
+
+async def test_a_bug_in_one_job(bench: Bench) -> None:
+    """What nobody has expected of a Job ends that Job alone, with one line."""
+    wanted = job("true")
+    wanted["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "A", "value": 1}]
+    await bench.create(wanted)
+    await bench.ended()
+    assert bench.told.ends[0][1].startswith("internal error: TypeError: ")
+    assert "\n" not in bench.told.ends[0][1]
+    await bench.client.delete(JOB)
+    await bench.create(job("true"))
+    assert "Complete" in conditions(await bench.ended())

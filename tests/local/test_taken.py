@@ -209,6 +209,40 @@ def test_wrong_stand_ins(option: str):
     assert "hunter2" not in str(refused.value)
 
 
+VARIABLES = """\
+apiVersion: git-events-runner.rs/v1alpha1
+kind: Action
+metadata: {name: a}
+spec:
+  actionJob:
+    env:
+    - {name: A, valueFrom: {secretKeyRef: {name: s, key: KEY}}}
+    - {name: B, valueFrom: {configMapKeyRef: {name: none, key: k, optional: true}}}
+    envFrom:
+    - configMapRef: {name: c}
+    volumes:
+    - {name: v, secret: {secretName: none}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s}
+stringData: {k: v}
+"""
+
+
+async def test_objects_that_an_action_needs(tmp_path: Path):
+    """A Secret, a ConfigMap or a key that an Action's variables and volumes need is told where it is named."""
+    path = tmp_path / "a.yaml"
+    path.write_text(VARIABLES.replace("KEY", "absent"))
+    absent = "in these manifests (there is no ConfigMap at all)"
+    told = [problem.removeprefix(f"{path}:").partition("; ")[0] for problem in await refused(path)]
+    assert told == [
+        "7: spec.actionJob.env[0].valueFrom.secretKeyRef: Secret default/s has no key absent (keys: k)",
+        f"10: spec.actionJob.envFrom[0].configMapRef: no ConfigMap default/c {absent}",
+        "12: spec.actionJob.volumes[0].secret: no Secret default/none in these manifests (there are: Secret default/s)",
+    ]
+
+
 async def test_a_pipe(tmp_path: Path):
     """A path may be a pipe, as a shell makes them of a command."""
     os.mkfifo(tmp_path / "pipe")
