@@ -24,7 +24,15 @@ from git_events_runner.errors import (
 )
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger import Guards, Mutation, Outcome, Prune
+from git_events_runner.rules.ledger import (
+    DELIVERIES_KEPT,
+    Count,
+    Guards,
+    Mutation,
+    Outcome,
+    Prune,
+    deliveries_overtaken,
+)
 from git_events_runner.rules.statuspatch import combine, patch_for
 from git_events_runner.telemetry import Metrics
 
@@ -72,6 +80,33 @@ class _Waiting:
 
     mutations: Sequence[Mutation]
     done: asyncio.Future[list[Outcome]]
+
+
+class _LostAnswers:
+    """The mutations of a batch that are perhaps written: by an attempt whose answer was lost."""
+
+    def __init__(self) -> None:
+        self._numbers: set[int] = set()
+        self._statuses: list[Mapping[str, Any] | None] = []
+
+    def note(self, problem: ApiError, outcomes: Sequence[Outcome], status: Mapping[str, Any] | None) -> None:
+        """A write on that status failed; if its outcome is unknown, it counts."""
+        if not isinstance(problem, ApiUnavailable):
+            return
+        self._numbers |= {number for number, outcome in enumerate(outcomes) if outcome is Outcome.WRITE}
+        self._statuses.append(status)
+
+    def judge(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """The outcomes, with what is there already as written where it was perhaps written here."""
+        return [Outcome.WRITE if o is Outcome.DONE and n in self._numbers else o for n, o in enumerate(outcomes)]
+
+    def undecidable(
+        self, mutations: Sequence[Mutation], outcomes: Sequence[Outcome], status: Mapping[str, Any] | None
+    ) -> bool:
+        """Whether a delivery that would be counted now was perhaps counted before, and nothing tells."""
+        if not self._statuses or not deliveries_overtaken(self._statuses[0], status):
+            return False
+        return any(outcomes[n] is Outcome.WRITE and isinstance(mutations[n], Count) for n in self._numbers)
 
 
 class StatusWriter:
@@ -170,8 +205,7 @@ class StatusWriter:
         while True:
             await asyncio.sleep(wait_s)
             wait_s = self._gather_s
-            batch = [waiting for waiting in self._lanes[key] if not waiting.done.done()]
-            self._lanes[key] = []
+            batch, self._lanes[key] = _bounded([one for one in self._lanes[key] if not one.done.done()])
             if batch:
                 batch += self._deferred.pop(key, ())
             if batch:
@@ -193,14 +227,16 @@ class StatusWriter:
         base: Mapping[str, Any] = snapshot.raw if snapshot and snapshot.uid == uid else await self._read(ref, uid)
         fresh = snapshot is None or snapshot.uid != uid
         error: ApiError = ApiConflict(f"writing the status of {ref}: too many writers")
-        unknown: set[int] = set()  # written, perhaps, by an attempt whose answer was lost
+        lost = _LostAnswers()
         for attempt in range(_ATTEMPTS):
             mutations = [_for_object(mutation, base) for mutation in mutations]
             status, outcomes = combine(base.get("status"), mutations)
-            found = [Outcome.WRITE if o is Outcome.DONE and n in unknown else o for n, o in enumerate(outcomes)]
+            found = lost.judge(outcomes)
             if Outcome.WRITE not in outcomes:
                 _resolve(batch, found)
                 return
+            if lost.undecidable(mutations, outcomes, base.get("status")):
+                raise error
             guards = Guards()
             for mutation, outcome in zip(mutations, outcomes, strict=True):
                 if outcome is Outcome.WRITE:
@@ -214,8 +250,7 @@ class StatusWriter:
                 raise
             except (ApiConflict, ApiInvalid, ApiUnavailable, ApiTooManyRequests) as problem:
                 error = problem
-                if isinstance(problem, ApiUnavailable):
-                    unknown |= {number for number, outcome in enumerate(outcomes) if outcome is Outcome.WRITE}
+                lost.note(problem, outcomes, base.get("status"))
                 await asyncio.sleep(_pause_s(attempt, problem))
                 base = await self._read(ref, uid)
                 unchanged = fresh and base["metadata"].get("resourceVersion") == version
@@ -259,6 +294,20 @@ class StatusWriter:
                     raise ApiNotFound(f"writing the status of {ref}: it was deleted and made again")
                 return found
         return await self._api.get(ref)
+
+
+def _bounded(waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
+    """As many of them, from the first on, as one write may have, and the rest.
+
+    A status keeps the hashes of the last 64 deliveries, by which a write of unknown outcome is recognised: a write
+    leaves at least one hash from before it.
+    """
+    counts = 0
+    for number, one in enumerate(waiting):
+        counts += sum(isinstance(mutation, Count) for mutation in one.mutations)
+        if counts >= DELIVERIES_KEPT and number:
+            return waiting[:number], waiting[number:]
+    return waiting, []
 
 
 def _for_object(mutation: Mutation, base: Mapping[str, Any]) -> Mutation:

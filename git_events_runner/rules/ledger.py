@@ -113,6 +113,22 @@ def delivery_known(status: Mapping[str, Any] | None, digest: str) -> bool:
     return any(text[at : at + _HASH_CHARS] == digest for at in range(0, len(text), _HASH_CHARS))
 
 
+def deliveries_overtaken(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> bool:
+    """Whether so many deliveries were counted between two readings that a hash of between may be missing by now.
+
+    A delivery whose hash is not in `after` was then counted or not: nothing tells.
+
+    >>> old, new = delivery_hash("old"), delivery_hash("new")
+    >>> deliveries_overtaken({"deliveries": old}, {"deliveries": old + new})
+    False
+    >>> deliveries_overtaken({"deliveries": old}, {"deliveries": new * DELIVERIES_KEPT})
+    True
+    """
+    known, found = (str((status or {}).get("deliveries") or "") for status in (before, after))
+    full = len(found) >= DELIVERIES_KEPT * _HASH_CHARS
+    return full and not (known and delivery_known(after, known[-_HASH_CHARS:]))
+
+
 def last_deliveries(status: Mapping[str, Any] | None, count: int) -> str:
     """The hashes of the last `count` deliveries, as one string."""
     text = (status or {}).get("deliveries")
