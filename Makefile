@@ -40,6 +40,9 @@ format: $(STAMP) ## let ruff format and mend what it can
 generate: $(STAMP) ## write the generated files anew (CRDs, docs tables, chart, manifests)
 	$(BIN)/python -m tests.repo.generated --write
 
+pod-schema: $(STAMP) ## renew the schema of pod parts from the API server that the tests run
+	$(BIN)/python -m tests.cluster.podschema
+
 test: $(STAMP) ## every test; those that need what this machine lacks are named in the summary
 	$(BIN)/python -m pytest -n 3 --maxschedchunk 1 --ignore tests/adversary
 	$(BIN)/python -m pytest tests/adversary

@@ -7,7 +7,7 @@ CEL rules are evaluated by `cel.py` for the forms that our own CRDs use.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from git_events_runner.resources.rule import compiled
@@ -124,10 +124,13 @@ def _object(value: dict[str, Any], schema: Mapping[str, Any], path: str) -> Iter
 
 def _limits(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
     allowed = schema.get("enum")
-    if allowed is not None and value not in allowed:
+    if allowed is not None and not _among(value, allowed):
         options = ", ".join(_shown(option) for option in allowed)
         message = f"Unsupported value: {_shown(value)}: supported values: {options}"
         yield Cause(field=path, message=message, reason="FieldValueNotSupported")
+    if _among(value, (schema.get("not") or {}).get("enum", ())):
+        message = f"Invalid value: {_shown(value)}: {path} in body must not validate the schema (not)"
+        yield Cause(field=path, message=message)
     checks: list[tuple[bool, str]] = []
     if isinstance(value, str):
         pattern = schema.get("pattern")
@@ -154,6 +157,11 @@ def _limits(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Cause]
     for failed, text in checks:
         if failed:
             yield Cause(field=path, message=f"Invalid value: {_shown(value)}: {path} in body {text}")
+
+
+def _among(value: Any, options: Iterable[Any]) -> bool:
+    """Whether a value is one of the options; true is not 1."""
+    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in options)
 
 
 def _shown(value: Any) -> str:

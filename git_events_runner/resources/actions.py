@@ -13,7 +13,7 @@ from .meta import Resource
 from .part import INT32_MAX, LONGEST_S, PART, SAFE_MAX, Flag, Name, Part, Reference, Text, TextMap, Texts
 from .status import SourceStatus
 
-# Passed through to the pod as they are: what they may hold is the API server's business, and grows with it.
+# Passed through to the pod as they are; the API server judges them by Kubernetes' own schema (podparts.py).
 PassedThrough = dict[str, Any]
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import yaml
 
-from .kinds import GROUP, KINDS, OURS, VERSION, Kind
+from .kinds import ACTIONS, GROUP, KINDS, OURS, VERSION, Kind
 from .parse import MODELS
+from .podparts import with_pod_parts
 from .schema import schema_of
 
 CATEGORY = "git-events-runner"
@@ -100,7 +101,9 @@ def crds_yaml() -> str:
 
 def _crd(kind: Kind) -> dict[str, Any]:
     model = MODELS[kind.name]
-    status = {**schema_of(model.status), "x-kubernetes-map-type": "atomic"}
+    spec, status = schema_of(model.spec), {**schema_of(model.status), "x-kubernetes-map-type": "atomic"}
+    if kind.name in ACTIONS:
+        with_pod_parts(spec)
     plain = {"type": "string"}
     return {
         "apiVersion": KINDS["CustomResourceDefinition"].api_version,
@@ -133,7 +136,7 @@ def _crd(kind: Kind) -> dict[str, Any]:
                                 "apiVersion": plain,
                                 "kind": plain,
                                 "metadata": {"type": "object"},
-                                "spec": schema_of(model.spec),
+                                "spec": spec,
                                 "status": status,
                             },
                         }

@@ -6,6 +6,7 @@ from pathlib import Path
 from git_events_runner.events import LOG_EVENTS
 from git_events_runner.resources import conditions
 from git_events_runner.resources.crds import crds, to_yaml
+from git_events_runner.resources.podparts import pod_parts
 from git_events_runner.settings import OPTIONS, VARIABLES, default_runtime_config_yaml
 from git_events_runner.telemetry import Metrics
 from tests.repo import chart
@@ -124,6 +125,8 @@ def _rows(schema, path):
         if isinstance(default, (str, bool, int)):
             meaning += f" Default: `{str(default).lower() if isinstance(default, bool) else default}`."
         yield f"| `{path}.{name}`{star} | {kind} | {meaning} |"
+        if path == "spec.actionJob" and name in pod_parts():
+            continue  # Kubernetes' own documentation has what is in them
         yield from _rows(field, f"{path}.{name}")
         if isinstance(field.get("items"), dict):
             yield from _rows(field["items"], f"{path}.{name}[]")
