@@ -56,6 +56,7 @@ def policy_of(config: RuntimeConfig) -> Policy:
         cloner_images=policy.cloner_images,
         minimum_interval_s=policy.minimum_interval_seconds,
         unfinished_runs_per_namespace=policy.unfinished_runs_per_namespace,
+        pod_settings=policy.pod_settings,
     )
 
 

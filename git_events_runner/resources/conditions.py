@@ -107,6 +107,10 @@ class Reason(StrEnum):
         "ClonerImageNotAllowed",
         "An Action replaces the cloner's image where the runtime config forbids it.",
     )
+    POD_SETTING_NOT_ALLOWED = (
+        "PodSettingNotAllowed",
+        "An Action asks for a pod setting (a node's folder, privileges) that the runtime config forbids.",
+    )
     INTERVAL_TOO_SHORT = "IntervalTooShort", "A schedule comes due more often than the runtime config allows."
     NAMESPACE_LIMIT_REACHED = (
         "NamespaceLimitReached",

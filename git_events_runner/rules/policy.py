@@ -14,6 +14,7 @@ from typing import Any, Literal
 from git_events_runner.errors import InvalidObject
 
 from .clone import secrets_of
+from .podsettings import beyond_baseline
 from .report import Problem
 from .resolve import Resolved
 from .schedule import Schedule
@@ -32,6 +33,7 @@ class Policy:
     cloner_images: Literal["any", "withoutClusterCredentials", "none"] = "any"
     minimum_interval_s: int = 0
     unfinished_runs_per_namespace: int = 0
+    pod_settings: Literal["any", "baseline"] = "any"
 
 
 def refusal(policy: Policy, resolved: Resolved, namespace: str, labels: Mapping[str, str]) -> Problem | None:
@@ -66,6 +68,12 @@ def refusal(policy: Policy, resolved: Resolved, namespace: str, labels: Mapping[
             f"{action}: spec.actionJob.clonerImage is not allowed by the installation"
             + ("" if policy.cloner_images == "none" else f": it would be given the Secret of {resolved.cloned.source}")
             + "; remove it",
+        )
+    beyond = beyond_baseline(job) if policy.pod_settings == "baseline" else None
+    if beyond is not None:
+        return _refused(
+            "PodSettingNotAllowed",
+            f"{action}: {beyond} (the installation allows the baseline Pod Security Standard: policy.podSettings)",
         )
     return None
 

@@ -184,6 +184,11 @@ class PolicyConfig(_Section):
     unfinished_runs_per_namespace: Seconds = Field(
         default=0, description="Runs that wait or run at once in one namespace; 0: any number."
     )
+    pod_settings: Literal["any", "baseline"] = Field(
+        default="any",
+        description="What an Action may ask of its pod: `any`, or what the Pod Security Standard `baseline` allows (no "
+        "`hostPath`, nothing privileged).",
+    )
 
 
 class WebhookConfig(_Section):

@@ -21,6 +21,7 @@ def files():
     made = {f"{FOLDER}/files/crds/{crd['spec']['names']['plural']}.yaml": to_yaml(crd) for crd in crds()}
     values = with_runtime_config((CHART / "values.yaml").read_text())
     return made | {
+        f"{FOLDER}/files/runtime-defaults.yaml": default_runtime_config_yaml(helm_template=True),
         f"{FOLDER}/values.yaml": values,
         f"{FOLDER}/values.schema.json": with_runtime_schema((CHART / "values.schema.json").read_text()),
         f"{FOLDER}/README.md": readme(values),

@@ -96,6 +96,14 @@ CASES = {
         "autoscaling": {"enabled": True, "minReplicas": 2, "targetMemoryUtilizationPercentage": 70},
         "crds": {"keep": False},
     },
+    "many tenants": {
+        "profile": "multiTenant",
+        "rbac": {"controller": {"jobsNamespaces": ["team-a", "team-b"]}},
+        "runtimeConfig": {
+            "git": {"clusterNetworks": ["10.96.0.0/12"]},
+            "policy": {"minimumIntervalSeconds": 5, "clonerImages": "withoutClusterCredentials"},
+        },
+    },
     "little": {
         "crds": {"enabled": False},
         "rbac": {"create": False},

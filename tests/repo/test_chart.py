@@ -43,6 +43,7 @@ def test_objects_have_the_originals_names():
     assert found == crd_names | {
         ("Deployment", "ns", full),
         ("Service", "ns", full),
+        ("NetworkPolicy", "ns", full),
         ("ConfigMap", "ns", f"{full}-config"),
         ("ServiceAccount", "ns", full),
         ("ServiceAccount", "ns", f"{full}-action-job"),

@@ -12,6 +12,7 @@ from tests.cluster.api import OURS, Refused
 from tests.cluster.plane import wait_until
 from tests.repo import helm
 from tests.repo.rendered import CASES, render_case
+from tests.rules.podsettings import ALLOWED, REFUSED
 
 _SERVED_ELSEWHERE = ("monitoring.coreos.com/", "gateway.networking.k8s.io/")
 _PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}
@@ -291,6 +292,35 @@ def test_the_admission_policy_refuses_at_once_what_the_controller_would_refuse(a
         )
         assert changed["spec"]["actionJob"]["args"] == ["more"]
         assert before["spec"]["actionJob"]["serviceAccount"] == "nobody"
+    finally:
+        for found in reversed(policies):
+            api.delete(path_of(found))
+
+
+def test_the_profiles_admission_policy_refuses_what_baseline_does_not_allow(api, namespace):
+    """The same table as the controller's rule: each privilege is refused at the API server, all else is written."""
+    values = {
+        "profile": "multiTenant",
+        "admissionPolicy": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}},
+    }
+    wanted = f"{namespace}-git-events-runner-actions"
+    policies = [o for o in helm.objects(values, name=namespace) if o["metadata"]["name"] == wanted]
+    assert {o["kind"] for o in policies} == {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    for found in policies:
+        api.post(path_of(found).rpartition("/")[0], found)
+    numbers = iter(range(1000))
+
+    def refused(job):
+        try:
+            api.ours("Action", namespace, f"a{next(numbers)}", {"actionJob": job})
+        except Refused as error:
+            return "in this installation" in str(error)
+        return False
+
+    try:
+        wait_until("the policy holds", lambda: refused(REFUSED[0]))
+        assert [job for job in REFUSED if not refused(job)] == []
+        assert [job for job in ALLOWED if refused(job)] == []
     finally:
         for found in reversed(policies):
             api.delete(path_of(found))

@@ -65,9 +65,60 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* The runtime config as the ConfigMap holds it: values, with their templates rendered. */}}
+{{/* The runtime config as the ConfigMap holds it: values, tightened by the profile, with their templates rendered. */}}
 {{- define "git-events-runner.runtimeConfig" -}}
-{{ tpl (toYaml .Values.runtimeConfig) . }}
+{{- $config := deepCopy (default dict .Values.runtimeConfig) }}
+{{- if eq .Values.profile "multiTenant" }}
+{{- $defaults := .Files.Get "files/runtime-defaults.yaml" | fromYaml }}
+{{- include "git-events-runner.tighten" (list $config $defaults (.Files.Get "files/profiles/multiTenant.yaml" | fromYaml)) }}
+{{- end }}
+{{- tpl (toYaml $config) . }}
+{{- end }}
+
+{{/* Lay a profile over a config where that still has the default; takes a list: config, defaults, profile. */}}
+{{- define "git-events-runner.tighten" -}}
+{{- $config := index . 0 }}
+{{- $defaults := index . 1 }}
+{{- range $key, $value := index . 2 }}
+{{- if kindIs "map" $value }}
+{{- if not (kindIs "map" (get $config $key)) }}
+{{- $_ := set $config $key dict }}
+{{- end }}
+{{- include "git-events-runner.tighten" (list (get $config $key) (default dict (get $defaults $key)) $value) }}
+{{- else if or (not (hasKey $config $key)) (eq (get $config $key | toJson) (get $defaults $key | toJson)) }}
+{{- $_ := set $config $key $value }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What the Pod Security Standard `baseline` allows; the same as in git_events_runner/rules/podsettings.py. */}}
+{{- define "git-events-runner.baselineCapabilities" -}}
+[AUDIT_WRITE, CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, MKNOD, NET_BIND_SERVICE, SETFCAP, SETGID, SETPCAP, SETUID, SYS_CHROOT]
+{{- end }}
+
+{{- define "git-events-runner.baselineSysctls" -}}
+[kernel.shm_rmid_forced, net.ipv4.ip_local_port_range, net.ipv4.ip_local_reserved_ports, net.ipv4.ip_unprivileged_port_start, net.ipv4.ping_group_range, net.ipv4.tcp_fin_timeout, net.ipv4.tcp_keepalive_intvl, net.ipv4.tcp_keepalive_probes, net.ipv4.tcp_keepalive_time, net.ipv4.tcp_rmem, net.ipv4.tcp_syncookies, net.ipv4.tcp_wmem]
+{{- end }}
+
+{{/* Who may read probes and metrics, as JSON; "[]" is everybody. The chart's own ways to scrape keep working outside of the profile. */}}
+{{- define "git-events-runner.utilityFrom" -}}
+{{- $policy := .Values.networkPolicy }}
+{{- $scraped := merge (dict) .Values.podAnnotations .Values.prometheus.podAnnotations }}
+{{- $open := or .Values.prometheus.podMonitor.enabled .Values.prometheus.serviceMonitor.enabled (eq (get $scraped "prometheus.io/scrape" | toString) "true") }}
+{{- if $policy.utilityFrom }}
+{{- $policy.utilityFrom | toJson }}
+{{- else if has .Values.service.utility.type (list "NodePort" "LoadBalancer") }}
+{{- list | toJson }}
+{{- else if and (ne .Values.profile "multiTenant") (or $open .Values.service.utility.type) }}
+{{- list (dict "namespaceSelector" dict) | toJson }}
+{{- else }}
+{{- $own := list (dict "podSelector" dict) }}
+{{- with $policy.monitoringNamespaces }}
+{{- $names := dict "key" "kubernetes.io/metadata.name" "operator" "In" "values" . }}
+{{- $own = append $own (dict "namespaceSelector" (dict "matchExpressions" (list $names))) }}
+{{- end }}
+{{- $own | toJson }}
+{{- end }}
 {{- end }}
 
 {{/* Namespaces as JSON lists: ["*"] means every one; the controller's own is always in. */}}
@@ -164,6 +215,36 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .Values.extraArgs }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* The same in words. */}}
+{{- define "git-events-runner.utilityReaders" -}}
+{{- $from := include "git-events-runner.utilityFrom" . }}
+{{- if eq $from "[]" }}everybody
+{{- else if eq $from (list (dict "namespaceSelector" dict) | toJson) }}pods of every namespace
+{{- else }}pods of {{ include "git-events-runner.namespace" . }}
+{{- with .Values.networkPolicy.monitoringNamespaces }}, {{ join ", " . }}{{ end }} (networkPolicy.monitoringNamespaces, or utilityFrom)
+{{- end }}
+{{- end }}
+
+{{/* Resources of the controller: the default limit of memory is never below a request that was set for a release before it. */}}
+{{- define "git-events-runner.resources" -}}
+{{- $resources := deepCopy (default dict .Values.resources) }}
+{{- $limits := default dict $resources.limits }}
+{{- $request := get (default dict $resources.requests) "memory" }}
+{{- if and $request (eq (get $limits "memory" | toString) "512Mi") }}
+{{- if gt (include "git-events-runner.mebibytes" $request | float64) 512.0 }}
+{{- $_ := set $resources "limits" (set $limits "memory" $request) }}
+{{- end }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end }}
+
+{{/* A quantity of memory in MiB. */}}
+{{- define "git-events-runner.mebibytes" -}}
+{{- $text := kindIs "string" . | ternary . (printf "%d" (int64 (kindIs "string" . | ternary 0 .))) }}
+{{- $units := dict "m" 0.00000000095367431640625 "" 0.00000095367431640625 "k" 0.00095367431640625 "Ki" 0.0009765625 "M" 0.95367431640625 "Mi" 1.0 "G" 953.67431640625 "Gi" 1024.0 "T" 953674.31640625 "Ti" 1048576.0 }}
+{{- mulf (regexFind "^[0-9.]+" $text | float64) (get $units (regexFind "[A-Za-z]*$" $text)) }}
 {{- end }}
 
 {{/* Subjects of the controller's bindings. */}}
