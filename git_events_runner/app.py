@@ -58,7 +58,7 @@ from git_events_runner.resources.kinds import KINDS, OURS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.serving import listen, running, serving
-from git_events_runner.settings import RuntimeConfig, Settings, parse_runtime_config
+from git_events_runner.settings import RuntimeConfig, Settings, parse_runtime_config, restricts
 from git_events_runner.sources import Copies, Remotes, SourceHosts, Sources
 from git_events_runner.telemetry import Metrics, configure_logging
 from git_events_runner.traces import exporting
@@ -114,7 +114,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         log.warning("api.failed", kind=kind.name if kind else "Lease", error=str(error))
 
     def crds_judged(problem: str | None) -> None:
-        health.set("crds", ready=problem is None, why=problem or "")
+        health.judged("crds", problem)
         lanes.hold(held=problem is not None)
 
     def submit(request: CheckRequest) -> None:
@@ -135,9 +135,11 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         store=store,
         ref=config_ref,
         parse=parse_runtime_config,
+        restricts=restricts,
         default=RuntimeConfig(),
         announcer=events,
         metrics=metrics,
+        judged=partial(health.judged, "config"),
     )
     secrets = Secrets(reader=client, cache_s=settings.secrets_cache_time_s, clock=time.monotonic)
     host_keys = HostKeys(
@@ -290,18 +292,17 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     ):
         async with (
             _served(Probes(health=health, metrics=metrics).app, utility),
-            running(crds=crds.run(), heartbeat=Heartbeat(metrics=metrics).run()),
+            running(crds=crds.run(), heartbeat=Heartbeat(metrics=metrics).run(), events=events.run()),
         ):
             await crds.wait_good()
             async with running(**{name: informer.run() for name, informer in informers.items()}):
                 await store.wait_synced(*OURS, "Job", "Namespace", "ConfigMap")
                 for name, informer in informers.items():
                     health.expect(name, partial(getattr, informer, "moved_at"), _INFORMER_S)
-                config.read()
+                await config.wait_usable()
                 await certificates.load()
                 async with running(
                     config=config.run(),
-                    events=events.run(),
                     status=writer.run(),
                     lanes=lanes.run(),
                     gone=gone.run(),

@@ -10,7 +10,7 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "check.failed": ("warning", "A check could not be decided: `reason` and `error` say why. Repeated: at debug."),
     "check.finished": ("debug", "A check came to its end: `verdict` says how, `seconds` how long it took."),
     "config.loaded": ("info", "The runtime config was read from the ConfigMap."),
-    "config.rejected": ("warning", "The runtime config cannot be read; the last good one stays."),
+    "config.rejected": ("warning", "The runtime config cannot be read; `reason` says what holds meanwhile."),
     "config.removed": ("warning", "The ConfigMap was deleted; the last good runtime config stays."),
     "controller.failed": ("critical", "A task failed and the process ends with code 1."),
     "controller.started": ("info", "Caches are filled, webhooks are served."),

@@ -1,7 +1,12 @@
-"""The runtime config: read from its ConfigMap, again at every change; the last good one stays."""
+"""The runtime config: read from its ConfigMap, again at every change; the last good one stays.
+
+At start there is no last good one. A document that cannot be read then means the defaults, as in v0.4, unless it tries
+to restrict something: defaults restrict little, so the replica waits, not ready, until it can be read (fail closed).
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
@@ -34,18 +39,37 @@ class Config(Generic[_T]):
         store: Store,
         ref: Ref,
         parse: Callable[[str], _T],
+        restricts: Callable[[str], bool],
         default: _T,
         announcer: Announcer,
         metrics: Metrics,
+        judged: Callable[[str | None], None],
     ) -> None:
+        """`restricts` says of a text that cannot be read whether defaults would allow more than it means to.
+
+        `judged` is called with why this replica cannot start with the config of now, or None.
+        """
         self._store = store
         self._ref = ref
         self._parse = parse
+        self._restricts = restricts
         self._announcer = announcer
         self._metrics = metrics
+        self._judged = judged
+        self._usable = asyncio.Event()
+        self._good = False
         self._read: int | None = None
         self._uid = ""
         self.current: _T = default
+
+    async def wait_usable(self) -> None:
+        """Return when this replica may start: at once, unless a document that restricts something cannot be read."""
+        with self._store.subscribe("ConfigMap") as changes:
+            self.read()
+            while not self._usable.is_set():
+                await changes.wait()
+                changes.take()
+                self.read()
 
     async def run(self) -> None:
         """Follow the ConfigMap until cancelled."""
@@ -66,17 +90,38 @@ class Config(Generic[_T]):
                 self._announcer.publish(self._ref, self._uid, kind="Warning", reason="RuntimeConfigInvalid", note=note)
             self._metrics.config_valid(valid=self._read is None)
             self._read = None
+            self._use()
             return
         if found.version == self._read:
             return
         self._read, self._uid = found.version, found.uid
+        text = str((found.raw.get("data") or {}).get(DATA_KEY) or "")
         try:
-            self.current = self._parse(str((found.raw.get("data") or {}).get(DATA_KEY) or ""))
+            self.current = self._parse(text)
         except ConfigError as error:
-            self._metrics.config_valid(valid=False)
-            log.warning("config.rejected", name=self._ref.name, error=str(error))
-            note = f"the last good runtime config stays: {error}"
-            self._announcer.publish(self._ref, found.uid, kind="Warning", reason="RuntimeConfigInvalid", note=note)
+            self._reject(text, error)
         else:
+            self._good = True
             self._metrics.config_valid(valid=True)
             log.info("config.loaded", name=self._ref.name)
+            self._use()
+
+    def _reject(self, text: str, error: ConfigError) -> None:
+        """The last good config stays; without one the defaults hold, or nothing starts."""
+        if self._good:
+            meanwhile = "the last good runtime config stays"
+        elif self._usable.is_set() or not self._restricts(text):
+            meanwhile = "the defaults hold, because no good runtime config was read since the start"
+        else:
+            meanwhile = "this replica does not start, because the defaults would allow more than it says"
+            self._judged(f"the runtime config cannot be read: {error}")
+        if self._good or not self._restricts(text):
+            self._use()
+        self._metrics.config_valid(valid=False)
+        log.warning("config.rejected", name=self._ref.name, error=str(error), reason=meanwhile)
+        note = f"{meanwhile}: {error}"
+        self._announcer.publish(self._ref, self._uid, kind="Warning", reason="RuntimeConfigInvalid", note=note)
+
+    def _use(self) -> None:
+        self._usable.set()
+        self._judged(None)

@@ -30,6 +30,10 @@ class Health:
         else:
             self._missing[name] = why or "not yet"
 
+    def judged(self, name: str, problem: str | None) -> None:
+        """A fact as somebody judges it: true without a problem."""
+        self.set(name, ready=problem is None, why=problem or "")
+
     def expect(
         self, name: str, moved_at: Callable[[], float], limit_s: float, *, problem: str = "has not moved for"
     ) -> None:

@@ -151,4 +151,7 @@ class Reason(StrEnum):
         "CertificateRejected",
         "A new certificate of the webhook port cannot be used; the old one goes on serving.",
     )
-    RUNTIME_CONFIG_INVALID = "RuntimeConfigInvalid", "The runtime config cannot be used; the last good one stays."
+    RUNTIME_CONFIG_INVALID = (
+        "RuntimeConfigInvalid",
+        "The runtime config cannot be used; the Event says what holds meanwhile.",
+    )

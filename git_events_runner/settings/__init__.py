@@ -11,6 +11,7 @@ from .runtime import (
     RuntimeConfig,
     default_runtime_config_yaml,
     parse_runtime_config,
+    restricts,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "TlsSecret",
     "default_runtime_config_yaml",
     "parse_runtime_config",
+    "restricts",
 ]

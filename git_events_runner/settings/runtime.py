@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
+from difflib import get_close_matches
 from importlib.metadata import version as installed_version
 from ipaddress import ip_network
 from typing import Annotated, Any, ClassVar, Literal
@@ -21,6 +23,19 @@ VERSION = installed_version("git-events-runner")
 # Where the images of a release are; the tag is the version. Mirrors are named in the runtime config.
 IMAGE_REGISTRY = "ghcr.io/git-events-runner"
 CONFIG_KEY = "runtimeConfig"
+# Keys that restrict what v0.4 allows, and the keys that v0.4 has; in lower case.
+_RESTRICTING = (
+    *("policy", "git", "actionsmayname", "serviceaccounts", "podsecurity", "maxbytes", "maxfiles", "sizelimit"),
+    *("maxrunningjobspernamespace", "maxactivedeadlineseconds"),
+)
+_V04 = frozenset(
+    {
+        *("action", "trigger", "webhook", "containers", "cloner", "worker", "workdir", "name", "image", "mountpath"),
+        *("volumename", "variablesprefix", "defaultauthheader", "defaultserviceaccount", "maxrunningjobs"),
+        *("jobwaitingtimeoutseconds", "activedeadlineseconds", "ttlsecondsafterfinished"),
+    }
+)
+_RESTRICTS_CHARS = 1024 * 1024
 _INT64_MAX = 2**63 - 1
 
 
@@ -310,6 +325,16 @@ def parse_runtime_config(text: str) -> RuntimeConfig:
                 for problem in error.errors(include_url=False, include_context=False)
             )
         ) from None
+
+
+def restricts(text: str) -> bool:
+    """Whether a document that cannot be read seems to restrict something: it has a key that does, or nearly so.
+
+    >>> restricts("policy: {clonerImages: nobody}"), restricts("ppolicy: {}"), restricts("action: {maxRunningJobs: x}")
+    (True, True, False)
+    """
+    keys: set[str] = {key.lower() for key in re.findall(r"""([A-Za-z]{3,40})["']?[ \t]*:""", text[:_RESTRICTS_CHARS])}
+    return any(get_close_matches(key, _RESTRICTING, n=1, cutoff=0.85) for key in keys - _V04)
 
 
 def default_runtime_config_yaml(*, helm_template: bool) -> str:

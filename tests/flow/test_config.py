@@ -7,7 +7,7 @@ import pytest
 
 from git_events_runner.flow.config import Config
 from git_events_runner.resources.ref import Ref
-from git_events_runner.settings import RuntimeConfig, parse_runtime_config
+from git_events_runner.settings import RuntimeConfig, parse_runtime_config, restricts
 from tests.flow.virtual import until, virtual
 from tests.flow.world import Cluster
 
@@ -19,16 +19,22 @@ def configmap(cluster, text):
     cluster.put(obj | {"data": {"runtimeConfig": text}})
 
 
-@asynccontextmanager
-async def configured(cluster):
-    config = Config(
+def made(cluster, judged=lambda _: None):
+    return Config(
         store=cluster.store,
         ref=REF,
         parse=parse_runtime_config,
+        restricts=restricts,
         default=RuntimeConfig(),
         announcer=cluster,
         metrics=cluster.metrics,
+        judged=judged,
     )
+
+
+@asynccontextmanager
+async def configured(cluster):
+    config = made(cluster)
     task = asyncio.ensure_future(config.run())
     await asyncio.sleep(0.01)
     try:
@@ -76,6 +82,49 @@ async def test_a_bad_document_at_start_means_the_defaults():
     async with configured(cluster) as config:
         assert config.current == RuntimeConfig()
         assert cluster.reasons == ["RuntimeConfigInvalid"]
+
+
+@virtual
+@pytest.mark.parametrize(
+    "text",
+    [
+        "policy: {defaultAllowedNamespaces: non}",
+        "ppolicy: {defaultAllowedNamespaces: none}",
+        "policy: {",
+        "action: {maxRunningJobs: many}\ngit: {refusedNetworks: [10.0.0.0/8]}",
+        "action: {actionsMayName: {serviceAccount: [builder]}}",
+        '{"policy": {"clonerImages": 1}}',
+    ],
+)
+async def test_a_bad_document_that_restricts_something_holds_the_start_back(text):
+    """Defaults would turn the policy off: the replica waits, not ready, with an Event, until it can be read."""
+    cluster = Cluster()
+    configmap(cluster, text)
+    judged = []
+    config = made(cluster, judged.append)
+    waiting = asyncio.ensure_future(config.wait_usable())
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    assert "cannot be read" in judged[-1]
+    [(_, _, note)] = cluster.told
+    assert note.startswith("this replica does not start")
+    configmap(cluster, "policy: {defaultAllowedNamespaces: none}")
+    await asyncio.wait_for(waiting, 1)
+    assert judged[-1] is None
+    assert config.current.policy.default_allowed_namespaces == "none"
+
+
+@virtual
+@pytest.mark.parametrize("name", BAD)
+async def test_a_bad_document_that_restricts_nothing_starts_with_the_defaults(name):
+    """As in v0.4; the Event does not speak of a last good one."""
+    cluster = Cluster()
+    configmap(cluster, BAD[name])
+    config = made(cluster)
+    await asyncio.wait_for(config.wait_usable(), 1)
+    assert config.current == RuntimeConfig()
+    [(_, _, note)] = cluster.told
+    assert note.startswith("the defaults hold")
 
 
 @virtual
