@@ -212,7 +212,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         longest_backoff_s=_LONGEST_BACKOFF_S,
         weight=weight,
     )
-    scheduler = Scheduler(store=store, gate=gate, submit=lanes.submit, forget=lanes.forget, now=now)
+    scheduler = Scheduler(store=store, gate=gate, submit=lanes.submit, forget=lanes.forget, now=now, weight=weight)
     results = Results(
         api=client,
         store=store,
@@ -234,6 +234,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         pending=lanes.pending,
         metrics=metrics,
         now=now,
+        weight=weight,
     )
     crds = Crds(reader=client, judged=crds_judged)
 

@@ -5,7 +5,6 @@ Everything that resolves goes through here, so that nothing asks git, copies a S
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -13,13 +12,15 @@ from typing import Any, Protocol
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import FairCache
 from git_events_runner.rules.policy import Policy, limit_reached, refusal, too_often
 from git_events_runner.rules.report import Problem
 from git_events_runner.rules.resolve import Resolved, resolve
-from git_events_runner.rules.schedule import Schedule
+from git_events_runner.rules.schedule import Schedule, parse_schedule
 
 _AGAIN = timedelta(minutes=10)
 _KEPT = 2000
+_SCHEDULES_KEPT = 8192
 
 
 class Announcer(Protocol):
@@ -39,7 +40,9 @@ class Gate:
         self._policy = policy
         self._announcer = announcer
         self._now = now
-        self._announced: OrderedDict[tuple[str, str, str], datetime] = OrderedDict()
+        self._announced: FairCache[tuple[str, str, str], datetime] = FairCache(limit=_KEPT)
+        self._schedules: FairCache[tuple[str | None, str | None, int], Schedule | Problem]
+        self._schedules = FairCache(limit=_SCHEDULES_KEPT)
 
     @property
     def policy(self) -> Policy:
@@ -58,9 +61,23 @@ class Gate:
         self._announce(trigger.ref, trigger.metadata.uid, refused)
         return refused
 
-    def too_often(self, schedule: Schedule) -> InvalidObject | None:
-        """What is wrong with a schedule that comes due more often than allowed."""
-        return too_often(self._policy(), schedule, self._now())
+    def schedule_of(self, namespace: str, interval: str | None, cron: str | None) -> Schedule | Problem:
+        """The schedule of a trigger's spec, or why it cannot be followed; validated once for each text and policy."""
+        policy = self._policy()
+        key = (interval, cron, policy.minimum_interval_s)
+        found = self._schedules.get(key)
+        if found is None:
+            found = self._validated(policy, interval, cron)
+            self._schedules.put(namespace, key, found)
+        return found
+
+    def _validated(self, policy: Policy, interval: str | None, cron: str | None) -> Schedule | Problem:
+        try:
+            schedule = parse_schedule(interval, cron)
+        except InvalidObject as error:
+            return Problem(reason="InvalidSchedule", message=str(error), stalled=True)
+        often = too_often(policy, schedule, self._now())
+        return schedule if often is None else Problem(reason="IntervalTooShort", message=str(often), stalled=True)
 
     def no_room(self, trigger: Ref, uid: str, making: int) -> Problem | None:
         """Whether the trigger's namespace has as many unfinished runs as it may, with those being made just now."""
@@ -83,8 +100,5 @@ class Gate:
         said = self._announced.get(key)
         if said is not None and now - said < _AGAIN:
             return
-        self._announced[key] = now
-        self._announced.move_to_end(key)
-        if len(self._announced) > _KEPT:
-            self._announced.popitem(last=False)
+        self._announced.put(trigger.namespace or "", key, now)
         self._announcer.publish(trigger, uid, kind="Warning", reason=problem.reason, note=problem.message)

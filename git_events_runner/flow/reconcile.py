@@ -7,6 +7,7 @@ answered (their replica died, or git did not answer it in time).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -16,16 +17,19 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, FenceLost, InvalidObject
-from git_events_runner.resources.kinds import ACTIONS, OURS, SOURCES, TRIGGERS
+from git_events_runner.resources.kinds import OURS, TRIGGERS
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import RoundRobin, Weight
 from git_events_runner.rules.ledger import Mutation, Outcome, Prune, entry_of, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
+from git_events_runner.rules.naming import Naming
 from git_events_runner.rules.patterns import Patterns
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.report import Problem, Report, Warn, sources_told, sources_warned
 from git_events_runner.rules.resolve import Resolved
-from git_events_runner.rules.schedule import Schedule, parse_schedule
+from git_events_runner.rules.schedule import Schedule
 from git_events_runner.rules.statuspatch import combine
+from git_events_runner.slices import Slices
 from git_events_runner.telemetry import Metrics
 
 log = structlog.get_logger(target="reconcile")
@@ -76,8 +80,8 @@ class Gate(Protocol):
     def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
         """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
 
-    def too_often(self, schedule: Schedule) -> InvalidObject | None:
-        """What is wrong with a schedule that comes due more often than allowed."""
+    def schedule_of(self, namespace: str, interval: str | None, cron: str | None) -> Schedule | Problem:
+        """The schedule of a trigger's spec, or why it cannot be followed."""
 
 
 class Reconciler:
@@ -95,7 +99,9 @@ class Reconciler:
         pending: Callable[[str, str], bool],
         metrics: Metrics,
         now: Callable[[], datetime],
+        weight: Weight,
     ) -> None:
+        """`weight` is that of a namespace among the others."""
         self._api = api
         self._store = store
         self._gate = gate
@@ -105,6 +111,11 @@ class Reconciler:
         self._pending = pending
         self._metrics = metrics
         self._now = now
+        self._weight = weight
+        self._naming = Naming()
+        self._waiting: RoundRobin[Ref] = RoundRobin(weight=weight)
+        self._noted: set[Ref] = set()
+        self._slices = Slices()
         self._again: set[Ref] = set()
         self._told: dict[str, tuple[int, frozenset[str]]] = {}
         self._true: dict[str, object] = {}  # uid → what a status said of its spec when nothing was to be written
@@ -114,42 +125,59 @@ class Reconciler:
         loop = asyncio.get_running_loop()
         self._told.clear()
         self._true.clear()
+        self._naming.clear()
+        self._noted.clear()
+        self._waiting = RoundRobin(weight=self._weight)
         open_since: dict[tuple[str, str, int], float] = {}
         warned: dict[Ref, int] = {}
         with self._store.subscribe(*OURS, "Namespace") as changes:
             self._warn((snapshot.ref for snapshot in self._store.all("GitRepo")), warned)
-            policy = self._gate.policy
-            await self._reconcile_all(fence)
+            policy = None
             next_sweep = loop.time()
             while True:
-                try:
-                    async with asyncio.timeout_at(next_sweep):
-                        await changes.wait()
-                        await asyncio.sleep(_GATHER_S)
-                except TimeoutError:
-                    pass
+                if not len(self._waiting) and policy == self._gate.policy:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout_at(next_sweep):
+                            await changes.wait()
+                            await asyncio.sleep(_GATHER_S)
                 changed = changes.take()
                 self._warn((ref for ref in changed if ref.kind == "GitRepo"), warned)
-                for trigger in self._concerned(changed):
-                    await self._reconcile(trigger, fence)
+                self._note(self._concerned(changed))
                 if policy != self._gate.policy:
                     policy = self._gate.policy
-                    await self._reconcile_all(fence)
+                    self._note(trigger.ref for kind in TRIGGERS for trigger in self._store.all(kind))
+                await self._reconcile_some(fence, next_sweep)
                 if loop.time() >= next_sweep:
                     alive = {trigger.uid for kind in TRIGGERS for trigger in self._store.all(kind)}
                     self._told = {uid: told for uid, told in self._told.items() if uid in alive}
                     self._true = {uid: said for uid, said in self._true.items() if uid in alive}
                     again, self._again = self._again, set()
-                    for ref in again:
-                        if (left := self._store.get(ref)) is not None:
-                            await self._reconcile(left, fence)
-                    open_since = self._sweep_requests(open_since, fence, loop.time())
+                    self._note(again)
+                    open_since = await self._sweep_requests(open_since, fence, loop.time())
                     next_sweep = loop.time() + _PASS_S
 
-    async def _reconcile_all(self, fence: Fence) -> None:
-        for kind in TRIGGERS:
-            for trigger in self._store.all(kind):
+    def _note(self, triggers: Iterable[Ref]) -> None:
+        """These are to be reconciled, in their namespace's turn."""
+        for ref in triggers:
+            if ref not in self._noted:
+                self._noted.add(ref)
+                self._waiting.put(ref.namespace or "", ref)
+
+    async def _reconcile_some(self, fence: Fence, until: float) -> None:
+        """Reconcile what waits, by namespace in turn; others have their turn as soon as a slice of time is over."""
+        loop = asyncio.get_running_loop()
+        self._slices.begin()
+        while (taken := self._waiting.take()) is not None:
+            self._noted.discard(taken[1])
+            trigger = self._store.get(taken[1])
+            if trigger is None:
+                self._naming.drop(taken[1])
+            else:
+                self._naming.put(trigger.ref, self._named_by(trigger))
                 await self._reconcile(trigger, fence)
+            if self._slices.over or loop.time() >= until:
+                await asyncio.sleep(0)
+                return
 
     def _warn(self, refs: Iterable[Ref], warned: dict[Ref, int]) -> None:
         """Say once for each version of a spec that a GitRepo's Secret namespaces are ignored, as by the original."""
@@ -164,40 +192,39 @@ class Reconciler:
                 note = f"{', '.join(fields)}: ignored; a GitRepo's Secrets are read from its own namespace"
                 self._announcer.publish(ref, source.uid, kind="Warning", reason="SecretNamespaceIgnored", note=note)
 
-    def _concerned(self, changed: Iterable[Ref]) -> list[Snapshot]:
+    def _concerned(self, changed: Iterable[Ref]) -> set[Ref]:
         """The triggers among the changed objects, those that name one of the others, and those of a namespace.
 
         Where a delivery was counted and no more, nothing is to be done.
         """
         refs = set(changed)
-        triggers = [snapshot for ref in refs if ref.kind in TRIGGERS and (snapshot := self._store.get(ref))]
-        found = {one.ref: one for one in triggers if one.uid not in self._true or self._true[one.uid] != _said(one)}
-        named = {ref for ref in refs if ref.kind in SOURCES or ref.kind in ACTIONS}
-        places = {ref.name for ref in refs if ref.kind == "Namespace"}
-        if named or places:
-            overrides = any(ref.kind in SOURCES for ref in named)
-            for kind in TRIGGERS:
-                for trigger in self._store.all(kind):
-                    concerned = trigger.ref.namespace in places or self._names(trigger, named, overrides=overrides)
-                    if trigger.ref not in found and concerned:
-                        found[trigger.ref] = trigger
-        return list(found.values())
+        found = self._naming.of(refs)
+        for ref in refs:
+            if ref.kind in TRIGGERS:
+                one = self._store.get(ref)
+                if one is None or one.uid not in self._true or self._true[one.uid] != _said(one):
+                    found.add(ref)
+        return found
 
-    def _names(self, trigger: Snapshot, named: set[Ref], *, overrides: bool) -> bool:
+    def _named_by(self, trigger: Snapshot) -> list[Ref]:
+        """The objects whose change concerns a trigger: its namespace, sources, action, and the source that this clones.
+
+        What an action clones changes with the action, at which the trigger is reconciled.
+        """
+        namespace = trigger.ref.namespace
+        named = [Ref("Namespace", None, namespace or "")]
         if trigger.model is None:
-            return False
-        spec, namespace = trigger.model.spec, trigger.ref.namespace
-        action = Ref(spec.action.kind, None if spec.action.kind.startswith("Cluster") else namespace, spec.action.name)
-        if action in named:
-            return True
-        place = None if spec.sources.kind.startswith("Cluster") else namespace
-        if any(Ref(spec.sources.kind, place, name) in named for name in spec.sources.names):
-            return True
-        found = self._store.get(action) if overrides else None
+            return named
+        spec = trigger.model.spec
+
+        def ref(kind: str, name: str) -> Ref:
+            return Ref(kind, None if kind.startswith("Cluster") else namespace, name)
+
+        action = ref(spec.action.kind, spec.action.name)
+        named += [action, *(ref(spec.sources.kind, name) for name in spec.sources.names)]
+        found = self._store.get(action)
         override = found.model.spec.source_override if found and found.model else None
-        if override is None:
-            return False
-        return Ref(override.kind, None if override.kind.startswith("Cluster") else namespace, override.name) in named
+        return [*named, ref(override.kind, override.name)] if override is not None else named
 
     async def _reconcile(self, trigger: Snapshot, fence: Fence) -> None:
         """Finalizer of the original, entries of sources that are gone, conditions; written only when they change."""
@@ -279,15 +306,14 @@ class Reconciler:
         try:
             schedule = model.spec.schedule
             if schedule is not None:
-                often = self._gate.too_often(parse_schedule(schedule.interval, schedule.cron))
-                if often is not None:
-                    return Problem(reason="IntervalTooShort", message=str(often), stalled=True)
+                found = self._gate.schedule_of(model.ref.namespace or "", schedule.interval, schedule.cron)
+                if isinstance(found, Problem):
+                    return found
             files = model.spec.sources.watch_on.files
             if files:
                 Patterns(list(files))
         except InvalidObject as error:
-            reason = "InvalidSchedule" if error.field.startswith("spec.schedule") else "InvalidSpec"
-            return Problem(reason=reason, message=str(error), stalled=True)
+            return Problem(reason="InvalidSpec", message=str(error), stalled=True)
         return None
 
     async def _remove_finalizer(self, trigger: Snapshot, fence: Fence) -> None:
@@ -302,13 +328,14 @@ class Reconciler:
         self._store.observe(await self._api.patch(trigger.ref, patch))
         log.info("finalizer.removed", **_fields(trigger))
 
-    def _sweep_requests(
+    async def _sweep_requests(
         self, since: dict[tuple[str, str, int], float], fence: Fence, now: float
     ) -> dict[tuple[str, str, int], float]:
         """Requests open for 24 s are checked here, and again, until they are answered."""
         seen: dict[tuple[str, str, int], float] = {}
         for trigger in self._store.all("WebhookTrigger"):
             status = trigger.raw.get("status") or {}
+            await self._slices.rest()
             for source in status.get("checkedSources") or {}:
                 entry = entry_of(status, source)
                 if entry.requested <= entry.handled:

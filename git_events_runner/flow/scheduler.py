@@ -1,14 +1,15 @@
 """The leader's clock: submits a check of each (trigger with a schedule, source) when it falls due.
 
-A schedule is read again when its trigger's generation changes: live edits and deletions take effect at once. What was
-due while nobody led is made up once (`rules/schedule`).
+A schedule is read again when its trigger's generation changes: live edits and deletions take effect immediately. What
+was due while no replica led is made up once (`rules/schedule`). Scheduled times and triggers to be read are taken by
+namespace in turn, a slice of time each: what one tenant changes, or has due at one moment, delays no other tenant.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -16,14 +17,17 @@ from typing import Any, Protocol
 import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
-from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.kinds import SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.clone import phase_key
+from git_events_runner.rules.fairness import RoundRobin, Weight
 from git_events_runner.rules.ledger import entry_of, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
-from git_events_runner.rules.schedule import Schedule, due, parse_schedule
+from git_events_runner.rules.naming import Naming
+from git_events_runner.rules.report import Problem
+from git_events_runner.rules.schedule import Schedule, due
+from git_events_runner.slices import Slices
 
 log = structlog.get_logger(target="scheduler")
 
@@ -52,8 +56,8 @@ class Gate(Protocol):
     def policy(self) -> object:
         """The policy of now."""
 
-    def too_often(self, schedule: Schedule) -> InvalidObject | None:
-        """What is wrong with a schedule that comes due more often than allowed."""
+    def schedule_of(self, namespace: str, interval: str | None, cron: str | None) -> Schedule | Problem:
+        """The schedule of a trigger's spec, or why it cannot be followed."""
 
 
 class Scheduler:
@@ -67,32 +71,38 @@ class Scheduler:
         submit: Callable[[CheckRequest], None],
         forget: Callable[[str], None],
         now: Callable[[], datetime],
+        weight: Weight,
     ) -> None:
+        """`weight` is that of a namespace among the others."""
         self._store = store
         self._gate = gate
         self._submit = submit
         self._forget = forget
         self._now = now
         self._watches: dict[Ref, dict[str, _Watch]] = {}
+        self._naming = Naming()
         self._heap: list[tuple[datetime, int, Ref, str]] = []
         self._serial = 0
+        self._weight = weight
+        self._due: RoundRobin[tuple[int, Ref, str]] = RoundRobin(weight=weight)
+        self._changed: RoundRobin[Ref] = RoundRobin(weight=weight)
+        self._unread: set[Ref] = set()
+        self._first: set[Ref] = set()
 
     async def run_leading(self, fence: Fence) -> None:
         """Submit what falls due until leadership ends."""
-        self._watches.clear()
-        self._heap.clear()
+        self._start()
         with self._store.subscribe(*TRIGGERS, *SOURCES) as changes:
             policy = self._gate.policy
-            for kind in TRIGGERS:
-                for trigger in self._store.all(kind):
-                    self._read(trigger, first=True)
             while True:
                 if policy != self._gate.policy:
                     policy = self._gate.policy
                     for kind in TRIGGERS:
-                        for trigger in self._store.all(kind):
-                            self._read(trigger, first=False)
-                self._submit_due(fence)
+                        self._note(trigger.ref for trigger in self._store.all(kind))
+                if self._work(fence):
+                    await asyncio.sleep(0)  # the rest of the program has its turn
+                    self._apply(changes.take())
+                    continue
                 sleep_s = _LONGEST_SLEEP_S
                 if self._heap:
                     sleep_s = min((self._heap[0][0] - self._now()).total_seconds(), sleep_s)
@@ -103,37 +113,70 @@ class Scheduler:
                     continue
                 self._apply(changes.take())
 
+    def _start(self) -> None:
+        """Nothing is known yet: all triggers are to be read."""
+        self._watches.clear()
+        self._naming.clear()
+        self._heap.clear()
+        self._unread.clear()
+        self._due, self._changed = RoundRobin(weight=self._weight), RoundRobin(weight=self._weight)
+        self._first = {trigger.ref for kind in TRIGGERS for trigger in self._store.all(kind)}
+        self._note(self._first)
+
     def _apply(self, changed: set[Ref]) -> None:
         sources = {ref for ref in changed if ref.kind in SOURCES}
-        for ref in changed - sources:
-            trigger = self._store.get(ref)
-            if trigger is None:
-                for watch in self._watches.pop(ref, {}).values():
-                    self._forget(watch.uid)
-            else:
-                self._read(trigger, first=False)
-        if sources:
-            for ref in list(self._watches):
-                trigger = self._store.get(ref)
-                if trigger is not None and trigger.model is not None:
-                    self._read(trigger, first=False)
+        self._note(changed - sources)
+        self._note(self._naming.of(sources))
+
+    def _note(self, triggers: Iterable[Ref]) -> None:
+        """These are to be read, in their namespace's turn."""
+        for ref in triggers:
+            if ref not in self._unread:
+                self._unread.add(ref)
+                self._changed.put(ref.namespace or "", ref)
+
+    def _work(self, fence: Fence) -> bool:
+        """Submit what is due and read what has changed, for a slice of time; whether something is left."""
+        now, slices = self._now(), Slices()
+        while self._heap and self._heap[0][0] <= now:
+            _, serial, ref, source = heapq.heappop(self._heap)
+            self._due.put(ref.namespace or "", (serial, ref, source))
+        while not slices.over:
+            if due := self._due.take():
+                self._submit_one(fence, *due[1])
+            changed = self._changed.take()
+            if changed is not None:
+                self._read_one(changed[1])
+            elif due is None:
+                return bool(self._heap and self._heap[0][0] <= self._now())
+        return True
+
+    def _read_one(self, ref: Ref) -> None:
+        self._unread.discard(ref)
+        first = ref in self._first
+        self._first.discard(ref)
+        trigger = self._store.get(ref)
+        if trigger is None:
+            for watch in self._watches.pop(ref, {}).values():
+                self._forget(watch.uid)
+            self._naming.drop(ref)
+        else:
+            self._read(trigger, first=first)
 
     def _read(self, trigger: Snapshot, *, first: bool) -> None:
         """Take over the trigger's spec; what has not changed keeps its due time."""
-        known = self._watches.get(trigger.ref, {})
+        known = self._watches.pop(trigger.ref, {})
         if trigger.model is None or trigger.model.spec.schedule is None:
-            self._watches.pop(trigger.ref, None)
+            self._naming.drop(trigger.ref)
             return
-        spec = trigger.model.spec
-        try:
-            schedule = parse_schedule(spec.schedule.interval, spec.schedule.cron)
-            often = self._gate.too_often(schedule)
-            if often is not None:
-                raise often
-        except InvalidObject as error:
-            log.warning("trigger.rejected", namespace=trigger.ref.namespace, name=trigger.ref.name, error=str(error))
-            self._watches.pop(trigger.ref, None)
+        spec, namespace = trigger.model.spec, trigger.ref.namespace
+        schedule = self._gate.schedule_of(namespace or "", spec.schedule.interval, spec.schedule.cron)
+        if isinstance(schedule, Problem):
+            log.warning("trigger.rejected", namespace=namespace, name=trigger.ref.name, error=schedule.message)
+            self._naming.drop(trigger.ref)
             return
+        place = None if spec.sources.kind.startswith("Cluster") else namespace
+        self._naming.put(trigger.ref, [Ref(spec.sources.kind, place, name) for name in spec.sources.names])
         watches: dict[str, _Watch] = {}
         for name in spec.sources.names:
             phase = self._phase(spec, trigger.ref, name)
@@ -185,13 +228,10 @@ class Scheduler:
         if planned.submit_at is not None:
             heapq.heappush(self._heap, (planned.submit_at, watch.serial, watch.trigger, watch.source))
 
-    def _submit_due(self, fence: Fence) -> None:
-        now = self._now()
-        while self._heap and self._heap[0][0] <= now:
-            _, serial, ref, source = heapq.heappop(self._heap)
-            watch = self._watches.get(ref, {}).get(source)
-            if watch is None or watch.serial != serial or watch.at is None:
-                continue
-            watch.answered = watch.at
-            self._submit(CheckRequest(trigger=ref, uid=watch.uid, source=source, due_at=rfc3339(watch.at), fence=fence))
-            self._plan(watch, now, catching_up=False)
+    def _submit_one(self, fence: Fence, serial: int, ref: Ref, source: str) -> None:
+        watch = self._watches.get(ref, {}).get(source)
+        if watch is None or watch.serial != serial or watch.at is None:
+            return
+        watch.answered = watch.at
+        self._submit(CheckRequest(trigger=ref, uid=watch.uid, source=source, due_at=rfc3339(watch.at), fence=fence))
+        self._plan(watch, self._now(), catching_up=False)

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Literal
 
 from git_events_runner.errors import InvalidObject
 
 from .clone import secrets_of
+from .cron import Cron
+from .cronfields import ANY
 from .podsettings import beyond_baseline
 from .report import Problem
 from .resolve import Resolved
@@ -131,6 +134,8 @@ def _forbidden(keys: Iterable[str], prefixes: tuple[str, ...]) -> str | None:
 def _shortest_gap_s(schedule: Schedule, now: datetime, least_s: int) -> float:
     if schedule.interval_ms is not None:
         return schedule.interval_ms / 1000
+    if schedule.cron is not None and (apart_s := _times_apart_s(schedule.cron)) >= least_s:
+        return apart_s  # whatever its days: most schedules are found good by this, without looking for due times
     shortest, moment = float("inf"), schedule.next_due(now, phase_key="")
     for _ in range(_DUE_TIMES):
         following = schedule.next_due(moment, phase_key="") if moment is not None else None
@@ -138,6 +143,17 @@ def _shortest_gap_s(schedule: Schedule, now: datetime, least_s: int) -> float:
             break
         shortest, moment = min(shortest, (following - moment).total_seconds()), following
     return shortest
+
+
+def _times_apart_s(cron: Cron) -> int:
+    """The shortest time between two of a cron's times of day, also over midnight; a bound for its due times."""
+    apart_s, first_s, last_s = 60 * 60 * 24, 0, 0
+    for text, size, unit_s in zip((cron.second, *cron.time.split()), (60, 60, 24), (1, 60, 60 * 60), strict=True):
+        numbers = range(size) if text == ANY else sorted(int(number) for number in text.split(","))
+        for before, after in pairwise(numbers):
+            apart_s = min(apart_s, (after - before) * unit_s - (last_s - first_s))
+        first_s, last_s = first_s + numbers[0] * unit_s, last_s + numbers[-1] * unit_s
+    return min(apart_s, 60 * 60 * 24 - (last_s - first_s))
 
 
 def _refused(reason: str, message: str) -> Problem:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from git_events_runner.errors import ApiUnavailable
 from git_events_runner.flow.reconcile import FINALIZER, Reconciler
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import equal
 from git_events_runner.rules.report import Problem, Report, Warn
 from tests.flow.virtual import until, virtual
 from tests.flow.world import Cluster, Fence, recorded
@@ -25,6 +26,7 @@ async def reconciling(cluster, pending=lambda _uid, _source: False):
         pending=pending,
         metrics=cluster.metrics,
         now=cluster.now,
+        weight=equal,
     )
     task = asyncio.ensure_future(reconciler.run_leading(Fence()))
     await asyncio.sleep(0.5)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import equal
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.schedule import due
 from git_events_runner.serving import running
@@ -26,6 +27,7 @@ async def scheduling(cluster):
         submit=cluster.submit,
         forget=cluster.forgotten.append,
         now=cluster.now,
+        weight=equal,
     )
     async with running(scheduler=scheduler.run_leading(Fence())):
         yield

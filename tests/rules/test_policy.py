@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.parse import parse
@@ -181,6 +184,27 @@ def test_a_schedule_may_have_to_keep_its_distance(interval, cron, least_s, field
     """Crons are judged by the shortest gap between their next due times."""
     found = too_often(Policy(minimum_interval_s=least_s), parse_schedule(interval, cron), NOW)
     assert (found.field if found else None) == field
+
+
+TIMES = st.lists(st.integers(0, 59), min_size=1, max_size=5, unique=True).map(lambda found: ",".join(map(str, found)))
+
+
+@given(
+    seconds=st.one_of(st.just("0"), TIMES),
+    minutes=st.one_of(st.just("*"), TIMES),
+    hours=st.one_of(st.just("*"), st.sampled_from(["3", "0,23", "1,2,22"])),
+    days=st.sampled_from(["* *", "1 *", "*/9 *"]),
+    least_s=st.sampled_from([2, 60, 61, 3600, 3601, 7200]),
+)
+def test_times_of_day_far_apart_are_due_far_apart(seconds, minutes, hours, days, least_s):
+    """What is allowed without looking for due times has none that are nearer to one another."""
+    schedule = parse_schedule(None, f"{seconds} {minutes} {hours} {days} *")
+    found = too_often(Policy(minimum_interval_s=least_s), schedule, NOW)
+    moments = [NOW]
+    for _ in range(12):
+        moments.append(schedule.next_due(moments[-1], phase_key=""))
+    near = any((after - before).total_seconds() < least_s for before, after in pairwise(moments[1:]))
+    assert not (near and found is None)
 
 
 def test_a_namespace_that_has_its_share_of_runs_waits():

@@ -1,0 +1,30 @@
+"""Slices of time for loops over many objects: after a hundredth of a second the rest of the program has its turn."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+_SLICE_S = 0.01
+
+
+class Slices:
+    """Measures how long a loop has worked since it let others work; for one loop at a time."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        """Whether the loop has to let others work."""
+        return time.monotonic() - self._began >= _SLICE_S
+
+    async def rest(self) -> None:
+        """Let others work if the slice is over; else return immediately."""
+        if self.over:
+            await asyncio.sleep(0)
+            self.begin()
+
+    def begin(self) -> None:
+        """A new slice begins: others have worked."""
+        self._began = time.monotonic()
