@@ -128,7 +128,11 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         return weight_of(config.current, namespace)
 
     events = Events(
-        api=client, identity=settings.identity, now=now, failed=lambda error: edge_failed(KINDS["Event"], error)
+        api=client,
+        identity=settings.identity,
+        now=now,
+        failed=lambda error: edge_failed(KINDS["Event"], error),
+        weight=weight,
     )
     config_ref = Ref("ConfigMap", settings.namespace, settings.config_map_name)
     config: Config[RuntimeConfig] = Config(

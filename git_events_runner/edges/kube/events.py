@@ -1,10 +1,12 @@
-"""Events (events.k8s.io/v1): what happened to an object, for `kubectl describe`; bounded, limited, merged."""
+"""Events (events.k8s.io/v1): what happened to an object, for `kubectl describe`; bounded, limited, merged.
+
+Namespaces have turns: neither the Events of one nor its repetitions displace those of another.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,8 +15,10 @@ from typing import Any, Protocol
 from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import FairCache, RoundRobin, Weight
 
-_WAITING = 500
+_WAITING_EACH = 500  # in one namespace
+_WAITING = 5000
 _SERIES_S = 600.0
 _SERIES_KEPT = 2000
 _PER_SECOND = 10.0
@@ -52,26 +56,38 @@ class Events:
     """Publishes in the background; what does not fit is dropped, what repeats within ten minutes becomes a series."""
 
     def __init__(
-        self, *, api: Api, identity: str, now: Callable[[], datetime], failed: Callable[[ApiError], None]
+        self,
+        *,
+        api: Api,
+        identity: str,
+        now: Callable[[], datetime],
+        failed: Callable[[ApiError], None],
+        weight: Weight,
     ) -> None:
+        """`weight` is that of a namespace among the others."""
         self._api = api
         self._identity = identity
         self._now = now
         self._failed = failed
-        self._waiting: asyncio.Queue[tuple[Ref, str, str, str, str]] = asyncio.Queue(maxsize=_WAITING)
-        self._series: OrderedDict[tuple[str, str, str], _Series] = OrderedDict()
+        self._waiting: RoundRobin[tuple[Ref, str, str, str, str]] = RoundRobin(weight=weight, limit=_WAITING_EACH)
+        self._came = asyncio.Event()
+        self._series: FairCache[tuple[str, str, str], _Series] = FairCache(limit=_SERIES_KEPT)
 
     def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
         """Queue an Event about an object; `kind` is Normal or Warning. Never blocks, never raises."""
-        if not self._waiting.full():
-            self._waiting.put_nowait((ref, uid, kind, reason, note[:_NOTE_CHARS]))
+        namespace = ref.namespace or ""
+        if len(self._waiting) < _WAITING or not self._waiting.waiting(namespace):
+            self._waiting.put(namespace, (ref, uid, kind, reason, note[:_NOTE_CHARS]))
+            self._came.set()
 
     async def run(self) -> None:
         """Publish what is queued, at most ten a second, until cancelled."""
         while True:
-            ref, uid, kind, reason, note = await self._waiting.get()
+            while (taken := self._waiting.take()) is None:
+                self._came.clear()
+                await self._came.wait()
             try:
-                await self._publish(ref, uid, kind, reason, note)
+                await self._publish(*taken[1])
             except ApiError as error:
                 self._failed(error)
             await asyncio.sleep(1 / _PER_SECOND)
@@ -89,7 +105,7 @@ class Events:
             try:
                 await self._api.patch(Ref("Event", namespace, known.name), {"series": series}, timeout_s=5)
             except ApiNotFound:
-                del self._series[key]
+                self._series.pop(key)
             else:
                 return
         digest = hashlib.sha256(f"{uid}/{reason}/{note}/{stamp}/{self._identity}".encode()).hexdigest()[:16]
@@ -114,6 +130,4 @@ class Events:
             },
         }
         await self._api.create(KINDS["Event"], body, timeout_s=5)
-        self._series[key] = _Series(name=name, count=1, since=clock)
-        if len(self._series) > _SERIES_KEPT:
-            self._series.popitem(last=False)
+        self._series.put(ref.namespace or "", key, _Series(name=name, count=1, since=clock))

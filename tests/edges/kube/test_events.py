@@ -11,14 +11,21 @@ from git_events_runner.errors import ApiNotFound, ApiUnavailable
 from git_events_runner.local.apiserver import serving
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import equal
 from git_events_runner.serving import running
+from tests.flow.virtual import at, virtual
+from tests.flow.virtual import until as virtually
 
 REF = Ref("WebhookTrigger", "default", "hook")
 
 
 def events(api, failed=None):
     return Events(
-        api=api, identity="pod-1", now=lambda: datetime.now(UTC), failed=failed.append if failed is not None else print
+        api=api,
+        identity="pod-1",
+        now=lambda: datetime.now(UTC),
+        failed=failed.append if failed is not None else print,
+        weight=equal,
     )
 
 
@@ -87,10 +94,62 @@ async def test_publishing_never_blocks_and_the_queue_is_bounded():
     published = events(api, failed)
     for number in range(2000):
         published.publish(REF, "u1", kind="Normal", reason="JobCreated", note=f"{number}" + "x" * 5000)
-    assert published._waiting.qsize() == 500
+    assert len(published._waiting) == 500
     async with running(events=published.run()):
         await until(lambda: asyncio.sleep(0, len(failed) >= 2))  # a failed one does not end the rest
     assert len(api.made[0]["note"]) <= 1024
+
+
+def of(namespace, number=0):
+    return Ref("WebhookTrigger", namespace, f"hook{number}")
+
+
+@virtual
+async def test_the_events_of_one_namespace_neither_drop_nor_delay_those_of_another():
+    """However many it has: a neighbour's is published within a turn."""
+    api = Recorder()
+    published = events(api)
+    async with running(events=published.run()):
+        for second in range(30):
+            for number in range(2000):
+                published.publish(of("evil", number), f"u{number}", kind="Warning", reason="X", note=f"{second}")
+            asked = at()
+            published.publish(of("good"), "good", kind="Normal", reason="JobCreated", note=f"{second}")
+            await virtually(lambda: api.made and api.made[-1]["metadata"]["namespace"] == "good")
+            assert at() - asked <= 0.5
+            await asyncio.sleep(1)
+
+
+async def test_what_waits_is_bounded_for_all_namespaces_and_each_has_room_for_one():
+    """A thousand namespaces that have all they may have leave room for another's."""
+    published = events(Recorder())
+    for namespace in range(50):
+        for number in range(600):
+            published.publish(of(f"evil{namespace}", number), "u", kind="Normal", reason="X", note="x")
+    published.publish(of("good"), "u", kind="Normal", reason="X", note="x")
+    assert len(published._waiting) <= 5050
+    assert published._waiting.waiting("good") == 1
+
+
+@virtual
+async def test_the_repetitions_of_one_namespace_are_forgotten_for_no_other():
+    """What a neighbour repeats stays one Event, whatever others publish in between."""
+    api = Recorder()
+    api.patched = []
+
+    async def patch(ref, body, **_):
+        api.patched.append(ref.namespace)
+
+    api.patch = patch
+    published = events(api)
+    async with running(events=published.run()):
+        for _ in range(2):
+            published.publish(of("good"), "good", kind="Normal", reason="JobCreated", note="x")
+            await asyncio.sleep(1)
+            for number in range(3000):
+                await published._publish(of("evil", number), f"u{number}", "Warning", "X", "x")
+    assert api.patched.count("good") == 1
+    assert sum(made["metadata"]["namespace"] == "good" for made in api.made) == 1
 
 
 @pytest.mark.parametrize("name", ["a" * 253, "a.b-"])
