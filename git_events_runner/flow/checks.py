@@ -50,6 +50,7 @@ from git_events_runner.rules.ledger import (
 )
 from git_events_runner.rules.messages import Again, CheckRequest, Made, RunOrder
 from git_events_runner.rules.patterns import GITLINK, Patterns, selected_hash
+from git_events_runner.rules.patterns import check as check_patterns
 from git_events_runner.rules.report import Problem, Report
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.telemetry import Metrics
@@ -142,7 +143,7 @@ class Checks:
         """`missed` is told of a poll that found a new commit for a trigger that is also called."""
         self._submit = submit
         self._missed = missed
-        self._pool = Pool("patterns", threads=2)
+        self._pool = Pool("patterns", threads=2, own=1)
         self._store = store
         self._gate = gate
         self._reader = reader
@@ -315,7 +316,8 @@ class Checks:
         self, resolved: Resolved, namespace: str, entry: Entry, commit: str, patterns: tuple[str, ...]
     ) -> tuple[bool | None, str]:
         """Whether the selected files of the recorded and the new commit are the same, and the new ones' hash."""
-        compiled, git, source = Patterns(list(patterns)), self._git, resolved.watched_model
+        git, source = self._git, resolved.watched_model
+        check_patterns(patterns)
 
         async def before() -> Sequence[Any] | None:
             try:
@@ -324,7 +326,7 @@ class Checks:
                 return None  # cannot be fetched any more: counts as changed
 
         new, old = await asyncio.gather(git.tree(source, namespace, commit), before())
-        return await self._pool.run(_hashes, compiled, new, old, owner=namespace)
+        return await self._pool.run(_hashes, patterns, new, old, owner=namespace)
 
     async def _skip(
         self,
@@ -420,18 +422,16 @@ def _unknown_deliveries(snapshot: Snapshot, request: CheckRequest, entry: Entry)
     return last_deliveries(snapshot.raw.get("status"), open_requests)
 
 
-def _hashes(patterns: Patterns, new: Sequence[Any], old: Sequence[Any] | None) -> tuple[bool | None, str]:
-    """Whether both hold the same selected files, and the new ones' hash; a path is matched once for both."""
-    judged: dict[tuple[str, bool], bool] = {}
+def _hashes(patterns: Sequence[str], new: Sequence[Any], old: Sequence[Any] | None) -> tuple[bool | None, str]:
+    """Whether both hold the same selected files, and the new ones' hash.
+
+    Raises:
+        InvalidObject: Matching takes too many steps.
+    """
+    compiled = Patterns(patterns)
 
     def selected(entries: Sequence[Any]) -> Iterator[tuple[str, int, str]]:
-        for path, mode, blob in entries:
-            key = (path, mode == GITLINK)
-            chosen = judged.get(key)
-            if chosen is None:
-                chosen = judged[key] = patterns.selects(path, gitlink=key[1])
-            if chosen:
-                yield path, mode, blob
+        return (entry for entry in entries if compiled.selects(entry[0], gitlink=entry[1] == GITLINK))
 
     new_hash = selected_hash(selected(new))
     return (None if old is None else selected_hash(selected(old)) == new_hash), new_hash

@@ -19,11 +19,11 @@ from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, FenceLost, InvalidObject
 from git_events_runner.resources.kinds import OURS, TRIGGERS
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules import patterns
 from git_events_runner.rules.fairness import RoundRobin, Weight
 from git_events_runner.rules.ledger import Mutation, Outcome, Prune, entry_of, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.naming import Naming
-from git_events_runner.rules.patterns import Patterns
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.report import Problem, Report, Warn, sources_told, sources_warned
 from git_events_runner.rules.resolve import Resolved
@@ -311,7 +311,7 @@ class Reconciler:
                     return found
             files = model.spec.sources.watch_on.files
             if files:
-                Patterns(list(files))
+                patterns.check(files)
         except InvalidObject as error:
             return Problem(reason="InvalidSpec", message=str(error), stalled=True)
         return None

@@ -16,7 +16,7 @@ from git_events_runner.errors import ConfigError, InvalidObject
 from git_events_runner.resources.kinds import KINDS, OURS
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.patterns import Patterns
+from git_events_runner.rules import patterns
 from git_events_runner.rules.schedule import parse_schedule
 
 from . import configfile
@@ -193,4 +193,4 @@ def _check(manifest: Manifest) -> None:
     if manifest.ref.kind == "ScheduleTrigger":
         parse_schedule(model.spec.schedule.interval, model.spec.schedule.cron)
     if manifest.ref.kind in {"ScheduleTrigger", "WebhookTrigger"}:
-        Patterns(list(model.spec.sources.watch_on.files or ()))
+        patterns.check(model.spec.sources.watch_on.files or ())

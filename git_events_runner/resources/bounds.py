@@ -34,6 +34,14 @@ KNOWN_HOSTS_BYTES = 64 * 1024
 CREDENTIAL_BYTES = 8 * 1024
 """User name, password or token: more fits into no header that a server takes."""
 
+MOST_PATTERNS = 1000
+PATTERN_CHARACTERS = 4096
+PATTERNS_CHARACTERS = 64 * 1024
+"""Path patterns of a trigger: how many, one, and all together."""
+
+PATTERN_STEPS = 200_000_000
+"""Steps in which a list of patterns is matched with all files of two commits; a million take 0.25 s of a thread."""
+
 FILE_BYTES: Mapping[str, int] = {
     CA_FILE: CA_BYTES,
     KEY_FILE: KEY_BYTES,

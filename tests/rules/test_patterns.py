@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from git_events_runner.errors import InvalidObject
-from git_events_runner.rules.patterns import GITLINK, Patterns, selected_hash
+from git_events_runner.rules.patterns import GITLINK, Patterns, check, selected_hash
 
 _PIECES = ["a", "b", "ab", "*", "**", "?", "[ab]", "[!a]", "[a-b]", "*.py", "a*", "*b", "\\*", "[[:alpha:]]", "é", " "]
 _NAMES = ["a", "b", "ab", "ba", "a.py", "b.py", "c", "*", "é", "A", "a b"]
@@ -131,3 +131,62 @@ def test_the_hash_is_over_path_mode_and_blob_whatever_the_order():
     assert selected_hash(one) == selected_hash(reversed(one))
     others = [[("c", 0o100644, "1"), one[1]], [("a", 0o100755, "1"), one[1]], [("a", 0o100644, "3"), one[1]]]
     assert len({selected_hash(one), *map(selected_hash, others)}) == 4
+
+
+def test_all_patterns_together_have_a_limit():
+    """64 KiB of patterns are compiled, one character more is refused before any is read."""
+    assert not Patterns(["a" * 4096] * 16).selects("b")
+    with pytest.raises(InvalidObject, match="has 65537 characters in all patterns; at most 65536 are allowed"):
+        Patterns([*["a" * 4096] * 16, "b"])
+    with pytest.raises(InvalidObject, match="600000 characters"):
+        check(["*a" * 1000] * 300)
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        ["*" + "a*" * 31 + "b"] * 1000,
+        ["?" * 4000] * 16,
+        ["**/a/" * 12 + "x"] * 1000,
+        ["[!b]" * 1000] * 16,
+        ["a/" * 2000] * 16,
+    ],
+    ids=["stars", "questions", "deep", "brackets", "folders"],
+)
+@pytest.mark.parametrize("path", ["a" * 4000, "a/" * 2000 + "y", "ab" * 2000])
+def test_the_cost_of_a_path_has_a_bound(patterns, path):
+    """Whatever the patterns and the path are, each of its bytes costs a step for 1,024 bits of the patterns at most."""
+    compiled = Patterns(patterns)
+    compiled.selects(path)
+    assert compiled.steps < len(path) * (8 + 70_000 // 1024) + 256 * 70_000 // 16
+
+
+def test_usual_patterns_cost_a_step_for_each_byte():
+    """A thousand patterns cost as much as twenty once the same folders and names have been met."""
+    patterns = [
+        f"{place}{number}*.{end}" for number in range(250) for place in ("", "src/", "**/t/") for end in ("py",)
+    ]
+    paths = [f"src/{number % 50}/t/{number}_{more}.py" for number in range(100) for more in range(50)]
+    compiled = Patterns(patterns)
+    for path in paths:
+        compiled.selects(path)
+    assert compiled.steps < 4 * sum(map(len, paths))
+
+
+def test_the_limit_of_steps_is_an_error_of_the_field():
+    """What takes too many steps says which field, and what to do."""
+    compiled = Patterns(["*a*b*c"], most_steps=1000)
+    with pytest.raises(InvalidObject, match="take too long to match") as refused:
+        list(map(compiled.selects, map(str, range(10_000))))
+    assert refused.value.field == "spec.sources.watchOn.files"
+
+
+def test_the_order_of_paths_does_not_matter():
+    """Paths in any order are selected as in a tree's order."""
+    chance = random.Random(7)
+    for _ in range(100):
+        patterns = [("!" if chance.random() < 0.3 else "") + random_pattern(chance) for _ in range(4)]
+        paths = sorted({"/".join(chance.choices(_NAMES, k=chance.randint(1, 5))) for _ in range(40)})
+        expected = {path for path in paths if Patterns(patterns).selects(path)}
+        chance.shuffle(paths)
+        assert chosen(patterns, paths) == expected
