@@ -1,23 +1,27 @@
 """Writing a commit's files, so that nothing in the repository can write outside of the destination.
 
 Every step is relative to an open directory and follows no link (openat(2) with O_NOFOLLOW, O_EXCL): a tree that holds
-a link and a directory of the same name is refused, not written through. Names that git refuses are refused: `..`,
-`.git` in every disguise of NTFS and HFS+ (git's `verify_path`; CVE-2014-9390, CVE-2019-1353). A link is made as it is,
-wherever it leads, as git does it: the files of a repository are no boundary for the code that comes with them.
+a link and a directory of the same name is refused, not written through; so are names that git refuses (`names`). A link
+is made as it is, wherever it leads, as git does it: the files of a repository are no boundary for the code that comes
+with them. The bytes of a file are those of a `git clone`: `.gitattributes` is followed (`attributes`, `convert`).
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from git_events_runner.edges.git.question import shown
-from git_events_runner.errors import GitEventsRunnerError, GitTooLarge
+from git_events_runner.errors import GitTooLarge
+from git_events_runner.rules.automaton import TooCostly
 
+from .attributes import FILE, MOST_BYTES, Attributes
 from .budget import Budget
+from .convert import NOTHING, CannotEncode, Conversion, conversion_of, convert
+from .gitindex import Index
+from .names import PLAIN, UnsafeTree, check_name
 from .pack import BLOB, TREE, Pack, tree_entries
 
 _LINK, _SUBMODULE, _TREE, _FILE = 0o120000, 0o160000, 0o040000, 0o100000
@@ -27,73 +31,69 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Open directories while writing; git itself limits paths to 4096 bytes.
 _DEPTH = 256
 _PATH_BYTES = 4096
-# Names in which nothing can be hidden; all others are judged by dulwich, which takes a while to import.
-_PLAIN = re.compile(
-    rb"(?!\.[gG][iI][tT](?![A-Za-z0-9_-]))\.?[A-Za-z0-9_@+=,-](?:[A-Za-z0-9_@+=,.-]*[A-Za-z0-9_@+=,-])?\Z"
-)
 _LFS = b"version https://git-lfs.github.com/spec/v1"
 _LFS_MOST_BYTES = 1024
+_LFS_FILTER = "lfs"
 _NAMED = 5
+_FILTERS = 16
+# A larger file is written as it is in the repository: what is changed is held whole.
+_CHANGED_BYTES = 256 * 2**20
 # In a Job, cloner and worker are different users of one group (the pod's fsGroup): the worker may change what it got.
 _GROUP_MAY_WRITE = 0o020
 
 
-class UnsafeTree(GitEventsRunnerError):
-    """The commit holds a path that must not be written."""
+@dataclass(slots=True)
+class _Few:
+    """The first names of many, and how many there are."""
 
+    count: int = 0
+    names: list[str] = field(default_factory=list)
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A path as it now lies on the disk: what git's index wants to know."""
+    def add(self, path: bytes) -> None:
+        self.count += 1
+        if self.count <= _NAMED:
+            self.names.append(shown(os.fsdecode(path)))
 
-    path: bytes
-    mode: int
-    object_id: bytes
-    found: os.stat_result
+    def __str__(self) -> str:
+        return ", ".join(self.names) + (f", … ({self.count})" if self.count > _NAMED else "")
 
 
 @dataclass(slots=True)
 class Checkout:
-    """What was written so far; `extra_mode` is added to every mode on the disk."""
+    """What was written so far; `extra_mode` is added to every mode on the disk, `index` is told of every path."""
 
     budget: Budget
+    index: Index | None = None
     extra_mode: int = 0
-    written: list[Written] = field(default_factory=list)
     files: int = 0
     size_bytes: int = 0
-    submodules: list[str] = field(default_factory=list)
-    pointers: list[str] = field(default_factory=list)
+    submodules: _Few = field(default_factory=_Few)
+    pointers: _Few = field(default_factory=_Few)
+    filters: dict[str, _Few] = field(default_factory=dict)
+    unchanged: _Few = field(default_factory=_Few)
 
-
-def check_name(name: bytes, path: bytes) -> None:
-    """Let only names pass that are one step down, and not git's own folder on any file system.
-
-    Raises:
-        UnsafeTree: The name is refused.
-    """
-    if _PLAIN.match(name):
-        return
-    from dulwich.index import (
-        validate_path_element_default,
-        validate_path_element_hfs,
-        validate_path_element_ntfs,
-    )
-
-    readable = name.decode("utf-8", "ignore").encode()  # HFS+ knows no others
-    if (
-        not name
-        or b"/" in name
-        or b"\0" in name
-        or name in {b".", b".."}
-        or not validate_path_element_default(name)
-        or not validate_path_element_ntfs(name)
-        or (readable and not validate_path_element_hfs(readable))
-    ):
-        raise UnsafeTree(f"the commit holds the path {shown(os.fsdecode(path))}, which git does not allow")
+    def warn(self, warn: Callable[[str], None]) -> None:
+        """One line for everything that is not as after a `git clone` with all its tools."""
+        if self.submodules.count:
+            warn(f"submodules are not cloned, their folders are left empty: {self.submodules}")
+        if self.pointers.count:
+            warn(f"files in Git LFS are not fetched, their pointers are left as they are: {self.pointers}")
+        if self.filters:
+            named = "; ".join(f"{shown(name)}: {files}" for name, files in self.filters.items())
+            warn(f"filters of .gitattributes are not run, files are left as they are in the repository: {named}")
+        if self.unchanged.count:
+            warn(f"files are left as they are in the repository, not as .gitattributes says: {self.unchanged}")
 
 
 def check_out(
-    pack: Pack, tree: bytes, destination: int, warn: Callable[[str], None], *, budget: Budget, shared: bool = False
+    pack: Pack,
+    tree: bytes,
+    destination: int,
+    warn: Callable[[str], None],
+    *,
+    budget: Budget,
+    index: Index | None = None,
+    shared: bool = False,
 ) -> Checkout:
     """Write all files of a tree below an open, empty directory (but for `.git`); `shared`: the group may write.
 
@@ -104,61 +104,89 @@ def check_out(
         GitProtocolError: The pack lacks something.
         OSError: The disk is full or not writable.
     """
-    out = Checkout(budget=budget, extra_mode=_GROUP_MAY_WRITE if shared else 0)
-    _write_tree(pack, tree, destination, b"", out, 0)
-    if out.submodules:
-        warn(f"submodules are not cloned, their folders are left empty: {_few(out.submodules)}")
-    if out.pointers:
-        warn(f"files in Git LFS are not fetched, their pointers are left as they are: {_few(out.pointers)}")
+    out = Checkout(budget=budget, index=index, extra_mode=_GROUP_MAY_WRITE if shared else 0)
+    _Writer(pack, out).write_tree(tree, destination, b"", Attributes(), 0)
+    out.warn(warn)
     return out
 
 
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f", … ({len(names)})" if len(names) > _NAMED else "")
+class _Writer:
+    """Writes folders from the uppermost down."""
 
+    def __init__(self, pack: Pack, out: Checkout) -> None:
+        self._pack = pack
+        self._out = out
+        self._modes: dict[bytes, int] = {}
+        self._given: dict[int, bool] = {}  # by mode: whether a new file has it without being asked again
 
-def _write_tree(pack: Pack, tree: bytes, directory: int, prefix: bytes, out: Checkout, depth: int) -> None:
-    if depth > _DEPTH:
-        raise GitTooLarge(f"the commit's folders are nested more than {_DEPTH} deep")
-    if pack.kind(tree) not in {TREE, None}:
-        raise UnsafeTree(f"{shown(os.fsdecode(prefix))} is not a folder although it says so")
-    for mode, name, object_id in tree_entries(pack.read(tree, TREE), pack.id_bytes):
-        path = prefix + name
-        check_name(name, path)
-        if len(path) > _PATH_BYTES:
-            raise GitTooLarge(f"the commit has a path over {_PATH_BYTES} bytes")
-        out.budget.spend_entry()
+    def write_tree(self, tree: bytes, directory: int, prefix: bytes, attributes: Attributes, depth: int) -> None:
+        if depth > _DEPTH:
+            raise GitTooLarge(f"the commit's folders are nested more than {_DEPTH} deep")
+        pack, out = self._pack, self._out
+        if pack.kind(tree) not in {TREE, None}:
+            raise UnsafeTree(f"{shown(os.fsdecode(prefix))} is not a folder although it says so")
+        content = pack.read(tree, TREE)
+        if b" " + FILE + b"\0" in content:
+            attributes = self._with_file(content, prefix, attributes)
+        for octal, name, object_id in tree_entries(content, pack.id_bytes):
+            path = prefix + name
+            mode = self._modes.get(octal) or self._mode(octal)
+            kind = mode & 0o170000
+            if kind == _LINK or not PLAIN.match(name):
+                check_name(name, path, link=kind == _LINK)
+            if len(path) > _PATH_BYTES:
+                raise GitTooLarge(f"the commit has a path over {_PATH_BYTES} bytes")
+            out.budget.spend_entry()
+            try:
+                if kind == _FILE:
+                    self._write_file(object_id, mode, name, path, directory, attributes)
+                elif kind == _TREE:
+                    self._write_folder(object_id, name, path, directory, attributes, depth)
+                else:
+                    self._write_other(object_id, kind, name, path, directory)
+            except FileExistsError as error:
+                raise UnsafeTree(
+                    f"the commit holds two entries that are one path here: {shown(os.fsdecode(path))}"
+                ) from error
+
+    def _mode(self, octal: bytes) -> int:
+        mode = self._modes[octal] = int(octal, 8)
+        return mode
+
+    def _with_file(self, tree: bytes, prefix: bytes, attributes: Attributes) -> Attributes:
+        """The attributes of a folder that has a file of them."""
+        for octal, name, object_id in tree_entries(tree, self._pack.id_bytes):
+            if name == FILE and self._pack.kind(object_id) == BLOB and int(octal, 8) & 0o170000 in {_FILE, _LINK}:
+                content = self._pack.read(object_id, BLOB)
+                if len(content) <= MOST_BYTES:
+                    return attributes.within(prefix, content)
+                self._out.unchanged.add(prefix + name)
+        return attributes
+
+    def _write_folder(
+        self, tree: bytes, name: bytes, path: bytes, directory: int, attributes: Attributes, depth: int
+    ) -> None:
+        os.mkdir(name, _DIRECTORY_MODE, dir_fd=directory)
+        below = os.open(name, _DIRECTORY, dir_fd=directory)
         try:
-            kind = stat.S_IFMT(mode)
-            if kind == _TREE:
-                os.mkdir(name, _DIRECTORY_MODE, dir_fd=directory)
-                below = os.open(name, _DIRECTORY, dir_fd=directory)
-                try:
-                    os.fchmod(below, _DIRECTORY_MODE | out.extra_mode)
-                    _write_tree(pack, object_id, below, path + b"/", out, depth + 1)
-                finally:
-                    os.close(below)
-                continue
-            if kind == _SUBMODULE:
-                os.mkdir(name, _DIRECTORY_MODE, dir_fd=directory)
-                written_mode = _SUBMODULE
-                out.submodules.append(shown(os.fsdecode(path)))
-            else:
-                written_mode = _write_file(pack, object_id, mode, path, directory, out)
-        except FileExistsError as error:
-            raise UnsafeTree(
-                f"the commit holds two entries that are one path here: {shown(os.fsdecode(path))}"
-            ) from error
-        out.written.append(Written(path, written_mode, object_id, os.lstat(name, dir_fd=directory)))
+            os.fchmod(below, _DIRECTORY_MODE | self._out.extra_mode)
+            self.write_tree(tree, below, path + b"/", attributes, depth + 1)
+        finally:
+            os.close(below)
 
+    def _write_other(self, object_id: bytes, kind: int, name: bytes, path: bytes, directory: int) -> None:
+        if kind == _SUBMODULE:
+            os.mkdir(name, _DIRECTORY_MODE, dir_fd=directory)
+            self._out.submodules.add(path)
+        elif kind == _LINK:
+            self._write_link(object_id, name, path, directory)
+        else:
+            raise UnsafeTree(f"{shown(os.fsdecode(path))} is not a file although it says so")
+        if self._out.index is not None:
+            self._out.index.add(path, kind, object_id, os.lstat(name, dir_fd=directory))
 
-def _write_file(pack: Pack, object_id: bytes, mode: int, path: bytes, directory: int, out: Checkout) -> int:
-    """Write a file or link; gives the mode that git's index records."""
-    name, kind = path.rpartition(b"/")[2], stat.S_IFMT(mode)
-    if pack.kind(object_id) not in {BLOB, None} or kind not in {_LINK, _FILE}:
-        raise UnsafeTree(f"{shown(os.fsdecode(path))} is not a file although it says so")
-    out.files += 1
-    if kind == _LINK:
+    def _write_link(self, object_id: bytes, name: bytes, path: bytes, directory: int) -> None:
+        self._check_kind(object_id, path)
         target = bytearray()
 
         def collect(part: bytes) -> None:
@@ -166,26 +194,84 @@ def _write_file(pack: Pack, object_id: bytes, mode: int, path: bytes, directory:
             if len(target) >= _PATH_BYTES:
                 raise UnsafeTree(f"the link {shown(os.fsdecode(path))} has a target over {_PATH_BYTES} bytes")
 
-        out.size_bytes += pack.write(object_id, BLOB, collect)
+        self._out.size_bytes += self._pack.write(object_id, BLOB, collect)
+        self._out.files += 1
         if b"\0" in target or not target:
             raise UnsafeTree(f"the link {shown(os.fsdecode(path))} leads nowhere")
         os.symlink(bytes(target), name, dir_fd=directory)
-        return _LINK
-    program = bool(mode & 0o100)
-    front = bytearray()
-    with os.fdopen(os.open(name, _NEW_FILE, _FILE_MODE, dir_fd=directory), "wb", buffering=0) as file:
 
+    def _write_file(
+        self, object_id: bytes, mode: int, name: bytes, path: bytes, directory: int, attributes: Attributes
+    ) -> None:
+        out = self._out
+        conversion = self._conversion(path, attributes) if attributes.files else NOTHING
+        content = self._pack.held(object_id)
+        if content is None:
+            self._check_kind(object_id, path)
+        if conversion is not NOTHING and conversion.changes:
+            content = self._converted(object_id, path, conversion, content)
+        mode = _PROGRAM_MODE if mode & 0o100 else _FILE_MODE
+        given = mode | out.extra_mode
+        file = os.open(name, _NEW_FILE, given, dir_fd=directory)
+        try:
+            if content is None:
+                size = self._write_parts(object_id, file)
+            else:
+                size = len(content)
+                out.budget.spend(size)
+                if size and os.write(file, content) != size:
+                    os.lseek(file, 0, os.SEEK_SET)
+                    _write_all(file, content)
+                if size < _LFS_MOST_BYTES and content.startswith(_LFS):
+                    out.pointers.add(path)
+            exact = self._given.get(given)
+            if exact is None:
+                exact = self._given[given] = stat.S_IMODE(os.fstat(file).st_mode) == given
+            if not exact:
+                os.fchmod(file, given)
+            if out.index is not None:
+                out.index.add(path, _FILE | mode, object_id, os.fstat(file))
+        finally:
+            os.close(file)
+        out.files += 1
+        out.size_bytes += size
+
+    def _write_parts(self, object_id: bytes, file: int) -> int:
         def store(part: bytes) -> None:
-            out.budget.spend(len(part))
-            if len(front) < len(_LFS):
-                front.extend(part[: len(_LFS)])
-            rest = memoryview(part)
-            while rest:
-                rest = rest[file.write(rest) :]
+            self._out.budget.spend(len(part))
+            _write_all(file, part)
 
-        size = pack.write(object_id, BLOB, store)
-        os.fchmod(file.fileno(), (_PROGRAM_MODE if program else _FILE_MODE) | out.extra_mode)
-    out.size_bytes += size
-    if size < _LFS_MOST_BYTES and front.startswith(_LFS):
-        out.pointers.append(shown(os.fsdecode(path)))
-    return stat.S_IFREG | (_PROGRAM_MODE if program else _FILE_MODE)
+        return self._pack.write(object_id, BLOB, store)
+
+    def _conversion(self, path: bytes, attributes: Attributes) -> Conversion:
+        try:
+            conversion = conversion_of(attributes.of(path))
+        except TooCostly:
+            raise GitTooLarge("the commit's .gitattributes files take too long to match with its files") from None
+        name = conversion.filter
+        if name and name != _LFS_FILTER and (name in self._out.filters or len(self._out.filters) < _FILTERS):
+            self._out.filters.setdefault(name, _Few()).add(path)
+        return conversion
+
+    def _converted(self, object_id: bytes, path: bytes, conversion: Conversion, content: bytes | None) -> bytes | None:
+        """The content as it is to lie on the disk; None if that is too large to be changed."""
+        if content is None:
+            if self._pack.size(object_id) > _CHANGED_BYTES:
+                self._out.unchanged.add(path)
+                return None
+            content = self._pack.read(object_id, BLOB)
+        try:
+            return convert(content, conversion, object_id)
+        except CannotEncode as error:
+            self._out.unchanged.add(path)
+            return error.content
+
+    def _check_kind(self, object_id: bytes, path: bytes) -> None:
+        if self._pack.kind(object_id) not in {BLOB, None}:
+            raise UnsafeTree(f"{shown(os.fsdecode(path))} is not a file although it says so")
+
+
+def _write_all(file: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(file, rest) :]

@@ -25,6 +25,7 @@ from git_events_runner.errors import (
 from .budget import Budget, CloneLimits
 from .checkout import Checkout, check_out
 from .gitfolder import keep
+from .gitindex import Index
 from .pack import COMMIT, Pack, PackLimits
 
 # A clone may take as long as its Job; a server that falls silent is given up long before.
@@ -186,19 +187,20 @@ def _unpack(
     if pack.kind(commit_id) not in {COMMIT, None}:
         raise GitReferenceNotFound(f"{commit} is not a commit")
     tree, parents = _commit(pack.read(commit_id, COMMIT), pack.id_bytes)
+    index = Index(sha256=form == "sha256") if wish.preserve_git_folder else None
     directory = os.open(wish.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        out = check_out(pack, tree, directory, warn, shared=wish.owned, budget=budget)
+        out = check_out(pack, tree, directory, warn, shared=wish.owned, budget=budget, index=index)
     finally:
         os.close(directory)
-    if wish.preserve_git_folder:
+    if index is not None:
         keep(
             wish.destination / ".git",
             pack,
             url=str(wish.repository),
             reference=wish.reference,
             commit=commit,
-            written=out.written,
+            index=index,
             cut=any(parent not in pack for parent in parents),
             spend=budget.spend,
         )

@@ -1,21 +1,19 @@
 """A `.git` folder whose work tree is what was just written: a shallow repository of one commit, without a credential.
 
-Formats: gitrepository-layout, gitformat-index (version 2), git-config of git's documentation.
+Formats: gitrepository-layout, git-config of git's documentation.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from git_events_runner.edges.git.question import Reference
 
-from .checkout import Written
+from .gitindex import Index
 from .pack import Pack
 
-_NAME_MOST = 0xFFF
 _HEX_SHA256 = 64
 
 
@@ -26,7 +24,7 @@ def keep(
     url: str,
     reference: Reference,
     commit: str,
-    written: Sequence[Written],
+    index: Index,
     cut: bool,
     spend: Callable[[int], object],
 ) -> None:
@@ -45,7 +43,7 @@ def keep(
     _write(packs / f"{stem}.idx", pack.index(), spend)
     for name in ("objects/info", "refs/heads", "refs/tags", "info"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    _write(folder / "index", _index(written, sha256=new), spend)
+    _write(folder / "index", index.content(), spend)
     if cut:
         (folder / "shallow").write_text(commit + "\n")
     (folder / "config").write_text(_config(url, sha256=new))
@@ -78,19 +76,3 @@ def _config(url: str, *, sha256: bool) -> str:
         f'\tlogallrefupdates = true\n{extension}[remote "origin"]\n\turl = "{quoted}"\n'
         "\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
     )
-
-
-def _index(written: Sequence[Written], *, sha256: bool) -> bytes:
-    out = bytearray(b"DIRC" + (2).to_bytes(4) + len(written).to_bytes(4))
-    for each in sorted(written, key=lambda one: one.path):
-        found = each.found
-        start = len(out)
-        for moment_ns in (found.st_ctime_ns, found.st_mtime_ns):
-            seconds, rest = divmod(moment_ns, 10**9)
-            out += (seconds & 0xFFFFFFFF).to_bytes(4) + rest.to_bytes(4)
-        for value in (found.st_dev, found.st_ino, each.mode, found.st_uid, found.st_gid, found.st_size):
-            out += (value & 0xFFFFFFFF).to_bytes(4)
-        out += each.object_id + min(len(each.path), _NAME_MOST).to_bytes(2) + each.path
-        out += b"\0" * (8 - (len(out) - start) % 8)
-    state = hashlib.sha256(out) if sha256 else hashlib.sha1(out, usedforsecurity=False)
-    return bytes(out) + state.digest()

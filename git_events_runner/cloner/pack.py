@@ -1,22 +1,26 @@
 """The objects of a pack on disk, in bounded memory: contents of files are inflated in parts (gitformat-pack).
 
 Every object's id is computed from its content before anything is written, so that what a tree names is what lies on
-the disk. Objects that are made of deltas are held whole while they are made, within a limit; others never are.
+the disk. Objects that are made of deltas are held whole while they are made, one and what it is made of at a time and
+each within a limit; others never are. Small objects, which are most, take one call into zlib each.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import zlib
 from array import array
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from git_events_runner.edges.git.packs import apply_delta
-from git_events_runner.errors import GitProtocolError, GitTooLarge
+from git_events_runner.errors import GitCutOff, GitProtocolError, GitTooLarge
 
 COMMIT, TREE, BLOB, TAG, _OFS_DELTA, _REF_DELTA = 1, 2, 3, 4, 6, 7
 NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
@@ -26,6 +30,9 @@ _PART = 1 << 18
 _HEAD_BYTES = 64
 _CACHE_BYTES = 32 * 2**20
 _DELTA_HEAD = 32
+_SMALL = 1 << 16
+# A mode, a name, and an id of 20 bytes (sha1) or 32 (sha256).
+_ENTRIES = {size: re.compile(rb"([0-7]{1,7}) ([^\0]*)\0(.{%d})" % size, re.DOTALL) for size in (20, 32)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +59,7 @@ class _File:
     """Reads a file through one window."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self.pread = partial(os.pread, descriptor)
         self._window = memoryview(b"")
         self._start = 0
         self.size = os.fstat(descriptor).st_size
@@ -61,9 +68,24 @@ class _File:
         """Up to `count` bytes from a place; fewer only at the end."""
         first = place - self._start
         if first < 0 or first + count > len(self._window):
-            self._window = memoryview(os.pread(self._descriptor, max(count, _WINDOW), place))
+            self._window = memoryview(self.pread(max(count, _WINDOW), place))
             self._start, first = place, 0
         return self._window[first : first + count]
+
+    def front(self, place: int) -> tuple[memoryview, int]:
+        """The window, and where in it a place is; so much follows that a small entry is whole, unless the file ends."""
+        first = place - self._start
+        if first < 0 or (first + 2 * _SMALL > len(self._window) and self._start + len(self._window) < self.size):
+            self._window = memoryview(self.pread(_WINDOW, place))
+            self._start, first = place, 0
+        return self._window, first
+
+    def part(self, place: int, count: int) -> memoryview:
+        """As `at`, for places in any order: only what follows the window moves it."""
+        ahead = place - self._start - len(self._window)
+        if 0 <= place - self._start <= len(self._window) - count or 0 <= ahead + count < _WINDOW:
+            return self.at(place, count)
+        return memoryview(self.pread(count, place))
 
     def inflate(self, place: int, size: int, sink: Callable[[bytes], object]) -> int:
         """Give the content of exactly `size` bytes that is compressed at a place, in parts; where it ends."""
@@ -74,7 +96,7 @@ class _File:
                 pending = self.at(place, min(size - total + (size >> 8) + _HEAD_BYTES, _PART))
                 place += len(pending)
                 if not pending:
-                    raise GitProtocolError("the pack is cut off")
+                    raise GitCutOff("the pack is cut off")
             try:
                 part = stream.decompress(pending, min(size - total + 1, _PART))
             except zlib.error as error:
@@ -104,8 +126,10 @@ class Pack:
         self.id_bytes = self._hash().digest_size
         self._limits = limits
         self._held = _Held(limits.held_bytes)
-        self._places, self._data, self._sizes = array("Q"), array("Q"), array("Q")
-        self._bases, self._kinds, self._sums = array("q"), bytearray(), array("L")
+        self._places, self._sizes = array("Q"), array("Q")
+        self._heads = array("B")  # bytes before the compressed data
+        self._bases, self._kinds = array("q"), bytearray()
+        self._work = 0
         self.objects: dict[bytes, int] = {}
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._cached = 0
@@ -132,12 +156,35 @@ class Pack:
     def write(self, object_id: bytes, kind: int, sink: Callable[[bytes], object]) -> int:
         """Give an object's content in parts; its size. Raises as `read`."""
         number = self._number(object_id, kind)
-        if self._bases[number] >= 0:
+        if self._bases[number] >= 0 or self._sizes[number] <= _SMALL:
             content = self._content(number)
             sink(content)
             return len(content)
-        self._file.inflate(self._data[number], self._sizes[number], sink)
+        self._file.inflate(self._places[number] + self._heads[number], self._sizes[number], sink)
         return self._sizes[number]
+
+    def size(self, object_id: bytes) -> int:
+        """At least how many bytes it has; of one that is a delta, how many the delta has."""
+        return self._sizes[self.objects[object_id]] if object_id in self.objects else 0
+
+    def held(self, object_id: bytes) -> bytes | None:
+        """The content of a file of at most 64 KiB, or that is made of deltas; None for all others."""
+        number = self.objects.get(object_id, -1)
+        if number < 0 or self._kinds[number] != BLOB:
+            return None
+        if self._bases[number] >= 0:
+            return self._content(number)
+        return self._small(number) if self._sizes[number] <= _SMALL else None
+
+    def _small(self, number: int) -> bytes:
+        size, place = self._sizes[number], self._places[number] + self._heads[number]
+        packed = self._file.part(place, size + (size >> 8) + _HEAD_BYTES)
+        try:
+            return zlib.decompress(packed, zlib.MAX_WBITS, size + 1)
+        except zlib.error:  # much larger than it need be
+            parts: list[bytes] = []
+            self._file.inflate(place, size, parts.append)
+            return b"".join(parts)
 
     def index(self) -> bytes:
         """The pack's index, version 2 (gitformat-pack, "Version 2 pack-*.idx")."""
@@ -150,7 +197,9 @@ class Pack:
             total += count
             out += total.to_bytes(4)
         out += b"".join(object_id for object_id, _ in ordered)
-        out += b"".join(self._sums[number].to_bytes(4) for _, number in ordered)
+        ends = [*self._places[1:], self._file.size - self.id_bytes]
+        sums = [self._sum(place, end) for place, end in zip(self._places, ends, strict=True)]
+        out += b"".join(sums[number].to_bytes(4) for _, number in ordered)
         far = bytearray()
         for _, number in ordered:
             place = self._places[number]
@@ -173,52 +222,85 @@ class Pack:
         if count > self._limits.objects:
             raise GitTooLarge(f"the pack holds more than {self._limits.objects} objects")
         self._check(end)
-        by_place: dict[int, int] = {}
         waiting: dict[int | bytes, list[int]] = {}
         place = _HEADER
         for number in range(count):
-            by_place[place] = number
-            base = self._read_entry(place, by_place)
+            base = self._read_entry(place)
             size = self._sizes[number]
             if base is None:
-                kind = self._kinds[number]
-                state = self._hash(b"%s %d\0" % (NAMES[kind], size), usedforsecurity=False)
-                after = self._file.inflate(self._data[number], size, state.update)
-                self.objects[state.digest()] = number
+                object_id, after = self._identify(number)
+                self.objects[object_id] = number
             else:
                 waiting.setdefault(base, []).append(number)
                 front = _Front()
-                after = self._file.inflate(self._data[number], size, front.take)
+                after = self._file.inflate(place + self._heads[number], size, front.take)
                 inflated += front.target_size()
             inflated += size
             if inflated > self._limits.inflated_bytes:
                 raise GitTooLarge(f"the pack inflates to more than {self._limits.inflated_bytes} bytes")
-            self._sums.append(self._sum(place, after))
             place = after
         if place != end:
             raise GitProtocolError("the pack does not end where it should")
         self._resolve(waiting)
 
-    def _read_entry(self, place: int, by_place: dict[int, int]) -> int | bytes | None:
-        """Note the entry at a place; the number or id of what it rests on, None when it is no delta."""
-        kind, size, data = self._entry(place)
+    def _identify(self, number: int) -> tuple[bytes, int]:
+        """Id of an object that is no delta, and where its entry ends."""
+        place, size, head = self._places[number], self._sizes[number], self._heads[number]
+        title = b"%s %d\0" % (NAMES[self._kinds[number]], size)
+        if size <= _SMALL:
+            window, first = self._file.front(place)
+            packed = window[first + head : first + head + size + (size >> 8) + _HEAD_BYTES]
+            stream = zlib.decompressobj()
+            try:
+                content = stream.decompress(packed, size + 1)
+            except zlib.error as error:
+                raise GitProtocolError("the pack holds broken data") from error
+            if stream.eof and len(content) == size:
+                found: bytes = self._hash(title + content, usedforsecurity=False).digest()
+                return found, place + head + len(packed) - len(stream.unused_data)
+        state = self._hash(title, usedforsecurity=False)
+        after = self._file.inflate(place + head, size, state.update)
+        return state.digest(), after
+
+    def _read_entry(self, place: int) -> int | bytes | None:
+        """Note the entry at a place; the number or id of what it is made of, None when it is no delta."""
+        window, at = self._file.front(place)
+        first = at
         base: int | bytes | None = None
-        if kind == _OFS_DELTA:
-            distance, data = self._distance(data)
-            base = by_place.get(place - distance) if distance else None
-            if base is None:
-                raise GitProtocolError("the pack holds a delta whose base is outside")
-        elif kind == _REF_DELTA:
-            base = bytes(self._file.at(data, self.id_bytes))
-            data += self.id_bytes
-        elif kind not in NAMES:
-            raise GitProtocolError(f"the pack holds an object of the unknown type {kind}")
+        try:
+            byte = window[at]
+            kind, size, shift = (byte >> 4) & 7, byte & 15, 4
+            while byte & 0x80:
+                at += 1
+                byte = window[at]
+                size |= (byte & 0x7F) << shift
+                shift += 7
+                if shift > 63:  # noqa: PLR2004 - no object has 2**63 bytes
+                    raise GitProtocolError("the pack holds an object of impossible size")
+            at += 1
+            if kind == _OFS_DELTA:
+                distance, at = _distance(window, at)
+                base = self._at(place - distance)
+            elif kind == _REF_DELTA:
+                base = bytes(window[at : at + self.id_bytes])
+                at += self.id_bytes
+            elif kind not in NAMES:
+                raise GitProtocolError(f"the pack holds an object of the unknown type {kind}")
+        except IndexError:
+            raise GitCutOff("the pack is cut off") from None
         self._places.append(place)
-        self._data.append(data)
+        self._heads.append(at - first)
         self._sizes.append(size)
         self._kinds.append(kind)
         self._bases.append(-1)
         return base
+
+    def _at(self, place: int) -> int:
+        """Number of the entry that begins at a place."""
+        number = bisect_left(self._places, place)
+        if number == len(self._places) or self._places[number] != place:
+            raise GitProtocolError("the pack holds a delta whose base is outside")
+        return number
 
     def _check(self, end: int) -> None:
         """The last bytes are the checksum of all before."""
@@ -229,7 +311,7 @@ class Pack:
             place += len(part)
         self.checksum = state.digest()
         if bytes(self._file.at(max(end, 0), self.id_bytes)) != self.checksum:
-            raise GitProtocolError("the pack was cut off or damaged: its checksum is wrong")
+            raise GitCutOff("the pack was cut off or damaged: its checksum is wrong")
 
     def _sum(self, start: int, end: int) -> int:
         value = 0
@@ -239,65 +321,30 @@ class Pack:
             start += len(part)
         return value
 
-    def _entry(self, place: int) -> tuple[int, int, int]:
-        """Kind and size of the entry at a place, and where its data begin."""
-        head = bytes(self._file.at(place, _HEAD_BYTES))
-        at = 0
-        try:
-            byte = head[at]
-            kind, size, shift = (byte >> 4) & 7, byte & 15, 4
-            while byte & 0x80:
-                at += 1
-                byte = head[at]
-                size |= (byte & 0x7F) << shift
-                shift += 7
-        except IndexError:
-            raise GitProtocolError("the pack is cut off") from None
-        if size >= 1 << 62:
-            raise GitProtocolError("the pack holds an object of impossible size")
-        return kind, size, place + at + 1
-
-    def _distance(self, place: int) -> tuple[int, int]:
-        """How far back the base of an offset delta is, and where the data begin."""
-        head = bytes(self._file.at(place, _HEAD_BYTES))
-        try:
-            byte, at = head[0], 0
-            value = byte & 0x7F
-            while byte & 0x80:
-                at += 1
-                byte = head[at]
-                value = ((value + 1) << 7) | (byte & 0x7F)
-        except IndexError:
-            raise GitProtocolError("the pack is cut off") from None
-        return value, place + at + 1
-
     def _resolve(self, waiting: dict[int | bytes, list[int]]) -> None:
-        """Make every object that is a delta, once, to know its id and kind; bases before what rests on them."""
-        roots = [(number, object_id) for object_id, number in self.objects.items()]
-        for number, object_id in roots:
-            below = waiting.pop(number, []) + waiting.pop(object_id, [])
-            if below:
-                content = self._content(number)
-                stack, held = [(number, content, iter(below))], len(content)
-                while stack:
-                    base, content, children = stack[-1]
-                    child = next(children, None)
-                    if child is None:
-                        stack.pop()
-                        held -= len(content)
-                        continue
-                    made = self._apply(content, child)
+        """Make every object that is a delta, once, to know its id and kind; bases before what is made of them.
+
+        One base and one result are held at a time: a base that was dropped meanwhile is made again, which counts as
+        so much inflated.
+        """
+        numbers = [self.objects.get(key) if isinstance(key, bytes) else key for key in waiting]
+        roots = {number for number in numbers if number is not None and self._kinds[number] in NAMES}
+        names = {number: object_id for object_id, number in self.objects.items() if number in roots}
+        for root in sorted(roots):
+            stack = [(root, names.get(root, b""))]
+            while stack:
+                base, object_id = stack.pop()
+                for child in waiting.pop(base, []) + waiting.pop(object_id, []):
+                    made = self._apply(self._content(base), child)
                     kind = self._kinds[child] = self._kinds[base]
                     self._bases[child] = base
                     state = self._hash(b"%s %d\0" % (NAMES[kind], len(made)), usedforsecurity=False)
                     state.update(made)
                     child_id = state.digest()
                     self.objects.setdefault(child_id, child)
-                    further = waiting.pop(child, []) + waiting.pop(child_id, [])
-                    if further:
-                        held += len(made)
-                        self._held.hold(held)
-                        stack.append((child, made, iter(further)))
+                    if child in waiting or child_id in waiting:
+                        stack.append((child, child_id))
+                        self._remember(child, made)
         if waiting:
             raise GitProtocolError("the pack holds a delta without its base")
 
@@ -307,7 +354,7 @@ class Pack:
     def _inflated(self, number: int) -> bytes:
         self._held.hold(self._sizes[number])
         parts: list[bytes] = []
-        self._file.inflate(self._data[number], self._sizes[number], parts.append)
+        self._file.inflate(self._places[number] + self._heads[number], self._sizes[number], parts.append)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     # --- contents ----------------------------------------------------------------------------------
@@ -319,7 +366,9 @@ class Pack:
         return number
 
     def _content(self, number: int) -> bytes:
-        """The content of an entry; bases are remembered for a while, for the next one may rest on them too."""
+        """The content of an entry; bases are remembered for a while, for the next one may be made of them too."""
+        if self._bases[number] < 0 and self._sizes[number] <= _SMALL and number not in self._cache:
+            return self._small(number)
         chain: list[int] = []
         while number not in self._cache and self._bases[number] >= 0:
             chain.append(number)
@@ -331,6 +380,9 @@ class Pack:
             self._remember(number, content)
         for each in reversed(chain):
             content = self._apply(content, each)
+            self._work += len(content)
+            if self._work > self._limits.inflated_bytes:
+                raise GitTooLarge(f"the pack's deltas make more than {self._limits.inflated_bytes} bytes")
             if each != chain[0]:
                 self._remember(each, content)
         return content
@@ -341,7 +393,7 @@ class Pack:
             return
         self._cache[number] = content
         self._cached += len(content)
-        while self._cached > _CACHE_BYTES:
+        while self._cached > _CACHE_BYTES and len(self._cache) > 1:
             _, dropped = self._cache.popitem(last=False)
             self._cached -= len(dropped)
 
@@ -370,22 +422,30 @@ class _Front:
         return size
 
 
-def tree_entries(tree: bytes, id_bytes: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """Mode, name and id of each entry of a tree.
+def _distance(window: memoryview, at: int) -> tuple[int, int]:
+    """How far back the base of an offset delta is, and where the data begin."""
+    byte = window[at]
+    value = byte & 0x7F
+    while byte & 0x80:
+        at += 1
+        byte = window[at]
+        value = ((value + 1) << 7) | (byte & 0x7F)
+        if value >= 1 << 62:
+            raise GitProtocolError("the pack holds a delta whose base is outside")
+    return value, at + 1
+
+
+def tree_entries(tree: bytes, id_bytes: int) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Mode (octal digits), name and id of each entry of a tree.
 
     Raises:
         GitProtocolError: It is no tree.
     """
     at = 0
-    while at < len(tree):
-        space = tree.find(b" ", at, at + 8)
-        end = tree.find(b"\0", space)
-        after = end + 1 + id_bytes
-        if space < 0 or end < 0 or after > len(tree) or not tree[at:space].isdigit():
-            raise GitProtocolError("the pack holds a broken tree")
-        try:
-            mode = int(tree[at:space], 8)
-        except ValueError as error:
-            raise GitProtocolError("the pack holds a broken tree") from error
-        yield mode, tree[space + 1 : end], tree[end + 1 : after]
-        at = after
+    for found in _ENTRIES[id_bytes].finditer(tree):
+        if found.start() != at:
+            break
+        at = found.end()
+        yield found[1], found[2], found[3]
+    if at != len(tree):
+        raise GitProtocolError("the pack holds a broken tree")

@@ -8,7 +8,7 @@ They are a tenant's bytes, matched with names of his choice: `automaton` has no 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.bounds import MOST_PATTERNS, PATTERN_CHARACTERS, PATTERN_STEPS, PATTERNS_CHARACTERS
@@ -141,6 +141,37 @@ def _glob(line: str) -> Glob:
 def _spans(part: str) -> bool:
     """Whether a component stands for any number of folders: two stars or more, and nothing else."""
     return len(part) > 1 and not part.strip("*")
+
+
+def path_rule(pattern: str) -> Callable[[bytes], bool] | None:
+    """One pattern of a .gitattributes file, a character for each byte: whether it matches a file's path itself.
+
+    None: it matches nothing. What is in a folder is not matched with the folder, and no pattern takes back another. The
+    usual ones, a name or `*` and an ending, cost one comparison; a call of the others raises TooCostly as the
+    automaton does.
+    """
+    try:
+        glob = _glob(pattern)
+    except _Malformed:
+        return None
+    if glob.folders_only:
+        return None
+    name = pattern.removeprefix("**/")
+    starred = name.startswith("*")
+    if glob.anywhere and not _SPECIAL.intersection(name[starred:]):
+        plain = name[starred:].encode("latin-1")
+        if starred:
+            return lambda path: path.rpartition(b"/")[2].endswith(plain)
+        return lambda path: path.rpartition(b"/")[2] == plain
+    automaton = Automaton([glob], most_steps=PATTERN_STEPS)
+
+    def matches(path: bytes) -> bool:
+        state = automaton.start
+        for byte in path:
+            state = automaton.move(state, byte)
+        return state.file >= 0
+
+    return matches
 
 
 def check(patterns: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from git_events_runner.cloner.checkout import _PLAIN, UnsafeTree, check_name
+from git_events_runner.cloner.names import PLAIN, UnsafeTree, check_name
 from git_events_runner.cloner.pack import BLOB, COMMIT, NAMES, Pack, PackLimits
 from git_events_runner.errors import GitError, GitProtocolError, GitTooLarge
 from tests.edges.git.gitserver import GIT_ENVIRONMENT, commit, git, new_repository
@@ -90,11 +90,11 @@ def test_every_object_is_as_git_says(tmp_path, history, options):
         whole = b"".join(parts)
         state = hashlib.new(form, b"%s %d\0" % (kind.encode(), len(whole)) + whole)
         assert state.hexdigest() == object_id
-    os.close(descriptor)
     (tmp_path / "x.pack").write_bytes(content)
     flag = f"--object-format={form}"
     git("index-pack", flag, "--index-version=2", "x.pack", cwd=tmp_path)
     assert pack.index() == (tmp_path / "x.idx").read_bytes()
+    os.close(descriptor)
 
 
 def test_deltas_by_id_in_any_order(tmp_path):
@@ -204,7 +204,7 @@ def test_the_quick_judgement_is_dulwichs(name):
     """What passes without dulwich would pass with it."""
     from dulwich.index import validate_path_element_default, validate_path_element_hfs, validate_path_element_ntfs
 
-    if _PLAIN.match(name):
+    if PLAIN.match(name):
         assert validate_path_element_default(name)
         assert validate_path_element_ntfs(name)
         assert validate_path_element_hfs(name)
@@ -230,3 +230,57 @@ def test_memory_of_the_reader_is_not_the_packs(tmp_path, history):
     assert pack.read(bytes.fromhex(head), COMMIT).startswith(b"tree ")
     os.close(descriptor)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+
+
+def copied(base_size):
+    """A delta that is its base and one byte more."""
+    delta = bytearray()
+    for size in (base_size, base_size + 1):
+        rest = size
+        while rest >= 0x80:
+            delta.append(rest & 0x7F | 0x80)
+            rest >>= 7
+        delta.append(rest)
+    at = 0
+    while at < base_size:
+        length = min(base_size - at, 0xFFFF)
+        delta += b"\xb7" + at.to_bytes(3, "little") + length.to_bytes(2, "little")
+        at += length
+    return bytes(delta) + b"\x01x"
+
+
+@pytest.mark.parametrize("branches", [False, True])
+def test_a_long_chain_of_large_files_is_limited_by_one_of_them(tmp_path, branches):
+    """Forty files of 1 MiB, each made of the one before, and files made of each of those, are read within 1.5 MiB."""
+    content = random.Random(3).randbytes(MIB)
+    entries, ids = [entry(BLOB, len(content), content)], [blob_id(content)]
+    for _ in range(40):
+        delta = copied(len(content))
+        entries.append(entry(7, len(delta), delta, base=blob_id(content)))
+        content += b"x"
+        ids.append(blob_id(content))
+        if branches:
+            side = copied(len(content))[:-1] + b"y"
+            entries.append(entry(7, len(side), side, base=blob_id(content)))
+            ids.append(blob_id(content + b"y"))
+    limits = PackLimits(held_bytes=3 * MIB // 2)
+    pack, descriptor = read(tmp_path, pack_of(*reversed(entries)), limits=limits)
+    assert set(pack.objects) == set(ids)
+    assert pack.read(ids[-1], BLOB)[:MIB] == content[:MIB]
+    os.close(descriptor)
+    with pytest.raises(GitTooLarge):
+        read(tmp_path, pack_of(*entries), limits=PackLimits(held_bytes=MIB // 2))
+
+
+def test_files_in_another_order_than_the_pack_are_read_in_small_parts(tmp_path):
+    """Files of the pack are read in any order without reading much of it again each time."""
+    contents = [random.Random(n).randbytes(900) for n in range(2000)]
+    pack, descriptor = read(tmp_path, pack_of(*(entry(BLOB, len(each), each) for each in contents)))
+    taken = []
+    pread = pack._file.pread
+    pack._file.pread = lambda *arguments: taken.append(len(found := pread(*arguments))) or found
+    chance = random.Random(5)
+    for each in chance.sample(contents, len(contents)):
+        assert pack.held(blob_id(each)) == each
+    assert sum(taken) < 20 * sum(map(len, contents))
+    os.close(descriptor)
