@@ -177,6 +177,8 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         writer=writer,
         announcer=events,
         limit=lambda: config.current.action.max_running_jobs,
+        share=lambda: config.current.action.max_running_jobs_per_namespace,
+        weight=lambda namespace: weight_of(config.current, namespace),
         waiting_timeout_s=lambda: config.current.action.job_waiting_timeout_seconds,
         request_timeout_s=leader_timeout_s,
         expired=lambda uid: results.expire(uid),  # noqa: PLW0108  it is built below

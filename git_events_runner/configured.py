@@ -19,6 +19,7 @@ def job_defaults(config: RuntimeConfig) -> JobDefaults:
     cloner, worker = action.containers.cloner, action.containers.worker
     return JobDefaults(
         active_deadline_s=action.active_deadline_seconds,
+        max_active_deadline_s=action.max_active_deadline_seconds,
         ttl_s=action.ttl_seconds_after_finished,
         waiting_timeout_s=action.job_waiting_timeout_seconds,
         service_account=action.default_service_account,

@@ -252,6 +252,9 @@ class Copies:
             ApiError: The API server refused.
         """
         namespace = job["metadata"]["namespace"]
+        if namespace != trigger.ref.namespace or source not in trigger.spec.sources.names:
+            message = f"Job {namespace}/{job['metadata']['name']} is for {source}, which {trigger.ref} does not name"
+            raise SecretUnusable(message, reason="SourceNotFound")
         resolved = self._resolve(trigger, source)
         if isinstance(resolved, Problem):
             raise SecretUnusable(resolved.message, reason=resolved.reason)

@@ -26,7 +26,7 @@ from git_events_runner.errors import (
     SecretUnusable,
 )
 from git_events_runner.pools import Pool
-from git_events_runner.resources.job import job_name, timestamp
+from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.change import (
     Look,
@@ -37,6 +37,7 @@ from git_events_runner.rules.change import (
     decide,
     needs_trees,
 )
+from git_events_runner.rules.identity import runs_of
 from git_events_runner.rules.ledger import (
     Entry,
     Mutation,
@@ -199,7 +200,7 @@ class Checks:
         if snapshot is None or snapshot.uid != request.uid:
             return "dropped", None
         entry = entry_of(snapshot.raw.get("status"), request.source)
-        if await self._settle_first(request, entry):  # whatever the spec says now: it must not go unrecorded
+        if await self._settle_first(request, snapshot, entry):  # whatever the spec says now: it must not go unrecorded
             return "restart", None
         if request.fence:
             request.fence.check()
@@ -296,17 +297,14 @@ class Checks:
         more = one_each and order.request != entry.requested
         return verdict, Again(after_s=0.0) if more else later
 
-    async def _settle_first(self, request: CheckRequest, entry: Entry) -> bool:
-        """Settle the highest Job above the record, if any is known."""
+    async def _settle_first(self, request: CheckRequest, trigger: Snapshot, entry: Entry) -> bool:
+        """Settle the highest run above the record, if any is known."""
         best: tuple[int, Settle] | None = None
-        for snapshot in self._store.jobs_of(request.uid, request.source):
-            view = snapshot.model
-            run = view.run
-            if run is None or run.number <= entry.runs or snapshot.ref.name != job_name(request.trigger.name, run):
-                continue
-            settle = Settle.from_job(snapshot.ref.name, view, now=self._now())
-            if settle and (best is None or run.number > best[0]):
-                best = (run.number, settle)
+        for job in runs_of(trigger, self._store.jobs_of(request.uid, request.source)):
+            number = job.model.run.number
+            settle = Settle.from_job(job.ref.name, job.model, now=self._now()) if number > entry.runs else None
+            if settle and (best is None or number > best[0]):
+                best = (number, settle)
         if best is None:
             return False
         await self._writer.write(request.trigger, request.uid, best[1])

@@ -13,6 +13,7 @@ from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.fairness import FairCache
+from git_events_runner.rules.identity import owner_of
 from git_events_runner.rules.policy import Policy, limit_reached, refusal, too_often
 from git_events_runner.rules.report import Problem
 from git_events_runner.rules.resolve import Resolved, resolve
@@ -84,8 +85,10 @@ class Gate:
         policy, namespace = self._policy(), trigger.namespace or ""
         if not policy.unfinished_runs_per_namespace:
             return None
-        jobs = (job.model for job in self._store.all("Job") if job.ref.namespace == namespace)
-        unfinished = sum(not (job.finished or job.deleting) for job in jobs)
+        unfinished = sum(
+            not (job.model.finished or job.model.deleting) and owner_of(job, self._store) is not None
+            for job in self._store.all("Job", namespace)
+        )
         full = limit_reached(policy, namespace, unfinished + making)
         if full is not None:
             self._announce(trigger, uid, full)

@@ -1,7 +1,8 @@
-"""The queue: waiting Jobs are suspended Jobs, the leader lets them run, oldest first, never more than `maxRunningJobs`.
+"""The queue: waiting Jobs are suspended Jobs, the leader admits them, never more than `maxRunningJobs`.
 
-A place is taken before the request that fills it. When the outcome of that request is unknown the place stays taken
-until a live read after the request's deadline.
+Namespaces take turns (`rules/queue`), in each the oldest Job is first. A slot is taken before the request that fills
+it. When the outcome of that request is unknown the slot stays taken until a live read after the request's deadline. A
+Job that was once seen to be a run keeps its slot until it ends, also when its trigger is deleted meanwhile.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any, Protocol
 
 import structlog
@@ -17,11 +19,12 @@ import structlog
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, ApiUnavailable, SecretUnusable
 from git_events_runner.resources.job import TRIGGER_KIND_LABEL, JobView
-from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.kinds import KINDS, TRIGGERS, Kind
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger import Mutation, Outcome, entry_of, rfc3339
+from git_events_runner.rules.identity import Owner, owner_of, series_labels
+from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
 from git_events_runner.rules.messages import Fence
-from git_events_runner.rules.queue import Queued, may_start, next_admissions, used_slots
+from git_events_runner.rules.queue import Queued, Slots, may_start, namespace_share, next_admissions, used_slots
 from git_events_runner.rules.report import Problem, Report
 from git_events_runner.telemetry import Metrics
 
@@ -33,6 +36,7 @@ _TAKEN_S = 15.0
 _PASS_S = 1.0
 _GATHER_S = 0.02
 _TRIES = 64
+_ORPHANS = 4
 _FIRST_HOLD_S = 2.0
 _LONGEST_HOLD_S = 60.0
 
@@ -105,6 +109,8 @@ class Queue:
         writer: Writer,
         announcer: Announcer,
         limit: Callable[[], int],
+        share: Callable[[], int],
+        weight: Callable[[str], int],
         waiting_timeout_s: Callable[[], int],
         request_timeout_s: float,
         expired: Callable[[str], None],
@@ -112,7 +118,10 @@ class Queue:
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
-        """`expired` is told a Job's uid before it is deleted unrun; `trigger_gone` asks live."""
+        """`expired` gets a Job's uid before it is deleted unrun; `trigger_gone` reads live.
+
+        `share` is what the runtime config allows one namespace (0: automatic), `weight` its turns in a round.
+        """
         self._api = api
         self._list_jobs = list_jobs
         self._store = store
@@ -120,6 +129,8 @@ class Queue:
         self._writer = writer
         self._announcer = announcer
         self._limit = limit
+        self._share = share
+        self._weight = weight
         self._waiting_timeout_s = waiting_timeout_s
         self._request_timeout_s = request_timeout_s
         self._expired = expired
@@ -129,9 +140,12 @@ class Queue:
         self._leading = False
         self._taken: dict[Ref, float] = {}
         self._first_seen: dict[str, float] = {}
-        self._held: dict[
-            Ref, tuple[float, float]
-        ] = {}  # until when, and for how long: back-off of Jobs that cannot start
+        # Until when, and for how long: back-off of Jobs that cannot start.
+        self._held: dict[Ref, tuple[float, float]] = {}
+        self._runs: set[str] = set()  # uids of Jobs that were seen to be runs
+        self._last: dict[str, int] = {}  # namespace → which admission its last one was
+        self._admissions = 0
+        self._several = False
 
     def take(self, ref: Ref) -> bool:
         """Take a place for a Job about to be created; False when none is free, an older Job waits, or another leads."""
@@ -140,10 +154,10 @@ class Queue:
         if ref in self._taken:
             return True
         now = asyncio.get_running_loop().time()
-        jobs = (Queued(ref=snapshot.ref, job=snapshot.model) for snapshot in self._store.all("Job"))
-        if not may_start(jobs, limit=self._limit(), taken=self._taken, held=self._held_at(now)):
+        if not may_start(ref, self._jobs(), slots=self._slots(), taken=self._taken, held=self._held_at(now)):
             return False
         self._taken[ref] = now
+        self._note_turn(ref)
         return True
 
     def release(self, ref: Ref) -> None:
@@ -164,7 +178,8 @@ class Queue:
         """Admit and expire until leadership ends."""
         loop = asyncio.get_running_loop()
         await self._list_live(fence)
-        self._first_seen.clear()  # places taken in an earlier term stay taken: their requests may still arrive
+        self._several = self._serves_several()
+        self._first_seen.clear()  # slots taken in an earlier term stay taken: their requests may still arrive
         self._leading = True
         try:
             with self._store.subscribe("Job") as changes:
@@ -174,6 +189,7 @@ class Queue:
                     await self._admit(fence)
                     if loop.time() >= next_expiry:
                         await self._expire(fence, loop.time())
+                        await self._delete_orphans(fence, loop.time())
                         next_expiry = loop.time() + _PASS_S
                     self.show()
                     with contextlib.suppress(TimeoutError):
@@ -198,7 +214,33 @@ class Queue:
                 return
 
     def _jobs(self) -> list[Queued]:
-        return [Queued(ref=snapshot.ref, job=snapshot.model) for snapshot in self._store.all("Job")]
+        """The runs that hold a slot or wait for one."""
+        return [
+            Queued(ref=snapshot.ref, job=view)
+            for snapshot in self._store.all("Job")
+            if not ((view := snapshot.model).finished or view.deleting or view.ending) and self._is_run(snapshot)
+        ]
+
+    def _is_run(self, snapshot: Snapshot) -> bool:
+        if snapshot.uid in self._runs:
+            return True
+        if owner_of(snapshot, self._store) is None:
+            return False
+        self._runs.add(snapshot.uid)
+        return True
+
+    def _slots(self) -> Slots:
+        total = self._limit()
+        each = namespace_share(total, self._share(), several=self._several)
+        return Slots(total=total, each=each, weight=self._weight, last=self._last)
+
+    def _serves_several(self) -> bool:
+        """Whether triggers of several namespaces share the slots."""
+        return len({trigger.ref.namespace for kind in TRIGGERS for trigger in self._store.all(kind)}) > 1
+
+    def _note_turn(self, ref: Ref) -> None:
+        self._admissions += 1
+        self._last[ref.namespace or ""] = self._admissions
 
     async def _confirm_taken(self, now: float) -> None:
         """Places whose request has had its time: does the Job exist?"""
@@ -218,15 +260,19 @@ class Queue:
         loop, tries = asyncio.get_running_loop(), 0
         while tries < _TRIES:
             held = self._held_at(loop.time())
-            chosen = next_admissions(self._jobs(), limit=self._limit(), taken=self._taken, held=held)
+            chosen = next_admissions(self._jobs(), slots=self._slots(), taken=self._taken, held=held)
             tries += len(chosen)
             passed = [queued.ref for queued in chosen if not await self._try(queued, fence)]
             for ref in passed:
-                _, last_s = self._held.get(ref, (0.0, _FIRST_HOLD_S / 2))
-                hold_s = min(last_s * 2, _LONGEST_HOLD_S)
-                self._held[ref] = (loop.time() + hold_s, hold_s)
+                self._hold(ref, loop.time())
             if not passed:
                 return
+
+    def _hold(self, ref: Ref, now: float) -> None:
+        """Pass a Job over for a while that doubles."""
+        _, last_s = self._held.get(ref, (0.0, _FIRST_HOLD_S / 2))
+        hold_s = min(last_s * 2, _LONGEST_HOLD_S)
+        self._held[ref] = (now + hold_s, hold_s)
 
     def _held_at(self, now: float) -> frozenset[Ref]:
         return frozenset(ref for ref, (until, _) in self._held.items() if until > now)
@@ -244,7 +290,9 @@ class Queue:
             return True
         except SecretUnusable as error:
             self._taken.pop(queued.ref, None)
-            await self._tell(snapshot, Problem(reason=error.reason, message=str(error)))
+            owner = owner_of(snapshot, self._store)
+            if owner is not None:
+                await self._report(owner, Problem(reason=error.reason, message=str(error)))
         except ApiUnavailable as error:
             log.warning("job.unconfirmed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
             return True
@@ -254,23 +302,21 @@ class Queue:
         return False
 
     async def _start(self, snapshot: Snapshot, fence: Fence) -> bool:
-        """Admit one Job, after its Secret is there; one whose trigger is gone is deleted. False: it has no trigger."""
+        """Admit one Job, after its Secret is there; one whose trigger is gone is deleted. False: it is no run now."""
         ref, view = snapshot.ref, snapshot.model
-        trigger = self._trigger_of(view)
-        if trigger is None:
-            if await self._trigger_gone(snapshot):
-                fence.check()
-                await self._api.delete(ref, uid=snapshot.uid, timeout_s=self._request_timeout_s)
-                log.info("job.deleted", namespace=ref.namespace, job=ref.name, reason="TriggerGone")
+        owner = owner_of(snapshot, self._store)
+        if owner is None:
+            if await self._delete_orphan(snapshot, fence):
                 return True
-            trigger = self._trigger_of(view)  # the live look may have found it
-            if trigger is None:
+            owner = owner_of(snapshot, self._store)  # the live read may have found its trigger
+            if owner is None:
                 return False
         self._taken[ref] = asyncio.get_running_loop().time()
+        self._note_turn(ref)
         if view.needs_secret:
-            if trigger.model is None:
-                raise SecretUnusable(f"the trigger is not valid: {trigger.invalid}", reason="InvalidSpec")
-            await self._copies.copy_for(snapshot.raw, trigger.model, view.run.source)
+            if owner.trigger.model is None:
+                raise SecretUnusable(f"the trigger is not valid: {owner.trigger.invalid}", reason="InvalidSpec")
+            await self._copies.copy_for(snapshot.raw, owner.trigger.model, owner.source)
             fence.check()
         patch: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": snapshot.uid},
@@ -284,16 +330,47 @@ class Queue:
         log.info("job.admitted", namespace=ref.namespace, job=ref.name, seconds=round(waited_s, 3))
         return True
 
+    async def _delete_orphan(self, snapshot: Snapshot, fence: Fence) -> bool:
+        """Delete a waiting Job if its trigger is gone, live."""
+        if self._store.trigger(snapshot.model.run.trigger_uid) is not None or not await self._trigger_gone(snapshot):
+            return False
+        fence.check()
+        await self._api.delete(snapshot.ref, uid=snapshot.uid, timeout_s=self._request_timeout_s)
+        log.info("job.deleted", namespace=snapshot.ref.namespace, job=snapshot.ref.name, reason="TriggerGone")
+        return True
+
+    async def _delete_orphans(self, fence: Fence, now: float) -> None:
+        """A few in each pass: a Job of no trigger that we know holds no slot and never gets one."""
+        held = self._held_at(now)
+        waiting = (
+            snapshot
+            for snapshot in self._store.all("Job")
+            if Queued(ref=snapshot.ref, job=snapshot.model).waits
+            and snapshot.ref not in held
+            and self._store.trigger(snapshot.model.run.trigger_uid) is None
+        )
+        for snapshot in list(islice(waiting, _ORPHANS)):
+            try:
+                deleted = await self._delete_orphan(snapshot, fence)
+            except ApiError as error:
+                deleted = False
+                log.debug("job.delayed", namespace=snapshot.ref.namespace, job=snapshot.ref.name, error=str(error))
+            if not deleted:
+                self._hold(snapshot.ref, now)
+
     async def _expire(self, fence: Fence, now: float) -> None:
         """Delete Jobs that waited too long; the time runs from when this leader first saw them."""
         waiting = {}
         for snapshot in self._store.all("Job"):
             if not Queued(ref=snapshot.ref, job=snapshot.model).waits or snapshot.ref in self._taken:
                 continue
+            owner = owner_of(snapshot, self._store)
+            if owner is None:
+                continue
             waiting[snapshot.uid] = self._first_seen.get(snapshot.uid, now)
             view: JobView = snapshot.model
             limit_s = self._waiting_timeout_s() if view.waiting_timeout_s is None else view.waiting_timeout_s
-            if not limit_s or now - waiting[snapshot.uid] < limit_s or not self._settled(view):
+            if not limit_s or now - waiting[snapshot.uid] < limit_s or not owner.settled:
                 continue
             fence.check()
             try:
@@ -307,29 +384,25 @@ class Queue:
             except ApiError as error:
                 log.debug("job.delayed", namespace=snapshot.ref.namespace, job=snapshot.ref.name, error=str(error))
                 continue
-            self._metrics.job_ended(view.labels, snapshot.ref.namespace or "", "Expired", None)
+            labels = series_labels(snapshot, owner, self._store)
+            self._metrics.job_ended(labels, snapshot.ref.namespace or "", "Expired", None)
             log.info("job.expired", namespace=snapshot.ref.namespace, job=snapshot.ref.name, seconds=limit_s)
-            message = f"Job {snapshot.ref.name} waited {limit_s} s for a place (maxRunningJobs) and was removed unrun"
-            await self._tell(snapshot, Problem(reason="Expired", message=message))
+            message = f"Job {snapshot.ref.name} waited {limit_s} s for a slot (maxRunningJobs) and was removed unrun"
+            await self._report(owner, Problem(reason="Expired", message=message))
         self._first_seen = waiting
         self._held = {ref: held for ref, held in self._held.items() if self._store.get(ref) is not None}
+        self._runs = {uid for uid in self._runs if self._store.by_uid("Job", uid) is not None}
+        namespaces = {trigger.ref.namespace for kind in TRIGGERS for trigger in self._store.all(kind)}
+        self._last = {namespace: last for namespace, last in self._last.items() if namespace in namespaces}
+        self._several = len(namespaces) > 1
 
-    def _settled(self, view: JobView) -> bool:
-        trigger = self._trigger_of(view)
-        if trigger is None or view.run is None:
-            return False
-        return entry_of(trigger.raw.get("status"), view.run.source).runs >= view.run.number
-
-    def _trigger_of(self, view: JobView) -> Snapshot | None:
-        return self._store.trigger(view.run.trigger_uid) if view.run else None
-
-    async def _tell(self, snapshot: Snapshot, problem: Problem) -> None:
-        trigger = self._trigger_of(snapshot.model)
-        if trigger is None:
+    async def _report(self, owner: Owner[Snapshot], problem: Problem) -> None:
+        trigger = owner.trigger
+        if not (owner.named or owner.entry.exists):
             return
         self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason=problem.reason, note=problem.message)
         report = Report(
-            source=snapshot.model.run.source,
+            source=owner.source,
             problem=problem,
             generation=trigger.generation,
             now=rfc3339(self._now()),
@@ -341,11 +414,18 @@ class Queue:
 
 
 def live_jobs(api: Api, namespaces: tuple[str, ...]) -> Callable[[], AsyncIterator[dict[str, Any]]]:
-    """Lists the installation's Jobs live, in every namespace or in those given."""
+    """Lists the installation's Jobs live, then its triggers, in every namespace or in those given.
+
+    The triggers' statuses say which of the Jobs are runs.
+    """
 
     async def jobs() -> AsyncIterator[dict[str, Any]]:
         for namespace in namespaces or (None,):
             async for raw in api.list(KINDS["Job"], namespace=namespace, label_selector=JOB_SELECTOR):
                 yield raw
+        for kind in TRIGGERS:
+            for namespace in namespaces or (None,):
+                async for raw in api.list(KINDS[kind], namespace=namespace):
+                    yield raw
 
     return jobs

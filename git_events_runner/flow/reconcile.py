@@ -21,6 +21,7 @@ from git_events_runner.resources.kinds import OURS, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules import patterns
 from git_events_runner.rules.fairness import RoundRobin, Weight
+from git_events_runner.rules.identity import runs_of
 from git_events_runner.rules.ledger import Mutation, Outcome, Prune, entry_of, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.naming import Naming
@@ -284,7 +285,7 @@ class Reconciler:
 
     def _unsettled(self, trigger: Snapshot) -> bool:
         """Whether a Job is above the record: then no entry may go."""
-        status, jobs = trigger.raw.get("status"), self._store.jobs_of(trigger.uid)
+        status, jobs = trigger.raw.get("status"), runs_of(trigger, self._store.jobs_of(trigger.uid))
         return any(job.model.run.number > entry_of(status, job.model.run.source).runs for job in jobs)
 
     def _over(self, trigger: Snapshot, wrong: frozenset[str]) -> frozenset[str]:

@@ -16,6 +16,7 @@ from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.identity import Owner, owner_of, run_of, runs_of, series_labels
 from git_events_runner.rules.ledger import Mutation, Outcome, Progress, entry_of, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.report import CloneReport, clone_reason, clone_words
@@ -31,6 +32,7 @@ _LOST_PASS_S = 10.0
 _LOST_S = 15.0
 _GATHER_S = 0.1
 _KEPT = 1000
+_ORPHANS = 8
 
 
 class Api(Protocol):
@@ -110,6 +112,7 @@ class Results:
         settled_since: dict[str, float] = {}
         unsettled_since: dict[str, float] = {}
         lost_since: dict[tuple[str, str], float] = {}
+        undecided: set[str] = set()
         await self._show_all()
         with self._store.subscribe("Job", *TRIGGERS) as changes:
             next_sweep, next_lost = loop.time() + _PASS_S, loop.time()
@@ -121,10 +124,12 @@ class Results:
                 changed = changes.take()
                 dirty = (self._store.get(ref) for ref in changed if ref.kind in TRIGGERS)
                 touched = {one.uid for one in dirty if one and self._shown.get(one.uid) != _said(one)}
-                if any(ref.kind == "Job" for ref in changed):
+                if undecided or any(ref.kind == "Job" for ref in changed):
                     current = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
                     touched |= self._compare(known, current) | self._unseen(changed)
-                    known = current
+                    undecided = self._undecided(known, current)
+                    before = {uid: known[uid] for uid in undecided if uid in known}
+                    known = {uid: job for uid, job in current.items() if uid not in undecided} | before
                 touched |= self._again
                 self._again.clear()
                 for uid in touched:
@@ -144,19 +149,38 @@ class Results:
         for uid, snapshot in after.items():
             old = before.get(uid)
             view: JobView = snapshot.model
-            if view.run and (old is None or (old.model.phase, old.model.deleting) != (view.phase, view.deleting)):
-                touched.add(view.run.trigger_uid)
+            if old is not None and (old.model.phase, old.model.deleting) == (view.phase, view.deleting):
+                continue
+            owner = self._owner(snapshot)
+            if owner is None:
+                continue
+            touched.add(owner.trigger.uid)
             if view.finished and (old is None or not old.model.finished):
-                self._ended(snapshot)
+                self._ended(snapshot, owner)
         for uid, snapshot in before.items():
             if uid not in after:
                 self._went(uid)
-                view = snapshot.model
-                if view.run:
-                    touched.add(view.run.trigger_uid)
-                if not view.finished:
-                    self._note_vanished(snapshot)
+                if (owner := self._owner(snapshot)) is not None:
+                    touched.add(owner.trigger.uid)
+                    if not snapshot.model.finished:
+                        self._note_vanished(snapshot, owner)
         return touched
+
+    def _undecided(self, before: Mapping[str, Snapshot], after: Mapping[str, Snapshot]) -> set[str]:
+        """Changed Jobs that may turn out to be runs: the status that makes them so may arrive after them."""
+        found = set()
+        for uid, snapshot in after.items():
+            run = snapshot.model.run
+            if run is None or before.get(uid) is snapshot:
+                continue
+            trigger = self._store.trigger(run.trigger_uid)
+            if (
+                trigger is not None
+                and trigger.ref.namespace == snapshot.ref.namespace
+                and not run_of(snapshot, trigger)
+            ):
+                found.add(uid)
+        return found
 
     def _unseen(self, changed: set[Ref]) -> set[str]:
         """Report Jobs that came and went between two looks; the uids of the triggers concerned."""
@@ -164,9 +188,9 @@ class Results:
         for snapshot in self._store.vanished():
             if snapshot.ref in changed and snapshot.uid not in self._gone:
                 self._went(snapshot.uid)
-                if snapshot.model.run:
-                    touched.add(snapshot.model.run.trigger_uid)
-                self._note_vanished(snapshot)
+                if (owner := self._owner(snapshot)) is not None:
+                    touched.add(owner.trigger.uid)
+                    self._note_vanished(snapshot, owner)
         return touched
 
     def _went(self, uid: str) -> None:
@@ -174,17 +198,21 @@ class Results:
         if len(self._gone) > _KEPT:
             self._gone.popitem(last=False)
 
-    def _note_vanished(self, snapshot: Snapshot) -> None:
+    def _owner(self, job: Snapshot) -> Owner[Snapshot] | None:
+        """Whose run a Job is; None: it is ignored."""
+        return owner_of(job, self._store)
+
+    def _note_vanished(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
         """It ended and went in one moment (a TTL of 0), waited too long, or somebody deleted it."""
         last = self._store.last_of(snapshot.uid) or snapshot
         if last.model.finished:
             phase = last.model.phase
-            self._ended(last)
+            self._ended(last, owner)
         elif snapshot.uid in self._expired:
             phase = "Expired"
         else:
             phase = "Deleted"
-            self._cancelled(snapshot)
+            self._cancelled(snapshot, owner)
         self._vanish(snapshot.ref.name, phase)
 
     def _vanish(self, name: str, phase: str) -> None:
@@ -192,42 +220,36 @@ class Results:
         if len(self._vanished) > _KEPT:
             self._vanished.popitem(last=False)
 
-    def _ended(self, snapshot: Snapshot) -> None:
+    def _ended(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
         view: JobView = snapshot.model
         seconds = (view.ended_at - view.started_at).total_seconds() if view.ended_at and view.started_at else None
         succeeded = view.result == "Succeeded"
-        self._metrics.job_ended(
-            view.labels, snapshot.ref.namespace or "", "Succeed" if succeeded else "Failed", seconds
-        )
+        labels = series_labels(snapshot, owner, self._store)
+        self._metrics.job_ended(labels, snapshot.ref.namespace or "", "Succeed" if succeeded else "Failed", seconds)
         log.info(
             "job.finished", namespace=snapshot.ref.namespace, job=snapshot.ref.name, result=view.result, seconds=seconds
         )
-        trigger = self._trigger(snapshot)
+        trigger = owner.trigger
         note = f"Job {snapshot.ref.name} {'succeeded' if succeeded else 'failed'}"
         reason = "JobSucceeded" if succeeded else "JobFailed"
         if view.clone_exit is not None:
             reason = clone_reason(view.clone_exit)
             note = f"{note}: {clone_words(view.clone_exit)} (exit code {view.clone_exit})"
             self._announcer.publish(snapshot.ref, snapshot.uid, kind="Warning", reason=reason, note=note)
-        if trigger:
+        if owner.number is not None:
             self._announcer.publish(
                 trigger.ref, trigger.uid, kind="Normal" if succeeded else "Warning", reason=reason, note=note
             )
 
-    def _cancelled(self, snapshot: Snapshot) -> None:
+    def _cancelled(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
         """A Job that vanished unfinished: deleted by a person or with its Action; no new run (the guarantees page)."""
-        view: JobView = snapshot.model
-        self._metrics.job_ended(view.labels, snapshot.ref.namespace or "", "Deleted", None)
+        labels = series_labels(snapshot, owner, self._store)
+        self._metrics.job_ended(labels, snapshot.ref.namespace or "", "Deleted", None)
         log.info("job.cancelled", namespace=snapshot.ref.namespace, job=snapshot.ref.name)
-        trigger = self._trigger(snapshot)
-        if trigger:
+        trigger = owner.trigger
+        if owner.number is not None:
             note = f"Job {snapshot.ref.name} was deleted before it ended; its change does not run again"
             self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason="JobCancelled", note=note)
-
-    def _trigger(self, job: Snapshot) -> Snapshot | None:
-        """The trigger that a Job's annotation names, if it is its neighbour: anybody can write an annotation."""
-        found = self._store.trigger(job.model.run.trigger_uid) if job.model.run else None
-        return found if found and found.ref.namespace == job.ref.namespace else None
 
     async def _show_all(self) -> None:
         for kind in TRIGGERS:
@@ -241,7 +263,7 @@ class Results:
         if trigger is None:
             return
         status = trigger.raw.get("status") or {}
-        jobs = self._store.jobs_of(trigger_uid)
+        jobs = runs_of(trigger, self._store.jobs_of(trigger_uid))
         running = any(not job.model.finished and not job.model.deleting for job in jobs)
         by_name = {job.ref.name: job.model.phase for job in jobs}
         exits_by_name = {job.ref.name: job.model.clone_exit for job in jobs}
@@ -276,9 +298,8 @@ class Results:
         for uid in [uid for uid in since if uid not in jobs]:
             del since[uid]
         for uid, snapshot in jobs.items():
-            view: JobView = snapshot.model
-            trigger = self._trigger(snapshot)
-            if view.run is None or trigger is None or self._settled(view, trigger):
+            owner = self._owner(snapshot)
+            if owner is None or owner.number is None or owner.settled:
                 since.pop(uid, None)
                 continue
             if now - since.setdefault(uid, now) < _UNSETTLED_S:
@@ -286,7 +307,9 @@ class Results:
             since[uid] = now
             log.info("job.swept", namespace=snapshot.ref.namespace, job=snapshot.ref.name)
             self._submit(
-                CheckRequest(trigger=trigger.ref, uid=trigger.uid, source=view.run.source, due_at=None, fence=fence)
+                CheckRequest(
+                    trigger=owner.trigger.ref, uid=owner.trigger.uid, source=owner.source, due_at=None, fence=fence
+                )
             )
 
     def _sweep_lost(self, since: dict[tuple[str, str], float], now: float) -> dict[tuple[str, str], float]:
@@ -311,18 +334,21 @@ class Results:
         """A settled Job gets its TTL, 15 s later at the earliest: older than any POST still under way."""
         for uid in [uid for uid in since if uid not in jobs]:
             del since[uid]
+        orphans = 0
         for uid, snapshot in jobs.items():
             view: JobView = snapshot.model
-            trigger = self._trigger(snapshot)
-            if view.has_ttl or view.ttl_s is None or view.deleting or view.run is None:
-                continue
-            if trigger is not None and not self._settled(view, trigger):
+            owner = self._owner(snapshot)
+            if not self._may_end(snapshot, owner):
                 continue
             if now - since.setdefault(uid, now) < _TTL_AFTER_SETTLING_S:
                 continue
-            if trigger is None and not await self._is_gone(snapshot):
-                since[uid] = now
-                continue
+            if owner is None:
+                orphans += 1
+                if orphans > _ORPHANS:
+                    continue
+                if not await self._is_gone(snapshot):
+                    since[uid] = now
+                    continue
             fence.check()
             patch: list[dict[str, Any]] = [
                 {"op": "test", "path": "/metadata/uid", "value": uid},
@@ -334,16 +360,19 @@ class Results:
                 since[uid] = now
                 log.debug("job.delayed", namespace=snapshot.ref.namespace, job=snapshot.ref.name, error=str(error))
 
+    def _may_end(self, job: Snapshot, owner: Owner[Snapshot] | None) -> bool:
+        """Whether a Job lacks a TTL and may have one: settled, or of a trigger that this replica does not know."""
+        view: JobView = job.model
+        if view.has_ttl or view.ttl_s is None or view.deleting or view.run is None:
+            return False
+        return owner.settled if owner is not None else self._store.trigger(view.run.trigger_uid) is None
+
     async def _is_gone(self, snapshot: Snapshot) -> bool:
         """Whether its trigger is gone, live: a cache that is behind must not let an unsettled Job vanish."""
         try:
             return await self._trigger_gone(snapshot)
         except ApiError:
             return False
-
-    def _settled(self, view: JobView, trigger: Snapshot) -> bool:
-        run = view.run
-        return run is not None and entry_of(trigger.raw.get("status"), run.source).runs >= run.number
 
 
 def _last_jobs(trigger: Snapshot) -> dict[str, Any]:

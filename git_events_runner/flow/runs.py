@@ -234,10 +234,10 @@ class Runs:
             return Made.DROPPED
         report = Report(source=order.source, problem=None, generation=order.generation, now=rfc3339(self._now()))
         try:
-            await self._writer.write(order.trigger, order.uid, settle, report)
+            outcome, _ = await self._writer.write(order.trigger, order.uid, settle, report)
         except ApiNotFound:
             return Made.DROPPED
-        return Made.SETTLED
+        return Made.RESTART if outcome is Outcome.STALE else Made.SETTLED
 
     async def _existing(self, order: RunOrder, key: RunKey, ref: Ref) -> Made | Problem:
         """Another replica was faster, or something else bears the name."""

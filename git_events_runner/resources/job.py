@@ -23,9 +23,43 @@ TRIGGER_LABEL = f"{GROUP}/trigger-name"
 TRIGGER_KIND_LABEL = f"{GROUP}/trigger-kind"
 IDENTITY_LABEL = f"{GROUP}/controller-identity"
 KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+_TRACKING = (
+    *(f"{GROUP}/{role}-{part}" for role in ("action", "source", "trigger") for part in ("kind", "name")),
+    IDENTITY_LABEL,
+)
 SECRET_ANNOTATION = f"{GROUP}/needs-secret"
 TTL_ANNOTATION = f"{GROUP}/ttl-seconds-after-finished"
 WAITING_ANNOTATION = f"{GROUP}/waiting-timeout-seconds"
+
+
+_OWN_ANNOTATIONS = frozenset(
+    (
+        RUN_ANNOTATION,
+        COMMIT_ANNOTATION,
+        FILE_HASH_ANNOTATION,
+        REASON_ANNOTATION,
+        OCCURRENCE_ANNOTATION,
+        DELIVERIES_ANNOTATION,
+        TASK_IDS_ANNOTATION,
+        TRIGGER_LABEL,
+        SECRET_ANNOTATION,
+        TTL_ANNOTATION,
+        WAITING_ANNOTATION,
+    )
+)
+TASKS_KEPT = 200
+_LONGEST_ANNOTATION = TASKS_KEPT * 37  # the longest are the task ids
+
+
+_KEPT_METADATA = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
+
+
+def own_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a Job's metadata is read later: anybody may make Jobs with annotations of 256 KiB."""
+    annotations = metadata.get("annotations") or {}
+    own = {name: value for name in _OWN_ANNOTATIONS if (value := annotations.get(name)) is not None}
+    kept = {name: metadata[name] for name in _KEPT_METADATA if name in metadata}
+    return kept | {"annotations": {name: value for name, value in own.items() if len(value) <= _LONGEST_ANNOTATION}}
 
 
 # Written by the Job controller for a rule `FailJob` (pkg/controller/job/pod_failure_policy.go).
@@ -94,9 +128,19 @@ def job_name(trigger_name: str, run: RunKey) -> str:
     return f"{trigger_name.replace('.', '-')[:40].rstrip('-')}-{digest}"
 
 
+def _is_legacy(metadata: Mapping[str, Any]) -> bool:
+    """Whether v0.4 may have made the Job: all its labels, and no run."""
+    labels = metadata.get("labels") or {}
+    return RUN_ANNOTATION not in (metadata.get("annotations") or {}) and all(name in labels for name in _TRACKING)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
-    """A Job as the ledger and the queue see it; `run` is None for Jobs not made by this version, and copies of ours."""
+    """A Job as the ledger and the queue see it; `run` is None for Jobs not made by this version, and copies of ours.
+
+    These are the Job's own words: `rules/identity` decides whether it is a run of a trigger at all. `legacy` means that
+    it has the labels of v0.4 and no run, `idle` that it starts no pod.
+    """
 
     run: RunKey | None
     commit: str | None
@@ -117,6 +161,8 @@ class JobView:
     owner_uid: str | None
     ttl_s: int | None
     waiting_timeout_s: int | None
+    idle: bool
+    legacy: bool
     labels: Mapping[str, str]
     trigger_kind: str
     trigger_name: str
@@ -128,8 +174,8 @@ class JobView:
 
     @property
     def holds_slot(self) -> bool:
-        """Whether it counts against maxRunningJobs (unsuspended, neither finished, ending nor being deleted)."""
-        return not (self.suspended or self.finished or self.ending or self.deleting)
+        """Whether it counts against maxRunningJobs, if it is a run: it may have a pod that is not to end just now."""
+        return not (self.suspended or self.idle or self.finished or self.ending or self.deleting)
 
     @property
     def phase(self) -> str:
@@ -144,7 +190,7 @@ class JobView:
         metadata = obj.get("metadata") or {}
         spec = obj.get("spec") or {}
         status = obj.get("status") or {}
-        annotations = metadata.get("annotations") or {}
+        annotations = own_metadata(metadata)["annotations"]
         labels = metadata.get("labels") or {}
         true = {c.get("type"): c for c in status.get("conditions") or () if c.get("status") == "True"}
         end = true.get("Complete") or true.get("Failed")
@@ -174,7 +220,10 @@ class JobView:
             owner_uid=next((o.get("uid") for o in owners if o.get("controller")), None),
             ttl_s=_natural(annotations.get(TTL_ANNOTATION)),
             waiting_timeout_s=_natural(annotations.get(WAITING_ANNOTATION)),
-            labels=dict(labels),
+            idle=spec.get("parallelism") == 0,
+            legacy=RUN_ANNOTATION not in (metadata.get("annotations") or {})
+            and all(name in labels for name in _TRACKING),
+            labels={name: str(labels[name]) for name in _TRACKING if name in labels},
             trigger_kind=str(labels.get(TRIGGER_KIND_LABEL) or ""),
             trigger_name=trigger_name,
         )

@@ -24,6 +24,7 @@ from git_events_runner.resources.job import (
     RUN_ANNOTATION,
     SECRET_ANNOTATION,
     TASK_IDS_ANNOTATION,
+    TASKS_KEPT,
     TTL_ANNOTATION,
     WAITING_ANNOTATION,
     RunKey,
@@ -71,7 +72,7 @@ class CloneBounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDefaults:
-    """What the runtime config says about Jobs; times in seconds.
+    """What the runtime config says about Jobs; times in seconds, a longest time of 0 is none.
 
     `workdir_size_limit` is a quantity, empty for none; `cloner_resources` as in a container.
     """
@@ -93,6 +94,7 @@ class JobDefaults:
     cloner_bounds: CloneBounds | None = None
     cloner_resources: Mapping[str, Any] = field(default_factory=dict)
     workdir_size_limit: str = ""
+    max_active_deadline_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +221,7 @@ def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs
         FILE_HASH_ANNOTATION: run.file_hash or "",
         REASON_ANNOTATION: run.reason,
         OCCURRENCE_ANNOTATION: run.occurrence,
-        TASK_IDS_ANNOTATION: ",".join(run.task_ids),
+        TASK_IDS_ANNOTATION: ",".join(run.task_ids[-TASKS_KEPT:]),
         DELIVERIES_ANNOTATION: run.deliveries,
         WAITING_ANNOTATION: str(waiting),
         TTL_ANNOTATION: str(ttl),
@@ -242,6 +244,8 @@ def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, An
     annotations = {n: value for n, value in (action.annotations or {}).items() if n not in _READ_BACK} | own
     suspend = run.suspend or needs_copy or KUEUE_LABEL in labels
     deadline = defaults.active_deadline_s if action.active_deadline_seconds is None else action.active_deadline_seconds
+    if defaults.max_active_deadline_s:
+        deadline = min(deadline, defaults.max_active_deadline_s)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

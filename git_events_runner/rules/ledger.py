@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -58,6 +58,26 @@ class Entry:
     def key(self) -> tuple[int, str | None]:
         """What decisions rest on and writes test: the highest settled run, and the commit."""
         return (self.runs, self.commit)
+
+
+def highest_number(
+    status: Mapping[str, Any] | None, source: str, *, named: Callable[[], bool] = lambda: True
+) -> int | None:
+    """The highest number that a run of the source can have: the recorded one and the next; None means any.
+
+    An entry that records no run yet (new, wiped by a restore, or v0.4's) allows any (`allows` in the model). Of a
+    source that is neither on record nor `named`, only numbers up to `lastRunNumber` were given. It is called for every
+    Job in every pass of the queue, so it reads no more than that.
+    """
+    status = status if isinstance(status, Mapping) else {}
+    entries = status.get("checkedSources")
+    entry = entries.get(source) if isinstance(entries, Mapping) else None
+    if not isinstance(entry, Mapping):
+        return None if named() else _number(status.get("lastRunNumber"))
+    runs = entry.get("runs")
+    if not isinstance(runs, int) or not _text(entry.get("commitHash")):
+        return None
+    return _number(runs) + 1
 
 
 def _number(value: object) -> int:
@@ -250,6 +270,9 @@ class Settle:
         before = entry_of(status, self.source)
         if before.runs >= self.number:
             return Outcome.DONE
+        highest = highest_number(status, self.source)
+        if highest is not None and self.number > highest:
+            return Outcome.STALE
         entry = _draft(status, self.source)
         entry["runs"] = self.number
         if self.commit != before.commit:

@@ -1,26 +1,36 @@
-"""Which waiting Jobs may start: the installation's limit, by age, never more than there are free slots.
+"""Which waiting Jobs may start: the installation's limit and the namespaces' shares, in fair turns, oldest first.
 
-A slot is held by an unsuspended Job that is neither finished, ending nor being deleted (`JobView.holds_slot`).
+A slot is held by an unsuspended Job that is neither finished, ending nor being deleted (`JobView.holds_slot`). Only
+runs of triggers hold one or wait for one; `rules/identity` says which Jobs are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.ref import Ref
+
+from .fairness import Weight, equal, fair_order
 
 _EPOCH = datetime.fromtimestamp(0, tz=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """A Job of the installation, as the queue sees it."""
+    """A run's Job, as the queue sees it."""
 
     ref: Ref
     job: JobView
+
+    @property
+    def namespace(self) -> str:
+        """Whose share it takes."""
+        return self.ref.namespace or ""
 
     @property
     def waits(self) -> bool:
@@ -31,34 +41,77 @@ class Queued:
 
     @property
     def turn(self) -> tuple[datetime, str, str]:
-        """Order of admission: creation, then name."""
+        """Order of admission in a namespace: creation, then name."""
         return (self.job.created_at or _EPOCH, self.ref.name, self.ref.namespace or "")
 
 
-def used_slots(jobs: Iterable[Queued], taken: Collection[Ref]) -> int:
-    """Slots in use: Jobs that hold one, and those taken for a request whose outcome is not seen yet."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slots:
+    """How many there are, how many of them one namespace may hold, and whose turn it is.
+
+    `last` is a number for each namespace that rises with its last admission: of two that hold the same, the one whose
+    last admission is longer ago comes first.
+    """
+
+    total: int
+    each: int
+    weight: Weight = equal
+    last: Mapping[str, int] = field(default_factory=dict)
+
+
+def namespace_share(total: int, configured: int, *, several: bool) -> int:
+    """How many slots one namespace may hold; 0 is automatic: a quarter stays free of it if there are several.
+
+    >>> [namespace_share(16, configured, several=several) for configured, several in ((0, True), (0, False), (5, True))]
+    [12, 16, 5]
+    """
+    if configured:
+        return min(configured, total)
+    return max(total * 3 // 4, 1) if several else total
+
+
+def held_slots(jobs: Iterable[Queued], taken: Collection[Ref]) -> Counter[str]:
+    """Slots in use by namespace: runs that hold one, and those taken for a request whose outcome is not seen yet."""
     holding = {queued.ref for queued in jobs if queued.job.holds_slot}
-    return len(holding | set(taken))
+    return Counter(ref.namespace or "" for ref in holding | set(taken))
+
+
+def used_slots(jobs: Iterable[Queued], taken: Collection[Ref]) -> int:
+    """Slots in use in the whole installation."""
+    return held_slots(jobs, taken).total()
 
 
 def next_admissions(
-    jobs: Collection[Queued], *, limit: int, taken: Collection[Ref], held: Collection[Ref] = ()
+    jobs: Collection[Queued], *, slots: Slots, taken: Collection[Ref], held: Collection[Ref] = ()
 ) -> list[Queued]:
-    """The waiting Jobs to admit now, oldest first; those `held` cannot start for a reason of their own."""
-    free = limit - used_slots(jobs, taken)
+    """The waiting Jobs to admit now; those `held` cannot start for a reason of their own.
+
+    A free slot goes to the namespace that holds least for its weight, and in it to the oldest Job.
+    """
+    holding = held_slots(jobs, taken)
+    free = slots.total - holding.total()
     if free <= 0:
         return []
-    return sorted((q for q in jobs if q.waits and q.ref not in taken and q.ref not in held), key=lambda q: q.turn)[
-        :free
-    ]
-
-
-def may_start(jobs: Iterable[Queued], *, limit: int, taken: Collection[Ref], held: Collection[Ref] = ()) -> bool:
-    """Whether a new Job may be made unsuspended: a slot is free and no older one that could start waits for it."""
-    holding = set(taken)
+    waiting: dict[str, list[Queued]] = {}
     for queued in jobs:
-        if queued.waits and queued.ref not in held:
-            return False
-        if queued.job.holds_slot:
-            holding.add(queued.ref)
-    return len(holding) < limit
+        if queued.waits and queued.ref not in taken and queued.ref not in held:
+            waiting.setdefault(queued.namespace, []).append(queued)
+    oldest = {namespace: sorted(found, key=lambda queued: queued.turn) for namespace, found in waiting.items()}
+    rooms = {
+        namespace: found[:room]
+        for namespace, found in sorted(oldest.items(), key=lambda one: (slots.last.get(one[0], 0), one[1][0].turn))
+        if (room := slots.each - holding[namespace]) > 0
+    }
+    return list(islice(fair_order(rooms, holding, weight=slots.weight), free))
+
+
+def may_start(
+    new: Ref, jobs: Collection[Queued], *, slots: Slots, taken: Collection[Ref], held: Collection[Ref] = ()
+) -> bool:
+    """Whether a new Job may be made unsuspended: its namespace has a free slot, and none that could start waits."""
+    holding = held_slots(jobs, taken)
+    if holding.total() >= slots.total or holding[new.namespace or ""] >= slots.each:
+        return False
+    return not any(
+        queued.waits and queued.ref not in held and holding[queued.namespace] < slots.each for queued in jobs
+    )

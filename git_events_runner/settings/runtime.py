@@ -156,11 +156,19 @@ class ActionConfig(_Section):
     max_running_jobs: Annotated[int, Field(strict=True, ge=0, le=_INT64_MAX)] = Field(
         default=16, description="Jobs under way at once, in the whole installation; 0: none starts."
     )
+    max_running_jobs_per_namespace: Seconds = Field(
+        default=0,
+        description="Jobs under way in one namespace; 0: three quarters of `maxRunningJobs` while triggers of several "
+        "namespaces are served, else all.",
+    )
     job_waiting_timeout_seconds: Seconds = Field(
         default=300, description="How long a Job may wait for a place; 0: without end."
     )
     default_service_account: Account = Field(default=None, description="Account of Jobs whose Action names none.")
     active_deadline_seconds: Seconds = Field(default=3600, description="How long a Job may run.")
+    max_active_deadline_seconds: Seconds = Field(
+        default=0, description="The longest `activeDeadlineSeconds` that a Job gets, whatever its Action says; 0: any."
+    )
     ttl_seconds_after_finished: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] = Field(
         default=7200, description="How long a finished Job stays."
     )

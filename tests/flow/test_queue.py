@@ -29,8 +29,8 @@ class Copies:
             self.then()
 
 
-def queue_of(cluster, *, limit=2, waiting_s=300):
-    cluster.copies, cluster.expired, cluster.limit = Copies(), [], limit
+def queue_of(cluster, *, limit=2, waiting_s=300, share=0):
+    cluster.copies, cluster.expired, cluster.limit, cluster.weights = Copies(), [], limit, {}
     return Queue(
         api=cluster,
         list_jobs=lambda: cluster.list(type("K", (), {"name": "Job"})),
@@ -39,6 +39,8 @@ def queue_of(cluster, *, limit=2, waiting_s=300):
         writer=cluster,
         announcer=cluster,
         limit=lambda: cluster.limit,
+        share=lambda: share,
+        weight=lambda namespace: cluster.weights.get(namespace, 1),
         waiting_timeout_s=lambda: waiting_s,
         request_timeout_s=5.0,
         expired=cluster.expired.append,
@@ -68,7 +70,7 @@ def world(count=0, *, status=None):
     cluster = Cluster()
     names = sources(count)
     status = status or {"checkedSources": {name: recorded()["checkedSources"]["app"] for name in names}}
-    trigger = cluster.trigger(names=names, status=status)
+    trigger = cluster.trigger(names=names or ["app"], status=status)
     return cluster, trigger, [cluster.job(trigger, source=name, age_s=place) for place, name in enumerate(names)]
 
 
@@ -215,8 +217,7 @@ async def test_kueues_jobs_are_kueues():
 async def test_a_job_of_the_original_counts():
     """It has no run of ours: it holds its place until it ends, and is never touched."""
     cluster, trigger, _ = world()
-    metadata = {"name": "build-20260506-xy", "namespace": "n", "labels": {"git-events-runner.rs/trigger-kind": "x"}}
-    old = cluster.put({"kind": "Job", "metadata": metadata, "spec": {"suspend": False}})
+    old = cluster.legacy_job(trigger)
     ours = cluster.job(trigger)
     async with leading(queue_of(cluster, limit=1)):
         await asyncio.sleep(5)
@@ -307,7 +308,7 @@ async def test_a_job_whose_trigger_is_gone_is_deleted_instead_of_admitted():
 @virtual
 async def test_a_secret_is_copied_before_its_job_runs():
     """What cannot be copied is said, and keeps no place; a trigger that became invalid ends nothing."""
-    cluster, trigger, _ = world()
+    cluster, trigger, _ = world(status=recorded())
     needy = cluster.job(trigger, needs_secret="yes")
     other = cluster.job(trigger, 2, age_s=1)
     queue = queue_of(cluster, limit=1)
@@ -385,3 +386,100 @@ async def test_admissions_carry_the_leaders_deadline():
     assert options == {"timeout_s": 5.0}
     assert body[1] == {"op": "test", "path": "/spec/suspend", "value": True}
     assert at() < 1
+
+
+def tenant(cluster, namespace, *, name="hook", names=("app",), status=None):
+    """A trigger in a namespace of its own."""
+    body = {
+        "sources": {"names": list(names)},
+        "action": {"kind": "Action", "name": "build"},
+        "webhook": {"multiSource": True},
+    }
+    obj = {"kind": "WebhookTrigger", "metadata": {"name": name, "namespace": namespace}, "spec": body}
+    return cluster.put(obj | {"status": status or recorded()})
+
+
+@virtual
+async def test_jobs_that_are_no_runs_hold_no_slot_and_get_no_secret():
+    """Of another namespace's trigger, with a number too high, without pods, of triggers that never were."""
+    cluster, trigger, _ = world(status=recorded())
+    evil = tenant(cluster, "evil")
+    for number in range(1, 20):
+        cluster.job(trigger, number, suspend=False, namespace="evil")
+        cluster.job(evil, number + 5, suspend=False, namespace="evil")
+        nobody = {"kind": "WebhookTrigger", "metadata": {"name": "never", "uid": "none"}}
+        cluster.job(nobody, number, suspend=False, namespace="evil")
+    cluster.job(evil, suspend=False, namespace="evil", parallelism=0)
+    stolen = cluster.job(trigger, namespace="evil", needs_secret="copy")
+    mine = [cluster.job(trigger, number, age_s=5) for number in (1, 2)]
+    queue = queue_of(cluster, limit=2, share=2)
+    async with leading(queue):
+        await until(lambda: set(names(mine)) <= set(running(cluster)))
+        await asyncio.sleep(100)
+    assert cluster.objects[cluster.ref(stolen)]["spec"]["suspend"]
+    assert (cluster.copies.made, cluster.told, cluster.made("delete")) == ([], [], [])
+    assert "forged" not in cluster.metrics.render().decode()
+
+
+@virtual
+async def test_a_run_keeps_its_slot_when_its_trigger_is_deleted():
+    """Otherwise a tenant could start Jobs without end by making triggers and deleting them."""
+    cluster, trigger, _ = world(status=recorded())
+    job = cluster.job(trigger, suspend=False)
+    other = cluster.trigger(name="other", status=recorded())
+    queue = queue_of(cluster, limit=1)
+    async with leading(queue):
+        await asyncio.sleep(1)
+        cluster.drop(REF)
+        cluster.job(other, age_s=1)
+        await asyncio.sleep(10)
+        assert running(cluster) == names([job])
+        cluster.finish(job)
+        await until(lambda: len(running(cluster)) == 1)
+
+
+@virtual
+async def test_namespaces_take_turns():
+    """Forty old Jobs of one namespace, a new one of another: it is next, and a quarter of the slots is kept for it."""
+    cluster, trigger, _ = world(status=recorded(runs=9))
+    evil = tenant(cluster, "evil", names=sources(40), status={})
+    for place, name in enumerate(sources(40)):
+        cluster.job(evil, source=name, age_s=place - 100, namespace="evil")
+    queue = queue_of(cluster, limit=4)
+    async with leading(queue):
+        await until(lambda: len(running(cluster)) == 3)
+        await asyncio.sleep(30)
+        assert len(running(cluster)) == 3
+        mine = [cluster.job(trigger, number, age_s=50 + number) for number in (1, 2)]
+        await until(lambda: names(mine)[0] in running(cluster), within_s=1)
+        assert names(mine)[1] not in running(cluster)
+        assert not queue.take(Ref("Job", "evil", "new"))
+        for job in [job for job in cluster.objects.values() if job["metadata"]["name"] in running(cluster)][:1]:
+            cluster.finish(job)
+        await until(lambda: names(mine)[1] in running(cluster), within_s=1)
+
+
+@virtual
+async def test_one_namespace_alone_may_hold_every_slot():
+    """As before, and as `maxRunningJobsPerNamespace` says where it is set."""
+    for share, expected in ((0, 4), (2, 2)):
+        cluster, _, _ = world(6)
+        async with leading(queue_of(cluster, limit=4, share=share)):
+            await until(lambda cluster=cluster, expected=expected: len(running(cluster)) == expected)
+            await asyncio.sleep(5)
+            assert len(running(cluster)) == expected
+
+
+@virtual
+async def test_orphans_are_deleted_a_few_at_a_time():
+    """However many Jobs of no trigger somebody makes: each pass asks for four of them."""
+    cluster, trigger, _ = world(status=recorded())
+    gone = {"kind": "WebhookTrigger", "metadata": {"name": "gone", "uid": "none"}}
+    for number in range(40):
+        cluster.job(gone, number + 1)
+    mine = cluster.job(trigger, age_s=5)
+    async with leading(queue_of(cluster)):
+        await until(lambda: running(cluster) == names([mine]), within_s=1)
+        await asyncio.sleep(2)
+        assert len(cluster.made("delete")) <= 16
+        await until(lambda: len(cluster.made("delete")) == 40, within_s=20)

@@ -247,13 +247,47 @@ async def test_a_cache_that_is_behind_lets_no_job_vanish():
 async def test_jobs_of_the_original_are_watched_until_they_end():
     """By their labels: they have no run of ours, so nothing is swept, settled or given a TTL."""
     cluster = Cluster()
-    labels = {"git-events-runner.rs/trigger-kind": "WebhookTrigger", "git-events-runner.rs/trigger-name": "hook"}
-    metadata = {"name": "build-20260506-xy", "namespace": "n", "labels": labels}
-    cluster.trigger(status=recorded())
-    job = cluster.put({"kind": "Job", "metadata": metadata, "spec": {"suspend": False}})
+    job = cluster.legacy_job(cluster.trigger(status=recorded()))
     async with following(cluster):
         await asyncio.sleep(60)
         cluster.finish(job)
         await until(lambda: cluster.series("jobs_queue_completed_count_total{") == 1)
     assert cluster.asked == []
     assert cluster.made("patch") == []
+
+
+@virtual
+async def test_jobs_that_are_no_runs_leave_no_text_and_no_series():
+    """Their end, their deletion and their labels are their maker's own affair."""
+    cluster, trigger, _ = world()
+    reached = {f"git-events-runner.rs/{role}-name": "forged" for role in ("action", "source")}
+    async with following(cluster):
+        for number, namespace in ((1, "evil"), (2, "evil"), (9, "n")):
+            made = {"ttl_seconds_after_finished": "5"}
+            job = cluster.job(trigger, number, suspend=False, namespace=namespace, labels=reached, **made)
+            cluster.finish(job)
+            await asyncio.sleep(5)
+            assert ttl(cluster, job) is None
+            cluster.drop(cluster.ref(job))
+            cluster.job(trigger, number, suspend=False, namespace=namespace)
+            cluster.drop(cluster.ref(job))
+        await asyncio.sleep(60)
+    assert cluster.told == []
+    assert cluster.series("jobs_queue_completed_count_total{") == 0
+    assert phase(cluster) == ("Running", "Running")
+    assert cluster.made("patch") != []  # the run's own TTL
+
+
+@virtual
+async def test_the_end_of_a_run_is_reported_when_its_status_arrives_after_it():
+    """A Job may be seen before the record that allows its number."""
+    cluster, trigger, _ = world()
+    async with following(cluster):
+        later = cluster.job(trigger, 3, suspend=False)
+        cluster.finish(later)
+        await asyncio.sleep(5)
+        assert cluster.reasons == []
+        cluster.change(REF, status=recorded(runs=3))
+        await until(lambda: cluster.reasons == ["JobSucceeded"], within_s=5)
+        await asyncio.sleep(60)
+    assert cluster.reasons == ["JobSucceeded"]

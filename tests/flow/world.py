@@ -101,14 +101,27 @@ class Cluster:
         self.put({"kind": "GitRepo", "metadata": {"name": "app", "namespace": "n"}, "spec": {"repoUri": "https://x/a"}})
         self.put({"kind": "Action", "metadata": {"name": "build", "namespace": "n"}, "spec": {"actionJob": {}}})
 
-    def job(self, trigger, number=1, *, source="app", age_s=0.0, suspend=True, commit=A, labels=None, **annotations):
+    def job(
+        self,
+        trigger,
+        number=1,
+        *,
+        source="app",
+        age_s=0.0,
+        suspend=True,
+        commit=A,
+        labels=None,
+        namespace="n",
+        parallelism=1,
+        **annotations,
+    ):
         """A Job of a run of a trigger."""
         run = RunKey(trigger_uid=trigger["metadata"]["uid"], source=source, number=number)
         prefix = "git-events-runner.rs/"
         given = {f"{prefix}{name.replace('_', '-')}": value for name, value in annotations.items()}
         metadata = {
             "name": job_name(trigger["metadata"]["name"], run),
-            "namespace": "n",
+            "namespace": namespace,
             "creationTimestamp": (START + timedelta(seconds=age_s)).isoformat(),
             "labels": {
                 f"{prefix}trigger-kind": trigger["kind"],
@@ -117,7 +130,24 @@ class Cluster:
             },
             "annotations": {f"{prefix}run": str(run), f"{prefix}commit": commit} | given,
         }
-        return self.put({"kind": "Job", "metadata": metadata, "spec": {"suspend": suspend}})
+        spec = {"suspend": suspend, "parallelism": parallelism}
+        return self.put({"kind": "Job", "metadata": metadata, "spec": spec})
+
+    def legacy_job(self, trigger, name="build-20260506-xy", *, source="app", **spec):
+        """A running Job as v0.4 makes it, of the Action `build`."""
+        metadata = trigger["metadata"]
+        action = Ref("Action", metadata["namespace"], "build")
+        if action not in self.objects:
+            self.surroundings()
+        roles = {"action": ("Action", "build"), "source": ("GitRepo", source)}
+        roles["trigger"] = (trigger["kind"], metadata["name"])
+        labels = {f"git-events-runner.rs/{role}-kind": kind for role, (kind, _) in roles.items()}
+        labels |= {f"git-events-runner.rs/{role}-name": found for role, (_, found) in roles.items()}
+        labels["git-events-runner.rs/controller-identity"] = "git-events-runner"
+        uid = self.objects[action]["metadata"]["uid"]
+        owner = {"kind": "Action", "name": "build", "uid": uid, "controller": True}
+        place = {"name": name, "namespace": metadata["namespace"], "labels": labels, "ownerReferences": [owner]}
+        return self.put({"kind": "Job", "metadata": place, "spec": {"suspend": False, "parallelism": 1} | spec})
 
     def finish(self, job, kind="Complete"):
         """The Job ended."""

@@ -27,9 +27,15 @@ RULES = frozenset(
         "own_writes",  # a replica never reads an entry older than its own last write
         "announced_waits",  # an announced commit that git does not show keeps its request open, for 30 s
         "fired_waits",  # also when another new commit is shown, and runs
+        "numbers_allowed",  # a Job counts only if the entry allows its number: a recorded one, or the next
+        "fresh_allows",  # a fresh entry (no commit recorded: new, or wiped) allows any number
         "age_when_asked",  # an announcement's age is that of the moment when git was asked, not when it answered
     }
 )
+
+
+_FAR = 90
+FORGED = "?"  # the commit of a Job that somebody else made, with a number that the entry does not allow
 
 
 class Entry(NamedTuple):
@@ -87,7 +93,7 @@ class Result:
 
 
 class Model:
-    """The protocol with `events` (always, files, crash, lost, ttl, deleted, wipe) and `replicas` lanes."""
+    """The protocol with `events` (always, files, crash, lost, ttl, deleted, wipe, forged) and `replicas` lanes."""
 
     def __init__(self, heads: str, *, without: str = "", events: str = "", replicas: int = 2, crashes: int = 1) -> None:
         self.heads = heads
@@ -102,9 +108,17 @@ class Model:
         """Whether the selected files of two commits are the same, as `rules/change` is told."""
         return "files" in self.events and old is not None and old.upper() == new.upper()
 
-    def unsettled(self, jobs: tuple[Job, ...], runs: int) -> Job | None:
+    def allows(self, entry: Entry, job: Job) -> bool:
+        """Whether a Job can be a run of the entry's, as `rules/identity` decides."""
+        if "numbers_allowed" not in self.rules:
+            return True
+        fresh = "fresh_allows" in self.rules and entry.commit is None
+        return fresh or job.number <= entry.runs + 1
+
+    def unsettled(self, jobs: tuple[Job, ...], entry: Entry) -> Job | None:
         """The Job to settle before anything else."""
-        above = [job for job in jobs if job.alive and job.number > runs]
+        runs = entry.runs
+        above = [job for job in jobs if job.alive and job.number > runs and self.allows(entry, job)]
         if not above:
             return None
         if "settle_highest" in self.rules:
@@ -125,6 +139,10 @@ class Model:
         if "wipe" in self.events and not state.wiped and live.runs > 0:
             empty = Entry(0, None, live.requested - live.handled, 0, live.announced)
             yield "wipe", state._replace(entries=(*state.entries, empty), wiped=1)
+        forged = any(job.commit == FORGED for job in state.jobs)
+        if "forged" in self.events and not forged and live.commit is not None:
+            jobs = (*state.jobs, Job(_FAR, FORGED, 0, alive=True))
+            yield f"forged {_FAR}", state._replace(jobs=jobs)
         posting = any(r.at == "post" and r.data is not None and not r.data[2] for r in state.replicas)
         for place, job in enumerate(state.jobs):
             gone = (*state.jobs[:place], job._replace(alive=False), *state.jobs[place + 1 :])
@@ -165,7 +183,7 @@ class Model:
             else:
                 if live.requested > live.handled:
                     yield f"{lane} sweep requests", become("idle", latest, None, wake=True)
-                job = self.unsettled(state.jobs, live.runs)
+                job = self.unsettled(state.jobs, live)
                 if job:
                     data = (job.number, job.commit, job.request, True)
                     yield f"{lane} sweep job {job.number}", become("settle", latest, data, wake=me.wake)
@@ -175,7 +193,7 @@ class Model:
             (entry,) = me.data
             assert isinstance(entry, Entry)
             for known in {len(state.jobs), max(0, len(state.jobs) - 1)}:
-                job = self.unsettled(state.jobs[:known], entry.runs) if "settle_first" in self.rules else None
+                job = self.unsettled(state.jobs[:known], entry) if "settle_first" in self.rules else None
                 if job:
                     data = (job.number, job.commit, job.request, True)
                     yield f"{lane} unsettled {job.number}", become("settle", me.seen, data, wake=me.wake)
@@ -207,6 +225,8 @@ class Model:
             wake = me.wake or bool(again)
             if live.runs >= number:
                 yield f"{lane} settled already", become("idle", latest, None, wake=wake)
+            elif not self.allows(live, Job(number, str(commit), request, alive=True)):
+                yield f"{lane} settle refused", become("idle", latest, None, wake=True)
             else:
                 asked = min(request, live.requested)
                 handled = asked if "settle_lowers" in self.rules else max(live.handled, asked)
@@ -268,33 +288,36 @@ class Model:
         """What is wrong with `state`: a run twice, a step back, or (when nobody will look again) a run lost."""
         live = state.entries[-1]
         head = self.heads[state.head]
-        numbers = [job.number for job in state.jobs]
+        if live.commit == FORGED:
+            return f"a forged run {live.runs} was recorded"
+        made = tuple(job for job in state.jobs if job.commit != FORGED)
+        numbers = [job.number for job in made]
         wiping = "wipe" in self.events
         if not wiping and len(set(numbers)) < len(numbers):
             return f"run number {numbers[-1]} ran twice"
         if self.on_change:
-            if wiping and len(state.jobs) > state.head + 1 + state.wiped:
-                return f"{len(state.jobs)} jobs for {state.head + 1} heads and a wipe"
+            if wiping and len(made) > state.head + 1 + state.wiped:
+                return f"{len(made)} jobs for {state.head + 1} heads and a wipe"
             place = -1
-            for index, job in enumerate(() if wiping else state.jobs):
-                before = state.jobs[index - 1].commit if index else None
+            for index, job in enumerate(() if wiping else made):
+                before = made[index - 1].commit if index else None
                 if before == job.commit:
                     return f"job {index + 1} repeats {job.commit}"
                 place = self.heads.find(job.commit, place + 1)
                 if place < 0 or place > state.head:
                     return f"job {index + 1} goes back to {job.commit}"
-        elif len(state.jobs) > state.delivered:
-            return f"{len(state.jobs)} jobs for {state.delivered} requests"
+        elif len(made) > state.delivered:
+            return f"{len(made)} jobs for {state.delivered} requests"
         quiet = all(r.at == "idle" and not r.wake for r in state.replicas) and state.delivered > state.head
-        if not quiet or live.requested > live.handled or self.unsettled(state.jobs, live.runs):
+        if not quiet or live.requested > live.handled or self.unsettled(state.jobs, live):
             return None
         if self.on_change:
             if wiping and live.commit is None:
                 return None
-            ran = state.jobs[-1].commit if state.jobs else None
+            ran = made[-1].commit if made else None
             if not all(commit == head or self.same_files(commit, head) for commit in (ran, live.commit)):
                 return f"lost: recorded {live.commit}, ran {ran}, head {head}"
-        elif not state.jobs or max(job.request for job in state.jobs) < state.delivered:
+        elif not made or max(job.request for job in made) < state.delivered:
             return f"lost: request {state.delivered} never ran"
         return None
 

@@ -20,6 +20,8 @@ SAFE = {
     "git shows it later, and a replica crashes": Model("AB", events="lag crash lost"),
     "git shows a commit and back later": Model("ABA", events="lag", replicas=1),
     "git shows the same files later": Model("AaB", events="lag files", replicas=1),
+    "a Job of somebody else with a number too high": Model("AB", events="forged crash lost"),
+    "the same, and Jobs removed by their TTL": Model("AB", events="forged ttl lost"),
 }
 
 NEEDED = {
@@ -36,6 +38,8 @@ NEEDED = {
     "settle_first": (Model("ABC", without="settle_first", events="wipe ttl lost", replicas=1), "5 jobs for 3 heads"),
     "announced_waits": (Model("AB", without="announced_waits", events="lag", replicas=1), "lost"),
     "fired_waits": (Model("ABC", without="fired_waits", events="lag", replicas=1), "lost"),
+    "numbers_allowed": (Model("AB", without="numbers_allowed", events="forged"), "a forged run 90 was recorded"),
+    "fresh_allows": (Model("ABC", without="fresh_allows", events="wipe ttl lost", replicas=1), "5 jobs for 3 heads"),
     "age_when_asked": (Model("AB", without="age_when_asked", events="lag", replicas=1), "lost"),
 }
 

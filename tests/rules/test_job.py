@@ -266,3 +266,17 @@ def test_the_cloners_share_is_the_configs():
     plain = pod(made())
     assert plain["volumes"][0]["emptyDir"] == {}
     assert "resources" not in plain["initContainers"][0]
+
+
+def test_no_job_runs_longer_than_the_installation_allows():
+    """The bound holds for the Action's own time and for the default; 0 is none."""
+    for own, longest, expected in ((9999, 600, 600), (300, 600, 300), (None, 600, 600), (9999, 0, 9999)):
+        bounded = replace(DEFAULTS, max_active_deadline_s=longest)
+        assert made({"activeDeadlineSeconds": own}, bounded)["spec"]["activeDeadlineSeconds"] == expected
+
+
+def test_a_run_names_the_last_200_tasks_that_it_answers():
+    """A storm that is merged into one run must not make its Job too large for the API server."""
+    tasks = tuple(f"t{number}" for number in range(9000))
+    noted = made(task_ids=tasks)["metadata"]["annotations"]
+    assert noted["git-events-runner.rs/task-ids"].split(",") == list(tasks[-200:])

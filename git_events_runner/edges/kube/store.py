@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from git_events_runner.errors import InvalidObject
-from git_events_runner.resources.job import JobView
+from git_events_runner.resources.job import JobView, own_metadata
 from git_events_runner.resources.kinds import KINDS, OURS, TRIGGERS
 from git_events_runner.resources.parse import again, parse
 from git_events_runner.resources.ref import Ref
@@ -91,7 +91,7 @@ def _trim(raw: Mapping[str, Any], kind: str) -> dict[str, Any]:
     if annotations and _DROPPED_ANNOTATION in annotations:
         metadata["annotations"] = {name: value for name, value in annotations.items() if name != _DROPPED_ANNOTATION}
     if kind == "Job":
-        return {"metadata": metadata}
+        return {"metadata": own_metadata(metadata)}
     return {"metadata": metadata} | {name: raw[name] for name in ("spec", "status", "data") if name in raw}
 
 
@@ -139,7 +139,7 @@ class Store:
         self.subscribers: list[Subscription] = []
         self._objects: dict[str, dict[Ref, Snapshot]] = {kind: {} for kind in KINDS}
         self._by_uid: dict[str, dict[str, Ref]] = {kind: {} for kind in KINDS}
-        self._jobs: dict[str, dict[Ref, str]] = {}
+        self._jobs: dict[str, dict[str | None, dict[Ref, str]]] = {}  # by trigger uid and namespace
         self._deleted: OrderedDict[tuple[Ref, str], None] = OrderedDict()
         self._last: OrderedDict[str, Snapshot] = OrderedDict()
         self._synced: dict[str, asyncio.Event] = {kind: asyncio.Event() for kind in KINDS}
@@ -166,15 +166,12 @@ class Store:
     def jobs_of(self, trigger_uid: str, source: str | None = None) -> list[Snapshot]:
         """The Jobs whose run annotation names the trigger (and source), in the trigger's namespace.
 
-        Anybody can write an annotation: one in another namespace names nothing.
+        Anybody can write an annotation: `rules/identity` decides which of them are runs.
         """
         jobs, trigger = self._objects["Job"], self.trigger(trigger_uid)
-        refs = self._jobs.get(trigger_uid) or {}
-        return [
-            jobs[ref]
-            for ref, name in refs.items()
-            if source in {None, name} and (trigger is None or ref.namespace == trigger.ref.namespace)
-        ]
+        places = self._jobs.get(trigger_uid) or {}
+        found = places.values() if trigger is None else (places.get(trigger.ref.namespace) or {},)
+        return [jobs[ref] for refs in found for ref, name in refs.items() if source in {None, name}]
 
     def last_of(self, job_uid: str) -> Snapshot | None:
         """The last state of a Job that vanished a short while ago: it may have ended just before."""
@@ -233,7 +230,7 @@ class Store:
         self._by_uid[new.ref.kind][new.uid] = new.ref
         run = new.model.run if new.ref.kind == "Job" else None
         if run:
-            self._jobs.setdefault(run.trigger_uid, {})[new.ref] = run.source
+            self._jobs.setdefault(run.trigger_uid, {}).setdefault(new.ref.namespace, {})[new.ref] = run.source
         self._note(new.ref)
 
     def _drop(self, old: Snapshot, last: Snapshot | None = None) -> None:
@@ -253,9 +250,12 @@ class Store:
     def _unindex(self, old: Snapshot) -> None:
         run = old.model.run if old.ref.kind == "Job" else None
         if run:
-            refs = self._jobs.get(run.trigger_uid, {})
+            places = self._jobs.get(run.trigger_uid, {})
+            refs = places.get(old.ref.namespace, {})
             refs.pop(old.ref, None)
             if not refs:
+                places.pop(old.ref.namespace, None)
+            if not places:
                 self._jobs.pop(run.trigger_uid, None)
 
     def _note(self, ref: Ref) -> None:

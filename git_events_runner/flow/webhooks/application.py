@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.pools import Pool
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.identity import runs_of
 from git_events_runner.rules.rates import Rate
 from git_events_runner.rules.signatures import Headers, waste
 from git_events_runner.rules.tasks import answer_of
@@ -184,7 +185,7 @@ class Webhooks:
         await self._authority.verify_reader(trigger, _headers(request))
         jobs = (
             (job.ref.name, job.model.phase, job.raw["metadata"].get("annotations") or {})
-            for job in self._store.jobs_of(trigger.uid)
+            for job in runs_of(trigger, self._store.jobs_of(trigger.uid))
         )
         answer = answer_of(task, trigger.raw.get("status"), jobs)
         if answer is None:
