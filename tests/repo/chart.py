@@ -137,7 +137,7 @@ def plain(values, what):
     """The chart's objects as one file for `kubectl apply --server-side -f`, without what only Helm reads."""
     name = "git-events-runner"
     chosen = {"tests": {"enabled": False}, "crds": {"keep": False}, **values}
-    chosen |= {"controllerNamespace": name, "createNamespace": True}
+    chosen |= {"controllerNamespace": name, "createNamespace": True, "admissionPolicy": {"jobs": {"force": True}}}
     made = [_without_helm(found) for found in objects(chosen, name=name, namespace=name)]
     first = ("Namespace", "CustomResourceDefinition", "ServiceAccount")
     made.sort(key=lambda found: first.index(found["kind"]) if found["kind"] in first else len(first))

@@ -303,3 +303,25 @@ def test_notes_say_where_webhooks_are_taken():
     assert "https://hooks.example/NAMESPACE/TRIGGER" in helm.render(EVERYTHING)["NOTES.txt"]
     assert "in every namespace" in helm.render(CASES["everywhere"])["NOTES.txt"]
     assert "git-events-runner crds | kubectl apply" in helm.render(CASES["little"])["NOTES.txt"]
+
+
+def test_the_policy_for_jobs_is_there_where_the_cluster_serves_it():
+    """By default, and for the namespaces where the controller works; `force` renders it without asking the cluster."""
+    served = ["admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"]
+
+    def policies(values, **options):
+        return [o for o in helm.objects(values, **options) if o["kind"].startswith("ValidatingAdmission")]
+
+    assert policies({}) == []
+    assert len(policies({}, api_versions=served)) == 2
+    assert policies({"admissionPolicy": {"jobs": {"enabled": False}}}, api_versions=served) == []
+    jobs = {"admissionPolicy": {"jobs": {"force": True, "accounts": ["system:serviceaccount:old:old"]}}}
+    policy, binding = policies(jobs | {"rbac": {"controller": {"jobsNamespaces": ["team-a"]}}})
+    [condition] = policy["spec"]["matchConditions"]
+    assert (
+        "'system:serviceaccount:ger:ger-git-events-runner','system:serviceaccount:old:old'" in condition["expression"]
+    )
+    [only] = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+    assert only["values"] == ["ger", "team-a"]
+    _, everywhere = policies(jobs | {"rbac": {"controller": {"jobsNamespaces": ["*"]}}})
+    assert "matchResources" not in everywhere["spec"]
