@@ -32,6 +32,7 @@ from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 
 from .connection import Connection, connect, connect_to
+from .turns import Turns
 
 _TIMEOUT_S = 30.0
 _GRACE_S = 2.0
@@ -69,6 +70,7 @@ class Client:
         self._connection = connection
         self._watch_grace_s = watch_grace_s
         self._distrusted_since: float | None = None
+        self._turns = Turns()
 
     def trusted_at(self) -> float:
         """The loop's time when the server's certificate was last not known to be refused."""
@@ -305,8 +307,10 @@ class Client:
         data = None if body is None else orjson.dumps(body)
         try:
             async with asyncio.timeout(limit_s + (_GRACE_S if write else 0)):
-                response = await self._ask(method, path, params, data, content_type, None)
-                async with response:
+                async with (
+                    self._turns.of(path),
+                    await self._ask(method, path, params, data, content_type, None) as response,
+                ):
                     answer = await response.read()
         except TimeoutError as error:
             raise ApiUnavailable(f"{what}: no answer within {limit_s:g} s") from error

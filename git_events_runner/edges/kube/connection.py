@@ -171,7 +171,7 @@ async def connect(kubeconfig: str | None = None, *, account: Path = _ACCOUNT) ->
     """
     library, config, rest = _load_library()
     configuration = library.Configuration()
-    configuration.connection_pool_maxsize = 64
+    configuration.connection_pool_maxsize = 0  # a watch holds a connection; requests are bounded by their turns
     try:
         token = await _configure(config, configuration, kubeconfig, account)
         transport = rest.RESTClientObject(configuration)

@@ -12,6 +12,8 @@ import yaml
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.connection import _Token, connect, environment_proxy
 from git_events_runner.errors import ApiUnauthorized, ApiUnavailable, ConfigError
+from git_events_runner.local.apiserver import serving
+from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 from tests.cluster.certificates import Authority
 from tests.edges.kube.scripted import Reply, Server, job, status
@@ -50,6 +52,17 @@ async def test_a_rotated_token_file_is_read_when_the_old_token_is_refused(tmp_pa
             (tmp_path / "token").write_text("two\n")
             assert (await client.get(REF))["metadata"]["name"] == "a"
     assert tokens(server) == ["Bearer one", "Bearer one", "Bearer two"]
+
+
+async def test_watches_of_many_namespaces_leave_connections_for_requests(tmp_path):
+    """Each watch holds a connection: with 30 namespaces there are more than a pool has that is made for requests."""
+    async with serving() as server, contextlib.AsyncExitStack() as stack, asyncio.timeout(30):
+        path = kubeconfig(tmp_path, server.url, {"token": server.token})
+        client = Client(await stack.enter_async_context(connect(path)))
+        for number in range(150):
+            watch = client.watch(KINDS["Job"], namespace=f"n{number}", resource_version="0", timeout_s=60)
+            await stack.enter_async_context(watch)
+        assert (await client.list_page(KINDS["Job"])).items == []
 
 
 async def test_an_emptied_token_file_leaves_the_old_token(tmp_path):
