@@ -198,7 +198,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         metrics=metrics,
         now=now,
     )
-    missed = Missed(store=store, writer=writer, announcer=events, metrics=metrics, now=now)
+    missed = Missed(store=store, writer=writer, announcer=events, metrics=metrics, now=now, weight=weight)
     checks = Checks(
         store=store,
         gate=gate,

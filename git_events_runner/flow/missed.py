@@ -2,6 +2,7 @@
 
 A poll may be faster than the forge, so it is judged a minute later: by then the trigger's status names the last
 delivery. What waits here is lost with the process, and with it no more than a hint to the forge's list of deliveries.
+Namespaces have turns, and a bound each, so that what one finds hides nothing of another.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import RoundRobin, Weight
 from git_events_runner.rules.ledger import Mutation, Outcome, entry_of
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.rules.report import Warn
@@ -25,6 +27,7 @@ from git_events_runner.telemetry import Metrics
 log = structlog.get_logger(target="webhooks")
 
 _GRACE_S = 60.0
+_WAITING_EACH = 200  # in one namespace
 
 
 class Writer(Protocol):
@@ -52,6 +55,7 @@ class Missed:
         announcer: Announcer,
         metrics: Metrics,
         now: Callable[[], datetime],
+        weight: Weight,
         grace_s: float = _GRACE_S,
     ) -> None:
         self._store = store
@@ -60,19 +64,32 @@ class Missed:
         self._metrics = metrics
         self._now = now
         self._grace_s = grace_s
-        self._found: asyncio.Queue[tuple[float, datetime, CheckRequest, str]] = asyncio.Queue()
+        self._waiting: dict[str, int] = {}
+        self._found: RoundRobin[tuple[datetime, CheckRequest, str]] = RoundRobin(weight=weight)
+        self._came = asyncio.Event()
 
     def note(self, request: CheckRequest, commit: str) -> None:
         """A poll found a new commit."""
-        at = asyncio.get_running_loop().time() + self._grace_s
-        self._found.put_nowait((at, self._now(), request, commit))
+        namespace = request.trigger.namespace or ""
+        if self._waiting.get(namespace, 0) < _WAITING_EACH:
+            self._waiting[namespace] = self._waiting.get(namespace, 0) + 1
+            found = self._now(), request, commit
+            asyncio.get_running_loop().call_later(self._grace_s, self._ripe, namespace, found)
+
+    def _ripe(self, namespace: str, found: tuple[datetime, CheckRequest, str]) -> None:
+        self._found.put(namespace, found)
+        self._came.set()
 
     async def run(self) -> None:
         """Judge each find after the grace, until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
-            at, found_at, request, commit = await self._found.get()
-            await asyncio.sleep(max(at - loop.time(), 0))
+            while (taken := self._found.take()) is None:
+                self._came.clear()
+                await self._came.wait()
+            namespace, (found_at, request, commit) = taken
+            self._waiting[namespace] -= 1
+            if not self._waiting[namespace]:
+                del self._waiting[namespace]
             await self._judge(request, commit, since=found_at - timedelta(seconds=self._grace_s))
 
     async def _judge(self, request: CheckRequest, commit: str, *, since: datetime) -> None:

@@ -9,7 +9,6 @@ Names are resolved here and their addresses judged before anything connects; thr
 from __future__ import annotations
 
 import ssl
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -29,6 +28,7 @@ from git_events_runner.errors import (
     GitUnreachable,
     GitUnsupported,
 )
+from git_events_runner.rules.fairness import FairCache
 
 from .addresses import Addresses, unreachable
 from .framing import FramingTooLarge
@@ -142,8 +142,8 @@ class HttpTransport:
         self._observer = observer
         self._addresses = addresses
         self._sessions = Sessions(limits=limits, addresses=addresses, proxies=proxies)
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._contexts: OrderedDict[str, ssl.SSLContext] = OrderedDict()
+        self._known: FairCache[str, _Known] = FairCache(limit=_REMEMBERED)
+        self._contexts: FairCache[str, ssl.SSLContext] = FairCache(limit=_CONTEXTS)
 
     async def close(self) -> None:
         """Close the connections; the transport can be used again afterwards."""
@@ -171,7 +171,7 @@ class HttpTransport:
             except (GitProtocolError, GitRedirectRefused, GitNotFound) as error:
                 if not _worth_learning(error, known):
                     raise
-                self._known.pop(repository.key, None)
+                self._known.pop(repository.key)
         known, refs = await self._learn(repository, names)
         if known.capabilities.version != _V2:
             return refs
@@ -216,7 +216,7 @@ class HttpTransport:
             # So JGit (Gerrit) answers for a commit that it does not have.
             raise GitReferenceNotFound(f"{repository}: the server does not give {commit}") from error
         except (GitProtocolError, GitRedirectRefused, GitNotFound):
-            self._known.pop(repository.key, None)
+            self._known.pop(repository.key)
             raise
         return known.capabilities.object_format
 
@@ -226,10 +226,10 @@ class HttpTransport:
         Raises:
             GitError: It does not do better in v0, or insists on v2.
         """
-        self._known.pop(repository.key, None)
+        self._known.pop(repository.key)
         known, refs = await self._learn(repository, names, v2=False)
         if known.capabilities.version == _V2:
-            self._known.pop(repository.key, None)
+            self._known.pop(repository.key)
             raise GitProtocolError(f"{repository}: the server's git ends without an answer; see the server's log")
         return known, refs
 
@@ -250,9 +250,7 @@ class HttpTransport:
                     v2=v2,
                     capabilities=_known_format(parser.finish()),
                 )
-                self._known[repository.key] = known
-                if len(self._known) > _REMEMBERED:
-                    self._known.popitem(last=False)
+                self._known.put(repository.owner, repository.key, known)
                 return known, parser.refs
             url = target
         raise GitRedirectRefused(f"{repository} redirects more than {_REDIRECTS} times")
@@ -327,9 +325,8 @@ class HttpTransport:
             return True
         context = self._contexts.get(repository.ca_pem)
         if context is None:
-            context = self._contexts[repository.ca_pem] = _trusting(repository, repository.ca_pem)
-            if len(self._contexts) > _CONTEXTS:
-                self._contexts.popitem(last=False)
+            context = _trusting(repository, repository.ca_pem)
+            self._contexts.put(repository.owner, repository.ca_pem, context)
         return context
 
 

@@ -8,7 +8,6 @@ known to be deleted is not brought back by a late answer.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,6 +18,7 @@ from git_events_runner.resources.job import JobView, own_metadata
 from git_events_runner.resources.kinds import KINDS, OURS, TRIGGERS
 from git_events_runner.resources.parse import again, parse
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import FairCache
 
 _DELETED_KEPT = 4096
 _LAST_KEPT = 512
@@ -140,8 +140,9 @@ class Store:
         self._objects: dict[str, dict[Ref, Snapshot]] = {kind: {} for kind in KINDS}
         self._by_uid: dict[str, dict[str, Ref]] = {kind: {} for kind in KINDS}
         self._jobs: dict[str, dict[str | None, dict[Ref, str]]] = {}  # by trigger uid and namespace
-        self._deleted: OrderedDict[tuple[Ref, str], None] = OrderedDict()
-        self._last: OrderedDict[str, Snapshot] = OrderedDict()
+        self._deleted: FairCache[tuple[Ref, str], bool] = FairCache(limit=_DELETED_KEPT)
+        self._last: FairCache[str, Snapshot] = FairCache(limit=_LAST_KEPT)
+        self._by_namespace: dict[str, dict[str, dict[Ref, None]]] = {kind: {} for kind in KINDS}
         self._synced: dict[str, asyncio.Event] = {kind: asyncio.Event() for kind in KINDS}
         self._scopes: dict[str, dict[str | None, bool]] = {kind: {} for kind in KINDS}
 
@@ -151,8 +152,10 @@ class Store:
 
     def all(self, kind: str, namespace: str | None = None) -> list[Snapshot]:
         """All objects of a kind, or those of one namespace."""
-        found = self._objects[kind].values()
-        return list(found) if namespace is None else [s for s in found if s.ref.namespace == namespace]
+        objects = self._objects[kind]
+        if namespace is None:
+            return list(objects.values())
+        return [objects[ref] for ref in self._by_namespace[kind].get(namespace, ())]
 
     def by_uid(self, kind: str, uid: str) -> Snapshot | None:
         """The object of that uid, or None."""
@@ -179,7 +182,7 @@ class Store:
 
     def vanished(self) -> list[Snapshot]:
         """The last states of all Jobs that vanished a short while ago, the latest last."""
-        return list(self._last.values())
+        return [last for uid in self._last if (last := self._last.get(uid)) is not None]
 
     def synced(self, *kinds: str) -> bool:
         """Whether each kind was listed once, in all its scopes."""
@@ -216,7 +219,7 @@ class Store:
 
     def _put(self, new: Snapshot) -> None:
         old = self._objects[new.ref.kind].get(new.ref)
-        if (new.ref, new.uid) in self._deleted:
+        if self._deleted.get((new.ref, new.uid)):
             return
         if old is not None and old.uid == new.uid and new.version <= old.version:
             return
@@ -227,6 +230,7 @@ class Store:
         if old is not None and old.uid == new.uid:
             self._unindex(old)  # somebody may have edited the annotation
         self._objects[new.ref.kind][new.ref] = new
+        self._by_namespace[new.ref.kind].setdefault(new.ref.namespace or "", {})[new.ref] = None
         self._by_uid[new.ref.kind][new.uid] = new.ref
         run = new.model.run if new.ref.kind == "Job" else None
         if run:
@@ -238,13 +242,14 @@ class Store:
         del self._objects[kind][old.ref]
         self._by_uid[kind].pop(old.uid, None)
         self._unindex(old)
-        self._deleted[old.ref, old.uid] = None
-        if len(self._deleted) > _DELETED_KEPT:
-            self._deleted.popitem(last=False)
+        namespace = old.ref.namespace or ""
+        self._deleted.put(namespace, (old.ref, old.uid), True)
+        beside = self._by_namespace[kind][namespace]
+        del beside[old.ref]
+        if not beside:
+            del self._by_namespace[kind][namespace]
         if kind == "Job":
-            self._last[old.uid] = last or old
-            if len(self._last) > _LAST_KEPT:
-                self._last.popitem(last=False)
+            self._last.put(namespace, old.uid, last or old)
         self._note(old.ref)
 
     def _unindex(self, old: Snapshot) -> None:

@@ -203,3 +203,35 @@ async def test_many_changes_of_an_object_wake_a_reader_once(store, writer):
         await changes.wait()
         assert changes.take() == {REF}
         assert changes.take() == set()
+
+
+def test_what_one_namespace_deletes_is_forgotten_for_no_other():
+    """Its thousands of Jobs drop neither a neighbour's last state nor the knowledge that its Job is deleted."""
+    store = Store()
+    writer = StoreWriter(store, "Job")
+
+    def job(namespace, name, version):
+        metadata = {"namespace": namespace, "name": name, "uid": f"{namespace}-{name}", "resourceVersion": str(version)}
+        return {"kind": "Job", "metadata": metadata, "spec": {}, "status": {}}
+
+    writer.apply(job("good", "a", 1))
+    writer.remove(job("good", "a", 2))
+    for number in range(5000):
+        writer.apply(job("evil", f"j{number}", 10 + number))
+        writer.remove(job("evil", f"j{number}", 10 + number))
+    assert store.last_of("good-a") is not None
+    assert len(store.vanished()) <= 512
+    writer.apply(job("good", "a", 1))
+    assert store.all("Job", "good") == []
+
+
+def test_objects_of_a_namespace_are_those_of_all_in_it():
+    """Whatever was added, deleted and made again."""
+    store = Store()
+    writer = StoreWriter(store, "GitRepo")
+    for number in range(40):
+        metadata = {"namespace": f"n{number % 3}", "name": f"r{number % 7}", "uid": f"u{number}", "generation": 1}
+        raw = {"kind": "GitRepo", "metadata": metadata | {"resourceVersion": str(number + 1)}, "spec": {}}
+        (writer.remove if number % 5 == 4 else writer.apply)(raw)
+    for name in ("n0", "n1", "n2", "none"):
+        assert store.all("GitRepo", name) == [one for one in store.all("GitRepo") if one.ref.namespace == name]
