@@ -31,8 +31,7 @@ def client(url, old, new):
 
     from git_events_runner.edges.git import Limits, http_remote
     from git_events_runner.edges.git.question import Question, Reference, Repository
-    from git_events_runner.flow.checks import _hashes
-    from git_events_runner.rules.patterns import Patterns
+    from git_events_runner.rules.selection import selection
     from git_events_runner.telemetry import Metrics
 
     async def main():
@@ -42,7 +41,7 @@ def client(url, old, new):
         await remote.commit_of(Question(source, Reference("branch", "main")))  # the check that found a new commit
         before, began, used = memory_mib("VmRSS"), time.perf_counter(), time.process_time()
         trees = await asyncio.gather(remote.tree(source, new), remote.tree(source, old))
-        same, _ = await asyncio.to_thread(_hashes, Patterns(PATTERNS), *trees)
+        same = (await asyncio.to_thread(selection, PATTERNS, *trees)).same
         seconds, used_s = time.perf_counter() - began, time.process_time() - used
         peak = memory_mib("VmHWM")
         text = metrics.render().decode()

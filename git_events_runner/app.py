@@ -39,6 +39,7 @@ from git_events_runner.errors import (
 from git_events_runner.flow.checks import Checks
 from git_events_runner.flow.config import Config
 from git_events_runner.flow.crds import Crds
+from git_events_runner.flow.files import Files
 from git_events_runner.flow.gate import Gate
 from git_events_runner.flow.gone import Gone
 from git_events_runner.flow.lanes import Lanes
@@ -54,6 +55,7 @@ from git_events_runner.flow.webhooks import Webhooks
 from git_events_runner.heartbeat import Heartbeat
 from git_events_runner.hostkeys import HostKeys
 from git_events_runner.log_stream import LogStream
+from git_events_runner.pools import Pool
 from git_events_runner.resources.kinds import KINDS, OURS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.messages import CheckRequest
@@ -204,6 +206,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         gate=gate,
         reader=client,
         git=git,
+        files=Files(store=store, git=git, writer=writer, pool=Pool("patterns", threads=2, own=1), now=now),
         writer=writer,
         runs=runs,
         submit=submit,

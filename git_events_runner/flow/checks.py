@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,12 +20,9 @@ from git_events_runner.errors import (
     FenceLost,
     GitError,
     GitHostKeyRefused,
-    GitReferenceNotFound,
-    GitTooLarge,
     InvalidObject,
     SecretUnusable,
 )
-from git_events_runner.pools import Pool
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.change import (
@@ -50,10 +47,9 @@ from git_events_runner.rules.ledger import (
     rfc3339,
 )
 from git_events_runner.rules.messages import Again, CheckRequest, Made, RunOrder
-from git_events_runner.rules.patterns import GITLINK, Patterns, selected_hash
-from git_events_runner.rules.patterns import check as check_patterns
 from git_events_runner.rules.report import Problem, Report
 from git_events_runner.rules.resolve import Resolved
+from git_events_runner.rules.selection import Selection
 from git_events_runner.telemetry import Metrics
 
 log = structlog.get_logger(target="checks")
@@ -86,11 +82,29 @@ class Git(Protocol):
     async def commit_of(self, source: Any, namespace: str, ref_type: str, ref_name: str, *, urgent: bool) -> GitAnswer:
         """The commit of a reference; `urgent`: ask even if the source failed a moment ago."""
 
-    async def tree(self, source: Any, namespace: str, commit: str) -> Sequence[Any]:
-        """The entries (path, mode, blob) of a commit's tree."""
-
     async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
         """Learn the host key of a source that only a Job will ask."""
+
+
+class Files(Protocol):
+    """Selects files by patterns."""
+
+    async def compare(
+        self, source: Any, namespace: str, patterns: Sequence[str], commit: str, recorded: str
+    ) -> Selection:
+        """Which files of a commit are selected, and whether they are those of the recorded one."""
+
+    async def warn(
+        self,
+        request: CheckRequest,
+        source: Any,
+        patterns: Sequence[str],
+        commit: str,
+        *,
+        first: bool,
+        found: Selection | None,
+    ) -> None:
+        """Warn while the patterns select nothing of a source (`first`: this is its first check)."""
 
 
 class Writer(Protocol):
@@ -134,6 +148,7 @@ class Checks:
         gate: Gate,
         reader: Reader,
         git: Git,
+        files: Files,
         writer: Writer,
         runs: Runs,
         submit: Callable[[CheckRequest], None],
@@ -144,7 +159,7 @@ class Checks:
         """`missed` is told of a poll that found a new commit for a trigger that is also called."""
         self._submit = submit
         self._missed = missed
-        self._pool = Pool("patterns", threads=2, own=1)
+        self._files = files
         self._store = store
         self._gate = gate
         self._reader = reader
@@ -239,10 +254,12 @@ class Checks:
             resolved.watched_model, namespace, watched.ref_type, watched.ref_name, urgent=urgent
         )
         on_change, patterns = watch.on_change_only, tuple(watch.files or ())
-        files_same, file_hash = None, None
+        chosen: Selection | None = None
         if needs_trees(entry, answer.commit, answer.tag_object, on_change_only=on_change, patterns=bool(patterns)):
             try:
-                files_same, file_hash = await self._compare(resolved, namespace, entry, answer.commit, patterns)
+                chosen = await self._files.compare(
+                    resolved.watched_model, namespace, patterns, answer.commit, entry.commit or ""
+                )
             except InvalidObject as error:
                 problem = Problem(reason="InvalidSpec", message=str(error), stalled=True)
                 return "wrong-config", await self._tell(request, problem, None)
@@ -253,8 +270,18 @@ class Checks:
             tag_object=answer.tag_object,
             on_change_only=on_change,
             look=look,
-            files_same=files_same,
+            files_same=chosen.same if chosen else None,
             asked_at=asked_at,
+        )
+        file_hash = chosen.digest if chosen else None
+        warn = partial(
+            self._files.warn,
+            request,
+            resolved.watched_model,
+            patterns if on_change else (),
+            answer.commit,
+            first=entry.commit is None,
+            found=chosen,
         )
         unseen = announced_unseen(entry, answer.commit, asked_at)
         later = Again(after_s=announced_wait_s(entry, asked_at)) if unseen else None
@@ -263,6 +290,7 @@ class Checks:
         upto = entry.requested - int(unseen)
         if not verdict.fires:
             found, again = await self._skip(request, snapshot, entry, verdict, answer.commit, file_hash, upto)
+            await warn()
             return found, again or later
         if resolved.override:
             other = resolved.cloned
@@ -294,6 +322,7 @@ class Checks:
             return "dropped", None
         if request.due_at and verdict is Verdict.FIRE_CHANGED and request.trigger.kind == "WebhookTrigger":
             self._missed(request, answer.commit)
+        await warn()
         more = one_each and order.request != entry.requested
         return verdict, Again(after_s=0.0) if more else later
 
@@ -309,22 +338,6 @@ class Checks:
             return False
         await self._writer.write(request.trigger, request.uid, best[1])
         return True
-
-    async def _compare(
-        self, resolved: Resolved, namespace: str, entry: Entry, commit: str, patterns: tuple[str, ...]
-    ) -> tuple[bool | None, str]:
-        """Whether the selected files of the recorded and the new commit are the same, and the new ones' hash."""
-        git, source = self._git, resolved.watched_model
-        check_patterns(patterns)
-
-        async def before() -> Sequence[Any] | None:
-            try:
-                return await git.tree(source, namespace, entry.commit or "")
-            except (GitReferenceNotFound, GitTooLarge):
-                return None  # cannot be fetched any more: counts as changed
-
-        new, old = await asyncio.gather(git.tree(source, namespace, commit), before())
-        return await self._pool.run(_hashes, patterns, new, old, owner=namespace)
 
     async def _skip(
         self,
@@ -418,21 +431,6 @@ def _unknown_deliveries(snapshot: Snapshot, request: CheckRequest, entry: Entry)
     if request.due_at or open_requests <= len(request.tasks):
         return ""
     return last_deliveries(snapshot.raw.get("status"), open_requests)
-
-
-def _hashes(patterns: Sequence[str], new: Sequence[Any], old: Sequence[Any] | None) -> tuple[bool | None, str]:
-    """Whether both hold the same selected files, and the new ones' hash.
-
-    Raises:
-        InvalidObject: Matching takes too many steps.
-    """
-    compiled = Patterns(patterns)
-
-    def selected(entries: Sequence[Any]) -> Iterator[tuple[str, int, str]]:
-        return (entry for entry in entries if compiled.selects(entry[0], gitlink=entry[1] == GITLINK))
-
-    new_hash = selected_hash(selected(new))
-    return (None if old is None else selected_hash(selected(old)) == new_hash), new_hash
 
 
 def _fields(request: CheckRequest) -> dict[str, Any]:

@@ -147,6 +147,10 @@ class Reason(StrEnum):
         "WebhookMissed",
         "The schedule found a commit that no delivery announced; look at the forge's list of deliveries. A warning.",
     )
+    FILES_SELECT_NOTHING = (
+        "FilesSelectNothing",
+        "The patterns in `files` select nothing of a source, so that no new commit counts as a change. A warning.",
+    )
     CERTIFICATE_REJECTED = (
         "CertificateRejected",
         "A new certificate of the webhook port cannot be used; the old one goes on serving.",

@@ -43,7 +43,8 @@ class WatchOn(Part):
     )
     files: Patterns | None = Field(
         default=None,
-        description="Patterns as in a .gitignore file; a commit then counts only if the files they select differ.",
+        description="Patterns as in a .gitignore file; a commit then counts only if the files they select differ. "
+        "While they select nothing, the Ready condition has the warning FilesSelectNothing.",
     )
 
 

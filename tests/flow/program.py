@@ -3,7 +3,9 @@
 import asyncio
 from dataclasses import dataclass
 
+from git_events_runner.edges.git.question import TreeEntry
 from git_events_runner.flow.checks import Checks
+from git_events_runner.flow.files import Files
 from git_events_runner.flow.runs import Runs
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.job import JobDefaults
@@ -42,6 +44,7 @@ class Git:
     def __init__(self):
         self.head, self.error, self.then, self.asked = A, None, None, 0
         self.urgent = False
+        self.paths, self.tree_error, self.trees = ["README.md"], None, 0
 
     async def meet(self, source, namespace, ref_type, ref_name):
         raise AssertionError("no other source is cloned")
@@ -59,7 +62,17 @@ class Git:
         return Answer(head, None, sent)
 
     async def tree(self, source, namespace, commit):
-        raise AssertionError("no patterns are given")
+        self.trees += 1
+        if self.tree_error:
+            raise self.tree_error
+        return [TreeEntry(path, 0o100644, commit) for path in self.paths]
+
+
+class Inline:
+    """A pool without threads: virtual time does not wait for them."""
+
+    async def run(self, function, *arguments, owner=""):
+        return function(*arguments)
 
 
 class Slots:
@@ -102,6 +115,7 @@ class Program:
             gate=cluster.gate,
             reader=cluster,
             git=self.git,
+            files=Files(store=cluster.store, git=self.git, writer=cluster, pool=Inline(), now=cluster.now),
             writer=cluster,
             runs=self.runs,
             submit=cluster.submit,

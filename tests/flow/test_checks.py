@@ -4,12 +4,9 @@ import asyncio
 
 import pytest
 
-from git_events_runner.edges.git.question import TreeEntry
 from git_events_runner.errors import FenceLost, GitRateLimited, GitReferenceNotFound, SecretUnusable
-from git_events_runner.flow.checks import _hashes
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.messages import Again
-from git_events_runner.rules.patterns import GITLINK
 from tests.flow.program import REF, annotation, program
 from tests.flow.virtual import virtual
 from tests.flow.world import A, B, Fence, recorded
@@ -280,13 +277,3 @@ async def test_a_trigger_that_goes_while_it_is_looked_at_leaves_no_series():
     await made.check()
     assert made.git.then is None
     assert made.cluster.series("trigger_check_count_total{") == 0
-
-
-@pytest.mark.parametrize("pattern", ["libs/foo/", "libs/*/", "libs/foo/**", "libs/foo"])
-def test_the_bump_of_a_submodule_is_a_change_of_the_folder_it_is_in(pattern):
-    """A submodule's commit counts for patterns of folders; so does a file that becomes a submodule."""
-    old = [TreeEntry("a.txt", 0o100644, A), TreeEntry("libs/foo", GITLINK, A)]
-    new = [TreeEntry("a.txt", 0o100644, A), TreeEntry("libs/foo", GITLINK, B)]
-    assert _hashes([pattern], new, old)[0] is False
-    assert _hashes([pattern], new, new)[0] is True
-    assert _hashes([pattern], new, [old[0], TreeEntry("libs/foo", 0o100644, B)])[0] is False

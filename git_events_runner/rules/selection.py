@@ -1,0 +1,71 @@
+"""Which files of a commit a trigger's patterns select: are they the same as before, and are there any at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .patterns import GITLINK, Patterns, selected_hash
+from .report import Warn, conditions_of, warnings_of
+
+REASON = "FilesSelectNothing"
+_SHOWN_CHARS = 200
+_SHORT_ID = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What patterns select of a commit: a digest, whether it is nothing, and whether the recorded commit had the same.
+
+    `same` is None where the recorded commit's files are not known.
+    """
+
+    digest: str
+    empty: bool
+    same: bool | None
+
+
+def selection(patterns: Sequence[str], new: Sequence[Any], old: Sequence[Any] | None) -> Selection:
+    """Compare the entries (path, mode, blob) of two trees.
+
+    Raises:
+        InvalidObject: A pattern cannot be read, or matching takes too many steps.
+    """
+    compiled = Patterns(patterns)
+
+    def selected(entries: Sequence[Any]) -> Iterator[tuple[str, int, str]]:
+        return (entry for entry in entries if compiled.selects(entry[0], gitlink=entry[1] == GITLINK))
+
+    found = list(selected(new))
+    digest = selected_hash(found)
+    same = None if old is None else selected_hash(selected(old)) == digest
+    return Selection(digest=digest, empty=not found, same=same)
+
+
+def warned(status: Mapping[str, Any] | None, source: str) -> str | None:
+    """The line of the warning about a source; None: there is none."""
+    start = f"warning {REASON}: source {source}: "
+    return next((line for line in warnings_of(conditions_of(status)) if line.startswith(start)), None)
+
+
+def is_open(status: Mapping[str, Any] | None, source: str, patterns: Sequence[str], *, first: bool) -> bool:
+    """Whether it has to be found out if patterns select anything.
+
+    That is at a source's first check, and after a warning that was about other patterns.
+    """
+    line = warned(status, source)
+    return bool(patterns) and (first if line is None else _shown(patterns) not in line)
+
+
+def warning(source: str, patterns: Sequence[str], commit: str, *, empty: bool) -> Warn:
+    """The warning about a source, or (not `empty`) its end."""
+    message = (
+        f"files ({_shown(patterns)}) selects nothing in commit {commit[:_SHORT_ID]}: until it does, no new commit "
+        "counts as a change; git-events-runner files shows what patterns select"
+    )
+    return Warn(reason=REASON, source=source, message=message if empty else None)
+
+
+def _shown(patterns: Sequence[str]) -> str:
+    return " ".join(", ".join(patterns).split())[:_SHOWN_CHARS]
