@@ -12,9 +12,8 @@ import contextlib
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 _SCP = re.compile(r"(?P<user>[\w.-]+)@(?P<host>[A-Za-z0-9][\w.-]*):(?P<path>[^\x00-\x20\x7f]+)\Z", re.ASCII)
 _URL = re.compile(
@@ -95,10 +94,18 @@ class HostKey:
 
     def of(self, host: str) -> bool:
         """Whether the line speaks of a host, given in the form of `SshAddress.place`."""
-        return _speaks(self.hosts, host)
+        return _speaks(self.hosts, host, _places(host))
 
 
-def _speaks(hosts: str, host: str) -> bool:
+def _places(host: str) -> Mapping[str, int]:
+    """For each character of a host's name, where it is: bit n for the character after n others."""
+    found: dict[str, int] = {}
+    for at, character in enumerate(host):
+        found[character] = found.get(character, 0) | 1 << at
+    return found
+
+
+def _speaks(hosts: str, host: str, places: Mapping[str, int]) -> bool:
     """Whether the first field of a line means a host; most lines are seen at a glance to mean another one."""
     if hosts.startswith("|1|"):
         return _hashed(hosts, host)
@@ -106,8 +113,7 @@ def _speaks(hosts: str, host: str) -> bool:
     for pattern in hosts.lower().split(","):
         name = pattern.removeprefix("!")
         if "*" in name or "?" in name:
-            # A bracket is no character class there: only * and ? are special.
-            if not fnmatchcase(host, name.replace("[", "[[]")):
+            if not _fits(name, len(host), places):
                 continue
         elif name != host:
             continue
@@ -115,6 +121,28 @@ def _speaks(hosts: str, host: str) -> bool:
             return False
         matched = True
     return matched
+
+
+def _fits(pattern: str, size: int, places: Mapping[str, int]) -> bool:
+    """Whether `*` (any characters) and `?` (one) make a pattern fit a host of so many characters.
+
+    Bit n of `ends`: the pattern so far fits the first n characters. Each of its characters costs the same, so that a
+    text of known hosts cannot be made expensive.
+
+    >>> _fits("*.ex?mple", len("git.example"), _places("git.example"))
+    True
+    """
+    ends, all_ends = 1, (1 << size + 1) - 1
+    for character in pattern:
+        if character == "*":
+            ends = all_ends & -(ends & -ends)
+        elif character == "?":
+            ends = ends << 1 & all_ends
+        else:
+            ends = (ends & places.get(character, 0)) << 1
+        if not ends:
+            return False
+    return bool(ends >> size & 1)
 
 
 def _hashed(hosts: str, host: str) -> bool:
@@ -178,11 +206,12 @@ def host_keys(lines: Iterable[str], address: SshAddress) -> tuple[HostKey, ...]:
     """
     exact: list[HostKey] = []
     without_port: list[HostKey] = []
+    wanted = [(place, _places(place), found) for place, found in ((address.place, exact), (address.host, without_port))]
     for line in lines:
         words = line.split(None, 2)
         hosts = words[words[0].startswith("@")] if len(words) > 1 else ""
-        for place, found in ((address.place, exact), (address.host, without_port)):
-            if _speaks(hosts, place):
+        for place, places, found in wanted:
+            if _speaks(hosts, place, places):
                 with contextlib.suppress(ValueError):
                     if read := read_host_key(line):
                         found.append(read)

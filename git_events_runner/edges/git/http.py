@@ -9,7 +9,7 @@ Names are resolved here and their addresses judged before anything connects; thr
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -28,6 +28,7 @@ from git_events_runner.errors import (
     GitUnreachable,
     GitUnsupported,
 )
+from git_events_runner.pools import Pool
 from git_events_runner.rules.fairness import FairCache
 
 from .addresses import Addresses, unreachable
@@ -48,6 +49,7 @@ from .refusals import (
     proxy_refused,
 )
 from .sessions import Sessions
+from .sharing import Recent
 
 _SERVICE = "git-upload-pack"
 _ADVERTISEMENT = f"application/x-{_SERVICE}-advertisement"
@@ -57,9 +59,13 @@ _POST_HEADERS = {"Content-Type": _REQUEST, "Accept": _RESULT}
 _V2_HEADERS = {"Git-Protocol": "version=2"}
 _REDIRECTS = 5
 _REMEMBERED = 4096
-_CONTEXTS = 256
+_CONTEXTS_BYTES = 4 * 2**20
+_CONTEXT_BYTES = 16 * 1024  # what one takes beside its certificates
 _KEPT_BYTES = 4096
 _V2 = 2
+_PART_CHARACTERS = 32 * 1024
+_BEGIN, _END = "-----BEGIN ", "-----END CERTIFICATE-----"
+_NO_CA = "the CA given in the Secret is not a PEM certificate"
 
 
 class _Last:
@@ -143,7 +149,10 @@ class HttpTransport:
         self._addresses = addresses
         self._sessions = Sessions(limits=limits, addresses=addresses, proxies=proxies)
         self._known: FairCache[str, _Known] = FairCache(limit=_REMEMBERED)
-        self._contexts: FairCache[str, ssl.SSLContext] = FairCache(limit=_CONTEXTS)
+        self._contexts: Recent[str, tuple[ssl.SSLContext, int]] = Recent(
+            limit=_CONTEXTS_BYTES, weigh=lambda kept: kept[1] + _CONTEXT_BYTES
+        )
+        self._pool = Pool("certificates", threads=2, own=1)
 
     async def close(self) -> None:
         """Close the connections; the transport can be used again afterwards."""
@@ -301,7 +310,7 @@ class HttpTransport:
         if repository.credential is not None:
             headers = {**headers, "Authorization": repository.credential.authorization}
         size = 0
-        context = self._context(repository)
+        context = await self._context(repository)
         async with self._sessions.request(
             repository, method, url, body=body, headers=headers, context=context
         ) as answer:
@@ -318,16 +327,21 @@ class HttpTransport:
                 self._observer.received(repository.host, size)
         return None
 
-    def _context(self, repository: Repository) -> ssl.SSLContext | bool:
+    async def _context(self, repository: Repository) -> ssl.SSLContext | bool:
         if not repository.verify:
             return False
         if repository.ca_pem is None:
             return True
-        context = self._contexts.get(repository.ca_pem)
-        if context is None:
-            context = _trusting(repository, repository.ca_pem)
-            self._contexts.put(repository.owner, repository.ca_pem, context)
-        return context
+        kept = self._contexts.get(repository.ca_pem)
+        if kept is None:
+            context = None
+            for part in trusted_parts(repository.ca_pem):
+                context = await self._pool.run(_trusting, repository, part, context, owner=repository.owner)
+            if context is None:
+                raise GitTlsError(f"{repository}: {_NO_CA}")
+            kept = (context, len(repository.ca_pem))
+            self._contexts.put(repository.ca_pem, kept)
+        return kept[0]
 
 
 def _worth_learning(error: GitError, known: _Known) -> bool:
@@ -353,12 +367,28 @@ def _known_format(capabilities: Capabilities) -> Capabilities:
     return capabilities
 
 
-def _trusting(repository: Repository, ca_pem: str) -> ssl.SSLContext:
+def trusted_parts(ca_pem: str) -> Iterator[str]:
+    """The certificates of a bundle, some at a time: reading one holds the interpreter's lock."""
+    *ended, rest = ca_pem.split(_END)
+    part = ""
+    for each in (*(each + _END for each in ended), rest):
+        part += each
+        if len(part) > _PART_CHARACTERS and _BEGIN in part:
+            yield part
+            part = ""
+    if _BEGIN in part:
+        yield part
+
+
+def _trusting(repository: Repository, ca_pem: str, context: ssl.SSLContext | None) -> ssl.SSLContext:
     """A context that trusts these certificates only, as git's `http.sslCAInfo`; intermediates and leaves too."""
     try:
+        if context is not None:
+            context.load_verify_locations(cadata=ca_pem)
+            return context
         context = ssl.create_default_context(cadata=ca_pem)
     except (ssl.SSLError, ValueError) as error:
-        raise GitTlsError(f"{repository}: the CA given in the Secret is not a PEM certificate") from error
+        raise GitTlsError(f"{repository}: {_NO_CA}") from error
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     # Python 3.13 turns this on; private CAs without its extensions work with git and with the original.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT

@@ -8,6 +8,7 @@ import base64
 import pytest
 
 from git_events_runner.edges.git import Limits, http_remote
+from git_events_runner.edges.git.http import trusted_parts
 from git_events_runner.edges.git.question import Credential, Question, Reference, Repository
 from git_events_runner.errors import (
     GitAuthRequired,
@@ -373,3 +374,14 @@ async def test_a_host_is_asked_a_limited_number_of_questions_at_once(git_server,
         await remote.close()
     assert {type(result) for result in results} == {GitReferenceNotFound}
     assert len({e.connection for e in git_server.exchanges}) <= 2
+
+
+def test_a_bundle_is_read_in_parts():
+    """A bundle of 500 certificates is read in parts that hold each certificate once, whatever is between them."""
+    block = "-----BEGIN CERTIFICATE-----\n" + "A" * 600 + "\n-----END CERTIFICATE-----"
+    text = "\n# one more\n".join(f"{block[:-30]}{number:04}{block[-30:]}" for number in range(500)) + "\n# end\n"
+    parts = list(trusted_parts(text))
+    assert len(parts) > 5
+    assert text.startswith("".join(parts)[: text.rindex("\n# end")])
+    assert all(part.count("BEGIN") == part.count("END") for part in parts)
+    assert list(trusted_parts("nonsense")) == []
