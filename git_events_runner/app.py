@@ -272,6 +272,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         counter=Counter(store=store, writer=writer, submit=lanes.submit, now=now),
         secrets=secrets,
         default_header=lambda: config.current.trigger.webhook.default_auth_header,
+        uniform=lambda: config.current.trigger.webhook.refusals == "uniform",
         rates=settings.rates,
         trusted_proxies=settings.trusted_proxies,
         ready=lambda: not health.not_ready(),

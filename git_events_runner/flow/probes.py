@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 from starlette.applications import Starlette
@@ -12,6 +14,10 @@ from starlette.routing import Route
 from git_events_runner.pools import Pool
 from git_events_runner.telemetry import Metrics
 
+_SHARED_S = 0.25
+_SHARE_OF_TIME = 4  # rendering takes at most a fifth of the time
+_READERS = 16
+_OF_ONE_ADDRESS = 4
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -53,13 +59,42 @@ class Health:
         ]
 
 
+class _Rendering:
+    """Metrics as text, rendered once for everybody who asks within a few hundred milliseconds."""
+
+    def __init__(self, render: Callable[[], bytes]) -> None:
+        self._render = render
+        self._pool = Pool("metrics", threads=1)
+        self._text = b""
+        self._fresh_until = float("-inf")
+        self._under_way: asyncio.Future[bytes] | None = None
+
+    async def text(self) -> bytes:
+        """Rendered in a thread: thousands of series take longer than the loop may stand still."""
+        loop = asyncio.get_running_loop()
+        while loop.time() >= self._fresh_until:
+            if self._under_way is not None:
+                await asyncio.wait({self._under_way})
+                continue
+            self._under_way = loop.create_future()
+            began_at = loop.time()
+            try:
+                self._text = await self._pool.run(self._render)
+                took_s = loop.time() - began_at
+                self._fresh_until = began_at + max(_SHARED_S, took_s * (1 + _SHARE_OF_TIME))
+            finally:
+                self._under_way.cancel()
+                self._under_way = None
+        return self._text
+
+
 class Probes:
     """The utility port's application."""
 
     def __init__(self, *, health: Health, metrics: Metrics) -> None:
         self._health = health
-        self._metrics = metrics
-        self._pool = Pool("metrics", threads=1)
+        self._rendering = _Rendering(metrics.render)
+        self._readers: Counter[str] = Counter()
         self.app = Starlette(
             routes=[
                 Route("/alive", self._alive),
@@ -74,9 +109,19 @@ class Probes:
     async def _ready(self, _: Request) -> Response:
         return _judged(self._health.not_ready(), "ready")
 
-    async def _show(self, _: Request) -> Response:
-        """Rendered in a thread: thousands of series take longer than the loop may stand still."""
-        return Response(await self._pool.run(self._metrics.render), media_type=_TEXT)
+    async def _show(self, request: Request) -> Response:
+        """Few at a time, and fewer of one address: each answer is large, and leaves in one turn of the loop."""
+        sender = request.client.host if request.client else ""
+        if self._readers[sender] >= _OF_ONE_ADDRESS or self._readers.total() >= _READERS:
+            text = "too many requests for metrics at a time\n"
+            return PlainTextResponse(text, status_code=503, headers={"Retry-After": "1", "Connection": "close"})
+        self._readers[sender] += 1
+        try:
+            return Response(await self._rendering.text(), media_type=_TEXT)
+        finally:
+            self._readers[sender] -= 1
+            if not self._readers[sender]:
+                del self._readers[sender]
 
 
 def _judged(problems: list[str], good: str) -> Response:

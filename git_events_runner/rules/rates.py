@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from git_events_runner.errors import InvalidObject
 
@@ -51,5 +51,5 @@ class Bucket:
         """The bucket after one request, and how many seconds that request has to wait (0: it may pass)."""
         tokens = min(self.tokens + max(now - self.at, 0.0) / rate.interval_s, float(rate.burst))
         if tokens >= 1:
-            return replace(self, tokens=tokens - 1, at=now), 0.0
-        return replace(self, tokens=tokens, at=now), (1 - tokens) * rate.interval_s
+            return Bucket(tokens=tokens - 1, at=now), 0.0
+        return Bucket(tokens=tokens, at=now), (1 - tokens) * rate.interval_s

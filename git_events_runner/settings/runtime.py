@@ -218,6 +218,11 @@ class WebhookConfig(_Section):
     """Webhooks."""
 
     default_auth_header: Header = Field(default="x-trigger-auth", description="Header of triggers that name none.")
+    refusals: Literal["distinct", "uniform"] = Field(
+        default="distinct",
+        description="How requests are refused that prove nothing: `distinct` by 404, 401, 403 or 500 with the reason, "
+        "`uniform` all by the same 404, which does not show which triggers exist.",
+    )
 
 
 class TriggerConfig(_Section):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import SecretUnusable
 from git_events_runner.flow.webhooks import Bounds, Webhooks
-from git_events_runner.serving import listen, serving
+from git_events_runner.serving import Limits, listen, serving
 from git_events_runner.telemetry import Metrics
 from tests.forges import deliveries as d
 
@@ -116,7 +116,9 @@ class Port:
 
 
 @contextlib.asynccontextmanager
-async def served(*, rates=None, trusted=(), ready=lambda: True, objects=(), header_s=10.0, **bounds):
+async def served(
+    *, rates=None, trusted=(), ready=lambda: True, objects=(), header_s=10.0, uniform=False, limits=None, **bounds
+):
     """The application with a trigger of each type (named as it), `open`, `broken` (no Secret) and `rotated`."""
     store = Store()
     for kind in KINDS:
@@ -135,6 +137,7 @@ async def served(*, rates=None, trusted=(), ready=lambda: True, objects=(), head
         counter=counter,
         secrets=secrets,
         default_header=lambda: "x-trigger-auth",
+        uniform=lambda: uniform,
         rates=rates or {},
         trusted_proxies=trusted,
         ready=ready,
@@ -142,5 +145,5 @@ async def served(*, rates=None, trusted=(), ready=lambda: True, objects=(), head
         bounds=Bounds(**bounds),
     )
     with listen(0, host="127.0.0.1") as sock:
-        async with serving(app, sock, header_s=header_s):
+        async with serving(app, sock, limits=limits or Limits(header_s=header_s), trusted_proxies=trusted):
             yield Port(sock.getsockname()[1], counter, secrets, metrics)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from git_events_runner.certificates import Certificates
 from git_events_runner.errors import ConfigError
-from git_events_runner.serving import listen, running, serving
+from git_events_runner.serving import Limits, listen, running, serving
 from git_events_runner.settings import TlsFiles, TlsSecret
 from git_events_runner.telemetry import Metrics
 from tests.cluster.certificates import Authority
@@ -156,7 +156,7 @@ def test_handshakes_count_as_connections_and_end_in_time(tmp_path, factory):
     async def main():
         with listen(0, host="127.0.0.1") as sock:
             port = sock.getsockname()[1]
-            async with serving(answering, sock, tls=lambda: context, header_s=5):
+            async with serving(answering, sock, tls=lambda: context, limits=Limits(header_s=5)):
                 assert b"204" in await get(port)
                 quiet = [await asyncio.open_connection("127.0.0.1", port) for _ in range(most + 20)]
                 assert b"204" in await get(port)

@@ -14,6 +14,9 @@ MISSING = "the request has no signature or secret"
 WRONG = "wrong signature or secret"
 OLD = "the signature is too old, or of the future"
 UNREADABLE = "the trigger's secret cannot be used"
+INVALID = "the trigger is not valid; see its conditions"
+UNIFORM = "no such trigger, or the request does not prove that it may call it"
+PING = "ignored: a ping"
 ACCEPTED = "job has been scheduled"
 DUPLICATE = "duplicate: this delivery was accepted before"
 
@@ -21,8 +24,17 @@ DUPLICATE = "duplicate: this delivery was accepted before"
 class Refused(Exception):
     """A request that is not taken; `close`: its body was not read to the end."""
 
-    def __init__(self, status: int, message: str, *, retry_after_s: float | None = None, close: bool = False) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        close: bool = False,
+        allow: str | None = None,
+    ) -> None:
         self.status = status
+        self.allow = allow
         self.message = message
         self.retry_after_s = retry_after_s
         self.close = close
@@ -30,11 +42,19 @@ class Refused(Exception):
 
     def response(self) -> Response:
         """The answer."""
-        headers = {} if self.retry_after_s is None else {"Retry-After": str(max(math.ceil(self.retry_after_s), 1))}
+        headers: dict[str, str] = (
+            {} if self.retry_after_s is None else {"Retry-After": str(max(math.ceil(self.retry_after_s), 1))}
+        )
         if self.close:
             headers["Connection"] = "close"
+        if self.allow:
+            headers["Allow"] = self.allow
         body = {"status": "error", "message": self.message}
         return JSONResponse(body, status_code=self.status, headers=headers)
+
+
+class Unproven(Refused):
+    """A request that does not prove that it may speak for a trigger, or names none that exists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

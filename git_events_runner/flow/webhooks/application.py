@@ -16,22 +16,26 @@ from starlette.types import Receive, Scope, Send
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.pools import Pool
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.forges import unsigned_ping
 from git_events_runner.rules.identity import runs_of
 from git_events_runner.rules.rates import Rate
+from git_events_runner.rules.senders import Network
 from git_events_runner.rules.signatures import Headers, waste
 from git_events_runner.rules.tasks import answer_of
 from git_events_runner.telemetry import Metrics
 
-from .answers import MISSING, NO_TRIGGER, UNREADABLE, WRONG, Refused, Taken
+from .answers import INVALID, MISSING, NO_TRIGGER, PING, UNIFORM, UNREADABLE, WRONG, Refused, Taken, Unproven
 from .authority import Authority, SecretReader
 from .deliveries import Counter, Deliveries, Delivery
-from .limits import Bodies, Bounds, Buckets, Network, sender_of
+from .limits import Bodies, Bounds, Buckets, sender_of
 
 log = structlog.get_logger(target="webhooks")
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
 _TASK = re.compile(r"[0-9a-f-]{36}\Z")
 _LONGEST_PATH = 3
+_TASK_PATH = 4
+_UNIFORM_S = 0.05
 _BOUNDS = Bounds()
 _LOGGED = Rate(burst=20, seconds=1)
 
@@ -46,16 +50,21 @@ class Webhooks:
         counter: Counter,
         secrets: SecretReader,
         default_header: Callable[[], str],
+        uniform: Callable[[], bool],
         rates: Mapping[str, Rate | None],
         trusted_proxies: Sequence[Network],
         ready: Callable[[], bool],
         metrics: Metrics,
         bounds: Bounds = _BOUNDS,
     ) -> None:
-        """`rates` has the limits `global`, `address`, `trigger` and `source`; `ready`: whether requests are taken."""
+        """`rates` has the limits `global`, `address`, `trigger` and `source`; `ready`: whether requests are taken.
+
+        `uniform`: whether everything that is not proven gets one answer.
+        """
         self._store = store
         self._trusted = trusted_proxies
         self._ready = ready
+        self._uniform = uniform
         self._metrics = metrics
         self._buckets = Buckets(rates)
         self._bounds = bounds
@@ -70,91 +79,142 @@ class Webhooks:
         """Answer one request; every way out is counted, logged, and answered in JSON."""
         if scope["type"] != "http":
             return
-        request = Request(scope, receive)
-        started = time.monotonic()
-        known: list[Snapshot] = []
+        asked = _Asked(Request(scope, receive), self._trusted)
         self._open += 1
         try:
-            response = await self._answer(request, known, started)
+            response = await self._answer(asked)
+        except Unproven as unproven:
+            response = (await self._unproven(asked, unproven)).response()
         except Refused as refused:
-            self._refused(refused, known, started)
+            self._refused(refused, asked)
+            refused.close = refused.close or asked.unread
             response = refused.response()
         except ClientDisconnect:
-            gone = Refused(400, "the sender went away", close=True)
-            self._refused(gone, known, started)
-            response = gone.response()
+            closed = Refused(400, "the sender closed the connection", close=True)
+            self._refused(closed, asked)
+            response = closed.response()
         except Exception:
             log.exception("webhook.crashed", path=scope["path"])
             response = Refused(500, "internal error", close=True).response()
         finally:
             self._open -= 1
-        seconds = time.monotonic() - started
-        for trigger in known or (None,):
+        seconds = time.monotonic() - asked.began_at
+        for trigger in asked.known or (None,):
             namespace, name = (trigger.ref.namespace, trigger.ref.name) if trigger else (None, None)
             self._metrics.webhook_finished(namespace, name, response.status_code, seconds)
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request, known: list[Snapshot], began_at: float) -> Response:
-        path = _path(request)
-        if request.method == "GET" and len(path) == 4 and path[2] == "tasks":  # noqa: PLR2004  /ns/trigger/tasks/id
-            return await self._task(request, path, known)
-        if request.method != "POST":
-            raise Refused(405, "use POST", close=True)
+    async def _answer(self, asked: _Asked) -> Response:
+        path, method = asked.path, asked.request.method
+        reads = len(path) == _TASK_PATH and path[2] == "tasks"
+        if method != "POST" and not (reads and method == "GET"):
+            allowed = "GET" if reads else "POST"
+            raise Refused(405, f"use {allowed}", allow=allowed)
         if not self._ready() or self._open > self._bounds.waiting:
-            raise Refused(503, "not able to take requests now", retry_after_s=2, close=True)
-        self._limit(request)
+            raise Refused(503, "not able to take requests now", retry_after_s=2)
+        self._buckets.check_sender(asked.sender)
+        if reads and method == "GET":
+            return await self._task(asked)
         if not 1 <= len(path) <= _LONGEST_PATH or not all(_NAME.match(name) for name in path):
-            raise Refused(404, NO_TRIGGER, close=True)
-        body = await self._bodies.read(request)
-        delivery = Delivery(
-            path=path, headers=_headers(request), body=body, said={}, began_at=began_at, pool=self._pool
-        )
-        if len(path) == 1:
-            return await self._take_all(delivery, path[0], known)
-        trigger = self._find(path[0], path[1], body)
-        known.append(trigger)
-        warning = await self._authority.verify(trigger, delivery.headers, body)
-        taken = await self._deliveries.take(delivery, trigger, path[2] if len(path) > 2 else None, warning=warning)  # noqa: PLR2004
+            raise Unproven(404, NO_TRIGGER)
+        uniform = self._uniform()
+        if unsigned_ping(asked.headers) and (uniform or self._pinged(asked)):
+            return Taken(status=200, message=PING).response()
+        if not uniform:
+            self._known(asked)
+        with self._bodies.open(asked.sender) as held:
+            body = await held.read(asked.request, asked.headers)
+            asked.unread = False
+            if uniform:
+                await self._equalize(asked, body)
+            delivery = Delivery(
+                path=path, headers=asked.headers, body=body, said={}, began_at=asked.began_at, pool=self._pool
+            )
+            return await (self._take_all if len(path) == 1 else self._take)(asked, delivery)
+
+    def _known(self, asked: _Asked) -> None:
+        """Before the body is read: the triggers that the path names, of which one may have got a proof.
+
+        Raises:
+            Unproven: There is none.
+            Refused: 429, too many requests of them were accepted.
+        """
+        found = asked.found = self._triggers(asked.path)
+        if not found:
+            raise Unproven(404, NO_TRIGGER)
+        if len(asked.path) > 1:
+            asked.known.extend(found)
+        self._buckets.check("trigger", *asked.names)
+        missing = [self._authority.missing(trigger, asked.headers) for trigger in found if trigger.model is not None]
+        if not missing:
+            raise Unproven(500, INVALID)
+        if False not in missing:
+            raise Unproven(401, MISSING)
+
+    def _triggers(self, path: tuple[str, ...]) -> list[Snapshot]:
+        """The trigger that a path names, or those of a namespace that match repositories."""
+        if len(path) > 1:
+            trigger = self._store.get(Ref("WebhookTrigger", path[0], path[1]))
+            return [] if trigger is None else [trigger]
+        listed = self._store.all("WebhookTrigger", path[0])
+        return [one for one in listed if one.model and one.model.spec.webhook.match_repository]
+
+    def _pinged(self, asked: _Asked) -> bool:
+        """Whether a connection test without a proof names a trigger of the forge that sends those."""
+        models = (trigger.model for trigger in self._triggers(asked.path))
+        auths = (model.spec.webhook.auth_config for model in models if model)
+        return any(auth is not None and auth.type == "bitbucket" for auth in auths)
+
+    async def _equalize(self, asked: _Asked, body: bytes) -> None:
+        """A trigger that does not exist costs what a wrong signature costs."""
+        if not self._triggers(asked.path):
+            await self._pool.run(waste, body, owner=asked.path[0])
+            raise Unproven(404, NO_TRIGGER)
+
+    async def _take(self, asked: _Asked, delivery: Delivery) -> Response:
+        trigger = self._find(asked)
+        warning = await self._authority.verify(trigger, delivery.headers, delivery.body, present=not self._uniform())
+        self._proven(asked)
+        source = asked.path[2] if len(asked.path) > 2 else None  # noqa: PLR2004  /namespace/trigger/source
+        taken = await self._deliveries.take(delivery, trigger, source, warning=warning)
         self._taken(taken, trigger, delivery)
         return taken.response()
 
-    def _limit(self, request: Request) -> None:
-        self._buckets.take("global")
-        if self._buckets.limits("address"):
-            self._buckets.take("address", sender_of(request, self._trusted))
-
-    def _find(self, namespace: str, name: str, body: bytes) -> Snapshot:
-        """The trigger, within its rate limit: no Secret is read for it above that."""
-        trigger = self._store.get(Ref("WebhookTrigger", namespace, name))
-        if trigger is None:
-            waste(body)
-            raise Refused(404, NO_TRIGGER)
-        self._buckets.take("trigger", namespace, name)
-        if trigger.model is None:
-            raise Refused(500, "the trigger is not valid; see its conditions")
-        return trigger
-
-    async def _take_all(self, delivery: Delivery, namespace: str, known: list[Snapshot]) -> Response:
-        """One hook for the triggers of a namespace that match repositories; each checks its own signature."""
-        found = [
-            trigger
-            for trigger in self._store.all("WebhookTrigger", namespace)
-            if trigger.model and trigger.model.spec.webhook.match_repository
-        ]
+    def _find(self, asked: _Asked) -> Snapshot:
+        """The trigger that a path names."""
+        found = asked.found or self._triggers(asked.path)
         if not found:
-            waste(delivery.body)
-            raise Refused(404, NO_TRIGGER)
-        self._buckets.take("trigger", namespace, "")
+            raise Unproven(404, NO_TRIGGER)
+        asked.known[:] = found
+        if found[0].model is None:
+            raise Unproven(500, INVALID)
+        return found[0]
+
+    def _proven(self, asked: _Asked) -> None:
+        """Rates count what was proven.
+
+        Raises:
+            Refused: 429, there were too many.
+        """
+        for key in (("global",), ("address", asked.sender), ("trigger", *asked.names)):
+            self._buckets.take(*key)
+
+    async def _take_all(self, asked: _Asked, delivery: Delivery) -> Response:
+        """One hook for the triggers of a namespace that match repositories; each checks its own signature."""
+        found = asked.found or self._triggers(asked.path)
+        if not found:
+            raise Unproven(404, NO_TRIGGER)
         verified: list[tuple[Snapshot, str | None]] = []
         refusals: list[Refused] = []
         for trigger in found:
             try:
                 verified.append((trigger, await self._authority.verify(trigger, delivery.headers, delivery.body)))
-            except Refused as refused:
+            except Unproven as refused:
                 refusals.append(refused)
         if not verified:
             raise _worst(refusals)
-        known.extend(trigger for trigger, _ in verified)
+        self._proven(asked)
+        asked.known.extend(trigger for trigger, _ in verified)
         results = await asyncio.gather(*(self._take_one(delivery, trigger, warning) for trigger, warning in verified))
         failed = [result for result in results if isinstance(result, Refused)]
         if failed:
@@ -172,17 +232,14 @@ class Webhooks:
         self._taken(taken, trigger, delivery)
         return taken
 
-    async def _task(self, request: Request, path: tuple[str, ...], known: list[Snapshot]) -> Response:
+    async def _task(self, asked: _Asked) -> Response:
         """What became of a task, from the status and the Jobs: the same on every replica, also after a restart."""
-        if not self._ready():
-            raise Refused(503, "not able to take requests now", retry_after_s=2, close=True)
-        self._limit(request)
-        namespace, name, _, task = path
+        namespace, name, _, task = asked.path
         if not _NAME.match(namespace) or not _NAME.match(name) or not _TASK.match(task):
-            raise Refused(404, NO_TRIGGER)
-        trigger = self._find(namespace, name, b"")
-        known.append(trigger)
-        await self._authority.verify_reader(trigger, _headers(request))
+            raise Unproven(404, NO_TRIGGER)
+        trigger = self._find(asked)
+        await self._authority.verify_reader(trigger, asked.headers)
+        self._proven(asked)
         jobs = (
             (job.ref.name, job.model.phase, job.raw["metadata"].get("annotations") or {})
             for job in runs_of(trigger, self._store.jobs_of(trigger.uid))
@@ -194,6 +251,21 @@ class Webhooks:
         body = {"status": "ok", "message": answer.text, "task_id": task, "state": answer.state, "jobs": listed}
         return JSONResponse(body)
 
+    async def _unproven(self, asked: _Asked, unproven: Unproven) -> Refused:
+        """The answer to a request that proved nothing: its own, or one for all, at a time that tells nothing."""
+        self._refused(unproven, asked)
+        answer: Refused = unproven
+        if self._uniform():
+            answer = Refused(404, UNIFORM)
+            passed_s = time.monotonic() - asked.began_at
+            await asyncio.sleep(_UNIFORM_S - passed_s % _UNIFORM_S)
+        try:
+            self._buckets.take_failure(asked.sender, *asked.names)
+        except Refused as refused:
+            answer = refused
+        answer.close = answer.close or asked.unread
+        return answer
+
     def _taken(self, taken: Taken, trigger: Snapshot, delivery: Delivery) -> None:
         fields: dict[str, Any] = {"namespace": trigger.ref.namespace, "name": trigger.ref.name}
         fields |= {"status": taken.status, "seconds": round(time.monotonic() - delivery.began_at, 4)}
@@ -204,23 +276,48 @@ class Webhooks:
         else:
             log.info("webhook.repeated", **fields, task=taken.task)
 
-    def _refused(self, refused: Refused, known: list[Snapshot], began_at: float) -> None:
+    def _refused(self, refused: Refused, asked: _Asked) -> None:
         """A flood of refusals writes a few lines a second, and how many more there were."""
         if self._buckets.try_take(_LOGGED, "logged"):
             self._unlogged += 1
             return
-        ref = known[0].ref if len(known) == 1 else None
+        ref = asked.known[0].ref if len(asked.known) == 1 else None
         fields: dict[str, Any] = {"namespace": ref.namespace if ref else None, "name": ref.name if ref else None}
-        fields |= {"status": refused.status, "seconds": round(time.monotonic() - began_at, 4)}
+        fields |= {"status": refused.status, "seconds": round(time.monotonic() - asked.began_at, 4)}
         if self._unlogged:
             fields["unlogged"], self._unlogged = self._unlogged, 0
         log.info("webhook.rejected", **fields, reason=refused.message)
 
 
+class _Asked:
+    """One request: what it names, who sends it, the triggers that its path names, and those that it is for.
+
+    `unread`: it has a body that is too large to be received just to be dropped, or that the sender holds back.
+    """
+
+    def __init__(self, request: Request, trusted: Sequence[Network]) -> None:
+        self.request = request
+        self.began_at = time.monotonic()
+        self.path = _path(request)
+        self.headers = _headers(request)
+        self.sender = sender_of(request, trusted)
+        self.known: list[Snapshot] = []
+        self.found: list[Snapshot] = []
+        length = b"".join(self.headers.get("content-length", ()))
+        short = length.isdigit() and len(length) < 6  # noqa: PLR2004  below 100 kB
+        held_back = "expect" in self.headers or "transfer-encoding" in self.headers
+        self.unread = held_back or (bool(length) and not short)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Namespace and trigger in the path; for all triggers of a namespace no trigger."""
+        return self.path[0], self.path[1] if len(self.path) > 1 else ""
+
+
 def _path(request: Request) -> tuple[str, ...]:
-    """The parts of the path as they were sent: an escaped one is no name of ours."""
+    """The parts of the path as they were sent, less a slash at the end: an escaped one is no name of ours."""
     raw: bytes = request.scope.get("raw_path") or b""
-    return tuple(raw.decode("latin-1").removeprefix("/").split("/"))
+    return tuple(raw.decode("latin-1").removeprefix("/").removesuffix("/").split("/"))
 
 
 def _headers(request: Request) -> Headers:
@@ -230,11 +327,12 @@ def _headers(request: Request) -> Headers:
     return found
 
 
-def _worst(refusals: Sequence[Refused]) -> Refused:
+def _worst(refusals: Sequence[Refused]) -> Unproven:
     """One answer for many refusals: 401 if no signature was there, 403 if one was wrong, 500 if nobody could tell."""
     messages = {refused.message for refused in refusals}
     if WRONG in messages:
-        return Refused(403, WRONG)
+        return Unproven(403, WRONG)
     if UNREADABLE in messages and messages != {UNREADABLE, MISSING}:
-        return Refused(500, UNREADABLE)
-    return next((refused for refused in refusals if refused.status == 401), refusals[0])  # noqa: PLR2004  unauthorized
+        return Unproven(500, UNREADABLE)
+    found = next((refused for refused in refusals if refused.status == 401), refusals[0])  # noqa: PLR2004  unauthorized
+    return Unproven(found.status, found.message)

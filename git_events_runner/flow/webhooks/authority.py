@@ -23,7 +23,7 @@ from git_events_runner.rules.signatures import (
     short_keys,
 )
 
-from .answers import MISSING, OLD, UNREADABLE, WRONG, Refused
+from .answers import MISSING, OLD, UNREADABLE, WRONG, Unproven
 from .limits import IN_PLACE_BYTES, Buckets
 
 log = structlog.get_logger(target="webhooks")
@@ -53,11 +53,13 @@ class Authority:
         self._buckets = buckets
         self._pool = Pool("signatures", threads=2)
 
-    async def verify(self, trigger: Snapshot, headers: Headers, body: bytes) -> str | None:
+    async def verify(self, trigger: Snapshot, headers: Headers, body: bytes, *, present: bool = False) -> str | None:
         """Return if the request may speak for the trigger: what is to be warned of about its secret, or None.
 
+        `present`: there is a proof, as `missing` has found.
+
         Raises:
-            Refused: It may not, or nobody can tell.
+            Unproven: It may not, or nobody can tell.
         """
         auth = trigger.model.spec.webhook.auth_config
         if auth is None:
@@ -67,14 +69,21 @@ class Authority:
         def judgement(keys: tuple[bytes, ...]) -> Signature:
             return judge(scheme, headers, body, keys, now_s=time.time())
 
-        keys = await self._judged(trigger, auth, judgement, weight=len(body))
+        keys = await self._judged(trigger, auth, judgement, weight=len(body), present=present)
         return f"key {auth.key} of Secret {auth.secret_ref.name} {_SHORT}" if short_keys(keys) else None
+
+    def missing(self, trigger: Snapshot, headers: Headers) -> bool:
+        """Whether a request has no proof at all that the trigger would accept: its body need not be read."""
+        auth = trigger.model.spec.webhook.auth_config
+        if auth is None:
+            return False
+        return judge(self._scheme(auth), headers, b"", (), now_s=time.time()) is Signature.MISSING
 
     async def verify_reader(self, trigger: Snapshot, headers: Headers) -> None:
         """Return if the request, which has no body to sign, knows the trigger's secret.
 
         Raises:
-            Refused: It does not, or nobody can tell.
+            Unproven: It does not, or nobody can tell.
         """
         auth = trigger.model.spec.webhook.auth_config
         if auth is not None:
@@ -86,9 +95,16 @@ class Authority:
         return Scheme(type=auth.type, header=auth.header or default, algorithm=auth.algorithm)
 
     async def _judged(
-        self, trigger: Snapshot, auth: Any, judgement: Callable[[tuple[bytes, ...]], Signature], *, weight: int = 0
+        self,
+        trigger: Snapshot,
+        auth: Any,
+        judgement: Callable[[tuple[bytes, ...]], Signature],
+        *,
+        weight: int = 0,
+        present: bool = False,
     ) -> tuple[bytes, ...]:
-        found = Signature.MISSING if judgement(()) is Signature.MISSING else Signature.WRONG
+        missing = not present and judgement(()) is Signature.MISSING
+        found = Signature.MISSING if missing else Signature.WRONG
         namespace, name = trigger.ref.namespace or "", auth.secret_ref.name
         keys: tuple[bytes, ...] = ()
         for again in (True, False):
@@ -106,7 +122,7 @@ class Authority:
         if found is Signature.UNUSABLE:
             self._unreadable(trigger, f"key {auth.key} of Secret {namespace}/{name} holds no usable secret")
         status, message = _REFUSALS.get(found, (500, UNREADABLE))
-        raise Refused(status, message)
+        raise Unproven(status, message)
 
     async def _keys(self, trigger: Snapshot, auth: Any) -> tuple[bytes, ...]:
         namespace, name = trigger.ref.namespace or "", auth.secret_ref.name
@@ -114,15 +130,15 @@ class Authority:
             data = await self._secrets.get(namespace, name, auth.key)
         except (SecretUnusable, ApiError) as error:
             self._unreadable(trigger, str(error))
-            raise Refused(500, UNREADABLE) from None
+            raise Unproven(500, UNREADABLE) from None
         if auth.key not in data:
             self._unreadable(trigger, f"Secret {namespace}/{name} has no key {auth.key}")
-            raise Refused(500, UNREADABLE)
+            raise Unproven(500, UNREADABLE)
         try:
             return keys_of(data[auth.key])
         except KeysRefused as refused:
             self._unreadable(trigger, f"key {auth.key} of Secret {namespace}/{name} {refused}")
-            raise Refused(500, UNREADABLE) from None
+            raise Unproven(500, UNREADABLE) from None
 
     def _unreadable(self, trigger: Snapshot, error: str) -> None:
         ref = trigger.ref

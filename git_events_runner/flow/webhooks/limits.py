@@ -3,46 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from git_events_runner.rules.rates import Bucket, Rate
+from git_events_runner.rules.senders import Network, forwarded_sender, sender
+from git_events_runner.rules.signatures import Headers
 
 from .answers import Refused
 
 # A larger body is hashed and parsed in a thread: one of the largest costs 10 ms for each key that is tried.
 IN_PLACE_BYTES = 256 * 1024
 _BUCKETS = 20_000
-_IPV6_PREFIX = 64
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Of a body: its size, its time, the memory of all that are being read; and how many requests wait at once."""
+    """Of bodies: size, time, least rate (bytes a second), the memory of all; and how many requests wait at once.
+
+    One that stopped arriving for `stalled_s` gives way to another when the memory is used up, and ends after `quiet_s`.
+    """
 
     body_bytes: int = 3 * 2**20
+    json_bytes: int = 3 * 2**20
     body_s: float = 30.0
+    quiet_s: float = 10.0
+    least_rate: int = 1024
+    stalled_s: float = 1.0
     all_bodies_bytes: int = 64 * 2**20
     waiting: int = 2000
 
+    def most(self, media_type: bytes) -> int:
+        """The largest body of a content type: JSON, which forges send, is read without holding what it says."""
+        json = media_type.partition(b";")[0].strip().lower() == b"application/json"
+        return max(self.json_bytes, self.body_bytes) if json else self.body_bytes
+
 
 class Buckets:
-    """Rate limits by scope (`global`, `address`, `trigger`, `source`); the least recently used bucket is dropped."""
+    """Rate limits by scope (`global`, `address`, `trigger`, `source`); the least recently used bucket is dropped.
+
+    Requests that prove nothing have buckets of their own, of the same rates: they never take from the others.
+    """
 
     def __init__(self, rates: Mapping[str, Rate | None]) -> None:
-        self._rates = rates
+        self._rates = {scope: rate for scope, rate in rates.items() if rate is not None}
         self._buckets: OrderedDict[tuple[str, ...], Bucket] = OrderedDict()
+        self._failures: OrderedDict[tuple[str, ...], Bucket] = OrderedDict()
 
-    def limits(self, scope: str) -> bool:
-        """Whether there is a limit of that scope."""
-        return self._rates.get(scope) is not None
+    def check(self, scope: str, *key: str) -> None:
+        """Let a request pass whose proof is not known yet, and take nothing.
+
+        Raises:
+            Refused: 429, none is left: it would be refused with a proof, too.
+        """
+        self._check(self._buckets, scope, *key)
 
     def take(self, scope: str, *key: str) -> None:
         """Take one token.
@@ -54,89 +73,213 @@ class Buckets:
         if rate is not None:
             wait_s = self.try_take(rate, scope, *key)
             if wait_s > 0:
-                raise Refused(429, f"too many requests ({scope} limit)", retry_after_s=wait_s, close=True)
+                raise _too_many(scope, wait_s)
+
+    def check_sender(self, sender: str) -> None:
+        """Let a sender pass that is within its rate, and did not fail more often than that either.
+
+        Raises:
+            Refused: 429, it is not, or all requests together are above their rate.
+        """
+        if self._rates:
+            self.check("global")
+            self.check("address", sender)
+            self._check(self._failures, "address", sender)
+
+    def take_failure(self, sender: str, *trigger: str) -> None:
+        """Count a request that proved nothing, for its sender and for the names in its path.
+
+        Raises:
+            Refused: 429, there were too many of them.
+        """
+        if not self._rates:
+            return
+        for key in (("address", sender), ("global",), ("trigger", *trigger)):
+            rate = self._rates.get(key[0])
+            wait_s = _taken(self._failures, rate, key) if rate is not None else 0.0
+            if wait_s > 0:
+                raise _too_many(key[0], wait_s)
 
     def try_take(self, rate: Rate, *key: str) -> float:
         """Take one token if there is one (0), else how long until there is."""
-        now = time.monotonic()
-        bucket, wait_s = (self._buckets.pop(key, None) or Bucket(tokens=float(rate.burst), at=now)).take(rate, now)
-        self._buckets[key] = bucket
-        if len(self._buckets) > _BUCKETS:
-            self._buckets.popitem(last=False)
-        return wait_s
+        return _taken(self._buckets, rate, key)
+
+    def _check(self, buckets: Mapping[tuple[str, ...], Bucket], scope: str, *key: str) -> None:
+        rate = self._rates.get(scope)
+        if rate is None:
+            return
+        found = buckets.get((scope, *key))
+        wait_s = found.take(rate, time.monotonic())[1] if found is not None else 0.0
+        if wait_s > 0:
+            raise _too_many(scope, wait_s)
 
 
-class Bodies:
-    """Reads bodies; all that are being read share a budget, so that many slow senders cost no more memory."""
+def _taken(buckets: OrderedDict[tuple[str, ...], Bucket], rate: Rate, key: tuple[str, ...]) -> float:
+    now = time.monotonic()
+    bucket, wait_s = (buckets.pop(key, None) or Bucket(tokens=float(rate.burst), at=now)).take(rate, now)
+    buckets[key] = bucket
+    if len(buckets) > _BUCKETS:
+        buckets.popitem(last=False)
+    return wait_s
 
-    def __init__(self, bounds: Bounds) -> None:
-        self._bounds = bounds
-        self._held = 0
 
-    async def read(self, request: Request) -> bytes:
+def _too_many(scope: str, wait_s: float) -> Refused:
+    return Refused(429, f"too many requests ({scope} limit)", retry_after_s=wait_s)
+
+
+class Body:
+    """One body, which counts as held while entered: whose it is, and how to end its reading."""
+
+    __slots__ = ("_bodies", "began_at", "held", "moved_at", "sender", "timeout")
+
+    def __init__(self, sender: str, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self.sender = sender
+        self.held = 0
+        self.began_at = self.moved_at = 0.0
+        self.timeout: asyncio.Timeout | None = None
+
+    def __enter__(self) -> Self:
+        """Nothing is received yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The request is answered."""
+        self._bodies.release(self)
+
+    async def read(self, request: Request, headers: Headers) -> bytes:
         """The raw body.
 
         Raises:
             Refused: It is too large, too slow, compressed, or there are too many of them.
-            ClientDisconnect: The sender went away.
+            ClientDisconnect: The sender closed the connection.
         """
+        return await self._bodies.read(request, headers, self)
+
+    def give_way(self) -> int:
+        """End its reading with a time-out; the bytes that are free then."""
+        if self.timeout is not None and not self.timeout.expired():
+            self.timeout.reschedule(0.0)
+        self.timeout = None
+        freed, self.held = self.held, 0
+        return freed
+
+
+class Bodies:
+    """Reads bodies; all of them, until they are answered, share a budget.
+
+    Within the budget the senders that hold most give way first, and bodies that stopped arriving before all others:
+    whatever slow and large bodies a stranger sends, those of others have their room.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._held = 0
+        self._open: dict[Body, None] = {}
+
+    def open(self, sender: str) -> Body:
+        """A body that will be read, to be entered."""
+        return Body(sender, self)
+
+    def release(self, body: Body) -> None:
+        """It is of no use any more."""
+        self._open.pop(body, None)
+        self._held -= body.held
+        body.held = 0
+
+    async def read(self, request: Request, headers: Headers, body: Body) -> bytes:
+        """Read one; see `Body.read`."""
         bounds = self._bounds
-        encodings = request.headers.getlist("content-encoding")
-        if any(encoding.strip().lower() not in {"", "identity"} for encoding in encodings):
-            raise Refused(415, "send the body without Content-Encoding", close=True)
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and (len(length) > 8 or int(length) > bounds.body_bytes):  # noqa: PLR2004  eight digits are enough
-            raise _too_large(bounds)
-        mine = 0
+        most = self._announced(headers)
+        loop = asyncio.get_running_loop()
+        body.began_at = loop.time()
         parts: list[bytes] = []
         try:
-            async with asyncio.timeout(bounds.body_s):
-                async for chunk in request.stream():
-                    mine += len(chunk)
-                    self._held += len(chunk)
-                    if mine > bounds.body_bytes:
-                        raise _too_large(bounds)
-                    if self._held > bounds.all_bodies_bytes:
-                        raise Refused(503, "not able to take requests now", retry_after_s=2, close=True)
-                    parts.append(chunk)
+            async with asyncio.timeout(min(bounds.body_s, bounds.quiet_s)) as body.timeout:
+                while True:
+                    message = await request.receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnect
+                    chunk = message.get("body", b"")
+                    if chunk:
+                        self._hold(body, len(chunk), most)
+                        parts.append(chunk)
+                    if not message.get("more_body", False):
+                        break
+                    body.moved_at = loop.time()
+                    body.timeout.reschedule(self._deadline(body))
         except TimeoutError:
-            raise Refused(408, f"the body did not arrive within {bounds.body_s:g} s", close=True) from None
+            text = f"the body did not arrive within {bounds.body_s:g} s, or too slowly"
+            raise Refused(408, text, close=True) from None
         finally:
-            self._held -= mine
-        return b"".join(parts)
+            body.timeout = None
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _announced(self, headers: Headers) -> int:
+        """How large a body may be, by its headers."""
+        encodings = headers.get("content-encoding", ())
+        if any(encoding.strip().lower() not in {b"", b"identity"} for encoding in encodings):
+            raise Refused(415, "send the body without Content-Encoding", close=True)
+        most = self._bounds.most(_one(headers, "content-type"))
+        length = _one(headers, "content-length")
+        if length.isdigit() and (len(length) > 8 or int(length) > most):  # noqa: PLR2004  eight digits are enough
+            raise _too_large(most)
+        return most
+
+    def _hold(self, body: Body, received: int, most: int) -> None:
+        if body.timeout is None:
+            raise TimeoutError  # it gave way in this turn of the loop
+        self._open[body] = None
+        body.held += received
+        self._held += received
+        if body.held > most:
+            raise _too_large(most)
+        if self._held > self._bounds.all_bodies_bytes:
+            self._make_room(body)
+
+    def _deadline(self, body: Body) -> float:
+        """Until when the next bytes have to arrive: the whole time, the least rate, and no long silence."""
+        bounds = self._bounds
+        return min(
+            body.began_at + bounds.body_s,
+            body.began_at + bounds.quiet_s + body.held / bounds.least_rate,
+            body.moved_at + bounds.quiet_s,
+        )
+
+    def _make_room(self, mine: Body) -> None:
+        """Let others give way to a body, if they stopped arriving or their sender holds more than its own.
+
+        Raises:
+            Refused: 503, there is none that has to.
+        """
+        most, now = self._bounds.all_bodies_bytes, asyncio.get_running_loop().time()
+        reading = sorted((one for one in self._open if one.timeout and one is not mine), key=lambda one: one.moved_at)
+        holders: dict[str, int] = {}
+        for body in self._open:
+            holders[body.sender] = holders.get(body.sender, 0) + body.held
+        stalled = [body for body in reading if now - body.moved_at > self._bounds.stalled_s]
+        for body in (*stalled, *reading):
+            if self._held <= most:
+                return
+            fair = max(holders[mine.sender], self._bounds.body_bytes)
+            if body.held and (body in stalled or holders[body.sender] > fair):
+                holders[body.sender] -= body.held
+                self._held -= body.give_way()
+        if self._held > most:
+            raise Refused(503, "not able to take requests now", retry_after_s=2, close=True)
 
 
-def _too_large(bounds: Bounds) -> Refused:
-    return Refused(413, f"the body is larger than {bounds.body_bytes} bytes", close=True)
+def _one(headers: Headers, name: str) -> bytes:
+    return next(iter(headers.get(name, ())), b"")
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(413, f"the body is larger than {most} bytes", close=True)
 
 
 def sender_of(request: Request, trusted: Sequence[Network]) -> str:
-    """The sender's address: the peer's, or behind trusted proxies what the first of them that is not ours says.
-
-    IPv6 addresses count by their network of 64 bits, which is what one sender has.
-    """
-    found = _address(request.client.host if request.client else "")
-    if found is not None and _among(found, trusted):
-        hops = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
-        for hop in reversed(hops):
-            address = _address(hop.strip())
-            if address is None:
-                break
-            found = address
-            if not _among(address, trusted):
-                break
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((found, _IPV6_PREFIX), strict=False).network_address)
-    return str(found)
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        found = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return getattr(found, "ipv4_mapped", None) or found
-
-
-def _among(address: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: Sequence[Network]) -> bool:
-    return any(address.version == network.version and address in network for network in networks)
+    """Whom a request counts for: its peer, or behind trusted proxies the client that they report."""
+    host = request.client.host if request.client else ""
+    if not trusted:
+        return sender(host) or ""
+    return forwarded_sender(host, ",".join(request.headers.getlist("x-forwarded-for")).split(","), trusted)

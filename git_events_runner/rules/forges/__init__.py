@@ -4,7 +4,7 @@
 """
 
 from .addresses import same_repository
-from .payload import FORGES, delivery_of, forge_of, read
+from .payload import FORGES, delivery_of, forge_of, read, unsigned_ping
 from .push import Change, Ignored, Push, Unreadable, watched
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "forge_of",
     "read",
     "same_repository",
+    "unsigned_ping",
     "watched",
 ]

@@ -53,6 +53,12 @@ def forge_of(auth_type: str, headers: Headers) -> str:
     return next(named, "azure")
 
 
+def unsigned_ping(headers: Headers) -> bool:
+    """Whether a request is Bitbucket Data Center's test of a connection, which it never signs."""
+    events = headers.get("x-event-key", ())
+    return list(events) == [b"diagnostics:ping"] and "x-hub-signature" not in headers
+
+
 def delivery_of(headers: Headers, auth_type: str, body: bytes) -> str | None:
     """The id by which a forge's delivery is known when it comes again; Azure's stands in the body."""
     names = (*_DELIVERIES, "x-request-id") if auth_type == "bitbucket" else _DELIVERIES
