@@ -25,12 +25,14 @@ from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.serving import running
 
+from . import shapes
 from .collector import Collector
 from .registry import Place, Registry
 from .routes import Api, Interceptor
 from .storage import Storage
 from .watch import Lister
 
+_MERGED = ("labels", "annotations")
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -63,6 +65,21 @@ class ApiServer:
         kind = KINDS[obj["kind"]]
         namespace = (obj.get("metadata") or {}).get("namespace") or ("default" if kind.namespaced else None)
         return self._registry.create(Place(kind=kind, namespace=namespace), dict(obj), strict=True)
+
+    def merge(self, obj: Mapping[str, Any]) -> None:
+        """Put labels and annotations of an object on the stored one of its name, as `kubectl apply` does.
+
+        Raises:
+            Refusal: as the PATCH would answer.
+        """
+        kind, given = KINDS[obj["kind"]], obj["metadata"]
+        shapes.check(kind, obj, strict=True)
+
+        def revise(old: dict[str, Any]) -> dict[str, Any]:
+            merged = {name: {**(old["metadata"].get(name) or {}), **(given.get(name) or {})} for name in _MERGED}
+            return {**old, "metadata": {**old["metadata"], **merged}}
+
+        self._registry.update(Place(kind=kind, name=given["name"]), revise, strict=True)
 
     def replace_spec(self, ref: Ref, fields: Mapping[str, Any]) -> None:
         """Replace fields of a stored object's spec.

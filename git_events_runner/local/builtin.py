@@ -90,7 +90,8 @@ def create(kind: Kind, obj: dict[str, Any]) -> None:
                 **(obj["metadata"].get("labels") or {}),
                 "kubernetes.io/metadata.name": name,
             }
-            obj["spec"] = {"finalizers": ["kubernetes"]}
+            given = (obj.get("spec") or {}).get("finalizers") or []
+            obj["spec"] = {"finalizers": given if "kubernetes" in given else [*given, "kubernetes"]}
             obj["status"] = {"phase": "Active"}
         case "CustomResourceDefinition":
             obj["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
@@ -105,7 +106,7 @@ def normalise(kind: Kind, obj: dict[str, Any]) -> None:
     if kind.name != "Secret":
         return
     data = obj.get("data") or {}
-    obj |= {"data": {name: "".join(value.split()) for name, value in data.items()}} if data else {}
+    obj |= {"data": {name: shapes.base64_of(value) for name, value in data.items()}} if data else {}
     texts = obj.pop("stringData", None) or {}
     encoded = {name: base64.b64encode(str(text).encode()).decode() for name, text in texts.items()}
     if encoded:
@@ -124,6 +125,8 @@ def problems(kind: Kind, obj: Mapping[str, Any], old: Mapping[str, Any] | None) 
             yield from shapes.secret_problems(obj)
             if old is not None and old.get("type") != obj.get("type"):
                 yield Cause(field="type", message=f'Invalid value: "{obj.get("type")}": field is immutable')
+        case "Namespace":
+            yield from shapes.namespace_problems(obj)
         case "ConfigMap":
             yield from shapes.config_map_problems(obj)
         case "Lease":

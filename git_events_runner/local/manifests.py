@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from git_events_runner.errors import ConfigError, InvalidObject
-from git_events_runner.resources.kinds import KINDS, OURS
+from git_events_runner.resources.kinds import KINDS, OURS, TRIGGERS
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules import patterns
@@ -28,6 +28,8 @@ from .suggestions import unknown_field
 from .yamlfiles import Document, documents, files
 
 _DEFAULT = "default"
+_GIVEN = frozenset(("default", "kube-system"))
+_UNREADABLE = 400
 _UNKNOWN = re.compile(r'unknown field "([^"]+)"')
 
 
@@ -45,6 +47,9 @@ class Registrar(Protocol):
 
     def create(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; Refusal says what is wrong with it."""
+
+    def merge(self, obj: Mapping[str, Any]) -> None:
+        """Put labels and annotations of an object on the one that is there; Refusal says what is wrong with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +146,7 @@ def _stand_in(found: dict[Ref, Manifest], secrets: Sequence[StandIn]) -> None:
 def _create(manifests: Iterable[Manifest], server: Registrar) -> Iterator[str]:
     """Make namespaces and objects; the problems that the models and the server find."""
     manifests = list(manifests)
-    present = {one.ref.name for one in manifests if one.ref.kind == "Namespace"} | {"default", "kube-system"}
+    present = {one.ref.name for one in manifests if one.ref.kind == "Namespace"} | _GIVEN
     for name in sorted({one.ref.namespace for one in manifests if one.ref.namespace} - present):
         try:
             server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -149,48 +154,60 @@ def _create(manifests: Iterable[Manifest], server: Registrar) -> Iterator[str]:
             first = next(one for one in manifests if one.ref.namespace == name)
             yield f"{first.document.at('metadata.namespace')}: metadata.namespace: {refusal}"
     for manifest in manifests:
-        if manifest.ref == Ref("Namespace", None, "default"):
-            continue
         yield from _create_one(manifest, server)
 
 
 def _create_one(manifest: Manifest, server: Registrar) -> Iterator[str]:
     """Create an object; what is wrong with it, unknown fields first, since a misspelt one is missed elsewhere."""
     at = manifest.document.at
-    wrong: InvalidObject | None = None
-    refusal: Refusal | None = None
-    try:
-        _check(manifest)
-    except InvalidObject as error:
-        wrong = error
-    try:
-        server.create(manifest.obj)
-    except Refusal as refused:
-        refusal = refused
-    yield from configfile.problems(manifest.ref, manifest.document)
-    unknown = _UNKNOWN.findall(str(refusal)) if refusal and refusal.code == 400 else []  # noqa: PLR2004  HTTP
+    stored, refusal = _stored(manifest, server)
+    causes = (refusal.details.get("causes") if refusal else None) or ()
+    wrong = None if refusal and refusal.code == _UNREADABLE and causes else _wrong(manifest.ref.kind, stored)
+    if not causes:
+        yield from configfile.problems(manifest.ref, manifest.document)
+    unknown = _UNKNOWN.findall(str(refusal)) if refusal and refusal.code == _UNREADABLE else []
     yield from (f"{at(field)}: {field}: {unknown_field(manifest.ref.kind, manifest.obj, field)}" for field in unknown)
     if wrong and wrong.field == "spec" and manifest.obj.get("spec") is None:
         yield f"{at('spec')}: spec: is empty; are the lines below it indented?"
     elif wrong:
         yield f"{at(wrong.field)}: {wrong}"
     elif refusal and not unknown:
-        causes = refusal.details.get("causes") or ()
         yield from (f"{at(cause['field'])}: {cause['field']}: {cause['message']}" for cause in causes)
         if not causes:
-            yield f"{at('')}: {refusal}"
+            yield f"{at('')}: {manifest.ref.kind}: {refusal}"
 
 
-def _check(manifest: Manifest) -> None:
+def _stored(manifest: Manifest, server: Registrar) -> tuple[dict[str, Any], Refusal | None]:
+    """Create an object, or change one that every cluster has: what is stored, or the object and its refusal."""
+    try:
+        if manifest.ref.kind == "Namespace" and manifest.ref.name in _GIVEN:
+            server.merge(manifest.obj)
+        else:
+            return server.create(manifest.obj), None
+    except Refusal as refused:
+        return manifest.obj, refused
+    return manifest.obj, None
+
+
+def _wrong(kind: str, obj: dict[str, Any]) -> InvalidObject | None:
+    """What the models find, in their words, which are plainer than a schema's."""
+    try:
+        _check(kind, obj)
+    except InvalidObject as error:
+        return error
+    return None
+
+
+def _check(kind: str, obj: dict[str, Any]) -> None:
     """What no schema can tell: whether a schedule can be read, and file patterns.
 
     Raises:
         InvalidObject: They cannot.
     """
-    if manifest.ref.kind not in OURS:
+    if kind not in OURS:
         return
-    model: Any = parse(manifest.obj)
-    if manifest.ref.kind == "ScheduleTrigger":
-        parse_schedule(model.spec.schedule.interval, model.spec.schedule.cron)
-    if manifest.ref.kind in {"ScheduleTrigger", "WebhookTrigger"}:
+    model: Any = parse(obj)
+    if kind in TRIGGERS:
+        if model.spec.schedule is not None:
+            parse_schedule(model.spec.schedule.interval, model.spec.schedule.cron)
         patterns.check(model.spec.sources.watch_on.files or ())

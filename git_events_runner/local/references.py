@@ -109,18 +109,24 @@ def _of_action(
 def _objects(job: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any], Any]]:
     """The Secrets and ConfigMaps that the worker needs: field, kind, the reference, and its name."""
     for index, variable in enumerate(job.get("env") or ()):
-        origin = variable.get("valueFrom") or {}
+        origin = _part(variable, "valueFrom")
         for field, kind in (("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")):
-            if source := origin.get(field):
+            if source := _part(origin, field):
                 yield f"env[{index}].valueFrom.{field}", kind, source, source.get("name")
     for index, origin in enumerate(job.get("envFrom") or ()):
         for field, kind in (("secretRef", "Secret"), ("configMapRef", "ConfigMap")):
-            if source := origin.get(field):
+            if source := _part(origin, field):
                 yield f"envFrom[{index}].{field}", kind, source, source.get("name")
     for index, volume in enumerate(job.get("volumes") or ()):
         for field, kind in (("secret", "Secret"), ("configMap", "ConfigMap")):
-            if source := volume.get(field):
+            if source := _part(volume, field):
                 yield f"volumes[{index}].{field}", kind, source, source.get("secretName") or source.get("name")
+
+
+def _part(value: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    """A mapping in a field; an empty one where there is none: what passes through a CRD may be anything."""
+    found = value.get(field)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _object(field: str, target: Ref, key: Any, known: Mapping[Ref, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

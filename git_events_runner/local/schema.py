@@ -58,10 +58,11 @@ def prune(value: Any, schema: Mapping[str, Any], path: str = "") -> Iterator[str
 
 
 def default(value: Any, schema: Mapping[str, Any]) -> None:
-    """Set defaults in place; a null where null is not allowed counts as absent when there is a default."""
+    """Set defaults in place; a null where null is not allowed counts as absent."""
     if isinstance(value, dict):
+        _drop_nulls(value, schema)
         for name, inner in (schema.get("properties") or {}).items():
-            if "default" in inner and (name not in value or (value[name] is None and not inner.get("nullable"))):
+            if "default" in inner and name not in value:
                 value[name] = copy.deepcopy(inner["default"])
             if name in value:
                 default(value[name], inner)
@@ -72,6 +73,14 @@ def default(value: Any, schema: Mapping[str, Any]) -> None:
     elif isinstance(value, list) and isinstance(schema.get("items"), Mapping):
         for item in value:
             default(item, schema["items"])
+
+
+def _drop_nulls(value: dict[str, Any], schema: Mapping[str, Any]) -> None:
+    properties, rest = schema.get("properties") or {}, schema.get("additionalProperties")
+    for name in [name for name, item in value.items() if item is None]:
+        inner = properties.get(name, rest)
+        if isinstance(inner, Mapping) and not inner.get("nullable"):
+            del value[name]
 
 
 def problems(value: Any, schema: Mapping[str, Any], path: str = "") -> Iterator[Cause]:

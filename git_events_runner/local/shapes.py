@@ -73,7 +73,9 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "boolean": bool,
 }
 _JSON = {dict: "object", list: "array", str: "string", int: "number", float: "number", bool: "bool"}
+_QUALIFIED = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_OCTETS = range(256)  # Go takes a list of numbers for bytes, too
 _BYTES_MOST = 1024 * 1024
 _REQUIRED = {
     "kubernetes.io/dockercfg": ".dockercfg",
@@ -105,7 +107,7 @@ def check(kind: Kind, obj: Mapping[str, Any], *, strict: bool) -> None:
 
 
 def _wrong(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
-    if value is None:
+    if value is None or (schema.get("format") == "byte" and _are_octets(value)):
         return
     wanted = schema["type"]
     if not isinstance(value, _TYPES[wanted]) or (isinstance(value, bool) and wanted != "boolean"):
@@ -119,10 +121,15 @@ def _wrong(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _wrong(inner, schema["items"], f"{path}[{index}]")
-    elif schema.get("format") == "byte" and decoded(str(value)) is None:
+    elif "format" in schema:
+        yield from _wrong_text(str(value), schema["format"], path)
+
+
+def _wrong_text(text: str, form: str, path: str) -> Iterator[Cause]:
+    if form == "byte" and decoded(text) is None:
         yield Cause(field=path, message="illegal base64 data")
-    elif schema.get("format") == "date-time" and not _is_time(str(value)):
-        yield Cause(field=path, message=f'parsing time "{value}" as RFC 3339')
+    elif form == "date-time" and not _is_time(text):
+        yield Cause(field=path, message=f'parsing time "{text}" as RFC 3339')
 
 
 def _unknown(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]:
@@ -136,6 +143,21 @@ def _unknown(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]:
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _unknown(inner, schema["items"], f"{path}[{index}]")
+
+
+def _are_octets(value: Any) -> bool:
+    return isinstance(value, list) and all(one is None or (type(one) is int and one in _OCTETS) for one in value)
+
+
+def base64_of(value: Any) -> str:
+    r"""Bytes as JSON has them, as they are stored: without line breaks; a list of numbers is taken for bytes, too.
+
+    >>> base64_of("aGVs\nbG8="), base64_of([104, None])
+    ('aGVsbG8=', 'aAA=')
+    """
+    if isinstance(value, list):
+        return base64.b64encode(bytes(one or 0 for one in value)).decode()
+    return "".join(value.split())
 
 
 def decoded(text: str) -> bytes | None:
@@ -163,12 +185,17 @@ def without_nulls(obj: dict[str, Any]) -> dict[str, Any]:
     result = {name: value for name, value in obj.items() if value is not None}
     for name in ("data", "stringData", "binaryData"):
         if isinstance(result.get(name), dict):
-            result[name] = {key: "" if value is None else value for key, value in result[name].items()}
+            result[name] = {key: _text(value) for key, value in result[name].items()}
     metadata = {name: value for name, value in result.get("metadata", {}).items() if value is not None}
     for name in ("labels", "annotations"):
         if name in metadata:
             metadata[name] = {key: "" if value is None else value for key, value in metadata[name].items()}
     return {**result, "metadata": metadata}
+
+
+def _text(value: Any) -> Any:
+    """A null is an empty text; a list of numbers is bytes."""
+    return base64_of(value) if isinstance(value, list) else "" if value is None else value
 
 
 def secret_problems(obj: Mapping[str, Any]) -> Iterator[Cause]:
@@ -192,6 +219,14 @@ def secret_problems(obj: Mapping[str, Any]) -> Iterator[Cause]:
     if kind == "kubernetes.io/service-account-token" and not account:
         at = "metadata.annotations[kubernetes.io/service-account.name]"
         yield Cause(field=at, message="Required value", reason="FieldValueRequired")
+
+
+def namespace_problems(obj: Mapping[str, Any]) -> Iterator[Cause]:
+    """What is wrong with a Namespace (`ValidateNamespace`)."""
+    for name in (obj.get("spec") or {}).get("finalizers") or ():
+        if name != "kubernetes" and not _QUALIFIED.fullmatch(name or ""):
+            told = "name is neither a standard finalizer name nor is it fully qualified"
+            yield Cause(field="spec.finalizers", message=f'Invalid value: "{name}": {told}')
 
 
 def config_map_problems(obj: Mapping[str, Any]) -> Iterator[Cause]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import core_schema
 
 from .part import PART, Name, Part, Text, TextMap
 
@@ -29,6 +30,18 @@ class Requirement(Part):
             wanted = "needs values" if self.operator in {"In", "NotIn"} else "takes no values"
             raise ValueError(f"{self.operator} {wanted}")
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The JSON schema, with what the validator above says as a rule of the API server."""
+        found = handler.resolve_ref_schema(handler(schema))
+        rule = "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)"
+        message = "In and NotIn need values, Exists and DoesNotExist take none"
+        found["x-kubernetes-validations"] = [{"rule": rule, "message": message}]
+        found["properties"]["values"]["nullable"] = False
+        return found
 
     def accepts(self, labels: Mapping[str, str]) -> bool:
         """Whether the labels fulfil it."""
