@@ -1,6 +1,9 @@
 """What the images are built from, as far as it can be judged without building them."""
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +34,18 @@ def test_every_stage_is_of_the_platform_that_is_built_for(path):
     bases = re.findall(r"^ARG (?:GO_)?BASE=(.*)$", text, re.MULTILINE)
     assert bases
     assert all(re.search(r"@sha256:[0-9a-f]{64}$", base) for base in bases)
+
+
+def test_the_cloner_finds_what_it_imports(tmp_path):
+    """Every module of the cloner and of git's edge can be imported from what its Dockerfile leaves of the program."""
+    package = tmp_path / "git_events_runner"
+    shutil.copytree(_ROOT / "git_events_runner", package, ignore=shutil.ignore_patterns("__pycache__"))
+    [parts] = re.findall(r"for part in (.+?); do rm -r", (_ROOT / "Dockerfile.cloner").read_text())
+    for part in parts.split():
+        shutil.rmtree(package / part)
+    rooms = [package / "cloner", package / "edges" / "git"]
+    names = [".".join(path.relative_to(tmp_path).with_suffix("").parts) for room in rooms for path in room.glob("*.py")]
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); [__import__(name) for name in {names!r}]"
+    code += f"; assert sys.modules['git_events_runner'].__file__.startswith({str(tmp_path)!r})"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
