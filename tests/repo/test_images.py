@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,8 @@ def test_the_cloner_finds_what_it_imports(tmp_path):
         shutil.rmtree(package / part)
     rooms = [package / "cloner", package / "edges" / "git"]
     names = [".".join(path.relative_to(tmp_path).with_suffix("").parts) for room in rooms for path in room.glob("*.py")]
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); [__import__(name) for name in {names!r}]"
-    code += f"; assert sys.modules['git_events_runner'].__file__.startswith({str(tmp_path)!r})"
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    # Without `site`: an editable installation would find what the image does not have.
+    paths = [str(tmp_path), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    code = f"import sys; sys.path += {paths!r}; [__import__(name) for name in {names!r}]"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
