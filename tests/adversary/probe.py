@@ -38,6 +38,7 @@ class Probe:
         self.called, self.refused, self.alive, self.rss, self.writes, self.naps = [], [], [], [], [], []
         self.jobs, self.started = {}, {}
         self._callers = []
+        self._began = time.time()
 
     def run(self):
         """Work until standard input ends; then wait for the Jobs that are still owed."""
@@ -189,6 +190,9 @@ class Probe:
         if not number.isdigit() or trigger not in {"hook", "clock"}:
             return
         key, now = (trigger, int(number)), datetime.now(UTC)
+        created = _time(metadata.get("creationTimestamp")) or now
+        if trigger == "clock" and created.timestamp() < self._began - 1:
+            return  # it was there before: when it was made cannot be told to the second
         due = _time(annotations.get("git-events-runner.rs/occurrence")) or now
         noted = (time.monotonic(), (now.timestamp(), due.timestamp()))
         self.jobs.setdefault(key, noted)
