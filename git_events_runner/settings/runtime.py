@@ -254,7 +254,9 @@ class GitConfig(_Section):
     )
 
     deadline_seconds: Count = Field(default=20, description="The whole question.")
-    host_concurrency: Count = Field(default=16, description="Questions under way at one host.")
+    host_concurrency: Count = Field(
+        default=16, description="Questions under way at one host; one namespace has three quarters."
+    )
     host_rate: Count = Field(default=50, description="Questions a second to one host, in the long run.")
     host_burst: Count = Field(default=100, description="Questions that may leave at once after a quiet time.")
     refs_bytes: Count = Field(default=4 * 2**20, description="Answer with the watched references.")
