@@ -15,6 +15,7 @@ from .kinds import KINDS
 from .meta import Metadata
 from .proxy import PROXY_URL, PROXY_URL_FORM
 from .ref import Ref
+from .repouri import FORMS, problem_of
 from .sources import REPO_URI, ClusterGitRepo, ClusterGitRepoSpec, GitRepo, GitRepoSpec
 from .status import RepositoryStatus, SourceStatus, TriggerStatus
 from .triggers import ScheduleTrigger, ScheduleTriggerSpec, WebhookTrigger, WebhookTriggerSpec
@@ -31,8 +32,7 @@ _PLAIN = {
     "dataclass_type": "must be a mapping",
 }
 _FORMS = {
-    REPO_URI: "must be git@host:owner/path, ssh://[user@]host[:port]/path or http(s)://host[:port]/path "
-    "(credentials belong into a Secret that authConfig names, not into the URI)",
+    REPO_URI: FORMS,
     PROXY_URL: PROXY_URL_FORM,
 }
 
@@ -104,14 +104,18 @@ def _raw_status(obj: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def invalid(root: str, error: ValidationError) -> InvalidObject:
     """What pydantic found, as our error: the first field, and in its problem the others with theirs."""
-    found = [
-        (dotted(root, problem["loc"]), plain(problem["type"], problem["msg"], problem.get("ctx", {}).get("pattern")))
-        for problem in error.errors(include_url=False, include_input=False)
-    ]
+    found = [(dotted(root, problem["loc"]), _told(problem)) for problem in error.errors(include_url=False)]
     field, problem = found[0]
     others = "".join(f"; {where}: {what}" for where, what in found[1:_PROBLEMS_SHOWN])
     more = f"; and {len(found) - _PROBLEMS_SHOWN} more" if len(found) > _PROBLEMS_SHOWN else ""
     return InvalidObject(field, problem + others + more)
+
+
+def _told(problem: Mapping[str, Any]) -> str:
+    pattern = problem.get("ctx", {}).get("pattern")
+    if pattern == REPO_URI and isinstance(problem.get("input"), str):
+        return problem_of(problem["input"])
+    return plain(problem["type"], problem["msg"], pattern)
 
 
 def dotted(root: str, location: tuple[int | str, ...]) -> str:

@@ -51,6 +51,8 @@ from .refusals import (
 from .sessions import Sessions
 from .sharing import Recent
 
+# What OpenSSL says of an answer that is no TLS record.
+_NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"))
 _SERVICE = "git-upload-pack"
 _ADVERTISEMENT = f"application/x-{_SERVICE}-advertisement"
 _RESULT = f"application/x-{_SERVICE}-result"
@@ -395,11 +397,21 @@ def _trusting(repository: Repository, ca_pem: str, context: ssl.SSLContext | Non
     return context
 
 
+def _tls_error(repository: Repository, error: Exception) -> GitTlsError:
+    """A certificate that is not accepted, a server that speaks no TLS, or no TLS that both speak."""
+    detail = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    if isinstance(detail, ssl.SSLCertVerificationError | ssl.CertificateError):
+        return GitTlsError(f"{repository}: the server's certificate is not accepted: {shown(str(detail))}")
+    reason = str(getattr(detail, "reason", None) or detail)
+    if reason in _NO_TLS:
+        return GitTlsError(f"{repository}: the server speaks no TLS at this port; is it http://, or another port?")
+    return GitTlsError(f"{repository}: no TLS connection: {shown(reason.replace('_', ' ').lower())}")
+
+
 def _translate(repository: Repository, error: Exception) -> GitError:
     """Our error for one of aiohttp's; its text stays out unless it is known to hold no credential."""
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        detail = getattr(error, "certificate_error", None) or error
-        return GitTlsError(f"{repository}: the server's certificate is not accepted: {shown(str(detail))}")
+        return _tls_error(repository, error)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         whose = "the host name" if repository.proxy is None else "the host name in spec.proxy.url"
         return GitUnreachable(f"{repository}: {whose} does not resolve")

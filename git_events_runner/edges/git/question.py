@@ -83,6 +83,11 @@ class Credential:
             )
         return cls(value)
 
+    @property
+    def bare(self) -> bool:
+        """Whether it is a token alone, without the scheme that an Authorization header begins with."""
+        return " " not in self.authorization
+
     def __repr__(self) -> str:
         return "Credential(***)"
 

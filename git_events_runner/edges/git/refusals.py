@@ -32,8 +32,13 @@ _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE, _TOO_MANY, _SERVER, _UNAVAILA
     500,
     503,
 )
+_BAD_REQUEST = 400
 PROXY_UNAUTHORIZED = 407
 _DEFAULT_RETRY_S = 60.0
+_BARE = (
+    "the Secret's token is sent as the Authorization header as it is, and has no scheme: write `Bearer TOKEN`, for "
+    "GitHub `Basic` and the base64 of `x-access-token:TOKEN` (or use authConfig.type basic)"
+)
 _LONGEST_RETRY_S = 3600.0
 _NO_DATE = (ValueError, TypeError, OverflowError)  # of a header that somebody else wrote: years without end, too
 _EPOCH_FROM_S = 1e8  # more than three years is a date, not a time to wait
@@ -127,7 +132,8 @@ def _refuse(repository: Repository, answer: aiohttp.ClientResponse, status: int)
     if status == _UNAUTHORIZED:
         if repository.credential is None:
             raise GitAuthRequired(f"{repository}: the server wants a credential; give the source an authConfig")
-        raise GitAuthRequired(f"{repository}: the server does not accept the credential; check the source's Secret")
+        hint = _BARE if repository.credential.bare else "check the source's Secret"
+        raise GitAuthRequired(f"{repository}: the server does not accept the credential; {hint}")
     if status == PROXY_UNAUTHORIZED and repository.proxy is not None:
         raise proxy_refused(repository, repository.proxy)
     if status == _FORBIDDEN:
@@ -137,7 +143,9 @@ def _refuse(repository: Repository, answer: aiohttp.ClientResponse, status: int)
         raise GitNotFound(f"{repository}: there is no such repository{hint}")
     if status >= _SERVER:
         raise GitUnreachable(f"{repository}: the server fails with HTTP {status}")
-    raise GitProtocolError(f"{repository}: the server answers with HTTP {status}")
+    secure = status == _BAD_REQUEST and repository.url.startswith("http://")
+    hint = "; does it speak https there?" if secure else ""
+    raise GitProtocolError(f"{repository}: the server answers with HTTP {status}{hint}")
 
 
 def proxy_refused(repository: Repository, proxy: ProxyAccess) -> GitAuthRequired:
