@@ -103,6 +103,7 @@ def test_the_profile_tightens_what_is_still_the_default():
     assert job.workdir_size_limit == "4Gi"
     assert job.cloner_bounds.max_bytes == 2 * 2**30
     assert (tenants.action.max_running_jobs_per_namespace, tenants.action.max_active_deadline_seconds) == (4, 7200)
+    assert (plain.trigger.webhook.refusals, tenants.trigger.webhook.refusals) == ("distinct", "uniform")
     assert tenants.git == plain.git
     chosen = policy_of(config(render_case("many tenants")))
     assert (chosen.minimum_interval_s, chosen.cloner_images) == (5, "withoutClusterCredentials")
