@@ -34,7 +34,7 @@ from git_events_runner.errors import (
     GitUnsupported,
     SecretUnusable,
 )
-from git_events_runner.resources.description import SOURCE_VARIABLE, SourceDescription
+from git_events_runner.resources.description import REFERENCE_VARIABLE, SOURCE_VARIABLE, SourceDescription
 
 from .budget import CloneLimits, CloneTooLarge
 from .clone import Cloned, DiskFailed, Wish, clone, exchange_limits
@@ -80,6 +80,14 @@ def _reference(options: argparse.Namespace) -> Reference:
     return Reference("commit", options.commit)
 
 
+def _found_by(options: argparse.Namespace, environment: Mapping[str, str]) -> Reference | None:
+    """The branch or tag that the controller found the commit by, as it renders it into Jobs."""
+    kind, _, name = environment.get(REFERENCE_VARIABLE, "").partition(" ")
+    if options.commit is None or not name or kind not in {"branch", "tag"}:
+        return None
+    return Reference("branch" if kind == "branch" else "tag", name)
+
+
 def _say(text: str) -> None:
     sys.stderr.write(f"gitrepo-cloner: {text}\n")
     sys.stderr.flush()
@@ -103,6 +111,7 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
         preserve_git_folder=options.preserve_git_folder,
         owned=bool(described),
         limits=limits,
+        found_by=_found_by(options, environment),
     )
     remote = (ssh_remote if repository.scheme == "ssh" else http_remote)(exchange_limits(limits))
     try:

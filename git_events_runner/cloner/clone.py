@@ -14,6 +14,7 @@ from git_events_runner.edges.git import Limits, Remote
 from git_events_runner.edges.git.question import Question, Reference, Repository
 from git_events_runner.errors import (
     ConfigError,
+    GitCutOff,
     GitEventsRunnerError,
     GitProtocolError,
     GitRateLimited,
@@ -58,7 +59,7 @@ class Cloned:
 class Wish:
     """What to clone, and where to. `owned`: the destination is a run's own volume, so leftovers in it may go.
 
-    `limits`: how much may be written there.
+    `limits`: how much may be written there. `found_by`: the branch or tag that the commit was found by.
     """
 
     repository: Repository
@@ -67,6 +68,7 @@ class Wish:
     preserve_git_folder: bool
     owned: bool
     limits: CloneLimits = field(default_factory=CloneLimits)
+    found_by: Reference | None = None
 
 
 def exchange_limits(limits: CloneLimits) -> Limits:
@@ -84,6 +86,8 @@ async def clone(
 ) -> Cloned:
     """Clone one commit without history; failures of the network are tried again after each of the pauses.
 
+    What would fail in the same way again is not: an answer that is no git, a broken pack, a refused path.
+
     Raises:
         ConfigError: The destination cannot be used.
         UnsafeTree: The commit must not be written.
@@ -96,7 +100,7 @@ async def clone(
     for pause_s in (*pauses_s, None):
         try:
             return await _clone_or_clean(remote, wish, warn=warn, debug=debug)
-        except (GitUnreachable, GitTimeout, GitRateLimited, GitProtocolError) as error:
+        except (GitUnreachable, GitTimeout, GitRateLimited, GitCutOff) as error:
             wait_s = max(pause_s or 0.0, getattr(error, "retry_after_s", 0.0))
             if pause_s is None or wait_s > _PATIENCE_S:
                 raise
@@ -151,7 +155,11 @@ async def _clone_or_clean(
 async def _clone_once(
     remote: Remote, wish: Wish, *, warn: Callable[[str], None], debug: Callable[[str], None]
 ) -> Cloned:
-    answer = await remote.commit_of(Question(wish.repository, wish.reference))
+    answer, reference = await remote.commit_of(Question(wish.repository, wish.reference)), wish.reference
+    tag_object = answer.tag_object
+    if wish.found_by is not None and wish.preserve_git_folder:
+        tag_object = await _tag_object(remote, wish.repository, wish.found_by, answer.commit)
+        reference = wish.found_by
     debug(f"{wish.reference} is commit {answer.commit}")
     git_folder = wish.destination / ".git"
     packs = git_folder / "objects" / "pack"
@@ -167,10 +175,14 @@ async def _clone_once(
             except OSError as error:
                 raise DiskFailed(error) from error  # by itself it would look like a failure of the connection
 
-        form = await remote.pack(wish.repository, answer.commit, write=store)
+        form = await remote.pack(
+            wish.repository, (wish.preserve_git_folder and tag_object) or answer.commit, write=store
+        )
         file.flush()
         debug(f"received {file.tell()} bytes")
-        out = await asyncio.to_thread(_unpack, file.fileno(), form, wish, answer.commit, budget, warn)
+        out = await asyncio.to_thread(
+            _unpack, file.fileno(), form, wish, (reference, answer.commit, tag_object), budget, warn
+        )
     if wish.preserve_git_folder:
         (git_folder / _MARKER).unlink()
     else:
@@ -178,11 +190,28 @@ async def _clone_once(
     return Cloned(commit=answer.commit, files=out.files, size_bytes=out.size_bytes)
 
 
+async def _tag_object(remote: Remote, repository: Repository, reference: Reference, commit: str) -> str | None:
+    """The annotated tag that a commit was found by, if it still is there."""
+    if reference.type == "branch":
+        return None
+    try:
+        answer = await remote.commit_of(Question(repository, reference))
+    except GitReferenceNotFound:
+        return None
+    return answer.tag_object if answer.commit == commit else None
+
+
 def _unpack(
-    descriptor: int, form: str, wish: Wish, commit: str, budget: Budget, warn: Callable[[str], None]
+    descriptor: int,
+    form: str,
+    wish: Wish,
+    wanted: tuple[Reference, str, str | None],
+    budget: Budget,
+    warn: Callable[[str], None],
 ) -> Checkout:
     """Index the pack, write the commit's files, and make `.git` a repository if it is to stay."""
     pack = Pack(descriptor, form, _pack_limits(wish.limits))
+    reference, commit, tag_object = wanted
     commit_id = bytes.fromhex(commit)
     if pack.kind(commit_id) not in {COMMIT, None}:
         raise GitReferenceNotFound(f"{commit} is not a commit")
@@ -198,8 +227,9 @@ def _unpack(
             wish.destination / ".git",
             pack,
             url=str(wish.repository),
-            reference=wish.reference,
+            reference=reference,
             commit=commit,
+            tag_object=tag_object,
             index=index,
             cut=any(parent not in pack for parent in parents),
             spend=budget.spend,

@@ -5,7 +5,6 @@ Formats: gitrepository-layout, git-config of git's documentation.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from .gitindex import Index
 from .pack import Pack
 
 _HEX_SHA256 = 64
+_HEADS, _TAGS, _ORIGIN = "refs/heads/", "refs/tags/", "refs/remotes/origin/"
 
 
 def keep(
@@ -24,13 +24,15 @@ def keep(
     url: str,
     reference: Reference,
     commit: str,
+    tag_object: str | None,
     index: Index,
     cut: bool,
     spend: Callable[[int], object],
 ) -> None:
     """Fill `.git`, in which the pack lies already as `objects/pack/unfinished`; `cut`: the parents were left out.
 
-    `spend` is called with the size of what is about to be written, and may refuse it.
+    A branch is checked out with its upstream, so that `git pull`, `git push` and `@{u}` work; an annotated tag stays
+    one, for `git describe`. `spend` is called with the size of what is about to be written, and may refuse it.
 
     Raises:
         OSError: The disk is full or not writable.
@@ -46,16 +48,21 @@ def keep(
     _write(folder / "index", index.content(), spend)
     if cut:
         (folder / "shallow").write_text(commit + "\n")
-    (folder / "config").write_text(_config(url, sha256=new))
-    head = f"{commit}\n"
-    named = not reference.name.startswith("refs/")
-    if reference.type == "branch" and named:
-        for name in (f"refs/heads/{reference.name}", f"refs/remotes/origin/{reference.name}"):
+    head = commit
+    branch = tag = ""
+    if reference.type != "commit":
+        branch = reference.full_name.removeprefix(_HEADS) if reference.full_name.startswith(_HEADS) else ""
+        tag = reference.full_name.removeprefix(_TAGS) if reference.full_name.startswith(_TAGS) else ""
+    if branch:
+        head = f"ref: {_HEADS}{branch}"
+        for name in (f"{_HEADS}{branch}", f"{_ORIGIN}{branch}"):
             _write_ref(folder / name, commit)
-        head = f"ref: refs/heads/{reference.name}\n"
-    elif reference.type == "tag" and named:
-        _write_ref(folder / f"refs/tags/{reference.name}", commit)
-    (folder / "HEAD").write_bytes(os.fsencode(head))
+        if branch != "HEAD":
+            _write_ref(folder / f"{_ORIGIN}HEAD", f"ref: {_ORIGIN}{branch}")
+    elif tag:
+        _write_ref(folder / f"{_TAGS}{tag}", tag_object or commit)
+    (folder / "config").write_text(_config(url, branch, sha256=new), encoding="utf-8")
+    _write_ref(folder / "HEAD", head)
 
 
 def _write(path: Path, content: bytes, spend: Callable[[int], object]) -> None:
@@ -63,16 +70,21 @@ def _write(path: Path, content: bytes, spend: Callable[[int], object]) -> None:
     path.write_bytes(content)
 
 
-def _write_ref(path: Path, commit: str) -> None:
+def _write_ref(path: Path, value: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(commit + "\n")
+    path.write_text(value + "\n", encoding="utf-8")
 
 
-def _config(url: str, *, sha256: bool) -> str:
-    quoted = url.replace("\\", "\\\\").replace('"', '\\"')
+def _config(url: str, branch: str, *, sha256: bool) -> str:
     extension = "[extensions]\n\tobjectformat = sha256\n" if sha256 else ""
+    upstream = f"[branch {_quoted(branch)}]\n\tremote = origin\n\tmerge = {_quoted(_HEADS + branch)}\n"
     return (
         f"[core]\n\trepositoryformatversion = {int(sha256)}\n\tfilemode = true\n\tbare = false\n"
-        f'\tlogallrefupdates = true\n{extension}[remote "origin"]\n\turl = "{quoted}"\n'
-        "\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
+        f'\tlogallrefupdates = true\n{extension}[remote "origin"]\n\turl = {_quoted(url)}\n'
+        f"\tfetch = +refs/heads/*:refs/remotes/origin/*\n{upstream if branch else ''}"
     )
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -80,7 +80,9 @@ class ActionJob(Part):
         default=None, description="How long a Job may wait for a free place; 0: without end."
     )
     enable_cloner_debug: Flag = Field(default=False, description="Let the cloner say more.")
-    preserve_git_folder: Flag = Field(default=False, description="Keep the `.git` folder.")
+    preserve_git_folder: Flag = Field(
+        default=False, description="Keep the `.git` folder, as a shallow clone to work in."
+    )
 
 
 _ALL_DEFAULTS = ActionJob()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from git_events_runner.resources.actions import ActionJob
-from git_events_runner.resources.description import SECRET_DIR, SOURCE_VARIABLE
+from git_events_runner.resources.description import REFERENCE_VARIABLE, SECRET_DIR, SOURCE_VARIABLE
 from git_events_runner.resources.job import (
     COMMIT_ANNOTATION,
     DELIVERIES_ANNOTATION,
@@ -301,7 +301,7 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
         "name": defaults.cloner_name,
         "image": action.cloner_image or defaults.cloner_image,
         "args": _cloner_arguments(run, action, workdir),
-        "env": [{"name": SOURCE_VARIABLE, "value": literal(run.clone.description)}],
+        "env": _cloner_environment(run, action),
         "volumeMounts": cloner_mounts,
         "securityContext": {**_RESTRICTED, "runAsUser": _CLONER_UID},
     }
@@ -339,6 +339,14 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
 def _empty_dir(defaults: JobDefaults) -> dict[str, str]:
     """The working directory's volume; the kubelet evicts a pod that writes more than `sizeLimit` into it."""
     return {"sizeLimit": defaults.workdir_size_limit} if defaults.workdir_size_limit else {}
+
+
+def _cloner_environment(run: Run, action: ActionJob) -> list[dict[str, Any]]:
+    found = [{"name": SOURCE_VARIABLE, "value": literal(run.clone.description)}]
+    pointer = run.clone.pointer
+    if action.preserve_git_folder and not run.override and pointer.ref_type != "commit":
+        found.append({"name": REFERENCE_VARIABLE, "value": literal(f"{pointer.ref_type} {pointer.ref_name}")})
+    return found
 
 
 def _cloner_arguments(run: Run, action: ActionJob, workdir: str) -> list[str]:

@@ -221,3 +221,16 @@ def test_no_environment_of_ssh_is_used(sshd, repository, target, tmp_path):
     assert asked.returncode == 3
     assert "authConfig of type ssh" in asked.stderr
     assert not (home / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [("text/html", b"<html>login</html>"), ("application/x-git-upload-pack-advertisement", b"zzzz")],
+)
+def test_what_fails_in_the_same_way_again_is_not_tried_again(server, repository, target, capsys, content_type, body):
+    """An answer that is no git costs one attempt and no pause."""
+    commit(repository, {"a": b"1"})
+    server.replies["/app.git/info/refs"] = (200, {"Content-Type": content_type}, body)
+    assert cloned(server, target, "--branch", "main") == 6
+    assert len(server.exchanges) == 1
+    assert "trying again" not in capsys.readouterr().err
