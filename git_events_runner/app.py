@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import signal
 import socket
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,6 +52,7 @@ from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.flow.status import StatusWriter
 from git_events_runner.flow.webhooks import Webhooks
 from git_events_runner.heartbeat import Heartbeat
+from git_events_runner.hookport import HookPort
 from git_events_runner.hostkeys import HostKeys
 from git_events_runner.log_stream import LogStream
 from git_events_runner.pools import Pool
@@ -301,17 +301,21 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         _listening(settings.utility_port, settings.host, ports=ports) as utility,
         _listening(settings.webhooks_port, settings.host, ports=ports) as hooks,
     ):
+        hooks_port = hooks.getsockname()[1] if hooks else 0
+        utility_port = utility.getsockname()[1] if utility else 0
         async with (
             _served(Probes(health=health, metrics=metrics).app, utility),
             running(crds=crds.run(), heartbeat=Heartbeat(metrics=metrics).run(), events=events.run()),
+            HookPort(webhooks, hooks, certificates, settings.trusted_proxies) as hook_port,
         ):
+            await hook_port.open(must=False)
             await crds.wait_good()
             async with running(**{name: informer.run() for name, informer in informers.items()}):
                 await store.wait_synced(*OURS, "Job", "Namespace", "ConfigMap")
                 for name, informer in informers.items():
                     health.expect(name, partial(getattr, informer, "moved_at"), _INFORMER_S)
                 await config.wait_usable()
-                await certificates.load()
+                await hook_port.open(must=True)
                 async with running(
                     config=config.run(),
                     status=writer.run(),
@@ -326,16 +330,11 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                             health.set("caches", ready=True)
                             health.expect("lease", partial(getattr, lease, "moved_at"), _LEASE_S)
                             try:
-                                async with _served(webhooks, hooks, tls=certificates.context):
-                                    log.info("controller.started", identity=settings.identity)
-                                    try:
-                                        yield Addresses(
-                                            webhooks_port=hooks.getsockname()[1] if hooks else 0,
-                                            utility_port=utility.getsockname()[1] if utility else 0,
-                                        )
-                                    finally:
-                                        health.set("stopping", ready=False, why="this replica is stopping")
+                                log.info("controller.started", identity=settings.identity)
+                                yield Addresses(webhooks_port=hooks_port, utility_port=utility_port)
                             finally:
+                                health.set("stopping", ready=False, why="this replica is stopping")
+                                await hook_port.close()
                                 with contextlib.suppress(TimeoutError):
                                     async with asyncio.timeout(_DRAIN_S):
                                         await lanes.drain()
@@ -356,14 +355,12 @@ def _listening(port: int, host: str, *, ports: bool) -> Iterator[socket.socket |
 
 
 @asynccontextmanager
-async def _served(
-    app: Any, sock: socket.socket | None, *, tls: Callable[[], ssl.SSLContext] | None = None
-) -> AsyncIterator[None]:
+async def _served(app: Any, sock: socket.socket | None) -> AsyncIterator[None]:
     """Serve an application on its socket, if it has one."""
     if sock is None:
         yield
         return
-    async with serving(app, sock, tls=tls):
+    async with serving(app, sock):
         yield
 
 

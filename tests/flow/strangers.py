@@ -1,4 +1,4 @@
-"""What strangers do to a port, as a process of its own: `python -m tests.flow.strangers KIND PORT [ADDRESS]`.
+"""What strangers do to a port, as a process of its own: `python -m tests.flow.strangers KIND PORT [PATH]`.
 
 Goes on until its standard input is closed; prints "begun" once the attack stands, and at the end what it did as JSON.
 """
@@ -18,8 +18,8 @@ _FILES = 4096
 class Attack:
     """`CONNECTIONS` connections that each send `opening`, then `more` every `pause_s`; closed ones come again."""
 
-    def __init__(self, port, address, *, opening, more=b"", pause_s=0.5, connections=CONNECTIONS, reads=False):
-        self.port, self.address = port, address
+    def __init__(self, port, *, opening, more=b"", pause_s=0.5, connections=CONNECTIONS, reads=False):
+        self.port = port
         self.opening, self.more, self.pause_s, self.reads = opening, more, pause_s, reads
         self.connections = connections
         self.opened = self.sent = self.answers = 0
@@ -39,9 +39,7 @@ class Attack:
 
     async def _connection(self):
         async with asyncio.timeout(5):
-            reader, writer = await asyncio.open_connection(
-                "127.0.0.1", self.port, local_addr=(self.address, 0), limit=1
-            )
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1)
         self.opened += 1
         try:
             writer.write(self.opening)
@@ -85,12 +83,13 @@ KINDS = {
 }
 
 
-async def main(kind, port, address="127.0.0.1"):
-    """Attack until standard input is closed."""
+async def main(kind, port, path="/ns/open"):
+    """Attack until standard input is closed; webhooks are those of an open trigger at `path`."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_FILES, hard), hard))
     found = dict(KINDS[kind])
-    attack = Attack(int(port), address, **found)
+    found["opening"] = found["opening"].replace(b"/ns/open", path.encode())
+    attack = Attack(int(port), **found)
     task = asyncio.ensure_future(attack.run())
     wanted = found.get("connections", CONNECTIONS)
     for _ in range(200):
