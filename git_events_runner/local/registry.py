@@ -235,7 +235,7 @@ class Registry:
         if unknown and strict:
             raise _unknown(kind, unknown)
         causes = list(metadata.problems(obj["metadata"], kind))
-        causes += schema.problems(obj, rules) if rules is not None else builtin.problems(kind, obj, old)
+        causes += schema.problems(obj, rules, "", old or {}) if rules is not None else builtin.problems(kind, obj, old)
         if causes:
             raise invalid(kind, name, causes)
 

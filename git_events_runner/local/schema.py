@@ -33,6 +33,9 @@ _NAMES: dict[type, str] = {
 }
 
 
+_NEW = object()  # what no stored object has
+
+
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
@@ -83,9 +86,13 @@ def _drop_nulls(value: dict[str, Any], schema: Mapping[str, Any]) -> None:
             del value[name]
 
 
-def problems(value: Any, schema: Mapping[str, Any], path: str = "") -> Iterator[Cause]:
-    """What is wrong with `value`, field by field."""
-    if value is None and schema.get("nullable"):
+def problems(value: Any, schema: Mapping[str, Any], path: str = "", old: Any = _NEW) -> Iterator[Cause]:
+    """What is wrong with `value`, field by field; where it is what the stored object has (`old`), nothing is.
+
+    So the API server does since Kubernetes 1.30 ("validation ratcheting"): a stored object that a newer schema refuses
+    may be changed elsewhere. Items of lists are only compared as a whole list.
+    """
+    if (value is None and schema.get("nullable")) or (old is not _NEW and value == old):
         return
     wrong = _wrong_type(value, schema, path)
     if wrong:
@@ -93,7 +100,7 @@ def problems(value: Any, schema: Mapping[str, Any], path: str = "") -> Iterator[
         return
     yield from _limits(value, schema, path)
     if isinstance(value, dict):
-        yield from _object(value, schema, path)
+        yield from _object(value, schema, path, old if isinstance(old, dict) else {})
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from problems(item, schema.get("items") or {}, f"{path}[{index}]")
@@ -120,7 +127,7 @@ def _wrong_type(value: Any, schema: Mapping[str, Any], path: str) -> Cause | Non
     return Cause(field=path, message=message, reason="FieldValueTypeInvalid")
 
 
-def _object(value: dict[str, Any], schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
+def _object(value: dict[str, Any], schema: Mapping[str, Any], path: str, old: Mapping[str, Any]) -> Iterator[Cause]:
     properties = schema.get("properties") or {}
     for name in schema.get("required") or ():
         if name not in value:
@@ -128,7 +135,7 @@ def _object(value: dict[str, Any], schema: Mapping[str, Any], path: str) -> Iter
     for name, item in value.items():
         inner = properties.get(name, schema.get("additionalProperties"))
         if isinstance(inner, Mapping):
-            yield from problems(item, inner, _join(path, name))
+            yield from problems(item, inner, _join(path, name), old.get(name, _NEW))
 
 
 def _limits(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
