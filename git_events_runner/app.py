@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -71,6 +72,7 @@ log = structlog.get_logger(target="app")
 _GATHER_S = 0.010
 _LONGEST_BACKOFF_S = 60.0
 _DRAIN_S = 20.0
+_SWITCH_S = 0.001  # after which a busy thread of a pool lets the loop go on; the default is five times as long
 _INFORMER_S = 700.0  # the longest watch and its grace
 _LEASE_S = 60.0
 _LOG_S = 300.0  # so long standard output may be full or unread
@@ -428,6 +430,7 @@ def main(settings: Settings) -> int:
 def _run(settings: Settings, logs: LogStream) -> int:
     import uvloop
 
+    sys.setswitchinterval(_SWITCH_S)
     try:
         with contextlib.ExitStack() as stack:
             spans = None

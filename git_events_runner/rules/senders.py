@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _IPV6_PREFIX = 64
+_HOPS = 64  # nobody has more proxies; a sender may write thousands into a header
 
 
 @functools.lru_cache(maxsize=4096)
@@ -33,7 +35,7 @@ def forwarded_sender(host: str, hops: Iterable[str], trusted: Sequence[Network])
     """
     found = _address(host)
     if found is not None and _among(found, trusted):
-        for hop in reversed(tuple(hops)):
+        for hop in islice(reversed(tuple(hops)), _HOPS):
             address = _address(hop.strip())
             if address is None:
                 break

@@ -6,6 +6,7 @@ from pathlib import Path
 from git_events_runner.events import LOG_EVENTS
 from git_events_runner.resources import conditions
 from git_events_runner.resources.crds import crds, to_yaml
+from git_events_runner.resources.parsers import PARSERS
 from git_events_runner.resources.podparts import pod_parts
 from git_events_runner.settings import OPTIONS, VARIABLES, default_runtime_config_yaml
 from git_events_runner.telemetry import Metrics
@@ -18,7 +19,7 @@ REFERENCE = "docs/reference.md"
 def files():
     """Path → text of every generated file."""
     made = {f"manifests/crds/{crd['spec']['names']['plural']}.yaml": to_yaml(crd) for crd in crds()}
-    made |= {REFERENCE: reference(), "docs/logs.md": logs(), "docs/metrics.md": metrics()}
+    made |= {REFERENCE: reference(), "docs/logs.md": logs(), "docs/metrics.md": metrics(), "docs/bounds.md": bounds()}
     return made | chart.files()
 
 
@@ -63,6 +64,25 @@ def metrics():
     for metric in Metrics(prefix="git_events_runner").described():
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         lines.append(f"| `{metric.name}` | {metric.type} | {labels} | {metric.text} |")
+    return "\n".join(lines) + "\n"
+
+
+def bounds():
+    """The page of what is parsed of others."""
+    lines = [
+        "# Bounds of what others give",
+        "",
+        "Everything that the controller parses of bytes that tenants, git servers and senders of webhooks choose. Each",
+        "bound is checked before the parser is called. The time is CPU time of the worst input within it; where a",
+        "pool is named, it is spent in a thread of that pool, of which one namespace never has all.",
+        "",
+        "| what | whose | bound | more than that | worst time | pool |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for each in PARSERS:
+        lines.append(
+            f"| {each.name} | {each.giver} | {each.bound} | {each.refused} | {each.worst_ms:,g} ms | {each.thread} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,242 @@
+"""Everything that parses bytes of a tenant, of a git server or of a sender: what, its bound, its worst measured time.
+
+A table, not code: `tests/repo/test_parsing.py` finds each call of a parsing function in the package, fails when it is
+not here, and measures each parser with the worst input that its bound lets in. The page docs/bounds.md is made of it.
+Where an entry has no bound of ours, somebody else's is named: the API server's of an object, the schema's of a field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import bounds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parser:
+    """One kind of input.
+
+    Attributes:
+        name: What is parsed.
+        giver: Who chooses the bytes: `tenant`, `git server`, `sender` or `reader`.
+        bound: What is checked before.
+        refused: What becomes of more.
+        worst_ms: CPU time of the worst input within the bound, as measured on a machine of 2.1 GHz.
+        thread: The pool in which it runs; empty: on the loop.
+        calls: Where parsing functions are called for it, as `module:function`.
+    """
+
+    name: str
+    giver: str
+    bound: str
+    refused: str
+    worst_ms: float
+    thread: str = ""
+    calls: tuple[str, ...] = ()
+
+
+def _kib(size: int) -> str:
+    return f"{size // 1024} KiB"
+
+
+PARSERS = (
+    Parser(
+        name="value of a Secret",
+        giver="tenant",
+        bound=f"{_kib(bounds.SECRET_VALUE_BYTES)} a value; only the keys that are used",
+        refused="`SecretInvalid`",
+        worst_ms=2,
+        calls=("edges.kube.secrets:b64decode",),
+    ),
+    Parser(
+        name="private key for SSH",
+        giver="tenant",
+        bound=f"{_kib(bounds.KEY_BYTES)}; `git.sshKeyBits`, `git.sshKeyRounds`; 2,000,000 iterations of PBKDF2; a "
+        f"passphrase of {bounds.PASSPHRASE_BYTES} bytes; primes are not checked; each text once",
+        refused="`SecretInvalid`",
+        worst_ms=2000,
+        thread="keys",
+        calls=("edges.git.keybounds:b64decode", "edges.git.keybounds:fromhex", "edges.git.sshkeys:import_private_key"),
+    ),
+    Parser(
+        name="known hosts",
+        giver="tenant",
+        bound=f"{_kib(bounds.KNOWN_HOSTS_BYTES)}; each character of a pattern costs the same",
+        refused="`SecretInvalid`",
+        worst_ms=20,
+        calls=("resources.ssh:b64decode", "edges.git.sshlogin:import_known_hosts"),
+    ),
+    Parser(
+        name="certificates of a CA",
+        giver="tenant",
+        bound=f"{_kib(bounds.CA_BYTES)}, read in parts of 32 KiB",
+        refused="`SecretInvalid`, `TlsFailed`",
+        worst_ms=180,
+        thread="certificates",
+        calls=("edges.git.http:create_default_context",),
+    ),
+    Parser(
+        name="keys of a webhook",
+        giver="tenant",
+        bound=f"{bounds.WEBHOOK_KEYS} keys of {bounds.WEBHOOK_KEY_BYTES} bytes",
+        refused="500, log event `secret.unreadable`",
+        worst_ms=15,
+        thread="signatures",
+        calls=("rules.signatures:b64decode", "rules.signatures:from_public_bytes"),
+    ),
+    Parser(
+        name="file patterns",
+        giver="tenant",
+        bound=f"{bounds.MOST_PATTERNS} patterns, {_kib(bounds.PATTERNS_CHARACTERS)} together; "
+        f"{bounds.PATTERN_STEPS:,} steps to match a commit",
+        refused="`InvalidSpec`",
+        worst_ms=22_000,
+        thread="patterns",
+    ),
+    Parser(
+        name="URL of a source or of its proxy",
+        giver="tenant",
+        bound="2,048 and 280 characters (schema)",
+        refused="the API server, or `Unsupported`",
+        worst_ms=1,
+        calls=(
+            "edges.git.http:URL",
+            "edges.git.sessions:URL",
+            "edges.git.socks:URL",
+            "edges.git.proxies:URL",
+            "edges.git.proxies:fullmatch",
+            "edges.git.proxies:ip_address",
+            "edges.git.proxies:ip_network",
+            "edges.git.question:fullmatch",
+            "edges.git.question:match",
+            "edges.git.question:search",
+            "resources.proxy:match",
+            "resources.repouri:fullmatch",
+            "resources.repouri:match",
+            "resources.repouri:search",
+            "resources.ssh:match",
+            "edges.git.addresses:IPv4Address",
+            "edges.git.addresses:fullmatch",
+            "edges.git.addresses:ip_address",
+            "edges.git.addresses:ip_network",
+            "rules.forges.addresses:match",
+            "rules.forges.addresses:unquote",
+        ),
+    ),
+    Parser(
+        name="cron and interval",
+        giver="tenant",
+        bound="256 characters",
+        refused="`InvalidSchedule`",
+        worst_ms=5,
+        calls=("rules.cron:ZoneInfo", "rules.cron:croniter", "rules.cron:match", "rules.intervals:match"),
+    ),
+    Parser(
+        name="quantities, patterns of the schema",
+        giver="tenant",
+        bound="lengths of the schema",
+        refused="the API server, or `InvalidSpec`",
+        worst_ms=1,
+        calls=("rules.quantities:fullmatch", "resources.rule:search", "resources.rule:sub"),
+    ),
+    Parser(
+        name="object of ours, or a Job",
+        giver="tenant",
+        bound="1.5 MiB (API server)",
+        refused="`InvalidSpec`",
+        worst_ms=5,
+        calls=(
+            "edges.kube.client:loads",
+            "resources.parse:TypeAdapter",
+            "resources.schema:TypeAdapter",
+            "resources.status:TypeAdapter",
+            "resources.job:fromisoformat",
+            "resources.job:search",
+            "rules.report:match",
+        ),
+    ),
+    Parser(
+        name="packets of git's protocol",
+        giver="git server",
+        bound="64 KiB a packet; `git.refsBytes`, `git.advertisementBytes`, `git.packBytes`",
+        refused="`ProtocolError`, `RepositoryTooLarge`",
+        worst_ms=600,
+        calls=("edges.git.pktline:int",),
+    ),
+    Parser(
+        name="pack with the trees of a commit",
+        giver="git server",
+        bound="`git.packBytes`, `git.inflatedBytes`, `git.treeBytes`, `git.treeEntries`; paths of 4,096 characters",
+        refused="`RepositoryTooLarge`",
+        worst_ms=20_000,
+        thread="trees",
+        calls=(
+            "edges.git.packs:decompress",
+            "edges.git.packs:decompressobj",
+            "edges.git.packs:findall",
+            "edges.git.packs:finditer",
+            "edges.git.packs:fromhex",
+            "edges.git.packs:int",
+        ),
+    ),
+    Parser(
+        name="HTTP around an answer",
+        giver="git server",
+        bound="64 KiB of headers, 16 informational responses; 512 KiB more than twice the content",
+        refused="`ProtocolError`",
+        worst_ms=100,
+        calls=("edges.git.refusals:URL", "edges.git.refusals:parsedate_to_datetime"),
+    ),
+    Parser(
+        name="SSH around an answer",
+        giver="git server",
+        bound="128 KiB more than twice the content, and 512 KiB a command",
+        refused="`ProtocolError`",
+        worst_ms=300,
+    ),
+    Parser(
+        name="payload of a webhook",
+        giver="sender",
+        bound="3 MiB, after it was verified",
+        refused="413, 400",
+        worst_ms=480,
+        thread="payloads",
+        calls=("rules.forges.payload:loads", "rules.signatures:fromhex", "rules.signatures:sub"),
+    ),
+    Parser(
+        name="head of a webhook",
+        giver="sender",
+        bound="256 KiB; 64 forwarding proxies",
+        refused="connection closed, 400",
+        worst_ms=5,
+        calls=(
+            "flow.webhooks.application:match",
+            "rules.senders:ip_address",
+            "rules.senders:ip_network",
+            "rules.forges.push:match",
+        ),
+    ),
+)
+
+TRUSTED = {
+    "__main__:fullmatch": "the command line",
+    "hookport:load": "our own certificates",
+    "certificates:load_pem_x509_certificate": "the installation's certificate",
+    "commands:fromisoformat": "the command line",
+    "edges.kube.connection:urlsplit": "the kubeconfig",
+    "probe:urlsplit": "the command line",
+    "resources.description:loads": "what the controller wrote into the Job; the cloner reads it",
+    "resources.podparts:loads": "a file of the package",
+    "settings.options:fullmatch": "flags and environment",
+    "settings.options:ip_network": "flags and environment",
+    "settings.process:fullmatch": "flags and environment",
+    "settings.process:ip_address": "flags and environment",
+    "settings.process:match": "flags and environment",
+    "settings.runtime:findall": "the runtime config",
+    "settings.runtime:ip_network": "the runtime config",
+    "settings.runtime:load": "the runtime config",
+    "settings.runtime:model_validate": "the runtime config",
+    "telemetry:fullmatch": "flags and environment",
+    "usage:match": "the command line",
+}
+"""Calls for bytes of the administrator, or of our own, by `module:function`: whose."""
