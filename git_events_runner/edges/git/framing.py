@@ -19,8 +19,11 @@ from typing import Any, TypeVar
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-HEAD_BYTES = 64 * 1024
-"""Status line, headers and informational responses before a response, all together."""
+HEAD_BYTES = 300 * 1024
+"""Status line, headers and informational responses before a response, all together; git takes as many."""
+
+HEADERS = 5000
+"""Lines of headers of a response; the same."""
 
 INFORMATIONAL = 16
 """Responses with a status of 1xx before a response."""

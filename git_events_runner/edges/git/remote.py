@@ -33,13 +33,14 @@ from .backoffs import Backoffs
 from .hosts import Hosts, Observer, Unobserved
 from .limits import Limits, Transport
 from .packs import read_tree
-from .protocol import RemoteRef
+from .protocol import PackFront, RemoteRef
 from .question import Answer, Question, Reference, Repository, TreeEntry, is_object_id, shown
 from .sharing import Batch, Lane, Recent, Refs, Shared
 
 _T = TypeVar("_T")
 # Reading a pack of this size takes about 5 ms; a larger one is read in a thread, so that the loop goes on.
 _INLINE_BYTES = 16 * 1024
+_MAY_BE_COMMITS = frozenset({"commit", "unknown"})
 _COMMITS_KNOWN = 16_384
 # What may be wrong with a question and not with its repository: other namespaces' questions do not suffer for it.
 _BY_QUESTION = (GitTooLarge, GitTimeout, GitProtocolError)
@@ -72,6 +73,7 @@ class Remote:
         self._trees: Recent[tuple[str, str], list[TreeEntry]] = Recent(limit=limits.kept_entries, weigh=_entries)
         self._too_large: FairCache[tuple[str, str], GitTooLarge] = FairCache(limit=_COMMITS_KNOWN)
         self._commits: FairCache[tuple[str, str], str] = FairCache(limit=_COMMITS_KNOWN)
+        self._kinds: FairCache[tuple[str, str], str] = FairCache(limit=_COMMITS_KNOWN)
 
     async def close(self) -> None:
         """Close the connections of all transports."""
@@ -88,7 +90,8 @@ class Remote:
             urgent: Ask even if the repository failed a moment ago (somebody says that it has changed).
 
         Raises:
-            GitReferenceNotFound: No such branch, tag or commit, no whole commit id, or an empty repository.
+            GitReferenceNotFound: No such branch, tag or commit, no whole commit id, an empty repository, or a tag of
+                something that is no commit.
             GitError: Any other of its classes; at the latest after twice the deadline (once waiting for the exchange
                 under way, once for the own).
         """
@@ -129,6 +132,7 @@ class Remote:
         ref = refs.get(name)
         if ref is None:
             raise GitReferenceNotFound(f"{repository} has no {reference} (looked for {shown(name)})")
+        await self._check_kind(question, ref.peeled or ref.object_id, urgent=urgent)
         return Answer(
             commit=ref.peeled or ref.object_id, tag_object=ref.object_id if ref.peeled else None, sent_at=sent_at
         )
@@ -173,6 +177,42 @@ class Remote:
         finally:
             if not own:
                 self._observer.shared(repository.host)
+
+    async def _check_kind(self, question: Question, object_id: str, *, urgent: bool) -> None:
+        """Let a reference lead to a commit only; git sees to it that branches do.
+
+        Raises:
+            GitReferenceNotFound: It leads to something else.
+            GitError: Any other of its classes.
+        """
+        if question.reference.full_name.startswith("refs/heads/"):
+            return
+        kind = await self._kind(question.repository, object_id, urgent=urgent)
+        if kind not in _MAY_BE_COMMITS:
+            raise GitReferenceNotFound(
+                f"{question.repository}: {question.reference} leads to a {kind}, not to a commit"
+            )
+
+    async def _kind(self, repository: Repository, object_id: str, *, urgent: bool) -> str:
+        """What an object is (`commit`, `tree`, `blob`), from the beginning of its pack, once for each; or `unknown`."""
+        key = (repository.key, object_id)
+        if self._commits.get(key) is not None:
+            return "commit"
+        if (known := self._kinds.get(key)) is not None:
+            return known
+        transport, shared = self._transport(repository), Shared[str](asyncio.Lock())
+        shared.join(repository.owner)
+        front = PackFront()
+
+        async def ask(_: float) -> str:
+            with contextlib.suppress(PackFront.Seen, GitReferenceNotFound, GitTooLarge):
+                await transport.fetch(repository, object_id, blobless=True, write=front.feed)
+            return front.kind
+
+        doing = f"asking what {object_id} is"
+        kind = await self._exchange(repository, doing, ask, urgent=urgent, shared=shared, part=object_id)
+        self._kinds.put(repository.owner, key, kind)
+        return kind
 
     async def pack(self, repository: Repository, commit: str, *, write: Callable[[bytes], object]) -> str:
         """Write the whole pack of a commit without history; gives the object format, `sha1` or `sha256`. Not shared.

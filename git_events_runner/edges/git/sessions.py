@@ -16,7 +16,7 @@ from yarl import URL
 
 from .access import ProxyAccess
 from .addresses import Addresses
-from .framing import count_on
+from .framing import HEAD_BYTES, HEADERS, count_on
 from .limits import Limits
 from .proxies import Proxies
 from .question import Credential, Repository
@@ -27,7 +27,6 @@ from .resolver import JudgingResolver, Names
 _ALWAYS = {"User-Agent": "git/git-events-runner", "Accept-Encoding": "identity"}
 _SKIPPED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _KEEPALIVE_S = 75.0
-_LINE_BYTES = 8190
 _KEPT = 64
 _HTTP = frozenset({"http", "https"})
 # None: direct, and through HTTP proxies of sources, which each request names. A URL: of the environment.
@@ -125,8 +124,9 @@ class Sessions:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_read=self._limits.idle_s),
             auto_decompress=False,
-            max_line_size=_LINE_BYTES,
-            max_field_size=_LINE_BYTES,
+            max_line_size=HEAD_BYTES,
+            max_field_size=HEAD_BYTES,
+            max_headers=HEADERS,
         )
 
     def _connector(self, key: _Key) -> aiohttp.BaseConnector:
