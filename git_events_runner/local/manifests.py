@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -84,7 +84,9 @@ def load(paths: Sequence[str], server: Registrar, *, secrets: Sequence[StandIn] 
     manifests = sorted(found.values(), key=lambda one: one.ref.kind != "Namespace")
     if not manifests and not problems:
         problems.append(f"{', '.join(paths)}: no object in there; write at least a GitRepo, an Action and a trigger")
-    problems += _create(manifests, server)
+    stored: dict[Ref, dict[str, Any]] = {}
+    problems += _create(manifests, server, stored)
+    manifests = [replace(one, obj=stored.get(one.ref, one.obj)) for one in manifests]  # nulls gone, defaults set
     if not problems:
         problems += [f"{one.document.at(field)}: {field}: {told}" for one, field, told in dangling(manifests)]
     if problems:
@@ -143,8 +145,8 @@ def _stand_in(found: dict[Ref, Manifest], secrets: Sequence[StandIn]) -> None:
         found[one.secret] = Manifest(ref=one.secret, obj=obj, document=document)
 
 
-def _create(manifests: Iterable[Manifest], server: Registrar) -> Iterator[str]:
-    """Make namespaces and objects; the problems that the models and the server find."""
+def _create(manifests: Iterable[Manifest], server: Registrar, created: dict[Ref, dict[str, Any]]) -> Iterator[str]:
+    """Make namespaces and objects, and note what is stored; the problems that the models and the server find."""
     manifests = list(manifests)
     present = {one.ref.name for one in manifests if one.ref.kind == "Namespace"} | _GIVEN
     for name in sorted({one.ref.namespace for one in manifests if one.ref.namespace} - present):
@@ -154,13 +156,14 @@ def _create(manifests: Iterable[Manifest], server: Registrar) -> Iterator[str]:
             first = next(one for one in manifests if one.ref.namespace == name)
             yield f"{first.document.at('metadata.namespace')}: metadata.namespace: {refusal}"
     for manifest in manifests:
-        yield from _create_one(manifest, server)
+        yield from _create_one(manifest, server, created)
 
 
-def _create_one(manifest: Manifest, server: Registrar) -> Iterator[str]:
+def _create_one(manifest: Manifest, server: Registrar, created: dict[Ref, dict[str, Any]]) -> Iterator[str]:
     """Create an object; what is wrong with it, unknown fields first, since a misspelt one is missed elsewhere."""
     at = manifest.document.at
     stored, refusal = _stored(manifest, server)
+    created[manifest.ref] = stored
     causes = (refusal.details.get("causes") if refusal else None) or ()
     wrong = None if refusal and refusal.code == _UNREADABLE and causes else _wrong(manifest.ref.kind, stored)
     if not causes:

@@ -27,9 +27,11 @@ async def execute(command: LocalCommand, *, mark: str, output: Callable[[str], N
     """
     reading_end, writing_end = os.pipe()
     stream = asyncio.StreamReader(limit=_CHUNK_BYTES)
-    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(reading_end, "rb", buffering=0)
-    )
+    loop = asyncio.get_running_loop()
+    # uvloop closes the descriptor itself, and then the file: by then a thread may have got its number for another one
+    closes = not type(loop).__module__.startswith("uvloop")
+    file = os.fdopen(reading_end, "rb", buffering=0, closefd=closes)
+    pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), file)
     try:
         # a pipe of our own: with asyncio's, wait() waits for everybody who still holds its other end
         process = await asyncio.create_subprocess_exec(

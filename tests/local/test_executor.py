@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from demo.gitserver import Repository
 from git_events_runner.edges.kube.client import Client
@@ -15,8 +16,9 @@ from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ApiNotFound
 from git_events_runner.local.apiserver import serving
+from git_events_runner.local.containers import LocalCommand
 from git_events_runner.local.executor import Executor
-from git_events_runner.local.processes import marked
+from git_events_runner.local.processes import execute, marked
 from git_events_runner.resources.description import SOURCE_VARIABLE, SourceDescription
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
@@ -294,3 +296,22 @@ async def test_a_bug_in_one_job(bench: Bench) -> None:
     await bench.client.delete(JOB)
     await bench.create(job("true"))
     assert "Complete" in conditions(await bench.ended())
+
+
+def test_descriptors_under_uvloop(tmp_path: Path) -> None:
+    """The descriptors of a command are closed when it has ended."""
+    left: list[int] = []
+
+    async def runs() -> None:
+        argv = ("sh", "-c", "echo x; echo y")
+        command = LocalCommand(container="c", argv=argv, env={"PATH": os.environ["PATH"]}, cwd=tmp_path)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(20):
+            lines: list[str] = []
+            assert await execute(command, mark="none", output=lines.append) == 0
+            assert lines == ["x", "y"]
+            left.append(len(list(Path("/proc/self/fd").iterdir())) - before)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(runs())
+    assert left[-1] <= left[0] + 1

@@ -259,3 +259,14 @@ async def test_a_trigger_whose_secret_is_kept_elsewhere(tmp_path: Path):
     (problem,) = await refused(folder)
     assert problem.endswith("or pass it with --secret forge/token=VARIABLE")
     await loaded(folder, secrets=tuple(stand_ins(["forge/token=T"], {"T": "Bearer x"})))
+
+
+async def test_nulls(tmp_path: Path):
+    """A field that is null is one that is not there, also where its default decides what a name means."""
+    folder = write(tmp_path / "m")
+    text = (folder / "all.yaml").read_text().replace("    names: [app]\n", "    names: [app]\n    kind: null\n")
+    (folder / "all.yaml").write_text(text.replace("multiSource: true}", "multiSource: true, authConfig: null}"))
+    found, _ = await loaded(folder)
+    assert {one.obj["spec"]["sources"]["kind"] for one in found.manifests if "sources" in one.obj["spec"]} == {
+        "GitRepo"
+    }
