@@ -246,9 +246,9 @@ class Custom:
         return self.cluster.ask(address, port, path, headers, b"", context=self._context)
 
     def until_limited(self, path, secret=None):
-        """How many requests passed, and what the first says that did not."""
+        """How many requests passed, and what the first says that did not; `{number}` in the path is that of each."""
         for number in range(400):
-            status, body = self.call(path, secret)
+            status, body = self.call(path.format(number=number), secret)
             if status == 429:
                 return number, json.loads(body)["message"]
         raise AssertionError(f"{path}: no limit")

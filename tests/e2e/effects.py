@@ -248,7 +248,7 @@ FIRST = {
         "too many requests (trigger limit)",
     ),
     "controllerOptions.webhooksRateLimits.global": lambda c: (
-        _limited(c, "/none/none"),
+        _limited(c, "/none/none-{number}"),  # each name that is not proven has a limit of its own
         "too many requests (global limit)",
     ),
 }

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from git_events_runner.resources.podparts import pod_parts
 from tests.e2e.images import REGISTRY
 from tests.forges import deliveries as d
 
@@ -362,10 +363,14 @@ def applied(at):
 
 
 def offered(schema, path="spec"):
-    """Every option of a schema; those with few values, and booleans, once for each value."""
+    """Every option of a schema; those with few values, and booleans, once for each value.
+
+    Of the parts of a pod, whose schema is Kubernetes' own, only the part itself.
+    """
     for name, below in schema.get("properties", {}).items():
         yield f"{path}.{name}"
-        yield from offered(below, f"{path}.{name}")
+        if path != "spec.actionJob" or name not in pod_parts():
+            yield from offered(below, f"{path}.{name}")
     if "items" in schema:
         yield from offered(schema["items"], f"{path}[]")
     values = (True, False) if schema.get("type") == "boolean" else schema.get("enum", ())
