@@ -50,6 +50,7 @@ from git_events_runner.flow.reconcile import Reconciler
 from git_events_runner.flow.results import Results
 from git_events_runner.flow.runs import Runs
 from git_events_runner.flow.scheduler import Scheduler
+from git_events_runner.flow.secret_copies import SecretCopies
 from git_events_runner.flow.status import StatusWriter
 from git_events_runner.flow.webhooks import Webhooks
 from git_events_runner.heartbeat import Heartbeat
@@ -173,11 +174,15 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
     gate = Gate(store=store, policy=lambda: policy_of(config.current), announcer=events, now=now)
     triggers = LiveTriggers(reader=client, store=store)
+    copies = Copies(api=client, resolve=gate.resolve, secrets=secrets)
+    secret_copies = SecretCopies(
+        api=client, store=store, copies=copies, announcer=events, request_timeout_s=leader_timeout_s
+    )
     queue = Queue(
         api=client,
         list_jobs=live_jobs(client, settings.job_namespaces),
         store=store,
-        copies=Copies(api=client, resolve=gate.resolve, secrets=secrets),
+        copies=copies,
         writer=writer,
         announcer=events,
         limit=lambda: config.current.action.max_running_jobs,
@@ -253,8 +258,8 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         """The leader's tasks; the first to fail ends them all."""
         try:
             async with asyncio.TaskGroup() as group:
-                for task in (queue.run_leading, results.run_leading, reconciler.run_leading, scheduler.run_leading):
-                    group.create_task(task(fence))
+                for part in (queue, secret_copies, results, reconciler, scheduler):
+                    group.create_task(part.run_leading(fence))
         except* FenceLost as lost:
             log.warning("lease.fenced", error=str(lost.exceptions[0]))
 

@@ -40,6 +40,7 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "loop.late": ("warning", "The process was held up for a second or more (`seconds`): no CPU, or stopped."),
     "queue.delayed": ("warning", "A new leader cannot list the Jobs yet; it tries again before it starts any."),
     "request.swept": ("info", "A request that nobody answered for 24 s is checked by the leader."),
+    "secret.deleted": ("debug", "The copy of a Secret was deleted: the Job's pod has cloned, or the Job ended."),
     "secret.unreadable": ("warning", "A webhook's Secret cannot be used; the request was answered with 500."),
     "status.failed": ("warning", "A status could not be written; it is tried again with the next look."),
     "trigger.crashed": ("error", "A bug met at one trigger, with its traceback; the others go on."),

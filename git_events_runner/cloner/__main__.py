@@ -34,11 +34,16 @@ from git_events_runner.errors import (
     GitUnsupported,
     SecretUnusable,
 )
-from git_events_runner.resources.description import REFERENCE_VARIABLE, SOURCE_VARIABLE, SourceDescription
+from git_events_runner.resources.description import (
+    REFERENCE_VARIABLE,
+    SOURCE_VARIABLE,
+    WAIT_VARIABLE,
+    SourceDescription,
+)
 
 from .budget import CloneLimits, CloneTooLarge
 from .clone import Cloned, DiskFailed, Wish, clone, exchange_limits
-from .source import described_repository
+from .source import described_repository, wait_for_files
 
 OK, USAGE, CREDENTIALS, NOT_FOUND, NETWORK, OTHER, TOO_LARGE = 0, 2, 3, 4, 5, 6, 7
 _CODES: tuple[tuple[tuple[type[GitEventsRunnerError], ...], int], ...] = (
@@ -98,6 +103,9 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
     limits = CloneLimits()
     if described:
         description = SourceDescription.parse(described)
+        wait = environment.get(WAIT_VARIABLE, "")
+        if wait.isdecimal():
+            await wait_for_files(description, float(wait[:4]))
         repository, limits = described_repository(description), CloneLimits.of(description)
     else:
         from .lookup import in_cluster, looked_up_repository

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from git_events_runner.edges.git.question import Credential, Repository
 from git_events_runner.errors import SecretUnusable
 from git_events_runner.resources.description import AUTH_FILES, CA_FILE, SourceDescription
 from git_events_runner.resources.ssh import SshAddress
+
+_POLL_S = 0.5
 
 
 def repository_of(description: SourceDescription, secrets: Mapping[str, str]) -> Repository:
@@ -35,6 +38,16 @@ def repository_of(description: SourceDescription, secrets: Mapping[str, str]) ->
         credential = Credential.token(secrets["token"])
     ca_pem, verify = secrets.get(CA_FILE), not description.no_verify_ssl
     return Repository(url=url, credential=credential, ca_pem=ca_pem, verify=verify, proxy=proxy)
+
+
+async def wait_for_files(description: SourceDescription, timeout_s: float) -> None:
+    """Return when the mounted files are there, or after that time: the Secret may be made after the pod has started."""
+    folder, deadline = Path(description.secret_dir), asyncio.get_running_loop().time() + timeout_s
+    while not all((folder / name).exists() for name in description.files):
+        left_s = deadline - asyncio.get_running_loop().time()
+        if left_s <= 0:
+            return
+        await asyncio.sleep(min(_POLL_S, left_s))
 
 
 def described_repository(description: SourceDescription) -> Repository:

@@ -47,8 +47,8 @@ TOO_LONG = Ending(
 
 
 def started(moment: str) -> dict[str, Any]:
-    """The status while the pod runs; `moment` is RFC 3339."""
-    return {"status": {"startTime": moment, "active": 1, "ready": 1}}
+    """The status while the pod runs, first its init container; `moment` is RFC 3339."""
+    return {"status": {"startTime": moment, "active": 1, "ready": 0}}
 
 
 def ending(how: Ending, moment: str) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from git_events_runner.errors import ConfigError
 SOURCE_VARIABLE = "GIT_EVENTS_RUNNER_SOURCE"
 # Of an init container that keeps `.git`: what its commit was found by, as `branch main`.
 REFERENCE_VARIABLE = "GIT_EVENTS_RUNNER_REFERENCE"
+# For how many seconds the cloner waits for the mounted files: a kubelet learns of a new Secret within two minutes.
+WAIT_VARIABLE = "GIT_EVENTS_RUNNER_WAIT_SECONDS"
 SECRET_DIR = "/var/run/git-events-runner/source"  # noqa: S105 - a path
 CA_FILE = "ca.crt"
 KEY_FILE, PASSPHRASE_FILE, KNOWN_HOSTS_FILE = "ssh-privatekey", "passphrase", "known_hosts"

@@ -23,6 +23,8 @@ TRIGGER_LABEL = f"{GROUP}/trigger-name"
 TRIGGER_KIND_LABEL = f"{GROUP}/trigger-kind"
 IDENTITY_LABEL = f"{GROUP}/controller-identity"
 KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+# Names in a Job that are ours: volumes, and Secrets that hold a copy of a cluster source's credential.
+RESERVED = "git-events-runner-"
 _TRACKING = (
     *(f"{GROUP}/{role}-{part}" for role in ("action", "source", "trigger") for part in ("kind", "name")),
     IDENTITY_LABEL,
@@ -118,6 +120,15 @@ class RunKey:
         return cls(trigger_uid=uid, source=source, number=number)
 
 
+def copy_name(job: str) -> str:
+    """Name of the Secret that a Job owns: reserved, so that no Action can mount it.
+
+    >>> copy_name("hook-abc")
+    'git-events-runner-hook-abc'
+    """
+    return RESERVED + job
+
+
 def job_name(trigger_name: str, run: RunKey) -> str:
     """Name of the run's Job: nothing that can be edited enters it, so creating it twice is refused by the API server.
 
@@ -134,12 +145,25 @@ def _is_legacy(metadata: Mapping[str, Any]) -> bool:
     return RUN_ANNOTATION not in (metadata.get("annotations") or {}) and all(name in labels for name in _TRACKING)
 
 
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _keeps_copy(spec: Mapping[str, Any], copy: str) -> bool:
+    """Whether the pod mounts the copy as one that has to be there, as Jobs do whose pods may be replaced."""
+    pod = (spec.get("template") or {}).get("spec") or {}
+    projected = [volume.get("projected") or {} for volume in pod.get("volumes") or ()]
+    secrets = [source.get("secret") or {} for one in projected for source in one.get("sources") or ()]
+    return any(secret.get("name") == copy and not secret.get("optional") for secret in secrets)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
     """A Job as the ledger and the queue see it; `run` is None for Jobs not made by this version, and copies of ours.
 
     These are the Job's own words: `rules/identity` decides whether it is a run of a trigger at all. `legacy` means that
-    it has the labels of v0.4 and no run, `idle` that it starts no pod.
+    it has the labels of v0.4 and no run, `idle` that it starts no pod, `keeps_copy` that its pod cannot start without
+    the copy of a Secret.
     """
 
     run: RunKey | None
@@ -163,6 +187,9 @@ class JobView:
     waiting_timeout_s: int | None
     idle: bool
     legacy: bool
+    active: int
+    ready: int
+    keeps_copy: bool
     labels: Mapping[str, str]
     trigger_kind: str
     trigger_name: str
@@ -221,8 +248,10 @@ class JobView:
             ttl_s=_natural(annotations.get(TTL_ANNOTATION)),
             waiting_timeout_s=_natural(annotations.get(WAITING_ANNOTATION)),
             idle=spec.get("parallelism") == 0,
-            legacy=RUN_ANNOTATION not in (metadata.get("annotations") or {})
-            and all(name in labels for name in _TRACKING),
+            legacy=_is_legacy(metadata),
+            active=_count(status.get("active")),
+            ready=_count(status.get("ready")),
+            keeps_copy=_keeps_copy(spec, copy_name(str(name or ""))),
             labels={name: str(labels[name]) for name in _TRACKING if name in labels},
             trigger_kind=str(labels.get(TRIGGER_KIND_LABEL) or ""),
             trigger_name=trigger_name,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from git_events_runner.resources.actions import ActionJob
-from git_events_runner.resources.description import REFERENCE_VARIABLE, SECRET_DIR, SOURCE_VARIABLE
+from git_events_runner.resources.description import REFERENCE_VARIABLE, SECRET_DIR, SOURCE_VARIABLE, WAIT_VARIABLE
 from git_events_runner.resources.job import (
     COMMIT_ANNOTATION,
     DELIVERIES_ANNOTATION,
@@ -28,16 +28,18 @@ from git_events_runner.resources.job import (
     TTL_ANNOTATION,
     WAITING_ANNOTATION,
     RunKey,
+    copy_name,
 )
 from git_events_runner.resources.kinds import GROUP, VERSION
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import HostKeyPolicy
 
-from .pod import RESERVED, failure_policy, settle_pod, settle_worker
+from .pod import failure_policy, may_be_replaced, settle_pod, settle_worker
 
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  a path, not a secret
 _LABEL_CHARS = 63
 _CLONER_UID = 65532
+_COPY_WAIT_S = 180
 _RESTRICTED: dict[str, Any] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -289,7 +291,7 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
     cloner_mounts: list[dict[str, Any]] = [work_mount]
     worker_mounts: list[dict[str, Any]] = [work_mount]
     if run.clone.secrets:
-        volumes.append({"name": source_mount["name"], "projected": _projection(run, needs_copy=needs_copy)})
+        volumes.append({"name": source_mount["name"], "projected": _projection(run, action, needs_copy=needs_copy)})
         cloner_mounts.append(source_mount)
     if account or defaults.cloner_api_token:
         volumes.append({"name": token_mount["name"], "projected": _token_projection()})
@@ -301,7 +303,7 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
         "name": defaults.cloner_name,
         "image": action.cloner_image or defaults.cloner_image,
         "args": _cloner_arguments(run, action, workdir),
-        "env": _cloner_environment(run, action),
+        "env": _cloner_environment(run, action, needs_copy=needs_copy),
         "volumeMounts": cloner_mounts,
         "securityContext": {**_RESTRICTED, "runAsUser": _CLONER_UID},
     }
@@ -341,11 +343,13 @@ def _empty_dir(defaults: JobDefaults) -> dict[str, str]:
     return {"sizeLimit": defaults.workdir_size_limit} if defaults.workdir_size_limit else {}
 
 
-def _cloner_environment(run: Run, action: ActionJob) -> list[dict[str, Any]]:
+def _cloner_environment(run: Run, action: ActionJob, *, needs_copy: bool) -> list[dict[str, Any]]:
     found = [{"name": SOURCE_VARIABLE, "value": literal(run.clone.description)}]
     pointer = run.clone.pointer
     if action.preserve_git_folder and not run.override and pointer.ref_type != "commit":
         found.append({"name": REFERENCE_VARIABLE, "value": literal(f"{pointer.ref_type} {pointer.ref_name}")})
+    if needs_copy:
+        found.append({"name": WAIT_VARIABLE, "value": str(_COPY_WAIT_S)})
     return found
 
 
@@ -361,12 +365,19 @@ def _cloner_arguments(run: Run, action: ActionJob, workdir: str) -> list[str]:
     return arguments
 
 
-def _projection(run: Run, *, needs_copy: bool) -> dict[str, Any]:
-    """The Secret keys as files; a copy holds the files under their final names."""
+def _projection(run: Run, action: ActionJob, *, needs_copy: bool) -> dict[str, Any]:
+    """The Secret keys as files; a copy holds the files under their final names.
+
+    A copy is deleted once the cloner is done. A kubelet complains of a Secret that a running pod mounts and that is
+    gone, unless it is optional; our cloner then waits for the files. With another cloner, and where a pod may be
+    replaced, it stays to the end.
+    """
     if needs_copy:
         files = {name: name for keys in run.clone.secrets for name in keys.files.values()}
         optional = tuple(name for keys in run.clone.secrets for name in keys.optional)
         sources = _secret_sources(copy_name(run.name), files, optional)
+        if not (may_be_replaced(action) or action.cloner_image):
+            sources[0]["secret"]["optional"] = True
     else:
         sources = [
             source for keys in run.clone.secrets for source in _secret_sources(keys.name, keys.files, keys.optional)
@@ -396,15 +407,6 @@ def _token_projection() -> dict[str, Any]:
             {"downwardAPI": {"items": [namespace]}},
         ],
     }
-
-
-def copy_name(job: str) -> str:
-    """Name of the Secret that a Job owns: reserved, so that no Action can mount it.
-
-    >>> copy_name("hook-abc")
-    'git-events-runner-hook-abc'
-    """
-    return RESERVED + job
 
 
 def secret_copy(job: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, Any]:

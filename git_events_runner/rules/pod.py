@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from git_events_runner.resources.actions import ActionJob
+from git_events_runner.resources.job import RESERVED
 
-# Names in a Job that are ours: volumes, and Secrets that hold a copy of a cluster source's credential.
-RESERVED = "git-events-runner-"
 _MAX_RULES = 20
 # What `securityContext` of a pod and of a container have in common: it is given to the worker alone.
 _CONTAINER_FIELDS = frozenset(
@@ -124,6 +123,12 @@ def failure_policy(action: ActionJob, cloner: str) -> dict[str, Any]:
     exits = {"containerName": cloner, "operator": "In", "values": codes}
     ours = {"action": "FailJob", "onExitCodes": exits}
     return {**(action.pod_failure_policy or {}), "rules": rules if len(rules) >= _MAX_RULES else [*rules, ours]}
+
+
+def may_be_replaced(action: ActionJob) -> bool:
+    """Whether Kubernetes may start another pod of the same Job: after a failure, or one that a rule ignores."""
+    rules = (action.pod_failure_policy or {}).get("rules") or ()
+    return bool(action.backoff_limit) or any(rule.get("action") == "Ignore" for rule in rules)
 
 
 def _copied(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """An installation that serves an attacker and a neighbour; `estate.watched()` measures the neighbour meanwhile."""
 
+import base64
 import contextlib
 import dataclasses
 import json
@@ -10,11 +11,11 @@ import time
 
 import pytest
 
-from tests.cluster.api import Api
+from tests.cluster.api import OURS, Api
 from tests.cluster.plane import wait_until
 from tests.system.conftest import sources
 from tests.system.replica import Replica
-from tests.system.roles import bind
+from tests.system.roles import USERS, bind
 
 _CONFIG = "git-events-runner-config"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -193,6 +194,41 @@ def estate(control_plane, api, installation, repository, tmp_path):
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def vault(estate):
+    """A credential of the neighbour's: a ClusterGitRepo that only he may use, its Secret in a namespace of its own."""
+    api, name = estate.api, f"{estate.home}-vault"
+    api.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "secrets"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "git-events-runner-controller-secrets",
+        },
+        "subjects": USERS,
+    }
+    api.post(f"/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/rolebindings", binding)
+    token = {"token": base64.b64encode(b"Bearer of the neighbour").decode()}
+    api.post(f"/api/v1/namespaces/{name}/secrets", {"kind": "Secret", "metadata": {"name": "robot"}, "data": token})
+    yield name
+    api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def shared(estate, vault, repository):
+    """Name of that ClusterGitRepo."""
+    name = f"shared-{estate.home}"
+    login = {"type": "token", "secretRef": {"name": "robot", "namespace": vault}}
+    allowed = {"names": [estate.good]}
+    spec = {"repoUri": repository.url, "authConfig": login, "allowedNamespaces": allowed}
+    estate.api.ours("ClusterGitRepo", None, name, spec)
+    yield name
+    estate.api.delete(f"{OURS}/clustergitrepos/{name}")
 
 
 def _p99(values):

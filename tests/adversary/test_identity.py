@@ -1,16 +1,15 @@
 """Jobs that a tenant makes himself, with our labels and annotations (items 1 to 4), with and without the policy."""
 
-import base64
 import contextlib
+import json
 
 import pytest
 
 from git_events_runner.resources.job import RunKey, job_name
-from tests.cluster.api import OURS, Refused
+from tests.cluster.api import OURS, Api, Refused
 from tests.cluster.plane import wait_until
 from tests.repo import helm
 from tests.system.conftest import sources
-from tests.system.roles import USERS
 from tests.system.test_chart import path_of
 
 KEY = "git-events-runner.rs"
@@ -54,50 +53,17 @@ def texts(api, namespace):
 
 
 @pytest.fixture
-def vault(estate):
-    """A credential of the neighbour's: a ClusterGitRepo that only he may use, its Secret in a namespace of its own."""
-    api, name = estate.api, f"{estate.home}-vault"
-    api.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "secrets"},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": "git-events-runner-controller-secrets",
-        },
-        "subjects": USERS,
-    }
-    api.post(f"/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/rolebindings", binding)
-    token = {"token": base64.b64encode(b"Bearer of the neighbour").decode()}
-    api.post(f"/api/v1/namespaces/{name}/secrets", {"kind": "Secret", "metadata": {"name": "robot"}, "data": token})
-    yield name
-    api.delete(f"/api/v1/namespaces/{name}")
-
-
-@pytest.fixture
-def shared(estate, vault, repository):
-    """Name of that ClusterGitRepo."""
-    name = f"shared-{estate.home}"
-    login = {"type": "token", "secretRef": {"name": "robot", "namespace": vault}}
-    allowed = {"names": [estate.good]}
-    spec = {"repoUri": repository.url, "authConfig": login, "allowedNamespaces": allowed}
-    estate.api.ours("ClusterGitRepo", None, name, spec)
-    yield name
-    estate.api.delete(f"{OURS}/clustergitrepos/{name}")
-
-
-@pytest.fixture
 def policy(estate):
     """The chart's admission policy for Jobs, as it is rendered for this installation."""
     values = {
-        "admissionPolicy": {"jobs": {"force": True, "accounts": ["replica-0"]}},
+        "admissionPolicy": {"jobs": {"force": True}},
         "rbac": {"controller": {"jobsNamespaces": [estate.good, estate.evil]}},
     }
     rendered = helm.objects(values, name=estate.home, namespace=estate.home)
     found = [o for o in rendered if o["kind"].startswith("ValidatingAdmission")]
-    assert len(found) == 2
+    assert len(found) == 4
+    account = f"system:serviceaccount:{estate.home}:{estate.home}-git-events-runner"
+    found = json.loads(json.dumps(found).replace(account, "replica-0"))
     for one in found:
         estate.api.post(path_of(one).rpartition("/")[0], one)
     yield found
@@ -231,3 +197,23 @@ def test_the_admission_policy_takes_our_keys_from_the_controller_alone(estate, r
         estate.api.post(jobs_path("default"), elsewhere)
         estate.api.delete(jobs_path("default", elsewhere["metadata"]["name"]))
         tenant.delete(path)
+
+
+def test_the_controller_deletes_no_secret_but_its_copies(estate, policy):
+    """Item 24 brought the right to delete Secrets: at the API server it ends at the reserved names."""
+    path = f"/api/v1/namespaces/{estate.evil}/secrets"
+    for name in ("mine", "git-events-runner-copy", *(f"probe-{number}" for number in range(40))):
+        estate.api.post(path, {"kind": "Secret", "metadata": {"name": name}})
+    controller, probes = Api(estate.plane, token="replica-0-token"), iter(range(40))
+
+    def refused(name):
+        try:
+            controller.delete(f"{path}/{name}")
+        except Refused as error:
+            return error.status in {403, 422} and "no Secret but its copies" in str(error)
+        return False
+
+    wait_until("the policy holds", lambda: refused(f"probe-{next(probes)}"), every_s=0.5)
+    assert refused("mine")
+    controller.delete(f"{path}/git-events-runner-copy")
+    estate.tenant.delete(f"{path}/mine")

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -15,7 +16,7 @@ from git_events_runner.cloner.clone import Wish, clone
 from git_events_runner.edges.git import Limits, http_remote
 from git_events_runner.edges.git.question import Reference, Repository
 from git_events_runner.errors import GitUnreachable
-from git_events_runner.resources.description import SOURCE_VARIABLE, SourceDescription
+from git_events_runner.resources.description import SOURCE_VARIABLE, WAIT_VARIABLE, SourceDescription
 from tests.cloner.cloning import blob_of, cloned, tree_of
 from tests.edges.git.gitserver import Certificates, GitServer, commit, commit_tree, git, new_repository
 from tests.edges.git.proxies import proxy
@@ -182,6 +183,23 @@ def test_mounted_credentials(server, repository, target, tmp_path, capsys):
     said = capsys.readouterr()
     assert "abc123" not in said.out + said.err
     assert "bWU6" not in said.out + said.err
+
+
+def test_the_cloner_waits_for_files_that_are_mounted_later(server, repository, target, tmp_path, capsys):
+    """A copy of a Secret may be made after the pod has started; without a time to wait a missing file is an end."""
+    folder = tmp_path / "later"
+    folder.mkdir()
+    commit(repository, {"a": b"1"})
+    described = SourceDescription(url=server.url("app.git"), auth_type="token", secret_dir=str(folder)).to_json()
+    arguments = ["--kind", "ClusterGitRepo", "--source", "app", "-b", "main", "--destination", str(target)]
+    writer = threading.Timer(1.0, (folder / "token").write_text, ["Bearer x"])
+    writer.start()
+    assert run(arguments, {SOURCE_VARIABLE: described, WAIT_VARIABLE: "30"}) == 0
+    writer.join()
+    (folder / "token").unlink()
+    assert run(arguments, {SOURCE_VARIABLE: described, WAIT_VARIABLE: "1"}) == 3
+    assert run(arguments, {SOURCE_VARIABLE: described, WAIT_VARIABLE: "x" * 9}) == 3
+    assert "cannot be read" in capsys.readouterr().err
 
 
 def test_private_ca(tmp_path, target, capsys):

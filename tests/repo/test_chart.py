@@ -105,17 +105,17 @@ def test_pods_of_the_chart_are_restricted():
 
 
 def test_roles_name_what_they_allow():
-    """No wildcard, no list of Secrets, no right over roles, pods or other leases; nothing is deleted but Jobs."""
+    """No wildcard, no list of Secrets, no right over roles, pods, other leases; deleted are Jobs and copies alone."""
     for case in CASES:
         for rule in rules(render_case(case)):
             assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
             assert not {"pods", "roles", "rolebindings", "serviceaccounts"} & set(rule["resources"])
             if "secrets" in rule["resources"]:
-                assert set(rule["verbs"]) in ({"get"}, {"create"})
+                assert set(rule["verbs"]) in ({"get"}, {"create", "delete"})
             if "leases" in rule["resources"]:
                 assert rule["verbs"] == ["create"] or rule["resourceNames"]
             if {"delete", "deletecollection"} & set(rule["verbs"]):
-                assert rule["resources"] == ["jobs"]
+                assert rule["resources"] in (["jobs"], ["secrets"])
 
 
 def test_roles_are_bound_where_the_values_say():
@@ -313,15 +313,17 @@ def test_the_policy_for_jobs_is_there_where_the_cluster_serves_it():
         return [o for o in helm.objects(values, **options) if o["kind"].startswith("ValidatingAdmission")]
 
     assert policies({}) == []
-    assert len(policies({}, api_versions=served)) == 2
+    assert len(policies({}, api_versions=served)) == 4
+    without = {"rbac": {"controller": {"secretCopies": False}}}
+    assert len(policies(without, api_versions=served)) == 2
     assert policies({"admissionPolicy": {"jobs": {"enabled": False}}}, api_versions=served) == []
     jobs = {"admissionPolicy": {"jobs": {"force": True, "accounts": ["system:serviceaccount:old:old"]}}}
-    policy, binding = policies(jobs | {"rbac": {"controller": {"jobsNamespaces": ["team-a"]}}})
+    policy, binding, *_ = policies(jobs | {"rbac": {"controller": {"jobsNamespaces": ["team-a"]}}})
     [condition] = policy["spec"]["matchConditions"]
     assert (
         "'system:serviceaccount:ger:ger-git-events-runner','system:serviceaccount:old:old'" in condition["expression"]
     )
     [only] = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
     assert only["values"] == ["ger", "team-a"]
-    _, everywhere = policies(jobs | {"rbac": {"controller": {"jobsNamespaces": ["*"]}}})
+    _, everywhere, *_ = policies(jobs | {"rbac": {"controller": {"jobsNamespaces": ["*"]}}})
     assert "matchResources" not in everywhere["spec"]

@@ -169,6 +169,33 @@ def test_a_secret_from_elsewhere_suspends_the_job_until_it_is_copied():
     ]
 
 
+@pytest.mark.parametrize(
+    ("action", "stays"),
+    [
+        ({}, False),
+        (
+            {"podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1]}}]}},
+            False,
+        ),
+        ({"backoffLimit": 1}, True),
+        ({"podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": []}]}}, True),
+        ({"clonerImage": "mine:1"}, True),
+    ],
+    ids=["plain", "fails", "repeated", "ignored", "another cloner"],
+)
+def test_a_copy_stays_to_the_end_where_another_pod_may_need_it(action, stays):
+    """Else it is optional to the pod, whose cloner waits for the files; the Job read back says which."""
+    keys = SecretKeys(namespace="vault", name="cred", files={"tok": "token"}, optional=("known_hosts",))
+    job = made(action, clone=Clone(pointer=SHARED, description="{}", secrets=(keys,)))
+    [volume] = [v for v in pod(job)["volumes"] if "projected" in v]
+    first, second = volume["projected"]["sources"]
+    assert (first["secret"].get("optional", False), second["secret"]["optional"]) == (not stays, True)
+    assert JobView.of(job).keeps_copy == stays
+    [cloner] = pod(job)["initContainers"]
+    assert {v["name"] for v in cloner["env"]} == {"GIT_EVENTS_RUNNER_SOURCE", "GIT_EVENTS_RUNNER_WAIT_SECONDS"}
+    assert {v["name"] for v in pod(made(action))["initContainers"][0]["env"]} == {"GIT_EVENTS_RUNNER_SOURCE"}
+
+
 def test_no_token_on_the_pod_and_one_for_the_worker_only_with_an_account():
     """Automounting is off; a named account's token is at the usual path in the worker alone."""
     assert pod(made())["automountServiceAccountToken"] is False

@@ -2,8 +2,8 @@
 
 import pytest
 
-from git_events_runner.resources.job import JobView
-from git_events_runner.rules.job import Clone, SecretKeys, copy_name
+from git_events_runner.resources.job import JobView, copy_name
+from git_events_runner.rules.job import Clone, SecretKeys
 from git_events_runner.rules.pod import problems
 from git_events_runner.rules.report import CloneReport
 from tests.rules.examples import action_job

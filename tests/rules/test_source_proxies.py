@@ -6,10 +6,11 @@ import pytest
 
 from git_events_runner.errors import ConfigError, InvalidObject
 from git_events_runner.resources.description import SECRET_DIR, SOURCE_VARIABLE, SourceDescription
+from git_events_runner.resources.job import copy_name
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ssh import HostKeyPolicy
 from git_events_runner.rules.clone import describe, phase_key, secrets_of
-from git_events_runner.rules.job import Clone, copy_name
+from git_events_runner.rules.job import Clone
 from tests.rules.test_job import APP, SHARED, made, pod
 
 POLICY = HostKeyPolicy()

@@ -137,6 +137,9 @@ def test_each_rule_of_the_roles_is_used_and_nothing_is_missing(
         )
         configure(world, installation, "action: {maxRunningJobs: 9}\n")
         wait_until("they run", lambda: not any(j["spec"]["suspend"] for j in _ours(world, installation)))
+        [copied] = world.jobs(installation, "shared")
+        ready = {"status": {"startTime": copied["metadata"]["creationTimestamp"], "active": 1, "ready": 1}}
+        world.patch(f"{path}/{copied['metadata']['name']}/status", ready)  # its init container is done: the copy goes
         wait_until("the name's conflict", lambda: _reason(world, installation, "JobNameConflict"), timeout_s=60)
         wanted = {one for one in granted() if one[0].startswith(KEPT)}
         requests = lambda: [e for e in control_plane.audited() if _here(e, installation, vault)]  # noqa: E731
