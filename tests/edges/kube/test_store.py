@@ -235,3 +235,17 @@ def test_objects_of_a_namespace_are_those_of_all_in_it():
         (writer.remove if number % 5 == 4 else writer.apply)(raw)
     for name in ("n0", "n1", "n2", "none"):
         assert store.all("GitRepo", name) == [one for one in store.all("GitRepo") if one.ref.namespace == name]
+
+
+def test_of_a_job_only_what_is_ours_is_kept(store, writer):
+    """Anybody may make Jobs with annotations of 256 KiB and any number of labels, owners and finalizers."""
+    mine = OURS["annotations"]
+    large = {"other": "x" * 200_000, "git-events-runner.rs/reason": "x" * 200_000}
+    owners = [{"kind": "Pod", "name": f"p{number}", "uid": str(number)} for number in range(100)]
+    labels = {f"l{number}": "x" for number in range(100)}
+    crowded = OURS | {"annotations": mine | large, "labels": labels, "ownerReferences": owners, "finalizers": ["a/b"]}
+    writer.apply(job(REF.name, version="5", **crowded))
+    kept = store.get(REF)
+    assert kept.raw["metadata"]["annotations"] == mine
+    assert kept.model.labels == {}
+    assert len(str(kept)) < 2500
