@@ -29,6 +29,7 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "job.expired": ("info", "A Job waited longer than it may and was deleted unrun."),
     "job.finished": ("info", "A Job ended: `result`, and `seconds` it ran."),
     "job.gone": ("info", "A Job vanished while no replica led; nobody saw its end."),
+    "job.suspended": ("info", "Another party suspended a Job; the controller does not resume it."),
     "job.swept": ("info", "A run whose creator vanished is settled by the leader."),
     "job.unconfirmed": (
         "warning",

@@ -18,7 +18,14 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, ApiUnavailable, SecretUnusable
-from git_events_runner.resources.job import TRIGGER_KIND_LABEL, JobView
+from git_events_runner.resources.job import (
+    ADMISSION_ANNOTATION,
+    ADMITTED,
+    ELSEWHERE,
+    TRIGGER_KIND_LABEL,
+    WAITING,
+    JobView,
+)
 from git_events_runner.resources.kinds import KINDS, TRIGGERS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import Owner, owner_of, series_labels
@@ -32,6 +39,7 @@ log = structlog.get_logger(target="queue")
 
 Json = list[dict[str, Any]]
 JOB_SELECTOR = TRIGGER_KIND_LABEL
+_ADMISSION_PATH = f"/metadata/annotations/{ADMISSION_ANNOTATION.replace('/', '~1')}"
 _TAKEN_S = 15.0
 _PASS_S = 1.0
 _GATHER_S = 0.02
@@ -190,6 +198,7 @@ class Queue:
                     if loop.time() >= next_expiry:
                         await self._expire(fence, loop.time())
                         await self._delete_orphans(fence, loop.time())
+                        await self._note_admitted_elsewhere(fence, loop.time())
                         next_expiry = loop.time() + _PASS_S
                     self.show()
                     with contextlib.suppress(TimeoutError):
@@ -321,6 +330,8 @@ class Queue:
         patch: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": snapshot.uid},
             {"op": "test", "path": "/spec/suspend", "value": True},
+            {"op": "test", "path": _ADMISSION_PATH, "value": view.admission},
+            {"op": "add", "path": _ADMISSION_PATH, "value": ADMITTED},
             {"op": "replace", "path": "/spec/suspend", "value": False},
         ]
         self._store.observe(await self._api.patch(ref, patch, timeout_s=self._request_timeout_s))
@@ -357,6 +368,31 @@ class Queue:
                 log.debug("job.delayed", namespace=snapshot.ref.namespace, job=snapshot.ref.name, error=str(error))
             if not deleted:
                 self._hold(snapshot.ref, now)
+
+    async def _note_admitted_elsewhere(self, fence: Fence, now: float) -> None:
+        """A waiting Job that another party let run is not ours to resume from now on, whoever suspends it."""
+        held = self._held_at(now)
+        for snapshot in self._store.all("Job"):
+            ref, view = snapshot.ref, snapshot.model
+            if (
+                view.suspended
+                or view.finished
+                or view.admission != WAITING
+                or ref in held
+                or not self._is_run(snapshot)
+            ):
+                continue
+            fence.check()
+            patch: list[dict[str, Any]] = [
+                {"op": "test", "path": "/metadata/uid", "value": snapshot.uid},
+                {"op": "test", "path": _ADMISSION_PATH, "value": WAITING},
+                {"op": "replace", "path": _ADMISSION_PATH, "value": ELSEWHERE},
+            ]
+            try:
+                self._store.observe(await self._api.patch(ref, patch, timeout_s=self._request_timeout_s))
+            except ApiError as error:
+                self._hold(ref, now)
+                log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
 
     async def _expire(self, fence: Fence, now: float) -> None:
         """Delete Jobs that waited too long; the time runs from when this leader first saw them."""

@@ -13,7 +13,7 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound
-from git_events_runner.resources.job import JobView
+from git_events_runner.resources.job import UNFINISHED_PHASES, JobView
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import Owner, owner_of, run_of, runs_of, series_labels
@@ -157,6 +157,8 @@ class Results:
             touched.add(owner.trigger.uid)
             if view.finished and (old is None or not old.model.finished):
                 self._ended(snapshot, owner)
+            elif view.suspended_elsewhere and not view.deleting:
+                self._suspended(snapshot, owner)
         for uid, snapshot in before.items():
             if uid not in after:
                 self._went(uid)
@@ -240,6 +242,16 @@ class Results:
             self._announcer.publish(
                 trigger.ref, trigger.uid, kind="Normal" if succeeded else "Warning", reason=reason, note=note
             )
+
+    def _suspended(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
+        """Another party suspended it: a person, or another controller."""
+        log.info("job.suspended", namespace=snapshot.ref.namespace, job=snapshot.ref.name)
+        note = (
+            f"Job {snapshot.ref.name} was suspended by another party; its run waits until that Job's spec.suspend is "
+            "set to false, git-events-runner does not resume it"
+        )
+        for ref, uid in ((owner.trigger.ref, owner.trigger.uid), (snapshot.ref, snapshot.uid)):
+            self._announcer.publish(ref, uid, kind="Normal", reason="JobSuspended", note=note)
 
     def _cancelled(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
         """A Job that vanished unfinished: deleted by a person or with its Action; no new run (the guarantees page)."""
@@ -391,4 +403,4 @@ def _said(trigger: Snapshot) -> tuple[object, ...]:
 def _unfinished(trigger: Snapshot) -> set[str]:
     """Names of the Jobs that a status shows as waiting or running."""
     jobs = [job for job in _last_jobs(trigger).values() if isinstance(job, dict)]
-    return {str(job.get("name")) for job in jobs if job.get("phase") in {"Queued", "Running"}}
+    return {str(job.get("name")) for job in jobs if job.get("phase") in UNFINISHED_PHASES}

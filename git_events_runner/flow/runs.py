@@ -207,7 +207,8 @@ class Runs:
             return self._refused(order, error)
         self._store.observe(created)
         self._slots.confirm(ref)
-        log.info("job.created", **_fields(order), job=name, commit=order.commit, reason=order.reason, started=starts)
+        started = not JobView.of(created).suspended
+        log.info("job.created", **_fields(order), job=name, commit=order.commit, reason=order.reason, started=started)
         self._announcer.publish(
             order.trigger,
             order.uid,

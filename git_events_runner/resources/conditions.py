@@ -90,6 +90,7 @@ class Reason(StrEnum):
     JOB_SUCCEEDED = "JobSucceeded", "A run's Job is complete."
     JOB_FAILED = "JobFailed", "A run's Job failed."
     JOB_CANCELLED = "JobCancelled", "A run's Job was deleted before it ended; it does not run again."
+    JOB_SUSPENDED = "JobSuspended", "Another party suspended a run's Job; the controller does not resume it."
     JOB_NAME_CONFLICT = "JobNameConflict", "Another object has the name of the run's Job."
     JOB_CREATE_FAILED = "JobCreateFailed", "The API server refused the Job; it is tried again."
     QUOTA_EXCEEDED = "QuotaExceeded", "A quota refuses the Job; it is tried again."

@@ -32,6 +32,11 @@ _TRACKING = (
 SECRET_ANNOTATION = f"{GROUP}/needs-secret"
 TTL_ANNOTATION = f"{GROUP}/ttl-seconds-after-finished"
 WAITING_ANNOTATION = f"{GROUP}/waiting-timeout-seconds"
+# Who admits the Job; the controller lifts a suspension of its own alone, and once. Absent: made by 1.0.0.
+ADMISSION_ANNOTATION = f"{GROUP}/admission"
+WAITING, ADMITTED, ELSEWHERE = "waiting", "admitted", "elsewhere"
+UNFINISHED_PHASES = frozenset(("Queued", "Suspended", "Running"))
+_JOB_CONTROLLER = "kubernetes.io/job-controller"
 
 
 _OWN_ANNOTATIONS = frozenset(
@@ -47,6 +52,7 @@ _OWN_ANNOTATIONS = frozenset(
         SECRET_ANNOTATION,
         TTL_ANNOTATION,
         WAITING_ANNOTATION,
+        ADMISSION_ANNOTATION,
     )
 )
 TASKS_KEPT = 200
@@ -181,6 +187,8 @@ class JobView:
     clone_exit: int | None
     has_ttl: bool
     queued_elsewhere: bool
+    admission: str | None
+    resumed: bool
     needs_secret: bool
     owner_uid: str | None
     ttl_s: int | None
@@ -205,10 +213,29 @@ class JobView:
         return not (self.suspended or self.idle or self.finished or self.ending or self.deleting)
 
     @property
+    def suspended_elsewhere(self) -> bool:
+        """Whether another party suspended it: it was started once, or nothing says that the suspension is ours.
+
+        A resumed Job keeps its start time, or condition `Suspended` turns False
+        (https://kubernetes.io/docs/concepts/workloads/controllers/job/#suspending-a-job).
+        """
+        ours = self.admission in {None, WAITING} and self.started_at is None and not self.resumed
+        return self.suspended and not (ours or self.queued_elsewhere)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for a slot: alive, and the suspension is ours to lift."""
+        alive = not (self.finished or self.deleting or self.ending)
+        ours = self.run is not None and not (self.queued_elsewhere or self.suspended_elsewhere)
+        return self.suspended and alive and ours
+
+    @property
     def phase(self) -> str:
-        """One of Queued, Running, Succeeded, Failed: what `lastJob.phase` shows."""
+        """One of Queued, Suspended (by another party), Running, Succeeded, Failed: what `lastJob.phase` shows."""
         if self.result:
             return self.result
+        if self.suspended_elsewhere:
+            return "Suspended"
         return "Queued" if self.suspended else "Running"
 
     @classmethod
@@ -219,7 +246,8 @@ class JobView:
         status = obj.get("status") or {}
         annotations = own_metadata(metadata)["annotations"]
         labels = metadata.get("labels") or {}
-        true = {c.get("type"): c for c in status.get("conditions") or () if c.get("status") == "True"}
+        conditions = status.get("conditions") or ()
+        true = {c.get("type"): c for c in conditions if c.get("status") == "True"}
         end = true.get("Complete") or true.get("Failed")
         occurrence = annotations.get(OCCURRENCE_ANNOTATION) or ""
         owners = metadata.get("ownerReferences") or ()
@@ -242,7 +270,9 @@ class JobView:
             result="Succeeded" if "Complete" in true else "Failed" if "Failed" in true else None,
             clone_exit=clone_exit(obj, (true.get("Failed") or {}).get("message")),
             has_ttl=spec.get("ttlSecondsAfterFinished") is not None,
-            queued_elsewhere=KUEUE_LABEL in labels,
+            queued_elsewhere=KUEUE_LABEL in labels or spec.get("managedBy", _JOB_CONTROLLER) != _JOB_CONTROLLER,
+            admission=annotations.get(ADMISSION_ANNOTATION) or None,
+            resumed=any(c.get("type") == "Suspended" and c.get("status") == "False" for c in conditions),
             needs_secret=SECRET_ANNOTATION in annotations,
             owner_uid=next((o.get("uid") for o in owners if o.get("controller")), None),
             ttl_s=_natural(annotations.get(TTL_ANNOTATION)),

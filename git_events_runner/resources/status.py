@@ -42,8 +42,8 @@ class LastJob(Part):
     name: Text | None = Field(default=None, description="Name of the Job.")
     phase: Text | None = Field(
         default=None,
-        description="Queued, Running, Succeeded or Failed; Deleted or Expired: it did not end by itself; "
-        "Gone: nobody saw its end.",
+        description="Queued, Suspended (by another party), Running, Succeeded or Failed; Deleted or Expired: it did "
+        "not end by itself; Gone: nobody saw its end.",
     )
     commit: Text | None = Field(
         default=None,

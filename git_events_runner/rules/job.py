@@ -14,8 +14,11 @@ from typing import Any
 from git_events_runner.resources.actions import ActionJob
 from git_events_runner.resources.description import REFERENCE_VARIABLE, SECRET_DIR, SOURCE_VARIABLE, WAIT_VARIABLE
 from git_events_runner.resources.job import (
+    ADMISSION_ANNOTATION,
+    ADMITTED,
     COMMIT_ANNOTATION,
     DELIVERIES_ANNOTATION,
+    ELSEWHERE,
     FILE_HASH_ANNOTATION,
     IDENTITY_LABEL,
     KUEUE_LABEL,
@@ -26,6 +29,7 @@ from git_events_runner.resources.job import (
     TASK_IDS_ANNOTATION,
     TASKS_KEPT,
     TTL_ANNOTATION,
+    WAITING,
     WAITING_ANNOTATION,
     RunKey,
     copy_name,
@@ -59,6 +63,7 @@ _READ_BACK = frozenset(
         WAITING_ANNOTATION,
         TTL_ANNOTATION,
         SECRET_ANNOTATION,
+        ADMISSION_ANNOTATION,
         *(f"{GROUP}/{role}-name" for role in ("action", "source", "trigger")),
     )
 )
@@ -244,7 +249,7 @@ def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, An
     labels = {**(action.labels or {}), **tracking_labels(run)}
     own = run_annotations(run, action, defaults, needs_copy=needs_copy)
     annotations = {n: value for n, value in (action.annotations or {}).items() if n not in _READ_BACK} | own
-    suspend = run.suspend or needs_copy or KUEUE_LABEL in labels
+    admission = ELSEWHERE if KUEUE_LABEL in labels else WAITING if run.suspend or needs_copy else ADMITTED
     deadline = defaults.active_deadline_s if action.active_deadline_seconds is None else action.active_deadline_seconds
     if defaults.max_active_deadline_s:
         deadline = min(deadline, defaults.max_active_deadline_s)
@@ -255,7 +260,7 @@ def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, An
             "name": run.name,
             "namespace": namespace,
             "labels": labels,
-            "annotations": annotations,
+            "annotations": {**annotations, ADMISSION_ANNOTATION: admission},
             "ownerReferences": [
                 {
                     "apiVersion": f"{GROUP}/{VERSION}",
@@ -271,7 +276,7 @@ def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, An
             "backoffLimit": action.backoff_limit or 0,
             "podFailurePolicy": failure_policy(action, defaults.cloner_name),
             "parallelism": 1,
-            "suspend": suspend,
+            "suspend": admission != ADMITTED,
             "activeDeadlineSeconds": deadline,
             "template": {
                 "metadata": {"labels": labels, "annotations": annotations},

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Protocol
 
-from git_events_runner.resources.job import JobView, timestamp
+from git_events_runner.resources.job import UNFINISHED_PHASES, JobView, timestamp
 
 DELIVERIES_KEPT = 64
 _HASH_CHARS = 11
@@ -284,7 +284,7 @@ class Settle:
         if self.answered_at and not _later(before.answered_at, self.answered_at):
             entry["answeredAt"] = self.answered_at
         entry["lastJob"] = {"name": self.job, "phase": self.phase, "commit": self.commit}
-        if self.phase in {"Queued", "Running"}:
+        if self.phase in UNFINISHED_PHASES:
             status["state"] = "Running"
         else:
             status.setdefault("state", "Idle")

@@ -34,10 +34,8 @@ class Queued:
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for us: suspended, alive, and not somebody else's to admit."""
-        job = self.job
-        ours = job.run is not None and not job.queued_elsewhere
-        return ours and job.suspended and not (job.finished or job.deleting or job.ending)
+        """Whether it waits for a slot: alive, and suspended by us alone."""
+        return self.job.waits
 
     @property
     def turn(self) -> tuple[datetime, str, str]:

@@ -16,7 +16,13 @@ from git_events_runner.resources.job import DELIVERIES_ANNOTATION, TASK_IDS_ANNO
 
 from .ledger import delivery_hash, delivery_known, entry_of, last_deliveries
 
-_STATES = {"Succeeded": "succeeded", "Failed": "failed", "Running": "running", "Queued": "waiting"}
+_STATES = {
+    "Succeeded": "succeeded",
+    "Failed": "failed",
+    "Running": "running",
+    "Queued": "waiting",
+    "Suspended": "waiting",
+}
 _WORST = ("failed", "running", "waiting", "succeeded")
 
 

@@ -94,6 +94,19 @@ async def test_patch_of_nothing(world: World):
         await world.client.patch(world.ref("ScheduleTrigger", "x"), [{"op": "test", "path": "/kind", "value": "x"}])
 
 
+async def test_a_test_of_what_is_absent(world: World):
+    """Null is what an absent name has; any other value is 422."""
+    made = await world.create(CONFIG | {"metadata": {"annotations": {"x/run": "1"}}})
+    ref, path = world.ref("ConfigMap", made["metadata"]["name"]), "/metadata/annotations/x~1admission"
+    test, add = {"op": "test", "path": path, "value": None}, {"op": "add", "path": path, "value": "admitted"}
+    changed = await world.client.patch(ref, [test, add])
+    assert changed["metadata"]["annotations"] == {"x/run": "1", "x/admission": "admitted"}
+    with pytest.raises(ApiInvalid):
+        await world.client.patch(ref, [test, add])
+    with pytest.raises(ApiInvalid):
+        await world.client.patch(ref, [{**test, "value": "waiting"}, add])
+
+
 async def test_merge_patch(world: World):
     """A merge patch merges objects, and null removes."""
     await world.create(CONFIG)

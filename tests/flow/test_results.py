@@ -124,6 +124,32 @@ async def test_a_job_deleted_before_it_ended_was_cancelled():
 
 
 @virtual
+async def test_a_job_that_another_party_suspends_is_shown_and_told_once():
+    """The phase has a word of its own; an Event on trigger and Job; no TTL before it ends."""
+    cluster, _, job = world(ttl="7200")
+    async with following(cluster):
+        cluster.change(cluster.ref(job), spec={"suspend": True}, status={"startTime": "2026-05-06T07:00:00Z"})
+        await until(lambda: phase(cluster) == ("Running", "Suspended"))
+        await asyncio.sleep(100)
+        assert cluster.reasons == ["JobSuspended"] * 2
+        cluster.change(cluster.ref(job), spec={"suspend": False})
+        await until(lambda: phase(cluster) == ("Running", "Running"))
+        cluster.drop(cluster.ref(job))
+        await until(lambda: phase(cluster) == ("Idle", "Deleted"))
+
+
+@virtual
+async def test_a_suspended_job_that_vanished_while_no_replica_led_is_gone():
+    """As with waiting and running ones, its phase does not stand for ever."""
+    cluster, _, job = world()
+    last = {"name": job["metadata"]["name"], "phase": "Suspended"}
+    cluster.change(REF, status=recorded(lastJob=last))
+    cluster.drop(cluster.ref(job))
+    async with following(cluster):
+        await until(lambda: phase(cluster)[1] == "Gone")
+
+
+@virtual
 async def test_a_job_that_came_and_went_between_two_looks_is_told_once():
     """A person was quicker than the leader; what went before this leader's term is not told."""
     cluster, trigger, old = world()

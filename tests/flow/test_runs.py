@@ -211,3 +211,19 @@ async def test_a_place_is_kept_until_the_job_that_exists_is_known():
     made.slots.release = release
     await made.check()
     assert (known, made.slots.taken, made.jobs()) == ([True], set(), [job])
+
+
+@virtual
+async def test_a_job_that_another_controller_suspends_at_creation_is_left_to_it():
+    """As Kueue does where it manages Jobs without a queue name: the run is recorded, its phase says so."""
+    made = program()
+    create = made.cluster.create
+
+    async def suspending(kind, obj, **options):
+        return await create(kind, {**obj, "spec": obj["spec"] | {"suspend": True}}, **options)
+
+    made.cluster.create = suspending
+    await made.check()
+    [job] = made.jobs()
+    assert annotation(job, "admission") == "admitted"
+    assert made.cluster.objects[REF]["status"]["checkedSources"]["app"]["lastJob"]["phase"] == "Suspended"

@@ -281,6 +281,56 @@ def test_a_job_of_kueue_is_kueues_to_start():
     job = made({"labels": {"kueue.x-k8s.io/queue-name": "q"}})
     assert job["spec"]["suspend"] is True
     assert JobView.of(job).queued_elsewhere
+    assert (JobView.of(job).admission, JobView.of(job).phase) == ("elsewhere", "Queued")
+
+
+def test_who_admits_a_job_stands_on_it():
+    """On the Job alone, never on its pod, and no Action can say otherwise."""
+    mark = "git-events-runner.rs/admission"
+    for suspend, word in ((True, "waiting"), (False, "admitted")):
+        job = made({"annotations": {mark: "waiting"}}, suspend=suspend)
+        assert (job["metadata"]["annotations"][mark], job["spec"]["suspend"]) == (word, suspend)
+        assert mark not in job["spec"]["template"]["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "elsewhere"),
+    [({}, False), ({"managedBy": "kubernetes.io/job-controller"}, False), ({"managedBy": "kueue.x-k8s.io/x"}, True)],
+)
+def test_a_job_that_another_controller_manages_is_its_to_admit(spec, elsewhere):
+    """`managedBy`, as Kueue sets it for other clusters."""
+    job = made(suspend=True)
+    view = JobView.of({**job, "spec": job["spec"] | spec})
+    assert (view.queued_elsewhere, view.waits) == (elsewhere, not elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "phase"),
+    [
+        ("waiting", {}, "Queued"),
+        ("waiting", {"conditions": [{"type": "Suspended", "status": "True"}]}, "Queued"),
+        (None, {}, "Queued"),
+        ("admitted", {}, "Suspended"),
+        ("elsewhere", {}, "Suspended"),
+        ("made up", {}, "Suspended"),
+        *(
+            (word, status, "Suspended")
+            for word in ("waiting", None)
+            for status in (
+                {"startTime": "2026-05-06T07:08:09Z"},
+                {"conditions": [{"type": "Suspended", "status": "False", "reason": "JobResumed"}]},
+            )
+        ),
+    ],
+)
+def test_only_a_suspension_of_ours_is_waiting(word, status, phase):
+    """A Job that was started once, or that we did not suspend, is another party's."""
+    job = made(suspend=True)
+    annotations = {name: text for name, text in job["metadata"]["annotations"].items() if "admission" not in name}
+    if word:
+        annotations["git-events-runner.rs/admission"] = word
+    view = JobView.of({**job, "metadata": job["metadata"] | {"annotations": annotations}, "status": status})
+    assert (view.phase, view.waits) == (phase, phase == "Queued")
 
 
 def test_the_cloners_share_is_the_configs():

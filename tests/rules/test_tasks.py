@@ -32,7 +32,13 @@ def test_a_task_id_is_a_uuid_that_depends_on_path_and_delivery():
 
 @pytest.mark.parametrize(
     ("phase", "state"),
-    [("Queued", "waiting"), ("Running", "running"), ("Succeeded", "succeeded"), ("Failed", "failed")],
+    [
+        ("Queued", "waiting"),
+        ("Suspended", "waiting"),
+        ("Running", "running"),
+        ("Succeeded", "succeeded"),
+        ("Failed", "failed"),
+    ],
 )
 def test_a_task_is_what_its_job_is(phase, state):
     """The Job is named."""
