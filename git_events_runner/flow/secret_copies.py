@@ -88,13 +88,13 @@ class SecretCopies:
     async def _pass(self, fence: Fence, *, known: bool | None) -> None:
         now, alive = asyncio.get_running_loop().time(), set()
         for job in self._store.all("Job"):
-            if not job.model.needs_secret:
-                continue
+            if not job.model.needs_secret or job.model.waits:
+                continue  # the queue makes the copy when it admits the Job
             owner = owner_of(job, self._store)
             if owner is None and job.uid not in self._there:
                 continue
             alive.add(job.uid)
-            there = self._there.setdefault(job.uid, None if job.model.queued_elsewhere else known)
+            there = self._there.setdefault(job.uid, None if job.model.admitted_elsewhere else known)
             needed = copy_needed(job.model)
             if needed is None or needed is there or self._again_at.get(job.uid, now) > now:
                 continue

@@ -223,6 +223,11 @@ class JobView:
         return self.suspended and not (ours or self.queued_elsewhere)
 
     @property
+    def admitted_elsewhere(self) -> bool:
+        """Whether another party admits it, or did: the queue has not made its copy of a Secret."""
+        return self.queued_elsewhere or (self.admission not in {None, ADMITTED} and not self.waits)
+
+    @property
     def waits(self) -> bool:
         """Whether it waits for a slot: alive, and the suspension is ours to lift."""
         alive = not (self.finished or self.deleting or self.ending)

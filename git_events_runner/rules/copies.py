@@ -10,8 +10,8 @@ def copy_needed(job: JobView) -> bool | None:
 
     A pod is ready only after its init containers, so that as many ready pods as active ones have cloned
     (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-conditions). A Job whose pod Kubernetes may
-    replace keeps its copy until it ends. Before a Job of ours is admitted the queue makes the copy; another queue
-    admits without asking.
+    replace keeps its copy until it ends. Before a Job of ours is admitted the queue makes the copy; another party
+    admits without asking, so that the copy is there before if it can be, else right after.
     """
     if job.deleting:
         return None
@@ -20,5 +20,5 @@ def copy_needed(job: JobView) -> bool | None:
     if job.suspended:
         return True if job.queued_elsewhere else None
     if job.keeps_copy:
-        return None
+        return True if job.admitted_elsewhere else None
     return not job.ready >= job.active >= 1

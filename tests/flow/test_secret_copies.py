@@ -154,6 +154,56 @@ async def test_a_waiting_job_is_the_queues_and_kueue_asks_nobody():
         await until(lambda: copy_name(theirs["metadata"]["name"]) in secrets.there, within_s=3)
 
 
+def keeps(cluster, job):
+    """The Job's pod cannot start without its copy."""
+    volume = {"name": "s", "projected": {"sources": [{"secret": {"name": copy_name(job["metadata"]["name"])}}]}}
+    cluster.change(cluster.ref(job), spec={"template": {"spec": {"volumes": [volume]}}})
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("party", ["person", "kueue", "manager"])
+@virtual
+async def test_a_job_that_another_party_lets_run_has_its_copy(party, kept):
+    """Made right after, where it was not there before: by hand, by a quick Kueue, by the manager of the Job."""
+    cluster, trigger, _ = world()
+    async with leading(cluster) as secrets:
+        await asyncio.sleep(1)
+        secrets.calls.clear()
+        ours = cluster.job(trigger, 2, needs_secret="copy", admission="waiting")
+        labels = {KUEUE_LABEL: "team"} if party == "kueue" else None
+        word = "waiting" if party == "person" else "elsewhere"
+        job = cluster.job(trigger, 1, needs_secret="copy", admission=word, labels=labels, suspend=party == "person")
+        if kept:
+            keeps(cluster, job)
+        if party == "manager":
+            cluster.change(cluster.ref(job), spec={"managedBy": "kueue.x-k8s.io/multikueue"})
+        await asyncio.sleep(5)
+        assert bool(secrets.calls) == (party != "person")
+        cluster.change(cluster.ref(job), spec={"suspend": False})
+        await until(lambda: copy_name(job["metadata"]["name"]) in secrets.there, within_s=3)
+        await asyncio.sleep(60)
+        assert secrets.calls == [("make", job["metadata"]["name"])]
+        assert copy_name(ours["metadata"]["name"]) not in secrets.there
+
+
+@virtual
+async def test_a_job_that_is_resumed_after_its_clone_has_its_copy_again():
+    """A person suspended it, and Kubernetes starts another pod when it is resumed."""
+    cluster, trigger, _ = world()
+    async with leading(cluster) as secrets:
+        await asyncio.sleep(1)
+        job = cluster.job(trigger, 2, needs_secret="copy", admission="admitted", suspend=False)
+        name = copy_name(job["metadata"]["name"])
+        secrets.there.add(name)
+        status(cluster, job, active=1, ready=1)
+        await until(lambda: name not in secrets.there, within_s=3)
+        cluster.change(cluster.ref(job), spec={"suspend": True}, status={"active": 0, "ready": 0})
+        await asyncio.sleep(10)
+        assert name not in secrets.there
+        cluster.change(cluster.ref(job), spec={"suspend": False})
+        await until(lambda: name in secrets.there, within_s=3)
+
+
 @virtual
 async def test_jobs_that_are_no_runs_are_ignored():
     """No Secret is made or deleted for the sake of a forged Job."""
