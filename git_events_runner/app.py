@@ -42,6 +42,7 @@ from git_events_runner.flow.crds import Crds
 from git_events_runner.flow.files import Files
 from git_events_runner.flow.gate import Gate
 from git_events_runner.flow.gone import Gone
+from git_events_runner.flow.handled import HandledTimes
 from git_events_runner.flow.lanes import Lanes
 from git_events_runner.flow.missed import Missed
 from git_events_runner.flow.probes import Health, Probes
@@ -208,6 +209,12 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         now=now,
     )
     missed = Missed(store=store, writer=writer, announcer=events, metrics=metrics, now=now, weight=weight)
+    handled = HandledTimes(
+        store=store,
+        writer=writer,
+        pending=lambda uid, source: lanes.pending(uid, source),  # noqa: PLW0108  it is built below
+        now=now,
+    )
     checks = Checks(
         store=store,
         gate=gate,
@@ -216,6 +223,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         files=Files(store=store, git=git, writer=writer, pool=Pool("patterns", threads=2, own=1), now=now),
         writer=writer,
         runs=runs,
+        handled=handled,
         submit=submit,
         missed=missed.note,
         metrics=metrics,
@@ -228,7 +236,15 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         longest_backoff_s=_LONGEST_BACKOFF_S,
         weight=weight,
     )
-    scheduler = Scheduler(store=store, gate=gate, submit=lanes.submit, forget=lanes.forget, now=now, weight=weight)
+    scheduler = Scheduler(
+        store=store,
+        gate=gate,
+        submit=lanes.submit,
+        forget=lanes.forget,
+        edited=handled.edited,
+        now=now,
+        weight=weight,
+    )
     results = Results(
         api=client,
         store=store,
@@ -345,6 +361,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                                 with contextlib.suppress(TimeoutError):
                                     async with asyncio.timeout(_DRAIN_S):
                                         await lanes.drain()
+                                        handled.flush()
                                         await writer.flush()
                     finally:
                         await remotes.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -41,7 +41,6 @@ from git_events_runner.rules.ledger import (
     Outcome,
     Settle,
     Skip,
-    Touch,
     entry_of,
     last_deliveries,
     rfc3339,
@@ -55,7 +54,6 @@ from git_events_runner.telemetry import Metrics
 log = structlog.get_logger(target="checks")
 
 _RESTARTS = 25
-_TOUCH_S = 600.0
 _WEBHOOK_RETRY_S = 30.0
 _POLL_AGAIN_S = 2.0
 
@@ -124,6 +122,13 @@ class Runs(Protocol):
         """Create the Job of an order and settle it, or say why not."""
 
 
+class Handled(Protocol):
+    """Keeps handled scheduled times until they are recorded."""
+
+    def note(self, request: CheckRequest, status: Mapping[str, Any]) -> list[Mutation]:
+        """A check found no change; what it writes of the handled times now."""
+
+
 class Gate(Protocol):
     """Finds what a run needs, unless the installation's policy is against it."""
 
@@ -151,6 +156,7 @@ class Checks:
         files: Files,
         writer: Writer,
         runs: Runs,
+        handled: Handled,
         submit: Callable[[CheckRequest], None],
         missed: Callable[[CheckRequest, str], None],
         metrics: Metrics,
@@ -166,6 +172,7 @@ class Checks:
         self._git = git
         self._writer = writer
         self._runs = runs
+        self._handled = handled
         self._metrics = metrics
         self._now = now
 
@@ -369,9 +376,7 @@ class Checks:
         cleared = Report(source=request.source, problem=None, generation=snapshot.generation, now=now)
         if not _clear(status, snapshot.generation, request.source):
             mutations.append(cleared)
-        if _age_s(status.get("lastRun"), self._now()) >= _TOUCH_S:
-            due = {request.source: request.due_at} if request.due_at else {}
-            mutations.append(Touch(at=now, answered=due))
+        mutations += self._handled.note(request, status)
         if mutations and request.fence:
             request.fence.check()
         if len(mutations) == 1 and not moved and isinstance(mutations[0], Skip):
@@ -440,11 +445,6 @@ def _fields(request: CheckRequest) -> dict[str, Any]:
         "name": request.trigger.name,
         "source": request.source,
     }
-
-
-def _age_s(last_run: object, now: datetime) -> float:
-    at = timestamp(last_run)
-    return (now - at).total_seconds() if at else float("inf")
 
 
 def _clear(status: Any, generation: int, source: str) -> bool:

@@ -1,7 +1,8 @@
 """The leader's clock: submits a check of each (trigger with a schedule, source) when it falls due.
 
-A schedule is read again when its trigger's generation changes: live edits and deletions take effect immediately. What
-was due while no replica led is made up once (`rules/schedule`). Scheduled times and triggers to be read are taken by
+A schedule is read again when its trigger's generation changes: live edits and deletions take effect immediately, and an
+edited schedule has no scheduled times before the edit. What was due while no replica was the leader is made up once, by
+the record of each source (`rules/schedule`). Scheduled times and triggers to be read are taken by
 namespace in turn, a slice of time each: what one tenant changes, or has due at one moment, delays no other tenant.
 """
 
@@ -11,7 +12,7 @@ import asyncio
 import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -32,18 +33,22 @@ from git_events_runner.slices import Slices
 log = structlog.get_logger(target="scheduler")
 
 _LONGEST_SLEEP_S = 5.0  # the wall clock may be set
+_LATE = timedelta(seconds=1)  # no two scheduled times are nearer
+
+
+_Written = tuple[str | None, str | None] | None  # interval and cron of a spec; None: it has no schedule
 
 
 @dataclass(slots=True)
 class _Watch:
-    """One source of one trigger: its schedule, phase, and the due time submitted last."""
+    """One source of one trigger: its schedule, as written and as read, its phase, and the due time submitted last."""
 
     trigger: Ref
     uid: str
     source: str
     schedule: Schedule
+    written: _Written
     phase: str
-    generation: int
     answered: datetime | None
     at: datetime | None = None
     serial: int = 0
@@ -70,14 +75,16 @@ class Scheduler:
         gate: Gate,
         submit: Callable[[CheckRequest], None],
         forget: Callable[[str], None],
+        edited: Callable[[Ref, str, str, datetime, Fence], None],
         now: Callable[[], datetime],
         weight: Weight,
     ) -> None:
-        """`weight` is that of a namespace among the others."""
+        """`edited` records (trigger, uid, source, time) that a schedule was edited; `weight` is that of a namespace."""
         self._store = store
         self._gate = gate
         self._submit = submit
         self._forget = forget
+        self._edited = edited
         self._now = now
         self._watches: dict[Ref, dict[str, _Watch]] = {}
         self._naming = Naming()
@@ -88,6 +95,7 @@ class Scheduler:
         self._changed: RoundRobin[Ref] = RoundRobin(weight=weight)
         self._unread: set[Ref] = set()
         self._first: set[Ref] = set()
+        self._written: dict[Ref, tuple[str, _Written]] = {}  # uid and schedule, as read last
 
     async def run_leading(self, fence: Fence) -> None:
         """Submit what falls due until leadership ends."""
@@ -116,6 +124,7 @@ class Scheduler:
     def _start(self) -> None:
         """Nothing is known yet: all triggers are to be read."""
         self._watches.clear()
+        self._written.clear()
         self._naming.clear()
         self._heap.clear()
         self._unread.clear()
@@ -146,68 +155,86 @@ class Scheduler:
                 self._submit_one(fence, *due[1])
             changed = self._changed.take()
             if changed is not None:
-                self._read_one(changed[1])
+                self._read_one(changed[1], fence)
             elif due is None:
                 return bool(self._heap and self._heap[0][0] <= self._now())
         return True
 
-    def _read_one(self, ref: Ref) -> None:
+    def _read_one(self, ref: Ref, fence: Fence) -> None:
         self._unread.discard(ref)
         first = ref in self._first
         self._first.discard(ref)
         trigger = self._store.get(ref)
         if trigger is None:
+            self._written.pop(ref, None)
             for watch in self._watches.pop(ref, {}).values():
                 self._forget(watch.uid)
             self._naming.drop(ref)
         else:
-            self._read(trigger, first=first)
+            self._read(trigger, fence, first=first)
 
-    def _read(self, trigger: Snapshot, *, first: bool) -> None:
+    def _read(self, trigger: Snapshot, fence: Fence, *, first: bool) -> None:
         """Take over the trigger's spec; what has not changed keeps its due time."""
         known = self._watches.pop(trigger.ref, {})
-        if trigger.model is None or trigger.model.spec.schedule is None:
+        written: _Written = None
+        if trigger.model is not None and trigger.model.spec.schedule is not None:
+            written = (trigger.model.spec.schedule.interval, trigger.model.spec.schedule.cron)
+        before = self._written.get(trigger.ref)
+        self._written[trigger.ref] = (trigger.uid, written)
+        edited = before is not None and before[0] == trigger.uid and before[1] != written
+        if edited:
+            self._submit_missed(known.values(), fence)
+        if written is None:
             self._naming.drop(trigger.ref)
             return
         spec, namespace = trigger.model.spec, trigger.ref.namespace
-        schedule = self._gate.schedule_of(namespace or "", spec.schedule.interval, spec.schedule.cron)
+        schedule = self._gate.schedule_of(namespace or "", *written)
         if isinstance(schedule, Problem):
             log.warning("trigger.rejected", namespace=namespace, name=trigger.ref.name, error=schedule.message)
             self._naming.drop(trigger.ref)
             return
         place = None if spec.sources.kind.startswith("Cluster") else namespace
         self._naming.put(trigger.ref, [Ref(spec.sources.kind, place, name) for name in spec.sources.names])
-        watches: dict[str, _Watch] = {}
+        watches = self._watches[trigger.ref] = {}
+        status = trigger.raw.get("status") or {}
         for name in spec.sources.names:
             phase = self._phase(spec, trigger.ref, name)
             old = known.get(name)
-            if old and (old.uid, old.generation, old.phase) == (trigger.uid, trigger.generation, phase):
+            if old and (old.uid, old.written, old.phase) == (trigger.uid, written, phase):
                 watches[name] = old
                 continue
-            status = trigger.raw.get("status") or {}
-            answered = timestamp(entry_of(status, name).answered_at)
-            if old and old.uid == trigger.uid and old.answered and (answered is None or old.answered > answered):
-                answered = old.answered
-            watch = _Watch(
+            entry = entry_of(status, name)
+            times = [timestamp(entry.answered_at) or timestamp(entry.changed)]
+            if entry.adopted:
+                times.append(timestamp(status.get("lastRun")))
+            if old and old.uid == trigger.uid:
+                times.append(old.answered)
+            if edited and (entry.exists or old):
+                times.append(self._now())
+                self._edited(trigger.ref, trigger.uid, name, self._now(), fence)
+            watches[name] = _Watch(
                 trigger=trigger.ref,
                 uid=trigger.uid,
                 source=name,
                 schedule=schedule,
+                written=written,
                 phase=phase,
-                generation=trigger.generation,
-                answered=answered,
+                answered=max((moment for moment in times if moment is not None), default=None),
             )
-            watches[name] = watch
-            last_run = timestamp(status.get("lastRun")) if entry_of(status, name).exists else None
-            self._plan(watch, last_run, catching_up=first)
-        self._watches[trigger.ref] = watches
+            self._plan(watches[name], catching_up=first)
+
+    def _submit_missed(self, watches: Iterable[_Watch], fence: Fence) -> None:
+        """Submit the times of a schedule that is replaced which have passed and wait to be made up."""
+        for watch in watches:
+            if watch.at is not None and watch.at <= self._now():
+                self._submit_now(watch, fence)
 
     def _phase(self, spec: Any, trigger: Ref, name: str) -> str:
         cluster = spec.sources.kind.startswith("Cluster")
         found = self._store.get(Ref(spec.sources.kind, None if cluster else trigger.namespace, name))
         return phase_key(found.model, trigger.namespace or "") if found and found.model else name
 
-    def _plan(self, watch: _Watch, last_run: datetime | None, *, catching_up: bool) -> None:
+    def _plan(self, watch: _Watch, *, catching_up: bool) -> None:
         """Put the next due time on the heap; one that passed unanswered is due at once."""
         self._serial += 1
         watch.serial = self._serial
@@ -218,7 +245,6 @@ class Scheduler:
                 phase_key=watch.phase,
                 now=self._now(),
                 answered_at=watch.answered,
-                last_run=last_run,
                 spread_key=watch.uid if catching_up else None,
             )
         except Exception:  # the border of one trigger: a bug in it must not end the others
@@ -232,6 +258,17 @@ class Scheduler:
         watch = self._watches.get(ref, {}).get(source)
         if watch is None or watch.serial != serial or watch.at is None:
             return
-        watch.answered = watch.at
-        self._submit(CheckRequest(trigger=ref, uid=watch.uid, source=source, due_at=rfc3339(watch.at), fence=fence))
-        self._plan(watch, self._now(), catching_up=False)
+        if self._now() - watch.at >= _LATE:  # made up, or the clock was set: of several times the last one
+            self._plan(watch, catching_up=False)
+            if watch.at is None or watch.at > self._now():
+                return
+        self._submit_now(watch, fence)
+        self._plan(watch, catching_up=False)
+
+    def _submit_now(self, watch: _Watch, fence: Fence) -> None:
+        if watch.at is not None:
+            watch.answered = watch.at
+            due_at = rfc3339(watch.at)
+            self._submit(
+                CheckRequest(trigger=watch.trigger, uid=watch.uid, source=watch.source, due_at=due_at, fence=fence)
+            )

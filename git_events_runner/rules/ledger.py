@@ -337,22 +337,26 @@ class Skip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touch:
-    """`lastRun`, coarsely: the end of a check that changed nothing, at most one write in ten minutes."""
+    """Scheduled times that checks handled without a change, by source; `at` is when the last such check ended.
 
-    at: str
+    `lastRun` is coarse: at most one write in ten minutes. An edited schedule moves the times alone (`at` is None).
+    """
+
+    at: str | None
     answered: Mapping[str, str]
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """Move `lastRun` and `answeredAt` forward."""
-        before = _text(status.get("lastRun"))
-        if before and _later(before, self.at):
-            return Outcome.DONE
-        status["lastRun"] = self.at
+        """Move `lastRun` and each `answeredAt` forward."""
+        outcome = Outcome.DONE
+        if self.at and not _later(_text(status.get("lastRun")), self.at):
+            status["lastRun"] = self.at
+            outcome = Outcome.WRITE
         for source, due in self.answered.items():
             known = entry_of(status, source)
-            if known.exists and not known.adopted and not _later(known.answered_at, due):
+            if known.exists and not known.adopted and known.answered_at != due and not _later(known.answered_at, due):
                 status["checkedSources"][source]["answeredAt"] = due
-        return Outcome.WRITE
+                outcome = Outcome.WRITE
+        return outcome
 
     def guards(self) -> Guards:
         """The sources whose `answeredAt` moves."""

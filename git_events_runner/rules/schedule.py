@@ -70,19 +70,17 @@ def due(
     phase_key: str,
     now: datetime,
     answered_at: datetime | None,
-    last_run: datetime | None,
     spread_key: str | None,
 ) -> Planned:
     """What is due next.
 
-    A source that was never looked at is due at once. A due time that passed unanswered (by `answered_at` and the coarse
-    `last_run`) is made up once; with a `spread_key` (a leader that begins) up to 30 s later, by its hash, and not for
-    intervals under a minute, whose next due time is soon enough.
+    A source that was never checked is due at once. A due time after `answered_at`, the source's own record, is made up
+    once; with a `spread_key` (a leader that begins) up to 30 s later, by its hash, and not for intervals under a
+    minute, whose next due time is soon enough.
     """
-    known = max((moment for moment in (answered_at, last_run) if moment is not None), default=None)
-    if known is None:
+    if answered_at is None:
         return Planned(due_at=now, submit_at=now)
-    known = min(known, now + _FURTHEST)  # it is read from a status: after the year 9999 there are no due times
+    known = min(answered_at, now + _FURTHEST)  # it is read from a status: after the year 9999 there are no due times
     missed = schedule.last_due(now, phase_key=phase_key)
     if missed is not None and missed > known and not (spread_key is not None and _is_short(schedule)):
         delay_s = _digest(spread_key) % (_SPREAD_S * 1000) / 1000 if spread_key is not None else 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from git_events_runner.edges.git.question import TreeEntry
 from git_events_runner.flow.checks import Checks
 from git_events_runner.flow.files import Files
+from git_events_runner.flow.handled import HandledTimes
 from git_events_runner.flow.runs import Runs
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.job import JobDefaults
@@ -110,6 +111,13 @@ class Program:
             metrics=cluster.metrics,
             now=cluster.now,
         )
+        self.pending = set()
+        self.handled = HandledTimes(
+            store=cluster.store,
+            writer=cluster,
+            pending=lambda uid, source: (uid, source) in self.pending,
+            now=cluster.now,
+        )
         self.checks = Checks(
             store=cluster.store,
             gate=cluster.gate,
@@ -118,6 +126,7 @@ class Program:
             files=Files(store=cluster.store, git=self.git, writer=cluster, pool=Inline(), now=cluster.now),
             writer=cluster,
             runs=self.runs,
+            handled=self.handled,
             submit=cluster.submit,
             missed=lambda _request, _commit: None,
             metrics=cluster.metrics,

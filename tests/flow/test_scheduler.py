@@ -19,13 +19,14 @@ REF = Ref("ScheduleTrigger", "n", "every")
 
 @asynccontextmanager
 async def scheduling(cluster):
-    """A scheduler that leads; what it forgets is in `cluster.forgotten`."""
-    cluster.forgotten = []
+    """A scheduler that leads; what it forgets is in `cluster.forgotten`, the edits that it reports in `edits`."""
+    cluster.forgotten, cluster.edits = [], []
     scheduler = Scheduler(
         store=cluster.store,
         gate=cluster.gate,
         submit=cluster.submit,
         forget=cluster.forgotten.append,
+        edited=lambda *edit: cluster.edits.append(edit),
         now=cluster.now,
         weight=equal,
     )
@@ -227,3 +228,99 @@ async def test_a_bug_met_at_one_trigger_ends_no_other(monkeypatch):
         await asyncio.sleep(60)
     assert {request.trigger for _, request in cluster.asked} == {REF}
     assert len(cluster.asked) >= 5
+
+
+@virtual
+async def test_a_check_of_one_source_answers_no_time_of_another():
+    """A source whose monthly time came while no replica was the leader is checked, whatever `lastRun` says."""
+    cluster = Cluster()
+    status = recorded(answeredAt="2026-05-06T07:00:00Z") | {"lastRun": "2026-05-06T07:00:01Z"}
+    entries = status["checkedSources"]
+    entries["lib"] = entries["app"] | {"answeredAt": "2026-04-06T07:00:00Z"}
+    every(cluster, cron="0 7 6 * *", status=status, names=("app", "lib"))
+    async with scheduling(cluster):
+        await asyncio.sleep(60)
+    assert [request.source for _, request in cluster.asked] == ["lib"]
+    assert cluster.asked[0][1].due_at == "2026-05-06T07:00:00Z"
+
+
+@virtual
+async def test_last_run_counts_for_entries_of_the_legacy_version_alone():
+    """They have no record of their own time; an entry of ours has at least the time of its commit."""
+    cluster = Cluster()
+    legacy = {"commitHash": "a" * 40, "fileHash": None, "changed": "2026-01-01T00:00:00Z"}
+    status = {"checkedSources": {"app": legacy}, "lastRun": "2026-05-06T06:30:00Z"}
+    every(cluster, cron="15 6 * * *", status=status)
+    ours = recorded(changed="2026-05-06T06:00:00Z") | {"lastRun": "2026-05-06T06:30:00Z"}
+    cluster.trigger("ScheduleTrigger", "ours", schedule={"cron": "15 6 * * *"}, status=ours)
+    async with scheduling(cluster):
+        await asyncio.sleep(60)
+    assert [request.trigger.name for _, request in cluster.asked] == ["ours"]
+
+
+@virtual
+async def test_an_edited_schedule_does_not_fire_for_a_time_before_the_edit():
+    """03:00 becomes 06:00 at 07:30: the next check is tomorrow's; the edit is recorded, for the next leader."""
+    cluster = Cluster()
+    trigger = every(cluster, cron="0 3 * * *", status=recorded(answeredAt="2026-05-06T03:00:00Z"))
+    async with scheduling(cluster):
+        await asyncio.sleep(1800)
+        cluster.change(REF, spec={"schedule": {"cron": "0 6 * * *"}})
+        await asyncio.sleep(600)
+        assert cluster.asked == []
+        edited = [(ref.name, uid, source, at.isoformat()) for ref, uid, source, at, _ in cluster.edits]
+        [(name, uid, source, at)] = edited
+        assert (name, uid, source) == ("every", trigger["metadata"]["uid"], "app")
+        assert at.startswith("2026-05-06T07:30:0")
+        await asyncio.sleep(23 * 3600 - 900)
+    assert [when.isoformat() for when in dues(cluster)] == ["2026-05-07T06:00:00+00:00"]
+
+
+@virtual
+async def test_a_schedule_mended_after_an_hour_does_not_fire_for_a_time_before():
+    """A cron that could not be read in between is an edit, too."""
+    cluster = Cluster()
+    every(cluster, cron="0 3 * * *", status=recorded(answeredAt="2026-05-06T03:00:00Z"))
+    async with scheduling(cluster):
+        cluster.change(REF, spec={"schedule": {"cron": "61 * * * *"}})
+        await asyncio.sleep(1800)
+        cluster.change(REF, spec={"schedule": {"cron": "0 6 * * *"}})
+        await asyncio.sleep(600)
+    assert cluster.asked == []
+
+
+@virtual
+async def test_an_edit_loses_no_time_that_waits_to_be_made_up():
+    """A missed time of the old schedule whose check is spread over half a minute is checked when the spec changes."""
+    cluster = Cluster()
+    trigger = every(cluster, cron="0 3 * * *", status=recorded(answeredAt="2026-05-05T03:00:00Z"))
+    async with scheduling(cluster):
+        await asyncio.sleep(0.1)
+        assert cluster.asked == []
+        cluster.change(REF, spec={"schedule": {"cron": "0 6 * * *"}})
+        await asyncio.sleep(60)
+    [(_, request)] = cluster.asked
+    assert (request.uid, request.due_at) == (trigger["metadata"]["uid"], "2026-05-06T03:00:00Z")
+
+
+@virtual
+async def test_an_edit_of_anything_else_moves_no_time():
+    """A missed time that waits to be made up is made up once, when its turn comes."""
+    cluster = Cluster()
+    every(cluster, cron="0 3 * * *", status=recorded(answeredAt="2026-05-05T03:00:00Z"))
+    async with scheduling(cluster):
+        await asyncio.sleep(0.1)
+        cluster.change(REF, spec={"action": {"kind": "Action", "name": "other"}})
+        await asyncio.sleep(60)
+    assert dues(cluster) == [datetime.fromisoformat("2026-05-06T03:00:00+00:00")]
+
+
+@virtual
+async def test_of_several_times_that_passed_the_last_one_is_made_up():
+    """The next hour came while the check of the hour before waited for its turn: one check, for the next hour."""
+    cluster = Cluster()
+    every(cluster, cron="0 * * * *", status=recorded(answeredAt="2026-05-06T05:00:00Z"))
+    cluster.offset = timedelta(seconds=-1)
+    async with scheduling(cluster):
+        await asyncio.sleep(1800)
+    assert [when.isoformat() for when in dues(cluster)] == ["2026-05-06T07:00:00+00:00"]

@@ -142,8 +142,8 @@ def test_triggers_on_one_repository_fall_due_together_and_others_apart():
     assert other not in same
 
 
-def planned(schedule, *, answered=None, last=None, spread=None):
-    return due(schedule, phase_key="k", now=NOW, answered_at=answered, last_run=last, spread_key=spread)
+def planned(schedule, *, answered=None, spread=None):
+    return due(schedule, phase_key="k", now=NOW, answered_at=answered, spread_key=spread)
 
 
 def test_the_first_check_comes_at_once():
@@ -170,11 +170,12 @@ def test_a_short_interval_is_not_made_up():
     assert found.due_at > NOW
 
 
-def test_a_coarse_last_run_counts_as_an_answer():
-    """After a restart a trigger that was checked a minute ago is not due before its time."""
+def test_a_time_between_a_missed_one_and_its_late_check_is_not_skipped():
+    """What came due while the check of a missed time waited for its turn is due at once."""
     schedule = parse_schedule(None, "0 * * * *")
-    found = planned(schedule, answered=NOW - timedelta(days=3), last=NOW - timedelta(minutes=1), spread="uid")
-    assert found.due_at == NOW.replace(hour=8, minute=0, second=0)
+    found = planned(schedule, answered=NOW.replace(hour=6, minute=0, second=0))
+    assert found.due_at == NOW.replace(minute=0, second=0)
+    assert found.submit_at == NOW
 
 
 def test_a_schedule_that_is_over_is_never_due_again():
@@ -199,12 +200,7 @@ def test_exactly_one_form_is_given(interval, cron):
 )
 def test_no_time_that_a_status_may_hold_ends_the_program(text, form):
     """Who may write a status, or a Job's annotations, harms his own trigger at most."""
-    stored = datetime.fromisoformat(text)
-    for answered, last in ((stored, None), (None, stored)):
-        planned = due(
-            parse_schedule(*form), phase_key="k", now=NOW, answered_at=answered, last_run=last, spread_key=None
-        )
-        assert planned.due_at is not None
+    assert planned(parse_schedule(*form), answered=datetime.fromisoformat(text)).due_at is not None
 
 
 @given(
