@@ -90,8 +90,17 @@ def load(paths: Sequence[str], server: Registrar, *, secrets: Sequence[StandIn] 
     if not problems:
         problems += [f"{one.document.at(field)}: {field}: {told}" for one, field, told in dangling(manifests)]
     if problems:
-        raise ConfigError(*problems)
-    return Loaded(manifests=manifests, skipped=skipped)
+        raise ConfigError(*map(one_line, problems))
+    return Loaded(manifests=manifests, skipped=[one_line(text) for text in skipped])
+
+
+def one_line(text: str) -> str:
+    r"""A text without line breaks and whatever else a terminal obeys: names in manifests may hold anything.
+
+    >>> one_line("no GitRepo a\n\x1b[2J")
+    'no GitRepo a\\n\\x1b[2J'
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _items(document: Document) -> Iterator[Document]:

@@ -298,6 +298,10 @@ async def test_a_bug_in_one_job(bench: Bench) -> None:
     assert "Complete" in conditions(await bench.ended())
 
 
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_descriptors_under_uvloop(tmp_path: Path) -> None:
     """The descriptors of a command are closed when it has ended."""
     left: list[int] = []
@@ -305,12 +309,12 @@ def test_descriptors_under_uvloop(tmp_path: Path) -> None:
     async def runs() -> None:
         argv = ("sh", "-c", "echo x; echo y")
         command = LocalCommand(container="c", argv=argv, env={"PATH": os.environ["PATH"]}, cwd=tmp_path)
-        before = len(list(Path("/proc/self/fd").iterdir()))
+        before = descriptors()
         for _ in range(20):
             lines: list[str] = []
             assert await execute(command, mark="none", output=lines.append) == 0
             assert lines == ["x", "y"]
-            left.append(len(list(Path("/proc/self/fd").iterdir())) - before)
+            left.append(descriptors() - before)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(runs())
