@@ -102,19 +102,23 @@ class Results:
             self._expired.popitem(last=False)
 
     async def run_leading(self, fence: Fence) -> None:
-        """Follow the Jobs until leadership ends. Jobs that ended before are not reported again."""
+        """Follow the Jobs until leadership ends. Jobs that ended before are not reported again.
+
+        What the first statuses are written from is read after the subscription, and every pass compares all Jobs: an
+        end is noticed whatever else is being written when it comes.
+        """
         loop = asyncio.get_running_loop()
-        known = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
         self._vanished.clear()
         self._again.clear()
         self._shown.clear()
-        self._gone = OrderedDict.fromkeys(snapshot.uid for snapshot in self._store.vanished())
         settled_since: dict[str, float] = {}
         unsettled_since: dict[str, float] = {}
         lost_since: dict[tuple[str, str], float] = {}
         undecided: set[str] = set()
-        await self._show_all()
         with self._store.subscribe("Job", *TRIGGERS) as changes:
+            known = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
+            self._gone = OrderedDict.fromkeys(snapshot.uid for snapshot in self._store.vanished())
+            await self._show_all(fence)
             next_sweep, next_lost = loop.time() + _PASS_S, loop.time()
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -124,7 +128,7 @@ class Results:
                 changed = changes.take()
                 dirty = (self._store.get(ref) for ref in changed if ref.kind in TRIGGERS)
                 touched = {one.uid for one in dirty if one and self._shown.get(one.uid) != _said(one)}
-                if undecided or any(ref.kind == "Job" for ref in changed):
+                if undecided or loop.time() >= next_sweep or any(ref.kind == "Job" for ref in changed):
                     current = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
                     touched |= self._compare(known, current) | self._unseen(changed)
                     undecided = self._undecided(known, current)
@@ -263,13 +267,13 @@ class Results:
             note = f"Job {snapshot.ref.name} was deleted before it ended; its change does not run again"
             self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason="JobCancelled", note=note)
 
-    async def _show_all(self) -> None:
+    async def _show_all(self, fence: Fence) -> None:
         for kind in TRIGGERS:
             for trigger in self._store.all(kind):
                 if (trigger.raw.get("status") or {}).get("checkedSources"):
-                    await self._show(trigger.uid, None)
+                    await self._show(trigger.uid, fence)
 
-    async def _show(self, trigger_uid: str, fence: Fence | None) -> None:
+    async def _show(self, trigger_uid: str, fence: Fence) -> None:
         """Write phases and `state` of one trigger, if they changed."""
         trigger = self._store.trigger(trigger_uid)
         if trigger is None:
@@ -295,8 +299,7 @@ class Results:
         if set(combine(status, [progress, clones])[1]) == {Outcome.DONE}:
             self._shown[trigger_uid] = _said(trigger)
             return
-        if fence:
-            fence.check()
+        fence.check()
         try:
             await self._writer.write(trigger.ref, trigger.uid, progress, clones)
         except ApiNotFound:

@@ -3,6 +3,8 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import pytest
+
 from git_events_runner.errors import ApiUnavailable
 from git_events_runner.flow.results import Results
 from git_events_runner.resources.ref import Ref
@@ -37,9 +39,9 @@ async def following(cluster, fence=None):
         await asyncio.gather(task, return_exceptions=True)
 
 
-def world(*, runs=1, suspend=False, ttl="0"):
+def world(*, runs=1, suspend=False, ttl="0", cluster=None):
     """A trigger whose run 1 has a Job."""
-    cluster = Cluster()
+    cluster = cluster or Cluster()
     trigger = cluster.trigger(status=recorded(runs=runs))
     job = cluster.job(trigger, suspend=suspend, ttl_seconds_after_finished=ttl)
     if runs:
@@ -316,4 +318,59 @@ async def test_the_end_of_a_run_is_reported_when_its_status_arrives_after_it():
         cluster.change(REF, status=recorded(runs=3))
         await until(lambda: cluster.reasons == ["JobSucceeded"], within_s=5)
         await asyncio.sleep(60)
+    assert cluster.reasons == ["JobSucceeded"]
+
+
+class SlowFirst(Cluster):
+    """Its first status write takes a while: `meanwhile` happens in it."""
+
+    meanwhile = None
+
+    async def write(self, ref, uid, *mutations):
+        then, self.meanwhile = self.meanwhile, None
+        if then:
+            await asyncio.sleep(1)
+            then()
+        return await super().write(ref, uid, *mutations)
+
+
+@virtual
+@pytest.mark.parametrize("end", ["ended", "deleted"])
+async def test_a_job_that_ends_while_a_new_leader_writes_its_first_statuses_is_noticed(end):
+    """Nothing else has to happen for that."""
+    cluster = SlowFirst()
+    ran = cluster.job(cluster.trigger(name="another", status=recorded()), suspend=False)
+    cluster.finish(ran)
+    shown_before = recorded(lastJob={"name": ran["metadata"]["name"], "phase": "Running"})
+    cluster.change(Ref("WebhookTrigger", "n", "another"), status=shown_before)
+    _, _, job = world(cluster=cluster)
+    cluster.meanwhile = (lambda: cluster.finish(job)) if end == "ended" else (lambda: cluster.drop(cluster.ref(job)))
+    async with following(cluster):
+        shown, reason = ("Succeeded", "JobSucceeded") if end == "ended" else ("Deleted", "JobCancelled")
+        await until(lambda: phase(cluster) == ("Idle", shown) and cluster.reasons, within_s=10)
+    assert cluster.reasons == [reason]
+
+
+class Deaf:
+    """A store that reports no changes."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def subscribe(self, *_kinds):
+        return self._store.subscribe()
+
+
+@virtual
+async def test_every_pass_compares_the_jobs():
+    """An end whose change was missed is noticed seconds later."""
+    cluster, _, job = world()
+    cluster.store = Deaf(cluster.store)
+    async with following(cluster):
+        await asyncio.sleep(5)
+        cluster.finish(job)
+        await until(lambda: phase(cluster) == ("Idle", "Succeeded"), within_s=10)
     assert cluster.reasons == ["JobSucceeded"]
