@@ -62,7 +62,7 @@ from git_events_runner.pools import Pool
 from git_events_runner.resources.kinds import KINDS, OURS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.messages import CheckRequest
-from git_events_runner.serving import listen, running, serving
+from git_events_runner.serving import Limits, listen, running, serving
 from git_events_runner.settings import RuntimeConfig, Settings, parse_runtime_config, restricts
 from git_events_runner.sources import Copies, Remotes, SourceHosts, Sources
 from git_events_runner.telemetry import Metrics, configure_logging
@@ -71,6 +71,7 @@ from git_events_runner.triggers import LiveTriggers
 
 log = structlog.get_logger(target="app")
 
+_PROBES = Limits(header_bytes=32 * 1024, headers=100, message_bytes=64 * 1024)
 _GATHER_S = 0.010
 _LONGEST_BACKOFF_S = 60.0
 _DRAIN_S = 20.0
@@ -296,6 +297,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         secrets=secrets,
         default_header=lambda: config.current.trigger.webhook.default_auth_header,
         uniform=lambda: config.current.trigger.webhook.refusals == "uniform",
+        aliases=lambda: config.current.trigger.webhook.host_aliases,
         rates=settings.rates,
         trusted_proxies=settings.trusted_proxies,
         ready=lambda: not health.not_ready(),
@@ -384,7 +386,7 @@ async def _served(app: Any, sock: socket.socket | None) -> AsyncIterator[None]:
     if sock is None:
         yield
         return
-    async with serving(app, sock):
+    async with serving(app, sock, limits=_PROBES):
         yield
 
 

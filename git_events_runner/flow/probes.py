@@ -6,10 +6,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from git_events_runner.pools import Pool
 from git_events_runner.telemetry import Metrics
@@ -95,13 +94,20 @@ class Probes:
         self._health = health
         self._rendering = _Rendering(metrics.render)
         self._readers: Counter[str] = Counter()
-        self.app = Starlette(
-            routes=[
-                Route("/alive", self._alive),
-                Route("/ready", self._ready),
-                Route("/metrics", self._show),
-            ]
-        )
+        self._paths = {"/alive": self._alive, "/ready": self._ready, "/metrics": self._show}
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application: three paths, without a framework's routing, which costs more than a probe."""
+        if scope["type"] != "http":
+            return
+        show = self._paths.get(scope["path"])
+        if show is None:
+            response: Response = PlainTextResponse("use /alive, /ready or /metrics\n", status_code=404)
+        elif scope["method"] not in {"GET", "HEAD"}:
+            response = PlainTextResponse("use GET\n", status_code=405, headers={"Allow": "GET, HEAD"})
+        else:
+            response = await show(Request(scope, receive))
+        await response(scope, receive, send)
 
     async def _alive(self, _: Request) -> Response:
         return _judged(self._health.not_alive(), "alive")

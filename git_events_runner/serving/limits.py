@@ -23,7 +23,7 @@ class Limits:
     idle_s: float = 75.0
     header_bytes: int = 256 * 1024
     headers: int = 256
-    message_bytes: int = 8 * 2**20
+    message_bytes: int = 64 * 2**20
     all_headers_bytes: int = 16 * 2**20
     connections: int = _CONNECTIONS
 

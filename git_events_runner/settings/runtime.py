@@ -62,6 +62,7 @@ Count = Annotated[int, Field(strict=True, ge=1, le=_INT64_MAX)]
 Text = Annotated[str, Strict(), Field(min_length=1, max_length=4096)]
 Label = Annotated[str, Strict(), Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 Header = Annotated[str, Strict(), Field(max_length=256, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+HostName = Annotated[str, Strict(), Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 Folder = Annotated[str, Strict(), Field(max_length=4096, pattern=r"^/[^/:$][^:$]*$")]
 Prefix = Annotated[str, Strict(), Field(max_length=64, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 Prefixes = Annotated[tuple[Text, ...], Field(max_length=1000)]
@@ -222,6 +223,11 @@ class WebhookConfig(_Section):
         default="distinct",
         description="How requests are refused that prove nothing: `distinct` by 404, 401, 403 or 500 with the reason, "
         "`uniform` all by the same 404, which does not show which triggers exist.",
+    )
+    host_aliases: Annotated[dict[HostName, HostName], Field(max_length=100)] = Field(
+        default={},
+        description="Other names of forges' hosts, as `old.example.com: new.example.com`: payloads with the one mean "
+        "sources with the other.",
     )
 
 

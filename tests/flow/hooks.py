@@ -138,6 +138,7 @@ async def served(
         secrets=secrets,
         default_header=lambda: "x-trigger-auth",
         uniform=lambda: uniform,
+        aliases=dict,
         rates=rates or {},
         trusted_proxies=trusted,
         ready=ready,

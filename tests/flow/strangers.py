@@ -73,7 +73,7 @@ KINDS = {
         "connections": 60,
     },
     "unread": {"opening": b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 30},
-    "scrapes": {"opening": b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "reads": True},
+    "scrapes": {"opening": b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "reads": True, "connections": 300},
     "wrong": {
         "opening": b"POST /ns/github HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n"
         b"Content-Type: application/json\r\nX-GitHub-Event: push\r\nX-Hub-Signature-256: sha256=00\r\n\r\n",

@@ -129,7 +129,6 @@ def test_forms_are_read_where_a_forge_sends_them(name):
         b'{"ref":"refs/heads/main","ref":"refs/heads/other"}',
         b'{"ref":"\\ud800"}',
         b'{"ref":"\xff"}',
-        b'\xef\xbb\xbf{"ref":"refs/heads/main"}',
         b'{"ref":' + b"1" * 10_000 + b"}",
         b'{"ref":1}',
         b'{"ref":""}',
@@ -233,6 +232,20 @@ def test_large_addresses_are_compared_and_not_kept():
         ("git@ssh.dev.azure.com:v3/org/proj/repo", "https://org@dev.azure.com/org/proj/_git/repo", True),
         ("ssh://git@bb.example.com:7999/team/app.git", "https://bb.example.com/scm/TEAM/app.git", True),
         ("git@ssh.github.com:team/app", "https://github.com/team/app", True),
+        ("ssh://git@altssh.gitlab.com:443/team/app.git", "https://gitlab.com/team/app", True),
+        ("https://org.visualstudio.com/proj/_git/repo", "https://dev.azure.com/org/proj/_git/repo", True),
+        (
+            "https://org.visualstudio.com/DefaultCollection/proj/_git/repo",
+            "https://dev.azure.com/org/proj/_git/repo",
+            True,
+        ),
+        ("org@vs-ssh.visualstudio.com:v3/org/proj/repo", "https://org@dev.azure.com/org/proj/_git/repo", True),
+        ("https://dev.azure.com/org/_git/repo", "git@ssh.dev.azure.com:v3/org/repo/repo", True),
+        ("https://other.visualstudio.com/proj/_git/repo", "https://dev.azure.com/org/proj/_git/repo", False),
+        ("https://bb.example.com/bitbucket/scm/team/app.git", "ssh://git@bb.example.com:7999/team/app.git", True),
+        ("https://bb.example.com/projects/TEAM/repos/app/browse", "https://bb.example.com/scm/team/app.git", True),
+        ("https://bb.example.com/users/bob/repos/app", "ssh://git@bb.example.com:7999/~bob/app.git", True),
+        ("https://example.com/projects/app", "https://example.com/app", False),
         ("https://example.com/team/app", "", False),
         ("https://example.com/team/app", "no address", False),
     ],
@@ -241,6 +254,24 @@ def test_addresses_of_one_repository_are_recognised(one, other, expected):
     """http, ssh and scp forms, `.git`, case, ports; both ways."""
     assert same(one, [other]) is expected
     assert same(other, [one]) is expected
+
+
+@pytest.mark.parametrize(
+    ("address", "other", "expected"),
+    [
+        ("https://old.example.com/team/app", "https://new.example.com/team/app.git", True),
+        ("git@git.example.com:team/app", "https://new.example.com/team/app", True),
+        ("ssh://git@git.example.com:2222/team/app", "ssh://git@new.example.com/team/app", True),
+        ("https://old.example.com/team/app", "https://new.example.com/team/other", False),
+        ("https://other.example.com/team/app", "https://new.example.com/team/app", False),
+    ],
+)
+def test_a_host_may_have_several_names(address, other, expected):
+    """An old domain and a host of its own for ssh match, where the runtime config names them; both ways."""
+    aliases = {"old.example.com": "new.example.com", "git.example.com": "new.example.com"}
+    assert same(address, [other], aliases=aliases) is expected
+    assert same(other, [address], aliases=aliases) is expected
+    assert not same(address, [other])
 
 
 def test_a_port_is_compared_with_one_of_the_same_protocol():
@@ -273,3 +304,20 @@ def test_a_dialect_is_recognised_where_the_type_names_none():
     """Gitea sends GitHub's headers too, and is still known."""
     for name, make in PUSHES.items():
         assert forge_of("hmac", headers_of(make()[0])) == name.split(",")[0]
+
+
+HALF = "\ud83d"
+
+
+@pytest.mark.parametrize("name", PUSHES)
+@pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
+def test_what_forges_send_is_read_in_every_size(name, large):
+    """A byte order mark, half a character in a comment, and megabytes of commits change nothing of what is read."""
+    headers, body = PUSHES[name]()
+    payload = json.loads(body)
+    more = {"commits": [{"message": f'half {HALF} \\ " ]}}', "added": [f"f{n}" for n in range(20)]}] * 5000 * large}
+    text = json.dumps({"comment": HALF} | payload | more | {"last": [[{}], HALF]}).encode()
+    assert (len(text) > 500_000) is large
+    kind, known = name.split(",")[0], headers_of(headers)
+    assert read(kind, known, b"\xef\xbb\xbf" + text) == read(kind, known, body)
+    assert delivery_of(known, kind, b"\xef\xbb\xbf" + text) == delivery_of(known, kind, body)

@@ -157,7 +157,7 @@ def _varint(value):
 
 
 def payload():
-    body = b'{"ref":"refs/heads/main","x":[' + b"[]," * 10**6 + b"[]]}"
+    body = b'{"ref":"refs/heads/main","x":[' + b"[]," * (8 * 2**20) + b"[]]}"
     headers = {"x-github-event": [b"push"], "content-type": [b"application/json"]}
 
     def work():

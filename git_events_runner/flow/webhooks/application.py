@@ -51,6 +51,7 @@ class Webhooks:
         secrets: SecretReader,
         default_header: Callable[[], str],
         uniform: Callable[[], bool],
+        aliases: Callable[[], Mapping[str, str]],
         rates: Mapping[str, Rate | None],
         trusted_proxies: Sequence[Network],
         ready: Callable[[], bool],
@@ -59,7 +60,7 @@ class Webhooks:
     ) -> None:
         """`rates` has the limits `global`, `address`, `trigger` and `source`; `ready`: whether requests are taken.
 
-        `uniform`: whether everything that is not proven gets one answer.
+        `uniform`: whether everything that is not proven gets one answer; `aliases`: other names of forges' hosts.
         """
         self._store = store
         self._trusted = trusted_proxies
@@ -70,7 +71,7 @@ class Webhooks:
         self._bounds = bounds
         self._bodies = Bodies(bounds)
         self._authority = Authority(secrets=secrets, default_header=default_header, buckets=self._buckets)
-        self._deliveries = Deliveries(store=store, counter=counter, buckets=self._buckets)
+        self._deliveries = Deliveries(store=store, counter=counter, buckets=self._buckets, aliases=aliases)
         self._pool = Pool("payloads", threads=2)
         self._open = 0
         self._unlogged = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -83,17 +83,23 @@ class Delivery:
                 raise Refused(415 if error.media_type else 400, str(error)) from None
         return self.said[forge]
 
-    def task(self, auth_type: str) -> str:
+    async def task(self, auth_type: str) -> str:
         """The task id: derived from the forge's delivery id where there is one."""
-        delivery = delivery_of(self.headers, auth_type, self.body)
+        wanted = (self.headers, auth_type, self.body)
+        large = len(self.body) > IN_PLACE_BYTES
+        delivery = await self.pool.run(delivery_of, *wanted, owner=self.path[0]) if large else delivery_of(*wanted)
         return str(uuid.uuid4()) if delivery is None else task_id(self.path, delivery)
 
 
 class Deliveries:
     """Takes verified deliveries."""
 
-    def __init__(self, *, store: Store, counter: Counter, buckets: Buckets) -> None:
+    def __init__(
+        self, *, store: Store, counter: Counter, buckets: Buckets, aliases: Callable[[], Mapping[str, str]]
+    ) -> None:
+        """`aliases`: other names of forges' hosts."""
         self._store = store
+        self._aliases = aliases
         self._counter = counter
         self._buckets = buckets
 
@@ -115,7 +121,7 @@ class Deliveries:
             asked = chosen
         for name in asked:
             self._buckets.take("source", trigger.ref.namespace or "", trigger.ref.name, name)
-        task = delivery.task(auth_type)
+        task = await delivery.task(auth_type)
         if delivery_known(trigger.raw.get("status"), delivery_hash(task)):
             return Taken(status=200, message=DUPLICATE, task=task)
         if not await self._count(trigger, asked, task, warning):
@@ -139,7 +145,8 @@ class Deliveries:
         if isinstance(said, Ignored):
             return said
         spec = trigger.model.spec
-        mine = [name for name in names if same_repository(self._address(trigger, name), said.repositories)]
+        aliases, urls = self._aliases(), said.repositories
+        mine = [name for name in names if same_repository(self._address(trigger, name), urls, aliases=aliases)]
         if not mine and spec.webhook.match_repository:
             return Ignored(reason="no source of the trigger is the repository that was pushed to")
         reference = spec.sources.watch_on.reference

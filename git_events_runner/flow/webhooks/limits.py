@@ -30,7 +30,7 @@ class Bounds:
     """
 
     body_bytes: int = 3 * 2**20
-    json_bytes: int = 3 * 2**20
+    json_bytes: int = 25 * 2**20
     body_s: float = 30.0
     quiet_s: float = 10.0
     least_rate: int = 1024

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -24,7 +24,9 @@ _HOSTS = {
     "altssh.gitlab.com": "gitlab.com",
     "altssh.bitbucket.org": "bitbucket.org",
     "ssh.dev.azure.com": "dev.azure.com",
+    "vs-ssh.visualstudio.com": "dev.azure.com",
 }
+_AZURE, _OLD_AZURE = "dev.azure.com", ".visualstudio.com"
 _ADDRESS_CHARS = 4096
 _KEPT_CHARS = 512
 
@@ -37,8 +39,8 @@ class _Address:
     path: str
 
 
-def same_repository(address: str, others: Iterable[str]) -> bool:
-    """Whether one of the others names the repository at `address`.
+def same_repository(address: str, others: Iterable[str], *, aliases: Mapping[str, str] | None = None) -> bool:
+    """Whether one of the others names the repository at `address`; `aliases` are other names of hosts, by name.
 
     >>> same_repository("git@example.com:Team/app", ["https://example.com:443/team/app.git"])
     True
@@ -49,10 +51,16 @@ def same_repository(address: str, others: Iterable[str]) -> bool:
     if mine is None:
         return False
     found = [other for other in map(_parsed, others) if other is not None]
+    names = aliases or {}
+    host = names.get(mine.host, mine.host)
     alike = [other for other in found if other.ssh == mine.ssh]
-    if alike:
-        return any((o.host, o.port, o.path) == (mine.host, mine.port, mine.path) for o in alike)
-    return any((o.host, o.path) == (mine.host, mine.path) for o in found)
+    if alike and any(names.get(o.host, o.host) == host and o.port == mine.port and o.path == mine.path for o in alike):
+        return True
+    # Ports are compared on one host only: behind another name, the same server may listen elsewhere.
+    renamed = any(o.host != mine.host for o in alike)
+    if alike and not (names and renamed):
+        return False
+    return any(names.get(o.host, o.host) == host and o.path == mine.path for o in found)
 
 
 def _parsed(address: str) -> _Address | None:
@@ -81,11 +89,36 @@ def _of(*, ssh: bool, host: str, port: str, path: str) -> _Address:
     parts = [part for part in unquote(path.partition("?")[0]).lower().split("/") if part]
     if parts and parts[-1].endswith(".git"):
         parts[-1] = parts[-1].removesuffix(".git")
-    if name == "ssh.dev.azure.com" and parts[:1] == ["v3"]:
+    name, parts = _azure(name, parts)
+    if not ssh:
+        parts = _bitbucket(parts)
+    return _Address(ssh=ssh, host=name, port="22" if ssh and port == "443" else port, path="/".join(parts))
+
+
+def _azure(name: str, parts: list[str]) -> tuple[str, list[str]]:
+    """Azure DevOps under its new and its old domain, over http and ssh: organisation, project, repository.
+
+    https://learn.microsoft.com/azure/devops/release-notes/2018/sep-10-azure-devops-launch
+    """
+    if _HOSTS.get(name) == _AZURE and parts[:1] == ["v3"]:
         del parts[0]
     name = _HOSTS.get(name, name)
-    if name == "dev.azure.com":
+    if name.endswith(_OLD_AZURE):
+        parts = [name.removesuffix(_OLD_AZURE), *(part for part in parts if part != "defaultcollection")]
+        name = _AZURE
+    if name == _AZURE:
+        if len(parts) == 3 and parts[1] == "_git":  # noqa: PLR2004  a repository that is named as its project
+            parts.insert(1, parts[2])
         parts = [part for part in parts if part != "_git"]
-    if parts[:1] == ["scm"] and not ssh:  # Bitbucket Data Center, over http
-        del parts[0]
-    return _Address(ssh=ssh, host=name, port="22" if ssh and port == "443" else port, path="/".join(parts))
+    return name, parts
+
+
+def _bitbucket(parts: list[str]) -> list[str]:
+    """Bitbucket Data Center over http, maybe below a context path: to clone, and the pages of a repository."""
+    for start in range(min(2, len(parts))):
+        kind, rest = parts[start], parts[start + 1 :]
+        if kind == "scm" and len(rest) == 2:  # noqa: PLR2004  project and repository
+            return rest
+        if kind in {"projects", "users"} and rest[1:2] == ["repos"] and len(rest) > 2:  # noqa: PLR2004
+            return [rest[0] if kind == "projects" else f"~{rest[0]}", rest[2]]
+    return parts

@@ -5,7 +5,17 @@ https://learn.microsoft.com/azure/devops/service-hooks/events#git.push
 
 from __future__ import annotations
 
+from .fields import Wanted
 from .push import Ignored, Push, Unreadable, at, change, text_at, texts
+
+WANTED: Wanted = {
+    "id": {},
+    "eventType": {},
+    "resource": {
+        "refUpdates": {"name": {}, "newObjectId": {}},
+        "repository": {"remoteUrl": {}, "sshUrl": {}, "webUrl": {}, "url": {}},
+    },
+}
 
 
 def push_of(_: str, payload: object) -> Push | Ignored:

@@ -6,7 +6,16 @@ https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html
 
 from __future__ import annotations
 
+from .fields import Wanted
 from .push import Change, Ignored, Push, Unreadable, at, change, text_at, texts
+
+_SIDE: Wanted = {"type": {}, "name": {}, "target": {"hash": {}}}
+WANTED: Wanted = {
+    "push": {"changes": {"new": _SIDE, "old": _SIDE}},
+    "changes": {"refId": {}, "ref": {"id": {}}, "toHash": {}, "type": {}},
+    "refLimitExceeded": {},
+    "repository": {"links": {"html": {"href": {}}, "clone": {"href": {}}, "self": {"href": {}}}},
+}
 
 
 def push_of(event: str, payload: object) -> Push | Ignored:

@@ -5,7 +5,15 @@ https://docs.github.com/en/webhooks/webhook-events-and-payloads#push, https://do
 
 from __future__ import annotations
 
+from .fields import Wanted
 from .push import Ignored, Push, at, change, text_at, texts
+
+WANTED: Wanted = {
+    "ref": {},
+    "after": {},
+    "deleted": {},
+    "repository": {"clone_url": {}, "ssh_url": {}, "html_url": {}, "git_url": {}},
+}
 
 
 def push_of(event: str, payload: object) -> Push | Ignored:

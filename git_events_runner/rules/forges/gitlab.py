@@ -6,7 +6,18 @@ https://docs.gitlab.com/administration/system_hooks/ (a system hook names its ev
 
 from __future__ import annotations
 
+from .fields import Wanted
 from .push import Change, Ignored, Push, Unreadable, at, change, text_at, texts
+
+WANTED: Wanted = {
+    "object_kind": {},
+    "event_name": {},
+    "ref": {},
+    "after": {},
+    "checkout_sha": {},
+    "changes": {"ref": {}, "after": {}},
+    "project": {"git_http_url": {}, "git_ssh_url": {}, "web_url": {}, "http_url": {}},
+}
 
 _PUSHES = {"push", "tag_push"}
 

@@ -10,27 +10,31 @@ from typing import Any
 from git_events_runner.rules.signatures import Headers, form_payload
 
 from . import azure, bitbucket, github, gitlab
+from .fields import Wanted, fields
 from .push import Ignored, Push, Unreadable, text_at
 
 _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
-_ESCAPED_SURROGATES = ("\\ud", "\\uD")
+_WHOLE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Forge:
-    """Where a forge names its events, how it is read, and whether it may send forms."""
+    """Where a forge names its events, which fields are read and how, and whether it may send forms."""
 
     events: tuple[str, ...]
     push_of: Callable[[str, object], Push | Ignored]
+    wanted: Wanted
     forms: bool = False
 
 
 FORGES: Mapping[str, _Forge] = {
-    "gitea": _Forge(events=("x-forgejo-event", "x-gitea-event"), push_of=github.push_of, forms=True),
-    "github": _Forge(events=("x-github-event",), push_of=github.push_of, forms=True),
-    "gitlab": _Forge(events=("x-gitlab-event",), push_of=gitlab.push_of),
-    "bitbucket": _Forge(events=("x-event-key",), push_of=bitbucket.push_of),
-    "azure": _Forge(events=(), push_of=azure.push_of),
+    "gitea": _Forge(
+        events=("x-forgejo-event", "x-gitea-event"), push_of=github.push_of, wanted=github.WANTED, forms=True
+    ),
+    "github": _Forge(events=("x-github-event",), push_of=github.push_of, wanted=github.WANTED, forms=True),
+    "gitlab": _Forge(events=("x-gitlab-event",), push_of=gitlab.push_of, wanted=gitlab.WANTED),
+    "bitbucket": _Forge(events=("x-event-key",), push_of=bitbucket.push_of, wanted=bitbucket.WANTED),
+    "azure": _Forge(events=(), push_of=azure.push_of, wanted=azure.WANTED),
 }
 # Signed ids first; then what stays the same when a forge delivers again.
 _DELIVERIES = (
@@ -68,7 +72,7 @@ def delivery_of(headers: Headers, auth_type: str, body: bytes) -> str | None:
             return values[0].decode("latin-1")
     if auth_type == "azure":
         try:
-            return text_at(_decoded(body), "id")
+            return text_at(_decoded(body, azure.WANTED), "id")
         except Unreadable:
             return None
     return None
@@ -93,7 +97,7 @@ def read(forge: str, headers: Headers, body: bytes) -> Push | Ignored:
     events = [headers[name][0].decode("latin-1") for name in known.events if headers.get(name)]
     if known.events and not events:
         raise Unreadable(f"no header {known.events[-1]} names the event")
-    payload = _decoded(body)
+    payload = _decoded(body, known.wanted)
     if not isinstance(payload, dict):
         raise Unreadable("the body is no JSON object")
     return known.push_of(events[0][:_EVENT_CHARS] if events else "", payload)
@@ -102,18 +106,21 @@ def read(forge: str, headers: Headers, body: bytes) -> Push | Ignored:
 _EVENT_CHARS = 64
 
 
-def _decoded(body: bytes) -> object:
-    """JSON (RFC 8259) as I-JSON (RFC 7493) wants it: UTF-8, no key twice, no NaN, no lone surrogates."""
+def _decoded(body: bytes, wanted: Wanted) -> object:
+    """JSON (RFC 8259): UTF-8, no key twice, no NaN. Of a large text only what is wanted.
+
+    Forges of .NET and Java cut texts in the middle of a character, or begin with a byte order mark: neither is refused,
+    half a character is none of ours (`push.text_at`).
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    if len(body) > _WHOLE_BYTES:
+        return fields(body, wanted)
     try:
-        text = body.decode()
-        found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
-        if any(mark in text for mark in _ESCAPED_SURROGATES):
-            json.dumps(found, ensure_ascii=False).encode()
+        return json.loads(body.decode(), object_pairs_hook=_once, parse_constant=_no_number)
     except RecursionError:
         raise Unreadable("the body is nested too deeply") from None
     except ValueError:  # also UnicodeError, and numbers with thousands of digits
         raise Unreadable("the body is not JSON") from None
-    return found
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
 _REFERENCE_CHARS = 1024
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class Unreadable(Exception):
@@ -48,7 +49,7 @@ def change(reference: object, commit: object, *, deleted: bool = False) -> Chang
     Raises:
         Unreadable: The reference is none.
     """
-    if not isinstance(reference, str) or not 0 < len(reference) <= _REFERENCE_CHARS:
+    if not isinstance(reference, str) or not 0 < len(reference) <= _REFERENCE_CHARS or _HALF.search(reference):
         raise Unreadable("a changed reference has no name")
     text = commit.lower() if isinstance(commit, str) else ""
     gone = deleted or (bool(text) and not text.strip("0"))
@@ -75,9 +76,9 @@ def watched(push: Push, reference_type: str, name: str) -> Change | Ignored:
 
 
 def text_at(payload: object, *path: str) -> str | None:
-    """The text at a path of a JSON object, or None."""
+    """The text at a path of a JSON object, or None; half a character (a lone surrogate) makes it none."""
     found = at(payload, *path)
-    return found if isinstance(found, str) and found else None
+    return found if isinstance(found, str) and found and not _HALF.search(found) else None
 
 
 def at(payload: object, *path: str) -> object:
