@@ -25,7 +25,7 @@ from git_events_runner.resources.job import JobView, RunKey, job_name
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.clone import clone_of
-from git_events_runner.rules.job import JobDefaults, Run, manifest
+from git_events_runner.rules.job import JobDefaults, Run, Security, manifest
 from git_events_runner.rules.ledger import Mutation, Outcome, Settle, entry_of, rfc3339, run_number_after
 from git_events_runner.rules.messages import Made, RunOrder
 from git_events_runner.rules.pod import problems
@@ -292,7 +292,7 @@ class Runs:
             deliveries=order.deliveries,
             identity=self._identity,
             suspend=suspend,
-            restricted=self._restricted(order.trigger.namespace or "", defaults),
+            security=self._security(order.trigger.namespace or "", defaults),
         )
         return manifest(run, resolved.action_model.spec.action_job, defaults)
 
@@ -302,13 +302,10 @@ class Runs:
         keys: tuple[str, ...] = found.model.status.host_keys if found is not None and found.model is not None else ()
         return keys
 
-    def _restricted(self, namespace: str, defaults: JobDefaults) -> bool:
-        """Whether the worker must satisfy the `restricted` Pod Security Standard."""
-        if defaults.pod_security != "auto":
-            return defaults.pod_security == "restricted"
+    def _security(self, namespace: str, defaults: JobDefaults) -> Security:
+        """What the pods of the namespace have to satisfy."""
         found = self._store.get(Ref("Namespace", None, namespace))
-        labels = (found.raw["metadata"].get("labels") or {}) if found else {}
-        return labels.get("pod-security.kubernetes.io/enforce") == "restricted"
+        return Security.of(defaults.pod_security, found.raw["metadata"] if found else {})
 
 
 def _fields(order: RunOrder) -> dict[str, Any]:

@@ -44,6 +44,10 @@ TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  a 
 _LABEL_CHARS = 63
 _CLONER_UID = 65532
 _COPY_WAIT_S = 180
+_ENFORCE_LABEL = "pod-security.kubernetes.io/enforce"
+# On every namespace of OpenShift: the users that its pods may have. Whoever sets it elsewhere gets the image's own user
+# (https://docs.openshift.com/container-platform/latest/authentication/managing-security-context-constraints.html).
+_UID_RANGE_ANNOTATION = "openshift.io/sa.scc.uid-range"
 _RESTRICTED: dict[str, Any] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -105,6 +109,28 @@ class JobDefaults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """What a pod has to satisfy: the worker the `restricted` standard, and whether the cluster assigns user and group.
+
+    Where it does, a pod that names its own is refused: OpenShift's `restricted-v2` takes only those of the namespace's
+    range, and sets them where a pod names none.
+    """
+
+    restricted: bool = False
+    assigned_ids: bool = False
+
+    @classmethod
+    def of(cls, wanted: str, namespace: Mapping[str, Any]) -> Security:
+        """By the runtime config's `podSecurity` and the metadata of the Job's namespace."""
+        enforced = (namespace.get("labels") or {}).get(_ENFORCE_LABEL) == "restricted"
+        assigned = _UID_RANGE_ANNOTATION in (namespace.get("annotations") or {})
+        return cls(
+            restricted=wanted == "restricted" or (wanted in {"auto", "openshift"} and enforced),
+            assigned_ids=wanted == "openshift" or assigned,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SecretKeys:
     """A Secret and the keys of it that the cloner needs: key in the Secret → file name in the mounted folder.
 
@@ -154,7 +180,7 @@ class Run:
     task_ids: tuple[str, ...]
     identity: str
     suspend: bool
-    restricted: bool
+    security: Security
     deliveries: str = ""
 
 
@@ -289,6 +315,8 @@ def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, An
 def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool) -> dict[str, Any]:
     workdir = action.workdir or defaults.workdir
     account = action.service_account or defaults.service_account
+    assigned = run.security.assigned_ids
+    group = {} if assigned else {"fsGroup": _CLONER_UID}
     work_mount = {"name": defaults.volume_name, "mountPath": workdir}
     token_mount = {"name": "git-events-runner-token", "mountPath": TOKEN_FOLDER, "readOnly": True}
     source_mount = {"name": "git-events-runner-source", "mountPath": SECRET_DIR, "readOnly": True}
@@ -310,7 +338,7 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
         "args": _cloner_arguments(run, action, workdir),
         "env": _cloner_environment(run, action, needs_copy=needs_copy),
         "volumeMounts": cloner_mounts,
-        "securityContext": {**_RESTRICTED, "runAsUser": _CLONER_UID},
+        "securityContext": dict(_RESTRICTED) if assigned else {**_RESTRICTED, "runAsUser": _CLONER_UID},
     }
     worker: dict[str, Any] = {
         "name": defaults.worker_name,
@@ -321,7 +349,7 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
     }
     if defaults.cloner_resources:
         cloner["resources"] = dict(defaults.cloner_resources)
-    if run.restricted:
+    if run.security.restricted:
         worker["securityContext"] = dict(_RESTRICTED)
     if action.command is not None:
         worker["command"] = list(action.command)
@@ -331,7 +359,7 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}, "fsGroup": _CLONER_UID},
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}} | group,
         "initContainers": [cloner],
         "containers": [worker],
         "volumes": volumes,

@@ -173,10 +173,12 @@ class ActionConfig(_Section):
     ttl_seconds_after_finished: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] = Field(
         default=7200, description="How long a finished Job stays."
     )
-    pod_security: Literal["auto", "restricted", "compatible"] = Field(
+    pod_security: Literal["auto", "restricted", "compatible", "openshift"] = Field(
         default="auto",
         description="The worker's security context: `restricted` as the Pod Security Standard of that name, "
-        "`compatible` as the original plus RuntimeDefault seccomp, `auto` what the namespace's label enforces.",
+        "`compatible` as the original plus RuntimeDefault seccomp, `auto` what the namespace's label enforces, "
+        "`openshift` as `auto`. User and group ids are left to the cluster with `openshift`, and in namespaces with "
+        "the annotation `openshift.io/sa.scc.uid-range` with every value.",
     )
     actions_may_name: ActionsMayName = Field(default=ActionsMayName(), description="What Actions may ask for.")
     workdir: Workdir = Field(default=Workdir(), description="The volume that both containers share.")

@@ -227,3 +227,17 @@ async def test_a_job_that_another_controller_suspends_at_creation_is_left_to_it(
     [job] = made.jobs()
     assert annotation(job, "admission") == "admitted"
     assert made.cluster.objects[REF]["status"]["checkedSources"]["app"]["lastJob"]["phase"] == "Suspended"
+
+
+@virtual
+@pytest.mark.parametrize("openshift", [True, False])
+async def test_a_namespace_of_openshift_is_known_by_its_annotation(openshift):
+    """With the default config: its pods get their user and group from the cluster."""
+    made = program()
+    annotations = {"openshift.io/sa.scc.uid-range": "1000650000/10000"} if openshift else {}
+    made.cluster.put({"kind": "Namespace", "metadata": {"name": "n", "annotations": annotations}})
+    await made.check()
+    [job] = made.jobs()
+    pod = job["spec"]["template"]["spec"]
+    assert ("fsGroup" in pod["securityContext"]) == (not openshift)
+    assert ("runAsUser" in pod["initContainers"][0]["securityContext"]) == (not openshift)

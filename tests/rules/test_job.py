@@ -6,7 +6,17 @@ import pytest
 
 from git_events_runner.resources.job import JobView, RunKey, job_name
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.job import Clone, JobDefaults, Pointer, Run, SecretKeys, label, manifest, secret_copy
+from git_events_runner.rules.job import (
+    Clone,
+    JobDefaults,
+    Pointer,
+    Run,
+    SecretKeys,
+    Security,
+    label,
+    manifest,
+    secret_copy,
+)
 from tests.rules.examples import action_job
 
 DEFAULTS = JobDefaults(
@@ -46,7 +56,7 @@ def run(**fields):
         "task_ids": ("t1", "t2"),
         "identity": "pod-1",
         "suspend": False,
-        "restricted": False,
+        "security": Security(),
     }
     return Run(**(given | fields))
 
@@ -241,11 +251,69 @@ def test_a_long_name_is_cut_in_the_label_and_whole_in_the_annotation():
 @pytest.mark.parametrize(("restricted", "expected"), [(False, None), (True, True)])
 def test_the_cloner_is_always_restricted_the_worker_where_wanted(restricted, expected):
     """The cloner satisfies the restricted standard; the worker where its namespace enforces it."""
-    job = made(restricted=restricted)
+    job = made(security=Security(restricted=restricted))
     cloner, worker = pod(job)["initContainers"][0], pod(job)["containers"][0]
     assert cloner["securityContext"]["runAsNonRoot"] is True
     assert cloner["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert worker.get("securityContext", {}).get("runAsNonRoot") is expected
+
+
+OPENSHIFT = {"annotations": {"openshift.io/sa.scc.uid-range": "1000650000/10000"}}
+ENFORCED = {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "namespace", "restricted", "assigned"),
+    [
+        ("auto", {}, False, False),
+        ("auto", ENFORCED, True, False),
+        ("auto", {"labels": {"pod-security.kubernetes.io/enforce": "baseline"}}, False, False),
+        ("auto", OPENSHIFT, False, True),
+        ("auto", OPENSHIFT | ENFORCED, True, True),
+        ("restricted", {}, True, False),
+        ("restricted", OPENSHIFT, True, True),
+        ("compatible", ENFORCED, False, False),
+        ("compatible", OPENSHIFT, False, True),
+        ("openshift", {}, False, True),
+        ("openshift", ENFORCED, True, True),
+    ],
+)
+def test_what_pods_have_to_satisfy(wanted, namespace, restricted, assigned):
+    """The namespace says it, unless the runtime config does; ids are OpenShift's in each namespace of OpenShift."""
+    assert Security.of(wanted, namespace) == Security(restricted=restricted, assigned_ids=assigned)
+
+
+@pytest.mark.parametrize("restricted", [True, False])
+def test_where_the_cluster_assigns_ids_a_pod_names_none(restricted):
+    """As OpenShift's restricted-v2 demands; those that an Action names are the user's own."""
+    security = Security(restricted=restricted, assigned_ids=True)
+    ids = {"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"}
+    spec = pod(made(security=security))
+    contexts = [spec["securityContext"], *(c.get("securityContext", {}) for c in spec["initContainers"])]
+    contexts += [container.get("securityContext", {}) for container in spec["containers"]]
+    assert not [context for context in contexts if ids & set(context)]
+    assert contexts[1] == {name: text for name, text in CLONER.items() if name != "runAsUser"}
+    own = {"fsGroup": 1000650000, "runAsUser": 1000650000}
+    spec = pod(made({"podSecurityContext": own}, security=security))
+    assert spec["securityContext"]["fsGroup"] == 1000650000
+    assert spec["containers"][0]["securityContext"]["runAsUser"] == 1000650000
+    assert "runAsUser" not in spec["initContainers"][0]["securityContext"]
+
+
+CLONER = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def test_elsewhere_the_cloner_has_a_user_and_the_volume_a_group():
+    """So that an image without a numeric user runs, and both containers may write."""
+    spec = pod(made())
+    assert spec["initContainers"][0]["securityContext"] == CLONER
+    assert spec["securityContext"] == {"fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
 def test_what_the_action_says_passes_through():

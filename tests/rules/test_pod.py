@@ -3,7 +3,7 @@
 import pytest
 
 from git_events_runner.resources.job import JobView, copy_name
-from git_events_runner.rules.job import Clone, SecretKeys
+from git_events_runner.rules.job import Clone, SecretKeys, Security
 from git_events_runner.rules.pod import problems
 from git_events_runner.rules.report import CloneReport
 from tests.rules.examples import action_job
@@ -63,7 +63,10 @@ def test_a_pods_user_is_given_to_the_worker_alone():
 
 def test_a_security_context_is_laid_over_the_restricted_one():
     """In a namespace that enforces `restricted` a setting adds to what it demands; the container's own word is last."""
-    job = made({"podSecurityContext": {"runAsUser": 7}, "securityContext": {"runAsUser": 8}}, restricted=True)
+    job = made(
+        {"podSecurityContext": {"runAsUser": 7}, "securityContext": {"runAsUser": 8}},
+        security=Security(restricted=True),
+    )
     context = worker(job)["securityContext"]
     assert context["runAsUser"] == 8
     assert context["allowPrivilegeEscalation"] is False

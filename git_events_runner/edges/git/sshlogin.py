@@ -7,6 +7,8 @@ know; the others are asked for too, so that a changed key can be named. Certific
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -217,12 +219,24 @@ async def _allowed(address: SshAddress, addresses: Addresses, names: Names) -> l
 
 async def _connect(places: Sequence[str], port: int, **options: Any) -> asyncssh.SSHClientConnection:
     """A connection to the first of the addresses where somebody answers."""
+    _name_local_user()
     for place in places[:-1]:
         try:
             return await asyncssh.connect(place, port, **options)
         except OSError:
             continue
     return await asyncssh.connect(places[-1], port, **options)
+
+
+def _name_local_user() -> None:
+    """The library refuses to connect without a name of the local user, which it never sends.
+
+    A cluster that chooses the user id itself (OpenShift) takes one that is in no `/etc/passwd`.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = "git-events-runner"
 
 
 def _algorithms(known: tuple[HostKey, ...]) -> list[str]:

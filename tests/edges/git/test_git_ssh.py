@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import pwd
 import subprocess
 import sys
 
@@ -99,6 +100,21 @@ async def test_branches_tags_and_trees(sshd, tmp_path, remote):
             await ask(remote, there, missing)
     with pytest.raises(GitReferenceNotFound):
         await remote.tree(there, "1" * 40)
+
+
+async def test_under_a_user_id_without_a_name(sshd, tmp_path, remote, monkeypatch):
+    """As OpenShift assigns them: the library asks for the local user's name, which it never sends."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+    def unknown(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    path = new_repository(tmp_path / "app.git")
+    made = commit(path, {"a": b"1"})
+    assert await ask(remote, served(sshd, path)) == made
 
 
 async def test_empty_and_sha256_repositories(sshd, tmp_path, remote):
