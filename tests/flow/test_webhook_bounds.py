@@ -44,6 +44,85 @@ async def test_the_codes_and_their_order():
         assert one == await port.raw(b"POST /elsewhere/open HTTP/1.0\r\n\r\n")
 
 
+async def test_what_an_answer_says():
+    """202 keeps the message of 0.4 and adds what was done; 405 names the method; a slash at the end changes nothing."""
+    async with served() as port:
+        accepted = await port.raw(b"POST /ns/open/ HTTP/1.0\r\n\r\n")
+        assert b'"message":"job has been scheduled"' in accepted
+        assert b'"detail":"recorded; its sources will be checked' in accepted
+        assert b"\r\nallow: POST\r\n" in await port.raw(b"GET /ns/open HTTP/1.0\r\n\r\n")
+        task = b"/ns/open/tasks/00000000-0000-4000-8000-000000000000"
+        assert b"\r\nallow: GET\r\n" in await port.raw(b"PUT " + task + b" HTTP/1.0\r\n\r\n")
+
+
+async def test_a_connection_test_proves_nothing_and_needs_nothing():
+    """Bitbucket Data Center's unsigned ping: 200 for its trigger, no Secret read, nothing counted; else as always."""
+    ping = ({"X-Event-Key": "diagnostics:ping", "Content-Type": "application/json"}, b'{"test": true}')
+    async with served() as port:
+        assert await port.post("/ns/bitbucket", ping) == 200
+        assert await port.post("/ns/github", ping) == 401
+        assert await port.post("/ns/none", ping) == 404
+        assert port.secrets.reads == 0
+        assert port.counter.counted == []
+
+
+async def test_wrong_requests_have_buckets_of_their_own():
+    """They get 429 after their rate, and take nothing from the trigger's, whose own delivery is accepted."""
+    rates = {"trigger": Rate(burst=3, seconds=3600), "global": Rate(burst=4, seconds=3600)}
+    async with served(rates=rates) as port:
+        wrong = [await port.post("/ns/github", d.github(secret="wrong")) for _ in range(6)]
+        assert wrong == [403, 403, 403, 429, 429, 429]
+        assert [await port.post("/ns/none") for _ in range(2)] == [429, 429]
+        assert [await port.post("/ns/github", d.github()) for _ in range(4)] == [202, 202, 202, 429]
+
+
+async def test_an_address_that_fails_too_often_is_refused_before_its_proof():
+    """Its good requests count for another bucket, and those of other addresses are not touched."""
+    rates = {"address": Rate(burst=2, seconds=3600)}
+    proxies = (ipaddress.ip_network("127.0.0.0/8"),)
+    async with served(rates=rates, trusted=proxies) as port:
+
+        async def post(sender, delivery):
+            headers, body = delivery
+            return await port.post("/ns/github", (headers | {"X-Forwarded-For": sender}, body))
+
+        assert [await post("192.0.2.1", d.github(secret="wrong")) for _ in range(3)] == [403, 403, 429]
+        reads = port.secrets.reads
+        assert await post("192.0.2.1", d.github()) == 429
+        assert port.secrets.reads == reads
+        assert [await post("192.0.2.2", d.github()) for _ in range(3)] == [202, 202, 429]
+
+
+async def test_with_uniform_refusals_nothing_shows_which_triggers_exist():
+    """Unknown, without a proof, with a wrong one, without a Secret: one answer, byte for byte; good ones as always."""
+    async with served(uniform=True) as port:
+        answers = set()
+        for path in ("/ns/none", "/ns/github", "/ns/broken", "/elsewhere/x", "/ns"):
+            for headers, body in (({}, b""), d.github(secret="wrong"), d.gitlab(), d.azure()):
+                lines = [f"POST {path} HTTP/1.0", f"Content-Length: {len(body)}"]
+                lines += [f"{name}: {value}" for name, value in headers.items()]
+                answers.add(await port.raw("\r\n".join(lines).encode() + b"\r\n\r\n" + body))
+        assert len(answers) == 1
+        assert next(iter(answers)).startswith(b"HTTP/1.1 404")
+        assert await port.post("/ns/github", d.github()) == 202
+
+
+async def test_stalled_bodies_give_way_when_the_memory_is_used_up():
+    """A body that stopped arriving ends with 408; the one that needs its room is accepted."""
+    async with served(all_bodies_bytes=4 * 2**20, stalled_s=0.05) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
+        writer.write(b"POST /ns/open HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 2_900_000)
+        await writer.drain()
+        async with asyncio.timeout(20):
+            while await port.post("/ns/open", ({}, b"x" * 2_000_000)) != 202:
+                pass
+            while reader.at_eof() is False and not (answer := await reader.read(12)):
+                pass
+        assert answer.endswith(b"408")
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
 async def test_a_missing_proof_reads_no_secret():
     """Neither does a trigger that does not exist, nor one above its rate."""
     async with served(rates={"trigger": Rate(burst=2, seconds=3600)}) as port:

@@ -18,6 +18,7 @@ INVALID = "the trigger is not valid; see its conditions"
 UNIFORM = "no such trigger, or the request does not prove that it may call it"
 PING = "ignored: a ping"
 ACCEPTED = "job has been scheduled"
+RECORDED = "recorded; its sources will be checked, and a Job runs if one has changed"
 DUPLICATE = "duplicate: this delivery was accepted before"
 
 
@@ -74,4 +75,6 @@ class Taken:
     def response(self, **more: Any) -> Response:
         """The answer."""
         task: Mapping[str, Any] = {} if self.task is None else {"task_id": self.task}
+        if self.status == 202:  # noqa: PLR2004  accepted
+            more = {"detail": RECORDED} | more
         return JSONResponse({"status": "ok", "message": self.message, **task, **more}, status_code=self.status)
