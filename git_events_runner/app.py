@@ -52,6 +52,7 @@ from git_events_runner.flow.results import Results
 from git_events_runner.flow.runs import Runs
 from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.flow.secret_copies import SecretCopies
+from git_events_runner.flow.starts import Starts
 from git_events_runner.flow.status import StatusWriter
 from git_events_runner.flow.webhooks import Webhooks
 from git_events_runner.heartbeat import Heartbeat
@@ -269,13 +270,14 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         now=now,
         weight=weight,
     )
+    starts = Starts(store=store, metrics=metrics, now=now)
     crds = Crds(reader=client, judged=crds_judged)
 
     async def lead(fence: Fence) -> None:
         """The leader's tasks; the first to fail ends them all."""
         try:
             async with asyncio.TaskGroup() as group:
-                for part in (queue, secret_copies, results, reconciler, scheduler):
+                for part in (queue, secret_copies, results, starts, reconciler, scheduler):
                     group.create_task(part.run_leading(fence))
         except* FenceLost as lost:
             log.warning("lease.fenced", error=str(lost.exceptions[0]))

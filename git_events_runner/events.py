@@ -27,7 +27,10 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "job.delayed": ("info", "A request about a Job was refused or its outcome is unknown; it is tried again."),
     "job.deleted": ("info", "A waiting Job was deleted because its trigger is gone."),
     "job.expired": ("info", "A Job waited longer than it may and was deleted unrun."),
-    "job.finished": ("info", "A Job ended: `result`, and `seconds` it ran."),
+    "job.finished": (
+        "info or warning",
+        "A Job ended: `result`, `seconds` it ran, `commit`; one that failed at warning, with `error` and `exit_code`.",
+    ),
     "job.gone": ("info", "A Job vanished while no replica led; nobody saw its end."),
     "job.suspended": ("info", "Another party suspended a Job; the controller does not resume it."),
     "job.swept": ("info", "A run whose creator vanished is settled by the leader."),

@@ -193,6 +193,9 @@ class Metrics:
         self._limit = gauge("jobs_queue_limit", "Jobs that may run at once (maxRunningJobs)")
         self._waiting = gauge("jobs_queue_waiting", "Jobs that wait for a place")
         self._running = gauge("jobs_queue_running", "Jobs that hold a place")
+        self._not_starting = gauge(
+            "jobs_not_starting", "Jobs that hold a place, but for 10 min no pod of them was ready or ended", *trigger
+        )
         self._waited_s = histogram("jobs_queue_waiting_duration_seconds", "Time that Jobs waited", _WAITING_S)
         ended = ("namespace", *_ROLES, "status")
         self._ended = counter("jobs_queue_completed_count", "Jobs that ended", *ended)
@@ -214,6 +217,7 @@ class Metrics:
         build = gauge("build_info", "Version of the program and of Python; always 1", "version", "python")
         build.labels(installed_version("git-events-runner"), platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)  # process_cpu_seconds_total, process_resident_memory_bytes, …
+        self._not_starting_shown: set[tuple[str, str, str]] = set()
         self._leading.set(0)
         self._config_valid.set(1)
         self._certificate_valid.set(1)
@@ -271,6 +275,15 @@ class Metrics:
         self._limit.set(limit)
         self._waiting.set(waiting)
         self._running.set(running)
+
+    def jobs_not_starting(self, counts: Mapping[Ref, int]) -> None:
+        """How many Jobs of each trigger do not start; triggers without one have no series."""
+        shown = {(ref.namespace or "", ref.kind, ref.name): count for ref, count in counts.items()}
+        for labels in self._not_starting_shown - shown.keys():
+            self._not_starting.remove(*labels)
+        for labels, count in shown.items():
+            self._not_starting.labels(*labels).set(count)
+        self._not_starting_shown = set(shown)
 
     def job_waited(self, seconds: float) -> None:
         """A Job got its place."""

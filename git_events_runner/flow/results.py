@@ -16,10 +16,12 @@ from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.resources.job import UNFINISHED_PHASES, JobView
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.change import words_of
+from git_events_runner.rules.endings import COMMIT_CHARS, ended
 from git_events_runner.rules.identity import Owner, owner_of, run_of, runs_of, series_labels
 from git_events_runner.rules.ledger import Mutation, Outcome, Progress, entry_of, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
-from git_events_runner.rules.report import CloneReport, clone_reason, clone_words
+from git_events_runner.rules.report import CloneReport
 from git_events_runner.rules.statuspatch import combine
 from git_events_runner.telemetry import Metrics
 
@@ -232,20 +234,27 @@ class Results:
         succeeded = view.result == "Succeeded"
         labels = series_labels(snapshot, owner, self._store)
         self._metrics.job_ended(labels, snapshot.ref.namespace or "", "Succeed" if succeeded else "Failed", seconds)
-        log.info(
-            "job.finished", namespace=snapshot.ref.namespace, job=snapshot.ref.name, result=view.result, seconds=seconds
-        )
         trigger = owner.trigger
-        note = f"Job {snapshot.ref.name} {'succeeded' if succeeded else 'failed'}"
-        reason = "JobSucceeded" if succeeded else "JobFailed"
+        told = ended(snapshot.ref, view, owner.source)
+        level = log.info if succeeded else log.warning
+        level(
+            "job.finished",
+            kind=trigger.ref.kind,
+            namespace=trigger.ref.namespace,
+            name=trigger.ref.name,
+            source=owner.source,
+            job=snapshot.ref.name,
+            commit=(view.commit or "")[:COMMIT_CHARS] or None,
+            reason=view.reason if words_of(view.reason) else None,
+            result=view.result,
+            exit_code=view.failure.exit_code if view.failure else None,
+            error=told.error,
+            seconds=seconds,
+        )
         if view.clone_exit is not None:
-            reason = clone_reason(view.clone_exit)
-            note = f"{note}: {clone_words(view.clone_exit)} (exit code {view.clone_exit})"
-            self._announcer.publish(snapshot.ref, snapshot.uid, kind="Warning", reason=reason, note=note)
+            self._announcer.publish(snapshot.ref, snapshot.uid, kind=told.kind, reason=told.reason, note=told.note)
         if owner.number is not None:
-            self._announcer.publish(
-                trigger.ref, trigger.uid, kind="Normal" if succeeded else "Warning", reason=reason, note=note
-            )
+            self._announcer.publish(trigger.ref, trigger.uid, kind=told.kind, reason=told.reason, note=told.note)
 
     def _suspended(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
         """Another party suspended it: a person, or another controller."""

@@ -24,6 +24,7 @@ from git_events_runner.errors import (
 from git_events_runner.resources.job import JobView, RunKey, job_name
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.change import words_of
 from git_events_runner.rules.clone import clone_of
 from git_events_runner.rules.job import JobDefaults, Run, Security, manifest
 from git_events_runner.rules.ledger import Mutation, Outcome, Settle, entry_of, rfc3339, run_number_after
@@ -214,7 +215,8 @@ class Runs:
             order.uid,
             kind="Normal",
             reason="JobCreated",
-            note=f"Job {name} runs {order.resolved.action} for {order.source} at {order.commit[:12]} ({order.reason})",
+            note=f"Job {name} runs {order.resolved.action} for source {order.source} at commit {order.commit[:12]} "
+            f"({words_of(order.reason) or order.reason})",
         )
         return await self._settle(order, name, created)
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import structlog
 
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.change import words_of
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 _COLORS = {"good": "32", "bad": "31", "warn": "33", "note": "36", "dim": "2"}
@@ -19,14 +20,8 @@ _VERDICTS = {
     "skip-same": "nothing new",
     "skip-files-same": "a new commit, but the selected files are the same: nothing to run",
     "skip-adopted": "nothing new",
-    "skip-answered": "answered by the look before",
+    "skip-answered": "handled by the check before",
     "wait-announced": "the git server does not show the announced commit yet",
-}
-_REASONS = {
-    "fire-changed": "new commit",
-    "fire-always": "runs at every check",
-    "fire-first": "first look",
-    "fire-files-changed": "selected files changed",
 }
 _SENTENCES = {  # event → sentence with its fields, colour
     "webhook.rejected": ("webhook refused: {reason}", "warn"),
@@ -107,7 +102,7 @@ class Narrator:
                 return self._check(who, event)
             case "job.created":
                 commit = str(event.get("commit"))[:_COMMIT_CHARS]
-                reason = _REASONS.get(str(event.get("reason")), str(event.get("reason")))
+                reason = words_of(str(event.get("reason"))) or event.get("reason")
                 return f"{who}: {commit}, {reason}{_calls(self._answered(event))}: job {event.get('job')}", "note"
             case "webhook.accepted":
                 return self._called(event)

@@ -71,15 +71,40 @@ def own_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # Written by the Job controller for a rule `FailJob` (pkg/controller/job/pod_failure_policy.go).
-_FAILED_CONTAINER = re.compile(r"Container (\S+) for pod \S+ failed with exit code (\d{1,3})")
+_FAILED_CONTAINER = re.compile(r"Container ([a-z0-9-]{1,63}) for pod \S+ failed with exit code (\d{1,3})\b")
 
 
-def clone_exit(obj: Mapping[str, Any], message: object) -> int | None:
-    """The exit code of an init container that a failed Job's condition tells of; None: it failed for another reason."""
-    found = _FAILED_CONTAINER.search(message) if isinstance(message, str) else None
-    pod = ((obj.get("spec") or {}).get("template") or {}).get("spec") or {}
-    names = {container.get("name") for container in pod.get("initContainers") or ()}
-    return int(found[2]) if found and found[1] in names else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a Job failed, as its condition says: the reason, and container and exit code where a rule `FailJob` matched.
+
+    `init` means that the container is an init container: the repository was not cloned.
+    """
+
+    reason: str
+    container: str | None = None
+    exit_code: int | None = None
+    init: bool = False
+
+    @classmethod
+    def of(cls, obj: Mapping[str, Any], condition: Mapping[str, Any]) -> Failure:
+        """Read the condition `Failed` of a Job."""
+        reason, message = condition.get("reason"), condition.get("message")
+        known = str(reason) if isinstance(reason, str) and _REASON.fullmatch(reason) else "Failed"
+        found = _FAILED_CONTAINER.search(message) if isinstance(message, str) else None
+        if found is None:
+            return cls(reason=known)
+        pod = ((obj.get("spec") or {}).get("template") or {}).get("spec") or {}
+        names = {container.get("name") for container in pod.get("initContainers") or ()}
+        return cls(reason=known, container=found[1], exit_code=int(found[2]), init=found[1] in names)
+
+
+_REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
+
+
+def _has_started(status: Mapping[str, Any]) -> bool:
+    """Whether a pod of the Job is ready or has ended."""
+    return any(status.get(name) for name in ("ready", "succeeded", "failed", "uncountedTerminatedPods"))
 
 
 _DIGITS = 18  # anybody may write a Job's annotations: a number of a thousand digits must not end the program
@@ -169,7 +194,7 @@ class JobView:
 
     These are the Job's own words: `rules/identity` decides whether it is a run of a trigger at all. `legacy` means that
     it has the labels of v0.4 and no run, `idle` that it starts no pod, `keeps_copy` that its pod cannot start without
-    the copy of a Secret.
+    the copy of a Secret, `reason` is the verdict that made it.
     """
 
     run: RunKey | None
@@ -184,7 +209,9 @@ class JobView:
     deleting: bool
     ending: bool
     result: str | None
-    clone_exit: int | None
+    failure: Failure | None
+    pod_started: bool
+    reason: str | None
     has_ttl: bool
     queued_elsewhere: bool
     admission: str | None
@@ -206,6 +233,11 @@ class JobView:
     def finished(self) -> bool:
         """Whether it is Complete or Failed."""
         return self.result is not None
+
+    @property
+    def clone_exit(self) -> int | None:
+        """The exit code of the init container that failed it; None: it did not fail, or for another reason."""
+        return self.failure.exit_code if self.failure and self.failure.init else None
 
     @property
     def holds_slot(self) -> bool:
@@ -273,7 +305,9 @@ class JobView:
             deleting=bool(metadata.get("deletionTimestamp")),
             ending="FailureTarget" in true or "SuccessCriteriaMet" in true,
             result="Succeeded" if "Complete" in true else "Failed" if "Failed" in true else None,
-            clone_exit=clone_exit(obj, (true.get("Failed") or {}).get("message")),
+            failure=Failure.of(obj, true["Failed"]) if "Failed" in true and "Complete" not in true else None,
+            pod_started=_has_started(status),
+            reason=annotations.get(REASON_ANNOTATION),
             has_ttl=spec.get("ttlSecondsAfterFinished") is not None,
             queued_elsewhere=KUEUE_LABEL in labels or spec.get("managedBy", _JOB_CONTROLLER) != _JOB_CONTROLLER,
             admission=annotations.get(ADMISSION_ANNOTATION) or None,

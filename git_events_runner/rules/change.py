@@ -38,6 +38,22 @@ class Verdict(StrEnum):
         return self.value.startswith("fire")
 
 
+_WORDS: dict[str, str] = {
+    Verdict.FIRE_FIRST: "first check",
+    Verdict.FIRE_CHANGED: "new commit",
+    Verdict.FIRE_ALWAYS: "onChangeOnly: false",
+}
+
+
+def words_of(reason: str | None) -> str | None:
+    """Why a run was started, for people, from the value of its verdict; None for everything else.
+
+    >>> words_of("fire-first")
+    'first check'
+    """
+    return _WORDS.get(reason or "")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """What caused a check: a due time of the schedule (RFC 3339), or (None) the requests counted in the entry."""

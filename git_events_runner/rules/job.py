@@ -300,7 +300,7 @@ def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, An
         },
         "spec": {
             "backoffLimit": action.backoff_limit or 0,
-            "podFailurePolicy": failure_policy(action, defaults.cloner_name),
+            "podFailurePolicy": failure_policy(action, defaults.cloner_name, defaults.worker_name),
             "parallelism": 1,
             "suspend": admission != ADMITTED,
             "activeDeadlineSeconds": deadline,

@@ -110,19 +110,21 @@ def settle_pod(pod: dict[str, Any], action: ActionJob) -> None:
     pod |= {name: value for name, value in settings.items() if value}
 
 
-def failure_policy(action: ActionJob, cloner: str) -> dict[str, Any]:
-    """The Job's pod failure policy: the Action's rules, then ours, by which a failed clone's exit code is in the Job.
+def failure_policy(action: ActionJob, cloner: str, worker: str) -> dict[str, Any]:
+    """The Job's pod failure policy: the Action's rules, then ours, by which exit codes are in the Job's condition.
 
-    https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy: a rule `FailJob` writes
-    container and exit code into the Job's condition, so that nobody has to read pods. Only an unreachable server is
-    worth another pod.
+    https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy: the first rule that matches
+    decides, and `FailJob` writes container and exit code into the condition, so that no right on pods is needed. Only
+    an unreachable server is worth another pod; a failed worker ends the Job where `backoffLimit` allows no other.
     """
     rules = _copied((action.pod_failure_policy or {}).get("rules") or ())
     retried = bool(action.backoff_limit)
     codes = [code for code in CLONER_CODES if not (retried and code == _NETWORK)]
     exits = {"containerName": cloner, "operator": "In", "values": codes}
-    ours = {"action": "FailJob", "onExitCodes": exits}
-    return {**(action.pod_failure_policy or {}), "rules": rules if len(rules) >= _MAX_RULES else [*rules, ours]}
+    ours = [{"action": "FailJob", "onExitCodes": exits}]
+    if not retried:
+        ours.append({"action": "FailJob", "onExitCodes": {"containerName": worker, "operator": "NotIn", "values": [0]}})
+    return {**(action.pod_failure_policy or {}), "rules": [*rules, *ours][: max(_MAX_RULES, len(rules))]}
 
 
 def may_be_replaced(action: ActionJob) -> bool:

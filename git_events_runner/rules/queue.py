@@ -18,6 +18,7 @@ from git_events_runner.resources.ref import Ref
 from .fairness import Weight, equal, fair_order
 
 _EPOCH = datetime.fromtimestamp(0, tz=UTC)
+NOT_STARTING_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,18 @@ class Queued:
     def turn(self) -> tuple[datetime, str, str]:
         """Order of admission in a namespace: creation, then name."""
         return (self.job.created_at or _EPOCH, self.ref.name, self.ref.namespace or "")
+
+
+def is_not_starting(job: JobView, now: datetime) -> bool:
+    """Whether a Job holds a slot, but for ten minutes no pod of it was ready or ended.
+
+    Its image may be missing, a quota may refuse its pod, no node may have room, or its clone may hang. The Job
+    controller sets `startTime` again whenever the Job is resumed.
+    """
+    since = job.started_at or job.created_at
+    if since is None or job.pod_started or not job.holds_slot:
+        return False
+    return (now - since).total_seconds() >= NOT_STARTING_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

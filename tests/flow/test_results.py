@@ -4,6 +4,7 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from git_events_runner.errors import ApiUnavailable
 from git_events_runner.flow.results import Results
@@ -11,7 +12,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import entry_of
 from git_events_runner.triggers import LiveTriggers
 from tests.flow.virtual import until, virtual
-from tests.flow.world import Cluster, Fence, ended, recorded
+from tests.flow.world import A, Cluster, Fence, ended, recorded
 
 REF = Ref("WebhookTrigger", "n", "hook")
 
@@ -69,6 +70,33 @@ async def test_the_end_of_a_job_is_shown_told_and_counted_once():
         await asyncio.sleep(60)
     assert cluster.reasons == ["JobSucceeded"]
     assert cluster.series("jobs_queue_completed_count_total{") == 1
+
+
+@virtual
+async def test_a_failed_run_is_logged_at_warning_with_its_exit_code():
+    """With trigger, source, commit, reason and error, so that one line is enough to find it."""
+    cluster, _, job = world()
+    job["metadata"]["annotations"]["git-events-runner.rs/reason"] = "fire-changed"
+    cluster.put(job)
+    message = "Container action-worker for pod n/x failed with exit code 3 matching FailJob rule at index 1"
+    status = ended("Failed")
+    status["conditions"][0] |= {"reason": "PodFailurePolicy", "message": message}
+    with capture_logs() as logs:
+        async with following(cluster):
+            cluster.change(cluster.ref(job), status=status)
+            await until(lambda: cluster.reasons == ["JobFailed"])
+    [line] = [line for line in logs if line["event"] == "job.finished"]
+    assert line == line | {
+        "log_level": "warning",
+        "kind": "WebhookTrigger",
+        "namespace": "n",
+        "name": "hook",
+        "source": "app",
+        "commit": A[:12],
+        "reason": "fire-changed",
+        "exit_code": 3,
+        "error": "container action-worker ended with exit code 3",
+    }
 
 
 @virtual

@@ -103,7 +103,7 @@ def test_many_calls():
         "03:04:05 team/push: webhook called",
         "03:04:05 team/push app: aaaaaaaa, new commit (3 calls): job push-x",
         "03:04:05 team/push: webhook called",
-        "03:04:05 team/push app: answered by the look before",
+        "03:04:05 team/push app: handled by the check before",
     ]
 
 

@@ -118,13 +118,32 @@ def test_a_copied_secret_has_a_reserved_name():
     assert list(problems(action_job(**settings), workdir="/w", volume_name="v"))
 
 
+def rules(settings=None):
+    return made(settings)["spec"]["podFailurePolicy"]["rules"]
+
+
 def test_a_failed_clone_fails_the_job_with_its_exit_code():
-    """Our rule is last and about the cloner alone; where pods are tried again, an unreachable server is worth one."""
-    [ours] = made()["spec"]["podFailurePolicy"]["rules"]
+    """Our rule is about the cloner alone; where pods are tried again, an unreachable server is worth one."""
+    ours = rules()[0]
+    assert ours["action"] == "FailJob"
     assert ours["onExitCodes"] == {"containerName": "action-cloner", "operator": "In", "values": [2, 3, 4, 5, 6, 7]}
-    assert made({"backoffLimit": 1})["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [2, 3, 4, 6, 7]
-    full = {"podFailurePolicy": {"rules": [{"action": "Count"}] * 20}}
-    assert len(made(full)["spec"]["podFailurePolicy"]["rules"]) == 20
+    assert rules({"backoffLimit": 1})[0]["onExitCodes"]["values"] == [2, 3, 4, 6, 7]
+
+
+def test_a_failed_worker_fails_the_job_with_its_exit_code_where_no_other_pod_is_allowed():
+    """With a backoffLimit the Job controller has to make further pods, so that there is no rule."""
+    worker = {"containerName": "action-worker", "operator": "NotIn", "values": [0]}
+    assert rules()[1:] == [{"action": "FailJob", "onExitCodes": worker}]
+    assert len(rules({"backoffLimit": 1})) == 1
+
+
+@pytest.mark.parametrize(("given", "total"), [(1, 3), (18, 20), (19, 20), (20, 20)])
+def test_an_actions_own_rules_come_first_and_are_never_cut(given, total):
+    """The API server takes at most 20 rules, and the first that matches decides."""
+    own = [{"action": "Count", "onExitCodes": {"operator": "In", "values": [n + 1]}} for n in range(given)]
+    found = rules({"podFailurePolicy": {"rules": own}})
+    assert found[:given] == own
+    assert len(found) == total
 
 
 @pytest.mark.parametrize(
