@@ -158,9 +158,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from git_events_runner.settings import Settings
 
     settings = Settings.of(vars(arguments), os.environ, json_logs=arguments.json_logs)
-    from git_events_runner import app
+    from git_events_runner import process
 
-    return app.main(settings)
+    return process.main(settings)
 
 
 def _next(arguments: argparse.Namespace) -> int:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import structlog
@@ -29,12 +26,7 @@ from git_events_runner.edges.kube.secrets import Secrets
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import (
     ApiError,
-    ConfigError,
     FenceLost,
-    GitEventsRunnerError,
-    TaskEnded,
-    bug_report,
-    single,
 )
 from git_events_runner.flow.checks import Checks
 from git_events_runner.flow.config import Config
@@ -66,8 +58,7 @@ from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.serving import Limits, listen, running, serving
 from git_events_runner.settings import RuntimeConfig, Settings, parse_runtime_config, restricts
 from git_events_runner.sources import Copies, Remotes, SourceHosts, Sources
-from git_events_runner.telemetry import Metrics, configure_logging
-from git_events_runner.traces import exporting
+from git_events_runner.telemetry import Metrics
 from git_events_runner.triggers import LiveTriggers
 
 log = structlog.get_logger(target="app")
@@ -76,11 +67,9 @@ _PROBES = Limits(header_bytes=32 * 1024, headers=100, message_bytes=64 * 1024)
 _GATHER_S = 0.010
 _LONGEST_BACKOFF_S = 60.0
 _DRAIN_S = 20.0
-_SWITCH_S = 0.001  # after which a busy thread of a pool lets the loop go on; the default is five times as long
 _INFORMER_S = 700.0  # the longest watch and its grace
 _LEASE_S = 60.0
 _LOG_S = 300.0  # so long standard output may be full or unread
-_LOG_END_S = 2.0
 _DISTRUSTED_S = 300.0  # its CA was read anew at each attempt: only a new start can help
 
 
@@ -417,62 +406,3 @@ def _watched(settings: Settings) -> list[tuple[Kind, str | None, str | None, str
     only = f"metadata.name={settings.config_map_name}"
     watched.append((KINDS["ConfigMap"], settings.namespace, None, only))
     return watched
-
-
-async def _serve(settings: Settings, logs: LogStream) -> None:
-    """Run until SIGTERM or SIGINT."""
-    stop, started = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-
-    async def stay() -> None:
-        async with Client.connect(settings.kubeconfig) as client, controller(settings, client, logs=logs):
-            started.set()
-            await stop.wait()
-
-    working, stopping = asyncio.ensure_future(stay()), asyncio.ensure_future(stop.wait())
-    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not started.is_set() and not working.done():
-        working.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await working
-
-
-def main(settings: Settings) -> int:
-    """Run the controller until it is told to stop; the exit code.
-
-    Raises:
-        ConfigError: It cannot start as configured.
-    """
-    logs = LogStream(1)
-    try:
-        return _run(settings, logs)
-    finally:
-        logs.finish(_LOG_END_S)
-
-
-def _run(settings: Settings, logs: LogStream) -> int:
-    import uvloop
-
-    sys.setswitchinterval(_SWITCH_S)
-    try:
-        with contextlib.ExitStack() as stack:
-            spans = None
-            if settings.otlp_endpoint:
-                spans = stack.enter_context(
-                    exporting(settings.otlp_endpoint, identity=settings.identity, version=version("git-events-runner"))
-                )
-            configure_logging(settings.log_filter, json=settings.json_logs, color=False, spans=spans, stream=logs)
-            stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop)).run(_serve(settings, logs))
-    except ConfigError:
-        raise
-    except Exception as failed:  # noqa: BLE001  the border of the program: reported in one line
-        first = single(failed)
-        if isinstance(first, ConfigError):
-            raise first from None
-        expected = isinstance(first, GitEventsRunnerError) and not isinstance(first, TaskEnded)
-        log.critical("controller.failed", error=str(first) if expected else bug_report(first))
-        return 1
-    return 0
