@@ -39,6 +39,7 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
         "Whether a Job was started is unknown; its place stays taken until it is looked up.",
     ),
     "lease.acquired": ("info", "This replica leads now."),
+    "clock.reset": ("warning", "The clock was set back by more than an hour; scheduled times were planned again."),
     "lease.fenced": ("warning", "This replica stopped leader work because its lease could not be renewed in time."),
     "lease.lost": ("info", "This replica leads no more."),
     "loop.late": ("warning", "The process was held up for a second or more (`seconds`): no CPU, or stopped."),

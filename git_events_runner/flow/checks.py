@@ -242,7 +242,8 @@ class Checks:
     ) -> tuple[str, Again | None]:
         trigger = snapshot.model
         look = Look(due_at=request.due_at)
-        if answered(entry, look):
+        on_change_only = trigger.spec.sources.watch_on.on_change_only
+        if answered(entry, look, on_change_only=on_change_only, now=self._now()):
             return Verdict.SKIP_ANSWERED, None
         resolved = self._gate.resolve(trigger, request.source)
         if isinstance(resolved, Problem):
@@ -370,6 +371,7 @@ class Checks:
                     file_hash=file_hash if moved else entry.file_hash,
                     changed=now if moved and commit != entry.commit else entry.changed,
                     answered_at=request.due_at,
+                    now=now,
                 )
             )
         status = snapshot.raw.get("status") or {}

@@ -20,6 +20,7 @@ from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Mutation, Touch, entry_of, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
+from git_events_runner.rules.storedtime import stored_time
 
 _COARSE_S = 600.0
 _EDIT_S = 1.0
@@ -60,17 +61,17 @@ class HandledTimes:
     def note(self, request: CheckRequest, status: Mapping[str, Any]) -> list[Mutation]:
         """A check found no change; what it writes of the handled times now, if `lastRun` in that status is old."""
         now = self._now()
-        last_run = timestamp(status.get("lastRun"))
+        last_run = stored_time(status.get("lastRun"), now)
         age_s = (now - last_run).total_seconds() if last_run else _COARSE_S
         if request.due_at is None:
-            return [Touch(at=rfc3339(now), answered={})] if age_s >= _COARSE_S else []
+            return [Touch(at=rfc3339(now), answered={}, now=rfc3339(now))] if age_s >= _COARSE_S else []
         kept = self._kept(request.trigger, request.uid, request.fence)
         kept.times[request.source] = request.due_at
         kept.checked_at = rfc3339(now)
         if age_s < _COARSE_S:
             self._arm(request.uid, _COARSE_S - age_s)
             return []
-        return [Touch(at=kept.checked_at, answered=self._open(kept, status))]
+        return [Touch(at=kept.checked_at, answered=self._open(kept, status), now=kept.checked_at)]
 
     def edited(self, ref: Ref, uid: str, source: str, at: datetime, fence: Fence) -> None:
         """The schedule of a source was edited at that time."""
@@ -101,7 +102,7 @@ class HandledTimes:
         """The times that the status does not record yet; the others are forgotten."""
         for source, text in list(kept.times.items()):
             entry, at = entry_of(status, source), timestamp(text)
-            recorded = timestamp(entry.answered_at)
+            recorded = stored_time(entry.answered_at, self._now())
             if not entry.exists or at is None or (recorded is not None and recorded >= at):
                 del kept.times[source]
         return dict(kept.times)
@@ -123,6 +124,6 @@ class HandledTimes:
             return
         ready = {source: text for source, text in found.items() if not self._pending(uid, source)}
         if ready:
-            touch = Touch(at=kept.checked_at, answered=ready)
+            touch = Touch(at=kept.checked_at, answered=ready, now=rfc3339(self._now()))
             self._writer.defer(kept.ref, uid, touch, unwritten=lambda: self._arm(uid, _PENDING_S))
         self._arm(uid, _COARSE_S if ready == found else _PENDING_S)

@@ -18,7 +18,6 @@ from typing import Any, Protocol
 import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
-from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.kinds import SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.clone import phase_key
@@ -28,11 +27,13 @@ from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.naming import Naming
 from git_events_runner.rules.report import Problem
 from git_events_runner.rules.schedule import Schedule, due
+from git_events_runner.rules.storedtime import stored_time
 from git_events_runner.slices import Slices
 
 log = structlog.get_logger(target="scheduler")
 
 _LONGEST_SLEEP_S = 5.0  # the wall clock may be set
+_SET_BACK = timedelta(hours=1)  # a clock that is set back by less repeats nothing
 _LATE = timedelta(seconds=1)  # no two scheduled times are nearer
 
 
@@ -90,6 +91,7 @@ class Scheduler:
         self._naming = Naming()
         self._heap: list[tuple[datetime, int, Ref, str]] = []
         self._serial = 0
+        self._latest: datetime | None = None
         self._weight = weight
         self._due: RoundRobin[tuple[int, Ref, str]] = RoundRobin(weight=weight)
         self._changed: RoundRobin[Ref] = RoundRobin(weight=weight)
@@ -147,6 +149,10 @@ class Scheduler:
     def _work(self, fence: Fence) -> bool:
         """Submit what is due and read what has changed, for a slice of time; whether something is left."""
         now, slices = self._now(), Slices()
+        if self._latest is not None and self._latest - now > _SET_BACK:
+            self._come_back(now)
+            self._latest = now
+        self._latest = max(now, self._latest or now)
         while self._heap and self._heap[0][0] <= now:
             _, serial, ref, source = heapq.heappop(self._heap)
             self._due.put(ref.namespace or "", (serial, ref, source))
@@ -204,14 +210,15 @@ class Scheduler:
                 watches[name] = old
                 continue
             entry = entry_of(status, name)
-            times = [timestamp(entry.answered_at) or timestamp(entry.changed)]
+            now = self._now()
+            times = [stored_time(entry.answered_at, now) or stored_time(entry.changed, now)]
             if entry.adopted:
-                times.append(timestamp(status.get("lastRun")))
+                times.append(stored_time(status.get("lastRun"), now))
             if old and old.uid == trigger.uid:
                 times.append(old.answered)
             if edited and (entry.exists or old):
-                times.append(self._now())
-                self._edited(trigger.ref, trigger.uid, name, self._now(), fence)
+                times.append(now)
+                self._edited(trigger.ref, trigger.uid, name, now, fence)
             watches[name] = _Watch(
                 trigger=trigger.ref,
                 uid=trigger.uid,
@@ -222,6 +229,14 @@ class Scheduler:
                 answered=max((moment for moment in times if moment is not None), default=None),
             )
             self._plan(watches[name], catching_up=first)
+
+    def _come_back(self, now: datetime) -> None:
+        """The clock was far ahead and is not any more: what was planned by it is planned again."""
+        log.warning("clock.reset", seconds=round((self._latest - now).total_seconds()) if self._latest else None)
+        for watch in [watch for watches in self._watches.values() for watch in watches.values()]:
+            if watch.answered is not None and watch.answered > now:
+                watch.answered = now
+            self._plan(watch, catching_up=False)
 
     def _submit_missed(self, watches: Iterable[_Watch], fence: Fence) -> None:
         """Submit the times of a schedule that is replaced which have passed and wait to be made up."""

@@ -13,6 +13,7 @@ from enum import StrEnum
 from git_events_runner.resources.job import timestamp
 
 from .ledger import Entry
+from .storedtime import stored_time
 
 ANNOUNCED_WAIT_S = 30.0
 JUST_S = 30.0
@@ -61,19 +62,20 @@ class Look:
     due_at: str | None
 
 
-def answered(entry: Entry, look: Look) -> bool:
+def answered(entry: Entry, look: Look, *, on_change_only: bool, now: datetime) -> bool:
     """Whether this occurrence was answered before: a due time not newer than the entry's, or no open request.
 
-    A due time within half a minute after a delivery that was answered is too: git was asked after the delivery.
+    Where only changes run, a due time within half a minute after a delivery that was answered is too: git was asked
+    after the delivery. Where every check runs, a delivery answers itself alone.
     """
     if look.due_at is None:
         return entry.handled >= entry.requested
-    due, known = timestamp(look.due_at), timestamp(entry.answered_at)
+    due, known = timestamp(look.due_at), stored_time(entry.answered_at, now)
     if due is None:
         return False
     if known is not None and due <= known:
         return True
-    delivered = timestamp(entry.announced.at) if entry.announced else None
+    delivered = stored_time(entry.announced.at, now) if entry.announced and on_change_only else None
     just = delivered is not None and (due - delivered).total_seconds() < JUST_S
     return just and entry.handled >= entry.requested
 
@@ -103,7 +105,8 @@ def decide(
     if look.due_at is None and (commit == entry.commit or last) and announced_unseen(entry, commit, asked_at):
         return Verdict.WAIT_ANNOUNCED
     if not on_change_only:
-        return Verdict.SKIP_ANSWERED if answered(entry, look) else Verdict.FIRE_ALWAYS
+        over = answered(entry, look, on_change_only=False, now=asked_at)
+        return Verdict.SKIP_ANSWERED if over else Verdict.FIRE_ALWAYS
     if entry.commit is None:
         return Verdict.FIRE_FIRST
     if commit == entry.commit:

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 from git_events_runner.resources.job import UNFINISHED_PHASES, JobView, timestamp
 
+from .storedtime import lies_ahead, lies_later
+
 DELIVERIES_KEPT = 64
 _HASH_CHARS = 11
 
@@ -246,6 +248,7 @@ class Settle:
     job: str
     phase: str
     changed: str
+    now: str | None = None
 
     @classmethod
     def from_job(cls, name: str, job: JobView, *, now: datetime) -> Settle | None:
@@ -253,16 +256,18 @@ class Settle:
         if job.run is None or not job.commit:
             return None
         made = job.created_at or now
+        due = timestamp(job.due_at)
         return cls(
             source=job.run.source,
             number=job.run.number,
             commit=job.commit,
             file_hash=job.file_hash,
             request=job.request,
-            answered_at=job.due_at,
+            answered_at=rfc3339(made) if due is not None and lies_ahead(due, made) else job.due_at,
             job=name,
             phase=job.phase,
             changed=rfc3339(made),
+            now=rfc3339(now),
         )
 
     def apply(self, status: dict[str, Any]) -> Outcome:
@@ -281,7 +286,7 @@ class Settle:
         entry["fileHash"] = self.file_hash
         if self.request is not None:
             entry["handled"] = min(self.request, before.requested)
-        if self.answered_at and not _later(before.answered_at, self.answered_at):
+        if self.answered_at and not lies_later(before.answered_at, self.answered_at, self.now):
             entry["answeredAt"] = self.answered_at
         entry["lastJob"] = {"name": self.job, "phase": self.phase, "commit": self.commit}
         if self.phase in UNFINISHED_PHASES:
@@ -311,6 +316,7 @@ class Skip:
     file_hash: str | None
     changed: str | None = None
     answered_at: str | None = None
+    now: str | None = None
 
     def apply(self, status: dict[str, Any]) -> Outcome:
         """Mark requests handled, never lowering; refuse when a run or another commit was recorded meanwhile."""
@@ -326,7 +332,7 @@ class Skip:
         if self.commit != before.commit:
             entry["fileHash"] = self.file_hash
             entry["changed"] = self.changed
-        if self.answered_at and not _later(before.answered_at, self.answered_at):
+        if self.answered_at and not lies_later(before.answered_at, self.answered_at, self.now):
             entry["answeredAt"] = self.answered_at
         return Outcome.WRITE
 
@@ -344,16 +350,19 @@ class Touch:
 
     at: str | None
     answered: Mapping[str, str]
+    now: str | None = None
 
     def apply(self, status: dict[str, Any]) -> Outcome:
         """Move `lastRun` and each `answeredAt` forward."""
         outcome = Outcome.DONE
-        if self.at and not _later(_text(status.get("lastRun")), self.at):
+        if self.at and not lies_later(_text(status.get("lastRun")), self.at, self.now):
             status["lastRun"] = self.at
             outcome = Outcome.WRITE
         for source, due in self.answered.items():
             known = entry_of(status, source)
-            if known.exists and not known.adopted and known.answered_at != due and not _later(known.answered_at, due):
+            if not known.exists or known.adopted or known.answered_at == due:
+                continue
+            if not lies_later(known.answered_at, due, self.now):
                 status["checkedSources"][source]["answeredAt"] = due
                 outcome = Outcome.WRITE
         return outcome
@@ -421,9 +430,3 @@ def rfc3339(moment: datetime) -> str:
     '2026-01-02T03:04:05Z'
     """
     return moment.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
-
-
-def _later(known: str | None, than: str) -> bool:
-    """Whether the known time is strictly later; an unreadable one is not."""
-    one, other = timestamp(known), timestamp(than)
-    return one is not None and other is not None and one > other

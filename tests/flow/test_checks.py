@@ -1,6 +1,7 @@
 """Checks: what is settled, asked, decided and skipped, one rule of the ledger after the other."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -128,6 +129,7 @@ async def test_an_occurrence_that_is_answered_asks_nobody():
         assert await made.check(due=due, fence=Fence()) is None
     assert made.git.asked == 0
     made.git.head = B
+    made.cluster.offset = timedelta(hours=1)
     await made.check(due="2026-05-06T08:00:00Z", fence=Fence())
     assert made.entry().answered_at == "2026-05-06T08:00:00Z"
     assert len(made.jobs()) == 1
@@ -204,7 +206,8 @@ async def test_last_run_is_coarse():
         await made.check(due=f"2026-05-06T07:{minute:02}:10Z", fence=Fence())
     assert len(made.cluster.made("write")) == first
     await asyncio.sleep(300)
-    await made.check(due="2026-05-06T07:20:10Z", fence=Fence())
+    await made.cluster.flush()
+    await made.check(due="2026-05-06T07:12:10Z", fence=Fence())
     assert len(made.cluster.made("write")) == first + 1
 
 
@@ -277,3 +280,26 @@ async def test_a_trigger_that_goes_while_it_is_looked_at_leaves_no_series():
     await made.check()
     assert made.git.then is None
     assert made.cluster.series("trigger_check_count_total{") == 0
+
+
+@virtual
+async def test_a_nightly_run_of_every_check_is_not_replaced_by_a_delivery():
+    """A delivery that came half a minute before answers itself alone where not only changes run."""
+    made = program(requested=1, runs=1, commit=A, announced={"commit": None, "at": "2026-05-06T06:59:50Z"})
+    made.cluster.change(REF, spec={"sources": {"watchOn": {"onChangeOnly": False}, "names": ["app"]}})
+    assert await made.check() is None
+    assert await made.check(due="2026-05-06T07:00:00Z", fence=Fence()) is None
+    assert sorted(annotation(job, "occurrence") for job in made.jobs()) == ["1", "2026-05-06T07:00:00Z"]
+
+
+@virtual
+async def test_a_clock_that_was_a_day_ahead_for_a_moment_stops_no_schedule():
+    """Tomorrow's time is on record; today's is checked, and recorded in its place."""
+    made = program(requested=0, runs=1, commit=A, answeredAt="2026-05-07T07:00:00Z")
+    status = made.cluster.objects[REF]["status"] | {"lastRun": "2026-05-07T07:00:01Z"}
+    made.cluster.change(REF, status=status)
+    await asyncio.sleep(1)
+    assert await made.check(due="2026-05-06T07:00:00Z", fence=Fence()) is None
+    assert made.git.asked == 1
+    assert made.entry().answered_at == "2026-05-06T07:00:00Z"
+    assert made.cluster.objects[REF]["status"]["lastRun"].startswith("2026-05-06T07:00:0")

@@ -324,3 +324,28 @@ async def test_of_several_times_that_passed_the_last_one_is_made_up():
     async with scheduling(cluster):
         await asyncio.sleep(1800)
     assert [when.isoformat() for when in dues(cluster)] == ["2026-05-06T07:00:00+00:00"]
+
+
+@virtual
+async def test_times_on_record_that_lie_ahead_stop_no_schedule():
+    """The clock of a former leader was a day ahead for a moment, or somebody wrote the status."""
+    cluster = Cluster()
+    tomorrow = recorded(answeredAt="2026-05-07T07:00:00Z", changed="2026-05-06T06:55:00Z")
+    every(cluster, cron="*/10 * * * *", status=tomorrow | {"lastRun": "2026-05-07T07:00:00Z"})
+    async with scheduling(cluster):
+        await asyncio.sleep(1800)
+    assert [when.minute for when in dues(cluster)] == [0, 10, 20]
+
+
+@virtual
+async def test_a_clock_that_comes_back_after_a_day_ahead_stops_no_schedule():
+    """The leader's own clock: one check for the day that never was, then each time as it comes."""
+    cluster = Cluster()
+    every(cluster, cron="*/10 * * * *", status=recorded(answeredAt="2026-05-06T07:00:00Z"))
+    async with scheduling(cluster):
+        await asyncio.sleep(60)
+        cluster.offset = timedelta(days=1)
+        await asyncio.sleep(15)
+        cluster.offset = timedelta()
+        await asyncio.sleep(1800)
+    assert [when.isoformat()[8:16] for when in dues(cluster)] == ["07T07:00", "06T07:10", "06T07:20", "06T07:30"]

@@ -29,6 +29,10 @@ def verdict(entry, commit, *, tag=None, on_change=True, look=CALLED, same=None):
     return decide(entry, commit, tag_object=tag, on_change_only=on_change, look=look, files_same=same, asked_at=NOW)
 
 
+def over(entry, look, *, on_change_only=True):
+    return answered(entry, look, on_change_only=on_change_only, now=NOW)
+
+
 @pytest.mark.parametrize(
     ("entry", "commit", "extra", "expected"),
     [
@@ -106,8 +110,22 @@ def test_an_announcement_that_is_answered_is_not_waited_for():
     ],
 )
 def test_a_poll_does_not_repeat_what_a_delivery_has_just_asked(at, handled, expected):
-    """Half a minute after a delivery that was answered a due time is answered too."""
-    assert answered(known(announced={"commit": None, "at": at}, handled=handled), DUE) is expected
+    """Half a minute after a delivery that was answered a due time is answered too, where only changes run."""
+    entry = known(announced={"commit": None, "at": at}, handled=handled)
+    assert over(entry, DUE) is expected
+    assert not over(entry, DUE, on_change_only=False)
+
+
+def test_a_delivery_that_a_clock_ahead_recorded_answers_no_poll():
+    """A follower that is ten minutes ahead would keep the schedule from finding anything for ten minutes."""
+    assert not over(known(announced={"commit": None, "at": "2026-05-06T07:10:00Z"}, handled=1), DUE)
+
+
+def test_a_record_that_lies_ahead_answers_nothing():
+    """The leader's clock was a day ahead for a moment: tomorrow's time on record does not stop the schedule."""
+    assert not over(known(answeredAt="2026-05-07T07:00:00Z"), DUE)
+    assert not over(known(answeredAt="2026-05-07T07:00:00Z"), DUE, on_change_only=False)
+    assert over(known(answeredAt="2026-05-06T07:01:00Z"), DUE)
 
 
 def test_with_a_run_for_each_request_the_announced_commit_is_waited_for_by_its_own():
@@ -143,8 +161,8 @@ def test_trees_are_asked_for_only_when_the_commit_moved():
 
 def test_an_occurrence_not_newer_than_the_record_is_answered():
     """A due time is answered once, also when it is submitted again after a change of leader."""
-    assert answered(known(answeredAt="2026-05-06T07:00:00Z"), DUE)
-    assert answered(known(answeredAt="2026-05-06T07:00:01Z"), DUE)
-    assert not answered(known(answeredAt="2026-05-06T06:59:59Z"), DUE)
-    assert not answered(known(), DUE)
-    assert answered(known(handled=1), CALLED)
+    assert over(known(answeredAt="2026-05-06T07:00:00Z"), DUE)
+    assert over(known(answeredAt="2026-05-06T07:00:01Z"), DUE)
+    assert not over(known(answeredAt="2026-05-06T06:59:59Z"), DUE)
+    assert not over(known(), DUE)
+    assert over(known(handled=1), CALLED)

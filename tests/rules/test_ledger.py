@@ -101,7 +101,7 @@ def test_a_settlement_is_read_from_the_job_alone():
         {"metadata": {"annotations": annotations, "creationTimestamp": "2026-05-06T07:00:00Z"}, "spec": {}}
     )
     found = Settle.from_job("name", view, now=NOW)
-    assert found == settle(number=4, request=9, job="name", file_hash="f00", changed="2026-05-06T07:00:00Z")
+    assert found == settle(number=4, request=9, job="name", file_hash="f00", changed="2026-05-06T07:00:00Z", now=AT)
     assert Settle.from_job("name", JobView.of({"metadata": {}}), now=NOW) is None
 
 
@@ -260,3 +260,27 @@ def test_counting_does_not_end_the_adoption_of_an_entry_of_the_original():
     after, _ = combine(status, [Count(asked={"app": None}, delivery=delivery_hash("d"), at=AT)])
     assert entry_of(after, "app").adopted
     assert entry_of(after, "app").requested == 1
+
+
+@pytest.mark.parametrize("now", [AT, None])
+def test_a_time_on_record_that_lies_ahead_gives_way(now):
+    """The clock of a leader was a day ahead for a moment: what comes due later is recorded all the same."""
+    before = entry(answeredAt="2026-05-07T07:00:00Z") | {"lastRun": "2026-05-07T07:00:01Z"}
+    due = "2026-05-06T07:00:00Z"
+    expected = due if now else "2026-05-07T07:00:00Z"
+    skip = Skip(source="app", expected=(1, A), handled=3, commit=A, file_hash=None, answered_at=due, now=now)
+    for change in (Touch(at=AT, answered={"app": due}, now=now), settle(answered_at=due, now=now), skip):
+        after, _ = combine(before, [change])
+        assert entry_of(after, "app").answered_at == expected
+    after, _ = combine(before, [Touch(at=AT, answered={}, now=now)])
+    assert after["lastRun"] == (AT if now else before["lastRun"])
+
+
+def test_a_job_answers_no_time_after_its_creation():
+    """Its creation time is the API server's; the scheduled time in its annotations is that of its creator's clock."""
+    run = RunKey(trigger_uid="u", source="app", number=2)
+    annotations = {f"git-events-runner.rs/{name}": value for name, value in (("run", str(run)), ("commit", A))}
+    for occurrence, expected in (("2026-05-07T07:00:00Z", AT), ("2026-05-06T07:00:00Z", "2026-05-06T07:00:00Z")):
+        given = annotations | {"git-events-runner.rs/occurrence": occurrence}
+        view = JobView.of({"metadata": {"annotations": given, "creationTimestamp": AT}})
+        assert Settle.from_job("j", view, now=NOW).answered_at == expected

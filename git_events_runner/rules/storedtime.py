@@ -1,0 +1,37 @@
+"""Times that statuses hold, against the clock: one that lies ahead was written by a clock that is wrong, or by hand.
+
+Such a time stops nothing. It reads as absent, so that what it would hold up is done again rather than left out.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from git_events_runner.resources.job import timestamp
+
+_BORNE = timedelta(seconds=60)  # replicas' clocks differ
+
+
+def lies_ahead(moment: datetime, now: datetime) -> bool:
+    """Whether a moment is further ahead than clocks may differ."""
+    return moment - now > _BORNE
+
+
+def stored_time(text: object, now: datetime) -> datetime | None:
+    """The time that a status holds; None when there is none, it cannot be read, or it lies ahead.
+
+    >>> from datetime import UTC
+    >>> noon = datetime(2026, 1, 2, 12, tzinfo=UTC)
+    >>> stored_time("2026-01-02T12:00:30Z", noon) is None, stored_time("2026-01-03T12:00:00Z", noon) is None
+    (False, True)
+    """
+    moment = timestamp(text)
+    return None if moment is None or lies_ahead(moment, now) else moment
+
+
+def lies_later(known: str | None, than: str, now: str | None) -> bool:
+    """Whether a known time is strictly later than another; an unreadable one, and one that lies ahead, are not."""
+    one, other, clock = timestamp(known), timestamp(than), timestamp(now)
+    if one is None or other is None or (clock is not None and lies_ahead(one, clock)):
+        return False
+    return one > other
