@@ -14,6 +14,20 @@
 {{- end }}
 {{- end }}
 
+{{/* The full name with an end of its own, at most 63 characters; takes a list: context, end. A name that is too long is cut and told apart
+     by a digest. Those of the original stay as they were wherever it could be installed (its utility Service ends at a full name of 55). */}}
+{{- define "git-events-runner.named" -}}
+{{- $fullname := include "git-events-runner.fullname" (index . 0) }}
+{{- $end := index . 1 }}
+{{- $kept := and (le (len $fullname) 55) (has $end (list "utility" "config" "leader-lock" "action-job")) }}
+{{- if or $kept (le (add (len $fullname) (len $end)) 62) }}
+{{- printf "%s-%s" $fullname $end }}
+{{- else }}
+{{- $room := sub 55 (len $end) | int }}
+{{- printf "%s-%s-%s" ($fullname | trunc $room | trimSuffix "-") ($fullname | sha256sum | trunc 6) $end }}
+{{- end }}
+{{- end }}
+
 {{/* The controller's namespace. */}}
 {{- define "git-events-runner.namespace" -}}
 {{- default .Release.Namespace .Values.controllerNamespace }}
@@ -24,16 +38,16 @@
 {{- end }}
 
 {{- define "git-events-runner.actionJobServiceAccountName" -}}
-{{- $own := printf "%s-action-job" (include "git-events-runner.fullname" .) }}
+{{- $own := include "git-events-runner.named" (list . "action-job") }}
 {{- default (.Values.actionJobServiceAccounts.create | ternary $own "default") .Values.actionJobServiceAccounts.name }}
 {{- end }}
 
 {{- define "git-events-runner.configMapName" -}}
-{{- printf "%s-config" (include "git-events-runner.fullname" .) }}
+{{- include "git-events-runner.named" (list . "config") }}
 {{- end }}
 
 {{- define "git-events-runner.leaderLeaseName" -}}
-{{- printf "%s-leader-lock" (include "git-events-runner.fullname" .) }}
+{{- include "git-events-runner.named" (list . "leader-lock") }}
 {{- end }}
 
 {{/* Labels. A Deployment's selector cannot change: name and instance alone, for ever. */}}
