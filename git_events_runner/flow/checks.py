@@ -291,7 +291,7 @@ class Checks:
             first=entry.commit is None,
             found=chosen,
         )
-        unseen = announced_unseen(entry, answer.commit, asked_at)
+        unseen = announced_unseen(entry, answer.commit, answer.tag_object, asked_at)
         later = Again(after_s=announced_wait_s(entry, asked_at)) if unseen else None
         if verdict is Verdict.WAIT_ANNOUNCED:
             return verdict, later

@@ -102,7 +102,8 @@ def decide(
     `asked_at` is when the question was sent: an announcement is waited for until git was asked 30 s after it.
     """
     last = not on_change_only and entry.handled + 1 >= entry.requested  # its own run would answer the announcement
-    if look.due_at is None and (commit == entry.commit or last) and announced_unseen(entry, commit, asked_at):
+    unseen = announced_unseen(entry, commit, tag_object, asked_at)
+    if look.due_at is None and (commit == entry.commit or last) and unseen:
         return Verdict.WAIT_ANNOUNCED
     if not on_change_only:
         over = answered(entry, look, on_change_only=False, now=asked_at)
@@ -116,13 +117,14 @@ def decide(
     return Verdict.SKIP_FILES_SAME if files_same else Verdict.FIRE_CHANGED
 
 
-def announced_unseen(entry: Entry, head: str, asked_at: datetime) -> bool:
+def announced_unseen(entry: Entry, head: str, tag_object: str | None, asked_at: datetime) -> bool:
     """Whether an open request announced a commit that git did not show yet when it was asked (30 s at most).
 
-    Its request then stays open, also when another new commit is shown and runs (the model's `fired_waits`).
+    Its request then stays open, also when another new commit is shown and runs (the model's `fired_waits`). Some forges
+    announce the tag object of an annotated tag.
     """
     announced = entry.announced
-    if announced is None or announced.commit in {None, head} or entry.handled >= entry.requested:
+    if announced is None or announced.commit in {None, head, tag_object} or entry.handled >= entry.requested:
         return False
     return _age_s(announced.at, asked_at) < ANNOUNCED_WAIT_S
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 SECRET = "correct horse battery staple"
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwABCD"
-BEFORE, AFTER, ZERO = "1" * 40, "a" * 40, "0" * 40
+BEFORE, AFTER, ZERO, TAG = "1" * 40, "a" * 40, "0" * 40, "9" * 40
 HTTP, SSH = "https://forge.example.com/team/app.git", "git@forge.example.com:team/app.git"
 
 
@@ -25,11 +25,11 @@ def encoded(payload):
 
 
 def github(ref="refs/heads/main", after=AFTER, *, secret=SECRET, event="push", url=HTTP, form=False, **more):
-    """GitHub: https://docs.github.com/en/webhooks/webhook-events-and-payloads#push."""
+    """GitHub: https://docs.github.com/en/webhooks/webhook-events-and-payloads#push; tags are annotated ones."""
     payload = {
         "ref": ref,
         "before": BEFORE,
-        "after": after,
+        "after": TAG if ref.startswith("refs/tags/") and after != ZERO else after,
         "created": False,
         "deleted": after == ZERO,
         "forced": False,

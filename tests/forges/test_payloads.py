@@ -51,6 +51,13 @@ def test_a_tag_is_a_tag_and_not_a_branch(name):
     assert isinstance(watched(push, "branch", "v1"), Ignored)
 
 
+@pytest.mark.parametrize("head", [None, {}, {"id": "short"}])
+def test_a_tag_without_a_head_commit_announces_what_it_names(head):
+    """A lightweight tag is the commit; a tag object is known from git's answer."""
+    push = said("github", d.github(ref="refs/tags/v1", head_commit=head))
+    assert watched(push, "tag", "v1").commit == d.TAG
+
+
 @pytest.mark.parametrize("name", PUSHES)
 def test_a_deletion_and_another_branch_are_ignored_with_a_reason(name):
     """Nothing to look at: said, not asked."""

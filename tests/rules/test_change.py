@@ -84,7 +84,7 @@ def test_git_is_asked_for_an_announced_commit_at_growing_distances_and_once_more
     entry = known(announced={"commit": B, "at": "2026-05-06T07:00:00Z"})
     at = datetime(2026, 5, 6, 7, 0, 0, tzinfo=UTC)
     asked = []
-    while announced_unseen(entry, A, at):
+    while announced_unseen(entry, A, None, at):
         wait_s = announced_wait_s(entry, at)
         asked.append(wait_s)
         at += timedelta(seconds=wait_s)
@@ -97,7 +97,7 @@ def test_git_is_asked_for_an_announced_commit_at_growing_distances_and_once_more
 def test_an_announcement_that_is_answered_is_not_waited_for():
     """Only an open request waits."""
     entry = known(announced={"commit": B, "at": "2026-05-06T07:00:10Z"}, handled=1)
-    assert not announced_unseen(entry, A, NOW)
+    assert not announced_unseen(entry, A, None, NOW)
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,20 @@ def test_with_a_run_for_each_request_the_announced_commit_is_waited_for_by_its_o
 @pytest.mark.parametrize(("at", "waits"), [("2026-05-06T07:00:40Z", True), ("2026-05-06T08:00:00Z", False)])
 def test_a_replica_whose_clock_is_an_hour_ahead_makes_nobody_wait_an_hour(at, waits):
     """Git would be asked twice a second all the time; some seconds are borne."""
-    assert announced_unseen(known(announced={"commit": B, "at": at}), A, NOW) is waits
+    assert announced_unseen(known(announced={"commit": B, "at": at}), A, None, NOW) is waits
 
 
 def test_an_announced_commit_that_is_the_head_is_seen():
     """The head equals what was announced: nothing to wait for."""
     assert verdict(known(announced={"commit": A, "at": "2026-05-06T07:00:10Z"}), A) is Verdict.SKIP_SAME
+
+
+def test_an_announced_tag_object_that_git_shows_is_seen():
+    """A delivery may name the annotated tag instead of its commit."""
+    entry = known(announced={"commit": TAG, "at": "2026-05-06T07:00:10Z"})
+    assert verdict(entry, A, tag=TAG) is Verdict.SKIP_SAME
+    assert verdict(entry, B, tag=TAG, on_change=False) is Verdict.FIRE_ALWAYS
+    assert verdict(entry, A, tag="8" * 40) is Verdict.WAIT_ANNOUNCED
 
 
 def test_trees_are_asked_for_only_when_the_commit_moved():

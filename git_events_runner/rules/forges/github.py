@@ -19,14 +19,19 @@ WANTED: Wanted = {
 def push_of(event: str, payload: object) -> Push | Ignored:
     """A `push` event; everything else is ignored (`create` and `delete` come beside a push).
 
+    For an annotated tag `after` is the tag object: the commit is in `head_commit`.
+
     Raises:
         Unreadable: It is not what these forges send.
     """
     if event != "push":
         return Ignored(reason=f"event {event} moves no reference" if event != "ping" else "a ping")
     repository = at(payload, "repository")
-    deleted = at(payload, "deleted") is True
+    moved = change(at(payload, "ref"), at(payload, "after"), deleted=at(payload, "deleted") is True)
+    if moved.reference.startswith("refs/tags/") and not moved.deleted:
+        tagged = change(moved.reference, at(payload, "head_commit", "id"))
+        moved = tagged if tagged.commit is not None else moved
     return Push(
         repositories=texts(*(text_at(repository, name) for name in ("clone_url", "ssh_url", "html_url", "git_url"))),
-        changes=(change(at(payload, "ref"), at(payload, "after"), deleted=deleted),),
+        changes=(moved,),
     )
