@@ -281,7 +281,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         failed=lambda error: edge_failed(None, error),
     )
 
-    gone = Gone(store=store, forget_lane=lanes.forget, forget_metrics=metrics.forget)
+    gone = Gone(store=store, forget_lane=lanes.forget, forget_metrics=metrics.forget, keep_metrics=metrics.keep)
     webhooks = Webhooks(
         store=store,
         counter=Counter(store=store, writer=writer, submit=lanes.submit, now=now),

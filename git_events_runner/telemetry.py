@@ -10,7 +10,7 @@ import logging
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from typing import Any, TextIO, TypeVar, cast
@@ -347,6 +347,26 @@ class Metrics:
                 hooked.remove_by_labels({"namespace": ref.namespace or "", "trigger_name": ref.name})
         for jobs in (self._ended, self._ended_s):
             jobs.remove_by_labels(_trigger_labels(ref))
+
+    def keep(self, triggers: Collection[Ref]) -> None:
+        """Series of any other trigger go: one that was deleted while something of it was under way came back."""
+        places = {(ref.namespace or "", ref.kind, ref.name) for ref in triggers}
+        hooked = {(namespace, name) for namespace, kind, name in places if kind == "WebhookTrigger"}
+        for metric in self._all:
+            names = metric._labelnames  # noqa: SLF001  no public name for it
+            if not {"trigger_name", "resource_name"}.intersection(names):
+                continue
+            with metric._lock:  # noqa: SLF001  as above
+                series = list(metric._metrics)  # noqa: SLF001  as above
+            for values in series:
+                found = dict(zip(names, values, strict=True))
+                name = found.get("trigger_name") or found.get("resource_name")
+                kind = found.get("trigger_kind") or found.get("resource_kind")
+                if name == "unknown":
+                    continue
+                here = (found["namespace"], kind, name) in places if kind else (found["namespace"], name) in hooked
+                if not here:
+                    metric.remove(*values)
 
     def render(self) -> bytes:
         """The text exposition format, our names and the original's."""

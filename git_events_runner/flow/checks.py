@@ -234,7 +234,8 @@ class Checks:
             return "dropped", None
         if request.due_at and entry.requested > entry.handled:  # what was asked for first; it may answer the poll too
             verdict, again = await self._attempt_request(replace(request, due_at=None, retry=True), snapshot, entry)
-            return verdict, again or Again(after_s=None if verdict == "wrong-config" else _POLL_AGAIN_S)
+            poll = Again() if verdict == "wrong-config" else Again(after_s=_POLL_AGAIN_S, failed=False)
+            return verdict, again or poll
         return await self._attempt_request(request, snapshot, entry)
 
     async def _attempt_request(
@@ -292,7 +293,7 @@ class Checks:
             found=chosen,
         )
         unseen = announced_unseen(entry, answer.commit, answer.tag_object, asked_at)
-        later = Again(after_s=announced_wait_s(entry, asked_at)) if unseen else None
+        later = Again(after_s=announced_wait_s(entry, asked_at), failed=False) if unseen else None
         if verdict is Verdict.WAIT_ANNOUNCED:
             return verdict, later
         upto = entry.requested - int(unseen)
@@ -332,7 +333,7 @@ class Checks:
             self._missed(request, answer.commit)
         await warn()
         more = one_each and order.request != entry.requested
-        return verdict, Again(after_s=0.0) if more else later
+        return verdict, Again(after_s=0.0, failed=False) if more else later
 
     async def _settle_first(self, request: CheckRequest, trigger: Snapshot, entry: Entry) -> bool:
         """Settle the highest run above the record, if any is known."""

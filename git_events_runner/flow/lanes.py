@@ -201,6 +201,8 @@ class Lanes:
                     continue
             waiting = lane.waiting[source]
             async with (self._due if waiting.due_at else self._called).slot(waiting.trigger.namespace or ""):
+                if not self._open.is_set():
+                    continue  # held while it waited for its slot
                 request = lane.waiting.pop(source, None)
                 if request is None:
                     continue
@@ -222,10 +224,12 @@ class Lanes:
 
     def _later(self, lane: _Lane, request: CheckRequest, again: Again, loop: asyncio.AbstractEventLoop) -> None:
         source = request.source
-        failures = lane.failures[source] = lane.failures.get(source, 0) + 1
-        since = lane.failing_since.setdefault(source, loop.time())
-        expired = again.limit_s is not None and loop.time() - since > again.limit_s
-        if expired:
+        failures, expired = 0, False
+        if again.failed:
+            failures = lane.failures[source] = lane.failures.get(source, 0) + 1
+            since = lane.failing_since.setdefault(source, loop.time())
+            expired = again.limit_s is not None and loop.time() - since > again.limit_s
+        if not again.failed or expired:
             lane.failures.pop(source, None)
             lane.failing_since.pop(source, None)
         if self._closing or lane.gone or expired:
@@ -234,7 +238,7 @@ class Lanes:
         if source in lane.waiting:  # its due time and its tasks are not answered yet
             lane.waiting[source] = request.merge(lane.waiting[source])
             return
-        backoff_s = min(_FIRST_BACKOFF_S * 2 ** min(failures - 1, 10), self._longest_backoff_s)
+        backoff_s = min(_FIRST_BACKOFF_S * 2 ** min(max(failures - 1, 0), 10), self._longest_backoff_s)
         delay_s = backoff_s if again.after_s is None else again.after_s
         lane.retries[source] = (loop.call_later(delay_s, self.submit, request), request)
 

@@ -51,10 +51,14 @@ class CheckRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """A check that did not come to its end: look again after `after_s` seconds (None: by growing back-off)."""
+    """A check that did not come to its end: look again after `after_s` seconds (None: by growing back-off).
+
+    `failed`: it counts for the back-off and against `limit_s`, after which another replica takes over.
+    """
 
     after_s: float | None = None
     limit_s: float | None = None
+    failed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -360,3 +360,41 @@ async def test_namespaces_have_turns_by_their_weight():
         await until(lambda: len(checker.seen) == 40)
         seen = [request.trigger.namespace for _, request in checker.seen]
     assert 28 <= seen.count("gold") <= 31
+
+
+@virtual
+async def test_a_check_that_waits_for_its_slot_does_not_start_while_checks_are_held():
+    """The CRDs turned out to be outdated while it waited: what it writes would be dropped."""
+    checker = Checker(seconds=5.0)
+    lanes = lanes_of(checker, webhook_parallelism=1)
+    async with running(lanes=lanes.run()):
+        for trigger in "abc":
+            lanes.submit(ask(trigger))
+        await asyncio.sleep(0.1)
+        lanes.hold(held=True)
+        await asyncio.sleep(60)
+        assert len(checker.seen) == 1
+        lanes.hold(held=False)
+        await until(lambda: len(checker.seen) == 3, within_s=20)
+
+
+@virtual
+async def test_the_next_of_several_requests_and_a_wait_are_no_failures():
+    """One hiccup of the API server after them costs a second, not a minute."""
+    checker = Checker(*[Again(after_s=0.0, failed=False)] * 9, Again(after_s=8.0, failed=False), Again(), seconds=0.0)
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.submit(ask())
+        await until(lambda: len(checker.seen) == 12)
+    assert round(checker.times[-1] - checker.times[-2]) == 1
+
+
+@virtual
+async def test_only_failures_use_up_the_time_after_which_another_replica_takes_over():
+    """A wait of half a minute for a commit, then one failed answer: it is tried again here."""
+    waits = [Again(after_s=8.0, failed=False)] * 5
+    checker = Checker(*waits, Again(limit_s=30.0), seconds=0.0)
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        lanes.submit(ask())
+        await until(lambda: len(checker.seen) == 7, within_s=120)

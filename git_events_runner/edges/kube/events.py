@@ -22,7 +22,7 @@ _WAITING = 5000
 _SERIES_S = 600.0
 _SERIES_KEPT = 2000
 _PER_SECOND = 10.0
-_NOTE_CHARS = 1000
+_NOTE_BYTES = 1024  # pkg/apis/core/validation/events.go, which counts bytes
 
 
 class Api(Protocol):
@@ -77,7 +77,7 @@ class Events:
         """Queue an Event about an object; `kind` is Normal or Warning. Never blocks, never raises."""
         namespace = ref.namespace or ""
         if len(self._waiting) < _WAITING or not self._waiting.waiting(namespace):
-            self._waiting.put(namespace, (ref, uid, kind, reason, note[:_NOTE_CHARS]))
+            self._waiting.put(namespace, (ref, uid, kind, reason, _cut(note)))
             self._came.set()
 
     async def run(self) -> None:
@@ -131,3 +131,12 @@ class Events:
         }
         await self._api.create(KINDS["Event"], body, timeout_s=5)
         self._series.put(ref.namespace or "", key, _Series(name=name, count=1, since=clock))
+
+
+def _cut(note: str) -> str:
+    """As much of a note as an Event may have, in whole characters.
+
+    >>> len(_cut("ä" * 600)), len(_cut("x" * 2000))
+    (512, 1024)
+    """
+    return note.encode(errors="replace")[:_NOTE_BYTES].decode(errors="ignore")

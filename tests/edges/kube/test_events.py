@@ -164,3 +164,16 @@ async def test_names_of_events_are_names(name):
                 return (await client.list_page(KINDS["Event"], namespace="default")).items
 
             await until(there)
+
+
+@pytest.mark.parametrize("note", ["ä" * 600, "x" * 1023 + "€", "\ud800" * 2000, "short"])
+async def test_a_note_is_cut_by_bytes_as_the_api_server_counts(note):
+    """At most 1,024 bytes, in whole characters: a longer note is refused, and nothing would be reported at all."""
+    api = Recorder()
+    published = events(api)
+    async with running(events=published.run()):
+        published.publish(REF, "u1", kind="Warning", reason="JobCreateFailed", note=note)
+        await until(lambda: asyncio.sleep(0, api.made))
+    cut = api.made[0]["note"].encode()
+    assert min(len(note), 1021) <= len(cut) <= 1024
+    assert cut.decode("utf-8") in {note[: len(cut.decode())], "?" * 1024}
