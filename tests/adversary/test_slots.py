@@ -7,7 +7,7 @@ from tests.system.conftest import sources
 
 
 def test_sleeping_jobs_of_one_namespace_leave_slots_to_the_others(estate, repository):
-    """Item 17: twenty Jobs that never end, all older; the neighbour's Jobs start as promised, and none runs for ever."""
+    """Item 17: twenty older Jobs that never end; the neighbour's Jobs start as promised, and none runs for ever."""
     names = [f"s{number}" for number in range(20)]
     for name in names:
         estate.tenant.ours("GitRepo", estate.evil, name, {"repoUri": repository.url})
