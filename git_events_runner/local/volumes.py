@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import shutil
 import stat
@@ -98,5 +99,6 @@ async def remove(folder: Path) -> None:
 
 def _remove(folder: Path) -> None:
     for path, _, _ in os.walk(folder):
-        Path(path).chmod(stat.S_IRWXU)
+        with contextlib.suppress(FileNotFoundError):  # the end of the program may remove it at the same time
+            Path(path).chmod(stat.S_IRWXU)
     shutil.rmtree(folder, ignore_errors=True)

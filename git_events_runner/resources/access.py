@@ -19,9 +19,9 @@ class Requirement(Part):
     """One condition on a label."""
 
     key: Text = Field(description="Key of the label.")
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="How it is compared.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="How the label is compared.")
     values: Annotated[tuple[Text, ...], Field(max_length=_MOST)] | None = Field(
-        default=None, description="With In and NotIn."
+        default=None, description="Values to compare with, for In and NotIn."
     )
 
     @model_validator(mode="after")
@@ -61,7 +61,7 @@ class Requirement(Part):
 class LabelSelector(Part):
     """Labels of namespaces; an empty selector selects every one."""
 
-    match_labels: TextMap | None = Field(default=None, description="Labels with these values.")
+    match_labels: TextMap | None = Field(default=None, description="Labels that must have these values.")
     match_expressions: Annotated[tuple[Requirement, ...], Field(max_length=_MOST)] | None = Field(
         default=None, description="Further conditions; all must hold."
     )
@@ -77,9 +77,9 @@ class AllowedNamespaces(Part):
     """Namespaces whose triggers may use the object: those named, and those selected. Neither given: none."""
 
     names: Annotated[tuple[Name, ...], Field(max_length=_MOST)] | None = Field(
-        default=None, description="Names of namespaces."
+        default=None, description="Names of namespaces, in addition to those that `selector` selects."
     )
-    selector: LabelSelector | None = Field(default=None, description="Labels of namespaces; `{}` is every one.")
+    selector: LabelSelector | None = Field(default=None, description="Labels of namespaces; `{}` selects every one.")
 
     def allow(self, namespace: str, labels: Mapping[str, str]) -> bool:
         """Whether triggers of that namespace may use the object."""

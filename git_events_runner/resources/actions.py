@@ -22,66 +22,91 @@ class ActionJob(Part):
     """What the Job of a run looks like; whatever is unset comes from the runtime config or the image."""
 
     workdir: Text | None = Field(
-        default=None, description="Where the repository is put, and the worker's working directory."
+        default=None,
+        description="Where the repository is cloned to, and the worker's working directory; unset: the runtime "
+        "config's.",
     )
-    cloner_image: Text | None = Field(default=None, description="Image of the init container that clones.")
-    action_image: Text | None = Field(default=None, description="Image of the worker.")
+    cloner_image: Text | None = Field(default=None, description="Image of the cloner; unset: the runtime config's.")
+    action_image: Text | None = Field(default=None, description="Image of the worker; unset: the runtime config's.")
     command: Texts | None = Field(default=None, description="Entry point of the worker; unset: the image's.")
     args: Texts | None = Field(default=None, description="Arguments of the worker; unset: the image's.")
-    service_account: Text | None = Field(default=None, description="Service account of the pod.")
-    labels: TextMap | None = Field(default=None, description="Further labels of the Job and its pod; ours win.")
-    annotations: TextMap | None = Field(default=None, description="Further annotations of the Job and its pod.")
-    node_selector: TextMap | None = Field(default=None, description="As in a pod.")
-    tolerations: tuple[PassedThrough, ...] | None = Field(default=None, description="As in a pod.")
-    affinity: PassedThrough | None = Field(default=None, description="As in a pod.")
+    service_account: Text | None = Field(
+        default=None,
+        description="Service account of the pod, whose token the worker gets; unset: the runtime config's, if any.",
+    )
+    labels: TextMap | None = Field(
+        default=None, description="Further labels of the Job and its pod; those of the controller win."
+    )
+    annotations: TextMap | None = Field(
+        default=None, description="Further annotations of the Job and its pod; those of the controller win."
+    )
+    node_selector: TextMap | None = Field(default=None, description="Labels of the nodes that may run it, as in a pod.")
+    tolerations: tuple[PassedThrough, ...] | None = Field(
+        default=None, description="Taints of nodes that it tolerates, as in a pod."
+    )
+    affinity: PassedThrough | None = Field(default=None, description="Which nodes it prefers or needs, as in a pod.")
     env: tuple[PassedThrough, ...] | None = Field(
-        default=None, description="Further variables of the worker, as in a container."
+        default=None,
+        description="Further variables of the worker, as in a container; they come after the controller's.",
     )
     env_from: tuple[PassedThrough, ...] | None = Field(
         default=None, description="Sources of further variables of the worker, as in a container."
     )
     resources: PassedThrough | None = Field(default=None, description="Resources of the worker, as in a container.")
     volumes: tuple[PassedThrough, ...] | None = Field(
-        default=None, description="Further volumes, as in a pod; names that begin with git-events-runner- are ours."
+        default=None,
+        description="Further volumes, as in a pod; names that begin with `git-events-runner-` are refused.",
     )
     volume_mounts: tuple[PassedThrough, ...] | None = Field(
-        default=None, description="Where the worker has them, as in a container. The cloner gets none."
+        default=None, description="Where the worker mounts volumes, as in a container; the cloner mounts none of them."
     )
     image_pull_secrets: tuple[PassedThrough, ...] | None = Field(
         default=None, description="Secrets for pulling the images, as in a pod."
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
-        default=None, description="When the worker's image is pulled."
+        default=None, description="When the worker's image is pulled, as in a container."
     )
-    priority_class_name: Text | None = Field(default=None, description="As in a pod.")
-    runtime_class_name: Text | None = Field(default=None, description="As in a pod.")
-    topology_spread_constraints: tuple[PassedThrough, ...] | None = Field(default=None, description="As in a pod.")
+    priority_class_name: Text | None = Field(default=None, description="Its PriorityClass, as in a pod.")
+    runtime_class_name: Text | None = Field(default=None, description="Its RuntimeClass, as in a pod.")
+    topology_spread_constraints: tuple[PassedThrough, ...] | None = Field(
+        default=None, description="How pods spread over nodes, as in a pod."
+    )
     pod_security_context: PassedThrough | None = Field(
-        default=None, description="As in a pod; what a container may have as well is given to the worker alone."
+        default=None,
+        description="Security context of the pod, as in a pod; fields that containers have as well are the worker's "
+        "alone.",
     )
     security_context: PassedThrough | None = Field(
         default=None, description="Security context of the worker, as in a container."
     )
     backoff_limit: Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)] | None = Field(
         default=None,
-        description="How often a failed pod is tried again; unset: never.",
+        description="How often a failed pod is replaced by another; unset: 0, never.",
         json_schema_extra={"format": "int32"},
     )
     pod_failure_policy: PassedThrough | None = Field(
-        default=None, description="As in a Job; our rule for the cloner's exit codes comes last."
+        default=None,
+        description="As in a Job; the controller's rules about exit codes of the cloner and the worker come after "
+        "these.",
     )
     ttl_seconds_after_finished: Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)] | None = Field(
-        default=None, description="How long a finished Job stays.", json_schema_extra={"format": "int32"}
+        default=None,
+        description="How many seconds after its end a Job is deleted; unset: the runtime config's.",
+        json_schema_extra={"format": "int32"},
     )
     active_deadline_seconds: Annotated[int, Field(strict=True, ge=0, le=LONGEST_S)] | None = Field(
-        default=None, description="How long a Job may run."
+        default=None,
+        description="How many seconds a Job may run, its clone included; unset: the runtime config's.",
     )
     job_waiting_timeout_seconds: Annotated[int, Field(strict=True, ge=0, le=SAFE_MAX)] | None = Field(
-        default=None, description="How long a Job may wait for a free place; 0: without end."
+        default=None,
+        description="How many seconds a Job may wait for a slot before it is deleted; 0: without end; unset: the "
+        "runtime "
+        "config's.",
     )
-    enable_cloner_debug: Flag = Field(default=False, description="Let the cloner say more.")
+    enable_cloner_debug: Flag = Field(default=False, description="true: the cloner logs at debug.")
     preserve_git_folder: Flag = Field(
-        default=False, description="Keep the `.git` folder, as a shallow clone to work in."
+        default=False, description="true: the `.git` folder is kept, as a shallow clone to work in."
     )
 
 
@@ -92,9 +117,11 @@ _ALL_DEFAULTS = ActionJob()
 class SourceOverride(Part):
     """Another source to clone than the one that changed."""
 
-    kind: Literal["GitRepo", "ClusterGitRepo"] = Field(description="Kind of the source.")
+    kind: Literal["GitRepo", "ClusterGitRepo"] = Field(
+        description="Kind of the source; a GitRepo is one of the trigger's namespace."
+    )
     name: Name = Field(description="Name of the source.")
-    reference: Reference = Field(description="What of it is cloned.")
+    reference: Reference = Field(description="The branch, tag or commit of it that is cloned.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -108,7 +135,9 @@ class ClusterSourceOverride(SourceOverride):
 class ActionSpec(Part):
     """What runs when a trigger fires."""
 
-    action_job: ActionJob = Field(default=_ALL_DEFAULTS, description="The Job.", json_schema_extra={"default": {}})
+    action_job: ActionJob = Field(
+        default=_ALL_DEFAULTS, description="What the Job of a run looks like.", json_schema_extra={"default": {}}
+    )
     source_override: SourceOverride | None = Field(
         default=None, description="Clone this source instead of the one that changed."
     )

@@ -21,9 +21,9 @@ class ConditionType(StrEnum):
         made.meaning = meaning
         return made
 
-    READY = "Ready", "Always there. True: nothing stands in the way of the next run."
-    RECONCILING = "Reconciling", "Only while True: the program itself tries again, nobody has to act."
-    STALLED = "Stalled", "Only while True: somebody has to change something first."
+    READY = "Ready", "Always there. True: nothing prevents the next run; warnings are lines of its message."
+    RECONCILING = "Reconciling", "Only while True: the controller tries again by itself."
+    STALLED = "Stalled", "Only while True: something has to be changed first."
     CLONE_FAILED = (
         "CloneFailed",
         "Only while True: a source's last Job failed because it could not clone; the reason says why.",
@@ -42,10 +42,16 @@ class Reason(StrEnum):
         made.meaning = meaning
         return made
 
-    SUCCEEDED = "Succeeded", "The last look at every source succeeded."
-    FAILED = "Failed", "Several sources have problems; the message lists them."
+    SUCCEEDED = "Succeeded", "The last check of every source succeeded."
+    FAILED = (
+        "Failed",
+        "Sources have problems, which the message lists; the reason of several is that of the last one reported.",
+    )
     INVALID_SPEC = "InvalidSpec", "A field of the object, or of one that it names, is wrong; the message names it."
-    INVALID_SCHEDULE = "InvalidSchedule", "The interval or cron expression cannot be read, or never comes due."
+    INVALID_SCHEDULE = (
+        "InvalidSchedule",
+        "The interval or cron expression cannot be read, or has no time that is still to come.",
+    )
     SOURCE_NOT_FOUND = "SourceNotFound", "A GitRepo or ClusterGitRepo that is named does not exist."
     ACTION_NOT_FOUND = "ActionNotFound", "The Action or ClusterAction that is named does not exist."
     SECRET_NOT_FOUND = "SecretNotFound", "A Secret that is named does not exist."
@@ -59,7 +65,10 @@ class Reason(StrEnum):
     HOST_KEY_UNKNOWN = "HostKeyUnknown", "No host key is known for an SSH server, and none is accepted unseen."
     HOST_KEY_CHANGED = (
         "HostKeyChanged",
-        "An SSH server shows another host key than the known one; it is not asked until somebody accepts the new one.",
+        (
+            "An SSH server shows another host key than the known one; no request is sent to it until the new one is "
+            "accepted."
+        ),
     )
     HOST_KEY_NOT_CHECKED = "HostKeyNotChecked", "The runtime config lets any host key pass."
     SECRET_NAMESPACE_IGNORED = (
@@ -69,13 +78,13 @@ class Reason(StrEnum):
 
     GIT_ERROR = "GitError", "The git server gave no answer, for a reason without a name of its own."
     UNREACHABLE = "Unreachable", "No connection to the git server, or it answered with an error of its own."
-    TIMEOUT = "Timeout", "The git server took longer than a question may take."
+    TIMEOUT = "Timeout", "The git server took longer than `git.deadlineSeconds`."
     TLS_FAILED = "TlsFailed", "The git server's certificate is not accepted, or the CA given is none."
     AUTHENTICATION_FAILED = "AuthenticationFailed", "The git server does not accept the credential, or wants one."
     ACCESS_DENIED = "AccessDenied", "The credential is known to the git server and may not read the repository."
     REPOSITORY_NOT_FOUND = "RepositoryNotFound", "There is no such repository, or it is hidden from this credential."
     REFERENCE_NOT_FOUND = "ReferenceNotFound", "The repository has no such branch, tag or commit."
-    RATE_LIMITED = "RateLimited", "The git server asks to come back later."
+    RATE_LIMITED = "RateLimited", "The git server throttles (429, `Retry-After`); the check is made later."
     REPOSITORY_TOO_LARGE = "RepositoryTooLarge", "An answer of the git server passed its limit."
     ADDRESS_REFUSED = (
         "AddressRefused",
@@ -83,12 +92,21 @@ class Reason(StrEnum):
     )
     REDIRECT_REFUSED = "RedirectRefused", "The git server redirects to another host or scheme."
     PROTOCOL_ERROR = "ProtocolError", "The answer is not git's protocol: a login page, or a cut stream."
-    UNSUPPORTED = "Unsupported", "This program cannot speak to that repository (transport or object format)."
+    UNSUPPORTED = (
+        "Unsupported",
+        "That kind of address, proxy or repository cannot be used (transport or object format).",
+    )
 
-    API_UNAVAILABLE = "ApiUnavailable", "The Kubernetes API gave no answer; the program tries again."
+    API_UNAVAILABLE = "ApiUnavailable", "The Kubernetes API gave no answer; the controller tries again."
     JOB_CREATED = "JobCreated", "A run has its Job."
-    JOB_SUCCEEDED = "JobSucceeded", "A run's Job is complete."
-    JOB_FAILED = "JobFailed", "A run's Job failed."
+    JOB_SUCCEEDED = (
+        "JobSucceeded",
+        "A run's Job is complete; the Event names source, commit and the command for its logs.",
+    )
+    JOB_FAILED = (
+        "JobFailed",
+        "A run's Job failed; the Event names source, commit, the cause and the command for its logs.",
+    )
     JOB_CANCELLED = "JobCancelled", "A run's Job was deleted before it ended; it does not run again."
     JOB_SUSPENDED = "JobSuspended", "Another party suspended a run's Job; the controller does not resume it."
     JOB_NAME_CONFLICT = "JobNameConflict", "Another object has the name of the run's Job."
@@ -112,7 +130,7 @@ class Reason(StrEnum):
         "PodSettingNotAllowed",
         "An Action asks for a pod setting (a node's folder, privileges) that the runtime config forbids.",
     )
-    INTERVAL_TOO_SHORT = "IntervalTooShort", "A schedule comes due more often than the runtime config allows."
+    INTERVAL_TOO_SHORT = "IntervalTooShort", "A schedule has its times closer together than the runtime config allows."
     NAMESPACE_LIMIT_REACHED = (
         "NamespaceLimitReached",
         "The namespace has as many unfinished runs as the runtime config allows; the run is tried again.",
@@ -139,7 +157,10 @@ class Reason(StrEnum):
         "The repository is larger than the runtime config lets a Job clone (exit code 7).",
     )
     EXPIRED = "Expired", "A Job waited in the queue longer than it may, and was deleted."
-    WEBHOOK_OPEN = "WebhookOpen", "A webhook without `authConfig`: anybody who reaches the port may call it. A warning."
+    WEBHOOK_OPEN = (
+        "WebhookOpen",
+        "A webhook without `authConfig`: everyone who reaches the port may call it. A warning.",
+    )
     WEBHOOK_SECRET_SHORT = (
         "WebhookSecretShort",
         "A webhook's secret has fewer than 16 bytes and can be guessed; take a longer one. A warning.",
@@ -154,7 +175,7 @@ class Reason(StrEnum):
     )
     CERTIFICATE_REJECTED = (
         "CertificateRejected",
-        "A new certificate of the webhook port cannot be used; the old one goes on serving.",
+        "A new certificate of the webhook port cannot be used; the one before is still served.",
     )
     RUNTIME_CONFIG_INVALID = (
         "RuntimeConfigInvalid",

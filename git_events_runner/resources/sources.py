@@ -33,8 +33,8 @@ class SecretRef(Part):
     name: Name = Field(description="Name of the Secret.")
     namespace: Name | None = Field(
         default=None,
-        description="Namespace of the Secret, for ClusterGitRepo only; unset means the trigger's namespace. "
-        "A GitRepo's Secrets are always in its own namespace.",
+        description="Namespace of the Secret, for a ClusterGitRepo; unset: the trigger's namespace. A GitRepo's "
+        "Secrets are always in its own namespace, and this field is ignored with a warning Event.",
     )
 
 
@@ -43,16 +43,16 @@ class CaCert(Part):
     """Where the certificates of a private CA are."""
 
     secret_ref: SecretRef = Field(description="The Secret with the certificates.")
-    key: SecretKey = Field(default="ca.crt", description="Key in the Secret, of certificates in PEM form.")
+    key: SecretKey = Field(default="ca.crt", description="Key in the Secret with the certificates, in PEM form.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class TlsConfig(Part):
     """How the server's certificate is judged."""
 
-    no_verify_ssl: Flag = Field(default=False, description="Accept any certificate.")
+    no_verify_ssl: Flag = Field(default=False, description="true: accept any certificate of the server.")
     ca_cert: CaCert | None = Field(
-        default=None, description="Certificates of a private CA, trusted beside the system's."
+        default=None, description="Certificates of a private CA, trusted instead of the system's, for https."
     )
 
 
@@ -74,14 +74,16 @@ class AuthConfig(Part):
     """How to authenticate."""
 
     type: Literal["basic", "token", "ssh"] = Field(
-        description="`basic`: HTTP Basic. `token`: the Secret's value is sent verbatim as the Authorization header. "
-        "`ssh`: a private key; the login comes from the URI, else it is `git`. The Secret may also hold `passphrase` "
-        "(of an encrypted key) and `known_hosts` (the host keys to accept, instead of the first one seen)."
+        description="`basic`: HTTP Basic. `token`: the Secret's value is sent verbatim as the Authorization header, "
+        "with its "
+        "scheme (`Bearer …`, `Basic …`). `ssh`: a private key; the login comes from the URI, else it is `git`, and the "
+        "Secret may also hold `passphrase` (of an encrypted key) and `known_hosts` (the host keys to accept, instead "
+        "of the first one seen)."
     )
     secret_ref: SecretRef = Field(description="The Secret with the credential.")
     keys: SecretKeys = Field(
         default=_KEYS,
-        description="Keys in the Secret.",
+        description="Under which keys the Secret holds what; each one that is left out has its default.",
         json_schema_extra={
             "default": {
                 "username": "username",
@@ -103,7 +105,7 @@ class Proxy(Part):
     )
     secret_ref: SecretRef | None = Field(
         default=None,
-        description="The Secret with the proxy's `username` and `password`, under these keys; unset: it wants none.",
+        description="The Secret with the proxy's login, under the keys `username` and `password`; unset: no login.",
     )
 
 
@@ -115,12 +117,16 @@ class GitRepoSpec(Part):
         description="Where the repository is: `git@host:owner/path`, `ssh://[user@]host[:port]/path` or "
         "`http(s)://host[:port]/path`."
     )
-    tls_config: TlsConfig | None = Field(default=None, description="TLS, for https.")
-    auth_config: AuthConfig | None = Field(default=None, description="Authentication; unset: none.")
+    tls_config: TlsConfig | None = Field(
+        default=None, description="How the server's certificate is verified, for https; unset: by the system's CAs."
+    )
+    auth_config: AuthConfig | None = Field(
+        default=None, description="How to authenticate at the server; unset: not at all."
+    )
     proxy: Proxy | None = Field(
         default=None,
-        description="The proxy to reach the server through, for http and https, whatever the environment says; unset: "
-        "the environment's, if any.",
+        description="The proxy to reach the server through, for http and https; unset: the one of the controller's "
+        "environment (`HTTPS_PROXY` and the like), if any.",
     )
 
     @field_validator("proxy")

@@ -19,12 +19,14 @@ State = Literal["Idle", "Running", "WrongConfig"]
 class Condition(Part):
     """One condition, in the form of metav1.Condition."""
 
-    type: Text = Field(description="Ready, Reconciling or Stalled.")
+    type: Text = Field(description="Ready, Reconciling, Stalled or CloneFailed.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether the condition holds.")
     reason: Text = Field(default="", description="Why, in one word.")
     message: Text = Field(default="", description="Why, for a person; one line for each source with a problem.")
     last_transition_time: Moment | None = Field(default=None, description="When `status` last changed.")
-    observed_generation: Count | None = Field(default=None, description="The generation of the object that was judged.")
+    observed_generation: Count | None = Field(
+        default=None, description="The generation of the object that it is about."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -32,7 +34,7 @@ class Announced(Part):
     """The last delivery that was counted."""
 
     commit: Text | None = Field(default=None, description="The commit that it announced, if it named one.")
-    at: Moment | None = Field(default=None, description="When it was counted.")
+    at: Moment | None = Field(default=None, description="When it was recorded.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -42,8 +44,9 @@ class LastJob(Part):
     name: Text | None = Field(default=None, description="Name of the Job.")
     phase: Text | None = Field(
         default=None,
-        description="Queued, Suspended (by another party), Running, Succeeded or Failed; Deleted or Expired: it did "
-        "not end by itself; Gone: nobody saw its end.",
+        description="Queued, Suspended (by another party), Running, Succeeded or Failed; Deleted: before it ended; "
+        "Expired: "
+        "it waited too long for a slot; Gone: deleted while no replica was the leader.",
     )
     commit: Text | None = Field(
         default=None,
@@ -60,13 +63,20 @@ class CheckedSource(Part):
         description="The last commit that was checked: of the last settled run, or a newer one that changes none of "
         "the selected `files`.",
     )
-    file_hash: Text | None = Field(default=None, description="Digest of the selected files of that commit.")
-    changed: Moment | None = Field(default=None, description="When the recorded commit last changed.")
-    runs: Count | None = Field(default=None, description="Number of the last settled run.")
-    requested: Count | None = Field(default=None, description="How many deliveries asked for a check.")
-    handled: Count | None = Field(default=None, description="Up to which of them all are answered.")
-    announced: Announced | None = Field(default=None, description="The last delivery, and what it announced.")
-    answered_at: Moment | None = Field(default=None, description="The due time that was last answered.")
+    file_hash: Text | None = Field(
+        default=None, description="Digest of the selected files of that commit; null without `files`."
+    )
+    changed: Moment | None = Field(default=None, description="When `commitHash` last changed.")
+    runs: Count | None = Field(
+        default=None, description="Number of the last settled run: one whose Job is recorded here."
+    )
+    requested: Count | None = Field(default=None, description="How many accepted requests asked for a check.")
+    handled: Count | None = Field(default=None, description="Up to which of them all are handled by a check.")
+    announced: Announced | None = Field(default=None, description="The last accepted request, and what it announced.")
+    answered_at: Moment | None = Field(
+        default=None,
+        description="The last scheduled time that a check handled; not every one is written, as long as nothing runs.",
+    )
     last_job: LastJob | None = Field(default=None, description="The Job of the last settled run.")
 
 
@@ -74,9 +84,13 @@ class CheckedSource(Part):
 class SourceStatus(Part):
     """What was last said about an object that runs nothing itself."""
 
-    observed_generation: Count | None = Field(default=None, description="The generation that this status speaks of.")
+    observed_generation: Count | None = Field(
+        default=None, description="The generation that the conditions are about; only triggers have it."
+    )
     conditions: tuple[Condition, ...] = Field(
-        default=(), description="Ready, and Reconciling or Stalled while they hold."
+        default=(),
+        description="Ready, and Reconciling, Stalled and CloneFailed while they hold. Only triggers have them: what is "
+        "wrong with a source or an action is in the conditions of the triggers that name it.",
     )
 
     @classmethod
@@ -98,8 +112,9 @@ class RepositoryStatus(SourceStatus):
 
     host_keys: Annotated[tuple[Text, ...], Field(max_length=16)] = Field(
         default=(),
-        description="SSH: the host keys that are accepted, pinned at the first contact, in the form of known_hosts. "
-        "Remove them to accept another one.",
+        description="SSH: the host keys that are accepted, pinned at the first connection (trust on first use), in "
+        "the form "
+        "of known_hosts. Remove them to accept another one.",
     )
 
 
@@ -108,16 +123,24 @@ class TriggerStatus(SourceStatus):
     """What a trigger has done so far: the part of the run ledger that is kept in it."""
 
     state: State | None = Field(
-        default=None, description="Idle, Running (a Job of it is unfinished), or WrongConfig (see the conditions)."
+        default=None,
+        description="Idle, Running (a Job of it waits or runs), or WrongConfig (the condition Stalled says what to "
+        "change).",
     )
-    last_run: Moment | None = Field(default=None, description="End of the last check, to about ten minutes.")
+    last_run: Moment | None = Field(
+        default=None,
+        description="When the last Job was created or the last check ended; while nothing runs, to about ten minutes.",
+    )
     checked_sources: dict[str, CheckedSource] = Field(
         default_factory=dict, description="What is recorded of each source, by its name."
     )
     last_run_number: Count | None = Field(
-        default=None, description="Where the run numbers of a source added anew start."
+        default=None,
+        description="The highest run number of sources that were removed: those added later continue after it.",
     )
-    deliveries: Text | None = Field(default=None, description="Digests of the last 64 deliveries.")
+    deliveries: Text | None = Field(
+        default=None, description="Digests of the last 64 accepted requests: none of them is recorded twice."
+    )
 
 
 def _leave_out(data: dict[str, Any], location: tuple[int | str, ...]) -> bool:

@@ -36,14 +36,19 @@ class WatchOn(Part):
     """What counts as a change."""
 
     on_change_only: Flag = Field(
-        description="true: run when something changed. false: run at every check (schedule) or request (webhook)."
+        description="true: run at the first check, then when something changed. false: run at every check (schedule) "
+        "or "
+        "accepted request (webhook)."
     )
     reference: Reference = Field(
-        default=_MAIN, description="What is watched in the repository.", json_schema_extra={"default": _MAIN_JSON}
+        default=_MAIN,
+        description="The branch, tag or commit that is watched.",
+        json_schema_extra={"default": _MAIN_JSON},
     )
     files: Patterns | None = Field(
         default=None,
-        description="Patterns as in a .gitignore file; a commit then counts only if the files they select differ. "
+        description="Patterns as in a .gitignore file; a new commit then counts only if the files that they select "
+        "differ. "
         "While they select nothing, the Ready condition has the warning FilesSelectNothing.",
     )
 
@@ -55,7 +60,7 @@ _ANY_CHANGE_OF_MAIN = WatchOn(on_change_only=True)
 class Sources(Part):
     """The repositories that are watched, all in the same manner."""
 
-    kind: Literal["GitRepo", "ClusterGitRepo"] = Field(default="GitRepo", description="Kind of the sources.")
+    kind: Literal["GitRepo", "ClusterGitRepo"] = Field(default="GitRepo", description="Kind of all sources.")
     names: Names = Field(description="Names of the sources; a name given twice counts once.")
     watch_on: WatchOn = Field(
         default=_ANY_CHANGE_OF_MAIN,
@@ -79,12 +84,15 @@ class Schedule(Part):
     one_of: ClassVar[tuple[str, ...]] = ("interval", "cron")
 
     interval: Annotated[Text, Field(max_length=SCHEDULE_CHARS), INTERVAL] | None = Field(
-        default=None, description="Time between two checks, as `1h 15m` or `30s`."
+        default=None,
+        description="Time from one check to the next, as `1h 15m` or `30s`. The first check comes when the trigger is "
+        "created, and runs the action.",
     )
     cron: Annotated[Text, Field(max_length=SCHEDULE_CHARS)] | None = Field(
         default=None,
-        description="5 fields, 6 (seconds first) or 7 (year last), or @hourly to @yearly; "
-        "`TZ=Europe/Kyiv ` may stand before. The first check comes when the trigger is created.",
+        description="5 fields, 6 (seconds first) or 7 (year last), or @hourly to @yearly; `TZ=Europe/Kyiv ` may stand "
+        "before, else it is UTC. The first check comes when the trigger is created, whatever the expression, and runs "
+        "the action.",
         json_schema_extra={"x-kubernetes-validations": cron_rules()},  # type: ignore[dict-item]  # JSON, as pydantic wants it
     )
 
@@ -102,18 +110,18 @@ class WebhookAuth(Part):
 
     type: AuthType = Field(
         default="header",
-        description="How requests prove themselves. `header`: the value stands in a header. `github`, `gitlab`, "
-        "`gitea` (also Forgejo), `bitbucket`, `azure`: as that forge does it, and its payload is read. "
-        "`standard-webhooks`: signed by that standard. `hmac`: an HMAC of the body in a header.",
+        description="How requests authenticate. `header`: the secret is in a header. `github`, `gitlab`, "
+        "`gitea` (also Forgejo), `bitbucket`, `azure`: as that forge does, and its payload is read. "
+        "`standard-webhooks`: a signature of that standard. `hmac`: an HMAC of the body in a header.",
     )
-    secret_ref: SecretName = Field(description="The Secret with the expected value.")
+    secret_ref: SecretName = Field(description="The Secret with the webhook's secret.")
     key: Annotated[Text, Field(max_length=KEY_CHARS)] = Field(
-        description="Key in the Secret. Its value holds the secret, or several of them, one a line, which all hold."
+        description="Key in the Secret. Its value is the secret, or several, one per line, each of which is accepted."
     )
     header: Annotated[Text, Field(max_length=HEADER_CHARS)] | None = Field(
         default=None,
-        description="Header with the value, for `header` (unset: the runtime config's `defaultAuthHeader`) and for "
-        "`hmac` (unset: `X-Signature`).",
+        description="Header with the secret, for `header` (unset: the runtime config's `defaultAuthHeader`), or "
+        "with the digest, for `hmac` (unset: `X-Signature`).",
     )
     algorithm: Literal["sha256", "sha512"] = Field(default="sha256", description="Digest of the HMAC, for `hmac`.")
 
@@ -122,14 +130,14 @@ class WebhookAuth(Part):
 class Webhook(Part):
     """Who may call, and what for."""
 
-    multi_source: Flag = Field(description="Whether one call may ask for all sources (`POST /namespace/trigger`).")
+    multi_source: Flag = Field(description="Whether one request may check all sources (`POST /namespace/trigger`).")
     auth_config: WebhookAuth | None = Field(
-        default=None, description="What a request must bring; unset: anybody may call."
+        default=None, description="How requests authenticate; unset: everyone who reaches the port may call."
     )
     match_repository: Flag = Field(
         default=False,
         description="Whether the repository that the payload names chooses the sources, by their `repoUri`. The "
-        "trigger then also answers at `POST /namespace`, together with the others of its namespace.",
+        "trigger then also takes `POST /namespace`, together with the others of its namespace.",
     )
 
 
@@ -137,25 +145,26 @@ class Webhook(Part):
 class TriggerSpec(Part):
     """What every trigger has."""
 
-    sources: Sources = Field(description="What is watched.")
-    action: TriggerAction = Field(description="What runs.")
+    sources: Sources = Field(description="The repositories that are watched.")
+    action: TriggerAction = Field(description="The action that runs.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class ScheduleTriggerSpec(TriggerSpec):
     """Looks at its sources by the clock."""
 
-    schedule: Schedule = Field(description="When the sources are looked at.")
+    schedule: Schedule = Field(description="When the sources are checked: exactly one of interval and cron.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class WebhookTriggerSpec(TriggerSpec):
     """Looks at its sources when it is called, and by the clock if it has a schedule too."""
 
-    webhook: Webhook = Field(description="Who may call, and what for.")
+    webhook: Webhook = Field(description="Which requests are accepted.")
     schedule: Schedule | None = Field(
         default=None,
-        description="When they are looked at besides, in case a delivery is lost.",
+        description="When the sources are checked besides, in case a delivery is lost: exactly one of interval and "
+        "cron.",
     )
 
 

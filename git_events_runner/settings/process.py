@@ -29,15 +29,16 @@ VARIABLES: dict[str, str] = {
         "a collector that takes OTLP over gRPC, as http://host:4317; webhooks, checks and Jobs become spans, and the "
         "task id of a 202 is the id of its trace; unset: no traces"
     ),
-    "KUBECONFIG": "kubeconfig file, when not running in a cluster",
-    "POD_NAMESPACE": "namespace of the controller; unset: that of its service account",
+    "KUBECONFIG": "kubeconfig file, used also in a pod; unset: the pod's service account, else `~/.kube/config`",
+    "POD_NAMESPACE": "namespace of the controller; unset: that of its service account, else `default`",
     "POD_NAME": "identity of this replica; unset: host name and a random part",
     "POD_IPS": "addresses of this replica, separated by commas: no source may lead there",
     "KUBERNETES_SERVICE_HOST": "address of the API server's Service, set by Kubernetes: no source may lead there",
     "GIT_EVENTS_RUNNER_ALLOW_LOOPBACK": (
         "`true`: sources may lead to the loopback addresses of this machine; for development, never set by the chart"
     ),
-    "GIT_EVENTS_RUNNER_JOB_NAMESPACES": "namespaces whose triggers are served, separated by commas; unset or *: all",
+    "GIT_EVENTS_RUNNER_JOB_NAMESPACES": "namespaces whose triggers are served, separated by commas; unset or with "
+    "`*`: all",
 }
 
 

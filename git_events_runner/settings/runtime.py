@@ -92,12 +92,13 @@ class Workdir(_Section):
     """The volume that init container and worker share."""
 
     mount_path: Folder = Field(
-        default="/action_workdir", description="Where it is mounted; the worker's working directory."
+        default="/action_workdir",
+        description="Where the repository is cloned to: the working directory, if the Action says nothing.",
     )
-    volume_name: Label = Field(default="action-workdir", description="Name of the volume.")
+    volume_name: Label = Field(default="action-workdir", description="Name of the volume that cloner and worker share.")
     size_limit: Size = Field(
         default="",
-        description="Size limit of the volume, as 10Gi: a pod that writes more is evicted, a larger repository is not "
+        description="Size limit of the volume, as 10Gi: a pod that writes more is evicted, and a larger commit is not "
         "cloned; empty: none.",
     )
 
@@ -116,10 +117,13 @@ class Resources(_Section):
 class Cloner(_Section):
     """The init container."""
 
-    name: Label = Field(default="action-cloner", description="Name of the container.")
-    image: Text = Field(default=f"{IMAGE_REGISTRY}/gitrepo-cloner:{VERSION}", description="Its image.")
+    name: Label = Field(default="action-cloner", description="Name of the init container that clones.")
+    image: Text = Field(
+        default=f"{IMAGE_REGISTRY}/gitrepo-cloner:{VERSION}",
+        description="Image of the cloner, if the Action says nothing.",
+    )
     api_token: Annotated[bool, Strict()] = Field(
-        default=False, description="Give it the account's token, which the original's cloner image needs."
+        default=False, description="Give the cloner the account's token, which v0.4's cloner image needs."
     )
     max_bytes: Count = Field(default=10 * 2**30, description="Bytes that a clone may write, pack and files together.")
     max_files: Count = Field(default=2_000_000, description="Files, links and folders that a commit may have.")
@@ -131,9 +135,14 @@ class Cloner(_Section):
 class Worker(_Section):
     """The container that runs the action."""
 
-    name: Label = Field(default="action-worker", description="Name of the container.")
-    image: Text = Field(default=f"{IMAGE_REGISTRY}/action-worker:{VERSION}", description="Its image.")
-    variables_prefix: Prefix = Field(default="ACTION_JOB_", description="First part of the names of its variables.")
+    name: Label = Field(default="action-worker", description="Name of the worker's container.")
+    image: Text = Field(
+        default=f"{IMAGE_REGISTRY}/action-worker:{VERSION}",
+        description="Image of the worker, if the Action says nothing.",
+    )
+    variables_prefix: Prefix = Field(
+        default="ACTION_JOB_", description="First part of the names of the worker's variables."
+    )
 
 
 class Containers(_Section):
@@ -155,28 +164,33 @@ class ActionConfig(_Section):
     """Jobs: what an Action leaves unset, and what holds for all."""
 
     max_running_jobs: Annotated[int, Field(strict=True, ge=0, le=_INT64_MAX)] = Field(
-        default=16, description="Jobs under way at once, in the whole installation; 0: none starts."
+        default=16, description="Most Jobs that run at the same time, in the whole installation; 0: none starts."
     )
     max_running_jobs_per_namespace: Seconds = Field(
         default=0,
-        description="Jobs under way in one namespace; 0: three quarters of `maxRunningJobs` while triggers of several "
-        "namespaces are served, else all.",
+        description="Most Jobs that run at the same time in one namespace; 0: three quarters of `maxRunningJobs` while "
+        "triggers of several namespaces are served, else all.",
     )
     job_waiting_timeout_seconds: Seconds = Field(
-        default=300, description="How long a Job may wait for a place; 0: without end."
+        default=300,
+        description="How long a Job may wait for a slot before it is deleted, if the Action says nothing; 0: for ever.",
     )
-    default_service_account: Account = Field(default=None, description="Account of Jobs whose Action names none.")
-    active_deadline_seconds: Seconds = Field(default=3600, description="How long a Job may run.")
+    default_service_account: Account = Field(
+        default=None, description="Service account of Jobs whose Action names none."
+    )
+    active_deadline_seconds: Seconds = Field(
+        default=3600, description="How long a Job may run, its clone included, if the Action says nothing."
+    )
     max_active_deadline_seconds: Seconds = Field(
         default=0, description="The longest `activeDeadlineSeconds` that a Job gets, whatever its Action says; 0: any."
     )
     ttl_seconds_after_finished: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] = Field(
-        default=7200, description="How long a finished Job stays."
+        default=7200, description="How long after its end a Job is deleted, if the Action says nothing."
     )
     pod_security: Literal["auto", "restricted", "compatible", "openshift"] = Field(
         default="auto",
         description="The worker's security context: `restricted` as the Pod Security Standard of that name, "
-        "`compatible` as the original plus RuntimeDefault seccomp, `auto` what the namespace's label enforces, "
+        "`compatible` as v0.4 plus RuntimeDefault seccomp, `auto` what the namespace's label enforces, "
         "`openshift` as `auto`. User and group ids are left to the cluster with `openshift`, and in namespaces with "
         "the annotation `openshift.io/sa.scc.uid-range` with every value.",
     )
@@ -205,10 +219,11 @@ class PolicyConfig(_Section):
         "`withoutClusterCredentials` only where no Secret of a ClusterGitRepo would be mounted into it.",
     )
     minimum_interval_seconds: Seconds = Field(
-        default=0, description="ScheduleTriggers that come due more often are refused; 0: none."
+        default=0, description="Schedules whose times are closer together are refused; 0: none."
     )
     unfinished_runs_per_namespace: Seconds = Field(
-        default=0, description="Runs that wait or run at once in one namespace; 0: any number."
+        default=0,
+        description="Most runs that wait or run in one namespace; further ones are tried again later; 0: any number.",
     )
     pod_settings: Literal["any", "baseline"] = Field(
         default="any",
@@ -220,10 +235,12 @@ class PolicyConfig(_Section):
 class WebhookConfig(_Section):
     """Webhooks."""
 
-    default_auth_header: Header = Field(default="x-trigger-auth", description="Header of triggers that name none.")
+    default_auth_header: Header = Field(
+        default="x-trigger-auth", description="Header with the secret, for triggers that name none."
+    )
     refusals: Literal["distinct", "uniform"] = Field(
         default="distinct",
-        description="How requests are refused that prove nothing: `distinct` by 404, 401, 403 or 500 with the reason, "
+        description="How requests without the secret are refused: `distinct` by 404, 401, 403 or 500 with the reason, "
         "`uniform` all by the same 404, which does not show which triggers exist.",
     )
     host_aliases: Annotated[dict[HostName, HostName], Field(max_length=100)] = Field(
@@ -255,34 +272,46 @@ class GitConfig(_Section):
     host_keys: Literal["pin", "strict", "insecure"] = Field(
         default="pin",
         description="SSH servers whose key is not known: `pin` accepts the first key seen and no other after it, "
-        "`strict` refuses them, `insecure` accepts any key at any time.",
+        "`strict` refuses them, `insecure` accepts every key at any time.",
     )
     known_hosts: KnownHosts = Field(
         default="", description="Known host keys of SSH servers, for all sources, as `ssh-keyscan` prints them."
     )
 
-    deadline_seconds: Count = Field(default=20, description="The whole question.")
+    deadline_seconds: Count = Field(
+        default=20, description="How long one request to a git server may take, with everything that it needs."
+    )
     host_concurrency: Count = Field(
-        default=16, description="Questions under way at one host; one namespace has three quarters."
+        default=16, description="Most requests to one host at the same time; one namespace has three quarters of them."
     )
-    host_rate: Count = Field(default=50, description="Questions a second to one host, in the long run.")
-    host_burst: Count = Field(default=100, description="Questions that may leave at once after a quiet time.")
-    refs_bytes: Count = Field(default=4 * 2**20, description="Answer with the watched references.")
+    host_rate: Count = Field(
+        default=50, description="Requests per second to one host, in the long run (rate limiting)."
+    )
+    host_burst: Count = Field(
+        default=100, description="Requests to one host that may be sent immediately after a quiet time."
+    )
+    refs_bytes: Count = Field(default=4 * 2**20, description="Most bytes of an `ls-refs` response.")
     advertisement_bytes: Count = Field(
-        default=64 * 2**20, description="All references of a server without protocol v2."
+        default=64 * 2**20, description="Most bytes of all references, from a server without protocol v2."
     )
-    pack_bytes: Count = Field(default=64 * 2**20, description="Trees of a commit, as received.")
-    inflated_bytes: Count = Field(default=512 * 2**20, description="All objects received with them, inflated.")
-    tree_bytes: Count = Field(default=64 * 2**20, description="Trees among them, which are held.")
-    tree_entries: Count = Field(default=1_000_000, description="Files of one commit.")
+    pack_bytes: Count = Field(
+        default=64 * 2**20, description="Most bytes of a pack with the trees of a commit, as received (for `files`)."
+    )
+    inflated_bytes: Count = Field(default=512 * 2**20, description="Most bytes of all objects of that pack, inflated.")
+    tree_bytes: Count = Field(
+        default=64 * 2**20, description="Most bytes of the trees among them, which are held in memory."
+    )
+    tree_entries: Count = Field(default=1_000_000, description="Most files of a commit (for `files`).")
     kept_entries: Count = Field(
-        default=100_000, description="Files of all commits kept for the next who asks, about 300 bytes each."
+        default=100_000,
+        description="Most files of commits whose lists are kept in memory for further checks, about 300 bytes each.",
     )
     ssh_key_bits: Annotated[int, Field(ge=1024, le=16384)] = Field(
-        default=4096, description="Of an RSA private key for SSH; 8192 cost seven times as much at each login."
+        default=4096,
+        description="Most bits of an RSA private key for SSH; 8192 cost seven times as much at each login.",
     )
     ssh_key_rounds: Annotated[int, Field(ge=1, le=4096)] = Field(
-        default=256, description="Rounds of bcrypt of an encrypted private key for SSH, 7 ms each."
+        default=256, description="Most rounds of bcrypt of an encrypted private key for SSH, 7 ms each."
     )
     allowed_schemes: Annotated[tuple[Literal["http", "https", "ssh"], ...], Field(min_length=1, max_length=3)] = Field(
         default=("http", "https", "ssh"), description="Schemes that a source's URL may have."

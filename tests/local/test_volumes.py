@@ -1,11 +1,12 @@
 """Volumes of a pod as folders: which keys of a Secret become files, and which may be missing."""
 
+import asyncio
 import base64
 
 import pytest
 
 from git_events_runner.errors import ApiNotFound, ConfigError
-from git_events_runner.local.volumes import Volumes
+from git_events_runner.local.volumes import Volumes, remove
 from git_events_runner.rules.job import SecretKeys
 from tests.rules.test_job import APP, Clone, made, pod
 
@@ -42,3 +43,13 @@ async def test_optional_keys_of_a_secret(tmp_path):
         await mounted(tmp_path / "c", {"passphrase": "p"})
     with pytest.raises(ConfigError, match="there is no Secret"):
         await mounted(tmp_path / "d", None)
+
+
+async def test_a_folder_may_be_removed_twice_at_the_same_time(tmp_path):
+    """A Job's end and the program's end remove the same folder."""
+    for number in range(20):
+        folder = tmp_path / str(number)
+        for name in range(100):
+            (folder / f"{name}" / "x").mkdir(parents=True)
+        await asyncio.gather(*(remove(folder) for _ in range(4)))
+        assert not folder.exists()

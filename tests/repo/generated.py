@@ -1,7 +1,11 @@
 """Files with one source: CRDs, docs tables, chart and manifests. `--check` names stale ones, `--write` renews."""
 
+import json
 import sys
 from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 
 from git_events_runner.events import LOG_EVENTS
 from git_events_runner.resources import conditions
@@ -9,6 +13,7 @@ from git_events_runner.resources.crds import crds, to_yaml
 from git_events_runner.resources.parsers import PARSERS
 from git_events_runner.resources.podparts import pod_parts
 from git_events_runner.settings import OPTIONS, VARIABLES, default_runtime_config_yaml
+from git_events_runner.settings.runtime import RuntimeConfig
 from git_events_runner.telemetry import Metrics
 from tests.repo import chart
 
@@ -127,10 +132,24 @@ def reference():
         "The ConfigMap's key `runtimeConfig`; unknown keys reject the whole document. Defaults:",
     ]
     parts += ["", "```yaml", default_runtime_config_yaml(helm_template=False).rstrip("\n"), "```"]
-    parts += ["", "Changes of `git` hold from the next question on."]
+    parts += ["", "| key | default | meaning |", "| --- | --- | --- |", *_keys(RuntimeConfig)]
+    parts += ["", "A change holds from the next check, request or Job on; Jobs that were created keep what they have."]
     parts += ["", "## Reasons in conditions and Events", "", "| reason | meaning |", "| --- | --- |"]
     parts += [f"| `{reason.value}` | {reason.meaning} |" for reason in conditions.Reason]
     return "\n".join(parts) + "\n"
+
+
+def _keys(section, path=""):
+    """The rows of the runtime config's keys, as the models describe them."""
+    for name, field in section.model_fields.items():
+        key, default = f"{path}{field.alias or to_camel(name)}", field.default
+        if isinstance(default, BaseModel):
+            yield from _keys(type(default), f"{key}.")
+        else:
+            value = [*default] if isinstance(default, tuple) else "" if default is None else default
+            text = value if isinstance(value, str) else json.dumps(value)
+            shown = f"`{text}`" if text not in {"", "[]", "{}"} else ""
+            yield f"| `{key}` | {shown} | {field.description} |"
 
 
 def _rows(schema, path):
