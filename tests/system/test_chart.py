@@ -199,6 +199,40 @@ def test_helm_installs_upgrades_and_uninstalls(api, namespace, helm_config):
     wait_until("nothing is left", lambda: not [path for path in left if _exists(api, path)])
 
 
+def test_a_namespace_that_does_not_exist_does_not_block_helm(api, namespace, helm_config):
+    """With `skipMissingNamespaces` it is left out with its roles and accounts, and the next upgrade takes it in."""
+    late = f"{namespace}-late"
+    controller = {"jobsNamespaces": [late], "secretsNamespaces": [late]}
+    values = {"crds": {"enabled": False}, "rbac": {"controller": controller}}
+    values["actionJobServiceAccounts"] = {"namespaces": [late]}
+    with pytest.raises(helm_python.HelmError, match=rf'namespaces "{late}" not found'):
+        helm_config.install(str(helm.CHART), "ger", values)
+    helm_config.uninstall("ger", ignore_not_found=True)
+    controller["skipMissingNamespaces"] = True
+
+    def served():
+        found = api.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/ger-git-events-runner")
+        [container] = found["spec"]["template"]["spec"]["containers"]
+        return {one["name"]: one.get("value") for one in container["env"]}["GIT_EVENTS_RUNNER_JOB_NAMESPACES"].split(
+            ","
+        )
+
+    helm_config.install(str(helm.CHART), "ger", values)
+    assert served() == [namespace]
+    namespace_of(api, late)
+    try:
+        helm_config.upgrade(str(helm.CHART), "ger", values)
+        assert served() == [namespace, late]
+        bindings = api.items(f"/apis/rbac.authorization.k8s.io/v1/namespaces/{late}/rolebindings")
+        assert len(bindings) == 2
+        assert _exists(api, f"/api/v1/namespaces/{late}/serviceaccounts/ger-git-events-runner-action-job")
+    finally:
+        api.delete(f"/api/v1/namespaces/{late}")
+    helm_config.upgrade(str(helm.CHART), "ger", values)
+    assert served() == [namespace]
+    helm_config.uninstall("ger")
+
+
 def test_a_release_of_the_originals_chart_is_upgraded_in_place(api, namespace, helm_config, tmp_path):
     """Selector, bindings and names meet; what is gone is removed; the runtime config of the values is taken over."""
     old = tmp_path / "git-events-runner"

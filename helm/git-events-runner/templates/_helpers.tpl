@@ -86,7 +86,26 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $defaults := .Files.Get "files/runtime-defaults.yaml" | fromYaml }}
 {{- include "git-events-runner.tighten" (list $config $defaults (.Files.Get "files/profiles/multiTenant.yaml" | fromYaml)) }}
 {{- end }}
+{{- $action := get $config "action" }}
+{{- if and (eq .Values.openshift "enabled") (kindIs "map" $action) (eq (get $action "podSecurity" | toString) "auto") }}
+{{- $_ := set $action "podSecurity" "openshift" }}
+{{- end }}
 {{- tpl (toYaml $config) . }}
+{{- end }}
+
+{{/* A security context without the chart's own ids where the cluster assigns them; takes a list: context, security context. */}}
+{{- define "git-events-runner.securityContext" -}}
+{{- $root := index . 0 }}
+{{- $context := deepCopy (default dict (index . 1)) }}
+{{- $served := $root.Capabilities.APIVersions.Has "security.openshift.io/v1" }}
+{{- if or (eq $root.Values.openshift "enabled") (and (eq $root.Values.openshift "auto") $served) }}
+{{- range list "fsGroup" "runAsUser" "runAsGroup" }}
+{{- if and (hasKey $context .) (eq (get $context . | int64) 65532) }}
+{{- $_ := unset $context . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toYaml $context }}
 {{- end }}
 
 {{/* Lay a profile over a config where that still has the default; takes a list: config, defaults, profile. */}}
@@ -135,30 +154,70 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* Namespaces as JSON lists: ["*"] means every one; the controller's own is always in. */}}
+{{/* Namespaces as JSON lists: ["*"] means every one; the controller's own is always in. Takes a list: context, namespaces. */}}
+{{- define "git-events-runner.namespaces" -}}
+{{- $root := index . 0 }}
+{{- $wanted := index . 1 }}
+{{- $own := include "git-events-runner.namespace" $root }}
+{{- if has "*" $wanted }}
+{{- list "*" | toJson }}
+{{- else }}
+{{- $missing := include "git-events-runner.missingNamespaces" $root | fromJsonArray }}
+{{- $found := list $own }}
+{{- range $wanted }}
+{{- if not (has . $missing) }}
+{{- $found = append $found . }}
+{{- end }}
+{{- end }}
+{{- $found | uniq | toJson }}
+{{- end }}
+{{- end }}
+
+{{/* Those named in the values that do not exist or are being deleted, if they are to be left out. Without a cluster (`helm template`) none is missing. */}}
+{{- define "git-events-runner.missingNamespaces" -}}
+{{- $missing := list }}
+{{- if and .Values.rbac.controller.skipMissingNamespaces (lookup "v1" "Namespace" "" "default") }}
+{{- $own := include "git-events-runner.namespace" . }}
+{{- range concat .Values.watchNamespaces .Values.rbac.controller.jobsNamespaces .Values.rbac.controller.secretsNamespaces .Values.actionJobServiceAccounts.namespaces | uniq }}
+{{- if and (ne . "*") (ne . $own) }}
+{{- $there := lookup "v1" "Namespace" "" . }}
+{{- if or (not $there) (dig "metadata" "deletionTimestamp" "" $there) }}
+{{- $missing = append $missing . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $missing | toJson }}
+{{- end }}
+
 {{- define "git-events-runner.jobsNamespaces" -}}
-{{- $wanted := .Values.rbac.controller.jobsNamespaces }}
-{{- has "*" $wanted | ternary (list "*") (prepend $wanted (include "git-events-runner.namespace" .) | uniq) | toJson }}
+{{- include "git-events-runner.namespaces" (list . .Values.rbac.controller.jobsNamespaces) }}
 {{- end }}
 
 {{- define "git-events-runner.secretsNamespaces" -}}
-{{- $wanted := .Values.rbac.controller.secretsNamespaces }}
-{{- has "*" $wanted | ternary (list "*") (prepend $wanted (include "git-events-runner.namespace" .) | uniq) | toJson }}
+{{- include "git-events-runner.namespaces" (list . .Values.rbac.controller.secretsNamespaces) }}
 {{- end }}
 
 {{- define "git-events-runner.actionJobNamespaces" -}}
-{{- prepend .Values.actionJobServiceAccounts.namespaces (include "git-events-runner.namespace" .) | uniq | toJson }}
+{{- include "git-events-runner.namespaces" (list . .Values.actionJobServiceAccounts.namespaces) }}
 {{- end }}
 
 {{- define "git-events-runner.watchNamespaces" -}}
 {{- if .Values.watchNamespaces }}
 {{- $allowed := include "git-events-runner.jobsNamespaces" . | fromJsonArray }}
+{{- $missing := include "git-events-runner.missingNamespaces" . | fromJsonArray }}
 {{- range .Values.watchNamespaces }}
-{{- if and $.Values.rbac.create (not (has "*" $allowed)) (not (has . $allowed)) }}
+{{- if and (not (has . $missing)) $.Values.rbac.create (not (has "*" $allowed)) (not (has . $allowed)) }}
 {{- fail (printf "watchNamespaces: %s is not among rbac.controller.jobsNamespaces" .) }}
 {{- end }}
 {{- end }}
-{{- .Values.watchNamespaces | toJson }}
+{{- $found := list }}
+{{- range .Values.watchNamespaces }}
+{{- if not (has . $missing) }}
+{{- $found = append $found . }}
+{{- end }}
+{{- end }}
+{{- default (list (include "git-events-runner.namespace" .)) $found | toJson }}
 {{- else }}
 {{- include "git-events-runner.jobsNamespaces" . }}
 {{- end }}
