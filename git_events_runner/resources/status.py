@@ -84,13 +84,10 @@ class CheckedSource(Part):
 class SourceStatus(Part):
     """What was last said about an object that runs nothing itself."""
 
-    observed_generation: Count | None = Field(
-        default=None, description="The generation that the conditions are about; only triggers have it."
-    )
+    observed_generation: Count | None = Field(default=None, description="The generation that this status is about.")
     conditions: tuple[Condition, ...] = Field(
         default=(),
-        description="Ready, and Reconciling, Stalled and CloneFailed while they hold. Only triggers have them: what is "
-        "wrong with a source or an action is in the conditions of the triggers that name it.",
+        description="None is written: what is wrong with an action is in the conditions of the triggers that name it.",
     )
 
     @classmethod
@@ -110,6 +107,11 @@ class SourceStatus(Part):
 class RepositoryStatus(SourceStatus):
     """What was last said about a repository, and which host keys its server has."""
 
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        description="Of a source over SSH: Ready, and Stalled while its host key is refused. What else is wrong with a "
+        "source is in the conditions of the triggers that name it.",
+    )
     host_keys: Annotated[tuple[Text, ...], Field(max_length=16)] = Field(
         default=(),
         description="SSH: the host keys that are accepted, pinned at the first connection (trust on first use), in "
@@ -122,6 +124,9 @@ class RepositoryStatus(SourceStatus):
 class TriggerStatus(SourceStatus):
     """What a trigger has done so far: the part of the run ledger that is kept in it."""
 
+    conditions: tuple[Condition, ...] = Field(
+        default=(), description="Ready, and Reconciling, Stalled and CloneFailed while they hold."
+    )
     state: State | None = Field(
         default=None,
         description="Idle, Running (a Job of it waits or runs), or WrongConfig (the condition Stalled says what to "

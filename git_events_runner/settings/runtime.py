@@ -245,8 +245,8 @@ class WebhookConfig(_Section):
     )
     host_aliases: Annotated[dict[HostName, HostName], Field(max_length=100)] = Field(
         default={},
-        description="Other names of forges' hosts, as `old.example.com: new.example.com`: payloads with the one mean "
-        "sources with the other.",
+        description="Other names of forges' hosts, as `old.example.com: new.example.com`: a payload that names the "
+        "one matches sources with the other.",
     )
 
 
