@@ -102,6 +102,9 @@ async def test_with_uniform_refusals_nothing_shows_which_triggers_exist():
                 lines = [f"POST {path} HTTP/1.0", f"Content-Length: {len(body)}"]
                 lines += [f"{name}: {value}" for name, value in headers.items()]
                 answers.add(await port.raw("\r\n".join(lines).encode() + b"\r\n\r\n" + body))
+        task = b"/tasks/00000000-0000-4000-8000-000000000000 HTTP/1.0\r\n\r\n"
+        answers |= {await port.raw(b"GET /ns/" + name + task) for name in (b"github", b"none")}
+        answers.add(await port.raw(b"POST /NOT/a/name/at/all HTTP/1.0\r\n\r\n"))
         assert len(answers) == 1
         assert next(iter(answers)).startswith(b"HTTP/1.1 404")
         assert await port.post("/ns/github", d.github()) == 202

@@ -107,6 +107,7 @@ class Webhooks:
 
     async def _answer(self, asked: _Asked) -> Response:
         path, method = asked.path, asked.request.method
+        uniform = asked.uniform = self._uniform()
         reads = len(path) == _TASK_PATH and path[2] == "tasks"
         if method != "POST" and not (reads and method == "GET"):
             allowed = "GET" if reads else "POST"
@@ -118,7 +119,6 @@ class Webhooks:
             return await self._task(asked)
         if not 1 <= len(path) <= _LONGEST_PATH or not all(_NAME.match(name) for name in path):
             raise Unproven(404, NO_TRIGGER)
-        uniform = self._uniform()
         if unsigned_ping(asked.headers) and (uniform or self._pinged(asked)):
             return Taken(status=200, message=PING).response()
         if not uniform:
@@ -174,7 +174,7 @@ class Webhooks:
 
     async def _take(self, asked: _Asked, delivery: Delivery) -> Response:
         trigger = self._find(asked)
-        warning = await self._authority.verify(trigger, delivery.headers, delivery.body, present=not self._uniform())
+        warning = await self._authority.verify(trigger, delivery.headers, delivery.body, present=not asked.uniform)
         self._proven(asked)
         source = asked.path[2] if len(asked.path) > 2 else None  # noqa: PLR2004  /namespace/trigger/source
         taken = await self._deliveries.take(delivery, trigger, source, warning=warning)
@@ -256,7 +256,7 @@ class Webhooks:
         """The answer to a request that proved nothing: its own, or one for all, at a time that tells nothing."""
         self._refused(unproven, asked)
         answer: Refused = unproven
-        if self._uniform():
+        if asked.uniform:
             answer = Refused(404, UNIFORM)
             passed_s = time.monotonic() - asked.began_at
             await asyncio.sleep(_UNIFORM_S - passed_s % _UNIFORM_S)
@@ -293,13 +293,19 @@ class Webhooks:
 class _Asked:
     """One request: what it names, who sends it, the triggers that its path names, and those that it is for.
 
+    `names` are namespace and trigger in the path; for all triggers of a namespace no trigger.
+
     `unread`: it has a body that is too large to be received just to be dropped, or that the sender holds back.
     """
 
+    __slots__ = ("began_at", "found", "headers", "known", "names", "path", "request", "sender", "uniform", "unread")
+
     def __init__(self, request: Request, trusted: Sequence[Network]) -> None:
         self.request = request
+        self.uniform = False
         self.began_at = time.monotonic()
-        self.path = _path(request)
+        self.path = path = _path(request)
+        self.names = (path[0], path[1] if len(path) > 1 else "")
         self.headers = _headers(request)
         self.sender = sender_of(request, trusted)
         self.known: list[Snapshot] = []
@@ -308,11 +314,6 @@ class _Asked:
         short = length.isdigit() and len(length) < 6  # noqa: PLR2004  below 100 kB
         held_back = "expect" in self.headers or "transfer-encoding" in self.headers
         self.unread = held_back or (bool(length) and not short)
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """Namespace and trigger in the path; for all triggers of a namespace no trigger."""
-        return self.path[0], self.path[1] if len(self.path) > 1 else ""
 
 
 def _path(request: Request) -> tuple[str, ...]:

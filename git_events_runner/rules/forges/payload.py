@@ -59,8 +59,8 @@ def forge_of(auth_type: str, headers: Headers) -> str:
 
 def unsigned_ping(headers: Headers) -> bool:
     """Whether a request is Bitbucket Data Center's test of a connection, which it never signs."""
-    events = headers.get("x-event-key", ())
-    return list(events) == [b"diagnostics:ping"] and "x-hub-signature" not in headers
+    events = headers.get("x-event-key")
+    return events is not None and list(events) == [b"diagnostics:ping"] and "x-hub-signature" not in headers
 
 
 def delivery_of(headers: Headers, auth_type: str, body: bytes) -> str | None:
