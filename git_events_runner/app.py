@@ -9,13 +9,13 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import structlog
 
 from git_events_runner.certificates import Certificates
+from git_events_runner.clockwatch import ClockWatch
 from git_events_runner.configured import git_remote, host_key_policy, job_defaults, policy_of, weight_of
 from git_events_runner.counting import Counter
 from git_events_runner.edges.kube.client import Client
@@ -81,11 +81,6 @@ class Addresses:
     utility_port: int
 
 
-def now() -> datetime:
-    """The wall clock, aware."""
-    return datetime.now(UTC)
-
-
 @asynccontextmanager
 async def controller(  # noqa: PLR0915  the one place where everything is built
     settings: Settings, client: Client, *, ports: bool = True, logs: LogStream | None = None
@@ -102,6 +97,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         ExceptionGroup: A task failed; its exceptions say which and why.
     """
     metrics = Metrics(prefix=settings.metrics_prefix)
+    now = client.clock.now
     loop = asyncio.get_running_loop()
     health = Health(clock=loop.time)
     store = Store()
@@ -309,6 +305,14 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         )
         for kind, namespace, label_selector, field_selector in _watched(settings)
     }
+    clock = ClockWatch(
+        clock=client.clock,
+        metrics=metrics,
+        announcer=events,
+        store=store,
+        ref=config_ref,
+        identity=settings.identity,
+    )
     _follow_log(logs, metrics, health)
     health.expect("certificate of the API server", client.trusted_at, _DISTRUSTED_S, problem="not trusted for")
     health.set("caches", ready=False, why="not synced yet")
@@ -334,6 +338,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                 await hook_port.open(must=True)
                 async with running(
                     config=config.run(),
+                    clock=clock.run(),
                     status=writer.run(),
                     lanes=lanes.run(),
                     gone=gone.run(),

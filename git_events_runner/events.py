@@ -39,6 +39,8 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
         "Whether a Job was started is unknown; its place stays taken until it is looked up.",
     ),
     "lease.acquired": ("info", "This replica leads now."),
+    "clock.corrected": ("info", "This machine's clock is about the API server's again."),
+    "clock.skewed": ("warning", "This machine's clock is off by more than 10 s; the API server's time is used."),
     "clock.reset": ("warning", "The clock was set back by more than an hour; scheduled times were planned again."),
     "lease.fenced": ("warning", "This replica stopped leader work because its lease could not be renewed in time."),
     "lease.lost": ("info", "This replica leads no more."),

@@ -212,6 +212,9 @@ class Metrics:
         self._status_writes = counter("status_writes", "Writes of triggers' statuses")
         self._loop_late_s = histogram("event_loop_lag_seconds", "How late a task of this process wakes", _LAG_S)
         self._log_dropped = counter("log_lines_dropped", "Log lines that could not be written to standard output")
+        self._clock_skew = gauge(
+            "clock_skew_seconds", "How far this machine's clock is ahead of the API server's (negative: behind)"
+        )
         self._edge_failures = counter("api_failures", "Failed background requests to the API server", "kind")
         self.git = GitMetrics(counter=counter, histogram=histogram)
         build = gauge("build_info", "Version of the program and of Python; always 1", "version", "python")
@@ -326,6 +329,10 @@ class Metrics:
     def log_dropped(self, lines: int) -> None:
         """Lines of the log could not be written."""
         self._log_dropped.inc(lines)
+
+    def clock_skew(self, seconds: float) -> None:
+        """This machine's clock is so far ahead of the API server's."""
+        self._clock_skew.set(seconds)
 
     def edge_failed(self, kind: str) -> None:
         """A background request (watch, lease, Event) failed."""

@@ -31,6 +31,7 @@ from git_events_runner.errors import (
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 
+from .clock import ServerClock
 from .connection import Connection, connect, connect_to
 from .turns import Turns
 
@@ -71,6 +72,7 @@ class Client:
         self._watch_grace_s = watch_grace_s
         self._distrusted_since: float | None = None
         self._turns = Turns()
+        self.clock = ServerClock()
 
     def trusted_at(self) -> float:
         """The loop's time when the server's certificate was last not known to be refused."""
@@ -336,6 +338,7 @@ class Client:
         limits: aiohttp.ClientTimeout | None,
     ) -> aiohttp.ClientResponse:
         """Send; once more with a token just read when the old one is refused, which means that nothing was done."""
+        sent_at = self.clock.begin()
         try:
             response = await self._send(method, path, query, data, content_type, limits)
         except aiohttp.ClientConnectorCertificateError:
@@ -343,6 +346,7 @@ class Client:
             await self._connection.renew()  # the CA may have been rotated: the next request trusts what is there now
             raise
         self._distrusted_since = None
+        self.clock.observe(response.headers.get("Date"), sent_at)
         if response.status != 401 or not await self._connection.renew():  # noqa: PLR2004  HTTP
             return response
         response.close()
