@@ -168,7 +168,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     )
     queue = Queue(
         api=client,
-        list_jobs=live_jobs(client, settings.job_namespaces),
+        list_jobs=live_jobs(client, settings.job_namespaces, absent=store.lacks_namespace),
         store=store,
         copies=copies,
         writer=writer,
@@ -302,6 +302,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
             label_selector=label_selector,
             field_selector=field_selector,
             failed=edge_failed,
+            absent=partial(store.lacks_namespace, namespace) if namespace else lambda: False,
         )
         for kind, namespace, label_selector, field_selector in _watched(settings)
     }

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
-from git_events_runner.errors import ApiError, ApiNotFound, ApiUnavailable, SecretUnusable
+from git_events_runner.errors import ApiError, ApiForbidden, ApiNotFound, ApiUnavailable, SecretUnusable
 from git_events_runner.resources.job import (
     ADMISSION_ANNOTATION,
     ADMITTED,
@@ -449,19 +449,27 @@ class Queue:
             log.warning("status.failed", kind=trigger.ref.kind, name=trigger.ref.name, error=str(error))
 
 
-def live_jobs(api: Api, namespaces: tuple[str, ...]) -> Callable[[], AsyncIterator[dict[str, Any]]]:
+def live_jobs(
+    api: Api, namespaces: tuple[str, ...], *, absent: Callable[[str], bool]
+) -> Callable[[], AsyncIterator[dict[str, Any]]]:
     """Lists the installation's Jobs live, then its triggers, in every namespace or in those given.
 
-    The triggers' statuses say which of the Jobs are runs.
+    The triggers' statuses say which of the Jobs are runs. A namespace that does not exist has none: its roles are
+    deleted with it, so that the request is refused.
     """
 
-    async def jobs() -> AsyncIterator[dict[str, Any]]:
+    async def everywhere(kind: str, selector: str | None) -> AsyncIterator[dict[str, Any]]:
         for namespace in namespaces or (None,):
-            async for raw in api.list(KINDS["Job"], namespace=namespace, label_selector=JOB_SELECTOR):
-                yield raw
-        for kind in TRIGGERS:
-            for namespace in namespaces or (None,):
-                async for raw in api.list(KINDS[kind], namespace=namespace):
+            try:
+                async for raw in api.list(KINDS[kind], namespace=namespace, label_selector=selector):
                     yield raw
+            except ApiForbidden:
+                if namespace is None or not absent(namespace):
+                    raise
+
+    async def jobs() -> AsyncIterator[dict[str, Any]]:
+        for kind in ("Job", *TRIGGERS):
+            async for raw in everywhere(kind, JOB_SELECTOR if kind == "Job" else None):
+                yield raw
 
     return jobs

@@ -216,7 +216,11 @@ async def _working(
     store = Store()
     async with Client.connect_to(server.url, server.token, socket=path) as client:
         jobs = Informer(
-            client=client, kind=KINDS["Job"], writer=StoreWriter(store, "Job"), failed=lambda _kind, _error: None
+            client=client,
+            kind=KINDS["Job"],
+            writer=StoreWriter(store, "Job"),
+            failed=lambda _kind, _error: None,
+            absent=lambda: False,
         )
         executor = Executor(
             api=client, store=store, folder=folder, keep=wish.keep, reporter=reporter, machine=dict(os.environ)

@@ -27,6 +27,7 @@ async def informed(world: World, kind: str, failed=None):
         writer=StoreWriter(store, kind, namespace=world.namespace),
         namespace=world.namespace,
         failed=lambda _kind, error: None if failed is None else failed.append(error),
+        absent=lambda: False,
     )
     async with running(informer=informer.run()):
         yield store

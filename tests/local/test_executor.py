@@ -83,7 +83,11 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     folder.mkdir()
     async with serving() as server, Client.connect_to(server.url, server.token) as client:
         jobs = Informer(
-            client=client, kind=KINDS["Job"], writer=StoreWriter(store, "Job"), failed=lambda _kind, _error: None
+            client=client,
+            kind=KINDS["Job"],
+            writer=StoreWriter(store, "Job"),
+            failed=lambda _kind, _error: None,
+            absent=lambda: False,
         )
         machine = {"PATH": os.environ["PATH"], "SECRET_OF_THE_SHELL": "hush"}
         executor = Executor(api=client, store=store, folder=folder, keep=False, reporter=told, machine=machine)

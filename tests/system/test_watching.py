@@ -40,6 +40,7 @@ async def test_a_frozen_watch_is_noticed_and_begun_again(control_plane, api, nam
                 writer=StoreWriter(store, "ConfigMap", namespace=namespace),
                 namespace=namespace,
                 failed=lambda _kind, error: failed.append(str(error)),
+                absent=lambda: False,
                 watch_s=(1, 1),
             )
             frozen = proxy.rule("GET", "watch=true", "freeze", times=2)

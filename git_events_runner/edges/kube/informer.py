@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Protocol
 
-from git_events_runner.errors import ApiError, ApiGone, ApiTooManyRequests
+from git_events_runner.errors import ApiError, ApiForbidden, ApiGone, ApiTooManyRequests
 from git_events_runner.resources.kinds import Kind
 
 from .client import Page
@@ -147,8 +147,10 @@ class Informer:
         label_selector: str | None = None,
         field_selector: str | None = None,
         failed: Callable[[Kind, ApiError], None],
+        absent: Callable[[], bool],
         watch_s: tuple[int, int] = WATCH_S,
     ) -> None:
+        """`absent` says whether the namespace is known not to exist: then nothing is in it, whatever is refused."""
         self._client = client
         self._kind = kind
         self._writer = writer
@@ -156,6 +158,7 @@ class Informer:
         self._label_selector = label_selector
         self._field_selector = field_selector
         self._failed = failed
+        self._absent = absent
         self._watch_s = watch_s
         self.moved_at: float = 0.0
 
@@ -169,8 +172,16 @@ class Informer:
             try:
                 state = await (self._list(state) if state.do is Do.LIST else self._watch(state))
             except ApiError as error:
-                self._failed(self._kind, error)
-                state = step(state, Ended(error=error, at=loop.time()))
+                state = self._after(state, error, loop.time())
+
+    def _after(self, state: State, error: ApiError, at: float) -> State:
+        """A request failed. Roles in a namespace are deleted with it: it is asked for again until it is there."""
+        after = step(state, Ended(error=error, at=at))
+        if isinstance(error, ApiForbidden) and self._absent():
+            self._writer.clear()
+            return replace(after, do=Do.LIST)
+        self._failed(self._kind, error)
+        return after
 
     async def _list(self, state: State) -> State:
         items: list[dict[str, Any]] = []
@@ -209,8 +220,7 @@ class Informer:
                     if event.get("type") == "ERROR":
                         return state
         except ApiError as error:
-            self._failed(self._kind, error)
-            return step(state, Ended(error=error, at=loop.time()))
+            return self._after(state, error, loop.time())
         return step(state, Ended(error=None, at=loop.time(), lasted_s=loop.time() - began))
 
     def _take(self, state: State, event: Mapping[str, Any], at: float) -> State:

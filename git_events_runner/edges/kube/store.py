@@ -184,6 +184,10 @@ class Store:
         """The last states of all Jobs that vanished a short while ago, the latest last."""
         return [last for uid in self._last if (last := self._last.get(uid)) is not None]
 
+    def lacks_namespace(self, name: str) -> bool:
+        """Whether a namespace is known not to exist."""
+        return self.synced("Namespace") and self.get(Ref("Namespace", None, name)) is None
+
     def synced(self, *kinds: str) -> bool:
         """Whether each kind was listed once, in all its scopes."""
         return all(self._synced[kind].is_set() for kind in kinds)
@@ -288,6 +292,12 @@ class StoreWriter:
             if (old.ref, old.uid) not in found and old.version <= _version(version):
                 store._drop(old)  # noqa: SLF001  two halves of one object
         store._listed(self._kind, self._namespace)  # noqa: SLF001  two halves of one object
+
+    def clear(self) -> None:
+        """Nothing is there: the namespace does not exist."""
+        for old in self._store.all(self._kind, self._namespace):
+            self._store._drop(old)  # noqa: SLF001  two halves of one object
+        self._store._listed(self._kind, self._namespace)  # noqa: SLF001  two halves of one object
 
     def apply(self, raw: Mapping[str, Any]) -> None:
         """An object was added or modified."""
