@@ -65,7 +65,7 @@ def keep(
     _write_ref(folder / "HEAD", head)
 
 
-def _write(path: Path, content: bytes, spend: Callable[[int], object]) -> None:
+def _write(path: Path, content: bytes | bytearray, spend: Callable[[int], object]) -> None:
     spend(len(content))
     path.write_bytes(content)
 

@@ -8,7 +8,6 @@ each within a limit; others never are. Small objects, which are most, take one c
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import zlib
 from array import array
@@ -16,21 +15,18 @@ from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from git_events_runner.edges.git.packs import apply_delta
 from git_events_runner.errors import GitCutOff, GitProtocolError, GitTooLarge
 
+from .packfile import PART_BYTES, SLACK_BYTES, SMALL_BYTES, PackFile
+
 COMMIT, TREE, BLOB, TAG, _OFS_DELTA, _REF_DELTA = 1, 2, 3, 4, 6, 7
 NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _HEADER = 12
-_WINDOW = 1 << 18
-_PART = 1 << 18
-_HEAD_BYTES = 64
 _CACHE_BYTES = 32 * 2**20
 _DELTA_HEAD = 32
-_SMALL = 1 << 16
 # A mode, a name, and an id of 20 bytes (sha1) or 32 (sha256).
 _ENTRIES = {size: re.compile(rb"([0-7]{1,7}) ([^\0]*)\0(.{%d})" % size, re.DOTALL) for size in (20, 32)}
 
@@ -55,62 +51,6 @@ class _Held:
             raise GitTooLarge(f"the pack holds a delta of an object over {self._limit_bytes} bytes")
 
 
-class _File:
-    """Reads a file through one window."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.pread = partial(os.pread, descriptor)
-        self._window = memoryview(b"")
-        self._start = 0
-        self.size = os.fstat(descriptor).st_size
-
-    def at(self, place: int, count: int) -> memoryview:
-        """Up to `count` bytes from a place; fewer only at the end."""
-        first = place - self._start
-        if first < 0 or first + count > len(self._window):
-            self._window = memoryview(self.pread(max(count, _WINDOW), place))
-            self._start, first = place, 0
-        return self._window[first : first + count]
-
-    def front(self, place: int) -> tuple[memoryview, int]:
-        """The window, and where in it a place is; so much follows that a small entry is whole, unless the file ends."""
-        first = place - self._start
-        if first < 0 or (first + 2 * _SMALL > len(self._window) and self._start + len(self._window) < self.size):
-            self._window = memoryview(self.pread(_WINDOW, place))
-            self._start, first = place, 0
-        return self._window, first
-
-    def part(self, place: int, count: int) -> memoryview:
-        """As `at`, for places in any order: only what follows the window moves it."""
-        ahead = place - self._start - len(self._window)
-        if 0 <= place - self._start <= len(self._window) - count or 0 <= ahead + count < _WINDOW:
-            return self.at(place, count)
-        return memoryview(self.pread(count, place))
-
-    def inflate(self, place: int, size: int, sink: Callable[[bytes], object]) -> int:
-        """Give the content of exactly `size` bytes that is compressed at a place, in parts; where it ends."""
-        stream = zlib.decompressobj()
-        total, pending = 0, memoryview(b"")
-        while not stream.eof:
-            if not pending:
-                pending = self.at(place, min(size - total + (size >> 8) + _HEAD_BYTES, _PART))
-                place += len(pending)
-                if not pending:
-                    raise GitCutOff("the pack is cut off")
-            try:
-                part = stream.decompress(pending, min(size - total + 1, _PART))
-            except zlib.error as error:
-                raise GitProtocolError("the pack holds broken data") from error
-            pending = memoryview(stream.unconsumed_tail)
-            total += len(part)
-            if total > size:
-                break
-            sink(part)
-        if total != size:
-            raise GitProtocolError("the pack holds an object that is not as large as it says")
-        return place - len(stream.unused_data)
-
-
 class Pack:
     """A whole pack, indexed. Entries are counted from 0 in the order of the pack."""
 
@@ -121,7 +61,7 @@ class Pack:
             GitProtocolError: It is broken or cut off.
             GitTooLarge: A limit was passed.
         """
-        self._file = _File(descriptor)
+        self._file = PackFile(descriptor)
         self._hash: Callable[..., Any] = hashlib.sha256 if object_format == "sha256" else hashlib.sha1
         self.id_bytes = self._hash().digest_size
         self._limits = limits
@@ -156,7 +96,7 @@ class Pack:
     def write(self, object_id: bytes, kind: int, sink: Callable[[bytes], object]) -> int:
         """Give an object's content in parts; its size. Raises as `read`."""
         number = self._number(object_id, kind)
-        if self._bases[number] >= 0 or self._sizes[number] <= _SMALL:
+        if self._bases[number] >= 0 or self._sizes[number] <= SMALL_BYTES:
             content = self._content(number)
             sink(content)
             return len(content)
@@ -174,11 +114,11 @@ class Pack:
             return None
         if self._bases[number] >= 0:
             return self._content(number)
-        return self._small(number) if self._sizes[number] <= _SMALL else None
+        return self._small(number) if self._sizes[number] <= SMALL_BYTES else None
 
     def _small(self, number: int) -> bytes:
         size, place = self._sizes[number], self._places[number] + self._heads[number]
-        packed = self._file.part(place, size + (size >> 8) + _HEAD_BYTES)
+        packed = self._file.part(place, size + (size >> 8) + SLACK_BYTES)
         try:
             return zlib.decompress(packed, zlib.MAX_WBITS, size + 1)
         except zlib.error:  # much larger than it need be
@@ -188,29 +128,30 @@ class Pack:
 
     def index(self) -> bytes:
         """The pack's index, version 2 (gitformat-pack, "Version 2 pack-*.idx")."""
-        ordered = sorted(self.objects.items())
+        ordered = sorted(self.objects)
         counts = [0] * 256
-        for object_id, _ in ordered:
+        for object_id in ordered:
             counts[object_id[0]] += 1
         out, total = bytearray(b"\377tOc\0\0\0\2"), 0
         for count in counts:
             total += count
             out += total.to_bytes(4)
-        out += b"".join(object_id for object_id, _ in ordered)
-        ends = [*self._places[1:], self._file.size - self.id_bytes]
-        sums = [self._sum(place, end) for place, end in zip(self._places, ends, strict=True)]
-        out += b"".join(sums[number].to_bytes(4) for _, number in ordered)
+        for object_id in ordered:
+            out += object_id
+        sums = self._file.sums(self._places, self._file.size - self.id_bytes)
+        for object_id in ordered:
+            out += sums[self.objects[object_id]].to_bytes(4)
         far = bytearray()
-        for _, number in ordered:
-            place = self._places[number]
+        for object_id in ordered:
+            place = self._places[self.objects[object_id]]
             if place >= 1 << 31:
                 out += ((1 << 31) | len(far) // 8).to_bytes(4)
                 far += place.to_bytes(8)
             else:
                 out += place.to_bytes(4)
         out += far + self.checksum
-        checksum: bytes = self._hash(out).digest()
-        return bytes(out) + checksum
+        out += self._hash(out).digest()
+        return bytes(out)
 
     # --- reading it through ------------------------------------------------------------------------
 
@@ -224,7 +165,13 @@ class Pack:
         self._check(end)
         waiting: dict[int | bytes, list[int]] = {}
         place = _HEADER
-        for number in range(count):
+        while True:
+            place, small = self._scan_small(place, count)
+            inflated += small
+            self._check_inflated(inflated)
+            number = len(self._places)
+            if number == count:
+                break
             base = self._read_entry(place)
             size = self._sizes[number]
             if base is None:
@@ -236,20 +183,67 @@ class Pack:
                 after = self._file.inflate(place + self._heads[number], size, front.take)
                 inflated += front.target_size()
             inflated += size
-            if inflated > self._limits.inflated_bytes:
-                raise GitTooLarge(f"the pack inflates to more than {self._limits.inflated_bytes} bytes")
+            self._check_inflated(inflated)
             place = after
         if place != end:
             raise GitProtocolError("the pack does not end where it should")
         self._resolve(waiting)
 
+    def _check_inflated(self, inflated: int) -> None:
+        if inflated > self._limits.inflated_bytes:
+            raise GitTooLarge(f"the pack inflates to more than {self._limits.inflated_bytes} bytes")
+
+    def _scan_small(self, place: int, count: int) -> tuple[int, int]:
+        """Note the small objects that follow from a place on; where the first other entry begins, and their sizes.
+
+        Most of a pack is such objects: this loop decides how long a clone takes, so it calls nothing that it need not.
+        """
+        places, sizes, heads, kinds, objects = self._places, self._sizes, self._heads, self._kinds, self.objects
+        make_hash, inflated, number = self._hash, 0, len(self._places)
+        window, at = self._file.front(place)
+        last = self._file.last_whole
+        while number < count:
+            if at > last:
+                window, at = self._file.front(place)
+                last = self._file.last_whole
+            try:
+                byte, head = window[at], 1
+                kind, size = (byte >> 4) & 7, byte & 15
+                if byte & 0x80:
+                    byte, head = window[at + 1], 2
+                    size |= (byte & 0x7F) << 4
+                    if byte & 0x80:
+                        byte, head = window[at + 2], 3
+                        size |= (byte & 0x7F) << 11
+                if byte & 0x80 or kind not in NAMES or size > SMALL_BYTES:
+                    break
+                packed = window[at + head : at + head + size + (size >> 8) + SLACK_BYTES]
+                stream = zlib.decompressobj()
+                content = stream.decompress(packed, size + 1)
+            except (IndexError, zlib.error):
+                break
+            if not stream.eof or len(content) != size:
+                break
+            objects[make_hash(b"%s %d\0%s" % (NAMES[kind], size, content), usedforsecurity=False).digest()] = number
+            places.append(place)
+            sizes.append(size)
+            heads.append(head)
+            kinds.append(kind)
+            length = head + len(packed) - len(stream.unused_data)
+            place += length
+            at += length
+            inflated += size
+            number += 1
+        self._bases.extend([-1] * (number - len(self._bases)))
+        return place, inflated
+
     def _identify(self, number: int) -> tuple[bytes, int]:
         """Id of an object that is no delta, and where its entry ends."""
         place, size, head = self._places[number], self._sizes[number], self._heads[number]
         title = b"%s %d\0" % (NAMES[self._kinds[number]], size)
-        if size <= _SMALL:
+        if size <= SMALL_BYTES:
             window, first = self._file.front(place)
-            packed = window[first + head : first + head + size + (size >> 8) + _HEAD_BYTES]
+            packed = window[first + head : first + head + size + (size >> 8) + SLACK_BYTES]
             stream = zlib.decompressobj()
             try:
                 content = stream.decompress(packed, size + 1)
@@ -306,20 +300,12 @@ class Pack:
         """The last bytes are the checksum of all before."""
         state, place = self._hash(usedforsecurity=False), 0
         while place < end:
-            part = self._file.at(place, min(_PART, end - place))
+            part = self._file.at(place, min(PART_BYTES, end - place))
             state.update(part)
             place += len(part)
         self.checksum = state.digest()
         if bytes(self._file.at(max(end, 0), self.id_bytes)) != self.checksum:
             raise GitCutOff("the pack was cut off or damaged: its checksum is wrong")
-
-    def _sum(self, start: int, end: int) -> int:
-        value = 0
-        while start < end:
-            part = self._file.at(start, min(_PART, end - start))
-            value = zlib.crc32(part, value)
-            start += len(part)
-        return value
 
     def _resolve(self, waiting: dict[int | bytes, list[int]]) -> None:
         """Make every object that is a delta, once, to know its id and kind; bases before what is made of them.
@@ -367,7 +353,7 @@ class Pack:
 
     def _content(self, number: int) -> bytes:
         """The content of an entry; bases are remembered for a while, for the next one may be made of them too."""
-        if self._bases[number] < 0 and self._sizes[number] <= _SMALL and number not in self._cache:
+        if self._bases[number] < 0 and self._sizes[number] <= SMALL_BYTES and number not in self._cache:
             return self._small(number)
         chain: list[int] = []
         while number not in self._cache and self._bases[number] >= 0:
