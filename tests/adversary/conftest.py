@@ -13,6 +13,7 @@ import pytest
 
 from tests.cluster.api import OURS, Api
 from tests.cluster.plane import wait_until
+from tests.patience import timed
 from tests.system.conftest import sources
 from tests.system.replica import Replica
 from tests.system.roles import USERS, bind
@@ -24,6 +25,7 @@ _LATE_S = 5.0
 _ALIVE_S = 1.0
 _RSS_MIB = 512.0
 _SCHEDULE_S = 2
+_ATTACKED = 1.5
 _REQUESTS_A_RUN = 5  # what a run asks of the API server one after another: count, two reads, Job, status
 
 
@@ -41,6 +43,7 @@ class Measured:
     rss: list
     writes: list
     naps: list
+    slowness: float
 
     @property
     def mood_s(self):
@@ -49,7 +52,9 @@ class Measured:
 
     def violations(self, *, starts=False):
         """What was worse than promised; the times of the machine itself and of the API server are allowed on top."""
-        allowed_s = _JOB_S + _REQUESTS_A_RUN * self.mood_s
+        # An attack keeps the machine busy by itself; what is slower than that is somebody else's work.
+        machine = max(self.slowness / _ATTACKED, 1.0)
+        allowed_s = _JOB_S * machine + _REQUESTS_A_RUN * self.mood_s
         found = [
             (self.lost, f"{self.lost} runs of the neighbour lost"),
             (self.refused, f"webhooks of the neighbour refused: {self.refused[:5]}"),
@@ -59,9 +64,12 @@ class Measured:
                 starts and _p99(self.webhook_to_start) > allowed_s,
                 f"webhook to started Job p99 {_p99(self.webhook_to_start):.2f} s",
             ),
-            (max(self.late, default=99) > _LATE_S + self.mood_s, f"schedule {max(self.late, default=99):.1f} s late"),
+            (
+                max(self.late, default=99) > _LATE_S * machine + self.mood_s,
+                f"schedule {max(self.late, default=99):.1f} s late",
+            ),
             (self.gap_s > _LATE_S + _SCHEDULE_S, f"no scheduled run for {self.gap_s:.1f} s"),
-            (max(self.alive) > _ALIVE_S + 2 * self.mood_s, f"/alive answered after {max(self.alive):.2f} s"),
+            (max(self.alive) > _ALIVE_S * machine + 2 * self.mood_s, f"/alive answered after {max(self.alive):.2f} s"),
             (max(self.rss) > _RSS_MIB, f"{max(self.rss):.0f} MiB"),
         ]
         return [text for bad, text in found if bad]
@@ -75,7 +83,7 @@ class Measured:
         return (
             f"webhook to Job p99 {_p99(self.webhook_to_job):.3f} s of {len(self.webhook_to_job)}, schedule late "
             f"{max(self.late, default=99):.2f} s, /alive {max(self.alive):.3f} s, {max(self.rss):.0f} MiB, "
-            f"machine and API server {self.mood_s:.3f} s"
+            f"machine and API server {self.mood_s:.3f} s, {self.slowness:.1f} times as slow as idle"
         )
 
 
@@ -132,12 +140,13 @@ class Estate:
                 probe.stdin.write(json.dumps(self._order()) + "\n")
                 probe.stdin.flush()
                 assert probe.stdout.readline() == "started\n"
-                yield found
-                time.sleep(max(seconds - (time.monotonic() - began), 0.0))
+                with timed() as watch:
+                    yield found
+                    time.sleep(max(seconds - (time.monotonic() - began), 0.0))
                 answer, _ = probe.communicate("stop\n", timeout=90)
             finally:
                 probe.kill()
-        measured = Measured(**json.loads(answer))
+        measured = Measured(**json.loads(answer), slowness=watch.slowness)
         found.append(measured)
         print(measured)
         assert self.replica.process.running, self.replica.process.text()[-3000:]
