@@ -28,14 +28,14 @@ class GitMetrics:
     def __init__(self, *, counter: Callable[..., Counter], histogram: Callable[..., Histogram]) -> None:
         """Make the metrics; `counter(name, text, *labels)` and `histogram(name, text, buckets, *labels)` register."""
         self._exchanges = counter(
-            "git_exchanges", "Exchanges with git servers by outcome: answered, or the reason", "host", "outcome"
+            "git_exchanges", "Requests to git servers by outcome: answered, or the reason", "host", "outcome"
         )
-        self._seconds = histogram("git_exchange_duration_seconds", "Duration of exchanges", _EXCHANGE_S, "host")
-        self._bytes = counter("git_received_bytes", "Bytes of git servers' answers", "host")
-        self._shared = counter(
-            "git_shared_answers", "Questions answered by another's exchange, or from what is kept", "host"
+        self._seconds = histogram(
+            "git_exchange_duration_seconds", "Duration of requests to git servers", _EXCHANGE_S, "host"
         )
-        self._backoffs = counter("git_backoffs", "Times that a source or a host was left alone after a failure", "host")
+        self._bytes = counter("git_received_bytes", "Bytes of git servers' responses", "host")
+        self._shared = counter("git_shared_answers", "Checks answered by another's request, or from memory", "host")
+        self._backoffs = counter("git_backoffs", "Times that a source or a host backed off after a failure", "host")
         self._hosts: frozenset[str] = frozenset()
         self._series: dict[str, _Series] = {}
 

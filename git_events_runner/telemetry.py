@@ -185,21 +185,28 @@ class Metrics:
         self._checked = counter("trigger_check_count", "Checks of triggers' sources", *trigger)
         self._check_s = histogram("trigger_check_duration_seconds", "Duration of checks", _CHECK_S, *trigger)
         self._check_late_s = histogram(
-            "check_start_delay_seconds", "Time from a schedule's due time to the start of its check", _LATE_S
+            "check_start_delay_seconds", "Time from a scheduled time to the start of its check", _LATE_S
         )
         hook = ("namespace", "trigger_name", "status")
         self._hooked = counter("webhook_requests_count", "Requests to webhooks", *hook)
         self._hook_s = histogram("webhook_requests_duration_seconds", "Duration of webhook requests", _WEBHOOK_S, *hook)
-        self._limit = gauge("jobs_queue_limit", "Jobs that may run at once (maxRunningJobs)")
-        self._waiting = gauge("jobs_queue_waiting", "Jobs that wait for a place")
-        self._running = gauge("jobs_queue_running", "Jobs that hold a place")
+        self._limit = gauge("jobs_queue_limit", "Jobs that may run at the same time (maxRunningJobs)")
+        self._waiting = gauge("jobs_queue_waiting", "Jobs that wait for a slot")
+        self._running = gauge("jobs_queue_running", "Jobs that hold a slot")
         self._not_starting = gauge(
-            "jobs_not_starting", "Jobs that hold a place, but for 10 min no pod of them was ready or ended", *trigger
+            "jobs_not_starting", "Jobs that hold a slot, but for 10 min no pod of them was ready or ended", *trigger
         )
-        self._waited_s = histogram("jobs_queue_waiting_duration_seconds", "Time that Jobs waited", _WAITING_S)
+        self._waited_s = histogram(
+            "jobs_queue_waiting_duration_seconds", "Time that Jobs waited for a slot", _WAITING_S
+        )
         ended = ("namespace", *_ROLES, "status")
         self._ended = counter("jobs_queue_completed_count", "Jobs that ended", *ended)
-        self._ended_s = histogram("jobs_queue_completed_duration_seconds", "Duration of Jobs", _COMPLETED_S, *ended)
+        self._ended_s = histogram(
+            "jobs_queue_completed_duration_seconds",
+            "Duration of Jobs, from their start to their end",
+            _COMPLETED_S,
+            *ended,
+        )
         self._verdicts = counter("check_verdicts", "Checks by verdict", "verdict")
         self._failures = counter("check_failures", "Checks that could not be decided, by reason", "reason")
         self._missed = counter("missed_webhook", "Commits that a schedule found and no delivery announced", *trigger)
@@ -207,10 +214,10 @@ class Metrics:
         self._certificate_end = gauge(
             "certificate_expiry_timestamp_seconds", "When the TLS certificate that serves webhooks expires (0: no TLS)"
         )
-        self._leading = gauge("leading", "Whether this replica leads")
+        self._leading = gauge("leading", "Whether this replica is the leader")
         self._config_valid = gauge("runtime_config_valid", "Whether the ConfigMap's runtime config could be read")
         self._status_writes = counter("status_writes", "Writes of triggers' statuses")
-        self._loop_late_s = histogram("event_loop_lag_seconds", "How late a task of this process wakes", _LAG_S)
+        self._loop_late_s = histogram("event_loop_lag_seconds", "How late a task of this process is woken", _LAG_S)
         self._log_dropped = counter("log_lines_dropped", "Log lines that could not be written to standard output")
         self._clock_skew = gauge(
             "clock_skew_seconds", "How far this machine's clock is ahead of the API server's (negative: behind)"
