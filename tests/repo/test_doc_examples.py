@@ -1,6 +1,8 @@
 """YAML in the documents is what it says: objects of ours, runtime config, values of the chart."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,15 @@ def test_examples_are_accepted(page):
         else:
             assert set(document) <= set(chart.values()), document
             assert helm.render(document)
+
+
+def test_commands_print_what_the_pages_show(tmp_path):
+    """Each command of a console block on the page about `local`, typed as it is."""
+    [text] = re.findall(r"^```console\n(.*?)^```", (DOCS / "local.md").read_text(), re.MULTILINE | re.DOTALL)
+    sessions = re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", text, re.MULTILINE)
+    assert len(sessions) == 2
+    program = Path(sys.executable).parent / "git-events-runner"
+    for command, shown in sessions:
+        typed = command.replace("git-events-runner", str(program))
+        done = subprocess.run(["sh", "-c", typed], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert done.stdout == shown
