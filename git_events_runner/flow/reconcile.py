@@ -26,6 +26,7 @@ from git_events_runner.rules.ledger import Mutation, Outcome, Prune, entry_of, r
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.naming import Naming
 from git_events_runner.rules.policy import Policy
+from git_events_runner.rules.repair import Repair, in_words, wrong_values
 from git_events_runner.rules.report import Problem, Report, Warn, sources_told, sources_warned
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.schedule import Schedule
@@ -39,6 +40,7 @@ FINALIZER = "scheduletriggers.git-events-runner.rs"
 _UNHANDLED_S = 24.0  # and a pass: answered within 30 s of the replica's end
 _PASS_S = 5.0
 _GATHER_S = 0.2
+_REPAIR_SHOWN_S = 600.0
 _OPEN = "spec.webhook.authConfig is not set: anybody who reaches the port may call"
 
 
@@ -119,6 +121,7 @@ class Reconciler:
         self._slices = Slices()
         self._again: set[Ref] = set()
         self._told: dict[str, tuple[int, frozenset[str]]] = {}
+        self._repaired: dict[str, float] = {}  # uid → the loop's time of the last repair of its status
         self._true: dict[str, object] = {}  # uid → what a status said of its spec when nothing was to be written
 
     async def run_leading(self, fence: Fence) -> None:
@@ -126,6 +129,7 @@ class Reconciler:
         loop = asyncio.get_running_loop()
         self._told.clear()
         self._true.clear()
+        self._repaired.clear()
         self._naming.clear()
         self._noted.clear()
         self._waiting = RoundRobin(weight=self._weight)
@@ -154,6 +158,9 @@ class Reconciler:
                     self._true = {uid: said for uid, said in self._true.items() if uid in alive}
                     again, self._again = self._again, set()
                     self._note(again)
+                    self._repaired = {uid: at for uid, at in self._repaired.items() if uid in alive}
+                    over = [uid for uid, at in self._repaired.items() if loop.time() - at >= _REPAIR_SHOWN_S]
+                    self._note(one.ref for uid in over if (one := self._store.trigger(uid)) is not None)
                     open_since = await self._sweep_requests(open_since, fence, loop.time())
                     next_sweep = loop.time() + _PASS_S
 
@@ -203,7 +210,8 @@ class Reconciler:
         for ref in refs:
             if ref.kind in TRIGGERS:
                 one = self._store.get(ref)
-                if one is None or one.uid not in self._true or self._true[one.uid] != _said(one):
+                known = one is not None and self._true.get(one.uid) == _said(one)
+                if one is None or not known or wrong_values(one.raw.get("status"), self._now()):
                     found.add(ref)
         return found
 
@@ -233,7 +241,7 @@ class Reconciler:
         failed = False
         try:
             await self._remove_finalizer(trigger, fence)
-            mutations = self._mutations(trigger)
+            mutations = [*self._mutations(trigger), *self._repairs(trigger)]
             self._true.pop(trigger.uid, None)
             if not mutations and not self._unsettled(trigger):
                 self._true[trigger.uid] = _said(trigger)
@@ -253,6 +261,22 @@ class Reconciler:
             log.exception("trigger.crashed", **_fields(trigger))
         if trigger.ref.kind == "ScheduleTrigger" and self._store.get(trigger.ref) is not None:
             self._metrics.reconcile_finished(trigger.ref, time.monotonic() - started, failed=failed)
+
+    def _repairs(self, trigger: Snapshot) -> list[Mutation]:
+        """Replace what cannot be right in the status; the warning that says so stays for ten minutes."""
+        now, loop_now = self._now(), asyncio.get_running_loop().time()
+        found = wrong_values(trigger.raw.get("status"), now)
+        if found:
+            self._repaired[trigger.uid] = loop_now
+            note = in_words(found)
+            log.warning("status.repaired", **_fields(trigger), error=note)
+            self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason="StatusRepaired", note=note)
+            return [Repair(now=now), Warn(reason="StatusRepaired", source=None, message=note)]
+        if loop_now - self._repaired.get(trigger.uid, float("-inf")) < _REPAIR_SHOWN_S:
+            return []
+        self._repaired.pop(trigger.uid, None)
+        over = Warn(reason="StatusRepaired", source=None, message=None)
+        return [over] if Outcome.WRITE in combine(trigger.raw.get("status"), [over])[1] else []
 
     def _mutations(self, trigger: Snapshot) -> list[Mutation]:
         status = trigger.raw.get("status") or {}

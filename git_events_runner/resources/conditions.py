@@ -177,6 +177,10 @@ class Reason(StrEnum):
         "CertificateRejected",
         "A new certificate of the webhook port cannot be used; the one before is still served.",
     )
+    STATUS_REPAIRED = (
+        "StatusRepaired",
+        "The status held values that cannot be right (by hand, or by a wrong clock); they were replaced. A warning.",
+    )
     CLOCK_SKEWED = (
         "ClockSkewed",
         "A replica's clock is off by more than 10 s; the API server's time is used. Look at the node's time service.",

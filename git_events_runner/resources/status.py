@@ -10,7 +10,13 @@ from pydantic.dataclasses import dataclass
 
 from .part import PART, SAFE_MAX, Part, Text
 
+LEDGER_MAX = 10**12  # a number that is no mistake is below it; one more can always be stored
+HASH_CHARS = 128
+DELIVERIES_CHARS = 64 * 11
+
 Count = Annotated[int, Field(strict=True, ge=0, le=SAFE_MAX)]
+Number = Annotated[int, Field(strict=True, ge=0, le=LEDGER_MAX)]
+Hash = Annotated[Text, Field(max_length=HASH_CHARS)]
 Moment = Text
 State = Literal["Idle", "Running", "WrongConfig"]
 
@@ -58,20 +64,20 @@ class LastJob(Part):
 class CheckedSource(Part):
     """What is recorded of one source."""
 
-    commit_hash: Text | None = Field(
+    commit_hash: Hash | None = Field(
         default=None,
         description="The last commit that was checked: of the last settled run, or a newer one that changes none of "
         "the selected `files`.",
     )
-    file_hash: Text | None = Field(
+    file_hash: Hash | None = Field(
         default=None, description="Digest of the selected files of that commit; null without `files`."
     )
     changed: Moment | None = Field(default=None, description="When `commitHash` last changed.")
-    runs: Count | None = Field(
+    runs: Number | None = Field(
         default=None, description="Number of the last settled run: one whose Job is recorded here."
     )
-    requested: Count | None = Field(default=None, description="How many accepted requests asked for a check.")
-    handled: Count | None = Field(default=None, description="Up to which of them all are handled by a check.")
+    requested: Number | None = Field(default=None, description="How many accepted requests asked for a check.")
+    handled: Number | None = Field(default=None, description="Up to which of them all are handled by a check.")
     announced: Announced | None = Field(default=None, description="The last accepted request, and what it announced.")
     answered_at: Moment | None = Field(
         default=None,
@@ -139,11 +145,11 @@ class TriggerStatus(SourceStatus):
     checked_sources: dict[str, CheckedSource] = Field(
         default_factory=dict, description="What is recorded of each source, by its name."
     )
-    last_run_number: Count | None = Field(
+    last_run_number: Number | None = Field(
         default=None,
         description="The highest run number of sources that were removed: those added later continue after it.",
     )
-    deliveries: Text | None = Field(
+    deliveries: Annotated[Text, Field(max_length=DELIVERIES_CHARS)] | None = Field(
         default=None, description="Digests of the last 64 accepted requests: none of them is recorded twice."
     )
 

@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from git_events_runner.resources.job import UNFINISHED_PHASES, JobView, timestamp
+from git_events_runner.resources.status import LEDGER_MAX
 
 from .storedtime import lies_ahead, lies_later
 
@@ -77,13 +78,22 @@ def highest_number(
     if not isinstance(entry, Mapping):
         return None if named() else _number(status.get("lastRunNumber"))
     runs = entry.get("runs")
-    if not isinstance(runs, int) or not _text(entry.get("commitHash")):
+    if not is_number(runs) or not _text(entry.get("commitHash")):
         return None
     return _number(runs) + 1
 
 
+def is_number(value: object) -> bool:
+    """Whether a status can hold that number: one written by hand or by a restore may be anything.
+
+    >>> is_number(7), is_number(2**63 - 1), is_number(-1), is_number(True)
+    (True, False, False, False)
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LEDGER_MAX
+
+
 def _number(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+    return value if isinstance(value, int) and is_number(value) else 0
 
 
 def _text(value: object) -> str | None:
@@ -91,7 +101,10 @@ def _text(value: object) -> str | None:
 
 
 def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
-    """Read one source's entry; strange values read as absent. New entries start at `lastRunNumber`."""
+    """Read one source's entry; strange values read as absent. New entries start at `lastRunNumber`.
+
+    Nothing above `requested` is handled, whatever the status says: later deliveries would never run.
+    """
     status = status if isinstance(status, Mapping) else {}
     entries = status.get("checkedSources")
     raw = entries.get(source) if isinstance(entries, Mapping) else None
@@ -101,7 +114,7 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
     commit = _text(announced.get("commit")) if isinstance(announced, Mapping) else None
     at = _text(announced.get("at")) if isinstance(announced, Mapping) else None
     last_job = data.get("lastJob")
-    numbered = isinstance(data.get("runs"), int)
+    numbered, requested = is_number(data.get("runs")), _number(data.get("requested"))
     return Entry(
         exists=found,
         adopted=found and not numbered and bool(_text(data.get("commitHash"))),
@@ -109,8 +122,8 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
         commit=_text(data.get("commitHash")),
         file_hash=_text(data.get("fileHash")),
         changed=_text(data.get("changed")),
-        requested=_number(data.get("requested")),
-        handled=_number(data.get("handled")),
+        requested=requested,
+        handled=min(_number(data.get("handled")), requested),
         announced=Announced(commit=commit, at=at) if at else None,
         answered_at=_text(data.get("answeredAt")),
         job_name=_text(last_job.get("name")) if isinstance(last_job, Mapping) else None,
@@ -203,6 +216,8 @@ def _draft(status: dict[str, Any], source: str, *, adopt: bool = True) -> dict[s
     entry["requested"], entry["handled"] = before.requested, before.handled
     if adopt or not before.adopted:
         entry["runs"] = before.runs
+    elif "runs" in entry:
+        del entry["runs"]  # no number at all
     return entry
 
 

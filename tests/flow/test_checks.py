@@ -7,7 +7,9 @@ import pytest
 
 from git_events_runner.errors import FenceLost, GitRateLimited, GitReferenceNotFound, SecretUnusable
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger import Count, delivery_hash
 from git_events_runner.rules.messages import Again
+from git_events_runner.rules.statuspatch import combine
 from tests.flow.program import REF, annotation, program
 from tests.flow.virtual import virtual
 from tests.flow.world import A, B, Fence, recorded
@@ -303,3 +305,20 @@ async def test_a_clock_that_was_a_day_ahead_for_a_moment_stops_no_schedule():
     assert made.git.asked == 1
     assert made.entry().answered_at == "2026-05-06T07:00:00Z"
     assert made.cluster.objects[REF]["status"]["lastRun"].startswith("2026-05-06T07:00:0")
+
+
+@virtual
+@pytest.mark.parametrize("wrong", [{"handled": 50}, {"runs": 2**63 - 2}, {"handled": 2**53, "runs": -5}])
+async def test_a_delivery_after_an_edit_of_the_status_by_hand_runs(wrong):
+    """Numbers that cannot be right read as if they were not there; the run that was made before is known by its Job."""
+    made = program(requested=2, runs=1, commit=A)
+    trigger = made.cluster.objects[REF]
+    made.cluster.job(trigger, 1, commit=A, occurrence="2")
+    status = trigger["status"]
+    status["checkedSources"]["app"] |= wrong
+    count = Count(asked={"app": None}, delivery=delivery_hash("d"), at="2026-05-06T06:00:00Z")
+    made.cluster.put(trigger | {"status": combine(status, [count])[0]})
+    made.git.head = B
+    assert await made.check() is None
+    assert len(made.jobs()) == 2
+    assert (made.entry().commit, made.entry().handled, made.entry().requested) == (B, 3, 3)

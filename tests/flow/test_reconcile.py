@@ -269,3 +269,27 @@ async def test_a_bug_met_at_one_trigger_ends_no_other():
         cluster.drop(Ref("Action", "n", "build"))
         await until(lambda: conditions(cluster).get("Stalled") == ("True", "ActionNotFound"))
     assert conditions(cluster, Ref("WebhookTrigger", "n", "bad")) == {}
+
+
+@virtual
+async def test_a_status_edited_by_hand_is_repaired_and_a_condition_says_so_for_ten_minutes():
+    """`handled` above `requested` and `runs` near 2^63, written while nothing else happens."""
+    cluster = Cluster()
+    cluster.surroundings()
+    cluster.trigger(status=recorded(requested=3, handled=3))
+    async with reconciling(cluster):
+        await until(lambda: conditions(cluster).get("Ready") == ("True", "Succeeded"))
+        cluster.change(REF, status=recorded(runs=2**53 - 1, requested=3, handled=50))
+        await until(lambda: conditions(cluster)["Ready"] == ("True", "StatusRepaired"), within_s=10)
+        entry = cluster.objects[REF]["status"]["checkedSources"]["app"]
+        assert (entry.get("runs"), entry["requested"], entry["handled"]) == (None, 3, 3)
+        assert cluster.reasons == ["StatusRepaired"]
+        [ready] = [c for c in cluster.objects[REF]["status"]["conditions"] if c["type"] == "Ready"]
+        assert "checkedSources.app.handled is 50, above requested 3 (now 3)" in ready["message"]
+        writes = len(cluster.made("write"))
+        await asyncio.sleep(500)
+        assert conditions(cluster)["Ready"] == ("True", "StatusRepaired")
+        await until(lambda: conditions(cluster)["Ready"] == ("True", "Succeeded"), within_s=200)
+        await asyncio.sleep(3600)
+    assert len(cluster.made("write")) == writes + 1
+    assert cluster.reasons == ["StatusRepaired"]
