@@ -331,6 +331,7 @@ class Queue:
             {"op": "test", "path": "/metadata/uid", "value": snapshot.uid},
             {"op": "test", "path": "/spec/suspend", "value": True},
             {"op": "test", "path": _ADMISSION_PATH, "value": view.admission},
+            {"op": "test", "path": "/status/startTime", "value": None},
             {"op": "add", "path": _ADMISSION_PATH, "value": ADMITTED},
             {"op": "replace", "path": "/spec/suspend", "value": False},
         ]

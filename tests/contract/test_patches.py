@@ -140,6 +140,20 @@ async def test_job_is_admitted(world: World):
     assert admitted["metadata"]["generation"] == 2
 
 
+async def test_a_job_that_was_started_is_not_admitted(world: World):
+    """The status of the object may be tested in a patch of its spec: no start, or 422."""
+    await world.create(JOB)
+    ref = world.ref("Job", "x")
+    test = {"op": "test", "path": "/status/startTime", "value": None}
+    patch = [test, {"op": "replace", "path": "/spec/suspend", "value": False}]
+    assert (await world.client.patch(ref, patch))["spec"]["suspend"] is False
+    started = {"status": {"startTime": "2026-05-06T07:08:09Z"}}
+    await world.client.patch(ref, started, subresource="status")
+    await world.client.patch(ref, {"spec": {"suspend": True}})
+    with pytest.raises(ApiInvalid):
+        await world.client.patch(ref, patch)
+
+
 async def test_job_template_stays(world: World):
     """What a Job's pods are made from cannot change: 422 naming spec.template."""
     await world.create(JOB)
