@@ -92,7 +92,7 @@ class Narrator:
         if reason == "CompletionsReached":
             self.say(f"job {job.name}: succeeded", "good")
         else:
-            self.say(f"job {job.name}: failed ({reason}): {why}", "bad")
+            self.say(f"job {job.name}: failed: {why}", "bad")
 
     def _tell(self, name: str, method: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
         """A line and its colour for an event; None tells nothing."""
