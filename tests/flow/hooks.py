@@ -5,7 +5,7 @@ import contextlib
 from dataclasses import dataclass, field
 
 from git_events_runner.edges.kube.store import Store
-from git_events_runner.errors import SecretUnusable
+from git_events_runner.errors import ApiUnavailable, SecretUnusable
 from git_events_runner.flow.webhooks import Bounds, Webhooks
 from git_events_runner.serving import Limits, listen, serving
 from git_events_runner.telemetry import Metrics
@@ -16,24 +16,29 @@ SECRETS = {
     "plain": d.SECRET,
     "azure": "bob:pass word",
     "standard-webhooks": d.SIGNING,
+    "known": d.SECRET,
+    "unread": d.SECRET,
     "rotated": f"{d.SECRET} old\n{d.SECRET}",
 }
 
 
 class Secrets:
-    """Secrets of a dict; counts reads."""
+    """Secrets of a dict; counts reads; `failure` is raised instead, and for those in `unread` an outage."""
 
     def __init__(self):
         self.reads = 0
+        self.failure = None
+        self.unread = set()
 
-    async def get(self, namespace, name, *keys):
+    async def get(self, namespace, name, *keys, live=False):
         self.reads += 1
+        if self.failure:
+            raise self.failure
+        if name in self.unread:
+            raise ApiUnavailable("time-out")
         if name not in SECRETS:
             raise SecretUnusable(f"Secret {namespace}/{name} does not exist")
         return {"token": SECRETS[name].encode()}
-
-    def forget(self, namespace, name):
-        """Nothing is kept."""
 
 
 @dataclass

@@ -36,6 +36,7 @@ _TASK = re.compile(r"[0-9a-f-]{36}\Z")
 _LONGEST_PATH = 3
 _TASK_PATH = 4
 _UNIFORM_S = 0.05
+_NOT_NOW = 503
 _BOUNDS = Bounds()
 _LOGGED = Rate(burst=20, seconds=1)
 
@@ -206,18 +207,20 @@ class Webhooks:
         if not found:
             raise Unproven(404, NO_TRIGGER)
         verified: list[tuple[Snapshot, str | None]] = []
-        refusals: list[Refused] = []
+        refusals: list[Unproven] = []
         for trigger in found:
             try:
                 verified.append((trigger, await self._authority.verify(trigger, delivery.headers, delivery.body)))
             except Unproven as refused:
                 refusals.append(refused)
+        unread = [refused for refused in refusals if refused.status == _NOT_NOW]
         if not verified:
-            raise _worst(refusals)
+            raise unread[0] if unread else _worst(refusals)
         self._proven(asked)
         asked.known.extend(trigger for trigger, _ in verified)
         results = await asyncio.gather(*(self._take_one(delivery, trigger, warning) for trigger, warning in verified))
         failed = [result for result in results if isinstance(result, Refused)]
+        failed += [Refused(_NOT_NOW, one.message, retry_after_s=one.retry_after_s) for one in unread]
         if failed:
             raise max(failed, key=lambda refused: refused.status)
         taken = [result for result in results if isinstance(result, Taken)]
@@ -260,10 +263,11 @@ class Webhooks:
             answer = Refused(404, UNIFORM)
             passed_s = time.monotonic() - asked.began_at
             await asyncio.sleep(_UNIFORM_S - passed_s % _UNIFORM_S)
-        try:
-            self._buckets.take_failure(asked.sender, *asked.names)
-        except Refused as refused:
-            answer = refused
+        if unproven.status != _NOT_NOW:
+            try:
+                self._buckets.take_failure(asked.sender, *asked.names)
+            except Refused as refused:
+                answer = refused
         answer.close = answer.close or asked.unread
         return answer
 

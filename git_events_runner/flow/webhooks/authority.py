@@ -23,7 +23,7 @@ from git_events_runner.rules.signatures import (
     short_keys,
 )
 
-from .answers import MISSING, OLD, UNREADABLE, WRONG, Unproven
+from .answers import AWAY, MISSING, OLD, UNREADABLE, WRONG, Unproven
 from .limits import IN_PLACE_BYTES, Buckets
 
 log = structlog.get_logger(target="webhooks")
@@ -31,21 +31,19 @@ log = structlog.get_logger(target="webhooks")
 _REREAD = Rate(burst=1, seconds=5)
 _HMAC_HEADER = "x-signature"
 _REFUSALS = {Signature.MISSING: (401, MISSING), Signature.WRONG: (403, WRONG), Signature.OLD: (401, OLD)}
+_RETRY_AFTER_S = 2.0
 _SHORT = "has fewer than 16 bytes and can be guessed; take a longer one"
 
 
 class SecretReader(Protocol):
     """Reads Secrets, with a time-limited cache."""
 
-    async def get(self, namespace: str, name: str, *keys: str) -> Mapping[str, bytes]:
-        """Those of the keys that a Secret has, decoded."""
-
-    def forget(self, namespace: str, name: str) -> None:
-        """Read it anew the next time."""
+    async def get(self, namespace: str, name: str, *keys: str, live: bool = False) -> Mapping[str, bytes]:
+        """Those of the keys that a Secret has, decoded; `live`: as it is now, whatever was read before."""
 
 
 class Authority:
-    """Judges requests; a Secret just rotated is read anew once."""
+    """Judges requests; a Secret just rotated is read again once."""
 
     def __init__(self, *, secrets: SecretReader, default_header: Callable[[], str], buckets: Buckets) -> None:
         self._secrets = secrets
@@ -107,16 +105,15 @@ class Authority:
         found = Signature.MISSING if missing else Signature.WRONG
         namespace, name = trigger.ref.namespace or "", auth.secret_ref.name
         keys: tuple[bytes, ...] = ()
-        for again in (True, False):
+        for live in (False, True):
             if found is Signature.MISSING:
                 break
-            keys = await self._keys(trigger, auth)
+            keys = await self._keys(trigger, auth, live=live)
             found = (
                 judgement(keys) if weight <= IN_PLACE_BYTES else await self._pool.run(judgement, keys, owner=namespace)
             )
-            if found is not Signature.WRONG or not again or self._buckets.try_take(_REREAD, "reread", namespace, name):
+            if found is not Signature.WRONG or live or self._buckets.try_take(_REREAD, "reread", namespace, name):
                 break
-            self._secrets.forget(namespace, name)
         if found is Signature.GOOD:
             return keys
         if found is Signature.UNUSABLE:
@@ -124,13 +121,16 @@ class Authority:
         status, message = _REFUSALS.get(found, (500, UNREADABLE))
         raise Unproven(status, message)
 
-    async def _keys(self, trigger: Snapshot, auth: Any) -> tuple[bytes, ...]:
+    async def _keys(self, trigger: Snapshot, auth: Any, *, live: bool) -> tuple[bytes, ...]:
         namespace, name = trigger.ref.namespace or "", auth.secret_ref.name
         try:
-            data = await self._secrets.get(namespace, name, auth.key)
-        except (SecretUnusable, ApiError) as error:
+            data = await self._secrets.get(namespace, name, auth.key, live=live)
+        except SecretUnusable as error:
             self._unreadable(trigger, str(error))
             raise Unproven(500, UNREADABLE) from None
+        except ApiError as error:
+            self._unreadable(trigger, str(error))
+            raise Unproven(503, AWAY, retry_after_s=_RETRY_AFTER_S) from None
         if auth.key not in data:
             self._unreadable(trigger, f"Secret {namespace}/{name} has no key {auth.key}")
             raise Unproven(500, UNREADABLE)

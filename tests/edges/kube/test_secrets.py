@@ -7,6 +7,7 @@ import pytest
 
 from git_events_runner.edges.kube.secrets import Secrets
 from git_events_runner.errors import ApiForbidden, ApiNotFound, ApiUnavailable, SecretUnusable
+from tests.flow.virtual import virtual
 
 
 class Reader:
@@ -163,10 +164,10 @@ async def test_five_hundred_large_secrets_stay_within_the_budget(now):
 
 
 async def test_what_is_too_old_is_dropped(now):
-    """After their time values are not held until somebody asks for them again."""
+    """Five minutes after their time values are not held until they are requested again."""
     secrets = cache(Reader(encoded(token=b"x" * 100_000)), now)
     await secrets.get("n", "old", "token")
-    now[0] = 61.0
+    now[0] = 361.0
     await secrets.get("n", "new", "token")
     assert secrets.held_bytes < 110_000
 
@@ -190,3 +191,100 @@ async def test_a_namespace_has_two_reads_under_way():
     assert sorted(under_way) == ["evil", "evil", "good"]
     gate.set()
     await asyncio.gather(*reads)
+
+
+async def test_a_value_read_before_is_used_for_five_minutes_while_the_api_server_is_away(now):
+    """Beyond its time it is used only then, and only as long; a read is tried every five seconds."""
+    reader = Reader(encoded(token=b"one"))
+    secrets = cache(reader, now)
+    await secrets.get("n", "s", "token")
+    reader.answer = ApiUnavailable("away")
+    for now[0] in (60.0, 61.0, 64.9, 65.0, 359.9):
+        assert (await secrets.get("n", "s", "token"))["token"] == b"one"
+    assert reader.reads == 4
+    now[0] = 360.0
+    with pytest.raises(ApiUnavailable):
+        await secrets.get("n", "s", "token")
+
+
+async def test_the_first_answer_after_an_outage_counts(now):
+    """A Secret that was rotated or deleted meanwhile is not used any longer."""
+    reader = Reader(encoded(token=b"one"))
+    secrets = cache(reader, now)
+    await secrets.get("n", "s", "token")
+    reader.answer, now[0] = ApiUnavailable("away"), 100.0
+    await secrets.get("n", "s", "token")
+    reader.answer, now[0] = encoded(token=b"two"), 106.0
+    assert (await secrets.get("n", "s", "token"))["token"] == b"two"
+    reader.answer, now[0] = ApiNotFound("no"), 200.0
+    with pytest.raises(SecretUnusable):
+        await secrets.get("n", "s", "token")
+    reader.answer, now[0] = ApiUnavailable("away"), 203.0
+    with pytest.raises(ApiUnavailable):
+        await secrets.get("n", "s", "token")
+
+
+async def test_a_live_value_is_never_an_old_one(now):
+    """It is read whatever is known, and an API server that is away is an error."""
+    reader = Reader(encoded(token=b"one"))
+    secrets = cache(reader, now)
+    await secrets.get("n", "s", "token")
+    reader.answer = encoded(token=b"two")
+    assert (await secrets.get("n", "s", "token", live=True))["token"] == b"two"
+    reader.answer = ApiUnavailable("away")
+    with pytest.raises(ApiUnavailable):
+        await secrets.get("n", "s", "token", live=True)
+    assert (await secrets.get("n", "s", "token"))["token"] == b"two"
+
+
+async def test_a_hundred_that_wait_share_one_failed_read(now):
+    """They fail together after one read, not one after another; the next caller reads again."""
+    reader = Reader(ApiUnavailable("away"))
+    secrets = cache(reader, now)
+    found = await asyncio.gather(*(secrets.get("n", "s", "token") for _ in range(100)), return_exceptions=True)
+    assert {type(one) for one in found} == {ApiUnavailable}
+    assert reader.reads == 1
+    reader.answer = encoded(token=b"one")
+    assert (await secrets.get("n", "s", "token"))["token"] == b"one"
+
+
+class Silent:
+    """Gives an answer until `silent`; then takes ten seconds to fail."""
+
+    def __init__(self):
+        self.silent, self.reads = False, 0
+
+    async def get(self, ref):
+        self.reads += 1
+        if self.silent:
+            await asyncio.sleep(10)
+            raise ApiUnavailable("time-out")
+        return {"data": encoded(token=b"one")}
+
+
+@virtual
+async def test_a_silent_api_server_delays_a_known_secret_by_two_seconds():
+    """A forge waits ten seconds for its answer."""
+    reader, clock = Silent(), asyncio.get_running_loop().time
+    secrets = Secrets(reader=reader, cache_s=60.0, clock=clock)
+    await secrets.get("n", "s", "token")
+    reader.silent = True
+    await asyncio.sleep(60)
+    began_at = clock()
+    assert (await secrets.get("n", "s", "token"))["token"] == b"one"
+    assert clock() - began_at == pytest.approx(2.0)
+    await secrets.get("n", "s", "token")
+    assert clock() - began_at == pytest.approx(2.0)
+
+
+@virtual
+async def test_secrets_that_wait_for_their_turn_fail_with_those_before_them():
+    """A hundred Secrets of a namespace, two reads at a time of ten seconds each: all have an answer after ten."""
+    reader, clock = Silent(), asyncio.get_running_loop().time
+    reader.silent = True
+    secrets = Secrets(reader=reader, cache_s=60.0, clock=clock)
+    wanted = (secrets.get("n", f"s{number}", "token") for number in range(100))
+    found = await asyncio.gather(*wanted, return_exceptions=True)
+    assert {type(one) for one in found} == {ApiUnavailable}
+    assert clock() == pytest.approx(10.0)
+    assert reader.reads == 2
