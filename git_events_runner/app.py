@@ -164,7 +164,13 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     triggers = LiveTriggers(reader=client, store=store)
     copies = Copies(api=client, resolve=gate.resolve, secrets=secrets)
     secret_copies = SecretCopies(
-        api=client, store=store, copies=copies, announcer=events, request_timeout_s=leader_timeout_s
+        api=client,
+        store=store,
+        copies=copies,
+        writer=writer,
+        announcer=events,
+        request_timeout_s=leader_timeout_s,
+        now=now,
     )
     queue = Queue(
         api=client,

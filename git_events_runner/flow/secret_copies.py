@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
@@ -19,7 +20,9 @@ from git_events_runner.resources.job import copy_name
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.copies import copy_needed
 from git_events_runner.rules.identity import Owner, owner_of
+from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
 from git_events_runner.rules.messages import Fence
+from git_events_runner.rules.report import Problem, Report
 
 log = structlog.get_logger(target="queue")
 
@@ -50,6 +53,13 @@ class Copies(Protocol):
         """Create it, owned by the Job; done already is fine."""
 
 
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+
 class Announcer(Protocol):
     """Publishes Events."""
 
@@ -61,13 +71,23 @@ class SecretCopies:
     """Follows the runs whose Jobs need a copy."""
 
     def __init__(
-        self, *, api: Api, store: Store, copies: Copies, announcer: Announcer, request_timeout_s: float
+        self,
+        *,
+        api: Api,
+        store: Store,
+        copies: Copies,
+        writer: Writer,
+        announcer: Announcer,
+        request_timeout_s: float,
+        now: Callable[[], datetime],
     ) -> None:
         self._api = api
         self._store = store
         self._copies = copies
+        self._writer = writer
         self._announcer = announcer
         self._request_timeout_s = request_timeout_s
+        self._now = now
         self._there: dict[str, bool | None] = {}  # Job uid → whether its copy is there; None: not known
         self._again_at: dict[str, float] = {}
 
@@ -126,11 +146,23 @@ class SecretCopies:
         try:
             await self._copies.copy_for(job.raw, owner.trigger.model, owner.source)
         except SecretUnusable as error:
-            note = f"Job {job.ref.name} waits for a credential: {error}"
-            trigger = owner.trigger
-            self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason=error.reason, note=note)
+            await self._report(owner, error.reason, f"Job {job.ref.name} waits for a credential: {error}")
             return False
         except ApiError as error:
             log.info("job.delayed", namespace=job.ref.namespace, job=job.ref.name, error=str(error))
             return False
         return True
+
+    async def _report(self, owner: Owner[Snapshot], reason: str, message: str) -> None:
+        """Event and condition: the pod waits, and nothing else says why."""
+        trigger = owner.trigger
+        self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason=reason, note=message)
+        if not (owner.named or owner.entry.exists):
+            return
+        problem = Problem(reason=reason, message=message)
+        now = rfc3339(self._now())
+        report = Report(source=owner.source, problem=problem, generation=trigger.generation, now=now)
+        try:
+            await self._writer.write(trigger.ref, trigger.uid, report)
+        except ApiError as error:
+            log.warning("status.failed", kind=trigger.ref.kind, name=trigger.ref.name, error=str(error))

@@ -39,7 +39,15 @@ class Secrets:
 @asynccontextmanager
 async def leading(cluster):
     secrets = Secrets()
-    part = SecretCopies(api=secrets, store=cluster.store, copies=secrets, announcer=cluster, request_timeout_s=5.0)
+    part = SecretCopies(
+        api=secrets,
+        store=cluster.store,
+        copies=secrets,
+        writer=cluster,
+        announcer=cluster,
+        request_timeout_s=5.0,
+        now=cluster.now,
+    )
     task = asyncio.ensure_future(part.run_leading(Fence()))
     try:
         yield secrets
@@ -221,12 +229,16 @@ async def test_jobs_that_are_no_runs_are_ignored():
 @pytest.mark.parametrize("error", [ApiError("not now"), SecretUnusable("no Secret")])
 @virtual
 async def test_what_failed_is_tried_again_every_ten_seconds(error):
-    """A credential that cannot be copied is an Event of the trigger; nothing else stands still for it."""
+    """A credential that cannot be copied is an Event and a condition of the trigger; nothing else waits for it."""
     cluster, _, job = world()
     async with leading(cluster) as secrets:
         secrets.error = error
         await asyncio.sleep(35)
         assert 3 <= len(secrets.calls) <= 5
         assert bool(cluster.reasons) == isinstance(error, SecretUnusable)
+        conditions = cluster.objects[Ref("WebhookTrigger", "n", "hook")]["status"].get("conditions") or ()
+        ready = {c["type"]: (c["status"], c["message"]) for c in conditions}.get("Ready", ("True", ""))
+        assert (ready[0] == "False") == isinstance(error, SecretUnusable)
+        assert ("no Secret" in ready[1]) == isinstance(error, SecretUnusable)
         secrets.error = None
         await until(lambda: copy_name(job["metadata"]["name"]) in secrets.there, within_s=15)
