@@ -208,6 +208,7 @@ class Queue:
                     changes.take()
         finally:
             self._leading = False
+            self._metrics.queue(self._limit(), 0, 0)  # the leader's to say: what was true here would stay
 
     async def _list_live(self, fence: Fence) -> None:
         """Know every Job before the first is admitted: this replica's cache may be behind what its predecessor did."""

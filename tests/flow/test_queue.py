@@ -108,6 +108,17 @@ async def test_a_job_that_is_ending_or_being_deleted_holds_no_place():
 
 
 @virtual
+async def test_a_former_leader_reports_an_empty_queue():
+    """The alert QueueStuck is about each replica: the last numbers of a former leader would fire it for ever."""
+    cluster, _, _ = world(3)
+    queue = queue_of(cluster, limit=1)
+    async with leading(queue):
+        await until(lambda: cluster.series("jobs_queue_waiting ") == 2)
+        assert cluster.series("jobs_queue_running ") == 1
+    assert cluster.series("jobs_queue_waiting ") == cluster.series("jobs_queue_running ") == 0
+
+
+@virtual
 async def test_only_a_leader_gives_places():
     """Whatever another replica makes starts suspended."""
     cluster, _, _ = world()
