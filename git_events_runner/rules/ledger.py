@@ -22,6 +22,7 @@ from git_events_runner.resources.status import LEDGER_MAX
 from .storedtime import lies_ahead, lies_later
 
 DELIVERIES_KEPT = 64
+RAISED = LEDGER_MAX // 10
 _HASH_CHARS = 11
 
 
@@ -76,11 +77,11 @@ def highest_number(
     entries = status.get("checkedSources")
     entry = entries.get(source) if isinstance(entries, Mapping) else None
     if not isinstance(entry, Mapping):
-        return None if named() else _number(status.get("lastRunNumber"))
+        return None if named() else _run_number(status.get("lastRunNumber")) or 0
     runs = entry.get("runs")
-    if not is_number(runs) or not _text(entry.get("commitHash")):
+    if _run_number(runs) is None or not _text(entry.get("commitHash")):
         return None
-    return _number(runs) + 1
+    return (_run_number(runs) or 0) + 1
 
 
 def is_number(value: object) -> bool:
@@ -94,6 +95,16 @@ def is_number(value: object) -> bool:
 
 def _number(value: object) -> int:
     return value if isinstance(value, int) and is_number(value) else 0
+
+
+def _run_number(value: object) -> int | None:
+    """A number of runs. One that is too high reads as above every Job (`edited_raises` in the model), others as none.
+
+    Read as none, it would let the Jobs of runs that were recorded long ago be recorded again.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= LEDGER_MAX:
+        return RAISED
+    return value if isinstance(value, int) and is_number(value) else None
 
 
 def _text(value: object) -> str | None:
@@ -114,11 +125,11 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
     commit = _text(announced.get("commit")) if isinstance(announced, Mapping) else None
     at = _text(announced.get("at")) if isinstance(announced, Mapping) else None
     last_job = data.get("lastJob")
-    numbered, requested = is_number(data.get("runs")), _number(data.get("requested"))
+    runs, requested = _run_number(data.get("runs")), _number(data.get("requested"))
     return Entry(
         exists=found,
-        adopted=found and not numbered and bool(_text(data.get("commitHash"))),
-        runs=_number(data.get("runs")) if numbered else _number(status.get("lastRunNumber")),
+        adopted=found and runs is None and bool(_text(data.get("commitHash"))),
+        runs=runs if runs is not None else _run_number(status.get("lastRunNumber")) or 0,
         commit=_text(data.get("commitHash")),
         file_hash=_text(data.get("fileHash")),
         changed=_text(data.get("changed")),
@@ -428,7 +439,7 @@ class Prune:
         if not gone:
             return Outcome.DONE
         highest = max(entry_of(status, name).runs for name in gone)
-        status["lastRunNumber"] = max(_number(status.get("lastRunNumber")), highest)
+        status["lastRunNumber"] = max(_run_number(status.get("lastRunNumber")) or 0, highest)
         for name in gone:
             del status["checkedSources"][name]
         return Outcome.WRITE

@@ -14,7 +14,7 @@ from typing import Any
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.status import DELIVERIES_CHARS, HASH_CHARS
 
-from .ledger import Guards, Outcome, is_number
+from .ledger import RAISED, Guards, Outcome, is_number
 from .storedtime import lies_ahead
 
 _NUMBERS = ("runs", "requested", "handled")
@@ -54,7 +54,7 @@ def in_words(found: tuple[Wrong, ...]) -> str:
 def _wrong(status: Mapping[str, Any], now: datetime) -> Iterator[Wrong]:
     last = status.get("lastRunNumber")
     if last is not None and not is_number(last):
-        yield Wrong(path=("lastRunNumber",), why=f"is {_shown(last)}", instead=0)
+        yield Wrong(path=("lastRunNumber",), why=f"is {_shown(last)}", instead=_raised(last) or 0)
     deliveries = status.get("deliveries")
     if deliveries is not None and not (isinstance(deliveries, str) and len(deliveries) <= DELIVERIES_CHARS):
         yield Wrong(path=("deliveries",), why="is too long", instead="")
@@ -69,7 +69,7 @@ def _wrong_in(entry: Mapping[str, Any], path: tuple[str, ...], now: datetime) ->
     numbers = {name: entry[name] for name in _NUMBERS if entry.get(name) is not None}
     for name, value in numbers.items():
         if not is_number(value):
-            yield Wrong(path=(*path, name), why=f"is {_shown(value)}", instead=None if name == "runs" else 0)
+            yield Wrong(path=(*path, name), why=f"is {_shown(value)}", instead=_raised(value) if name == "runs" else 0)
     requested, handled = numbers.get("requested", 0), numbers.get("handled", 0)
     requested = requested if is_number(requested) else 0
     if is_number(handled) and handled > requested:
@@ -90,18 +90,23 @@ def _ahead(place: Mapping[str, Any], path: tuple[str, ...], now: datetime, *, in
         yield Wrong(path=path, why=f"is {_shown(place[path[-1]])}, which lies ahead", instead=instead)
 
 
+def _raised(value: object) -> int | None:
+    """A number of runs that is too high leaves room for the next; any other is removed."""
+    return RAISED if isinstance(value, int) and value > 0 and not isinstance(value, bool) else None
+
+
 def _shown(value: object) -> str:
     return str(value)[:40]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """Replace every value that cannot be right."""
+    """Replace every value that cannot be right, by what it reads as."""
 
     now: datetime
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """As `wrong_values` finds them in that very status; `runs` is set by the next run, or found by its Jobs."""
+        """As `wrong_values` finds them in that very status."""
         found = wrong_values(status, self.now)
         for wrong in found:
             place = status

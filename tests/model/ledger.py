@@ -29,12 +29,13 @@ RULES = frozenset(
         "fired_waits",  # also when another new commit is shown, and runs
         "numbers_allowed",  # a Job counts only if the entry allows its number: a recorded one, or the next
         "fresh_allows",  # a fresh entry (no commit recorded: new, or wiped) allows any number
+        "edited_raises",  # a number that cannot be right reads as one above all; as none, old Jobs would settle again
         "age_when_asked",  # an announcement's age is that of the moment when git was asked, not when it answered
     }
 )
 
 
-_FAR = 90
+_FAR, _RAISED = 90, 40
 FORGED = "?"  # the commit of a Job that somebody else made, with a number that the entry does not allow
 
 
@@ -46,6 +47,7 @@ class Entry(NamedTuple):
     requested: int
     handled: int
     announced: int = -1  # index of the head that the last counted delivery announced
+    numbered: bool = True  # whether its number of runs can be right
 
 
 class Job(NamedTuple):
@@ -93,7 +95,10 @@ class Result:
 
 
 class Model:
-    """The protocol with `events` (always, files, crash, lost, ttl, deleted, wipe, forged) and `replicas` lanes."""
+    """The protocol with `events` (always, files, crash, lost, ttl, deleted, wipe, edit, forged) and `replicas` lanes.
+
+    An edit of the number of runs comes while no run is being made: what is made just then is the known remainder.
+    """
 
     def __init__(self, heads: str, *, without: str = "", events: str = "", replicas: int = 2, crashes: int = 1) -> None:
         self.heads = heads
@@ -113,6 +118,7 @@ class Model:
         if "numbers_allowed" not in self.rules:
             return True
         fresh = "fresh_allows" in self.rules and entry.commit is None
+        fresh = fresh or not entry.numbered
         return fresh or job.number <= entry.runs + 1
 
     def unsettled(self, jobs: tuple[Job, ...], entry: Entry) -> Job | None:
@@ -139,6 +145,11 @@ class Model:
         if "wipe" in self.events and not state.wiped and live.runs > 0:
             empty = Entry(0, None, live.requested - live.handled, 0, live.announced)
             yield "wipe", state._replace(entries=(*state.entries, empty), wiped=1)
+        making = any(r.at in {"post", "settle"} for r in state.replicas) or self.unsettled(state.jobs, live)
+        if "edit" in self.events and not state.wiped and live.runs > 0 and not making:
+            raised = "edited_raises" in self.rules
+            edited = live._replace(runs=_RAISED if raised else 0, numbered=raised)
+            yield "edit", state._replace(entries=(*state.entries, edited), wiped=1)
         forged = any(job.commit == FORGED for job in state.jobs)
         if "forged" in self.events and not forged and live.commit is not None:
             jobs = (*state.jobs, Job(_FAR, FORGED, 0, alive=True))
@@ -208,7 +219,7 @@ class Model:
             assert isinstance(entry, Entry)
             assert isinstance(request, int)
             handled = max(live.handled, min(request, live.requested))
-            written = live._replace(commit=commit, handled=handled)
+            written = live._replace(commit=commit, handled=handled, numbered=True)
             if "skip_tests" in self.rules and live[:2] != entry[:2]:
                 yield f"{lane} skip refused", become("idle", latest, None, wake=True)
             elif written == live:
@@ -292,7 +303,7 @@ class Model:
             return f"a forged run {live.runs} was recorded"
         made = tuple(job for job in state.jobs if job.commit != FORGED)
         numbers = [job.number for job in made]
-        wiping = "wipe" in self.events
+        wiping = bool({"wipe", "edit"} & self.events)
         if not wiping and len(set(numbers)) < len(numbers):
             return f"run number {numbers[-1]} ran twice"
         if self.on_change:

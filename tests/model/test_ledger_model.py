@@ -22,6 +22,8 @@ SAFE = {
     "git shows the same files later": Model("AaB", events="lag files", replicas=1),
     "a Job of somebody else with a number too high": Model("AB", events="forged crash lost"),
     "the same, and Jobs removed by their TTL": Model("AB", events="forged ttl lost"),
+    "a number of runs edited by hand": Model("ABA", events="edit ttl lost", replicas=1),
+    "the same, two replicas": Model("AB", events="edit ttl"),
 }
 
 NEEDED = {
@@ -40,6 +42,10 @@ NEEDED = {
     "fired_waits": (Model("ABC", without="fired_waits", events="lag", replicas=1), "lost"),
     "numbers_allowed": (Model("AB", without="numbers_allowed", events="forged"), "a forged run 90 was recorded"),
     "fresh_allows": (Model("ABC", without="fresh_allows", events="wipe ttl lost", replicas=1), "5 jobs for 3 heads"),
+    "edited_raises": (
+        Model("ABA", without="edited_raises", events="edit ttl", replicas=1),
+        "lost: recorded A, ran B, head A",
+    ),
     "age_when_asked": (Model("AB", without="age_when_asked", events="lag", replicas=1), "lost"),
 }
 
