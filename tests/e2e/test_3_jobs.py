@@ -153,7 +153,7 @@ def test_the_workers_account_can_do_nothing_until_a_role_is_bound(cluster, relea
 
 
 def test_a_cluster_wide_source_with_a_secret_elsewhere(cluster, release, repository, credential):
-    """The Job's own copy of the Secret goes with the Job; the worker sees neither."""
+    """The copy of the Secret is deleted once its pod has cloned, before its Job is; the worker sees neither."""
     auth = {"type": "basic", "secretRef": {"name": "git", "namespace": "vault"}}
     cluster.api.ours("ClusterGitRepo", None, "shared", {"repoUri": repository.url, "authConfig": auth})
     cluster.api.ours("ClusterAction", None, "look", {"actionJob": {"command": ["/bin/sh", "-c", _LOOK]}})
@@ -163,8 +163,6 @@ def test_a_cluster_wide_source_with_a_secret_elsewhere(cluster, release, reposit
     assert "ACTION_JOB_TRIGGER_SOURCE_KIND=ClusterGitRepo" in text
     assert _PASSWORD not in text
     path = f"/api/v1/namespaces/team/secrets/git-events-runner-{job['metadata']['name']}"
-    assert cluster.api.get(path)["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
-    cluster.api.delete(f"{BATCH}/namespaces/team/jobs/{job['metadata']['name']}")
 
     def gone():
         try:
@@ -173,7 +171,8 @@ def test_a_cluster_wide_source_with_a_secret_elsewhere(cluster, release, reposit
             return refused.status == 404
         return False
 
-    wait_until("the copy is collected", gone, timeout_s=30)
+    wait_until("the copy is deleted", gone, timeout_s=30)
+    assert [found["metadata"]["uid"] for found in cluster.api.jobs("team", "shared")] == [job["metadata"]["uid"]]
 
 
 def test_a_source_override_clones_another_repository(cluster, release, repository, credential):
