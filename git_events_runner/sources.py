@@ -6,7 +6,7 @@ What flow knows as `Git` and `Copies`; made by app.py, which is why it may know 
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from git_events_runner.edges.git.access import proxy_of
@@ -118,7 +118,7 @@ class Sources:
 
         return await self._ask(source, namespace, ask)
 
-    async def tree(self, source: Any, namespace: str, commit: str) -> Sequence[TreeEntry]:
+    async def tree(self, source: Any, namespace: str, commit: str) -> Iterable[TreeEntry]:
         """The entries of a commit's tree, without contents.
 
         Raises:

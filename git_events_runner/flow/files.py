@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.rules.patterns import check as check_patterns
 from git_events_runner.rules.report import Report
-from git_events_runner.rules.selection import Selection, is_open, selection, warned, warning
+from git_events_runner.rules.selection import Selection, compared, is_open, selection, warned, warning
 
 log = structlog.get_logger(target="checks")
 
@@ -33,7 +33,7 @@ log = structlog.get_logger(target="checks")
 class Trees(Protocol):
     """Reads trees of git servers."""
 
-    async def tree(self, source: Any, namespace: str, commit: str) -> Sequence[Any]:
+    async def tree(self, source: Any, namespace: str, commit: str) -> Iterable[Any]:
         """The entries (path, mode, blob) of a commit's tree."""
 
 
@@ -66,14 +66,17 @@ class Files:
         git = self._git
         check_patterns(patterns)
 
-        async def before() -> Sequence[Any] | None:
+        async def selected(of: str) -> Selection:
+            # The tree is referred to by nothing but this call: it goes before another one comes.
+            return await self._pool.run(selection, patterns, await git.tree(source, namespace, of), owner=namespace)
+
+        async def before() -> Selection | None:
             try:
-                return await git.tree(source, namespace, recorded)
+                return await selected(recorded)
             except (GitReferenceNotFound, GitTooLarge):
                 return None  # cannot be fetched any more: counts as changed
 
-        new, old = await asyncio.gather(git.tree(source, namespace, commit), before())
-        return await self._pool.run(selection, patterns, new, old, owner=namespace)
+        return compared(*await asyncio.gather(selected(commit), before()))
 
     async def warn(
         self,
@@ -118,8 +121,8 @@ class Files:
         namespace = request.trigger.namespace or ""
         try:
             check_patterns(patterns)
-            entries = await self._git.tree(source, namespace, commit)
-            return await self._pool.run(selection, patterns, entries, None, owner=namespace)
+            tree = await self._git.tree(source, namespace, commit)
+            return await self._pool.run(selection, patterns, tree, owner=namespace)
         except (GitError, SecretUnusable, InvalidObject) as error:
             log.debug("check.failed", namespace=namespace, name=request.trigger.name, error=str(error))
             return None

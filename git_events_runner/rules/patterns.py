@@ -272,13 +272,33 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def selected_hash(entries: Iterable[tuple[str, int, str]]) -> str:
+NOTHING = hashlib.sha256().hexdigest()
+"""The hash of no entry."""
+
+
+def selected_hash(entries: Callable[[], Iterable[tuple[str, int, str]]]) -> str:
     """SHA-256 (hex) over selected entries (path, mode, blob id), whatever their order.
 
-    >>> selected_hash([("a", 0o100644, "1"), ("b", 0o100644, "2")])[:8]
+    `entries` gives them, once more if they are in no order; in a tree's they are not held.
+
+    >>> selected_hash(lambda: [("a", 0o100644, "1"), ("b", 0o100644, "2")])[:8]
     'de840b1a'
     """
     digest = hashlib.sha256()
-    for path, mode, blob in sorted(entries):
-        digest.update(f"{mode:o} {blob} {path}\0".encode("utf-8", "surrogateescape"))
+    last: tuple[str, int, str] | None = None
+    for entry in entries():
+        if last is not None and entry < last:
+            break
+        digest.update(_line(entry))
+        last = entry
+    else:
+        return digest.hexdigest()
+    digest = hashlib.sha256()
+    for entry in sorted(entries()):
+        digest.update(_line(entry))
     return digest.hexdigest()
+
+
+def _line(entry: tuple[str, int, str]) -> bytes:
+    path, mode, blob = entry
+    return f"{mode:o} {blob} {path}\0".encode("utf-8", "surrogateescape")

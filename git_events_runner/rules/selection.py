@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .patterns import GITLINK, Patterns, selected_hash
+from .patterns import GITLINK, NOTHING, Patterns, selected_hash
 from .report import Warn, conditions_of, warnings_of
 
 REASON = "FilesSelectNothing"
@@ -26,21 +26,24 @@ class Selection:
     same: bool | None
 
 
-def selection(patterns: Sequence[str], new: Sequence[Any], old: Sequence[Any] | None) -> Selection:
-    """Compare the entries (path, mode, blob) of two trees.
+def selection(patterns: Sequence[str], entries: Iterable[Any]) -> Selection:
+    """Select of the entries (path, mode, blob) of a tree, which is not held.
 
     Raises:
         InvalidObject: A pattern cannot be read, or matching takes too many steps.
     """
     compiled = Patterns(patterns)
 
-    def selected(entries: Sequence[Any]) -> Iterator[tuple[str, int, str]]:
+    def selected() -> Iterator[tuple[str, int, str]]:
         return (entry for entry in entries if compiled.selects(entry[0], gitlink=entry[1] == GITLINK))
 
-    found = list(selected(new))
-    digest = selected_hash(found)
-    same = None if old is None else selected_hash(selected(old)) == digest
-    return Selection(digest=digest, empty=not found, same=same)
+    digest = selected_hash(selected)
+    return Selection(digest=digest, empty=digest == NOTHING, same=None)
+
+
+def compared(new: Selection, old: Selection | None) -> Selection:
+    """The selection of a new commit, compared with that of the recorded one."""
+    return replace(new, same=None if old is None else old.digest == new.digest)
 
 
 def warned(status: Mapping[str, Any] | None, source: str) -> str | None:

@@ -304,7 +304,7 @@ class GitConfig(_Section):
     tree_entries: Count = Field(default=1_000_000, description="Most files of a commit (for `files`).")
     kept_entries: Count = Field(
         default=100_000,
-        description="Most files of commits whose lists are kept in memory for further checks, about 300 bytes each.",
+        description="Most files of commits whose lists are kept in memory for further checks, about 60 bytes each.",
     )
     ssh_key_bits: Annotated[int, Field(ge=1024, le=16384)] = Field(
         default=4096,

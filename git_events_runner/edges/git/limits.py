@@ -26,7 +26,7 @@ class Limits:
         inflated_bytes: All objects of a tree's pack, inflated (contents are looked through and dropped at once).
         tree_bytes: Trees and commits among them, which are held; 200 bytes more for each, 8 for a step of a delta.
         tree_entries: Files of one tree, objects of its pack; its paths may have 128 times as many characters.
-        kept_entries: Files of all trees that are kept for the next who asks (about 300 bytes each).
+        kept_entries: Files of all trees that are kept for the next who asks (about 60 bytes each).
         key_bits: Of an RSA private key of SSH: a signature of 4096 takes 10 ms of the loop, of 8192 70 ms.
         key_rounds: Of the bcrypt of an encrypted SSH private key: each takes 7 ms of a thread.
     """

@@ -11,7 +11,7 @@ import re
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from git_events_runner.errors import GitProtocolError, GitReferenceNotFound, GitTooLarge
@@ -28,13 +28,17 @@ _SLACK = 128
 _DEFAULT_COPY = 0x10000
 _START_BYTES = 4
 _MODE_MASK, _MODE_TREE = 0o170000, 0o040000
-_PATH_CHARACTERS = 4096
+_PATH_BYTES = 4096
 _SMALL_TREE_BYTES = 4096
-_CHARACTERS_PER_FILE = 128  # on average
+_BYTES_PER_FILE = 128  # of its path, on average
 _STEP_BYTES, _STEPS = 8, 4096  # an instruction of a delta takes time; it is counted as so many bytes held
 _OBJECT_BYTES = 200  # what an object takes beside its content
 # A mode, a name that is one part of a path, and an id of 20 bytes (sha1) or 32 (sha256).
 _ENTRIES = {size: re.compile(rb"([0-7]{1,7}) ([^\0/]+)\0(.{%d})" % size, re.DOTALL) for size in (20, 32)}
+
+
+class TreesTooLarge(GitTooLarge):
+    """The trees among a pack's objects take more memory than allowed."""
 
 
 @dataclass(slots=True)
@@ -64,7 +68,7 @@ class _Budget:
     def hold(self, size: int) -> None:
         self.held += size
         if self.held > self.limits.tree_bytes:
-            raise GitTooLarge(f"the trees of the commit take more than {self.limits.tree_bytes} bytes")
+            raise TreesTooLarge(f"the trees of the commit take more than {self.limits.tree_bytes} bytes")
 
 
 class _Cursor:
@@ -319,13 +323,49 @@ def _one_by_one(tree: bytes, id_bytes: int) -> Iterator[tuple[bytes, bytes, byte
         raise GitProtocolError("the pack holds a broken tree")
 
 
-def read_tree(pack: bytes | bytearray, commit: str, object_format: str, limits: Limits) -> list[TreeEntry]:
-    """All files, links and submodules of a commit, in git's order, from a pack with its trees.
+class Tree:
+    """All files, links and submodules of a commit, in git's order; iterating makes each entry when it is its turn.
+
+    It holds the trees as git does, some 60 bytes a file; a list of entries takes five times as much.
+    """
+
+    __slots__ = ("__weakref__", "_count", "_root", "_trees")
+
+    def __init__(self, root: bytes, trees: Mapping[bytes, bytes], count: int) -> None:
+        """`trees` are the contents of all that the root leads to, by id; `count` is the number of entries."""
+        self._root = root
+        self._trees = trees
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[TreeEntry]:
+        size, modes = len(self._root), dict[bytes, int]()
+        stack = [("", _entries_of(self._trees[self._root], size))]
+        while stack:
+            prefix, entries = stack[-1]
+            for octal, name, object_id in entries:
+                mode = modes.get(octal)
+                if mode is None:
+                    mode = modes[octal] = int(octal, 8)
+                path = prefix + name.decode("utf-8", "surrogateescape")
+                if mode & _MODE_MASK == _MODE_TREE:
+                    stack.append((path + "/", _entries_of(self._trees[object_id], size)))
+                    break
+                yield TreeEntry(path, mode, object_id.hex())
+            else:
+                stack.pop()
+
+
+def read_tree(pack: bytes | bytearray, commit: str, object_format: str, limits: Limits) -> Tree:
+    """All files, links and submodules of a commit, from a pack with its trees.
 
     Raises:
         GitReferenceNotFound: The id is not a commit's.
         GitProtocolError: The pack is broken or not complete.
-        GitTooLarge: A limit was passed.
+        TreesTooLarge: The trees take more than `limits.tree_bytes`.
+        GitTooLarge: Another limit was passed.
     """
     objects = _Pack(pack, object_format, limits)
     commit_id = bytes.fromhex(commit)
@@ -338,29 +378,36 @@ def read_tree(pack: bytes | bytearray, commit: str, object_format: str, limits: 
         root = bytes.fromhex(data[5 : 5 + 2 * len(commit_id)].decode("ascii"))
     except ValueError as error:
         raise GitProtocolError("the pack holds a broken commit") from error
-    out: list[TreeEntry] = []
-    looked_at = characters = 0
-    modes: dict[bytes, int] = {}
-    stack = [("", _entries_of(objects.of(root, _TREE), len(root)))]
+    return _walked(objects, root, limits)
+
+
+def _walked(objects: _Pack, root: bytes, limits: Limits) -> Tree:
+    """The tree, when everything that is in it has been seen once, within the limits."""
+    trees = {root: objects.of(root, _TREE)}
+    looked_at = count = size = 0
+    folders: dict[bytes, bool] = {}
+    stack = [(0, _entries_of(trees[root], len(root)))]
     while stack:
-        prefix, entries = stack[-1]
+        above, entries = stack[-1]
         for octal, name, object_id in entries:
             looked_at += 1
-            path = prefix + name.decode("utf-8", "surrogateescape")
-            if looked_at > limits.tree_entries or len(path) > _PATH_CHARACTERS:
+            length = above + len(name)
+            if looked_at > limits.tree_entries or length > _PATH_BYTES:
                 raise GitTooLarge(
-                    f"the commit has more than {limits.tree_entries} files, or paths over {_PATH_CHARACTERS} characters"
+                    f"the commit has more than {limits.tree_entries} files, or paths over {_PATH_BYTES} bytes"
                 )
-            mode = modes.get(octal)
-            if mode is None:
-                mode = modes[octal] = int(octal, 8)
-            if mode & _MODE_MASK == _MODE_TREE:
-                stack.append((path + "/", _entries_of(objects.of(object_id, _TREE), len(root))))
+            folder = folders.get(octal)
+            if folder is None:
+                folder = folders[octal] = int(octal, 8) & _MODE_MASK == _MODE_TREE
+            if folder:
+                if object_id not in trees:
+                    trees[object_id] = objects.of(object_id, _TREE)
+                stack.append((length + 1, _entries_of(trees[object_id], len(root))))
                 break
-            characters += len(path) if path.isascii() else 4 * len(path)
-            if characters > _CHARACTERS_PER_FILE * limits.tree_entries:
+            count += 1
+            size += length
+            if size > _BYTES_PER_FILE * limits.tree_entries:
                 raise GitTooLarge("the paths of the commit are too long, all together")
-            out.append(TreeEntry(path, mode, object_id.hex()))
         else:
             stack.pop()
-    return out
+    return Tree(root, trees, count)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -32,9 +33,10 @@ from git_events_runner.rules.fairness import FairCache, equal
 from .backoffs import Backoffs
 from .hosts import Hosts, Observer, Unobserved
 from .limits import Limits, Transport
-from .packs import read_tree
+from .memory import SMALL_PACK_BYTES, SMALL_TREE_BYTES, LargeTrees, NotSmall
+from .packs import Tree, TreesTooLarge, read_tree
 from .protocol import PackFront, RemoteRef
-from .question import Answer, Question, Reference, Repository, TreeEntry, is_object_id, shown
+from .question import Answer, Question, Reference, Repository, is_object_id, shown
 from .sharing import Batch, Lane, Recent, Refs, Shared
 
 _T = TypeVar("_T")
@@ -46,6 +48,7 @@ _COMMITS_KNOWN = 16_384
 _BY_QUESTION = (GitTooLarge, GitTimeout, GitProtocolError)
 _APART_S = 600.0
 _APART_KEPT = 4096
+_PLACE_DEADLINES = 6  # a large tree is fetched, and matched with patterns, before the next one comes
 
 
 class Remote:
@@ -65,12 +68,14 @@ class Remote:
         self._observer = observer or Unobserved()
         self._hosts = hosts or Hosts(limits=limits, observer=self._observer, weight=equal)
         self._backoffs = Backoffs()
+        self._places = LargeTrees()
+        self._large: FairCache[str, bool] = FairCache(limit=_COMMITS_KNOWN)  # repositories whose trees are
         self._pool = Pool("trees", threads=2, own=1)
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._leaving: dict[str, Batch] = {}  # by repository: begun, and not sent yet
         self._apart: FairCache[str, float] = FairCache(limit=_APART_KEPT)  # not shared by namespaces until then
-        self._fetches: WeakValueDictionary[tuple[str, str], Shared[list[TreeEntry]]] = WeakValueDictionary()
-        self._trees: Recent[tuple[str, str], list[TreeEntry]] = Recent(limit=limits.kept_entries, weigh=_entries)
+        self._fetches: WeakValueDictionary[tuple[str, str], Shared[Tree]] = WeakValueDictionary()
+        self._trees: Recent[tuple[str, str], Tree] = Recent(limit=limits.kept_entries, weigh=_entries)
         self._too_large: FairCache[tuple[str, str], GitTooLarge] = FairCache(limit=_COMMITS_KNOWN)
         self._commits: FairCache[tuple[str, str], str] = FairCache(limit=_COMMITS_KNOWN)
         self._kinds: FairCache[tuple[str, str], str] = FairCache(limit=_COMMITS_KNOWN)
@@ -137,8 +142,10 @@ class Remote:
             commit=ref.peeled or ref.object_id, tag_object=ref.object_id if ref.peeled else None, sent_at=sent_at
         )
 
-    async def tree(self, repository: Repository, commit: str, *, urgent: bool = False) -> list[TreeEntry]:
-        """All files, links and submodules of a commit, in git's order; callers must not change the list.
+    async def tree(self, repository: Repository, commit: str, *, urgent: bool = False) -> Tree:
+        """All files, links and submodules of a commit, in git's order.
+
+        While somebody refers to a large one, no other large one is fetched for that namespace: drop it soon.
 
         Raises:
             GitReferenceNotFound: The server does not have the commit any more, or does not give it.
@@ -161,7 +168,7 @@ class Remote:
         fetch.join(repository.owner)
         shared, own = fetch, False
 
-        async def ask() -> list[TreeEntry]:
+        async def ask() -> Tree:
             nonlocal own
             own = True
             try:
@@ -169,7 +176,8 @@ class Remote:
             except GitTooLarge as error:
                 self._too_large.put(repository.owner, key, error)
                 raise
-            self._trees.put(key, found)
+            if self._large.get(repository.key) is None:
+                self._trees.put(key, found)
             return found
 
         try:
@@ -286,24 +294,64 @@ class Remote:
 
     async def _fetch(
         self,
-        shared: Shared[list[TreeEntry]],
+        shared: Shared[Tree],
         transport: Transport,
         repository: Repository,
         commit: str,
         *,
         urgent: bool,
-    ) -> list[TreeEntry]:
+    ) -> Tree:
+        """Its trees as small ones, or, when they turn out to be large, once more with a place for a large tree."""
+        limits, doing = self._limits, f"fetching the files of {commit}"
+        small = replace(limits, tree_bytes=min(SMALL_TREE_BYTES, limits.tree_bytes))
+        if self._large.get(repository.key) is None:
+            try:
+                return await self._fetch_within(shared, transport, repository, commit, small, urgent=urgent)
+            except TreesTooLarge:
+                if small == limits:
+                    raise
+            except NotSmall:
+                pass
+            self._large.put(repository.owner, repository.key, True)
+        try:
+            async with asyncio.timeout(_PLACE_DEADLINES * limits.deadline_s):
+                place = await self._places.place(repository.owner)
+        except TimeoutError as error:
+            raise GitTimeout(f"{repository}: {doing} waited too long for other large ones") from error
+        try:
+            tree = await self._fetch_within(shared, transport, repository, commit, limits, urgent=urgent)
+        except BaseException:
+            place.give_back()
+            raise
+        place.hold_for(tree)
+        return tree
+
+    async def _fetch_within(
+        self,
+        shared: Shared[Tree],
+        transport: Transport,
+        repository: Repository,
+        commit: str,
+        limits: Limits,
+        *,
+        urgent: bool,
+    ) -> Tree:
         pack = bytearray()
 
+        def write(data: bytes) -> None:
+            pack.extend(data)
+            if len(pack) > SMALL_PACK_BYTES and limits != self._limits:
+                raise NotSmall
+
         async def ask(_: float) -> str:
-            return await transport.fetch(repository, commit, blobless=True, write=pack.extend)
+            return await transport.fetch(repository, commit, blobless=True, write=write)
 
         doing = f"fetching the files of {commit}"
         form = await self._exchange(repository, doing, ask, urgent=urgent, shared=shared, part=commit)
         try:
             if len(pack) <= _INLINE_BYTES:
-                return read_tree(pack, commit, form, self._limits)
-            return await self._pool.run(read_tree, pack, commit, form, self._limits, owner=repository.owner)
+                return read_tree(pack, commit, form, limits)
+            return await self._pool.run(read_tree, pack, commit, form, limits, owner=repository.owner)
         except GitProtocolError as error:
             self._failed(repository, commit, error)
             raise
@@ -383,5 +431,5 @@ def _each_asks_again(shared: Shared[Any], error: GitError) -> bool:
     return isinstance(shared, Batch) and len(shared.namespaces) > 1 and isinstance(error, _BY_QUESTION)
 
 
-def _entries(tree: list[TreeEntry]) -> int:
+def _entries(tree: Tree) -> int:
     return len(tree) + 1
