@@ -90,7 +90,7 @@ PARSERS = (
         bound=f"{bounds.MOST_PATTERNS} patterns, {_kib(bounds.PATTERNS_CHARACTERS)} together; "
         f"{bounds.PATTERN_STEPS:,} steps to match a commit",
         refused="`InvalidSpec`",
-        worst_ms=22_000,
+        worst_ms=25_000,
         thread="patterns",
     ),
     Parser(

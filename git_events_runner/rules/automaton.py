@@ -17,7 +17,7 @@ ANY = (1 << 256) - 1 & ~(1 << SLASH)
 _ALL_BYTES = 256
 _KEPT_BYTES = 8 * 2**20
 _STATE_BYTES, _EDGE_BYTES = 400, 100
-_MOVE_STEPS, _STEP_BITS = 8, 1024  # a move that is not kept takes as long as 8 that are, and one more for 1,024 bits
+_MOVE_STEPS, _STEP_BITS = 16, 512  # a move that is not kept takes as long as 16 that are, and one more for 512 bits
 _GROUP = 64
 
 Token = int | None
@@ -112,18 +112,21 @@ class Automaton:
         self._by_token.setdefault(token, []).append(self._size)
         self._size += 1
 
-    def move(self, state: State, byte: int) -> State:
-        """What follows a byte.
+    def run(self, state: State, data: bytes) -> State:
+        """What follows some bytes.
 
         Raises:
-            TooCostly: It would be one step too many.
+            TooCostly: They would be one step too many.
         """
-        found = state.following.get(byte)
-        if found is not None:
-            self.steps += 1
-            if self.steps > self._most_steps:
-                raise TooCostly
-            return found
+        self.steps += len(data)
+        if self.steps > self._most_steps:
+            raise TooCostly
+        for byte in data:
+            found = state.following.get(byte)
+            state = self._move(state, byte) if found is None else found
+        return state
+
+    def _move(self, state: State, byte: int) -> State:
         self.steps += _MOVE_STEPS + self._size // _STEP_BITS
         if self.steps > self._most_steps:
             raise TooCostly

@@ -20,6 +20,7 @@ GITLINK = 0o160000  # mode of a submodule's entry in a tree
 # What no pattern names: a name in a submodule, for patterns that match whatever is in it.
 _ANY_NAME = b"/" + b"\0" * 16
 _PUNCTUATION = b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+_FOLDER_STEPS = 8  # a folder takes as long as so many bytes
 _SPECIAL = frozenset("*?[\\")
 
 
@@ -165,13 +166,7 @@ def path_rule(pattern: str) -> Callable[[bytes], bool] | None:
         return lambda path: path.rpartition(b"/")[2] == plain
     automaton = Automaton([glob], most_steps=PATTERN_STEPS)
 
-    def matches(path: bytes) -> bool:
-        state = automaton.start
-        for byte in path:
-            state = automaton.move(state, byte)
-        return state.file >= 0
-
-    return matches
+    return lambda path: automaton.run(automaton.start, path).file >= 0
 
 
 def check(patterns: Sequence[str]) -> None:
@@ -224,7 +219,7 @@ class Patterns:
 
     @property
     def steps(self) -> int:
-        """What matching has cost so far; one step is about 250 ns."""
+        """What matching has cost so far; one step is about 100 ns."""
         return self._automaton.steps
 
     def selects(self, path: str, *, gitlink: bool = False) -> bool:
@@ -250,21 +245,19 @@ class Patterns:
 
     def _decided_by(self, path: bytes) -> int:
         """Index of the last pattern that matches the file or a folder above it; -1: none does."""
-        above, move = self._above, self._automaton.move
+        above, run = self._above, self._automaton.run
         while not path.startswith(above[-1][0]):
             above.pop()
         folder, state, decided = above[-1]
         at = len(folder)
         while (slash := path.find(b"/", at)) >= 0:
-            for byte in path[at:slash]:
-                state = move(state, byte)
+            state = run(state, path[at:slash])
             decided = max(decided, state.folder)
-            state = move(state, path[slash])
             at = slash + 1
+            state = run(state, b"/")
+            self._automaton.steps += _FOLDER_STEPS
             above.append((path[:at], state, decided))
-        for byte in path[at:]:
-            state = move(state, byte)
-        return max(decided, state.file)
+        return max(decided, run(state, path[at:]).file)
 
 
 def _bytes(text: str) -> bytes:

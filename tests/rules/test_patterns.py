@@ -155,10 +155,10 @@ def test_all_patterns_together_have_a_limit():
 )
 @pytest.mark.parametrize("path", ["a" * 4000, "a/" * 2000 + "y", "ab" * 2000])
 def test_the_cost_of_a_path_has_a_bound(patterns, path):
-    """Whatever the patterns and the path are, each of its bytes costs a step for 1,024 bits of the patterns at most."""
+    """Whatever the patterns and the path are, each of its bytes costs a step for 512 bits of the patterns at most."""
     compiled = Patterns(patterns)
     compiled.selects(path)
-    assert compiled.steps < len(path) * (8 + 70_000 // 1024) + 256 * 70_000 // 16
+    assert compiled.steps < len(path) * (17 + 70_000 // 512) + 256 * 70_000 // 16
 
 
 def test_usual_patterns_cost_a_step_for_each_byte():
