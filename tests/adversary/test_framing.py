@@ -1,43 +1,14 @@
 """Item 9: git servers of a tenant that send bytes without end which are no content."""
 
-import asyncio
-import contextlib
-import threading
-
 import pytest
 
 from tests.adversary.conditions import problems
+from tests.adversary.servers import served
 from tests.cluster.plane import wait_until
 from tests.edges.git import attacks
-from tests.edges.git.gitserver import scripted
 from tests.system.conftest import sources
 
 _TRIGGERS = 8
-
-
-@contextlib.contextmanager
-def served(script):
-    """The script on a thread of its own; gives the URL of a repository on it."""
-    started, found, loop = threading.Event(), [], asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    async def serve():
-        async with scripted(script) as url:
-            found.append(url)
-            started.set()
-            await stop.wait()
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                task.cancel()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
-    thread.start()
-    assert started.wait(10)
-    try:
-        yield found[0]
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        loop.close()
 
 
 @pytest.mark.parametrize(
