@@ -51,11 +51,15 @@ class ConfigError(GitEventsRunnerError):
 
 
 class InvalidObject(GitEventsRunnerError):
-    """A stored object does not fit its kind; `field` is its dotted path, `problem` what is wrong with it."""
+    """A stored object does not fit its kind; `field` is its dotted path, `problem` what is wrong with it.
 
-    def __init__(self, field: str, problem: str) -> None:
+    `problems` has every field with its problem, where several are wrong; `problem` has a few of them in one line.
+    """
+
+    def __init__(self, field: str, problem: str, problems: tuple[tuple[str, str], ...] = ()) -> None:
         self.field = field
         self.problem = problem
+        self.problems = problems or ((field, problem),)
         super().__init__(f"{field}: {problem}")
 
 

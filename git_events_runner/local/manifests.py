@@ -85,10 +85,12 @@ def load(paths: Sequence[str], server: Registrar, *, secrets: Sequence[StandIn] 
     if not manifests and not problems:
         problems.append(f"{', '.join(paths)}: no object in there; write at least a GitRepo, an Action and a trigger")
     stored: dict[Ref, dict[str, Any]] = {}
-    problems += _create(manifests, server, stored)
+    complete = not problems  # a document that is no object may be the one that a name means
+    wrong: set[Ref] = set()
+    problems += _create(manifests, server, stored, wrong)
     manifests = [replace(one, obj=stored.get(one.ref, one.obj)) for one in manifests]  # nulls gone, defaults set
-    if not problems:
-        problems += [f"{one.document.at(field)}: {field}: {told}" for one, field, told in dangling(manifests)]
+    if complete:
+        problems += [f"{one.document.at(field)}: {field}: {told}" for one, field, told in dangling(manifests, wrong)]
     if problems:
         raise ConfigError(*map(one_line, problems))
     return Loaded(manifests=manifests, skipped=[one_line(text) for text in skipped])
@@ -154,8 +156,10 @@ def _stand_in(found: dict[Ref, Manifest], secrets: Sequence[StandIn]) -> None:
         found[one.secret] = Manifest(ref=one.secret, obj=obj, document=document)
 
 
-def _create(manifests: Iterable[Manifest], server: Registrar, created: dict[Ref, dict[str, Any]]) -> Iterator[str]:
-    """Make namespaces and objects, and note what is stored; the problems that the models and the server find."""
+def _create(
+    manifests: Iterable[Manifest], server: Registrar, created: dict[Ref, dict[str, Any]], wrong: set[Ref]
+) -> Iterator[str]:
+    """Make namespaces and objects, note which are stored and which are wrong; the problems of models and server."""
     manifests = list(manifests)
     present = {one.ref.name for one in manifests if one.ref.kind == "Namespace"} | _GIVEN
     for name in sorted({one.ref.namespace for one in manifests if one.ref.namespace} - present):
@@ -165,7 +169,9 @@ def _create(manifests: Iterable[Manifest], server: Registrar, created: dict[Ref,
             first = next(one for one in manifests if one.ref.namespace == name)
             yield f"{first.document.at('metadata.namespace')}: metadata.namespace: {refusal}"
     for manifest in manifests:
-        yield from _create_one(manifest, server, created)
+        for problem in _create_one(manifest, server, created):
+            wrong.add(manifest.ref)
+            yield problem
 
 
 def _create_one(manifest: Manifest, server: Registrar, created: dict[Ref, dict[str, Any]]) -> Iterator[str]:
@@ -182,11 +188,28 @@ def _create_one(manifest: Manifest, server: Registrar, created: dict[Ref, dict[s
     if wrong and wrong.field == "spec" and manifest.obj.get("spec") is None:
         yield f"{at('spec')}: spec: is empty; are the lines below it indented?"
     elif wrong:
-        yield f"{at(wrong.field)}: {wrong}"
+        told = [field for field, _ in wrong.problems]
+        yield from (f"{at(field)}: {field}: {problem}" for field, problem in wrong.problems)
+        yield from (
+            f"{at(cause['field'])}: {cause['field']}: {cause['message']}"
+            for cause in causes
+            if not any(_related(cause["field"], field) for field in told)
+        )
     elif refusal and not unknown:
         yield from (f"{at(cause['field'])}: {cause['field']}: {cause['message']}" for cause in causes)
         if not causes:
             yield f"{at('')}: {manifest.ref.kind}: {refusal}"
+
+
+def _related(one: str, other: str) -> bool:
+    """Whether one field is the other, or inside it: a problem of both is one problem.
+
+    >>> _related("spec.a", "spec.a.b"), _related("spec.a", "spec.ab")
+    (True, False)
+    """
+    return any(
+        inner == outer or inner.startswith((f"{outer}.", f"{outer}[")) for inner, outer in ((one, other), (other, one))
+    )
 
 
 def _stored(manifest: Manifest, server: Registrar) -> tuple[dict[str, Any], Refusal | None]:

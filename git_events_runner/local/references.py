@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from git_events_runner.resources.kinds import SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
+
+_UNREAD: Mapping[str, Any] = {}  # an object that is there, with nothing in it to read
 
 
 class Named(Protocol):
@@ -26,10 +28,15 @@ class Named(Protocol):
         """Where it comes from."""
 
 
-def dangling(manifests: Sequence[Named]) -> Iterator[tuple[Named, str, str]]:
-    """Each name that is missing: the manifest that names it, the field, and what to do."""
-    known = {one.ref: one.obj for one in manifests}
+def dangling(manifests: Sequence[Named], wrong: Collection[Ref] = ()) -> Iterator[tuple[Named, str, str]]:
+    """Each name that is missing: the manifest that names it, the field, and what to do.
+
+    Objects that are `wrong` are there, but nothing is read in them.
+    """
+    known = {one.ref: _UNREAD if one.ref in wrong else one.obj for one in manifests}
     for manifest in manifests:
+        if manifest.ref in wrong:
+            continue
         spec = manifest.obj.get("spec") or {}
         found: Iterator[tuple[str, str]] = iter(())
         if manifest.ref.kind in TRIGGERS:
@@ -132,6 +139,8 @@ def _part(value: Mapping[str, Any], field: str) -> Mapping[str, Any]:
 def _object(field: str, target: Ref, key: Any, known: Mapping[Ref, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """An object, and a key of it if one is named."""
     found = known.get(target)
+    if found is _UNREAD:
+        return
     if found is None:
         yield from _missing(field, target, known)
         return
@@ -157,6 +166,8 @@ def _secret(
     field: str, secret: Ref, keys: list[str], known: Mapping[Ref, Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
     found = known.get(secret)
+    if found is _UNREAD:
+        return
     if found is None:
         place = secret.name if secret.namespace == "default" else f"{secret.namespace}/{secret.name}"
         for at, told in _missing(f"{field}.secretRef.name", secret, known):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +24,11 @@ from .triggers import ScheduleTrigger, ScheduleTriggerSpec, WebhookTrigger, Webh
 
 Parsed = GitRepo | Action | ScheduleTrigger | WebhookTrigger
 _PROBLEMS_SHOWN = 5
+_SHOWN_CHARS = 64
+# Errors about a value that is no credential: it may be shown.
+_NAMED_VALUES = frozenset(
+    ("literal_error", "enum", "bool_type", "int_type", "tuple_type", "greater_than_equal", "less_than_equal")
+)
 _PLAIN = {
     "missing": "is required",
     "string_type": "must be a string",
@@ -108,14 +115,14 @@ def invalid(root: str, error: ValidationError) -> InvalidObject:
     field, problem = found[0]
     others = "".join(f"; {where}: {what}" for where, what in found[1:_PROBLEMS_SHOWN])
     more = f"; and {len(found) - _PROBLEMS_SHOWN} more" if len(found) > _PROBLEMS_SHOWN else ""
-    return InvalidObject(field, problem + others + more)
+    return InvalidObject(field, problem + others + more, tuple(found))
 
 
 def _told(problem: Mapping[str, Any]) -> str:
     pattern = problem.get("ctx", {}).get("pattern")
     if pattern == REPO_URI and isinstance(problem.get("input"), str):
         return problem_of(problem["input"])
-    return plain(problem["type"], problem["msg"], pattern)
+    return plain(problem["type"], problem["msg"], pattern, given=problem.get("input"))
 
 
 def dotted(root: str, location: tuple[int | str, ...]) -> str:
@@ -130,11 +137,23 @@ def dotted(root: str, location: tuple[int | str, ...]) -> str:
     return text
 
 
-def plain(kind: str, message: str, pattern: str | None = None) -> str:
-    """A problem in plain words, from pydantic's error type and message (and the pattern that did not match).
+def plain(kind: str, message: str, pattern: str | None = None, *, given: object = None) -> str:
+    """A problem in plain words, from pydantic's error type and message (the pattern that did not match, the value).
 
     >>> plain("missing", "Field required")
     'is required'
+    >>> plain("literal_error", "Input should be 'github' or 'gitlab'", given="githb")
+    "must be 'github' or 'gitlab', found 'githb'; did you mean github?"
     """
     words = _FORMS.get(pattern or "") or _PLAIN.get(kind) or message.removeprefix("Value error, ")
-    return words[0].lower() + words[1:]
+    words = words.replace("Input should be", "must be", 1).replace("greater than or equal to", "at least")
+    words = words.replace("less than or equal to", "at most")
+    return words[0].lower() + words[1:] + (_found(message, given) if kind in _NAMED_VALUES else "")
+
+
+def _found(message: str, given: object) -> str:
+    """The value that is there, if it is a short one, and which of the allowed ones is like it."""
+    if not isinstance(given, str | int | float) or len(str(given)) > _SHOWN_CHARS:
+        return ""
+    near = difflib.get_close_matches(str(given), re.findall(r"'([^']*)'", message), n=1)
+    return f", found {given!r}" + (f"; did you mean {near[0]}?" if near else "")

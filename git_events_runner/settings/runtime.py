@@ -373,7 +373,8 @@ def parse_runtime_config(text: str) -> RuntimeConfig:
     except ValidationError as error:
         raise ConfigError(
             *(
-                f"{dotted('', problem['loc'])}: {_FORMS.get(problem['type']) or plain(problem['type'], problem['msg'])}"
+                f"{dotted('', problem['loc'])}: "
+                f"{_FORMS.get(problem['type']) or plain(problem['type'], problem['msg'], given=problem.get('input'))}"
                 for problem in error.errors(include_url=False, include_context=False)
             )
         ) from None

@@ -103,6 +103,58 @@ async def test_all_problems_at_once(folder: Path):
     assert {one.split(":")[0] for one in told} == {"a.yaml", "b.yaml", "c.yaml"}
 
 
+async def test_every_wrong_field_has_its_line(folder: Path):
+    """Each wrong field of one object has a line, at the field, with what is there and what was likely meant."""
+    spec = """\
+kind: WebhookTrigger
+metadata: {name: hook}
+spec:
+  sources:
+    names: app
+    watchOn: {onChangeOnly: false, reference: {branch: main}}
+  action: {kind: Actoin, name: run}
+  webhook:
+    multiSource: yess
+    authConfig:
+      type: githb
+      key: token
+      secretRef: {name: forge}
+"""
+    (folder / "a.yaml").write_text(GROUP + spec)
+    (folder / "all.yaml").write_text(MANIFESTS.replace("URL", "http://a.test/b").replace("COMMAND", "[a]"))
+    types = "'header', 'github', 'gitlab', 'gitea', 'bitbucket', 'azure', 'standard-webhooks' or 'hmac'"
+    assert await problems(folder) == [
+        "a.yaml:6: spec.sources.names: must be a list, found 'app'",
+        "a.yaml:8: spec.action.kind: must be 'Action' or 'ClusterAction', found 'Actoin'; did you mean Action?",
+        "a.yaml:10: spec.webhook.multiSource: must be true or false, found 'yess'",
+        f"a.yaml:12: spec.webhook.authConfig.type: must be {types}, found 'githb'; did you mean github?",
+    ]
+
+
+async def test_fields_that_only_the_schema_knows(folder: Path):
+    """What the models pass is told with what they find, and a field that both find once."""
+    spec = "kind: Action\nmetadata: {name: x}\nspec:\n  actionJob:\n    backoffLimit: many\n"
+    spec += "    env:\n    - {name: A, value: 5}\n"
+    (folder / "a.yaml").write_text(GROUP + spec)
+    (folder / "all.yaml").write_text(MANIFESTS.replace("URL", "http://a.test/b").replace("COMMAND", "[a]"))
+    told = await problems(folder)
+    assert [one.split(": ")[:2] for one in told] == [
+        ["a.yaml:6", "spec.actionJob.backoffLimit"],
+        ["a.yaml:8", "spec.actionJob.env[0].value"],
+    ]
+
+
+async def test_names_are_looked_up_beside_wrong_objects(folder: Path):
+    """A wrong object hides no missing name elsewhere, and is itself there for those that name it."""
+    text = MANIFESTS.replace("URL", "git://a.test/b").replace("COMMAND", "[a]")
+    (folder / "all.yaml").write_text(text)
+    assert [one.split(": ")[1] for one in await problems(folder)] == ["spec.repoUri"]
+    secret = "kind: GitRepo\nmetadata: {name: x}\nspec:\n  repoUri: http://a.test/x\n"
+    secret += "  authConfig: {type: token, secretRef: {name: none}}\n"
+    (folder / "x.yaml").write_text(GROUP + secret)
+    assert [one.split(": ")[1] for one in await problems(folder)] == ["spec.repoUri", "spec.authConfig.secretRef.name"]
+
+
 async def test_twice(folder: Path):
     """The same object twice is told, with the place of the first."""
     (folder / "b.yaml").write_text(GROUP + "kind: GitRepo\nmetadata: {name: app}\nspec: {repoUri: 'http://a.test/b'}\n")

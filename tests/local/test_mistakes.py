@@ -52,7 +52,7 @@ def written(folder: Path, *, url: str = "http://127.0.0.1:9/site.git", change: t
         (("  repoUri:", "repoUri:"), 11, "spec: is empty; are the lines below it indented?"),
         (
             ("    kind: GitRepo", "   kind: GitRepo"),
-            22,
+            23,
             "is no YAML: mapping values are not allowed in this context; look at the indentation, colons and quotes",
         ),
     ],
