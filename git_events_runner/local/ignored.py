@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _POD = (
+    "serviceAccountName",
     "imagePullSecrets",
     "priorityClassName",
     "runtimeClassName",
@@ -14,6 +15,7 @@ _POD = (
     "tolerations",
     "affinity",
 )
+_NAMES = {"serviceAccountName": "serviceAccount"}  # where an Action has another name for it
 _WORKER = ("resources", "imagePullPolicy", "securityContext")
 _VOLUMES = frozenset(("name", "emptyDir", "secret", "configMap", "projected"))
 
@@ -23,13 +25,15 @@ def ignored(job: Mapping[str, Any]) -> list[str]:
 
     >>> ignored({"spec": {"template": {"spec": {"affinity": {"x": 1}, "containers": []}}}})
     ['affinity']
+    >>> ignored({"spec": {"template": {"spec": {"serviceAccountName": "builder", "containers": []}}}})
+    ['serviceAccount']
     """
     return list(dict.fromkeys(_ignored(job["spec"])))
 
 
 def _ignored(spec: Mapping[str, Any]) -> Iterator[str]:
     pod = spec["template"]["spec"]
-    yield from (name for name in _POD if pod.get(name))
+    yield from (_NAMES.get(name, name) for name in _POD if pod.get(name))
     for volume in pod.get("volumes") or ():
         if volume.keys() - _VOLUMES:
             yield f"volumes ({volume['name']} is an empty folder)"

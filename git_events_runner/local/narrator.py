@@ -53,6 +53,7 @@ class Narrator:
         self._now = now
         self._every_check = every_check
         self._last: dict[tuple[str, ...], str] = {}
+        self._problems: dict[tuple[str, ...], str] = {}
         self._calls: dict[str, int] = {}
         self._listeners: list[Listener] = []
 
@@ -120,17 +121,19 @@ class Narrator:
         return None
 
     def _problem(self, who: str, method: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
-        """Why a source could not be looked at, with a hint; once, not again at every look."""
-        if method == "debug" and not self._every_check:
+        """Why a source could not be checked, with a hint where the error has none; once, not at every check."""
+        reason, error = str(event.get("reason")), str(event.get("error"))
+        key, known = _key(event), self._problems.get(_key(event))
+        self._problems[key] = told = f"{reason}: {error}"
+        if method == "debug" and (told == known or not self._every_check):
             return None
         self._answered(event)
-        reason = str(event.get("reason"))
-        hint = f"; {_HINTS[reason]}" if reason in _HINTS else ""
-        return f"{who}: {reason}: {event.get('error')}{hint}", "bad"
+        hint = f"; {_HINTS[reason]}" if reason in _HINTS and "; " not in error else ""
+        return f"{who}: {told}{hint}", "bad"
 
     def _check(self, who: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
         verdict = str(event.get("verdict"))
-        key = (str(event.get("kind")), str(event.get("namespace")), str(event.get("name")), str(event.get("source")))
+        key = _key(event)
         known = self._last.get(key)
         self._last[key] = verdict
         if verdict not in _VERDICTS:
@@ -172,6 +175,11 @@ def _who(event: Mapping[str, Any]) -> str:
     name = event.get("name") or event.get("trigger")
     place = "/".join(str(part) for part in (event.get("namespace"), name) if part)
     return f"{place} {event['source']}" if place and event.get("source") else place
+
+
+def _key(event: Mapping[str, Any]) -> tuple[str, ...]:
+    """The trigger and the source of a check."""
+    return tuple(str(event.get(field)) for field in ("kind", "namespace", "name", "source"))
 
 
 def _calls(number: int) -> str:

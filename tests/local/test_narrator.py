@@ -86,6 +86,23 @@ def test_the_same_problem_again():
     assert lines == ["03:04:05 team/nightly app: Timeout: too slow"]
 
 
+def test_the_same_problem_again_with_once():
+    """Where every check is told, a problem is told again only when it is another one."""
+    lines: list[str] = []
+    told = narrator(lines, every_check=True)
+    for level, error in (("warning", "too slow"), ("debug", "too slow"), ("debug", "reset"), ("debug", "reset")):
+        tell(told, "check.failed", level, **CHECK, reason="Timeout", error=error)
+    assert [line.rpartition(": ")[2] for line in lines] == ["too slow", "reset"]
+
+
+def test_one_piece_of_advice():
+    """A problem that says what to do gets no second hint."""
+    lines: list[str] = []
+    error = "the server wants a credential; give the source an authConfig"
+    tell(narrator(lines), "check.failed", "warning", **CHECK, reason="AuthenticationFailed", error=error)
+    assert lines == [f"03:04:05 team/nightly app: AuthenticationFailed: {error}"]
+
+
 def test_many_calls():
     """The first call of a webhook is told at once, the others with the look that answers them."""
     lines: list[str] = []
