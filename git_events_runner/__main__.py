@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from git_events_runner.errors import ConfigError, bug_report, single
+from git_events_runner.stdout import discard, printed
 from git_events_runner.usage import Parser
 
 PROGRAM = "git-events-runner"
@@ -35,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _WRONG_USE
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:  # `git-events-runner crds | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `git-events-runner probe … | true`
+        discard()
         return 0
     except Exception as error:  # noqa: BLE001  the border of the program: a bug is one line, its traceback is there for who asks
         sys.stderr.write(f"{PROGRAM}: {bug_report(error)}\n")
@@ -51,8 +52,7 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from git_events_runner.settings import VERSION
 
-        sys.stdout.write(f"{PROGRAM} {VERSION}\n")
-        parser.exit()
+        parser.exit(printed(f"{PROGRAM} {VERSION}\n"))
 
 
 def _parser(*, run_options: bool) -> Parser:
@@ -72,15 +72,22 @@ def _parser(*, run_options: bool) -> Parser:
     run = command("run", _run, "run the controller")
     if run_options:  # they are read from the settings, which nobody else needs
         _add_run(run)
-    due = command("next", _next, "print the next due times of a schedule, in RFC 3339, one a line")
-    due.add_argument("schedule", metavar="SCHEDULE", help="an interval (`1h 15m`) or a cron expression")
-    due.add_argument("--after", metavar="RFC3339", help="the time from which to look; unset: now")
+    due = command("next", _next, "print the next scheduled times of a schedule, in RFC 3339, one per line")
+    due.add_argument(
+        "schedule",
+        metavar="SCHEDULE",
+        help="an interval (`1h 15m`) or a cron expression (`0 8 * * 1-5`, `TZ=Europe/Berlin` may stand before); "
+        "an interval counts from the first time on, in a cluster each repository has its own offset",
+    )
+    due.add_argument("--after", metavar="RFC3339", help="the time to start from; unset: now")
     due.add_argument("-n", dest="count", metavar="COUNT", type=_count, default=5, help="how many (default: 5)")
-    files = command("files", _files, "read paths from stdin, one a line, and print those that file patterns select")
+    files = command("files", _files, "read paths from stdin, one per line, and print those that file patterns select")
     files.add_argument("--pattern", metavar="P", action="append", required=True, help="a pattern; may be repeated")
-    probe = command("probe", _probe, "ask an HTTP server until it answers as expected; 1 if it does not")
+    probe = command(
+        "probe", _probe, "send requests to an HTTP server until it answers as expected; exit code 1 if it does not"
+    )
     probe.add_argument("url", metavar="URL", type=_url, help="http or https")
-    probe.add_argument("--method", metavar="METHOD", default="GET", help="default: GET")
+    probe.add_argument("--method", metavar="METHOD", type=_method, default="GET", help="default: GET")
     probe.add_argument("--status", metavar="CODE", type=_status, default=200, help="expected; default: 200")
     probe.add_argument("--wait", metavar="SECONDS", type=_count, default=1, help="how long to try (default: 1)")
     probe.add_argument("--insecure", action="store_true", help="accept any certificate")
@@ -100,7 +107,9 @@ def _parser(*, run_options: bool) -> Parser:
         "--utility-port", metavar="PORT", type=_port, default=3000, help="default: 3000; 0: any free one"
     )
     local.add_argument(
-        "--once", action="store_true", help="check every ScheduleTrigger once, then end; 1 if a run failed"
+        "--once",
+        action="store_true",
+        help="check every trigger with a schedule once, then end; 1 if a check or a run failed",
     )
     local.add_argument("--keep", action="store_true", help="keep the working directories")
     return parser
@@ -135,23 +144,34 @@ def _status(text: str) -> int:
 
 
 def _url(text: str) -> str:
-    if not re.fullmatch(r"https?://[^/\s@]+(/[!-~]*)?", text):
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(text) if re.fullmatch(r"https?://[^/?#\s@]+([/?#][!-~]*)?", text) else None
+        known = parts is not None and bool(parts.hostname) and parts.port != 0  # the port of a URL is read here
+    except ValueError:
+        known = False
+    if not known:
         raise argparse.ArgumentTypeError(f"must be an http or https URL, found {text!r}")
+    return text
+
+
+def _method(text: str) -> str:
+    if not re.fullmatch(r"[!#-'*+.^-z|~0-9A-Z-]{1,32}", text):
+        raise argparse.ArgumentTypeError(f"must be an HTTP method, as GET or POST, found {text!r}")
     return text
 
 
 def _crds(_: argparse.Namespace) -> int:
     from git_events_runner.resources.crds import crds_yaml
 
-    sys.stdout.write(crds_yaml())
-    return 0
+    return printed(crds_yaml())
 
 
 def _config(arguments: argparse.Namespace) -> int:
     from git_events_runner.settings import default_runtime_config_yaml
 
-    sys.stdout.write(default_runtime_config_yaml(helm_template=arguments.helm_template))
-    return 0
+    return printed(default_runtime_config_yaml(helm_template=arguments.helm_template))
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from itertools import islice
 from git_events_runner.errors import InvalidObject
 from git_events_runner.rules.patterns import Patterns
 from git_events_runner.rules.schedule import Schedule, parse_schedule
+from git_events_runner.stdout import printed
 
 WRONG = 2
 
@@ -26,14 +26,10 @@ def next_times(schedule: str, after: str | None, count: int) -> int:
         moment = _moment(after)
         parsed = _schedule(schedule)
     except InvalidObject as error:
-        sys.stderr.write(f"{error.problem}\n")
-        return WRONG
+        return _refuse(error.problem)
     found = list(islice(_times(parsed, moment), count))
     if not found:
-        sys.stderr.write(
-            f"{schedule!r} does not fire after {moment.isoformat()} (the calendar has the years 1 to 9999)\n"
-        )
-        return WRONG
+        return _refuse(f"{schedule!r} does not fire after {moment.isoformat()} (the calendar has the years 1 to 9999)")
     return _print([due.isoformat(timespec="milliseconds" if due.microsecond else "seconds") for due in found])
 
 
@@ -67,7 +63,12 @@ def _schedule(text: str) -> Schedule:
     stripped = text.strip()
     fields = stripped.split()
     cron = stripped.startswith(("@", "TZ=", "CRON_TZ=")) or len(fields) >= 5 or any(c in stripped for c in "*?#")  # noqa: PLR2004  the shortest cron
-    return parse_schedule(None, text) if cron else parse_schedule(text, None)
+    if cron:
+        return parse_schedule(None, text)
+    try:
+        return parse_schedule(text, None)
+    except InvalidObject as error:
+        raise InvalidObject("SCHEDULE", f"SCHEDULE: {error.problem}, or a cron expression as '0 8 * * 1-5'") from None
 
 
 def _moment(text: str | None) -> datetime:
@@ -82,12 +83,10 @@ def _moment(text: str | None) -> datetime:
     return moment
 
 
+def _refuse(problem: str) -> int:
+    sys.stderr.write(f"git-events-runner next: {problem}; see git-events-runner next --help\n")
+    return WRONG
+
+
 def _print(lines: list[str]) -> int:
-    """Write lines; a reader that goes away early (`| head`) is no error."""
-    try:
-        sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return printed("".join(f"{line}\n" for line in lines))

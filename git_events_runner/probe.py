@@ -18,7 +18,7 @@ def probe(url: str, *, method: str, status: int, wait_s: float, insecure: bool) 
     while True:
         try:
             found = _ask(url, method, insecure=insecure)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # UnicodeError: a host that DNS cannot hold
             said = f"no answer: {error or type(error).__name__}"
         else:
             if found == status:
@@ -43,7 +43,8 @@ def _ask(url: str, method: str, *, insecure: bool) -> int:
     else:
         connection = http.client.HTTPConnection(host, parts.port, timeout=_REQUEST_S)
     try:
-        connection.request(method, parts.path or "/", headers={"Content-Length": "0"})
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request(method, target, headers={"Content-Length": "0"})
         return connection.getresponse().status
     finally:
         connection.close()

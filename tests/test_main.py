@@ -39,8 +39,20 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
             ["run", "--webhooks-prt", "1"],
             "git-events-runner run: there is no option --webhooks-prt; did you mean --web",
         ),
-        (["next", "100y", "--after", "9998-01-01T00:00:00Z"], "'100y' does not fire after 9998-01-01T00:00:00+00:00"),
-        (["next", "* * * * *", "--after", "9999-12-31T23:59:30-12:00"], "'* * * * *' does not fire after 9999-12-31"),
+        (
+            ["next", "100y", "--after", "9998-01-01T00:00:00Z"],
+            "git-events-runner next: '100y' does not fire after 9998-01-01T00:00:00+00:00",
+        ),
+        (
+            ["next", "* * * * *", "--after", "9999-12-31T23:59:30-12:00"],
+            "git-events-runner next: '* * * * *' does not fire after 9999-12-31",
+        ),
+        (
+            ["next", "daily"],
+            "git-events-runner next: SCHEDULE: 'daily' is not an interval; write it as 1h 15m or 30s, or a cron exp",
+        ),
+        (["next", ""], "git-events-runner next: SCHEDULE: is empty; write it as 1h 15m or 30s, or a cron expression"),
+        (["probe", "http://h/", "--method", "G T"], "git-events-runner probe: --method: must be an HTTP method, as"),
         (["next", "1h", "--after", "0001-01-01T00:00:00-23:00", "-n", "0"], "git-events-runner next: -n: must be a w"),
     ],
 )
@@ -50,6 +62,25 @@ def test_wrong_use(words: list[str], told: str):
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(told)
+
+
+@pytest.mark.parametrize(
+    "words", [["--version"], ["crds"], ["config"], ["config", "-t"], ["next", "1h"], ["files", "--pattern", "*"]]
+)
+def test_an_output_that_cannot_be_written(words: list[str]):
+    """A full disk is reported in one line and with 1, by each command that prints; it is no bug."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "git_events_runner", *words],
+            check=False,
+            input="a\n",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.stderr == "git-events-runner: standard output cannot be written: No space left on device\n"
+    assert done.returncode == 1
 
 
 def test_no_words():

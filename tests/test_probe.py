@@ -1,18 +1,25 @@
 """`git-events-runner probe`: what `helm test` runs in the controller's own image."""
 
+import argparse
+import contextlib
+import http.client
 import http.server
 import threading
 import time
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from git_events_runner.__main__ import main
+from git_events_runner.__main__ import _url, main
 from tests.cluster.plane import free_port
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.server.asked += 1
+        self.server.path = self.path
         self.send_response(503 if self.server.asked <= self.server.failures else 404)
         self.end_headers()
 
@@ -61,7 +68,30 @@ def test_no_answer_fails_within_the_time(capsys):
     assert "no answer" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("url", ["ftp://x/", "http://", "http://user:secret@x/", "x"])
+def test_the_query_is_part_of_the_request(server):
+    """What follows the question mark reaches the server."""
+    assert main(["probe", f"{server.url}?a=b", "--method=POST", "--status=404"]) == 0
+    assert server.path.endswith("/ns/helm-test?a=b")
+
+
+@given(st.from_regex(r"https?://[a-z0-9.\[\]:ä%@-]{0,12}[/?#]?[a-z ]{0,4}", fullmatch=True))
+def test_every_url_is_refused_or_leads_somewhere(url: str):
+    """A URL that is not refused as an argument has a host and a usable port, so that only the network can fail."""
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        parts = urlsplit(_url(url))
+        assert parts.hostname
+        http.client.HTTPConnection(parts.hostname, parts.port)
+
+
+def test_a_host_that_dns_cannot_hold(capsys):
+    """Is no answer, as every unknown host."""
+    assert main(["probe", "http://ä..test/"]) == 1
+    assert "no answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://x/", "http://", "http://user:secret@x/", "x", "http://h:99999/", "http://[::1/"]
+)
 def test_what_is_no_url_is_refused(url, capsys):
     """Also one with a credential in it."""
     with pytest.raises(SystemExit) as ended:

@@ -28,6 +28,7 @@ from git_events_runner.resources.kinds import KINDS, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.serving import running
 from git_events_runner.settings import Settings
+from git_events_runner.stdout import discard, failed
 
 from .apiserver import ApiServer, serving
 from .executor import Executor
@@ -148,7 +149,11 @@ def _print(line: str, *, gone: Callable[[], None]) -> None:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard()
+        gone()
+    except OSError as error:
+        discard()
+        failed(error)
         gone()
 
 
