@@ -229,7 +229,6 @@ PARSERS = (
 TRUSTED = {
     "__main__:fullmatch": "the command line",
     "__main__:urlsplit": "the command line",
-    "edges.kube.clock:parsedate_to_datetime": "the Date of the API server's answers",
     "resources.parse:findall": "messages about our own models",
     "hookport:load": "our own certificates",
     "certificates:load_pem_x509_certificate": "the installation's certificate",
