@@ -46,7 +46,7 @@ from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.flow.secret_copies import SecretCopies
 from git_events_runner.flow.starts import Starts
 from git_events_runner.flow.status import StatusWriter
-from git_events_runner.flow.webhooks import Webhooks
+from git_events_runner.flow.webhooks import SecretChecks, Webhooks
 from git_events_runner.heartbeat import Heartbeat
 from git_events_runner.hookport import HookPort
 from git_events_runner.hostkeys import HostKeys
@@ -65,6 +65,7 @@ log = structlog.get_logger(target="app")
 
 _PROBES = Limits(header_bytes=32 * 1024, headers=100, message_bytes=64 * 1024)
 _GATHER_S = 0.010
+_CHECKED_S, _CHECKED_BYTES = 5.0, 2**20  # checks of webhook Secrets drop nothing that requests and git need
 _LONGEST_BACKOFF_S = 60.0
 _DRAIN_S = 20.0
 _INFORMER_S = 700.0  # the longest watch and its grace
@@ -261,6 +262,14 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         now=now,
         weight=weight,
     )
+    secret_checks = SecretChecks(
+        store=store,
+        secrets=Secrets(reader=client, cache_s=_CHECKED_S, clock=time.monotonic, kept_bytes=_CHECKED_BYTES),
+        writer=writer,
+        announcer=events,
+        now=now,
+        weight=weight,
+    )
     starts = Starts(store=store, metrics=metrics, now=now)
     crds = Crds(reader=client, judged=crds_judged)
 
@@ -268,7 +277,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         """The leader's tasks; the first to fail ends them all."""
         try:
             async with asyncio.TaskGroup() as group:
-                for part in (queue, secret_copies, results, starts, reconciler, scheduler):
+                for part in (queue, secret_copies, results, starts, reconciler, secret_checks, scheduler):
                     group.create_task(part.run_leading(fence))
         except* FenceLost as lost:
             log.warning("lease.fenced", error=str(lost.exceptions[0]))
@@ -288,6 +297,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         store=store,
         counter=Counter(store=store, writer=writer, submit=lanes.submit, now=now),
         secrets=secrets,
+        recheck_secret=secret_checks.note,
         default_header=lambda: config.current.trigger.webhook.default_auth_header,
         uniform=lambda: config.current.trigger.webhook.refusals == "uniform",
         aliases=lambda: config.current.trigger.webhook.host_aliases,
@@ -351,6 +361,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                     gone=gone.run(),
                     hosts=hosts.run(),
                     missed=missed.run(),
+                    secret_checks=secret_checks.run(),
                     certificates=certificates.run(),
                 ):
                     try:

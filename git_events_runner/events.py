@@ -56,7 +56,7 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "secret.deleted": ("debug", "The copy of a Secret was deleted: the Job's pod has cloned, or the Job ended."),
     "secret.unreadable": (
         "warning",
-        "A webhook's Secret cannot be used; the request was answered with 500 (or 404, with `refusals: uniform`).",
+        "A webhook's Secret cannot be used or read: found by a check, or by a request (500, 503; 404 if uniform).",
     ),
     "status.failed": ("warning", "A status could not be written; it is tried again with the next check."),
     "trigger.crashed": ("error", "A bug at one trigger, with its traceback; the others are not affected."),

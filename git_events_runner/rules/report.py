@@ -13,6 +13,7 @@ from typing import Any
 
 from .ledger import Guards, Outcome
 
+WEBHOOK = "webhook"
 _LINE_CHARS = 600
 _MESSAGE_CHARS = 8000
 _WARNING = re.compile(r"warning (\w+): ")
@@ -30,24 +31,24 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The outcome of looking at `source` (None: at the trigger itself); no problem clears that source's line."""
+    """The outcome of a check of `source` (None: of a part of the trigger); no problem clears the line about it."""
 
     source: str | None
     problem: Problem | None
     generation: int
     now: str
+    part: str = "trigger"
 
     def apply(self, status: dict[str, Any]) -> Outcome:
         """Rewrite the conditions if they change; a transition time moves only with its status."""
         before = conditions_of(status)
         stalled = _lines(before.get("Stalled"))
         retried = _lines(before.get("Reconciling"))
-        subject = f"source {self.source}" if self.source is not None else "trigger"
+        subject = f"source {self.source}" if self.source is not None else self.part
         for lines in (stalled, retried):
             lines.pop(subject, None)
         if self.problem:
-            line = " ".join(self.problem.message.split())[:_LINE_CHARS]
-            (stalled if self.problem.stalled else retried)[subject] = line
+            (stalled if self.problem.stalled else retried)[subject] = problem_line(self.problem)
         reason = self.problem.reason if self.problem else ""
         after: dict[str, dict[str, Any]] = {
             name: condition for name, condition in before.items() if name not in {"Ready", "Stalled", "Reconciling"}
@@ -139,6 +140,16 @@ def warnings_of(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The lines of Ready's message that are warnings."""
     lines = str((conditions.get("Ready") or {}).get("message") or "").split("\n")
     return [line for line in lines if _WARNING.match(line)]
+
+
+def problem_line(problem: Problem) -> str:
+    """A problem as its line in a condition has it, behind the subject."""
+    return " ".join(problem.message.split())[:_LINE_CHARS]
+
+
+def webhook_problem(status: Mapping[str, Any] | None) -> str | None:
+    """The line that says why no request to the trigger can authenticate, if there is one."""
+    return _lines(conditions_of(status).get("Reconciling")).get(WEBHOOK)
 
 
 def sources_told(status: Mapping[str, Any] | None, kind: str) -> frozenset[str]:
@@ -245,4 +256,6 @@ def _lines(condition: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def _text(lines: Mapping[str, str]) -> str:
-    return "\n".join(f"{subject}: {lines[subject]}" for subject in sorted(lines))[:_MESSAGE_CHARS]
+    """What concerns the whole trigger comes first, as the last lines of too many are cut."""
+    ordered = sorted(lines, key=lambda subject: (subject.startswith("source "), subject))
+    return "\n".join(f"{subject}: {lines[subject]}" for subject in ordered)[:_MESSAGE_CHARS]

@@ -99,6 +99,40 @@ def keys_of(value: bytes) -> tuple[bytes, ...]:
     return keys
 
 
+def unusable(kind: str, keys: Sequence[bytes]) -> str | None:
+    """Why no request can ever fit these keys, or None; the text follows the words "key … of Secret …".
+
+    >>> unusable("github", (b"one", bytes([0xff])))
+    >>> unusable("github", (bytes([0xff]),))
+    'is not UTF-8, which is all that a forge takes: write the secret as text'
+    """
+    if not keys:
+        return "holds no secret: write one into it"
+    if kind == "standard-webhooks" or (kind == "gitlab" and any(key.startswith(_SECRET) for key in keys)):
+        publics = [_decoded(key, _PUBLIC) for key in keys] if kind == "standard-webhooks" else []
+        if not any(_decoded(key, _SECRET) for key in keys) and not any(
+            len(key or b"") == _PUBLIC_BYTES for key in publics
+        ):
+            return "is no signing key: it must be whsec_ (or, for Ed25519, whpk_) and base64"
+    elif kind == "header":
+        if all(_CONTROL.search(key) for key in keys):
+            return "has control characters, which no header can carry: write the secret as text"
+    elif kind != "hmac" and not any(map(_is_text, keys)):
+        return "is not UTF-8, which is all that a forge takes: write the secret as text"
+    return None
+
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def _is_text(key: bytes) -> bool:
+    try:
+        key.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def short_keys(keys: Sequence[bytes]) -> bool:
     """Whether a key is short enough to be guessed."""
     return any(len(_decoded(key, _SECRET) or key) < SHORTEST_KEY for key in keys)

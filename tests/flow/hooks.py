@@ -92,6 +92,7 @@ class Port:
     counter: Counter
     secrets: Secrets
     metrics: Metrics
+    rechecked: list
 
     async def raw(self, data, *, timeout_s=20.0):
         """Send bytes; everything that comes back until the connection is closed."""
@@ -122,7 +123,16 @@ class Port:
 
 @contextlib.asynccontextmanager
 async def served(
-    *, rates=None, trusted=(), ready=lambda: True, objects=(), header_s=10.0, uniform=False, limits=None, **bounds
+    *,
+    rates=None,
+    trusted=(),
+    ready=lambda: True,
+    objects=(),
+    header_s=10.0,
+    uniform=False,
+    limits=None,
+    secrets=None,
+    **bounds,
 ):
     """The application with a trigger of each type (named as it), `open`, `broken` (no Secret) and `rotated`."""
     store = Store()
@@ -136,11 +146,12 @@ async def served(
     store.observe(repository("other", "https://forge.example.com/team/other"))
     for each in objects:
         store.observe(each)
-    counter, secrets, metrics = Counter(), Secrets(), Metrics(prefix="t")
+    counter, secrets, metrics, rechecked = Counter(), secrets or Secrets(), Metrics(prefix="t"), []
     app = Webhooks(
         store=store,
         counter=counter,
         secrets=secrets,
+        recheck_secret=rechecked.append,
         default_header=lambda: "x-trigger-auth",
         uniform=lambda: uniform,
         aliases=dict,
@@ -152,4 +163,4 @@ async def served(
     )
     with listen(0, host="127.0.0.1") as sock:
         async with serving(app, sock, limits=limits or Limits(header_s=header_s), trusted_proxies=trusted):
-            yield Port(sock.getsockname()[1], counter, secrets, metrics)
+            yield Port(sock.getsockname()[1], counter, secrets, metrics, rechecked)

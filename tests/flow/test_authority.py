@@ -1,9 +1,15 @@
 """Whether a request may speak for a trigger when its Secret, or the API server, cannot tell."""
 
+import base64
+from types import SimpleNamespace
+
 import pytest
 
+from git_events_runner.edges.kube.secrets import Secrets
 from git_events_runner.errors import ApiTooManyRequests, ApiUnavailable
 from git_events_runner.rules.rates import Rate
+from git_events_runner.rules.report import WEBHOOK, Problem, Report
+from git_events_runner.rules.statuspatch import combine
 from tests.flow.hooks import served, trigger
 from tests.forges import deliveries as d
 
@@ -55,3 +61,44 @@ async def test_uniform_refusals_do_not_show_by_an_outage_which_triggers_exist():
     async with served(uniform=True) as port:
         port.secrets.failure = ApiUnavailable("time-out")
         assert await port.post("/ns/github", d.github()) == await port.post("/ns/none", d.github()) == 404
+
+
+async def test_a_delivery_that_finds_the_secret_unusable_has_it_checked():
+    """Once in five seconds, whatever arrives; an API server that is away is no finding."""
+    async with served() as port:
+        for _ in range(5):
+            assert await port.post("/ns/broken", d.github()) == 500
+        assert [ref.name for ref in port.rechecked] == ["broken"]
+        port.secrets.failure = ApiUnavailable("time-out")
+        assert await port.post("/ns/github", d.github()) == 503
+        assert [ref.name for ref in port.rechecked] == ["broken"]
+
+
+async def test_a_delivery_that_is_proved_ends_the_report_of_an_unusable_secret():
+    """The condition does not wait for the next check."""
+    made = trigger("mended", "github", secret="known")
+    problem = Problem(reason="SecretNotFound", message="m")
+    report = Report(source=None, part=WEBHOOK, problem=problem, generation=1, now="")
+    made["status"] = combine({}, [report])[0]
+    async with served(objects=[made]) as port:
+        assert await port.post("/ns/mended", d.github(secret="wrong")) == 403
+        assert port.rechecked == []
+        assert await port.post("/ns/mended", d.github()) == 202
+        assert [ref.name for ref in port.rechecked] == ["mended"]
+
+
+@pytest.mark.parametrize("value", [b"", b"x" * 2000, None])
+async def test_a_secret_that_was_corrected_is_used_by_the_next_delivery(value):
+    """What was read before does not count where it cannot be used: the Secret is read again."""
+    data = {} if value is None else {"token": base64.b64encode(value).decode()}
+    reader = SimpleNamespace(data=data)
+
+    async def get(_):
+        return {"data": reader.data}
+
+    reader.get = get
+    secrets = Secrets(reader=reader, cache_s=60.0, clock=lambda: 0.0)
+    await secrets.get("ns", "known", "token")
+    reader.data = {"token": base64.b64encode(d.SECRET.encode()).decode()}
+    async with served(objects=[trigger("late", "github", secret="known")], secrets=secrets) as port:
+        assert await port.post("/ns/late", d.github()) == 202

@@ -7,5 +7,6 @@ request is counted in the trigger's status, and only then answered with 202. Wha
 
 from .application import Webhooks
 from .limits import Bounds
+from .secret_checks import SecretChecks
 
-__all__ = ["Bounds", "Webhooks"]
+__all__ = ["Bounds", "SecretChecks", "Webhooks"]

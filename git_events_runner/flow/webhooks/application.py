@@ -25,8 +25,9 @@ from git_events_runner.rules.tasks import answer_of
 from git_events_runner.telemetry import Metrics
 
 from .answers import INVALID, MISSING, NO_TRIGGER, PING, UNIFORM, UNREADABLE, WRONG, Refused, Taken, Unproven
-from .authority import Authority, SecretReader
+from .authority import Authority
 from .deliveries import Counter, Deliveries, Delivery
+from .keys import SecretReader
 from .limits import Bodies, Bounds, Buckets, sender_of
 
 log = structlog.get_logger(target="webhooks")
@@ -50,6 +51,7 @@ class Webhooks:
         store: Store,
         counter: Counter,
         secrets: SecretReader,
+        recheck_secret: Callable[[Ref], None],
         default_header: Callable[[], str],
         uniform: Callable[[], bool],
         aliases: Callable[[], Mapping[str, str]],
@@ -61,6 +63,7 @@ class Webhooks:
     ) -> None:
         """`rates` has the limits `global`, `address`, `trigger` and `source`; `ready`: whether requests are taken.
 
+        `recheck_secret`: the condition of a trigger does not fit its Secret any more.
         `uniform`: whether everything that is not proven gets one answer; `aliases`: other names of forges' hosts.
         """
         self._store = store
@@ -71,7 +74,9 @@ class Webhooks:
         self._buckets = Buckets(rates)
         self._bounds = bounds
         self._bodies = Bodies(bounds)
-        self._authority = Authority(secrets=secrets, default_header=default_header, buckets=self._buckets)
+        self._authority = Authority(
+            secrets=secrets, default_header=default_header, buckets=self._buckets, recheck=recheck_secret
+        )
         self._deliveries = Deliveries(store=store, counter=counter, buckets=self._buckets, aliases=aliases)
         self._pool = Pool("payloads", threads=2)
         self._open = 0

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import structlog
 
 from git_events_runner.edges.kube.store import Snapshot
 from git_events_runner.errors import ApiError, SecretUnusable
 from git_events_runner.pools import Pool
+from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.rates import Rate
+from git_events_runner.rules.report import webhook_problem
 from git_events_runner.rules.signatures import (
     Headers,
-    KeysRefused,
     Scheme,
     Signature,
     judge,
     judge_reader,
-    keys_of,
     short_keys,
 )
 
 from .answers import AWAY, MISSING, OLD, UNREADABLE, WRONG, Unproven
+from .keys import SecretReader, read_keys
 from .limits import IN_PLACE_BYTES, Buckets
 
 log = structlog.get_logger(target="webhooks")
@@ -31,22 +32,25 @@ log = structlog.get_logger(target="webhooks")
 _REREAD = Rate(burst=1, seconds=5)
 _HMAC_HEADER = "x-signature"
 _REFUSALS = {Signature.MISSING: (401, MISSING), Signature.WRONG: (403, WRONG), Signature.OLD: (401, OLD)}
+_DOUBTFUL = frozenset({Signature.WRONG, Signature.UNUSABLE})  # the Secret may have been changed just now
 _RETRY_AFTER_S = 2.0
 _SHORT = "has fewer than 16 bytes and can be guessed; take a longer one"
-
-
-class SecretReader(Protocol):
-    """Reads Secrets, with a time-limited cache."""
-
-    async def get(self, namespace: str, name: str, *keys: str, live: bool = False) -> Mapping[str, bytes]:
-        """Those of the keys that a Secret has, decoded; `live`: as it is now, whatever was read before."""
 
 
 class Authority:
     """Judges requests; a Secret just rotated is read again once."""
 
-    def __init__(self, *, secrets: SecretReader, default_header: Callable[[], str], buckets: Buckets) -> None:
+    def __init__(
+        self,
+        *,
+        secrets: SecretReader,
+        default_header: Callable[[], str],
+        buckets: Buckets,
+        recheck: Callable[[Ref], None],
+    ) -> None:
+        """`recheck` is called where a trigger's conditions do not fit what its Secret is now."""
         self._secrets = secrets
+        self._recheck = recheck
         self._default_header = default_header
         self._buckets = buckets
         self._pool = Pool("signatures", threads=2)
@@ -112,9 +116,11 @@ class Authority:
             found = (
                 judgement(keys) if weight <= IN_PLACE_BYTES else await self._pool.run(judgement, keys, owner=namespace)
             )
-            if found is not Signature.WRONG or live or self._buckets.try_take(_REREAD, "reread", namespace, name):
+            if found not in _DOUBTFUL or live or self._buckets.try_take(_REREAD, "reread", namespace, name):
                 break
         if found is Signature.GOOD:
+            if webhook_problem(trigger.raw.get("status")) is not None:
+                self._recheck(trigger.ref)
             return keys
         if found is Signature.UNUSABLE:
             self._unreadable(trigger, f"key {auth.key} of Secret {namespace}/{name} holds no usable secret")
@@ -122,25 +128,21 @@ class Authority:
         raise Unproven(status, message)
 
     async def _keys(self, trigger: Snapshot, auth: Any, *, live: bool) -> tuple[bytes, ...]:
-        namespace, name = trigger.ref.namespace or "", auth.secret_ref.name
         try:
-            data = await self._secrets.get(namespace, name, auth.key, live=live)
+            return await read_keys(self._secrets, trigger.ref.namespace or "", auth, live=live)
         except SecretUnusable as error:
+            named = (trigger.ref.namespace or "", auth.secret_ref.name)
+            if not live and not self._buckets.try_take(_REREAD, "reread", *named):
+                return await self._keys(trigger, auth, live=True)
             self._unreadable(trigger, str(error))
             raise Unproven(500, UNREADABLE) from None
         except ApiError as error:
-            self._unreadable(trigger, str(error))
+            self._unreadable(trigger, str(error), away=True)
             raise Unproven(503, AWAY, retry_after_s=_RETRY_AFTER_S) from None
-        if auth.key not in data:
-            self._unreadable(trigger, f"Secret {namespace}/{name} has no key {auth.key}")
-            raise Unproven(500, UNREADABLE)
-        try:
-            return keys_of(data[auth.key])
-        except KeysRefused as refused:
-            self._unreadable(trigger, f"key {auth.key} of Secret {namespace}/{name} {refused}")
-            raise Unproven(500, UNREADABLE) from None
 
-    def _unreadable(self, trigger: Snapshot, error: str) -> None:
+    def _unreadable(self, trigger: Snapshot, error: str, *, away: bool = False) -> None:
         ref = trigger.ref
         if not self._buckets.try_take(_REREAD, "told", ref.namespace or "", ref.name):
             log.warning("secret.unreadable", namespace=ref.namespace, name=ref.name, error=error)
+            if not away:
+                self._recheck(ref)

@@ -1,0 +1,188 @@
+"""Whether the Secret of each WebhookTrigger can be used: not Ready, with an Event, while no request could be proved.
+
+Secrets are not watched: the controller's role has `get` alone. The leader reads a trigger's Secret when the trigger
+appears or changes, and from time to time: those of all triggers spread over minutes, by namespace in turn, and one with
+a problem again after seconds, then every minute. What a delivery finds is checked on the replica that received it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.errors import ApiError, ApiNotFound, SecretUnusable
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import RoundRobin, Weight
+from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
+from git_events_runner.rules.messages import Fence
+from git_events_runner.rules.report import WEBHOOK, Problem, Report, problem_line, webhook_problem
+
+from .keys import SecretReader, read_keys
+
+log = structlog.get_logger(target="webhooks")
+
+_EACH_S = 0.1
+_GOOD_S = 600.0
+_BAD_S, _LONGEST_BAD_S = 5.0, 60.0
+_PASS_S = 2.0
+
+
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+
+class Announcer(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""
+
+
+class SecretChecks:
+    """Reports webhook Secrets that cannot be used; at most ten reads in a second."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        secrets: SecretReader,
+        writer: Writer,
+        announcer: Announcer,
+        now: Callable[[], datetime],
+        weight: Weight,
+    ) -> None:
+        """`weight` is that of a namespace among the others; `secrets` keeps a value for a few seconds."""
+        self._store = store
+        self._secrets = secrets
+        self._writer = writer
+        self._announcer = announcer
+        self._now = now
+        self._weight = weight
+        self._waiting: RoundRobin[Ref] = RoundRobin(weight=weight)
+        self._noted: set[Ref] = set()
+        self._came = asyncio.Event()
+        self._due: dict[str, float] = {}  # uid → when the leader checks it again
+        self._bad_s: dict[str, float] = {}
+
+    def note(self, trigger: Ref) -> None:
+        """Its Secret is to be checked, in the turn of its namespace."""
+        if trigger not in self._noted:
+            self._noted.add(trigger)
+            self._waiting.put(trigger.namespace or "", trigger)
+            self._came.set()
+
+    async def run(self) -> None:
+        """Check what was noted, until cancelled."""
+        while True:
+            while (taken := self._waiting.take()) is None:
+                self._came.clear()
+                await self._came.wait()
+            self._noted.discard(taken[1])
+            trigger = self._store.get(taken[1])
+            if trigger is not None and trigger.model is not None:
+                self._plan(trigger, good=await self._check(trigger))
+                await asyncio.sleep(_EACH_S)
+
+    async def run_leading(self, fence: Fence) -> None:
+        """Note every trigger from time to time, and those that change, until leadership ends."""
+        loop = asyncio.get_running_loop()
+        self._due.clear()
+        self._bad_s.clear()
+        generations: dict[str, int] = {}
+        with self._store.subscribe("WebhookTrigger") as changes:
+            for place, trigger in enumerate(self._in_turn()):
+                generations[trigger.uid] = trigger.generation
+                self._due[trigger.uid] = loop.time() + place * _EACH_S
+            next_pass = loop.time()
+            while True:
+                fence.check()
+                for ref in changes.take():
+                    changed = self._store.get(ref)
+                    if changed is None:
+                        continue
+                    if generations.get(changed.uid) != changed.generation:
+                        generations[changed.uid] = changed.generation
+                        self._bad_s.pop(changed.uid, None)
+                        self._due[changed.uid] = loop.time() + _GOOD_S
+                        self.note(ref)
+                    elif changed.uid not in self._bad_s and webhook_problem(changed.raw.get("status")) is not None:
+                        self._plan(changed, good=False)  # another replica has found it
+                if loop.time() >= next_pass:
+                    self._note_due(generations)
+                    next_pass = loop.time() + _PASS_S
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(next_pass):
+                        await changes.wait()
+                        await asyncio.sleep(_EACH_S)
+
+    def _note_due(self, generations: dict[str, int]) -> None:
+        """Note the triggers whose time has come; forget those that are deleted."""
+        now = asyncio.get_running_loop().time()
+        alive = {trigger.uid: trigger.ref for trigger in self._store.all("WebhookTrigger")}
+        for uid in self._due.keys() - alive.keys():
+            del self._due[uid]
+            self._bad_s.pop(uid, None)
+            generations.pop(uid, None)
+        for uid, due_at in self._due.items():
+            if due_at <= now:
+                self._due[uid] = now + _GOOD_S * random.uniform(0.9, 1.1)  # noqa: S311  jitter, not a secret
+                self.note(alive[uid])
+
+    def _in_turn(self) -> list[Snapshot]:
+        """All triggers, by namespace in turn: a tenant's thousands do not delay the first check of a neighbour's."""
+        queue: RoundRobin[Snapshot] = RoundRobin(weight=self._weight)
+        for trigger in self._store.all("WebhookTrigger"):
+            queue.put(trigger.ref.namespace or "", trigger)
+        return [taken[1] for _ in range(len(queue)) if (taken := queue.take()) is not None]
+
+    def _plan(self, trigger: Snapshot, *, good: bool) -> None:
+        """What is no good is checked again soon, by the leader."""
+        if good or trigger.uid not in self._due:
+            self._bad_s.pop(trigger.uid, None)
+            return
+        wait_s = self._bad_s.get(trigger.uid, _BAD_S)
+        self._bad_s[trigger.uid] = min(wait_s * 2, _LONGEST_BAD_S)
+        self._due[trigger.uid] = asyncio.get_running_loop().time() + wait_s
+
+    async def _check(self, trigger: Snapshot) -> bool:
+        """Read the Secret and report; whether all is good and known to be."""
+        fields = {"kind": trigger.ref.kind, "namespace": trigger.ref.namespace, "name": trigger.ref.name}
+        reported = webhook_problem(trigger.raw.get("status"))
+        try:
+            problem = await self._problem(trigger, trigger.model.spec.webhook.auth_config, live=reported is not None)
+            if problem is None and reported is None:
+                return True
+            now = rfc3339(self._now())
+            report = Report(source=None, part=WEBHOOK, problem=problem, generation=trigger.generation, now=now)
+            await self._writer.write(trigger.ref, trigger.uid, report)
+        except ApiNotFound:
+            return True
+        except ApiError as error:
+            log.debug("status.failed", **fields, error=str(error), reason=error.reason)
+            return False
+        if problem is not None and problem_line(problem) != reported:
+            log.warning("secret.unreadable", **fields, error=problem.message, reason=problem.reason)
+            self._announcer.publish(
+                trigger.ref, trigger.uid, kind="Warning", reason=problem.reason, note=problem.message
+            )
+        return problem is None
+
+    async def _problem(self, trigger: Snapshot, auth: Any, *, live: bool) -> Problem | None:
+        if auth is None:
+            return None
+        try:
+            await read_keys(self._secrets, trigger.ref.namespace or "", auth, live=live, strict=True)
+        except SecretUnusable as unusable:
+            message = f"{unusable}; until then no request authenticates"
+            return Problem(reason=unusable.reason, message=message)
+        return None
