@@ -148,6 +148,19 @@ async def test_a_replica_that_is_not_the_leader_reports_what_a_delivery_finds():
 
 
 @virtual
+async def test_what_a_delivery_finds_does_not_wait_for_a_cache():
+    """The check a moment ago found the Secret good; it was deleted since then."""
+    cluster, reader = Cluster(), Reader()
+    reader.values["n", "hook"] = GOOD
+    hook(cluster)
+    async with checking(cluster, reader) as checks:
+        await until(lambda: reader.reads, within_s=1)
+        del reader.values["n", "hook"]
+        checks.note(HOOK)
+        await until(lambda: ready(cluster) == ("False", "SecretNotFound"), within_s=1)
+
+
+@virtual
 async def test_the_leader_sees_the_end_of_what_another_replica_reported():
     """Within a minute, without a delivery."""
     cluster, reader = Cluster(), Reader()

@@ -70,11 +70,17 @@ class SecretChecks:
         self._weight = weight
         self._waiting: RoundRobin[Ref] = RoundRobin(weight=weight)
         self._noted: set[Ref] = set()
+        self._doubted: set[Ref] = set()
         self._came = asyncio.Event()
         self._due: dict[str, float] = {}  # uid → when the leader checks it again
         self._bad_s: dict[str, float] = {}
 
     def note(self, trigger: Ref) -> None:
+        """A delivery has found that its Secret is not as reported: it is checked as it is now."""
+        self._doubted.add(trigger)
+        self._put(trigger)
+
+    def _put(self, trigger: Ref) -> None:
         """Its Secret is to be checked, in the turn of its namespace."""
         if trigger not in self._noted:
             self._noted.add(trigger)
@@ -88,9 +94,11 @@ class SecretChecks:
                 self._came.clear()
                 await self._came.wait()
             self._noted.discard(taken[1])
+            doubted = taken[1] in self._doubted
+            self._doubted.discard(taken[1])
             trigger = self._store.get(taken[1])
             if trigger is not None and trigger.model is not None:
-                self._plan(trigger, good=await self._check(trigger))
+                self._plan(trigger, good=await self._check(trigger, live=doubted))
                 await asyncio.sleep(_EACH_S)
 
     async def run_leading(self, fence: Fence) -> None:
@@ -114,7 +122,7 @@ class SecretChecks:
                         generations[changed.uid] = changed.generation
                         self._bad_s.pop(changed.uid, None)
                         self._due[changed.uid] = loop.time() + _GOOD_S
-                        self.note(ref)
+                        self._put(ref)
                     elif changed.uid not in self._bad_s and webhook_problem(changed.raw.get("status")) is not None:
                         self._plan(changed, good=False)  # another replica has found it
                 if loop.time() >= next_pass:
@@ -136,7 +144,7 @@ class SecretChecks:
         for uid, due_at in self._due.items():
             if due_at <= now:
                 self._due[uid] = now + _GOOD_S * random.uniform(0.9, 1.1)  # noqa: S311  jitter, not a secret
-                self.note(alive[uid])
+                self._put(alive[uid])
 
     def _in_turn(self) -> list[Snapshot]:
         """All triggers, by namespace in turn: a tenant's thousands do not delay the first check of a neighbour's."""
@@ -154,12 +162,14 @@ class SecretChecks:
         self._bad_s[trigger.uid] = min(wait_s * 2, _LONGEST_BAD_S)
         self._due[trigger.uid] = asyncio.get_running_loop().time() + wait_s
 
-    async def _check(self, trigger: Snapshot) -> bool:
+    async def _check(self, trigger: Snapshot, *, live: bool) -> bool:
         """Read the Secret and report; whether all is good and known to be."""
         fields = {"kind": trigger.ref.kind, "namespace": trigger.ref.namespace, "name": trigger.ref.name}
         reported = webhook_problem(trigger.raw.get("status"))
         try:
-            problem = await self._problem(trigger, trigger.model.spec.webhook.auth_config, live=reported is not None)
+            problem = await self._problem(
+                trigger, trigger.model.spec.webhook.auth_config, live=live or reported is not None
+            )
             if problem is None and reported is None:
                 return True
             now = rfc3339(self._now())
