@@ -101,7 +101,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     now = client.clock.now
     loop = asyncio.get_running_loop()
     health = Health(clock=loop.time)
-    store = Store()
+    store = Store(share=lambda: config.current.policy.object_mebibytes_per_namespace * 2**20)
 
     def edge_failed(kind: Kind | None, error: ApiError) -> None:
         metrics.edge_failed(kind.name if kind else "Lease")

@@ -41,6 +41,7 @@ _UNHANDLED_S = 24.0  # and a pass: answered within 30 s of the replica's end
 _PASS_S = 5.0
 _GATHER_S = 0.2
 _REPAIR_SHOWN_S = 600.0
+_CLEARED_AT_ONCE = 64  # lines of conditions; after their write the trigger is reconciled again
 _OPEN = "spec.webhook.authConfig is not set: anybody who reaches the port may call"
 
 
@@ -299,10 +300,10 @@ class Reconciler:
             resolved = {name: self._gate.resolve(trigger.model, name) for name in names if problem is None}
             wrong = {name: found for name, found in resolved.items() if isinstance(found, Problem)}
             wanted += [report(name, found) for name, found in wrong.items()]
-            wanted += [report(name, None) for name in sorted(self._over(trigger, frozenset(wrong)))]
-            for reason, name in sorted(sources_warned(status)):
-                if name not in names:
-                    wanted.append(Warn(reason=reason, source=name, message=None))
+            over = sorted(self._over(trigger, frozenset(wrong)))
+            wanted += [report(name, None) for name in over[:_CLEARED_AT_ONCE]]
+            warned = sorted((reason, name) for reason, name in sources_warned(status) if name not in names)
+            wanted += [Warn(reason=reason, source=name, message=None) for reason, name in warned[:_CLEARED_AT_ONCE]]
             if not self._unsettled(trigger):
                 wanted.append(Prune(keep=frozenset(names)))
         return wanted if Outcome.WRITE in combine(status, wanted)[1] else []

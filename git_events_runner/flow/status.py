@@ -24,6 +24,7 @@ from git_events_runner.errors import (
 )
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.statusbounds import bounded_status
 from git_events_runner.rules.ledger import (
     DELIVERIES_KEPT,
     Count,
@@ -224,8 +225,8 @@ class StatusWriter:
     async def _commit(self, ref: Ref, uid: str, batch: list[_Waiting]) -> None:
         mutations = [mutation for waiting in batch for mutation in waiting.mutations]
         snapshot = self._store.get(ref)
-        base: Mapping[str, Any] = snapshot.raw if snapshot and snapshot.uid == uid else await self._read(ref, uid)
-        fresh = snapshot is None or snapshot.uid != uid
+        fresh = snapshot is None or snapshot.uid != uid or snapshot.partial
+        base: Mapping[str, Any] = await self._read(ref, uid) if snapshot is None or fresh else snapshot.raw
         error: ApiError = ApiConflict(f"writing the status of {ref}: too many writers")
         lost = _LostAnswers()
         for attempt in range(_ATTEMPTS):
@@ -292,8 +293,13 @@ class StatusWriter:
             else:
                 if found["metadata"]["uid"] != uid:
                     raise ApiNotFound(f"writing the status of {ref}: it was deleted and made again")
-                return found
-        return await self._api.get(ref)
+                return _bounded_object(found)
+        return _bounded_object(await self._api.get(ref))
+
+
+def _bounded_object(found: dict[str, Any]) -> dict[str, Any]:
+    """The object as the store would have it: without what is beyond the bounds of a status."""
+    return {**found, "status": bounded_status(found["status"], found.get("spec"))} if "status" in found else found
 
 
 def _bounded(waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:

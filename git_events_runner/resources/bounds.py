@@ -53,3 +53,18 @@ FILE_BYTES: Mapping[str, int] = {
     **dict.fromkeys(PROXY_FILES.values(), CREDENTIAL_BYTES),
 }
 """By the names that the values of a source's Secrets have in `resources.description`."""
+
+STATUS_TEXT_CHARACTERS = 2048
+STATUS_MESSAGE_CHARACTERS = 8000
+STATUS_CONDITIONS = 16
+STATUS_DELIVERIES_CHARACTERS = 64 * 11
+STATUS_HOST_KEYS = 16
+STATUS_OTHER_ENTRIES = 1000
+"""Of a stored status: a text, a condition's message, how many conditions, the digests of deliveries, how many pinned
+host keys, and how many entries of sources that the spec does not name (any more)."""
+
+OBJECTS_OF_NAMESPACE_BYTES = 128 * 2**20
+"""Memory for the objects of our kinds in one namespace; the default of `policy.objectMebibytesPerNamespace`."""
+
+LIST_BYTES = 16 * 2**20
+"""One page of a list from the API server; of larger objects fewer are asked for at a time."""

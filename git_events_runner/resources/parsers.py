@@ -142,7 +142,7 @@ PARSERS = (
     Parser(
         name="object of ours, or a Job",
         giver="tenant",
-        bound="1.5 MiB (API server)",
+        bound="1.5 MiB (API server); `policy.objectMebibytesPerNamespace`; of a status what the controller would write",
         refused="`InvalidSpec`",
         worst_ms=5,
         calls=(

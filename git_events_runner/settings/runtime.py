@@ -225,6 +225,11 @@ class PolicyConfig(_Section):
         default=0,
         description="Most runs that wait or run in one namespace; further ones are tried again later; 0: any number.",
     )
+    object_mebibytes_per_namespace: Annotated[int, Field(ge=1)] = Field(
+        default=128,
+        description="Most memory for the objects of this controller's kinds in one namespace, in MiB; those that have "
+        "no room are not read (`InvalidSpec`).",
+    )
     pod_settings: Literal["any", "baseline"] = Field(
         default="any",
         description="What an Action may ask of its pod: `any`, or what the Pod Security Standard `baseline` allows (no "

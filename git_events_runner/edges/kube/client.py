@@ -28,6 +28,7 @@ from git_events_runner.errors import (
     ApiUnauthorized,
     ApiUnavailable,
 )
+from git_events_runner.resources.bounds import LIST_BYTES
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 
@@ -40,6 +41,7 @@ _GRACE_S = 2.0
 _WATCH_GRACE_S = 30.0  # a stream on which nothing came for so long after its own time-out is half-open
 _ERROR_BYTES = 64 * 1024
 _LINE_BYTES = 16 * 2**20
+_FEWER = 8
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: ApiInvalid,
     401: ApiUnauthorized,
@@ -113,7 +115,7 @@ class Client:
         continue_token: str | None = None,
         resource_version: str | None = None,
     ) -> Page:
-        """One page of at most `limit` objects.
+        """One page of at most `limit` objects; of fewer, where so many would be too many bytes.
 
         Raises:
             ApiGone: The continue token is too old; begin again.
@@ -127,7 +129,15 @@ class Client:
             **{"continue": continue_token},
         )
         where = f" in {namespace}" if namespace else ""
-        body = await self._call("GET", kind.path(namespace), f"listing {kind.plural}{where}", query=query)
+        what = f"listing {kind.plural}{where}"
+        while True:
+            try:
+                most = LIST_BYTES if limit > 1 else None
+                body = await self._call("GET", kind.path(namespace), what, query=query, most_bytes=most)
+                break
+            except _PageTooLargeError:
+                limit = max(limit // _FEWER, 1)
+                query["limit"] = str(limit)
         metadata = body.get("metadata") or {}
         items = body.get("items") or []
         for item in items:
@@ -299,6 +309,7 @@ class Client:
         strict: bool = False,
         write: bool = False,
         content_type: str = "application/json",
+        most_bytes: int | None = None,
     ) -> dict[str, Any]:
         params = dict(query or {})
         if write and timeout_s is not None:
@@ -313,7 +324,7 @@ class Client:
                     self._turns.of(path),
                     await self._ask(method, path, params, data, content_type, None) as response,
                 ):
-                    answer = await response.read()
+                    answer = await (response.read() if most_bytes is None else _read_most(response, most_bytes))
         except TimeoutError as error:
             raise ApiUnavailable(f"{what}: no answer within {limit_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -378,6 +389,21 @@ class Client:
             allow_redirects=False,
             timeout=limits or aiohttp.ClientTimeout(sock_connect=10),
         )
+
+
+class _PageTooLargeError(Exception):
+    """An answer has more bytes than allowed."""
+
+
+async def _read_most(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body; the connection is closed when it is too large."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > most:
+            response.close()
+            raise _PageTooLargeError
+    return bytes(body)
 
 
 async def _lines(response: aiohttp.ClientResponse, what: str) -> AsyncIterator[dict[str, Any]]:

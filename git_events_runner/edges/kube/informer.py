@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from git_events_runner.errors import ApiError, ApiForbidden, ApiGone, ApiTooManyRequests
 from git_events_runner.resources.kinds import Kind
+from git_events_runner.resources.ref import Ref
 
 from .client import Page
 from .store import StoreWriter
@@ -26,6 +27,7 @@ LONGEST_BACKOFF_S = 30.0
 HEALTHY_S = 120.0
 SHORTEST_S = 1.0
 WATCH_S = (300, 600)
+_LISTED_AGAIN_S = 60.0  # bookmarks come once a minute
 
 
 class Do(Enum):
@@ -161,6 +163,8 @@ class Informer:
         self._absent = absent
         self._watch_s = watch_s
         self.moved_at: float = 0.0
+        self._room = 0
+        self._listed_at = 0.0
 
     async def run(self) -> None:
         """List and watch until cancelled; failures are waited out."""
@@ -184,7 +188,8 @@ class Informer:
         return after
 
     async def _list(self, state: State) -> State:
-        items: list[dict[str, Any]] = []
+        found: set[tuple[Ref, str]] = set()
+        self._room, self._listed_at = self._writer.room, asyncio.get_running_loop().time()
         token: str | None = None
         while True:
             page = await self._client.list_page(
@@ -194,11 +199,11 @@ class Informer:
                 field_selector=self._field_selector,
                 continue_token=token,
             )
-            items += page.items
+            found |= self._writer.put_page(page.items)
             token = page.continue_token
             if token is None:
                 break
-        self._writer.replace(items, version=page.resource_version)
+        self._writer.finish(found, version=page.resource_version)
         return step(state, Listed(version=page.resource_version, at=asyncio.get_running_loop().time()))
 
     async def _watch(self, state: State) -> State:
@@ -219,6 +224,8 @@ class Informer:
                     state = self._take(state, event, loop.time())
                     if event.get("type") == "ERROR":
                         return state
+                    if self._writer.room != self._room and loop.time() - self._listed_at >= _LISTED_AGAIN_S:
+                        return replace(state, do=Do.LIST)
         except ApiError as error:
             return self._after(state, error, loop.time())
         return step(state, Ended(error=None, at=loop.time(), lasted_s=loop.time() - began))

@@ -8,20 +8,25 @@ known to be deleted is not brought back by a late answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
 from git_events_runner.errors import InvalidObject
+from git_events_runner.resources.bounds import OBJECTS_OF_NAMESPACE_BYTES
 from git_events_runner.resources.job import JobView, own_metadata
 from git_events_runner.resources.kinds import KINDS, OURS, TRIGGERS
 from git_events_runner.resources.parse import again, parse
 from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.statusbounds import bounded_status
 from git_events_runner.rules.fairness import FairCache
+
+from .shares import Shares, weight_of
 
 _DELETED_KEPT = 4096
 _LAST_KEPT = 512
+_KEPT_METADATA = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
 _DROPPED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -36,6 +41,7 @@ class Snapshot:
     raw: Mapping[str, Any]
     model: Any
     invalid: InvalidObject | None
+    partial: bool = False  # kept without spec and status: its namespace has no more room
 
 
 def snapshot_of(raw: Mapping[str, Any], kind: str, old: Snapshot | None = None) -> Snapshot:
@@ -92,7 +98,10 @@ def _trim(raw: Mapping[str, Any], kind: str) -> dict[str, Any]:
         metadata["annotations"] = {name: value for name, value in annotations.items() if name != _DROPPED_ANNOTATION}
     if kind == "Job":
         return {"metadata": own_metadata(metadata)}
-    return {"metadata": metadata} | {name: raw[name] for name in ("spec", "status", "data") if name in raw}
+    trimmed = {"metadata": metadata} | {name: raw[name] for name in ("spec", "status", "data") if name in raw}
+    if kind in OURS and "status" in trimmed:
+        trimmed["status"] = bounded_status(trimmed["status"], trimmed.get("spec"))
+    return trimmed
 
 
 class Subscription:
@@ -135,8 +144,10 @@ class Subscription:
 class Store:
     """The read side."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, share: Callable[[], int] = lambda: OBJECTS_OF_NAMESPACE_BYTES) -> None:
+        """`share` is how much memory the objects of our kinds in one namespace may take, in bytes."""
         self.subscribers: list[Subscription] = []
+        self.shares = Shares(share)
         self._objects: dict[str, dict[Ref, Snapshot]] = {kind: {} for kind in KINDS}
         self._by_uid: dict[str, dict[str, Ref]] = {kind: {} for kind in KINDS}
         self._jobs: dict[str, dict[str | None, dict[Ref, str]]] = {}  # by trigger uid and namespace
@@ -225,7 +236,7 @@ class Store:
         old = self._objects[new.ref.kind].get(new.ref)
         if self._deleted.get((new.ref, new.uid)):
             return
-        if old is not None and old.uid == new.uid and new.version <= old.version:
+        if old is not None and old.uid == new.uid and new.version <= old.version - old.partial:
             return
         if old is not None and old.uid != new.uid:
             if new.version < old.version:
@@ -233,6 +244,7 @@ class Store:
             self._drop(old)
         if old is not None and old.uid == new.uid:
             self._unindex(old)  # somebody may have edited the annotation
+        new = self._within_share(new)
         self._objects[new.ref.kind][new.ref] = new
         self._by_namespace[new.ref.kind].setdefault(new.ref.namespace or "", {})[new.ref] = None
         self._by_uid[new.ref.kind][new.uid] = new.ref
@@ -241,12 +253,28 @@ class Store:
             self._jobs.setdefault(run.trigger_uid, {}).setdefault(new.ref.namespace, {})[new.ref] = run.source
         self._note(new.ref)
 
+    def _within_share(self, new: Snapshot) -> Snapshot:
+        """The object, or what is kept of it when its namespace has no room for it."""
+        namespace = new.ref.namespace
+        if namespace is None or new.ref.kind not in OURS:
+            return new
+        if self.shares.take(namespace, new.ref, weight_of(new.raw)):
+            return new
+        metadata = {name: new.raw["metadata"][name] for name in _KEPT_METADATA if name in new.raw["metadata"]}
+        problem = (
+            "is not read: the objects of this namespace take more memory than policy.objectMebibytesPerNamespace allows"
+        )
+        return replace(
+            new, raw={"metadata": metadata}, model=None, invalid=InvalidObject("spec", problem), partial=True
+        )
+
     def _drop(self, old: Snapshot, last: Snapshot | None = None) -> None:
         kind = old.ref.kind
         del self._objects[kind][old.ref]
         self._by_uid[kind].pop(old.uid, None)
         self._unindex(old)
         namespace = old.ref.namespace or ""
+        self.shares.drop(namespace, old.ref)
         self._deleted.put(namespace, (old.ref, old.uid), True)
         beside = self._by_namespace[kind][namespace]
         del beside[old.ref]
@@ -283,15 +311,29 @@ class StoreWriter:
 
     def replace(self, listed: Iterable[Mapping[str, Any]], *, version: str) -> None:
         """Take over a whole list: what is not in it has vanished, unless it was written after the list was made."""
-        store, found = self._store, set()
+        self.finish(self.put_page(listed), version=version)
+
+    def put_page(self, listed: Iterable[Mapping[str, Any]]) -> set[tuple[Ref, str]]:
+        """Take over a part of a list; which objects are in it."""
+        found = set()
         for raw in listed:
             snapshot = snapshot_of(raw, self._kind)
             found.add((snapshot.ref, snapshot.uid))
-            store._put(snapshot)  # noqa: SLF001  two halves of one object
+            self._store._put(snapshot)  # noqa: SLF001  two halves of one object
+        return found
+
+    def finish(self, found: Collection[tuple[Ref, str]], *, version: str) -> None:
+        """All parts of a list are taken over: what was in none of them has vanished."""
+        store = self._store
         for old in store.all(self._kind, self._namespace):
             if (old.ref, old.uid) not in found and old.version <= _version(version):
                 store._drop(old)  # noqa: SLF001  two halves of one object
         store._listed(self._kind, self._namespace)  # noqa: SLF001  two halves of one object
+
+    @property
+    def room(self) -> int:
+        """Differs from before when objects that were kept in part may be kept whole now, if they are listed again."""
+        return self._store.shares.room
 
     def clear(self) -> None:
         """Nothing is there: the namespace does not exist."""

@@ -1,0 +1,93 @@
+"""What of a stored status is read: tenants write statuses as well as specs, up to what the API server stores.
+
+The controller itself never writes more than these bounds. What is beyond them reads as absent, as all that is strange
+in a status, and the next write replaces it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from .bounds import (
+    STATUS_CONDITIONS,
+    STATUS_DELIVERIES_CHARACTERS,
+    STATUS_HOST_KEYS,
+    STATUS_MESSAGE_CHARACTERS,
+    STATUS_OTHER_ENTRIES,
+    STATUS_TEXT_CHARACTERS,
+)
+from .part import NAME_CHARS
+
+_CONDITIONS, _ENTRIES, _DELIVERIES, _HOST_KEYS = "conditions", "checkedSources", "deliveries", "hostKeys"
+
+
+def bounded_status(status: Any, spec: Any) -> Any:
+    """The status without what is beyond the bounds; the same object if all of it is within.
+
+    Texts are cut, so that what cannot be right is still seen and repaired; conditions and host keys are left out.
+    The entries of sources that `spec` names are kept, and as many others as a changed spec leaves behind.
+
+    >>> bounded_status({"state": "Idle", "hostKeys": ["x" * 5000]}, {})
+    {'state': 'Idle'}
+    """
+    if not isinstance(status, Mapping):
+        return status
+    found = {name: _cut(value, STATUS_TEXT_CHARACTERS) for name, value in status.items()}
+    if not _conditions_fit(found.get(_CONDITIONS)):
+        del found[_CONDITIONS]
+    if not _host_keys_fit(found.get(_HOST_KEYS)):
+        del found[_HOST_KEYS]
+    if _DELIVERIES in found:
+        found[_DELIVERIES] = _cut(found[_DELIVERIES], STATUS_DELIVERIES_CHARACTERS + 1)
+    if isinstance(found.get(_ENTRIES), Mapping):
+        found[_ENTRIES] = _entries(found[_ENTRIES], spec)
+    same = len(found) == len(status) and all(found[name] is value for name, value in status.items())
+    return status if same else found
+
+
+def _cut(value: Any, characters: int) -> Any:
+    return value[:characters] if isinstance(value, str) and len(value) > characters else value
+
+
+def _short(value: object) -> bool:
+    return not isinstance(value, str) or len(value) <= STATUS_TEXT_CHARACTERS
+
+
+def _conditions_fit(conditions: object) -> bool:
+    if not isinstance(conditions, list):
+        return True
+    return len(conditions) <= STATUS_CONDITIONS and all(
+        _short(value) or (name == "message" and len(value) <= STATUS_MESSAGE_CHARACTERS)
+        for condition in conditions
+        if isinstance(condition, Mapping)
+        for name, value in condition.items()
+    )
+
+
+def _host_keys_fit(lines: object) -> bool:
+    if not isinstance(lines, list):
+        return True
+    return len(lines) <= STATUS_HOST_KEYS and all(map(_short, lines))
+
+
+def _entries(entries: Mapping[str, Any], spec: Any) -> Mapping[str, Any]:
+    """The entries within the bounds; the same mapping if all of them are."""
+    if len(entries) > STATUS_OTHER_ENTRIES or any(len(name) > NAME_CHARS for name in entries):
+        sources = spec.get("sources") if isinstance(spec, Mapping) else None
+        names = sources.get("names") if isinstance(sources, Mapping) else None
+        named = {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+        others = (name for name in entries if name not in named and len(name) <= NAME_CHARS)
+        kept = {*named, *islice(others, STATUS_OTHER_ENTRIES)}
+        entries = {name: entry for name, entry in entries.items() if name in kept}
+    found = {name: _entry(entry) for name, entry in entries.items()}
+    return entries if all(found[name] is entry for name, entry in entries.items()) else found
+
+
+def _entry(entry: Any) -> Any:
+    """An entry with its texts cut; the same object if none is too long."""
+    if not isinstance(entry, Mapping):
+        return _cut(entry, STATUS_TEXT_CHARACTERS)
+    found = {name: _entry(value) for name, value in entry.items()}
+    return entry if all(found[name] is value for name, value in entry.items()) else found
