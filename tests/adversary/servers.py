@@ -19,13 +19,22 @@ def served(script):
     started, found, loop = threading.Event(), [], asyncio.new_event_loop()
     stop = asyncio.Event()
 
+    async def aborting(reader, writer):
+        try:
+            await script(reader, writer)
+        finally:
+            writer.transport.abort()
+
     async def serve():
-        async with scripted(script) as url:
+        async with scripted(aborting) as url:
             found.append(url)
             started.set()
             await stop.wait()
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
                 task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.sleep(0)  # aborted transports close with the loop's next turn
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
