@@ -218,6 +218,7 @@ PARSERS = (
         worst_ms=5,
         calls=(
             "flow.webhooks.application:match",
+            "rules.signatures:search",
             "rules.senders:ip_address",
             "rules.senders:ip_network",
             "rules.forges.push:match",
