@@ -146,6 +146,8 @@ def test_a_version_that_is_too_old_is_listed_again(world, installation, replica,
     """410 in either form: one list, and what vanished meanwhile is gone."""
     hook(world, installation)
     wait_until("the trigger", lambda: replica.post(f"/{installation}/hook") == 202)
+    # A new leader lists Jobs and triggers live before it lets a Job run.
+    wait_until("a Job that runs", lambda: [job for job in world.jobs(installation) if not job["spec"].get("suspend")])
     place = len(proxy.log)
     proxy.rule("GET", "webhooktriggers.*watch=true", "drop-before", times=2)
     if form == "event":
