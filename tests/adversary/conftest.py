@@ -16,8 +16,9 @@ from tests.cluster.plane import wait_until
 from tests.patience import timed
 from tests.system.conftest import sources
 from tests.system.replica import Replica
-from tests.system.roles import USERS, bind
+from tests.system.roles import bind, grant, let_read_secrets
 
+TENANT = {"kind": "User", "name": "tenant", "apiGroup": "rbac.authorization.k8s.io"}
 _CONFIG = "git-events-runner-config"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _JOB_S = 1.0
@@ -172,7 +173,6 @@ class Estate:
 
     def _bind_tenant(self):
         """The attacker has what `edit` gives, and our four kinds, in his namespace alone."""
-        subject = {"kind": "User", "name": "tenant", "apiGroup": "rbac.authorization.k8s.io"}
         kinds = ["gitrepos", "actions", "scheduletriggers", "webhooktriggers"]
         path = f"{_RBAC}/namespaces/{self.evil}"
         rules = [{"apiGroups": ["git-events-runner.rs"], "resources": kinds, "verbs": ["*"]}]
@@ -184,14 +184,7 @@ class Estate:
             ("ClusterRole", "system:aggregate-to-edit"),
             ("ClusterRole", "system:aggregate-to-view"),
         ):
-            binding = {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "RoleBinding",
-                "metadata": {"name": name.replace(":", "-")},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
-                "subjects": [subject],
-            }
-            self.api.post(f"{path}/rolebindings", binding)
+            grant(self.api, self.evil, kind, name, [TENANT])
 
 
 @pytest.fixture
@@ -210,18 +203,7 @@ def vault(estate):
     """A credential of the neighbour's: a ClusterGitRepo that only he may use, its Secret in a namespace of its own."""
     api, name = estate.api, f"{estate.home}-vault"
     api.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "secrets"},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": "git-events-runner-controller-secrets",
-        },
-        "subjects": USERS,
-    }
-    api.post(f"/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/rolebindings", binding)
+    let_read_secrets(api, name)
     token = {"token": base64.b64encode(b"Bearer of the neighbour").decode()}
     api.post(f"/api/v1/namespaces/{name}/secrets", {"kind": "Secret", "metadata": {"name": "robot"}, "data": token})
     yield name

@@ -1,8 +1,10 @@
 """What a tenant writes into his objects, their statuses included, costs his neighbours nothing."""
 
+from tests.adversary.conftest import TENANT
 from tests.cluster.api import OURS, Refused
 from tests.cluster.plane import wait_until
 from tests.system.conftest import sources
+from tests.system.roles import grant
 
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _TEXT = 1_200_000
@@ -30,14 +32,7 @@ def test_statuses_that_a_tenant_writes_stop_nothing(estate):
     rules = [{"apiGroups": ["git-events-runner.rs"], "resources": ["*"], "verbs": ["*"]}]
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "tenant-all"}}
     estate.api.post(f"{_RBAC}/namespaces/{estate.evil}/roles", role | {"rules": rules})
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "tenant-all"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "tenant-all"},
-        "subjects": [{"kind": "User", "name": "tenant", "apiGroup": "rbac.authorization.k8s.io"}],
-    }
-    estate.api.post(f"{_RBAC}/namespaces/{estate.evil}/rolebindings", binding)
+    grant(estate.api, estate.evil, "Role", "tenant-all", [TENANT])
     estate.start()
     estate.tenant.ours("Action", estate.evil, "build", {"actionJob": {"command": ["true"]}})
     for number in range(8):

@@ -35,3 +35,21 @@ def bind(api, namespace):
         with contextlib.suppress(Refused) if kind == "ClusterRoleBinding" else contextlib.nullcontext():
             api.post(path, body)
     return namespace
+
+
+def grant(api, namespace, kind, name, subjects):
+    """Bind a Role or ClusterRole in a namespace."""
+    group = "rbac.authorization.k8s.io"
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name.replace(":", "-")},
+        "roleRef": {"apiGroup": group, "kind": kind, "name": name},
+        "subjects": subjects,
+    }
+    api.post(f"{_RBAC}/namespaces/{namespace}/rolebindings", binding)
+
+
+def let_read_secrets(api, namespace):
+    """Let the replicas read Secrets of a namespace, by the chart's role."""
+    grant(api, namespace, "ClusterRole", "git-events-runner-controller-secrets", USERS)

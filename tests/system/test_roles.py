@@ -11,7 +11,7 @@ from tests.cluster.api import OURS
 from tests.cluster.plane import wait_until
 from tests.servers.sshd import Sshd, Unavailable
 from tests.system.conftest import sources
-from tests.system.roles import USERS, roles
+from tests.system.roles import let_read_secrets, roles
 from tests.system.test_tenancy import configure
 
 FINALIZER = "scheduletriggers.git-events-runner.rs"
@@ -62,18 +62,7 @@ def vault(api, installation):
     """A namespace whose Secrets the controller may read, with a credential in it."""
     name = f"{installation}-vault"
     api.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "secrets"},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": "git-events-runner-controller-secrets",
-        },
-        "subjects": USERS,
-    }
-    api.post(f"/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/rolebindings", binding)
+    let_read_secrets(api, name)
     yield name
     api.delete(f"/api/v1/namespaces/{name}")
 

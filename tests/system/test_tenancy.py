@@ -8,7 +8,7 @@ from tests.cluster.api import OURS
 from tests.cluster.finisher import Finisher
 from tests.cluster.plane import wait_until
 from tests.system.conftest import sources
-from tests.system.roles import USERS, bind
+from tests.system.roles import bind, let_read_secrets
 
 CONFIG = "git-events-runner-config"
 
@@ -77,18 +77,7 @@ def test_a_queued_run_gets_no_secret_of_a_source_that_was_closed_meanwhile(world
     vault = f"{installation}-vault"
     world.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": vault}})
     try:
-        binding = {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": {"name": "secrets"},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": "git-events-runner-controller-secrets",
-            },
-            "subjects": USERS,
-        }
-        world.post(f"/apis/rbac.authorization.k8s.io/v1/namespaces/{vault}/rolebindings", binding)
+        let_read_secrets(world, vault)
         token = {"token": base64.b64encode(b"Bearer x").decode()}
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "robot"}, "data": token}
         world.post(f"/api/v1/namespaces/{vault}/secrets", secret)
