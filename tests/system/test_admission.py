@@ -24,8 +24,8 @@ def phase(api, namespace, source="app"):
 def test_a_job_that_a_person_suspends_stays_suspended(world, installation, repository, replicas):
     """Also under a new leader, while the next change runs; a served namespace that does not exist hinders nothing."""
     places = {"tenants": (f"{installation}-never-there",)}
-    replica = replicas(0, *FAST, **places)
     hook(world, installation)
+    replica = replicas(0, *FAST, **places)
     assert replica.post(f"/{installation}/hook") == 202
     wait_until("a Job", lambda: world.jobs(installation))
     [job] = world.jobs(installation)
