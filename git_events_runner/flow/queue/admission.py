@@ -1,0 +1,146 @@
+"""Admission: free slots are filled with waiting Jobs, each after the Secret that it needs is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.errors import ApiError, ApiNotFound, ApiUnavailable, SecretUnusable
+from git_events_runner.resources.job import ADMISSION_ANNOTATION, ADMITTED
+from git_events_runner.rules.identity import owner_of
+from git_events_runner.rules.messages import Fence
+from git_events_runner.rules.queue import Queued
+from git_events_runner.rules.report import Problem
+from git_events_runner.telemetry import Metrics
+
+from .ports import Api, Copies
+from .reports import Reports
+from .slots import SlotBook
+
+log = structlog.get_logger(target="queue")
+
+ADMISSION_PATH = f"/metadata/annotations/{ADMISSION_ANNOTATION.replace('/', '~1')}"
+_TAKEN_S = 15.0
+_TRIES = 64
+
+
+class Admission:
+    """Lets Jobs run while there are slots."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        store: Store,
+        book: SlotBook,
+        copies: Copies,
+        reports: Reports,
+        request_timeout_s: float,
+        trigger_gone: Callable[[Snapshot], Awaitable[bool]],
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`trigger_gone` reads live."""
+        self._api = api
+        self._store = store
+        self._book = book
+        self._copies = copies
+        self._reports = reports
+        self._request_timeout_s = request_timeout_s
+        self._trigger_gone = trigger_gone
+        self._metrics = metrics
+        self._now = now
+
+    async def confirm_taken(self, now: float) -> None:
+        """Slots whose request has had its time: does the Job exist?"""
+        for ref, since in list(self._book.taken.items()):
+            if now - since < _TAKEN_S:
+                continue
+            try:
+                self._store.observe(await self._api.get(ref))
+            except ApiNotFound:
+                pass
+            except ApiError:
+                continue
+            self._book.free(ref)
+
+    async def admit(self, fence: Fence) -> None:
+        """Let Jobs run while there are slots. One that cannot start is passed over: it must not keep others out."""
+        loop, tries = asyncio.get_running_loop(), 0
+        while tries < _TRIES:
+            chosen = self._book.next_admissions(loop.time())
+            tries += len(chosen)
+            passed = [queued.ref for queued in chosen if not await self._try(queued, fence)]
+            for ref in passed:
+                self._book.hold(ref, loop.time())
+            if not passed:
+                return
+
+    async def delete_orphan(self, snapshot: Snapshot, fence: Fence) -> bool:
+        """Delete a waiting Job if its trigger is gone, live."""
+        if self._store.trigger(snapshot.model.run.trigger_uid) is not None or not await self._trigger_gone(snapshot):
+            return False
+        fence.check()
+        await self._api.delete(snapshot.ref, uid=snapshot.uid, timeout_s=self._request_timeout_s)
+        log.info("job.deleted", namespace=snapshot.ref.namespace, job=snapshot.ref.name, reason="TriggerGone")
+        return True
+
+    async def _try(self, queued: Queued, fence: Fence) -> bool:
+        """Whether that Job runs, or need not wait any more; False: something of its own keeps it from that."""
+        snapshot = self._store.get(queued.ref)
+        if snapshot is None or not Queued(ref=queued.ref, job=snapshot.model).waits:
+            return True
+        fence.check()
+        try:
+            return await self._start(snapshot, fence)
+        except ApiNotFound:
+            self._book.free(queued.ref)
+            return True
+        except SecretUnusable as error:
+            self._book.free(queued.ref)
+            owner = owner_of(snapshot, self._store)
+            if owner is not None:
+                await self._reports.report(owner, Problem(reason=error.reason, message=str(error)))
+        except ApiUnavailable as error:
+            log.warning("job.unconfirmed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
+            return True
+        except ApiError as error:
+            self._book.free(queued.ref)
+            log.warning("job.delayed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
+        return False
+
+    async def _start(self, snapshot: Snapshot, fence: Fence) -> bool:
+        """Admit one Job, after its Secret is there; one whose trigger is gone is deleted. False: it is no run now."""
+        ref, view = snapshot.ref, snapshot.model
+        owner = owner_of(snapshot, self._store)
+        if owner is None:
+            if await self.delete_orphan(snapshot, fence):
+                return True
+            owner = owner_of(snapshot, self._store)  # the live read may have found its trigger
+            if owner is None:
+                return False
+        self._book.take(ref, asyncio.get_running_loop().time())
+        if view.needs_secret:
+            if owner.trigger.model is None:
+                raise SecretUnusable(f"the trigger is not valid: {owner.trigger.invalid}", reason="InvalidSpec")
+            await self._copies.copy_for(snapshot.raw, owner.trigger.model, owner.source)
+            fence.check()
+        patch: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": snapshot.uid},
+            {"op": "test", "path": "/spec/suspend", "value": True},
+            {"op": "test", "path": ADMISSION_PATH, "value": view.admission},
+            {"op": "test", "path": "/status/startTime", "value": None},
+            {"op": "add", "path": ADMISSION_PATH, "value": ADMITTED},
+            {"op": "replace", "path": "/spec/suspend", "value": False},
+        ]
+        self._store.observe(await self._api.patch(ref, patch, timeout_s=self._request_timeout_s))
+        self._book.free(ref)
+        waited_s = (self._now() - view.created_at).total_seconds() if view.created_at else 0.0
+        self._metrics.job_waited(max(waited_s, 0.0))
+        log.info("job.admitted", namespace=ref.namespace, job=ref.name, seconds=round(waited_s, 3))
+        return True

@@ -1,0 +1,67 @@
+"""What the queue needs of other rooms."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+from git_events_runner.resources.kinds import Kind
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger import Mutation, Outcome
+
+Json = list[dict[str, Any]]
+
+
+class Api(Protocol):
+    """What the queue needs of the API server."""
+
+    def list(
+        self, kind: Kind, *, namespace: str | None = None, label_selector: str | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """All objects of a kind."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+
+    async def patch(
+        self,
+        ref: Ref,
+        body: Json,
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Apply a JSON Patch."""
+
+    async def delete(
+        self,
+        ref: Ref,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        propagation: str = "Background",
+        timeout_s: float | None = None,
+    ) -> object:
+        """Delete an object."""
+
+
+class Copies(Protocol):
+    """Makes the Secret that a Job's init container mounts when its source's credential lives elsewhere."""
+
+    async def copy_for(self, job: Mapping[str, Any], trigger: Any, source: str) -> None:
+        """Create it, owned by the Job; done already is fine."""
+
+
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+
+class Announcer(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""

@@ -1,0 +1,148 @@
+"""The queue of a replica: gives slots to new Jobs, and to waiting ones while it is the leader."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.errors import ApiError
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.messages import Fence
+from git_events_runner.telemetry import Metrics
+
+from .admission import Admission
+from .ports import Announcer, Api, Copies, Writer
+from .reports import Reports
+from .slots import SlotBook
+from .sweeps import Sweeps
+
+log = structlog.get_logger(target="queue")
+
+_PASS_S = 1.0
+_GATHER_S = 0.02
+
+
+class Queue:
+    """Gives slots to Jobs while this replica is the leader (`run_leading`); else every new Job starts suspended."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        list_jobs: Callable[[], AsyncIterator[dict[str, Any]]],
+        store: Store,
+        copies: Copies,
+        writer: Writer,
+        announcer: Announcer,
+        limit: Callable[[], int],
+        share: Callable[[], int],
+        weight: Callable[[str], int],
+        waiting_timeout_s: Callable[[], int],
+        request_timeout_s: float,
+        expired: Callable[[str], None],
+        trigger_gone: Callable[[Snapshot], Awaitable[bool]],
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`expired` gets a Job's uid before it is deleted unrun; `trigger_gone` reads live.
+
+        `share` is what the runtime config allows one namespace (0: automatic), `weight` its turns in a round.
+        """
+        self._list_jobs = list_jobs
+        self._store = store
+        self._limit = limit
+        self._metrics = metrics
+        self._book = SlotBook(store=store, limit=limit, share=share, weight=weight)
+        reports = Reports(writer=writer, announcer=announcer, now=now)
+        self._admission = Admission(
+            api=api,
+            store=store,
+            book=self._book,
+            copies=copies,
+            reports=reports,
+            request_timeout_s=request_timeout_s,
+            trigger_gone=trigger_gone,
+            metrics=metrics,
+            now=now,
+        )
+        self._sweeps = Sweeps(
+            api=api,
+            store=store,
+            book=self._book,
+            admission=self._admission,
+            reports=reports,
+            waiting_timeout_s=waiting_timeout_s,
+            request_timeout_s=request_timeout_s,
+            expired=expired,
+            metrics=metrics,
+        )
+        self._leading = False
+
+    def take(self, ref: Ref) -> bool:
+        """Take a slot for a Job about to be created; False when none is free, an older Job waits, or another leads."""
+        if not self._leading:
+            return False
+        if ref in self._book.taken:
+            return True
+        now = asyncio.get_running_loop().time()
+        if not self._book.may_start(ref, now):
+            return False
+        self._book.take(ref, now)
+        return True
+
+    def release(self, ref: Ref) -> None:
+        """Give the slot back: the Job was not created."""
+        self._book.free(ref)
+
+    def confirm(self, ref: Ref) -> None:
+        """The Job counts by itself now."""
+        self._book.free(ref)
+
+    def show(self) -> None:
+        """Bring the gauges up to date."""
+        self._metrics.queue(*self._book.usage())
+
+    async def run_leading(self, fence: Fence) -> None:
+        """Admit and expire until leadership ends."""
+        loop = asyncio.get_running_loop()
+        await self._list_live(fence)
+        self._book.count_namespaces()
+        self._sweeps.begin()  # slots taken in an earlier term stay taken: their requests may still arrive
+        self._leading = True
+        try:
+            with self._store.subscribe("Job") as changes:
+                next_sweep = loop.time()
+                while True:
+                    await self._admission.confirm_taken(loop.time())
+                    await self._admission.admit(fence)
+                    if loop.time() >= next_sweep:
+                        await self._sweeps.sweep(fence, loop.time())
+                        next_sweep = loop.time() + _PASS_S
+                    self.show()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout_at(next_sweep):
+                            await changes.wait()
+                            await asyncio.sleep(_GATHER_S)  # a pass looks at all Jobs: many changes share one
+                    changes.take()
+        finally:
+            self._leading = False
+            self._metrics.queue(self._limit(), 0, 0)  # the leader's to say: what was true here would stay
+
+    async def _list_live(self, fence: Fence) -> None:
+        """Know every Job before the first is admitted: this replica's cache may be behind what its predecessor did."""
+        while True:
+            try:
+                async for raw in self._list_jobs():
+                    self._store.observe(raw)
+            except ApiError as error:
+                log.warning("queue.delayed", error=str(error))
+                await asyncio.sleep(_PASS_S)
+                fence.check()
+            else:
+                return

@@ -1,0 +1,44 @@
+"""Problems of waiting Jobs, reported on their triggers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.errors import ApiError
+from git_events_runner.rules.identity import Owner
+from git_events_runner.rules.ledger import rfc3339
+from git_events_runner.rules.report import Problem, Report
+
+from .ports import Announcer, Writer
+
+log = structlog.get_logger(target="queue")
+
+
+class Reports:
+    """Writes a condition, and publishes an Event."""
+
+    def __init__(self, *, writer: Writer, announcer: Announcer, now: Callable[[], datetime]) -> None:
+        self._writer = writer
+        self._announcer = announcer
+        self._now = now
+
+    async def report(self, owner: Owner[Snapshot], problem: Problem) -> None:
+        """Report a problem of a source on its trigger, if the trigger names the source or records its runs."""
+        trigger = owner.trigger
+        if not (owner.named or owner.entry.exists):
+            return
+        self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason=problem.reason, note=problem.message)
+        report = Report(
+            source=owner.source,
+            problem=problem,
+            generation=trigger.generation,
+            now=rfc3339(self._now()),
+        )
+        try:
+            await self._writer.write(trigger.ref, trigger.uid, report)
+        except ApiError as error:
+            log.warning("status.failed", kind=trigger.ref.kind, name=trigger.ref.name, error=str(error))

@@ -1,0 +1,100 @@
+"""Which slots are in use, which waiting Jobs are passed over for a while, and which namespace was served last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.resources.kinds import TRIGGERS
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.identity import owner_of
+from git_events_runner.rules.queue import Queued, Slots, may_start, namespace_share, next_admissions, used_slots
+
+_FIRST_HOLD_S = 2.0
+_LONGEST_HOLD_S = 60.0
+
+
+class SlotBook:
+    """The queue's memory, without a request: all of its methods are done before anything else can happen."""
+
+    def __init__(
+        self, *, store: Store, limit: Callable[[], int], share: Callable[[], int], weight: Callable[[str], int]
+    ) -> None:
+        """`share` is what the runtime config allows one namespace (0: automatic), `weight` its turns in a round."""
+        self._store = store
+        self._limit = limit
+        self._share = share
+        self._weight = weight
+        self.taken: dict[Ref, float] = {}  # since when
+        # Until when, and for how long: back-off of Jobs that cannot start.
+        self._held: dict[Ref, tuple[float, float]] = {}
+        self._runs: set[str] = set()  # uids of Jobs that were seen to be runs
+        self._last: dict[str, int] = {}  # namespace → which admission its last one was
+        self._admissions = 0
+        self._several = False
+
+    def runs(self) -> list[Queued]:
+        """The runs that hold a slot or wait for one."""
+        return [
+            Queued(ref=snapshot.ref, job=view)
+            for snapshot in self._store.all("Job")
+            if not ((view := snapshot.model).finished or view.deleting or view.ending) and self.is_run(snapshot)
+        ]
+
+    def is_run(self, snapshot: Snapshot) -> bool:
+        """Whether a Job is a run, or was seen to be one."""
+        if snapshot.uid in self._runs:
+            return True
+        if owner_of(snapshot, self._store) is None:
+            return False
+        self._runs.add(snapshot.uid)
+        return True
+
+    def usage(self) -> tuple[int, int, int]:
+        """The limit, how many runs wait, and how many slots are in use."""
+        runs = self.runs()
+        return self._limit(), sum(queued.waits for queued in runs), used_slots(runs, self.taken)
+
+    def may_start(self, ref: Ref, now: float) -> bool:
+        """Whether a Job about to be created may start without waiting."""
+        return may_start(ref, self.runs(), slots=self._slots(), taken=self.taken, held=self.held(now))
+
+    def next_admissions(self, now: float) -> list[Queued]:
+        """The waiting Jobs to admit now."""
+        return next_admissions(self.runs(), slots=self._slots(), taken=self.taken, held=self.held(now))
+
+    def take(self, ref: Ref, now: float) -> None:
+        """A slot is in use from now on, and its namespace had its turn."""
+        self.taken[ref] = now
+        self._admissions += 1
+        self._last[ref.namespace or ""] = self._admissions
+
+    def free(self, ref: Ref) -> None:
+        """The slot is not in use, or its Job counts by itself now."""
+        self.taken.pop(ref, None)
+
+    def hold(self, ref: Ref, now: float) -> None:
+        """Pass a Job over for a while that doubles."""
+        _, last_s = self._held.get(ref, (0.0, _FIRST_HOLD_S / 2))
+        hold_s = min(last_s * 2, _LONGEST_HOLD_S)
+        self._held[ref] = (now + hold_s, hold_s)
+
+    def held(self, now: float) -> frozenset[Ref]:
+        """The Jobs that are passed over."""
+        return frozenset(ref for ref, (until, _) in self._held.items() if until > now)
+
+    def count_namespaces(self) -> None:
+        """Note whether triggers of several namespaces share the slots; forget the turns of those without triggers."""
+        namespaces = {trigger.ref.namespace or "" for kind in TRIGGERS for trigger in self._store.all(kind)}
+        self._last = {namespace: last for namespace, last in self._last.items() if namespace in namespaces}
+        self._several = len(namespaces) > 1
+
+    def prune(self) -> None:
+        """Forget Jobs that are deleted."""
+        self._held = {ref: held for ref, held in self._held.items() if self._store.get(ref) is not None}
+        self._runs = {uid for uid in self._runs if self._store.by_uid("Job", uid) is not None}
+
+    def _slots(self) -> Slots:
+        total = self._limit()
+        each = namespace_share(total, self._share(), several=self._several)
+        return Slots(total=total, each=each, weight=self._weight, last=self._last)
