@@ -17,6 +17,10 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "controller.stopped": ("info", "A clean end."),
     "crds.current": ("info", "The CRDs have all needed fields again."),
     "crds.outdated": ("error", "The CRDs lack needed fields; `error` has the command to run. No check is done."),
+    "files.unmatched": (
+        "warning",
+        "The patterns in `files` select nothing of a source: `error` has patterns and commit. Once for each of them.",
+    ),
     "finalizer.removed": ("info", "v0.4's finalizer was removed from a ScheduleTrigger."),
     "hostkey.pinned": ("info", "An SSH server's host key was seen for the first time and is pinned."),
     "hostkey.refused": ("warning", "An SSH server's host key is unknown or has changed; `error` says what to do."),

@@ -6,7 +6,7 @@ What flow knows as `Git` and `Copies`; made by app.py, which is why it may know 
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from git_events_runner.edges.git.access import proxy_of
@@ -156,6 +156,8 @@ class Sources:
         for left in range(_KEYS_TRIED, -1, -1):
             try:
                 answer = await ask(self._made(source, namespace, files))
+            except SecretUnusable as unusable:
+                raise _named(unusable, secrets_of(source, namespace)) from None
             except GitAuthRequired as refused:
                 if forgotten or refused.repeated or not self._forget(source, namespace):
                     raise
@@ -299,6 +301,14 @@ async def read_keys(secrets: SecretReader, keys: SecretKeys) -> dict[str, bytes]
                 reason="SecretInvalid",
             )
     return found
+
+
+def _named(unusable: SecretUnusable, wanted: Sequence[SecretKeys]) -> SecretUnusable:
+    """The error, and which Secret it is about, where its message does not name one."""
+    if not wanted or str(unusable).startswith("Secret "):
+        return unusable
+    names = " or ".join(dict.fromkeys(f"{keys.namespace}/{keys.name}" for keys in wanted))
+    return SecretUnusable(f"Secret {names}: {unusable}", reason=unusable.reason)
 
 
 def _utf8(value: bytes, keys: SecretKeys, name: str) -> str:

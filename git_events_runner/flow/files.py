@@ -104,6 +104,9 @@ class Files:
             return  # there is nothing to warn of, or nothing new
         mutation = warning(request.source, patterns, commit, empty=empty)
         report = Report(source=request.source, problem=None, generation=snapshot.generation, now=rfc3339(self._now()))
+        name = {"namespace": request.trigger.namespace, "name": request.trigger.name}
+        if mutation.message and mutation.message not in (told or ""):
+            log.warning("files.unmatched", **name, source=request.source, error=mutation.message)
         try:
             if request.fence:
                 request.fence.check()
@@ -111,7 +114,6 @@ class Files:
         except FenceLost:
             return  # the next leader's check finds it out
         except ApiError as failed:
-            name = {"namespace": request.trigger.namespace, "name": request.trigger.name}
             log.warning("status.failed", **name, error=str(failed), reason=failed.reason)
 
     async def _selection(

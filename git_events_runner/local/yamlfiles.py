@@ -122,15 +122,24 @@ def documents(path: Path, *, explicit: bool = True) -> Iterator[Document]:
         yield from read(path, text, explicit=explicit)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        if _begins_with_tab(text, line):
+            raise ConfigError(f"{name}:{line}: is no YAML: the indentation has a tab; use spaces") from error
         told = " ".join(part for part in (error.problem, error.context) if part)
         told = f"is no YAML: {told}; look at the indentation, colons and quotes"
-        raise ConfigError(f"{name}:{mark.line + 1 if mark else 1}: {told}") from error
+        raise ConfigError(f"{name}:{line}: {told}") from error
     except yaml.YAMLError as error:  # a character that no YAML may hold
         position = getattr(error, "position", 0) or 0
         line = text[:position].count("\n") + 1
         raise ConfigError(f"{name}:{line}: is no YAML: {getattr(error, 'reason', error)}") from error
     except RecursionError as error:
         raise ConfigError(f"{name}: is nested too deeply to be read") from error
+
+
+def _begins_with_tab(text: str, line: int) -> bool:
+    """Whether a line (from 1) of a text is indented with a tab."""
+    found = text.split("\n")[line - 1 : line]
+    return any("\t" in one[: len(one) - len(one.lstrip())] for one in found)
 
 
 def read(path: Path, text: str, *, explicit: bool = True) -> Iterator[Document]:

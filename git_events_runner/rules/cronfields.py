@@ -53,7 +53,7 @@ class Unit:
 
     def wrong(self, text: str, advice: str | None = None) -> InvalidObject:
         """What an unreadable text is refused with."""
-        return InvalidObject(CRON_FIELD, f"{self.name} {text}: {advice or self.span}")
+        return InvalidObject(CRON_FIELD, f"{self.name} {text}: {advice or f'must be {self.span}'}")
 
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")

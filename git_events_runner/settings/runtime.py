@@ -75,8 +75,9 @@ Size = Annotated[
 ]
 ResourceName = Annotated[str, Strict(), Field(max_length=253, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$")]
 Quantities = Annotated[dict[ResourceName, Quantity], Field(max_length=20)]
+_UNKNOWN = "extra_forbidden"
 _FORMS: dict[str, str] = {
-    "extra_forbidden": "is not a known key",
+    _UNKNOWN: "is not a known key",
     "model_type": "must be a mapping",
     "list_type": "must be a list",
 }
@@ -380,9 +381,25 @@ def parse_runtime_config(text: str) -> RuntimeConfig:
             *(
                 f"{dotted('', problem['loc'])}: "
                 f"{_FORMS.get(problem['type']) or plain(problem['type'], problem['msg'], given=problem.get('input'))}"
+                f"{_meant(problem['loc']) if problem['type'] == _UNKNOWN else ''}"
                 for problem in error.errors(include_url=False, include_context=False)
             )
         ) from None
+
+
+def _meant(location: tuple[int | str, ...]) -> str:
+    """The known key that is like an unknown one, or what there is in its section.
+
+    >>> _meant(("action", "maxRuningJobs")), _meant(("nothing",))[:18]
+    ('; did you mean maxRunningJobs?', '; known are action')
+    """
+    section: Any = RuntimeConfig().model_dump(by_alias=True, mode="json")
+    for step in location[:-1]:
+        section = section.get(step) if isinstance(section, dict) else None
+    if not isinstance(section, dict) or not section:
+        return ""
+    near = get_close_matches(str(location[-1]), list(section), n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(section))}"
 
 
 def restricts(text: str) -> bool:

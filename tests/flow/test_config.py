@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from git_events_runner.errors import ConfigError
 from git_events_runner.flow.config import Config
 from git_events_runner.resources.ref import Ref
 from git_events_runner.settings import RuntimeConfig, parse_runtime_config, restricts
@@ -55,6 +56,21 @@ BAD = {
     "a deep nest": "[" * 900,
     "good beside bad": "action: {maxRunningJobs: 9, jobWaitingTimeoutSeconds: -1}",
 }
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("action: {maxRunning: 3}", "action.maxRunning: is not a known key; did you mean maxRunningJobs?"),
+        ("actoin: {}", "actoin: is not a known key; did you mean action?"),
+        ("fairness: {zzz: 1}", "fairness.zzz: is not a known key; known are weights"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_one_it_is_like(text, told):
+    """Or with those that its section has."""
+    with pytest.raises(ConfigError) as refused:
+        parse_runtime_config(text)
+    assert refused.value.problems == (told,)
 
 
 @virtual

@@ -1,6 +1,7 @@
 """The warning while the patterns of a trigger select nothing of a source."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from git_events_runner.errors import GitTooLarge
 from tests.flow.program import REF, program
@@ -27,10 +28,15 @@ async def test_patterns_that_select_nothing_are_warned_of_at_the_first_check():
     """The first run starts all the same, Ready stays true, and the warning names source, patterns and commit."""
     made = program()
     watching(made, "docs/", "*.md5")
-    await made.check()
+    with capture_logs() as logs:
+        await made.check()
+        await made.check(due="2026-01-02T00:00:00Z")
     assert len(made.jobs()) == 1
     assert made.condition() == ("True", "FilesSelectNothing")
     [line] = warning(made)
+    [logged] = [entry for entry in logs if entry["event"] == "files.unmatched"]
+    assert (logged["name"], logged["source"], logged["log_level"]) == (REF.name, "app", "warning")
+    assert logged["error"] in line
     assert line.startswith(
         "warning FilesSelectNothing: source app: files (docs/, *.md5) selects nothing in commit aaaa"
     )

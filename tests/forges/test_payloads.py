@@ -153,6 +153,14 @@ def test_a_twisted_body_is_unreadable_and_nothing_else(dialect, body):
         assert isinstance(read(dialect, headers, body), Ignored)
 
 
+@pytest.mark.parametrize("dialect", FORGES)
+def test_an_empty_body_is_refused_as_such(dialect):
+    """A sender that was set to send no payload learns what is missing."""
+    headers = {"content-type": [b"application/json"]} | {name: [b"push"] for name in FORGES[dialect].events}
+    with pytest.raises(Unreadable, match="the body is empty; it must be the event's JSON payload"):
+        read(dialect, headers, b" \n")
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()

@@ -55,8 +55,9 @@ def written(folder: Path, *, url: str = "http://127.0.0.1:9/site.git", change: t
             23,
             "is no YAML: mapping values are not allowed in this context; look at the indentation, colons and quotes",
         ),
+        (("    kind: GitRepo", "\tkind: GitRepo"), 22, "is no YAML: the indentation has a tab; use spaces"),
     ],
-    ids=["wrong kind", "missing secret", "no indentation", "nothing indented", "wrong indentation"],
+    ids=["wrong kind", "missing secret", "no indentation", "nothing indented", "wrong indentation", "a tab"],
 )
 def test_in_the_manifests(tmp_path: Path, change: tuple[str, str], line: int, told: str):
     """A mistake in a manifest is told with file, line, field and what to do; the exit code is 2."""

@@ -97,6 +97,8 @@ def read(forge: str, headers: Headers, body: bytes) -> Push | Ignored:
     events = [headers[name][0].decode("latin-1") for name in known.events if headers.get(name)]
     if known.events and not events:
         raise Unreadable(f"no header {known.events[-1]} names the event")
+    if not body.strip():
+        raise Unreadable("the body is empty; it must be the event's JSON payload")
     payload = _decoded(body, known.wanted)
     if not isinstance(payload, dict):
         raise Unreadable("the body is no JSON object")

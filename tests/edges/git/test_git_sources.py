@@ -103,3 +103,17 @@ async def test_a_value_too_large_for_its_use():
     keys = SecretKeys(namespace="ns", name="login", files={"password": "password"})
     with pytest.raises(SecretUnusable, match="Secret ns/login: what is used as password has 9216 bytes; at most 8192"):
         await read_keys(Secrets(b"p" * 9216), keys)
+
+
+async def test_a_credential_that_no_request_can_carry_names_its_secret(git_server, remotes):
+    """A user name with a colon, which HTTP Basic has no room for: the error has the Secret's place."""
+
+    class Colon(Secrets):
+        async def get(self, namespace, name, *keys):
+            return {"username": b"me:too", "password": self.cached}
+
+    sources = Sources(secrets=Colon(b"word"), host_keys=None, remote=remotes.current)
+    with pytest.raises(SecretUnusable, match=r"^Secret ns/login: the user name holds a colon") as refused:
+        await sources.commit_of(source_of(git_server.url("app.git")), "ns", "branch", "main")
+    assert refused.value.reason == "SecretInvalid"
+    assert git_server.exchanges == []
