@@ -11,6 +11,7 @@ from tests.e2e.images import REGISTRY
 BATCH = "/apis/batch/v1"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 JOB_S = 120
+PASSWORD = "s3same-0pen-e2e"
 
 
 class Cluster:
@@ -19,10 +20,11 @@ class Cluster:
     def __init__(self, *, node, api, helm, git, tools, archives):
         self.node, self.api, self.helm, self.git, self.tools, self.archives = node, api, helm, git, tools, archives
 
-    def namespace(self, name, labels=None):
+    def namespace(self, name, labels=None, annotations=None):
         """A namespace that enforces `restricted` unless labelled otherwise."""
         labels = RESTRICTED if labels is None else labels
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        body["metadata"]["annotations"] = annotations or {}
         self.api.post("/api/v1/namespaces", body)
         wait_until("its default account", lambda: self._account(name), timeout_s=30)
         return name

@@ -1,5 +1,7 @@
 """One node for all tests of this folder, and one installation for those that ask for it."""
 
+import base64
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from git_events_runner.settings import VERSION
 from tests.cluster import binaries
 from tests.cluster.api import Api
 from tests.e2e import images, machine
-from tests.e2e.cluster import RESTRICTED, Cluster
+from tests.e2e.cluster import PASSWORD, RESTRICTED, Cluster
 from tests.e2e.dns import Dns
 from tests.e2e.helm import CHART, Helm, tools
 from tests.e2e.node import ADDRESS, Node
@@ -58,21 +60,24 @@ def cluster():
 
 @pytest.fixture(scope="session")
 def release(cluster):
-    """The namespace of an installation with two replicas that serves the tenants `team`, `options` and `other`."""
+    """The namespace of an installation with two replicas, which serves five tenants."""
     namespace = cluster.namespace("ger-system")
     cluster.namespace("team")
     cluster.namespace(TENANT, RESTRICTED | LABELS)
     cluster.namespace("other", labels={})
     cluster.namespace("vault")
+    cluster.namespace("bounded")  # test_3_others
+    cluster.namespace("ranged", labels={}, annotations={"openshift.io/sa.scc.uid-range": "1000650000/10000"})
+    tenants = ["team", "bounded", "ranged", TENANT]
     cluster.install(
         "install",
         namespace,
         CHART,
         "--take-ownership",  # of the CRDs that the release before left (crds.keep)
         rbac={
-            "controller": {"jobsNamespaces": ["team", "other", TENANT], "secretsNamespaces": ["team", "vault", TENANT]}
+            "controller": {"jobsNamespaces": [*tenants, "other"], "secretsNamespaces": ["team", "vault", TENANT]},
         },
-        actionJobServiceAccounts={"namespaces": ["team", TENANT]},
+        actionJobServiceAccounts={"namespaces": tenants},
     )
     return namespace
 
@@ -83,3 +88,18 @@ def repository(cluster):
     made = cluster.git.repository(place="basic")
     made.push({"README": "one\n", "run.sh": "echo from the repository\n", "sub/file": "x\n"})
     return made
+
+
+@pytest.fixture(scope="session")
+def credential(cluster, release):
+    """The Secret of the tenant's source and of the cluster's, both for the same server."""
+    digest = base64.b64encode(hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest()).decode()
+    with (cluster.git.folder / "users").open("a") as users:
+        users.write(f"robot:{{SHA}}{digest}\n")
+    data = {
+        name: base64.b64encode(value.encode()).decode()
+        for name, value in (("username", "robot"), ("password", PASSWORD))
+    }
+    for namespace in ("team", "vault"):
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"}, "data": data}
+        cluster.api.post(f"/api/v1/namespaces/{namespace}/secrets", body)

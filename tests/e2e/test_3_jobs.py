@@ -1,7 +1,5 @@
 """From a push to a finished pod: what the worker has, and what it has not."""
 
-import base64
-import hashlib
 import json
 import socket
 
@@ -11,11 +9,10 @@ from git_events_runner.resources.description import SECRET_DIR
 from git_events_runner.rules.job import TOKEN_FOLDER
 from tests.cluster.api import Refused
 from tests.cluster.plane import wait_until
-from tests.e2e.cluster import BATCH
+from tests.e2e.cluster import BATCH, PASSWORD
 from tests.e2e.node import ADDRESS
 from tests.e2e.processes import contents, mounted, process
 
-_PASSWORD = "s3same-0pen-e2e"
 _TOKEN = b"eyJhbGciOi"  # how a JSON Web Token begins
 _LOOK = """
 env | sort; echo ---files
@@ -25,21 +22,6 @@ echo ---processes
 for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; tr '\\0' ' ' <$p/environ; echo; done 2>/dev/null
 echo ---done
 """
-
-
-@pytest.fixture(scope="module")
-def credential(cluster, release):
-    """The Secret of the tenant's source and of the cluster's, both for the same server."""
-    digest = base64.b64encode(hashlib.sha1(_PASSWORD.encode(), usedforsecurity=False).digest()).decode()
-    with (cluster.git.folder / "users").open("a") as users:
-        users.write(f"robot:{{SHA}}{digest}\n")
-    data = {
-        name: base64.b64encode(value.encode()).decode()
-        for name, value in (("username", "robot"), ("password", _PASSWORD))
-    }
-    for namespace in ("team", "vault"):
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "git"}, "data": data}
-        cluster.api.post(f"/api/v1/namespaces/{namespace}/secrets", body)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +57,7 @@ def test_no_credential_is_where_the_worker_could_see_it(cluster, job):
     """Not in variables, files or the process list, no Secret mounted, no .git; the log ends, so all was looked at."""
     text = cluster.printed(job)
     assert "---done" in text
-    assert _PASSWORD not in text
+    assert PASSWORD not in text
     found = text.partition("---files")[2].partition("---processes")[0].splitlines()
     assert [line for line in found if line.startswith("/run/secrets/")]  # the account's token: it was searched
     assert not [line for line in found if line.endswith("/.git") or "/git-events-runner/" in line]
@@ -89,7 +71,7 @@ def test_no_token_is_in_the_init_container(cluster, job):
     assert pod["automountServiceAccountToken"] is False
     names = {mount["name"] for mount in pod["initContainers"][0]["volumeMounts"]}
     assert names == {"action-workdir", "git-events-runner-source"}
-    assert _PASSWORD not in json.dumps(pod)
+    assert PASSWORD not in json.dumps(pod)
 
 
 def test_no_token_is_in_the_running_init_container(cluster, release, repository, credential):
@@ -110,7 +92,7 @@ def test_no_token_is_in_the_running_init_container(cluster, release, repository,
         )
         assert _places(cloner) == {"/action_workdir", SECRET_DIR}
         texts = [(cloner / "environ").read_bytes(), *contents(cloner)]
-        assert any(_PASSWORD.encode() in text for text in texts), "the credential was seen, so all was looked at"
+        assert any(PASSWORD.encode() in text for text in texts), "the credential was seen, so all was looked at"
         assert not [text for text in texts if _TOKEN in text]
         assert TOKEN_FOLDER in _places(worker)
         assert [text for text in contents(worker) if _TOKEN in text]
@@ -161,7 +143,7 @@ def test_a_cluster_wide_source_with_a_secret_elsewhere(cluster, release, reposit
     job = cluster.run("team", "shared")
     text = cluster.printed(job)
     assert "ACTION_JOB_TRIGGER_SOURCE_KIND=ClusterGitRepo" in text
-    assert _PASSWORD not in text
+    assert PASSWORD not in text
     path = f"/api/v1/namespaces/team/secrets/git-events-runner-{job['metadata']['name']}"
 
     def gone():
