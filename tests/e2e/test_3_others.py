@@ -20,7 +20,7 @@ def events(cluster, namespace, reason, name=None):
     return [e["note"] for e in found if e["reason"] == reason and name in {None, e["regarding"]["name"]}]
 
 
-def phase(cluster, namespace, trigger, source="open"):
+def phase(cluster, namespace, trigger, source="plain"):
     """What the trigger's status says of the source's last Job."""
     entries = (cluster.api.trigger(namespace, trigger).get("status") or {}).get("checkedSources") or {}
     return ((entries.get(source) or {}).get("lastJob") or {}).get("phase")
@@ -32,14 +32,14 @@ def open_source(cluster, release):
     repository = cluster.git.repository()
     repository.push({"README": "one\n"})
     for namespace in ("team", "bounded", "ranged"):
-        cluster.api.ours("GitRepo", namespace, "open", {"repoUri": repository.url})
+        cluster.api.ours("GitRepo", namespace, "plain", {"repoUri": repository.url})
     return repository
 
 
 def waiting(cluster, release, namespace, name, action):
     """The first Job of a new trigger with that action, not awaited."""
     cluster.api.ours("Action", namespace, name, {"actionJob": action})
-    cluster.hook(namespace, name, ("GitRepo", "open"), ("Action", name))
+    cluster.hook(namespace, name, ("GitRepo", "plain"), ("Action", name))
     wait_until("its webhook", lambda: cluster.webhook(release, f"/{namespace}/{name}")[0] == 202)
     [job] = wait_until("its Job", lambda: cluster.api.jobs(namespace, name))
     return job
@@ -51,7 +51,7 @@ def test_a_failed_run_names_its_exit_code_and_commit(cluster, release, open_sour
     name = job["metadata"]["name"]
     [note] = wait_until("the Event", lambda: events(cluster, "team", "JobFailed", "three"), timeout_s=120)
     assert f"Job {name} failed: container action-worker ended with exit code 3" in note
-    assert f"source open at commit {open_source.head()[:12]} (first check)" in note
+    assert f"source plain at commit {open_source.head()[:12]} (first check)" in note
     assert f"kubectl logs -n team job/{name} -c action-worker" in note
     wait_until("its phase", lambda: phase(cluster, "team", "three") == "Failed")
 
@@ -66,7 +66,7 @@ def test_a_job_that_a_person_suspends_waits_for_that_person(cluster, release, op
     wait_until("its pod is deleted", lambda: events(cluster, "team", "SuccessfulDelete", name), timeout_s=60)
     wait_until("its phase", lambda: phase(cluster, "team", "held") == "Suspended")
     cluster.api.ours("Action", "team", "passing", {"actionJob": {"command": ["true"]}})
-    cluster.hook("team", "passing", ("GitRepo", "open"), ("Action", "passing"))
+    cluster.hook("team", "passing", ("GitRepo", "plain"), ("Action", "passing"))
     cluster.run("team", "passing")
     assert cluster.api.get(path)["spec"]["suspend"] is True
     assert len(events(cluster, "team", "SuccessfulCreate", name)) == 1
