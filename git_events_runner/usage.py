@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-_SIMILAR = 0.6
+from git_events_runner.resources.hints import meant
+
 _CHOICE = re.compile(r"argument COMMAND: invalid choice: '(.*?)' \(choose from", re.DOTALL)
 
 
@@ -50,11 +50,10 @@ def _unrecognized(extra: Sequence[str], flags: Sequence[str]) -> str:
     wrong = next((word.partition("=")[0] for word in extra if word.startswith("-")), None)
     if wrong is None:
         return f"{extra[0]!r} is one word too many"
-    near = difflib.get_close_matches(wrong, flags, n=1, cutoff=_SIMILAR)
-    return f"there is no option {wrong}" + (f"; did you mean {near[0]}?" if near else "")
+    hint = meant(wrong, flags)
+    return f"there is no option {wrong}" + (f"; {hint}" if hint else "")
 
 
 def _command(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=_SIMILAR)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    hint = meant(word, known, f"there are {', '.join(known)}")
     return f"there is no command {word!r}; {hint}"

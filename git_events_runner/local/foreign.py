@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+from git_events_runner.resources.hints import meant
 from git_events_runner.resources.kinds import GROUP, KINDS, OURS
 
 CORE = ("Secret", "ConfigMap", "Namespace")
@@ -62,8 +63,7 @@ def wrong_type(obj: dict[str, Any]) -> tuple[str, str] | None:
     if kind is None:
         return "kind", f"is required: one of {', '.join(TAKEN)}"
     if kind not in TAKEN:
-        near = difflib.get_close_matches(str(kind), TAKEN, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(TAKEN)}"
+        hint = meant(str(kind), TAKEN, f"known are {', '.join(TAKEN)}")
         return "kind", f"{kind} is no kind that is known here; {hint}"
     wanted = KINDS[kind].api_version
     if obj.get("apiVersion") != wanted:

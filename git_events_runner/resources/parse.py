@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from git_events_runner.errors import InvalidObject
 
 from .actions import Action, ActionSpec, ClusterAction, ClusterActionSpec
+from .hints import meant
 from .kinds import KINDS
 from .meta import Metadata
 from .proxy import PROXY_URL, PROXY_URL_FORM
@@ -155,5 +155,5 @@ def _found(message: str, given: object) -> str:
     """The value that is there, if it is a short one, and which of the allowed ones is like it."""
     if not isinstance(given, str | int | float) or len(str(given)) > _SHOWN_CHARS:
         return ""
-    near = difflib.get_close_matches(str(given), re.findall(r"'([^']*)'", message), n=1)
-    return f", found {given!r}" + (f"; did you mean {near[0]}?" if near else "")
+    hint = meant(str(given), re.findall(r"'([^']*)'", message))
+    return f", found {given!r}" + (f"; {hint}" if hint else "")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+
+from .hints import meant
 
 FORMS = (
     "must be git@host:owner/path, ssh://[user@]host[:port]/path or http(s)://host[:port]/path "
@@ -61,6 +62,4 @@ def _other_scheme(scheme: str) -> str:
         return f"has the scheme {scheme}; write {scheme.removeprefix('git+')}:// alone"
     if scheme == "git":
         return "has the scheme git, which neither encrypts nor authenticates; write https or ssh"
-    near = difflib.get_close_matches(scheme.lower(), _SCHEMES, n=1)
-    hint = f"did you mean {near[0]}?" if near else "write https, http or ssh"
-    return f"has an unknown scheme; {hint}"
+    return f"has an unknown scheme; {meant(scheme.lower(), _SCHEMES, 'write https, http or ssh')}"

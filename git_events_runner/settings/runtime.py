@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from git_events_runner.errors import ConfigError
 from git_events_runner.resources.crds import to_yaml
+from git_events_runner.resources.hints import meant
 from git_events_runner.resources.parse import dotted, plain
 from git_events_runner.resources.ssh import problem_of
 from git_events_runner.rules.quantities import quantity
@@ -398,8 +399,8 @@ def _meant(location: tuple[int | str, ...]) -> str:
         section = section.get(step) if isinstance(section, dict) else None
     if not isinstance(section, dict) or not section:
         return ""
-    near = get_close_matches(str(location[-1]), list(section), n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(section))}"
+    hint = meant(str(location[-1]), section, f"known are {', '.join(sorted(section))}")
+    return f"; {hint}"
 
 
 def restricts(text: str) -> bool:
