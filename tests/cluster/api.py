@@ -120,6 +120,16 @@ class Api:
         """A trigger."""
         return self.get(f"{OURS}/namespaces/{namespace}/{kind.lower()}s/{name}")
 
+    def phase(self, namespace, trigger, source, kind="WebhookTrigger"):
+        """What a trigger's status says of the source's last Job; None: nothing."""
+        entries = (self.trigger(namespace, trigger, kind).get("status") or {}).get("checkedSources") or {}
+        return ((entries.get(source) or {}).get("lastJob") or {}).get("phase")
+
+    def events(self, namespace, reason, **regarding):
+        """Events of a namespace with a reason, about objects whose `kind` or `name` is given."""
+        found = self.items(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")
+        return [e for e in found if e["reason"] == reason and regarding.items() <= e["regarding"].items()]
+
 
 def _established(crd):
     conditions = (crd.get("status") or {}).get("conditions") or ()

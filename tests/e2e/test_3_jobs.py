@@ -192,10 +192,7 @@ def test_a_failed_clone_says_why_in_events_and_in_the_condition(cluster, release
     assert job["metadata"]["name"] in failed["message"]
 
     def events():
-        found = cluster.api.items("/apis/events.k8s.io/v1/namespaces/team/events")
-        return {event["regarding"]["kind"] for event in found if event["reason"] == "CloneNotFound"} >= {
-            "Job",
-            "WebhookTrigger",
-        }
+        found = cluster.api.events("team", "CloneNotFound")
+        return {event["regarding"]["kind"] for event in found} >= {"Job", "WebhookTrigger"}
 
     wait_until("the Events", events)

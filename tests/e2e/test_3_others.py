@@ -6,24 +6,11 @@ from tests.cluster.api import Refused
 from tests.cluster.plane import wait_until
 from tests.e2e.cluster import BATCH
 
-_EVENTS = "/apis/events.k8s.io/v1/namespaces"
 _POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
 _SHARE = {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "50m", "memory": "32Mi"}}
 _RANGE = 1000650000
 _ALL = "object.spec.containers + (has(object.spec.initContainers) ? object.spec.initContainers : [])"
 _IN_RANGE = f">= {_RANGE} && %s < {_RANGE + 10000}"
-
-
-def events(cluster, namespace, reason, name=None):
-    """Notes of the Events of that reason about the object."""
-    found = cluster.api.items(f"{_EVENTS}/{namespace}/events")
-    return [e["note"] for e in found if e["reason"] == reason and name in {None, e["regarding"]["name"]}]
-
-
-def phase(cluster, namespace, trigger, source="plain"):
-    """What the trigger's status says of the source's last Job."""
-    entries = (cluster.api.trigger(namespace, trigger).get("status") or {}).get("checkedSources") or {}
-    return ((entries.get(source) or {}).get("lastJob") or {}).get("phase")
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +36,12 @@ def test_a_failed_run_names_its_exit_code_and_commit(cluster, release, open_sour
     """The Event of the trigger has what a person needs, the command for the logs included."""
     job = waiting(cluster, release, "team", "three", {"command": ["/bin/sh", "-c", "exit 3"]})
     name = job["metadata"]["name"]
-    [note] = wait_until("the Event", lambda: events(cluster, "team", "JobFailed", "three"), timeout_s=120)
+    [event] = wait_until("the Event", lambda: cluster.api.events("team", "JobFailed", name="three"), timeout_s=120)
+    note = event["note"]
     assert f"Job {name} failed: container action-worker ended with exit code 3" in note
     assert f"source plain at commit {open_source.head()[:12]} (first check)" in note
     assert f"kubectl logs -n team job/{name} -c action-worker" in note
-    wait_until("its phase", lambda: phase(cluster, "team", "three") == "Failed")
+    wait_until("its phase", lambda: cluster.api.phase("team", "three", "plain") == "Failed")
 
 
 def test_a_job_that_a_person_suspends_waits_for_that_person(cluster, release, open_source):
@@ -63,16 +51,18 @@ def test_a_job_that_a_person_suspends_waits_for_that_person(cluster, release, op
     path = f"{BATCH}/namespaces/team/jobs/{name}"
     wait_until("its worker", lambda: (cluster.api.get(path)["status"] or {}).get("ready") == 1, timeout_s=60)
     cluster.api.patch(path, {"spec": {"suspend": True}})
-    wait_until("its pod is deleted", lambda: events(cluster, "team", "SuccessfulDelete", name), timeout_s=60)
-    wait_until("its phase", lambda: phase(cluster, "team", "held") == "Suspended")
+    wait_until("its pod is deleted", lambda: cluster.api.events("team", "SuccessfulDelete", name=name), timeout_s=60)
+    wait_until("its phase", lambda: cluster.api.phase("team", "held", "plain") == "Suspended")
     cluster.api.ours("Action", "team", "passing", {"actionJob": {"command": ["true"]}})
     cluster.hook("team", "passing", ("GitRepo", "plain"), ("Action", "passing"))
     cluster.run("team", "passing")
     assert cluster.api.get(path)["spec"]["suspend"] is True
-    assert len(events(cluster, "team", "SuccessfulCreate", name)) == 1
+    assert len(cluster.api.events("team", "SuccessfulCreate", name=name)) == 1
     cluster.api.patch(path, {"spec": {"suspend": False}})
-    wait_until("a second pod", lambda: len(events(cluster, "team", "SuccessfulCreate", name)) == 2, timeout_s=60)
-    wait_until("its phase", lambda: phase(cluster, "team", "held") == "Running")
+    wait_until(
+        "a second pod", lambda: len(cluster.api.events("team", "SuccessfulCreate", name=name)) == 2, timeout_s=60
+    )
+    wait_until("its phase", lambda: cluster.api.phase("team", "held", "plain") == "Running")
     cluster.api.delete(path)
 
 
@@ -89,8 +79,8 @@ def test_a_job_of_kueue_clones_with_a_secret_from_elsewhere(cluster, release, cr
     secrets = "/api/v1/namespaces/team/secrets"
     copy = f"git-events-runner-{name}"
     wait_until("the copy", lambda: copy in {s["metadata"]["name"] for s in cluster.api.items(secrets)})
-    wait_until("its phase", lambda: phase(cluster, "team", "queued", "queued") == "Queued")
-    assert not events(cluster, "team", "SuccessfulCreate", name)
+    wait_until("its phase", lambda: cluster.api.phase("team", "queued", "queued") == "Queued")
+    assert not cluster.api.events("team", "SuccessfulCreate", name=name)
     cluster.api.patch(f"{BATCH}/namespaces/team/jobs/{name}", {"spec": {"suspend": False}})
     assert cluster.finished("team", "queued")[1]["type"] == "Complete"
 

@@ -5,7 +5,7 @@ from tests.cluster.plane import wait_until
 from tests.system.conftest import sources
 from tests.system.roles import bind
 from tests.system.test_roles import secret
-from tests.system.test_tenancy import events, hook
+from tests.system.test_tenancy import hook
 
 FAST = ("--leader-lease-duration=3", "--leader-lease-grace=1")
 
@@ -13,12 +13,6 @@ FAST = ("--leader-lease-duration=3", "--leader-lease-grace=1")
 def admission(job):
     """Who admits a Job, and whether it is suspended."""
     return job["metadata"]["annotations"]["git-events-runner.rs/admission"], job["spec"]["suspend"]
-
-
-def phase(api, namespace, source="app"):
-    """What the trigger's status says of the source's last Job."""
-    entries = (api.trigger(namespace, "hook").get("status") or {}).get("checkedSources") or {}
-    return ((entries.get(source) or {}).get("lastJob") or {}).get("phase")
 
 
 def test_a_job_that_a_person_suspends_stays_suspended(world, installation, repository, replicas):
@@ -31,10 +25,10 @@ def test_a_job_that_a_person_suspends_stays_suspended(world, installation, repos
     [job] = world.jobs(installation)
     assert admission(job) == ("admitted", False)
     path = f"/apis/batch/v1/namespaces/{installation}/jobs/{job['metadata']['name']}"
-    wait_until("it is recorded", lambda: phase(world, installation) == "Running")
+    wait_until("it is recorded", lambda: world.phase(installation, "hook", "app") == "Running")
     world.patch(path, {"spec": {"suspend": True}})
-    wait_until("its phase", lambda: phase(world, installation) == "Suspended")
-    wait_until("its Event", lambda: events(world, installation, "JobSuspended"))
+    wait_until("its phase", lambda: world.phase(installation, "hook", "app") == "Suspended")
+    wait_until("its Event", lambda: world.events(installation, "JobSuspended"))
     replica.kill()
     replica = replicas(1, *FAST, **places)
     repository.push({"README": "two\n"})
@@ -65,10 +59,10 @@ def test_a_job_of_kueue_has_its_secret_before_it_is_admitted(world, installation
         [job], [copy] = world.jobs(installation), world.items(secrets)
         assert copy["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
         assert admission(job) == ("elsewhere", True)
-        wait_until("its phase", lambda: phase(world, installation, shared) == "Queued")
+        wait_until("its phase", lambda: world.phase(installation, "hook", shared) == "Queued")
         path = f"/apis/batch/v1/namespaces/{installation}/jobs/{job['metadata']['name']}"
         world.patch(path, {"spec": {"suspend": False}})
-        wait_until("it runs", lambda: phase(world, installation, shared) == "Running")
+        wait_until("it runs", lambda: world.phase(installation, "hook", shared) == "Running")
     finally:
         world.delete(f"{OURS}/clustergitrepos/{shared}")
         world.delete(f"/api/v1/namespaces/{vault}")

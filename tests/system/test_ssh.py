@@ -50,12 +50,6 @@ def condition(status, name="Ready"):
     return next((each for each in status.get("conditions") or () if each["type"] == name), {})
 
 
-def events(world, namespace, reason):
-    """Events about the source."""
-    found = world.items(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")
-    return [event for event in found if event["reason"] == reason and event["regarding"]["kind"] == "GitRepo"]
-
-
 def test_pin_run_refuse_accept(over_ssh, installation, repository, sshd, replicas, tmp_path):
     """The first key is pinned and the Job gets it; a changed one is refused everywhere until it is accepted by hand."""
     world = over_ssh
@@ -91,7 +85,7 @@ def test_pin_run_refuse_accept(over_ssh, installation, repository, sshd, replica
 
     message = condition(wait_until("the trigger says so", told))["message"]
     assert f"kubectl -n {installation} patch gitrepo app --subresource=status" in message
-    [event] = wait_until("an Event", lambda: events(world, installation, "HostKeyChanged"))
+    [event] = wait_until("an Event", lambda: world.events(installation, "HostKeyChanged", kind="GitRepo"))
     assert event["type"] == "Warning"
     assert len(world.jobs(installation, "every")) == 2
 
@@ -153,11 +147,11 @@ def test_strict_known_hosts_and_insecure(over_ssh, installation, repository, ssh
     sshd.restart()
     repository.push({"README": "two\n"})
     wait_until("the second Job", lambda: len(world.jobs(installation)) == 2, timeout_s=90)
-    [event] = wait_until("an Event", lambda: events(world, installation, "HostKeyNotChecked"))
+    [event] = wait_until("an Event", lambda: world.events(installation, "HostKeyNotChecked", kind="GitRepo"))
     assert event["type"] == "Warning"
     repository.push({"README": "three\n"})
     wait_until("the third Job", lambda: len(world.jobs(installation)) == 3, timeout_s=90)
-    [event] = events(world, installation, "HostKeyNotChecked")
+    [event] = world.events(installation, "HostKeyNotChecked", kind="GitRepo")
     assert (event.get("series") or {}).get("count", 1) == 1
 
 

@@ -35,11 +35,6 @@ def reason(api, namespace, name="hook", kind="WebhookTrigger", condition="Stalle
     return found[0] if found else None
 
 
-def events(api, namespace, wanted):
-    """Events of a namespace with a reason."""
-    return [e for e in api.items(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events") if e["reason"] == wanted]
-
-
 @pytest.fixture
 def shared(api, installation, repository):
     """Name of a ClusterGitRepo, unlike that of other tests; made by `make(**spec)`."""
@@ -63,7 +58,7 @@ def test_a_cluster_source_serves_the_namespaces_it_allows(world, installation, s
     before = git_server.requests()
     assert replica.post(f"/{installation}/hook") == 202
     wait_until("the refusal", lambda: reason(world, installation) == "NamespaceNotAllowed")
-    [event] = wait_until("the Event", lambda: events(world, installation, "NamespaceNotAllowed"))
+    [event] = wait_until("the Event", lambda: world.events(installation, "NamespaceNotAllowed"))
     assert shared.name in event["note"]
     assert (world.jobs(installation), git_server.requests()) == ([], before)
     labels = {"matchLabels": {"kubernetes.io/metadata.name": installation}}
@@ -123,7 +118,7 @@ def test_what_an_action_may_not_say_runs_once_the_policy_is_lifted(api, policy, 
     replica = request.getfixturevalue("replicas")(0)
     assert replica.post(f"/{installation}/hook") == 202
     wait_until("the refusal", lambda: reason(api, installation) == f"{expected}NotAllowed")
-    wait_until("the Event", lambda: events(api, installation, f"{expected}NotAllowed"))
+    wait_until("the Event", lambda: api.events(installation, f"{expected}NotAllowed"))
     assert api.jobs(installation) == []
     configure(api, installation, "policy: {}\n")
     wait_until("conditions without it", lambda: reason(api, installation) is None)

@@ -7,7 +7,6 @@ from tests.forges import deliveries as d
 from tests.system.conftest import sources
 from tests.system.sending import Door, secret, send
 from tests.system.test_faults import condition
-from tests.system.test_tenancy import events
 
 
 def hook(api, namespace, name="hook"):
@@ -26,7 +25,7 @@ def test_a_trigger_without_a_usable_secret_is_not_ready_until_it_has_one(world, 
     )
     assert found["status"] == "False"
     assert f"Secret {installation}/hook does not exist" in found["message"]
-    wait_until("its Event", lambda: events(world, installation, "SecretNotFound"))
+    wait_until("its Event", lambda: world.events(installation, "SecretNotFound"))
     secret(world, installation, "hook", d.SECRET)
     wait_until("it is ready", lambda: condition(world, installation, "hook").get("status") == "True", timeout_s=90)
     delivery = d.github(after=repository.head(), url=repository.url)
