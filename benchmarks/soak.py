@@ -1,9 +1,9 @@
 """A long run of ordinary life: `python -m benchmarks.soak [--minutes 60] [--seed 1]`; is anything growing?
 
 One replica with about fifty triggers on ten repositories. All the time somebody pushes, calls webhooks, creates and
-deletes triggers, changes the runtime config, scrapes. Each minute has a row: what the process holds after the calm
-of its last seconds. Exits 1 if memory, file descriptors or series of the end differ from those after the first
-quarter by more than a bound.
+deletes triggers, changes the runtime config. Each minute has a row: what the process holds, and shows to a scrape,
+after the calm of its last seconds. Exits 1 if memory, file descriptors or series of the end differ from those after
+the first quarter by more than a bound.
 """
 
 import argparse

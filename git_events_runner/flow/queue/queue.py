@@ -50,7 +50,7 @@ class Queue:
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
-        """`expired` gets a Job's uid before it is deleted unrun; `trigger_gone` reads live.
+        """`expired` gets a Job's uid before it is deleted without having started; `trigger_gone` reads live.
 
         `share` is what the runtime config allows one namespace (0: automatic), `weight` its turns in a round.
         """
@@ -128,7 +128,7 @@ class Queue:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout_at(next_sweep):
                             await changes.wait()
-                            await asyncio.sleep(_GATHER_S)  # a pass looks at all Jobs: many changes share one
+                            await asyncio.sleep(_GATHER_S)  # a pass reads all Jobs: many changes share one
                     changes.take()
         finally:
             self._leading = False

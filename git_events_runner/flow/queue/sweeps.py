@@ -43,7 +43,7 @@ class Sweeps:
         expired: Callable[[str], None],
         metrics: Metrics,
     ) -> None:
-        """`expired` gets a Job's uid before it is deleted unrun."""
+        """`expired` gets a Job's uid before it is deleted without having started."""
         self._api = api
         self._store = store
         self._book = book
@@ -85,7 +85,7 @@ class Sweeps:
                 self._book.hold(snapshot.ref, now)
 
     async def _note_admitted_elsewhere(self, fence: Fence, now: float) -> None:
-        """A waiting Job that another party let run is not ours to resume from now on, whoever suspends it."""
+        """A waiting Job that another party let run is not ours to resume from now on, also if it is suspended again."""
         held = self._book.held(now)
         for snapshot in self._store.all("Job"):
             ref, view = snapshot.ref, snapshot.model
