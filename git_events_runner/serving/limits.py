@@ -14,13 +14,15 @@ class Limits:
     """Sizes of one request, times of its parts, and what all connections of the port hold together.
 
     `message_bytes` counts everything that is received for a request: headers, framing, trailers, body. `body_s` is a
-    backstop for applications that have no limit of their own.
+    backstop for applications that have no limit of their own. `linger_s` is how long a peer that is answered before it
+    has sent its whole request may go on sending.
     """
 
     header_s: float = 10.0
     body_s: float = 60.0
     answer_s: float = 30.0
     idle_s: float = 75.0
+    linger_s: float = 5.0
     header_bytes: int = 256 * 1024
     headers: int = 256
     message_bytes: int = 64 * 2**20

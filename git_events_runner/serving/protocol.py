@@ -2,7 +2,8 @@
 
 uvicorn has none of them. `tests/flow/test_uvicorn.py` fails when a new version changes what this file builds on, and
 says what to do then (decision 16). Of uvicorn it uses: the parser's callbacks `on_…` (httptools' names), `cycle` with
-`response_complete` and `keep_alive`, `headers`, `flow`, `loop`, `transport`.
+`response_complete`, `keep_alive`, `disconnected` and `message_event`, `headers`, `flow`, `loop`, `transport` with
+`write`, `close` and `is_closing`, `send_400_response` and `shutdown`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class _Phase(Enum):
     BODY = "receives a body"
     WORKING = "is being answered"
     DISCARD = "is answered, and still sends its body"
+    LINGER = "is answered for the last time, and still sends"
 
 
 class Trailers:
@@ -39,6 +41,37 @@ class Trailers:
     def append(self, _: tuple[bytes, bytes]) -> None:
         """Drop it."""
         self.count += 1
+
+
+class _Closing:
+    """The transport as uvicorn uses it: `close` calls back, since what the peer still sends decides how to close."""
+
+    __slots__ = ("_close", "_transport", "closed")
+
+    def __init__(self, transport: Any, close: Callable[[], None]) -> None:
+        self._transport = transport
+        self._close = close
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        """Send it, unless the last answer was sent already."""
+        if not self.closed:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """There is no further answer."""
+        if not self.closed:
+            self.closed = True
+            self._close()
+
+    def abort(self) -> None:
+        """Close immediately, whatever is not sent yet."""
+        self.closed = True
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Whether there is no further answer."""
+        return self.closed or bool(self._transport.is_closing())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,7 +87,11 @@ class Guard:
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """Closes connections that send too much or too slowly, pipeline requests, or do not read their answer."""
+    """Closes connections that send too much or too slowly, pipeline requests, or do not read their answer.
+
+    A peer that is answered while it sends still gets its answer: the kernel would throw the answer away, and reset the
+    connection, if it was closed with bytes that were not read. So they are read, and dropped, for a few seconds.
+    """
 
     guard: Guard
     handshake: Connection | None = None
@@ -67,10 +104,13 @@ class GuardedProtocol(HttpToolsProtocol):
     _held = 0
     _read_bytes = 0
     _ended = False
+    _stopping = False
 
     def connection_made(self, transport: Any) -> None:
         """Count it; a port that is full of work refuses it."""
         super().connection_made(transport)
+        self._peer = transport
+        self.transport = _Closing(transport, self._close)  # type: ignore[assignment]
         self.moved_at = self._since = self.loop.time()
         if self.handshake is not None:
             self.guard.connections.leave(self.handshake)
@@ -87,13 +127,17 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse now, or when it is its turn."""
-        if self.guard.turnstile.enter(self, data):
+        if self._phase is _Phase.LINGER:
+            self._drop(data)
+        elif self.guard.turnstile.enter(self, data):
             self.read(data)
         else:
             self.flow.pause_reading()
 
     def read(self, data: bytes) -> None:
         """Parse what was received, now or a few turns ago."""
+        if self._phase is _Phase.LINGER:
+            self._drop(data)
         if self._ended or self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -113,7 +157,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._read_bytes = len(data)
         super().data_received(data)
         phase, limits = self._phase, self.guard.limits
-        if phase is _Phase.WORKING or self._ended:
+        if phase is _Phase.WORKING or phase is _Phase.LINGER or self._ended:
             return
         if self._bytes > limits.message_bytes or self.guard.trailers.count - trailers > limits.headers:
             self._end()
@@ -174,6 +218,19 @@ class GuardedProtocol(HttpToolsProtocol):
             self._phase, self._since = _Phase.DISCARD, self.loop.time()
         super().on_response_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """This is no HTTP; nothing more of it is parsed."""
+        self._ended = True
+        super().send_400_response(msg)
+
+    def shutdown(self) -> None:
+        """The server stops: what is answered is closed, without waiting for what its peer still sends."""
+        self._stopping = True
+        if self._phase is _Phase.LINGER:
+            self._peer.close()
+        else:
+            super().shutdown()
+
     def pause_writing(self) -> None:
         """Its peer does not read its answer."""
         super().pause_writing()
@@ -192,6 +249,8 @@ class GuardedProtocol(HttpToolsProtocol):
             return True
         if phase is _Phase.IDLE:
             return since > limits.idle_s
+        if phase is _Phase.LINGER:
+            return since > limits.linger_s
         if phase is _Phase.BODY:
             return since > limits.header_s + limits.body_s
         return phase is not _Phase.WORKING and since > limits.header_s
@@ -199,6 +258,30 @@ class GuardedProtocol(HttpToolsProtocol):
     def abort(self) -> None:
         """Close the connection immediately."""
         self._end()
+
+    def _close(self) -> None:
+        """Send no more; close immediately if the peer has sent all of its request, else when it has, or soon."""
+        if (
+            self._peer.is_closing()
+            or self._stopping
+            or (not self._ended and self._phase in {_Phase.WORKING, _Phase.IDLE})
+        ):
+            self._peer.close()
+            return
+        self._phase, self._since, self._bytes = _Phase.LINGER, self.loop.time(), 0
+        if self._peer.can_write_eof():
+            self._peer.write_eof()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.flow.resume_reading()
+
+    def _drop(self, data: bytes) -> None:
+        """Read on, for as long as it takes the peer to see its answer."""
+        self.flow.resume_reading()
+        self._bytes += len(data)
+        if self._bytes > self.guard.limits.message_bytes:
+            self._end()
 
     def _idle(self) -> None:
         self._phase, self._since = _Phase.IDLE, self.loop.time()

@@ -8,6 +8,7 @@ longer possible.
 
 import ast
 import inspect
+import re
 
 import uvicorn
 from uvicorn.protocols.http import flow_control, httptools_impl
@@ -25,9 +26,12 @@ PROTOCOL = {
     "on_response_complete",
     "pause_writing",
     "resume_writing",
+    "send_400_response",
+    "shutdown",
 }
 ATTRIBUTES = {"transport", "flow", "client", "cycle", "headers", "loop"}
-CYCLE = {"response_complete", "keep_alive"}
+CYCLE = {"response_complete", "keep_alive", "disconnected", "message_event"}
+TRANSPORT = {"write", "close", "is_closing"}
 
 
 def test_the_version_is_the_one_that_was_read():
@@ -43,6 +47,8 @@ def test_the_names_are_still_there():
     assert {name for name in ATTRIBUTES if f"self.{name}" not in made} == set()
     cycle = inspect.getsource(httptools_impl.RequestResponseCycle.__init__)
     assert {name for name in CYCLE if f"self.{name} =" not in cycle} == set()
+    used = re.findall(r"self\.transport\.(\w+)", inspect.getsource(httptools_impl))
+    assert set(used) - {"set_protocol"} == TRANSPORT  # that one is for WebSocket, which is off
     assert callable(flow_control.FlowControl.pause_reading)
     assert callable(flow_control.FlowControl.resume_reading)
 
