@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from tests.adversary.probe import HOOKS
 from tests.cluster.api import OURS, Api
 from tests.cluster.plane import wait_until
 from tests.patience import timed
@@ -98,7 +99,7 @@ class Estate:
         self.replica = None
 
     def prepare(self, repository):
-        """Namespaces, roles, and the neighbour's triggers: `hook` and `clock` run at each request and every 2 s."""
+        """Namespaces, roles, and the neighbour's triggers: four that run at each webhook, and `clock` every 2 s."""
         for name in (self.good, self.evil):
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
             self.api.post("/api/v1/namespaces", body)
@@ -107,7 +108,8 @@ class Estate:
         api, spec = self.api, sources(onChangeOnly=False)
         api.ours("GitRepo", self.good, "app", {"repoUri": repository.url})
         api.ours("Action", self.good, "build", {"actionJob": {"command": ["true"]}})
-        api.ours("WebhookTrigger", self.good, "hook", spec | {"webhook": {"multiSource": True}})
+        for name in HOOKS:
+            api.ours("WebhookTrigger", self.good, name, spec | {"webhook": {"multiSource": True}})
         api.ours("ScheduleTrigger", self.good, "clock", spec | {"schedule": {"interval": f"{_SCHEDULE_S}s"}})
 
     def configure(self, text):

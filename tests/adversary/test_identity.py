@@ -120,7 +120,7 @@ def test_forged_jobs_get_no_secret_no_text_and_no_slot(estate, repository, share
 def test_forged_jobs_make_no_series_and_no_record(estate, repository):
     """Item 4: Jobs that end, and Jobs that are deleted, under labels that name nothing."""
     mine = own_hook(estate, repository)
-    theirs = estate.api.get(f"{OURS}/namespaces/{estate.good}/webhooktriggers/hook")
+    theirs = estate.api.get(f"{OURS}/namespaces/{estate.good}/webhooktriggers/hook-0")
     never = {"kind": "WebhookTrigger", "metadata": {"name": TEXT, "uid": TEXT, "namespace": estate.evil}}
     replica = estate.start()
     assert replica.post(f"/{estate.evil}/mine") == 202

@@ -45,7 +45,7 @@ def post(port, path, delivery=({}, b""), method="POST"):
 def test_a_neighbour_is_served_while_strangers_hold_a_port(estate, kind):
     """Items 10 to 12: trailers, framing and headers without end, bodies that do not come, answers that stay unread."""
     replica = estate.start()
-    port, path = replica.utility if kind in _UTILITY else replica.hooks, f"/{estate.good}/hook"
+    port, path = replica.utility if kind in _UTILITY else replica.hooks, f"/{estate.good}/hook-0"
     with attacking(kind, port, path), estate.watched(seconds=6):
         pass
 
