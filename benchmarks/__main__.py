@@ -9,7 +9,7 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
-from benchmarks import webhooks
+from benchmarks import recovery, webhooks
 from benchmarks.world import World
 from tests.cluster.plane import wait_until
 from tests.system.conftest import sources
@@ -146,7 +146,8 @@ def memory(world):
     say("clean stop", f"{time.monotonic() - started:.1f} s")
 
 
-ALL = {function.__name__: function for function in (memory, latency, storm, unchanged)} | webhooks.ALL
+ALL = {function.__name__: function for function in (memory, latency, storm, unchanged, recovery.recovery)}
+ALL |= webhooks.ALL
 
 
 def main():

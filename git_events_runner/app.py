@@ -37,6 +37,7 @@ from git_events_runner.flow.gone import Gone
 from git_events_runner.flow.handled import HandledTimes
 from git_events_runner.flow.lanes import Lanes
 from git_events_runner.flow.missed import Missed
+from git_events_runner.flow.open_requests import OpenRequests
 from git_events_runner.flow.probes import Health, Probes
 from git_events_runner.flow.queue import JOB_SELECTOR, Queue, live_jobs
 from git_events_runner.flow.reconcile import Reconciler
@@ -250,14 +251,14 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         metrics=metrics,
         now=now,
     )
+    requests = OpenRequests(store=store, submit=lanes.submit, pending=lanes.pending, now=now)
     reconciler = Reconciler(
         api=client,
         store=store,
         gate=gate,
         writer=writer,
         announcer=events,
-        submit=lanes.submit,
-        pending=lanes.pending,
+        requests=requests,
         metrics=metrics,
         now=now,
         weight=weight,
@@ -365,6 +366,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                     certificates=certificates.run(),
                 ):
                     try:
+                        requests.resume()
                         async with running(lease=lease.run(lead)):
                             health.set("caches", ready=True)
                             health.expect("lease", partial(getattr, lease, "moved_at"), _LEASE_S)

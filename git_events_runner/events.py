@@ -56,7 +56,8 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "lease.lost": ("info", "This replica is no longer the leader."),
     "loop.late": ("warning", "The process was held up for a second or more (`seconds`): no CPU, or stopped."),
     "queue.delayed": ("warning", "A new leader cannot list the Jobs yet; it tries again before it starts any."),
-    "request.swept": ("info", "A request that no replica handled for 24 s is checked by the leader."),
+    "request.resumed": ("info", "A request that was not handled when this replica started is checked."),
+    "request.swept": ("info", "A request that no replica handled for 8 s is checked by the leader."),
     "secret.deleted": ("debug", "The copy of a Secret was deleted: the Job's pod has cloned, or the Job ended."),
     "secret.unreadable": (
         "warning",

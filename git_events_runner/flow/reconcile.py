@@ -23,7 +23,7 @@ from git_events_runner.rules import patterns
 from git_events_runner.rules.fairness import RoundRobin, Weight
 from git_events_runner.rules.identity import runs_of
 from git_events_runner.rules.ledger import Mutation, Outcome, Prune, entry_of, rfc3339
-from git_events_runner.rules.messages import CheckRequest, Fence
+from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.naming import Naming
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.repair import Repair, in_words, wrong_values
@@ -37,7 +37,6 @@ from git_events_runner.telemetry import Metrics
 log = structlog.get_logger(target="reconcile")
 
 FINALIZER = "scheduletriggers.git-events-runner.rs"
-_UNHANDLED_S = 24.0  # and a pass: answered within 30 s of the replica's end
 _PASS_S = 5.0
 _GATHER_S = 0.2
 _REPAIR_SHOWN_S = 600.0
@@ -74,6 +73,16 @@ class Announcer(Protocol):
         """Publish one, some time."""
 
 
+class Requests(Protocol):
+    """Recorded requests that are not handled."""
+
+    def begin(self) -> None:
+        """A leadership begins."""
+
+    async def sweep(self, fence: Fence) -> None:
+        """Ask for checks of those that have been open for long."""
+
+
 class Gate(Protocol):
     """The installation's policy."""
 
@@ -99,8 +108,7 @@ class Reconciler:
         gate: Gate,
         writer: Writer,
         announcer: Announcer,
-        submit: Callable[[CheckRequest], None],
-        pending: Callable[[str, str], bool],
+        requests: Requests,
         metrics: Metrics,
         now: Callable[[], datetime],
         weight: Weight,
@@ -111,8 +119,7 @@ class Reconciler:
         self._gate = gate
         self._writer = writer
         self._announcer = announcer
-        self._submit = submit
-        self._pending = pending
+        self._requests = requests
         self._metrics = metrics
         self._now = now
         self._weight = weight
@@ -134,7 +141,7 @@ class Reconciler:
         self._naming.clear()
         self._noted.clear()
         self._waiting = RoundRobin(weight=self._weight)
-        open_since: dict[tuple[str, str, int], float] = {}
+        self._requests.begin()
         warned: dict[Ref, int] = {}
         with self._store.subscribe(*OURS, "Namespace") as changes:
             self._warn((snapshot.ref for snapshot in self._store.all("GitRepo")), warned)
@@ -162,7 +169,7 @@ class Reconciler:
                     self._repaired = {uid: at for uid, at in self._repaired.items() if uid in alive}
                     over = [uid for uid, at in self._repaired.items() if loop.time() - at >= _REPAIR_SHOWN_S]
                     self._note(one.ref for uid in over if (one := self._store.trigger(uid)) is not None)
-                    open_since = await self._sweep_requests(open_since, fence, loop.time())
+                    await self._requests.sweep(fence)
                     next_sweep = loop.time() + _PASS_S
 
     def _note(self, triggers: Iterable[Ref]) -> None:
@@ -353,29 +360,6 @@ class Reconciler:
         patch = [{"op": "test", "path": path, "value": FINALIZER}, {"op": "remove", "path": path}]
         self._store.observe(await self._api.patch(trigger.ref, patch))
         log.info("finalizer.removed", **_fields(trigger))
-
-    async def _sweep_requests(
-        self, since: dict[tuple[str, str, int], float], fence: Fence, now: float
-    ) -> dict[tuple[str, str, int], float]:
-        """Requests open for 24 s are checked here, and again, until they are answered."""
-        seen: dict[tuple[str, str, int], float] = {}
-        for trigger in self._store.all("WebhookTrigger"):
-            status = trigger.raw.get("status") or {}
-            await self._slices.rest()
-            for source in status.get("checkedSources") or {}:
-                entry = entry_of(status, source)
-                if entry.requested <= entry.handled:
-                    continue
-                key = (trigger.uid, source, entry.handled)
-                seen[key] = since.get(key, now)
-                if now - seen[key] < _UNHANDLED_S or self._pending(trigger.uid, source):
-                    continue
-                seen[key] = now
-                log.info("request.swept", **_fields(trigger), source=source)
-                self._submit(
-                    CheckRequest(trigger=trigger.ref, uid=trigger.uid, source=source, due_at=None, fence=fence)
-                )
-        return seen
 
 
 def _said(trigger: Snapshot) -> tuple[object, ...]:
