@@ -56,6 +56,7 @@ from git_events_runner.pools import Pool
 from git_events_runner.resources.kinds import KINDS, OURS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.messages import CheckRequest
+from git_events_runner.series import Detail
 from git_events_runner.serving import Limits, listen, running, serving
 from git_events_runner.settings import RuntimeConfig, Settings, parse_runtime_config, restricts
 from git_events_runner.sources import Copies, Remotes, SourceHosts, Sources
@@ -98,7 +99,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     Raises:
         ExceptionGroup: A task failed; its exceptions say which and why.
     """
-    metrics = Metrics(prefix=settings.metrics_prefix)
+    metrics = Metrics(prefix=settings.metrics_prefix, detail=Detail(settings.metrics_by_trigger))
     now = client.clock.now
     loop = asyncio.get_running_loop()
     health = Health(clock=loop.time)

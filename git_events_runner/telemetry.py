@@ -10,8 +10,7 @@ import logging
 import platform
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
 from importlib.metadata import version as installed_version
 from typing import Any, TextIO, TypeVar, cast
 
@@ -19,14 +18,14 @@ import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import Metric
 
 from git_events_runner.errors import ConfigError
 from git_events_runner.gitmetrics import GitMetrics
 from git_events_runner.resources.kinds import GROUP
 from git_events_runner.resources.ref import Ref
+from git_events_runner.series import Counted, Described, Detail, Family, Timed, TriggerSeries
 
-_M = TypeVar("_M", Counter, Gauge, Histogram)
+_M = TypeVar("_M", Counter, Gauge, Histogram, Family)
 LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "off": 60}
 _RECONCILE_S = (0.001, 0.01, 0.1, 0.5, 1, 2)
 _WEBHOOK_S = (0.001, 0.01, 0.1, 0.5, 1)
@@ -128,43 +127,15 @@ def _targets(stream: io.TextIOBase | None) -> Callable[..., Any]:
     return make
 
 
-class _OriginalNames:
-    """Exposes counters also under the original's names, without `_total`."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-
-    def collect(self) -> Iterable[Metric]:
-        for metric in self._registry.collect():
-            if metric.type != "counter":
-                continue
-            twin = Metric(metric.name, f"{metric.documentation} (name of the original)", "unknown")
-            for sample in metric.samples:
-                if sample.name.endswith("_total"):
-                    twin.add_sample(metric.name, sample.labels, sample.value)
-            if metric.name.endswith("_count"):
-                yield twin
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
-    """A metric for the documentation."""
-
-    name: str
-    type: str
-    labels: tuple[str, ...]
-    text: str
-
-
 class Metrics:
     """Every metric, by what happened. Labels name existing objects only; series go with their object (`forget`)."""
 
-    def __init__(self, *, prefix: str) -> None:
+    def __init__(self, *, prefix: str, detail: Detail = Detail.SUMS) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self._all: list[Counter | Gauge | Histogram] = []
-        self._originals = CollectorRegistry()
-        self._originals.register(_OriginalNames(self.registry))
+        self._prefix = prefix
+        self._all: list[Counter | Gauge | Histogram | Family] = []
+        self._series = TriggerSeries(prefix=prefix, detail=detail)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return self._note(Counter(f"{prefix}_{name}", text, labels, registry=self.registry))
@@ -175,21 +146,36 @@ class Metrics:
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return self._note(Histogram(f"{prefix}_{name}", text, labels, buckets=buckets, registry=self.registry))
 
+        def family(*labels: str, counters: tuple[Counted, ...], timed: Timed | None = None) -> Family:
+            return self._note(self._series.family(*labels, counters=counters, timed=timed))
+
         trigger = ("namespace", "trigger_kind", "trigger_name")
-        resource = ("namespace", "resource_kind", "resource_name")
-        self._reconciled = counter("reconcile_count", "Reconciliations of ScheduleTriggers", *resource)
-        self._reconcile_failed = counter("failed_reconcile_count", "Reconciliations that failed", *resource)
-        self._reconcile_s = histogram(
-            "reconcile_duration_seconds", "Duration of reconciliations", _RECONCILE_S, *resource
+        self._reconciled = family(
+            *("namespace", "resource_kind", "resource_name"),
+            counters=(
+                Counted(name="reconcile_count", text="Reconciliations of ScheduleTriggers"),
+                Counted(name="failed_reconcile_count", text="Reconciliations that failed"),
+            ),
+            timed=Timed(name="reconcile_duration_seconds", text="Duration of reconciliations", bounds=_RECONCILE_S),
         )
-        self._checked = counter("trigger_check_count", "Checks of triggers' sources", *trigger)
-        self._check_s = histogram("trigger_check_duration_seconds", "Duration of checks", _CHECK_S, *trigger)
+        self._checked = family(
+            *trigger,
+            counters=(Counted(name="trigger_check_count", text="Checks of triggers' sources"),),
+            timed=Timed(name="trigger_check_duration_seconds", text="Duration of checks", bounds=_CHECK_S),
+        )
         self._check_late_s = histogram(
             "check_start_delay_seconds", "Time from a scheduled time to the start of its check", _LATE_S
         )
-        hook = ("namespace", "trigger_name", "status")
-        self._hooked = counter("webhook_requests_count", "Requests to webhooks", *hook)
-        self._hook_s = histogram("webhook_requests_duration_seconds", "Duration of webhook requests", _WEBHOOK_S, *hook)
+        self._hooked = family(
+            *("namespace", "trigger_name", "status"),
+            counters=(Counted(name="webhook_requests_count", text="Requests to webhooks"),),
+            timed=Timed(
+                name="webhook_requests_duration_seconds",
+                text="Duration of webhook requests",
+                bounds=_WEBHOOK_S,
+                labels=("status",),
+            ),
+        )
         self._limit = gauge("jobs_queue_limit", "Jobs that may run at the same time (maxRunningJobs)")
         self._waiting = gauge("jobs_queue_waiting", "Jobs that wait for a slot")
         self._running = gauge("jobs_queue_running", "Jobs that hold a slot")
@@ -199,17 +185,22 @@ class Metrics:
         self._waited_s = histogram(
             "jobs_queue_waiting_duration_seconds", "Time that Jobs waited for a slot", _WAITING_S
         )
-        ended = ("namespace", *_ROLES, "status")
-        self._ended = counter("jobs_queue_completed_count", "Jobs that ended", *ended)
-        self._ended_s = histogram(
-            "jobs_queue_completed_duration_seconds",
-            "Duration of Jobs, from their start to their end",
-            _COMPLETED_S,
-            *ended,
+        self._ended = family(
+            *("namespace", *_ROLES, "status"),
+            counters=(Counted(name="jobs_queue_completed_count", text="Jobs that ended"),),
+            timed=Timed(
+                name="jobs_queue_completed_duration_seconds",
+                text="Duration of Jobs, from their start to their end",
+                bounds=_COMPLETED_S,
+                labels=("status",),
+            ),
         )
         self._verdicts = counter("check_verdicts", "Checks by verdict", "verdict")
         self._failures = counter("check_failures", "Checks that could not be decided, by reason", "reason")
-        self._missed = counter("missed_webhook", "Commits that a schedule found and no delivery announced", *trigger)
+        missed = Counted(
+            name="missed_webhook", text="Commits that a schedule found and no delivery announced", in_v04=False
+        )
+        self._missed = family(*trigger, counters=(missed,))
         self._certificate_valid = gauge("certificate_valid", "Whether the newest TLS certificate could be used")
         self._certificate_end = gauge(
             "certificate_expiry_timestamp_seconds", "When the TLS certificate that serves webhooks expires (0: no TLS)"
@@ -238,8 +229,11 @@ class Metrics:
 
     def described(self) -> list[Described]:
         """Every metric, in the order of the documentation."""
-        found = []
+        found: list[Described] = []
         for metric in self._all:
+            if isinstance(metric, Family):
+                found += metric.described(self._prefix)
+                continue
             kind = (
                 "histogram" if isinstance(metric, Histogram) else "counter" if isinstance(metric, Counter) else "gauge"
             )
@@ -250,10 +244,8 @@ class Metrics:
 
     def reconcile_finished(self, ref: Ref, seconds: float, *, failed: bool) -> None:
         """A ScheduleTrigger was reconciled."""
-        labels = (ref.namespace, ref.kind, ref.name)
-        self._reconciled.labels(*labels).inc()
-        self._reconcile_failed.labels(*labels).inc(int(failed))
-        self._reconcile_s.labels(*labels).observe(seconds)
+        columns = (0, 1) if failed else (0,)
+        self._reconciled.add(ref, (ref.namespace or "", ref.kind, ref.name), *columns, seconds=seconds)
 
     def check_started(self, late_s: float) -> None:
         """The check of a schedule's occurrence began, so long after it fell due."""
@@ -261,9 +253,7 @@ class Metrics:
 
     def check_finished(self, ref: Ref, seconds: float, verdict: str) -> None:
         """A check came to its end."""
-        labels = (ref.namespace, ref.kind, ref.name)
-        self._checked.labels(*labels).inc()
-        self._check_s.labels(*labels).observe(seconds)
+        self._checked.add(ref, (ref.namespace or "", ref.kind, ref.name), 0, seconds=seconds)
         self._verdicts.labels(verdict).inc()
 
     def check_failed(self, ref: Ref, reason: str) -> None:  # noqa: ARG002  the trigger is in the check's own series
@@ -272,13 +262,12 @@ class Metrics:
 
     def webhook_finished(self, namespace: str | None, trigger: str | None, status: int, seconds: float) -> None:
         """A webhook request was answered; None for objects that do not exist."""
-        labels = (namespace or "unknown", trigger or "unknown", str(status))
-        self._hooked.labels(*labels).inc()
-        self._hook_s.labels(*labels).observe(seconds)
+        ref = Ref("WebhookTrigger", namespace, trigger) if trigger else None
+        self._hooked.add(ref, (namespace or "unknown", trigger or "unknown", str(status)), 0, seconds=seconds)
 
     def webhook_missed(self, ref: Ref) -> None:
         """The schedule of a webhook's trigger found a commit that no delivery announced."""
-        self._missed.labels(ref.namespace, ref.kind, ref.name).inc()
+        self._missed.add(ref, (ref.namespace or "", ref.kind, ref.name), 0)
 
     def queue(self, limit: int, waiting: int, running: int) -> None:
         """The queue as it stands."""
@@ -307,9 +296,9 @@ class Metrics:
     def job_ended(self, labels: Mapping[str, str], namespace: str, status: str, seconds: float | None) -> None:
         """A Job ended: Succeed, Failed, Expired, Deleted or CreateError. `labels` are its tracking labels."""
         roles = [labels.get(f"{GROUP}/{role.replace('_', '-')}", "unknown") for role in _ROLES]
-        self._ended.labels(namespace, *roles, status).inc()
-        if seconds is not None and status in {"Succeed", "Failed"}:
-            self._ended_s.labels(namespace, *roles, status).observe(seconds)
+        ref = Ref(roles[0], namespace, roles[1]) if f"{GROUP}/trigger-name" in labels else None
+        timed = seconds if status in {"Succeed", "Failed"} else None
+        self._ended.add(ref, (namespace, *roles, status), 0, seconds=timed)
 
     def leading(self, *, leading: bool) -> None:
         """Leadership began or ended."""
@@ -346,52 +335,18 @@ class Metrics:
         self._edge_failures.labels(kind).inc()
 
     def forget(self, ref: Ref) -> None:
-        """A trigger is gone: its series go too."""
-        for metric in (
-            self._checked,
-            self._check_s,
-            self._missed,
-            self._reconciled,
-            self._reconcile_failed,
-            self._reconcile_s,
-        ):
-            metric.remove_by_labels(_labels_of(metric, ref))
-        for hooked in (self._hooked, self._hook_s):
-            if ref.kind == "WebhookTrigger":
-                hooked.remove_by_labels({"namespace": ref.namespace or "", "trigger_name": ref.name})
-        for jobs in (self._ended, self._ended_s):
-            jobs.remove_by_labels(_trigger_labels(ref))
+        """A trigger is deleted: its series end."""
+        self._series.forget(ref)
 
     def keep(self, triggers: Collection[Ref]) -> None:
-        """Series of any other trigger go: one that was deleted while something of it was under way came back."""
-        places = {(ref.namespace or "", ref.kind, ref.name) for ref in triggers}
-        hooked = {(namespace, name) for namespace, kind, name in places if kind == "WebhookTrigger"}
-        for metric in self._all:
-            names = metric._labelnames  # noqa: SLF001  no public name for it
-            if not {"trigger_name", "resource_name"}.intersection(names):
-                continue
-            with metric._lock:  # noqa: SLF001  as above
-                series = list(metric._metrics)  # noqa: SLF001  as above
-            for values in series:
-                found = dict(zip(names, values, strict=True))
-                name = found.get("trigger_name") or found.get("resource_name")
-                kind = found.get("trigger_kind") or found.get("resource_kind")
-                if name == "unknown":
-                    continue
-                here = (found["namespace"], kind, name) in places if kind else (found["namespace"], name) in hooked
-                if not here:
-                    metric.remove(*values)
+        """Series of any other trigger end: one that was deleted while something of it was under way came back."""
+        self._series.keep(triggers)
+
+    def pieces(self) -> Iterator[bytes]:
+        """The text exposition format, in pieces; may be called in a thread."""
+        yield generate_latest(self.registry)
+        yield from self._series.render()
 
     def render(self) -> bytes:
-        """The text exposition format, our names and the original's."""
-        return generate_latest(self.registry) + generate_latest(self._originals)
-
-
-def _trigger_labels(ref: Ref) -> dict[str, str]:
-    return {"namespace": ref.namespace or "", "trigger_kind": ref.kind, "trigger_name": ref.name}
-
-
-def _labels_of(metric: Counter | Histogram, ref: Ref) -> dict[str, str]:
-    if "resource_kind" in metric._labelnames:  # noqa: SLF001  the library has no public name for it
-        return {"namespace": ref.namespace or "", "resource_kind": ref.kind, "resource_name": ref.name}
-    return _trigger_labels(ref)
+        """The text exposition format in one."""
+        return b"".join(self.pieces())

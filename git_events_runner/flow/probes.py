@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -13,8 +13,8 @@ from starlette.types import Receive, Scope, Send
 from git_events_runner.pools import Pool
 from git_events_runner.telemetry import Metrics
 
-_SHARED_S = 0.25
-_SHARE_OF_TIME = 4  # rendering takes at most a fifth of the time
+_SHARED_S, _LONGEST_SHARED_S = 0.25, 5.0
+_SHARED_TIMES = 20  # as long as it took so often: rendering takes at most a twentieth of the time
 _READERS = 16
 _OF_ONE_ADDRESS = 4
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -59,32 +59,53 @@ class Health:
 
 
 class _Rendering:
-    """Metrics as text, rendered once for everybody who asks within a few hundred milliseconds."""
+    """Metrics as text, rendered once for all callers within a time that grows with what it took, up to 5 s."""
 
-    def __init__(self, render: Callable[[], bytes]) -> None:
+    def __init__(self, render: Callable[[], Iterable[bytes]]) -> None:
         self._render = render
         self._pool = Pool("metrics", threads=1)
-        self._text = b""
-        self._fresh_until = float("-inf")
-        self._under_way: asyncio.Future[bytes] | None = None
+        self._text: Sequence[bytes] | None = None
+        self._under_way: asyncio.Future[None] | None = None
 
-    async def text(self) -> bytes:
-        """Rendered in a thread: thousands of series take longer than the loop may stand still."""
-        loop = asyncio.get_running_loop()
-        while loop.time() >= self._fresh_until:
+    async def text(self) -> Sequence[bytes]:
+        """Its pieces, rendered in a thread: thousands of series take longer than the loop may stand still."""
+        while (text := self._text) is None:
             if self._under_way is not None:
                 await asyncio.wait({self._under_way})
                 continue
+            loop = asyncio.get_running_loop()
             self._under_way = loop.create_future()
             began_at = loop.time()
             try:
-                self._text = await self._pool.run(self._render)
+                self._text = await self._pool.run(lambda: tuple(self._render()))
                 took_s = loop.time() - began_at
-                self._fresh_until = began_at + max(_SHARED_S, took_s * (1 + _SHARE_OF_TIME))
+                shared_s = min(max(_SHARED_S, took_s * _SHARED_TIMES), _LONGEST_SHARED_S)
+                loop.call_later(shared_s, self._drop)
             finally:
                 self._under_way.cancel()
                 self._under_way = None
-        return self._text
+        return text
+
+    def _drop(self) -> None:
+        """It is too old, and takes megabytes."""
+        self._text = None
+
+
+class _Pieces(Response):
+    """An answer in pieces, each of them sent when the one before has left, so that the loop is free between them."""
+
+    media_type = _TEXT
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        super().__init__(headers={"content-length": str(sum(map(len, pieces)))})
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        for piece in self._pieces if scope["method"] == "GET" else ():
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b""})
 
 
 class Probes:
@@ -92,7 +113,7 @@ class Probes:
 
     def __init__(self, *, health: Health, metrics: Metrics) -> None:
         self._health = health
-        self._rendering = _Rendering(metrics.render)
+        self._rendering = _Rendering(metrics.pieces)
         self._readers: Counter[str] = Counter()
         self._paths = {"/alive": self._alive, "/ready": self._ready, "/metrics": self._show}
 
@@ -116,14 +137,14 @@ class Probes:
         return _judged(self._health.not_ready(), "ready")
 
     async def _show(self, request: Request) -> Response:
-        """Few at a time, and fewer of one address: each answer is large, and leaves in one turn of the loop."""
+        """Few at a time, and fewer of one address: each answer is large."""
         sender = request.client.host if request.client else ""
         if self._readers[sender] >= _OF_ONE_ADDRESS or self._readers.total() >= _READERS:
             text = "too many requests for metrics at a time\n"
             return PlainTextResponse(text, status_code=503, headers={"Retry-After": "1", "Connection": "close"})
         self._readers[sender] += 1
         try:
-            return Response(await self._rendering.text(), media_type=_TEXT)
+            return _Pieces(await self._rendering.text())
         finally:
             self._readers[sender] -= 1
             if not self._readers[sender]:

@@ -80,9 +80,18 @@ def _text(text: str) -> str:
     return text
 
 
+_DETAILS = ("sums", "histograms", "lean")
+
+
 def _metric_prefix(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_:][A-Za-z0-9_:]*", text):
         raise ValueError("must be letters, digits and _, not beginning with a digit")
+    return text
+
+
+def _detail(text: str) -> str:
+    if text not in _DETAILS:
+        raise ValueError(f"must be one of {', '.join(_DETAILS)}")
     return text
 
 
@@ -167,6 +176,15 @@ OPTIONS: tuple[Option, ...] = (
         "how long before the end of the lease a leader that cannot renew it stops acting, 1 to 300",
     ),
     _option("metrics-prefix", None, "git_events_runner", _metric_prefix, "PREFIX", "first part of every metric's name"),
+    _option(
+        "metrics-by-trigger",
+        None,
+        "sums",
+        _detail,
+        "DETAIL",
+        "metrics of each trigger: sums (durations as sums and counts, buckets for all triggers together), histograms "
+        "(buckets for each, as v0.4) or lean (as sums, without v0.4's names of counters)",
+    ),
     _option("hooks-rrl-global", None, None, rate_limit, "BURST/SECONDS", "rate limit of all webhook requests"),
     _option("hooks-rrl-trigger", None, None, rate_limit, "BURST/SECONDS", "rate limit of each trigger"),
     _option("hooks-rrl-source", None, None, rate_limit, "BURST/SECONDS", "rate limit of each source of a trigger"),

@@ -75,6 +75,7 @@ class Settings:
     leader_lease_name: str
     lease: Timing
     metrics_prefix: str
+    metrics_by_trigger: str
     rates: Mapping[str, Rate | None]
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     tls: TlsFiles | TlsSecret | None
@@ -128,6 +129,7 @@ class Settings:
             leader_lease_name=values["leader_lease_name"],
             lease=timing(values["leader_lease_duration"], values["leader_lease_grace"]),
             metrics_prefix=values["metrics_prefix"],
+            metrics_by_trigger=values["metrics_by_trigger"],
             rates={scope: values[f"hooks_rrl_{scope}"] for scope in ("global", "address", "trigger", "source")},
             trusted_proxies=values["hooks_trusted_proxies"] or (),
             tls=tls,

@@ -194,6 +194,7 @@ FIRST = {
     "controllerOptions.logLevel": lambda c: ('"level":"debug"' in c.logs.replace(" ", ""), True),
     "controllerOptions.jsonLogs": lambda c: ({type(json.loads(line)) for line in c.logs.splitlines()}, {dict}),
     "controllerOptions.metricsPrefix": lambda c: ("\nmy_runner_jobs_queue_limit 5.0\n" in c.metrics, True),
+    "controllerOptions.metricsByTrigger": lambda c: (c.arguments["metrics-by-trigger"], "histograms"),
     "controllerOptions.otlp.enabled": lambda c: (bool(wait_until("a span", lambda: c.collector.spans)), True),
     "controllerOptions.otlp.endpoint": lambda c: (c.environment["OPENTELEMETRY_ENDPOINT_URL"], c.endpoint),
     "controllerOptions.leaderLease.duration": lambda c: (

@@ -67,6 +67,7 @@ def first(collector):
             "controllerOptions": {
                 "otlp": {"endpoint": collector},
                 "leaderLease": {"duration": 12, "grace": 5},
+                "metricsByTrigger": "histograms",
                 "secretsCacheTime": 2,
                 "webhooksRateLimits": {"global": "100/600", "trigger": "40/600", "source": "8/600"},
             },

@@ -260,6 +260,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - --leader-lease-duration={{ $options.leaderLease.duration | int }}
 - --leader-lease-grace={{ $options.leaderLease.grace | int }}
 - --metrics-prefix={{ $options.metricsPrefix }}
+- --metrics-by-trigger={{ $options.metricsByTrigger }}
 {{- range $scope := list "global" "address" "trigger" "source" }}
 {{- with index $limits $scope }}
 - --hooks-rrl-{{ $scope }}={{ . }}
