@@ -118,16 +118,21 @@ class Program:
             pending=lambda uid, source: (uid, source) in self.pending,
             now=cluster.now,
         )
+        self.write_with(cluster, cluster.submit)
+
+    def write_with(self, writer, submit):
+        """Checks write with that writer and submit what is to be checked again."""
+        cluster = self.cluster
         self.checks = Checks(
             store=cluster.store,
             gate=cluster.gate,
             reader=cluster,
             git=self.git,
             files=Files(store=cluster.store, git=self.git, writer=cluster, pool=Inline(), now=cluster.now),
-            writer=cluster,
+            writer=writer,
             runs=self.runs,
             handled=self.handled,
-            submit=cluster.submit,
+            submit=submit,
             missed=lambda _request, _commit: None,
             metrics=cluster.metrics,
             now=cluster.now,

@@ -163,9 +163,13 @@ async def test_writes_that_are_refused_do_not_make_a_loop_of_looks():
 
     cluster.patch = cluster.replace = refused
     lanes = Lanes(
-        check=made.checks.check, schedule_parallelism=1, webhook_parallelism=1, longest_backoff_s=60.0, weight=equal
+        check=lambda request: made.checks.check(request),  # noqa: PLW0108  replaced below
+        schedule_parallelism=1,
+        webhook_parallelism=1,
+        longest_backoff_s=60.0,
+        weight=equal,
     )
-    made.checks._writer, made.checks._submit = writer, lanes.submit
+    made.write_with(writer, lanes.submit)
     uid = cluster.objects[HOOK]["metadata"]["uid"]
     async with running(writer=writer.run(), lanes=lanes.run()):
         lanes.submit(CheckRequest(trigger=HOOK, uid=uid, source="app", due_at=None, fence=None))

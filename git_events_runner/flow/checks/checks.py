@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
 
 import structlog
 
@@ -24,7 +23,6 @@ from git_events_runner.errors import (
     SecretUnusable,
 )
 from git_events_runner.resources.job import timestamp
-from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.change import (
     Look,
     Verdict,
@@ -37,110 +35,25 @@ from git_events_runner.rules.change import (
 from git_events_runner.rules.identity import runs_of
 from git_events_runner.rules.ledger import (
     Entry,
-    Mutation,
-    Outcome,
     Settle,
-    Skip,
     entry_of,
     last_deliveries,
-    rfc3339,
 )
 from git_events_runner.rules.messages import Again, CheckRequest, Made, RunOrder
-from git_events_runner.rules.report import Problem, Report
+from git_events_runner.rules.report import Problem
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.selection import Selection
 from git_events_runner.telemetry import Metrics
+
+from .ports import Files, Gate, Git, Handled, Reader, Runs, Writer
+from .problems import Problems, log_fields
+from .skips import Skips
 
 log = structlog.get_logger(target="checks")
 
 _RESTARTS = 25
 _WEBHOOK_RETRY_S = 30.0
 _POLL_AGAIN_S = 2.0
-
-
-class GitAnswer(Protocol):
-    """Which commit a reference points to; `sent_at` in the loop's time."""
-
-    @property
-    def commit(self) -> str:
-        """The commit's id."""
-
-    @property
-    def tag_object(self) -> str | None:
-        """The annotated tag's own id."""
-
-    @property
-    def sent_at(self) -> float:
-        """When the question was sent."""
-
-
-class Git(Protocol):
-    """Asks git servers about a source object; the question is sent after the call."""
-
-    async def commit_of(self, source: Any, namespace: str, ref_type: str, ref_name: str, *, urgent: bool) -> GitAnswer:
-        """The commit of a reference; `urgent`: ask even if the source failed a moment ago."""
-
-    async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
-        """Learn the host key of a source that only a Job will ask."""
-
-
-class Files(Protocol):
-    """Selects files by patterns."""
-
-    async def compare(
-        self, source: Any, namespace: str, patterns: Sequence[str], commit: str, recorded: str
-    ) -> Selection:
-        """Which files of a commit are selected, and whether they are those of the recorded one."""
-
-    async def warn(
-        self,
-        request: CheckRequest,
-        source: Any,
-        patterns: Sequence[str],
-        commit: str,
-        *,
-        first: bool,
-        found: Selection | None,
-    ) -> None:
-        """Warn while the patterns select nothing of a source (`first`: this is its first check)."""
-
-
-class Writer(Protocol):
-    """Writes a trigger's status."""
-
-    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
-        """Write mutations; their outcomes."""
-
-    def defer(self, ref: Ref, uid: str, mutation: Mutation, *, unwritten: Callable[[], None]) -> None:
-        """Write a mutation with the next write of that trigger, within a second; else call `unwritten`."""
-
-
-class Runs(Protocol):
-    """Makes runs."""
-
-    async def make(self, order: RunOrder) -> Made | Problem:
-        """Create the Job of an order and settle it, or say why not."""
-
-
-class Handled(Protocol):
-    """Keeps handled scheduled times until they are recorded."""
-
-    def note(self, request: CheckRequest, status: Mapping[str, Any]) -> list[Mutation]:
-        """A check found no change; what it writes of the handled times now."""
-
-
-class Gate(Protocol):
-    """Finds what a run needs, unless the installation's policy is against it."""
-
-    def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
-        """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
-
-
-class Reader(Protocol):
-    """Reads an object live."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
 
 
 class Checks:
@@ -172,7 +85,8 @@ class Checks:
         self._git = git
         self._writer = writer
         self._runs = runs
-        self._handled = handled
+        self._problems = Problems(store=store, writer=writer, metrics=metrics, now=now)
+        self._skips = Skips(writer=writer, handled=handled, submit=submit, now=now)
         self._metrics = metrics
         self._now = now
 
@@ -198,15 +112,19 @@ class Checks:
         except (GitError, SecretUnusable) as error:
             verdict, again = "git-failed", self._git_failed(request, error)
             act = isinstance(error, GitHostKeyRefused)
-            again = await self._tell(request, Problem(reason=error.reason, message=str(error), stalled=act), again)
+            again = await self._problems.report(
+                request, Problem(reason=error.reason, message=str(error), stalled=act), again
+            )
         except ApiNotFound:
             verdict = "dropped"
         except ApiError as error:
             verdict, again = "api-failed", self._limited(request, None)
-            log.warning("check.failed", **_fields(request), error=str(error), reason=error.reason or "ApiUnavailable")
+            log.warning(
+                "check.failed", **log_fields(request), error=str(error), reason=error.reason or "ApiUnavailable"
+            )
         except Exception:  # the border of one check: a bug in it must not end the others
             verdict, again = "crashed", self._limited(request, None)
-            log.exception("check.crashed", **_fields(request))
+            log.exception("check.crashed", **log_fields(request))
         self._finished(request, verdict, time.monotonic() - started)
         return again
 
@@ -214,7 +132,7 @@ class Checks:
         if self._store.get(request.trigger) is not None:  # series of a trigger that went meanwhile would stay
             self._metrics.check_finished(request.trigger, seconds, verdict)
         task = request.tasks[0] if request.tasks else None
-        log.debug("check.finished", **_fields(request), verdict=verdict, seconds=round(seconds, 4), task=task)
+        log.debug("check.finished", **log_fields(request), verdict=verdict, seconds=round(seconds, 4), task=task)
 
     async def _attempt(self, request: CheckRequest) -> tuple[str, Again | None]:
         """One pass over the steps: a verdict ("restart": begin again), and when to look again."""
@@ -228,7 +146,7 @@ class Checks:
             request.fence.check()
         if snapshot.model is None:
             problem = Problem(reason="InvalidSpec", message=str(snapshot.invalid), stalled=True)
-            return "invalid", await self._tell_trigger(request, snapshot, problem)
+            return "invalid", await self._problems.report_trigger(request, snapshot, problem)
         trigger = snapshot.model
         if request.source not in trigger.spec.sources.names:
             return "dropped", None
@@ -249,7 +167,7 @@ class Checks:
         resolved = self._gate.resolve(trigger, request.source)
         if isinstance(resolved, Problem):
             # A due time waits for what is missing (the next one may be a day away), a request for the leader's sweep.
-            return "wrong-config", await self._tell(request, resolved, Again() if request.due_at else None)
+            return "wrong-config", await self._problems.report(request, resolved, Again() if request.due_at else None)
         return await self._ask(request, snapshot, entry, look, resolved)
 
     async def _ask(
@@ -271,7 +189,7 @@ class Checks:
                 )
             except InvalidObject as error:
                 problem = Problem(reason="InvalidSpec", message=str(error), stalled=True)
-                return "wrong-config", await self._tell(request, problem, None)
+                return "wrong-config", await self._problems.report(request, problem, None)
         asked_at = self._now() - timedelta(seconds=asyncio.get_running_loop().time() - answer.sent_at)
         verdict = decide(
             entry,
@@ -298,7 +216,7 @@ class Checks:
             return verdict, later
         upto = entry.requested - int(unseen)
         if not verdict.fires:
-            found, again = await self._skip(request, snapshot, entry, verdict, answer.commit, file_hash, upto)
+            found, again = await self._skips.write(request, snapshot, entry, verdict, answer.commit, file_hash, upto)
             await warn()
             return found, again or later
         if resolved.override:
@@ -324,7 +242,7 @@ class Checks:
         )
         made = await self._runs.make(order)
         if isinstance(made, Problem):
-            return "refused", await self._tell(request, made, self._limited(request, None))
+            return "refused", await self._problems.report(request, made, self._limited(request, None))
         if made is Made.RESTART:
             return "restart", None
         if made is Made.DROPPED:
@@ -348,50 +266,6 @@ class Checks:
         await self._writer.write(request.trigger, request.uid, best[1])
         return True
 
-    async def _skip(
-        self,
-        request: CheckRequest,
-        snapshot: Snapshot,
-        entry: Entry,
-        verdict: Verdict,
-        commit: str,
-        file_hash: str | None,
-        upto: int,
-    ) -> tuple[str, Again | None]:
-        """Write only what has to be: requests handled, a new commit with the same files, a problem that is gone."""
-        now = rfc3339(self._now())
-        mutations: list[Mutation] = []
-        moved = verdict in {Verdict.SKIP_FILES_SAME, Verdict.SKIP_ADOPTED}
-        if moved or upto > entry.handled:
-            mutations.append(
-                Skip(
-                    source=request.source,
-                    expected=entry.key,
-                    handled=upto,
-                    commit=commit if moved else entry.commit,
-                    file_hash=file_hash if moved else entry.file_hash,
-                    changed=now if moved and commit != entry.commit else entry.changed,
-                    answered_at=request.due_at,
-                    now=now,
-                )
-            )
-        status = snapshot.raw.get("status") or {}
-        cleared = Report(source=request.source, problem=None, generation=snapshot.generation, now=now)
-        if not _clear(status, snapshot.generation, request.source):
-            mutations.append(cleared)
-        mutations += self._handled.note(request, status)
-        if mutations and request.fence:
-            request.fence.check()
-        if len(mutations) == 1 and not moved and isinstance(mutations[0], Skip):
-            # Nothing but requests that are answered: that may be written late (a crash costs one more look).
-            again = partial(self._submit, request)
-            self._writer.defer(request.trigger, request.uid, mutations[0], unwritten=again)
-        elif mutations:
-            outcomes = await self._writer.write(request.trigger, request.uid, *mutations)
-            if Outcome.STALE in outcomes:
-                return "restart", None
-        return verdict, None
-
     async def _reread(self, request: CheckRequest, attempt: int) -> None:
         """A restart reads the trigger live, after a back-off."""
         if attempt:
@@ -406,32 +280,6 @@ class Checks:
         """Who does not lead tries for a while; then the leader's sweep takes the request over."""
         return Again(after_s=after_s, limit_s=None if request.fence else _WEBHOOK_RETRY_S)
 
-    async def _tell(self, request: CheckRequest, problem: Problem, again: Again | None) -> Again | None:
-        """Put a problem into the conditions (written only when it is news) and the log."""
-        snapshot = self._store.get(request.trigger)
-        self._metrics.check_failed(request.trigger, problem.reason)
-        if snapshot is None or snapshot.uid != request.uid:
-            return None
-        news = _differs(snapshot.raw.get("status") or {}, request.source, problem)
-        level = log.warning if news else log.debug
-        level("check.failed", **_fields(request), reason=problem.reason, error=problem.message)
-        if news:
-            report = Report(
-                source=request.source, problem=problem, generation=snapshot.generation, now=rfc3339(self._now())
-            )
-            try:
-                await self._writer.write(request.trigger, request.uid, report)
-            except ApiNotFound:
-                return None
-            except ApiError as failed:
-                log.warning("status.failed", **_fields(request), error=str(failed), reason=failed.reason)
-        return again
-
-    async def _tell_trigger(self, request: CheckRequest, snapshot: Snapshot, problem: Problem) -> Again | None:
-        report = Report(source=None, problem=problem, generation=snapshot.generation, now=rfc3339(self._now()))
-        await self._writer.write(request.trigger, request.uid, report)
-        return None
-
 
 def _unknown_deliveries(snapshot: Snapshot, request: CheckRequest, entry: Entry) -> str:
     """Hashes of the requests that this look answers though their task ids are not known here (another counted them)."""
@@ -439,32 +287,3 @@ def _unknown_deliveries(snapshot: Snapshot, request: CheckRequest, entry: Entry)
     if request.due_at or open_requests <= len(request.tasks):
         return ""
     return last_deliveries(snapshot.raw.get("status"), open_requests)
-
-
-def _fields(request: CheckRequest) -> dict[str, Any]:
-    return {
-        "kind": request.trigger.kind,
-        "namespace": request.trigger.namespace,
-        "name": request.trigger.name,
-        "source": request.source,
-    }
-
-
-def _clear(status: Any, generation: int, source: str) -> bool:
-    """Whether the conditions say already that all is well with this source, for this generation."""
-    if status.get("observedGeneration") != generation:
-        return False
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "Ready":
-            message = str(condition.get("message") or "")
-            return condition.get("status") == "True" or f"source {source}: " not in message
-    return False
-
-
-def _differs(status: Any, source: str, problem: Problem) -> bool:
-    line = f"source {source}: {' '.join(problem.message.split())}"[:500]
-    kind = "Stalled" if problem.stalled else "Reconciling"
-    return not any(
-        c.get("type") == kind and c.get("status") == "True" and line in str(c.get("message"))
-        for c in status.get("conditions") or ()
-    )

@@ -1,0 +1,98 @@
+"""What checks need of the rest of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger import Mutation, Outcome
+from git_events_runner.rules.messages import CheckRequest, Made, RunOrder
+from git_events_runner.rules.report import Problem
+from git_events_runner.rules.resolve import Resolved
+from git_events_runner.rules.selection import Selection
+
+
+class GitAnswer(Protocol):
+    """Which commit a reference points to; `sent_at` in the loop's time."""
+
+    @property
+    def commit(self) -> str:
+        """The commit's id."""
+
+    @property
+    def tag_object(self) -> str | None:
+        """The annotated tag's own id."""
+
+    @property
+    def sent_at(self) -> float:
+        """When the question was sent."""
+
+
+class Git(Protocol):
+    """Asks git servers about a source object; the question is sent after the call."""
+
+    async def commit_of(self, source: Any, namespace: str, ref_type: str, ref_name: str, *, urgent: bool) -> GitAnswer:
+        """The commit of a reference; `urgent`: ask even if the source failed a moment ago."""
+
+    async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
+        """Learn the host key of a source that only a Job will ask."""
+
+
+class Files(Protocol):
+    """Selects files by patterns."""
+
+    async def compare(
+        self, source: Any, namespace: str, patterns: Sequence[str], commit: str, recorded: str
+    ) -> Selection:
+        """Which files of a commit are selected, and whether they are those of the recorded one."""
+
+    async def warn(
+        self,
+        request: CheckRequest,
+        source: Any,
+        patterns: Sequence[str],
+        commit: str,
+        *,
+        first: bool,
+        found: Selection | None,
+    ) -> None:
+        """Warn while the patterns select nothing of a source (`first`: this is its first check)."""
+
+
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+    def defer(self, ref: Ref, uid: str, mutation: Mutation, *, unwritten: Callable[[], None]) -> None:
+        """Write a mutation with the next write of that trigger, within a second; else call `unwritten`."""
+
+
+class Runs(Protocol):
+    """Makes runs."""
+
+    async def make(self, order: RunOrder) -> Made | Problem:
+        """Create the Job of an order and settle it, or say why not."""
+
+
+class Handled(Protocol):
+    """Keeps handled scheduled times until they are recorded."""
+
+    def note(self, request: CheckRequest, status: Mapping[str, Any]) -> list[Mutation]:
+        """A check found no change; what it writes of the handled times now."""
+
+
+class Gate(Protocol):
+    """Finds what a run needs, unless the installation's policy is against it."""
+
+    def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
+        """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
+
+
+class Reader(Protocol):
+    """Reads an object live."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""

@@ -1,0 +1,76 @@
+"""What went wrong with a check: conditions of its trigger (written only when it is news), log and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.errors import ApiError, ApiNotFound
+from git_events_runner.rules.ledger import rfc3339
+from git_events_runner.rules.messages import Again, CheckRequest
+from git_events_runner.rules.report import Problem, Report
+from git_events_runner.telemetry import Metrics
+
+from .ports import Writer
+
+log = structlog.get_logger(target="checks")
+
+
+class Problems:
+    """Reports problems of a source, and of a whole trigger."""
+
+    def __init__(self, *, store: Store, writer: Writer, metrics: Metrics, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._writer = writer
+        self._metrics = metrics
+        self._now = now
+
+    async def report(self, request: CheckRequest, problem: Problem, again: Again | None) -> Again | None:
+        """Put a problem into the conditions (written only when it is news) and the log."""
+        snapshot = self._store.get(request.trigger)
+        self._metrics.check_failed(request.trigger, problem.reason)
+        if snapshot is None or snapshot.uid != request.uid:
+            return None
+        news = _differs(snapshot.raw.get("status") or {}, request.source, problem)
+        level = log.warning if news else log.debug
+        level("check.failed", **log_fields(request), reason=problem.reason, error=problem.message)
+        if news:
+            report = Report(
+                source=request.source, problem=problem, generation=snapshot.generation, now=rfc3339(self._now())
+            )
+            try:
+                await self._writer.write(request.trigger, request.uid, report)
+            except ApiNotFound:
+                return None
+            except ApiError as failed:
+                log.warning("status.failed", **log_fields(request), error=str(failed), reason=failed.reason)
+        return again
+
+    async def report_trigger(self, request: CheckRequest, snapshot: Snapshot, problem: Problem) -> Again | None:
+        """Put a problem of the whole trigger into its conditions; it is not checked again."""
+        report = Report(source=None, problem=problem, generation=snapshot.generation, now=rfc3339(self._now()))
+        await self._writer.write(request.trigger, request.uid, report)
+        return None
+
+
+def log_fields(request: CheckRequest) -> dict[str, Any]:
+    """The fields of log events about a check."""
+    return {
+        "kind": request.trigger.kind,
+        "namespace": request.trigger.namespace,
+        "name": request.trigger.name,
+        "source": request.source,
+    }
+
+
+def _differs(status: Any, source: str, problem: Problem) -> bool:
+    line = f"source {source}: {' '.join(problem.message.split())}"[:500]
+    kind = "Stalled" if problem.stalled else "Reconciling"
+    return not any(
+        c.get("type") == kind and c.get("status") == "True" and line in str(c.get("message"))
+        for c in status.get("conditions") or ()
+    )
