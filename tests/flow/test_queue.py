@@ -193,7 +193,7 @@ async def test_a_place_survives_a_change_of_leadership():
     async with leading(queue):
         await asyncio.sleep(1)
         assert not queue.take(Ref("Job", "n", "new"))
-        await asyncio.sleep(20)
+        await asyncio.sleep(70)
         assert queue.take(Ref("Job", "n", "new"))
 
 

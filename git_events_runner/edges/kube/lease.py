@@ -162,6 +162,9 @@ class Lease:
         self._clock = clock
         self._sleep = sleep
         self._seen: Seen | None = None
+        self._move = Move.WAIT
+        self._new = True  # this process has not led: a lease with its name is that of a former process
+        self._landed_at = clock() + timing.duration_s - timing.renew_deadline_s
         self.moved_at = clock()
 
     async def run(self, lead: Callable[[Fence], Awaitable[None]]) -> None:
@@ -181,6 +184,11 @@ class Lease:
         while True:
             self.moved_at = began = self._clock()
             if await self._try():
+                if self._new and self._move is Move.RENEW and self._landed_at > self._clock():
+                    # What a killed process of the same name has sent may still arrive (`own_lease_waits` in the model).
+                    await self._sleep(self._landed_at - self._clock())
+                    continue
+                self._new = False
                 fence.renewed(began)
                 return fence
             await self._sleep(self._timing.retry_s * random.uniform(0.8, 1.2))  # noqa: S311  jitter
@@ -224,6 +232,7 @@ class Lease:
             move = elect(self._seen, identity=self._identity, now=self._clock())
             if move is Move.WAIT:
                 return False
+            self._move = move
             await self._write(move)
         except (ApiConflict, ApiAlreadyExists):
             return False  # somebody was faster; the next look tells who

@@ -12,6 +12,7 @@ import structlog
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, ApiUnavailable, SecretUnusable
 from git_events_runner.resources.job import ADMISSION_ANNOTATION, ADMITTED
+from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import owner_of
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.queue import Queued
@@ -26,6 +27,7 @@ log = structlog.get_logger(target="queue")
 
 ADMISSION_PATH = f"/metadata/annotations/{ADMISSION_ANNOTATION.replace('/', '~1')}"
 _TAKEN_S = 15.0
+_ARRIVES_S = 60.0  # no request arrives later: its connection was closed after seven seconds
 _TRIES = 64
 
 
@@ -55,19 +57,35 @@ class Admission:
         self._trigger_gone = trigger_gone
         self._metrics = metrics
         self._now = now
+        self._read_at: dict[Ref, float] = {}  # when a slot's Job was last read
 
-    async def confirm_taken(self, now: float) -> None:
-        """Slots whose request has had its time: does the Job exist?"""
+    async def confirm_taken(self, fence: Fence) -> None:
+        """Slots whose request has had its time: does the Job exist?
+
+        The request may arrive later still. So a Job that waits is admitted again, and a slot whose Job is not there is
+        kept for a while: the run is tried again under the same name, and takes the same slot.
+        """
+        loop = asyncio.get_running_loop()
         for ref, since in list(self._book.taken.items()):
-            if now - since < _TAKEN_S:
+            if loop.time() - max(since, self._read_at.get(ref, 0.0)) < _TAKEN_S:
                 continue
+            self._read_at[ref] = loop.time()
             try:
-                self._store.observe(await self._api.get(ref))
+                found = await self._api.get(ref)
             except ApiNotFound:
-                pass
+                if loop.time() - since >= _ARRIVES_S:
+                    self._book.free(ref)
+                continue
             except ApiError:
                 continue
-            self._book.free(ref)
+            self._store.observe(found)
+            snapshot = self._store.get(ref)
+            if snapshot is not None and (queued := Queued(ref=ref, job=snapshot.model)).waits:
+                if not await self._try(queued, fence):
+                    self._book.hold(ref, loop.time())
+            else:
+                self._book.free(ref)
+        self._read_at = {ref: at for ref, at in self._read_at.items() if ref in self._book.taken}
 
     async def admit(self, fence: Fence) -> None:
         """Let Jobs run while there are slots. One that cannot start is passed over: it must not keep others out."""
@@ -102,7 +120,7 @@ class Admission:
             self._book.free(queued.ref)
             return True
         except SecretUnusable as error:
-            self._book.free(queued.ref)
+            self._book.give_back(queued.ref)
             owner = owner_of(snapshot, self._store)
             if owner is not None:
                 await self._reports.report(owner, Problem(reason=error.reason, message=str(error)))
@@ -110,9 +128,19 @@ class Admission:
             log.warning("job.unconfirmed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
             return True
         except ApiError as error:
-            self._book.free(queued.ref)
+            await self._free_if_refused(queued.ref)
             log.warning("job.delayed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
         return False
+
+    async def _free_if_refused(self, ref: Ref) -> None:
+        """The last request was refused: because an earlier one has arrived, perhaps, and the cache is behind."""
+        try:
+            self._store.observe(await self._api.get(ref))
+        except ApiNotFound:
+            self._book.free(ref)
+        except ApiError:
+            return  # it is read again when the request has had its time
+        self._book.give_back(ref)
 
     async def _start(self, snapshot: Snapshot, fence: Fence) -> bool:
         """Admit one Job, after its Secret is there; one whose trigger is gone is deleted. False: it is no run now."""

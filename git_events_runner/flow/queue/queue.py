@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
-from git_events_runner.errors import ApiError
+from git_events_runner.errors import ApiError, FenceLost
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.messages import Fence
 from git_events_runner.telemetry import Metrics
@@ -82,23 +82,28 @@ class Queue:
             expired=expired,
             metrics=metrics,
         )
-        self._leading = False
+        self._fence: Fence | None = None  # while this replica gives slots
 
     def take(self, ref: Ref) -> bool:
-        """Take a slot for a Job about to be created; False when none is free, an older Job waits, or another leads."""
-        if not self._leading:
+        """Take a slot for a Job about to be created; False: none is free, an older Job waits, another is the leader.
+
+        This process may have stood still: that it was the leader is not enough, its fence must hold.
+        """
+        if self._fence is None:
             return False
-        if ref in self._book.taken:
-            return True
+        try:
+            self._fence.check()
+        except FenceLost:
+            return False
         now = asyncio.get_running_loop().time()
-        if not self._book.may_start(ref, now):
+        if ref not in self._book.taken and not self._book.may_start(ref, now):
             return False
         self._book.take(ref, now)
         return True
 
     def release(self, ref: Ref) -> None:
-        """Give the slot back: the Job was not created."""
-        self._book.free(ref)
+        """Give the slot back: the Job was not created. It stays taken while an earlier request for it may arrive."""
+        self._book.give_back(ref)
 
     def confirm(self, ref: Ref) -> None:
         """The Job counts by itself now."""
@@ -114,12 +119,12 @@ class Queue:
         await self._list_live(fence)
         self._book.count_namespaces()
         self._sweeps.begin()  # slots taken in an earlier term stay taken: their requests may still arrive
-        self._leading = True
+        self._fence = fence
         try:
             with self._store.subscribe("Job") as changes:
                 next_sweep = loop.time()
                 while True:
-                    await self._admission.confirm_taken(loop.time())
+                    await self._admission.confirm_taken(fence)
                     await self._admission.admit(fence)
                     if loop.time() >= next_sweep:
                         await self._sweeps.sweep(fence, loop.time())
@@ -131,7 +136,7 @@ class Queue:
                             await asyncio.sleep(_GATHER_S)  # a pass reads all Jobs: many changes share one
                     changes.take()
         finally:
-            self._leading = False
+            self._fence = None
             self._metrics.queue(self._limit(), 0, 0)  # the leader's to say: what was true here would stay
 
     async def _list_live(self, fence: Fence) -> None:

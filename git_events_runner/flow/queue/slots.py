@@ -25,7 +25,8 @@ class SlotBook:
         self._limit = limit
         self._share = share
         self._weight = weight
-        self.taken: dict[Ref, float] = {}  # since when
+        self.taken: dict[Ref, float] = {}  # since when; its Job may be there any time
+        self._often: set[Ref] = set()  # those for which a request was sent before
         # Until when, and for how long: back-off of Jobs that cannot start.
         self._held: dict[Ref, tuple[float, float]] = {}
         self._runs: set[str] = set()  # uids of Jobs that were seen to be runs
@@ -65,6 +66,8 @@ class SlotBook:
 
     def take(self, ref: Ref, now: float) -> None:
         """A slot is in use from now on, and its namespace had its turn."""
+        if ref in self.taken:
+            self._often.add(ref)
         self.taken[ref] = now
         self._admissions += 1
         self._last[ref.namespace or ""] = self._admissions
@@ -72,6 +75,13 @@ class SlotBook:
     def free(self, ref: Ref) -> None:
         """The slot is not in use, or its Job counts by itself now."""
         self.taken.pop(ref, None)
+        self._often.discard(ref)
+
+    def give_back(self, ref: Ref) -> None:
+        """The last request was refused; the slot is free unless an earlier one may still arrive."""
+        found = self._store.get(ref)
+        if ref not in self._often or (found is not None and not Queued(ref=ref, job=found.model).waits):
+            self.free(ref)
 
     def hold(self, ref: Ref, now: float) -> None:
         """Pass a Job over for a while that doubles."""

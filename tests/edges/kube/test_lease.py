@@ -188,6 +188,44 @@ async def two():
         await asyncio.gather(first.task, second.task, return_exceptions=True)
 
 
+async def test_a_process_with_the_lease_of_a_former_one_waits_until_its_requests_have_landed():
+    """Killed and started again under its name: it leads five seconds after its start, before the lease expires."""
+    async with two() as (world, first, second):
+        killed = first.task
+        killed.cancel()
+        world.broken.add("a")  # it does not give its lease back
+        await asyncio.gather(killed, return_exceptions=True)
+        world.broken.clear()
+        again = Candidate(world, "a").start()
+        try:
+            await world.pass_time(4.8)
+            assert not again.leads
+            await world.pass_time(0.6)
+            assert again.leads
+            assert not second.leads
+            await world.pass_time(20)
+            assert (again.leads, again.terms) == (True, 1)
+        finally:
+            again.task.cancel()
+            await asyncio.gather(again.task, return_exceptions=True)
+
+
+async def test_a_process_that_was_started_long_ago_leads_without_waiting():
+    """Its own requests are its own to know; and a lease of nobody, or one that expired, is not a former process's."""
+    world = World()
+    candidate = Candidate(world, "a").start()
+    await world.pass_time(0.3)
+    assert candidate.leads
+    world.edit(world.lease["metadata"], holderIdentity="x", leaseDurationSeconds=15)
+    await world.pass_time(12)
+    assert not candidate.leads
+    world.edit(world.lease["metadata"], holderIdentity="a")
+    await world.pass_time(2.6)
+    assert (candidate.leads, candidate.terms) == (True, 2)
+    candidate.task.cancel()
+    await asyncio.gather(candidate.task, return_exceptions=True)
+
+
 async def take_over(world, first, second, *, within_s):
     """Pass time until the second leads; at no moment both do."""
     for _ in range(int(within_s * 10)):

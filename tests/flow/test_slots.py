@@ -1,0 +1,120 @@
+"""Slots while requests are late and processes stand still: never one Job more than the limit (tests/model/slots.py)."""
+
+import asyncio
+
+import pytest
+
+from git_events_runner.errors import ApiInvalid, ApiUnavailable
+from git_events_runner.resources.ref import Ref
+from tests.flow.test_queue import leading, names, queue_of, running, world
+from tests.flow.virtual import until, virtual
+from tests.flow.world import Fence
+
+FIRST, SECOND = Ref("Job", "n", "first"), Ref("Job", "n", "second")
+
+
+@virtual
+async def test_a_leader_whose_fence_is_lost_gives_no_slot():
+    """It stood still for longer than its lease, and has not noticed: its tasks still work."""
+    cluster, _, _ = world()
+    queue, fence = queue_of(cluster), Fence()
+    async with leading(queue, fence) as task:
+        await asyncio.sleep(0.1)
+        fence.lost = True
+        assert not queue.take(FIRST)
+        assert not task.done()
+        fence.lost = False
+        assert queue.take(FIRST)
+        fence.lost = True
+        assert not queue.take(FIRST)  # nor again one that it has taken
+
+
+@pytest.mark.parametrize("late_s", [16, 31, 55])
+@virtual
+async def test_a_creation_that_arrives_late_finds_its_slot_taken(late_s):
+    """The live read does not find the Job yet: nothing else starts before it, and then it counts."""
+    cluster, trigger, _ = world()
+    queue = queue_of(cluster, limit=1)
+    job = cluster.job(trigger, suspend=False)  # its name; it is not there yet
+    ref = cluster.ref(job)
+    cluster.drop(ref)
+    async with leading(queue):
+        await asyncio.sleep(0.1)
+        assert queue.take(ref)
+        await asyncio.sleep(late_s)
+        assert not queue.take(SECOND)
+        cluster.put({**job, "metadata": {**job["metadata"], "uid": "arrived"}})
+        await asyncio.sleep(120)
+        assert not queue.take(SECOND)
+        assert running(cluster) == [ref.name]
+
+
+@virtual
+async def test_a_run_that_is_tried_again_takes_its_own_slot():
+    """Its name is the same: what was taken for it is no obstacle, and the slot ends with the Job that is made."""
+    cluster, trigger, _ = world()
+    queue = queue_of(cluster, limit=1)
+    job = cluster.job(trigger, suspend=False)
+    ref = cluster.ref(job)
+    cluster.drop(ref)
+    async with leading(queue):
+        await asyncio.sleep(0.1)
+        assert queue.take(ref)
+        await asyncio.sleep(20)
+        assert queue.take(ref)
+        made = cluster.put({**job, "metadata": {**job["metadata"], "uid": "made"}})
+        queue.confirm(ref)
+        assert not queue.take(SECOND)
+        cluster.finish(made)
+        assert queue.take(SECOND)
+
+
+@virtual
+async def test_a_creation_that_is_refused_keeps_the_slot_of_an_earlier_one():
+    """The first request was lost on its way and may arrive; the second was refused."""
+    cluster, _, _ = world()
+    queue = queue_of(cluster, limit=1)
+    async with leading(queue):
+        await asyncio.sleep(0.1)
+        assert queue.take(FIRST)
+        assert queue.take(FIRST)
+        queue.release(FIRST)
+        assert not queue.take(SECOND)
+        await asyncio.sleep(90)
+        assert queue.take(SECOND)
+
+
+@virtual
+async def test_an_admission_that_arrives_late_resumes_no_second_job():
+    """It was lost on its way: the same Job is admitted again, in the slot that it has, before any other."""
+    cluster, _, jobs = world(2)
+    cluster.faults = [("before", ApiUnavailable("lost"))]
+    async with leading(queue_of(cluster, limit=1)):
+        await asyncio.sleep(14)
+        late = cluster.made("patch", "Job")[0]
+        await until(lambda: running(cluster) == names(jobs[:1]), within_s=5)
+        with pytest.raises(ApiInvalid):
+            await cluster.patch(late[1], late[2])
+        await asyncio.sleep(60)
+        assert running(cluster) == names(jobs[:1])
+
+
+@virtual
+async def test_an_admission_that_arrives_between_two_tries_keeps_its_slot():
+    """The second try is refused because the first one has arrived: the Job runs, whatever the cache still says."""
+    cluster, _, jobs = world(2)
+    cluster.faults = [("before", ApiUnavailable("lost"))]
+    async with leading(queue_of(cluster, limit=1)):
+        await asyncio.sleep(14)
+        late = cluster.made("patch", "Job")[0]
+        cluster.lagging.add("Job")
+        admit, cluster.patch = cluster.patch, None
+
+        async def patch(ref, body, **options):
+            cluster.patch = admit
+            await admit(late[1], late[2])  # the late one
+            return await admit(ref, body, **options)
+
+        cluster.patch = patch
+        await asyncio.sleep(60)
+        assert running(cluster) == names(jobs[:1])
