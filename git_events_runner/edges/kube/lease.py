@@ -209,7 +209,7 @@ class Lease:
                 raise result
 
     async def _renew(self, fence: Fence) -> None:
-        """Renew until the renew deadline passes without success."""
+        """Renew until the renew deadline passes without success; a fence that did not hold never holds again."""
         while True:
             await self._sleep(self._timing.retry_s)
             try:
@@ -217,6 +217,8 @@ class Lease:
                     while True:
                         self.moved_at = began = self._clock()
                         if await self._try():
+                            if not fence.holds:  # it lapsed: what it has stopped since is planned by a new term alone
+                                return
                             fence.renewed(began)
                             break
                         if self._seen is not None and self._seen.holder != self._identity:

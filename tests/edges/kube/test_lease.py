@@ -362,3 +362,19 @@ async def test_leader_work_that_lost_its_fence_waits_for_the_next_term():
     assert candidate.terms == 2
     candidate.task.cancel()
     await asyncio.gather(candidate.task, return_exceptions=True)
+
+
+async def test_leadership_that_lapsed_is_not_renewed():
+    """What the lost fence has stopped is planned again only by a new term, also when nobody else took the lease."""
+    world = World()
+    only = Candidate(world, "a").start()
+    await world.pass_time(3)
+    lapsed = only.fence
+    world.now += TIMING.duration_s + 1  # the process stands still
+    assert not lapsed.holds
+    for _ in range(100):
+        await world.pass_time(0.1)
+        assert not lapsed.holds
+    assert (only.terms, only.leads) == (2, True)
+    only.task.cancel()
+    await asyncio.gather(only.task, return_exceptions=True)
