@@ -5,7 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from git_events_runner.errors import FenceLost, GitRateLimited, GitReferenceNotFound, SecretUnusable
+from git_events_runner.errors import (
+    ApiNotFound,
+    FenceLost,
+    GitRateLimited,
+    GitReferenceNotFound,
+    InvalidObject,
+    SecretUnusable,
+)
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Count, delivery_hash
 from git_events_runner.rules.messages import Again
@@ -322,3 +329,46 @@ async def test_a_delivery_after_an_edit_of_the_status_by_hand_runs(wrong):
     assert await made.check() is None
     assert len(made.jobs()) == 2
     assert (made.entry().commit, made.entry().handled, made.entry().requested) == (B, 3, 3)
+
+
+@virtual
+async def test_what_is_missing_for_a_moment_drops_no_occurrence():
+    """A source that is replaced while its host key is compared answers 404; only a trigger's own end drops a check."""
+    made = program(requested=0, runs=1, commit=A)
+    due = "2026-05-06T07:00:00Z"
+    made.git.error = ApiNotFound("reading GitRepo n/app: not found")
+    assert await made.check(due=due, fence=Fence()) == Again()
+    made.cluster.change(REF, status=recorded(requested=1))
+    assert await made.check() == Again(limit_s=30.0)
+    made.git.then = lambda: made.cluster.drop(REF)
+    assert await made.check(due=due, fence=Fence()) is None
+
+
+@virtual
+async def test_a_due_time_waits_for_patterns_that_can_be_read():
+    """The next due time may be a month away; a request is left to the leader's sweep."""
+    made = program(requested=0, runs=1, commit=A)
+    good = made.cluster.objects[REF]["spec"]
+    watch = {"onChangeOnly": True, "reference": {"branch": "main"}, "files": ["*.md"]}
+    made.cluster.change(REF, spec={"sources": good["sources"] | {"watchOn": watch}})
+    made.git.head = B
+    made.git.tree_error = InvalidObject("spec.sources.watchOn.files", "matching takes too many steps")
+    due = "2026-05-06T07:00:00Z"
+    assert await made.check(due=due, fence=Fence()) == Again()
+    made.cluster.change(REF, spec={"sources": good["sources"]})
+    assert await made.check(due=due, fence=Fence(), retry=True) is None
+    assert [annotation(job, "occurrence") for job in made.jobs()] == [due]
+
+
+@virtual
+async def test_a_due_time_waits_for_a_spec_that_can_be_read():
+    """Somebody breaks the spec while a check is tried again, and repairs it: the due time is not lost in between."""
+    made = program(requested=0, runs=1, commit=A)
+    good = made.cluster.objects[REF]["spec"]
+    made.cluster.change(REF, spec={"sources": good["sources"] | {"kind": "Nothing"}})
+    made.git.head = B
+    due = "2026-05-06T07:00:00Z"
+    assert await made.check(due=due, fence=Fence()) == Again()
+    made.cluster.change(REF, spec={"sources": good["sources"]})
+    assert await made.check(due=due, fence=Fence(), retry=True) is None
+    assert [annotation(job, "occurrence") for job in made.jobs()] == [due]

@@ -115,13 +115,13 @@ class Checks:
             again = await self._problems.report(
                 request, Problem(reason=error.reason, message=str(error), stalled=act), again
             )
-        except ApiNotFound:
-            verdict = "dropped"
         except ApiError as error:
-            verdict, again = "api-failed", self._limited(request, None)
-            log.warning(
-                "check.failed", **log_fields(request), error=str(error), reason=error.reason or "ApiUnavailable"
-            )
+            if isinstance(error, ApiNotFound) and not self._exists(request):
+                verdict, again = "dropped", None
+            else:  # also when something else is missing for a moment: the occurrence is still to be handled
+                verdict, again = "api-failed", self._limited(request, None)
+                reason = error.reason or "ApiUnavailable"
+                log.warning("check.failed", **log_fields(request), error=str(error), reason=reason)
         except Exception:  # the border of one check: a bug in it must not end the others
             verdict, again = "crashed", self._limited(request, None)
             log.exception("check.crashed", **log_fields(request))
@@ -189,7 +189,9 @@ class Checks:
                 )
             except InvalidObject as error:
                 problem = Problem(reason="InvalidSpec", message=str(error), stalled=True)
-                return "wrong-config", await self._problems.report(request, problem, None)
+                return "wrong-config", await self._problems.report(
+                    request, problem, Again() if request.due_at else None
+                )
         asked_at = self._now() - timedelta(seconds=asyncio.get_running_loop().time() - answer.sent_at)
         verdict = decide(
             entry,
@@ -265,6 +267,11 @@ class Checks:
             return False
         await self._writer.write(request.trigger, request.uid, best[1])
         return True
+
+    def _exists(self, request: CheckRequest) -> bool:
+        """Whether the trigger is known."""
+        snapshot = self._store.get(request.trigger)
+        return snapshot is not None and snapshot.uid == request.uid
 
     async def _reread(self, request: CheckRequest, attempt: int) -> None:
         """A restart reads the trigger live, after a back-off."""

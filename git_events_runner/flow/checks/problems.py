@@ -51,10 +51,10 @@ class Problems:
         return again
 
     async def report_trigger(self, request: CheckRequest, snapshot: Snapshot, problem: Problem) -> Again | None:
-        """Put a problem of the whole trigger into its conditions; it is not checked again."""
+        """Put a problem of the whole trigger into its conditions; a scheduled time waits until it is solved."""
         report = Report(source=None, problem=problem, generation=snapshot.generation, now=rfc3339(self._now()))
         await self._writer.write(request.trigger, request.uid, report)
-        return None
+        return Again() if request.due_at else None
 
 
 def log_fields(request: CheckRequest) -> dict[str, Any]:
