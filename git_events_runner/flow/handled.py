@@ -68,8 +68,8 @@ class HandledTimes:
         kept = self._kept(request.trigger, request.uid, request.fence)
         kept.times[request.source] = request.due_at
         kept.checked_at = rfc3339(now)
+        self._arm(request.uid, _COARSE_S - age_s if age_s < _COARSE_S else _COARSE_S)
         if age_s < _COARSE_S:
-            self._arm(request.uid, _COARSE_S - age_s)
             return []
         return [Touch(at=kept.checked_at, answered=self._open(kept, status), now=kept.checked_at)]
 

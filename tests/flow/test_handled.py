@@ -145,3 +145,17 @@ async def test_a_write_that_fails_is_tried_again():
     await asyncio.sleep(10)
     await world.cluster.flush()
     assert world.times()["app"] == "2026-05-06T07:00:00Z"
+
+
+@virtual
+@pytest.mark.parametrize("end", ["recorded", "deleted"])
+async def test_nothing_is_kept_of_times_that_were_recorded_at_once(end):
+    """Of a trigger that is checked once in a long while, or deleted, no memory is taken."""
+    world = World()
+    await world.check("app")
+    assert world.writes == 1
+    if end == "deleted":
+        world.cluster.drop(REF)
+    await asyncio.sleep(1200)
+    assert world.handled._unwritten == {}
+    assert world.writes == 1
