@@ -59,9 +59,19 @@ class Pool:
             if sum(map(len, self._waiting.values())) <= self._idle or self._threads >= self._most:
                 self._changed.notify()
             else:
-                self._threads += 1
-                threading.Thread(target=self._serve, name=self.name, daemon=True).start()
+                self._start(work, owner)
         return await future
+
+    def _start(self, work: _Work, owner: str) -> None:
+        """Start one more thread; if that cannot be (a limit of processes), those that run take the work, or nobody."""
+        try:
+            threading.Thread(target=self._serve, name=self.name, daemon=True).start()
+        except RuntimeError:
+            if self._threads:
+                return
+            self._waiting[owner].remove(work)
+            raise
+        self._threads += 1
 
     def _serve(self) -> None:
         """Work until nothing has come for a while."""

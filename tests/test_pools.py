@@ -99,3 +99,19 @@ def test_a_busy_thread_does_not_keep_the_process():
         "asyncio.run(main())\n"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=30, check=False).returncode == 0
+
+
+async def test_a_thread_that_could_not_start_is_tried_again(monkeypatch):
+    """The limit of processes was reached for a moment: the caller gets the error, later work is done."""
+    pool = Pool("few", threads=1)
+    start = threading.Thread.start
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError):
+        await pool.run(int)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    async with asyncio.timeout(5):
+        assert await pool.run(str, 1) == "1"
