@@ -1,16 +1,19 @@
 """Turns of requests to the API server: few under way at a time, by namespace in turn.
 
 Requests of one namespace (status writes of a thousand triggers) would else wait before those of all others. Watches
-take no turn: each holds a connection of its own for minutes.
+take no turn: each holds a connection of its own for minutes. Nor do requests for Leases: leadership ends when one is
+late, and in its own namespace, or among hundreds of namespaces, its turn could come seconds later.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from git_events_runner.rules.fairness import RoundRobin, Shares, equal
 
 _UNDER_WAY = 64
+_LEASES = "/apis/coordination.k8s.io/"
 
 
 class Turn:
@@ -36,12 +39,14 @@ class Turns:
         self._shares = Shares(total=_UNDER_WAY, each=_UNDER_WAY, weight=equal, greed=3)
         self._waiting: RoundRobin[asyncio.Future[None]] = RoundRobin(weight=equal)
 
-    def of(self, path: str) -> Turn:
+    def of(self, path: str) -> contextlib.AbstractAsyncContextManager[None]:
         """The turn of a request by its path.
 
         >>> Turns().of("/api/v1/namespaces/team/secrets/x")._namespace
         'team'
         """
+        if path.startswith(_LEASES):
+            return contextlib.nullcontext()
         _, _, rest = path.partition("/namespaces/")
         return Turn(self, rest.partition("/")[0])
 

@@ -3,8 +3,11 @@
 import asyncio
 import doctest
 
+import pytest
+
 from git_events_runner.edges.kube import turns as module
 from git_events_runner.edges.kube.turns import Turns
+from git_events_runner.resources.kinds import KINDS
 from tests.flow.virtual import at, virtual
 
 
@@ -29,6 +32,27 @@ async def test_requests_of_one_namespace_hold_up_none_of_another():
             await request("good")
             assert at() - began == 1
     assert sent == {"evil": 1000, "good": 10}
+
+
+@pytest.mark.parametrize("namespaces", [1, 600])
+@virtual
+async def test_a_request_for_the_lease_waits_for_no_other(namespaces):
+    """With 600 status writes of a second under way, in its own namespace or in 600 others, it is sent immediately."""
+    turns = Turns()
+
+    async def request(path):
+        async with turns.of(path):
+            await asyncio.sleep(1)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(600):
+            namespace = f"n{number % namespaces}"
+            group.create_task(request(f"/apis/x/v1/namespaces/{namespace}/things/t{number}/status"))
+        await asyncio.sleep(0.5)
+        for path in (KINDS["Lease"].path("n0", "lock"), KINDS["Lease"].path("n0")):
+            began = at()
+            await request(path)
+            assert at() - began == 1
 
 
 @virtual
