@@ -74,6 +74,9 @@ bench-git: $(STAMP) ## git clients compared, files of a large repository, a thou
 	$(BIN)/python -m benchmarks.schedules
 	$(BIN)/python -m benchmarks.hostile
 
+bench-scale: $(STAMP) ## thousands of triggers, Jobs, namespaces: the table of docs/performance-scale.md (ROWS="own-5000 waiting-2000")
+	$(BIN)/python -m benchmarks.scale $(ROWS)
+
 lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
 	$(BIN)/python -m pip install --quiet pip-tools
 	cd requirements && ../$(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --strip-extras --allow-unsafe -o build.txt build.in
@@ -84,4 +87,4 @@ lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
 clean: ## remove what the targets made in this folder
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup lint format generate test test-fast e2e images sbom demo transcript bench bench-git lock clean
+.PHONY: help setup lint format generate test test-fast e2e images sbom demo transcript bench bench-git bench-scale lock clean
