@@ -16,6 +16,10 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "controller.started": ("info", "Caches are filled, webhooks are served."),
     "controller.stopped": ("info", "A clean end."),
     "crds.current": ("info", "The CRDs have all needed fields again."),
+    "crds.unread": (
+        "warning",
+        "The CRDs could not be read at the start; they are read again. No check is done.",
+    ),
     "crds.outdated": ("error", "The CRDs lack needed fields; `error` has the command to run. No check is done."),
     "files.unmatched": (
         "warning",

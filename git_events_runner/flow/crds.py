@@ -89,19 +89,34 @@ class Crds:
         """Judge until cancelled."""
         while True:
             self.moved_at = asyncio.get_running_loop().time()
-            problem = await self._problem()
-            if problem and problem != self._said:
-                log.error("crds.outdated", error=problem)
-            elif problem is None and self._said:
-                log.info("crds.current")
-            self._said = problem
+            try:
+                problem = await self._problem()
+            except ApiError as error:
+                problem = self._unanswered(error)
+            else:
+                if problem and problem != self._said:
+                    log.error("crds.outdated", error=problem)
+                elif problem is None and self._said:
+                    log.info("crds.current")
+                self._said = problem
             self._judged(problem)
             if problem is None:
                 self._good.set()
             await asyncio.sleep(_GOOD_S if problem is None else _BAD_S)
 
+    def _unanswered(self, error: ApiError) -> str | None:
+        """The API server gave no answer: what was known holds; nothing is known of the CRDs before the first one."""
+        if self._said is not None or self._good.is_set():
+            return self._said
+        log.warning("crds.unread", error=str(error))
+        return f"the CRDs cannot be read yet: {error}"
+
     async def _problem(self) -> str | None:
-        """What is wrong with the CRDs, and what to do; None when they are good."""
+        """What is wrong with the CRDs, and what to do; None when they are good.
+
+        Raises:
+            ApiError: One of them cannot be read now.
+        """
         found: list[str] = []
         for kind in OURS:
             name = f"{KINDS[kind].plural}.{GROUP}"
@@ -110,8 +125,8 @@ class Crds:
             except ApiNotFound:
                 found.append(f"{name} is not installed")
             except ApiError as error:
-                if self._good.is_set() and error.retryable:
-                    return self._said  # no answer: what was known holds
+                if error.retryable:
+                    raise
                 found.append(str(error))
             else:
                 missing = missing_fields(kind, crd)

@@ -259,6 +259,23 @@ async def test_only_news_of_the_source_is_asked_about_at_once():
 
 
 @virtual
+async def test_a_request_waits_a_moment_for_what_is_missing():
+    """An action that is created again during the check: it is tried again for half a minute, then by the sweep."""
+    made = program()
+    action = Ref("Action", "n", "build")
+    kept = made.cluster.objects[action]
+    made.git.then = lambda: made.cluster.drop(action)
+    again = await made.check()
+    assert (again.after_s, again.limit_s, again.failed) == (None, 30.0, True)
+    made.cluster.put({**kept, "metadata": {"name": "build", "namespace": "n"}})
+    assert await made.check(retry=True) is None
+    assert len(made.jobs()) == 1
+    made.cluster.drop(action)
+    made.cluster.change(REF, status={**made.cluster.objects[REF]["status"], **recorded(requested=9)})
+    assert await made.check(fence=Fence()) is None
+
+
+@virtual
 async def test_a_due_time_waits_for_what_is_missing():
     """A trigger made before its action is looked at as soon as that is there, not a whole interval later."""
     made = program(requested=0)

@@ -139,8 +139,17 @@ async def test_no_answer_is_no_judgement():
         guard.reader.error = ApiUnavailable("away")
         await asyncio.sleep(120)
         assert set(guard.said) == {None}
+        guard.reader.error = None
+        status_of(guard.reader.crds["webhooktriggers.git-events-runner.rs"]).pop("deliveries")
+        await until(lambda: guard.said[-1], within_s=40)
+        guard.reader.error = ApiUnavailable("away")
+        await asyncio.sleep(60)
+        assert all(COMMAND in said for said in guard.said if said)
     guard = Guard()
     guard.reader.error = ApiUnavailable("away")
     async with guard:
         await asyncio.sleep(60)
         assert None not in guard.said
+        assert not any(COMMAND in said for said in guard.said)  # an upgrade would change nothing
+        guard.reader.error = None
+        await until(lambda: guard.said[-1] is None, within_s=4)

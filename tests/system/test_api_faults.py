@@ -308,7 +308,8 @@ def _workload(world, installation, repository, replica):
         found = (status.get("checkedSources") or {}).get("app") or {}
         phase = (found.get("lastJob") or {}).get("phase")
         answered = found.get("handled") and found["handled"] == found["requested"]
-        ready = any(c["type"] == "Ready" for c in status.get("conditions") or ())
+        # The warning is the reconciler's: what it writes comes last where a new leader begins.
+        ready = any(c["type"] == "Ready" and c["reason"] == "WebhookOpen" for c in status.get("conditions") or ())
         return phase == "Succeeded" and status.get("state") == "Idle" and answered and ready and status
 
     status = wait_until("the end", done, timeout_s=60)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Protocol
 
-from git_events_runner.errors import ApiError, ApiForbidden, ApiGone, ApiTooManyRequests
+from git_events_runner.errors import ApiError, ApiForbidden, ApiGone, ApiNotFound, ApiTooManyRequests
 from git_events_runner.resources.kinds import Kind
 from git_events_runner.resources.ref import Ref
 
@@ -24,6 +24,7 @@ from .store import StoreWriter
 
 FIRST_BACKOFF_S = 0.8
 LONGEST_BACKOFF_S = 30.0
+ABSENT_BACKOFF_S = 3.2  # of a kind that is not served: its CRD may be created any moment
 HEALTHY_S = 120.0
 SHORTEST_S = 1.0
 WATCH_S = (300, 600)
@@ -39,13 +40,13 @@ class Do(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Where an informer stands: next action, version to watch from, back-off before it, since when it is healthy."""
+    """Where an informer stands: next action, version to watch from, back-off before it, when a version was too old."""
 
     do: Do = Do.LIST
     version: str = ""
     pause_s: float = 0.0
     backoff_s: float = FIRST_BACKOFF_S
-    healthy_since: float | None = None
+    gone_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The stream ended: by the server's time-out (no error), or with one; `lasted_s` since its request began."""
+    """The stream ended: by the server's time-out (no error), or with one; `lasted_s` since it was opened, if it was."""
 
     error: ApiError | None
     at: float
@@ -78,14 +79,15 @@ class Ended:
 def step(state: State, given: Listed | Event | Ended) -> State:
     """The next state. Pure; times are the loop's."""
     if isinstance(given, Listed):
-        return replace(state, do=Do.WATCH, version=given.version, pause_s=0.0, healthy_since=given.at)
+        return replace(state, do=Do.WATCH, version=given.version, pause_s=0.0)
     if isinstance(given, Event):
         if given.type == "ERROR":  # busy: the version is still good; else, as client-go: list, if too old at once
             relist = state.do if given.code == 429 else Do.LIST  # noqa: PLR2004  HTTP
             return _failed(replace(state, do=relist), given.at, wait_s=None, gone=given.code == 410)  # noqa: PLR2004
-        since = given.at if state.healthy_since is None else state.healthy_since
-        return replace(state, version=given.version or state.version, pause_s=0.0, healthy_since=since)
+        return replace(state, version=given.version or state.version, pause_s=0.0, backoff_s=FIRST_BACKOFF_S)
     error = given.error
+    if given.lasted_s >= SHORTEST_S:  # it was a success, however it ended
+        state = replace(state, backoff_s=FIRST_BACKOFF_S)
     if error is None:
         if given.lasted_s < SHORTEST_S:  # a server that closes at once must not be asked a thousand times a second
             return _failed(state, given.at, wait_s=None, gone=False)
@@ -93,17 +95,21 @@ def step(state: State, given: Listed | Event | Ended) -> State:
     if isinstance(error, ApiGone):
         return _failed(replace(state, do=Do.LIST), given.at, wait_s=None, gone=True)
     wait_s = error.retry_after_s if isinstance(error, ApiTooManyRequests) else None
-    return _failed(state, given.at, wait_s=wait_s, gone=False)
+    longest_s = ABSENT_BACKOFF_S if isinstance(error, ApiNotFound) else LONGEST_BACKOFF_S
+    return _failed(state, given.at, wait_s=wait_s, gone=False, longest_s=longest_s)
 
 
-def _failed(state: State, at: float, *, wait_s: float | None, gone: bool) -> State:
-    """Back off by doubling; two healthy minutes forgive. A version that is merely too old is listed at once first."""
-    forgiven = state.healthy_since is not None and at - state.healthy_since >= HEALTHY_S
-    backoff_s = FIRST_BACKOFF_S if forgiven else state.backoff_s
-    first = backoff_s == FIRST_BACKOFF_S
-    pause_s = 0.0 if gone and first else max(backoff_s, wait_s or 0.0)
+def _failed(
+    state: State, at: float, *, wait_s: float | None, gone: bool, longest_s: float = LONGEST_BACKOFF_S
+) -> State:
+    """Back off by doubling. A version that is merely too old is listed immediately, once in two minutes."""
+    backoff_s = min(state.backoff_s, longest_s)
+    first = gone and (state.gone_at is None or at - state.gone_at >= HEALTHY_S)
     return replace(
-        state, pause_s=pause_s, backoff_s=min(backoff_s * 2, LONGEST_BACKOFF_S), healthy_since=None if not gone else at
+        state,
+        pause_s=0.0 if first else max(backoff_s, wait_s or 0.0),
+        backoff_s=min(backoff_s * 2, longest_s),
+        gone_at=at if gone else state.gone_at,
     )
 
 
@@ -178,9 +184,9 @@ class Informer:
             except ApiError as error:
                 state = self._after(state, error, loop.time())
 
-    def _after(self, state: State, error: ApiError, at: float) -> State:
+    def _after(self, state: State, error: ApiError, at: float, *, lasted_s: float = 0.0) -> State:
         """A request failed. Roles in a namespace are deleted with it: it is asked for again until it is there."""
-        after = step(state, Ended(error=error, at=at))
+        after = step(state, Ended(error=error, at=at, lasted_s=lasted_s))
         if isinstance(error, ApiForbidden) and self._absent():
             self._writer.clear()
             return replace(after, do=Do.LIST)
@@ -209,7 +215,7 @@ class Informer:
     async def _watch(self, state: State) -> State:
         loop = asyncio.get_running_loop()
         timeout_s = random.randint(*self._watch_s)  # noqa: S311  spreads the load
-        began = loop.time()
+        opened: float | None = None
         try:
             async with self._client.watch(
                 self._kind,
@@ -219,6 +225,7 @@ class Informer:
                 label_selector=self._label_selector,
                 field_selector=self._field_selector,
             ) as events:
+                opened = loop.time()
                 async for event in events:
                     self.moved_at = loop.time()
                     state = self._take(state, event, loop.time())
@@ -227,8 +234,9 @@ class Informer:
                     if self._writer.room != self._room and loop.time() - self._listed_at >= _LISTED_AGAIN_S:
                         return replace(state, do=Do.LIST)
         except ApiError as error:
-            return self._after(state, error, loop.time())
-        return step(state, Ended(error=None, at=loop.time(), lasted_s=loop.time() - began))
+            lasted_s = 0.0 if opened is None else loop.time() - opened
+            return self._after(state, error, loop.time(), lasted_s=lasted_s)
+        return step(state, Ended(error=None, at=loop.time(), lasted_s=loop.time() - (opened or 0.0)))
 
     def _take(self, state: State, event: Mapping[str, Any], at: float) -> State:
         kind, obj = str(event.get("type")), event.get("object") or {}

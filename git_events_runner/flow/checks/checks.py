@@ -166,8 +166,10 @@ class Checks:
             return Verdict.SKIP_ANSWERED, None
         resolved = self._gate.resolve(trigger, request.source)
         if isinstance(resolved, Problem):
-            # A due time waits for what is missing (the next one may be a day away), a request for the leader's sweep.
-            return "wrong-config", await self._problems.report(request, resolved, Again() if request.due_at else None)
+            # A due time waits for what is missing (the next one may be a day away). So does a request for half a minute
+            # (it may be created again just now), then it is left to the leader's sweep.
+            later = Again() if request.due_at else None if request.fence else self._limited(request, None)
+            return "wrong-config", await self._problems.report(request, resolved, later)
         return await self._ask(request, snapshot, entry, look, resolved)
 
     async def _ask(

@@ -1,10 +1,9 @@
 """The informer's state machine as a table: what a LIST, an event or an end of the stream leads to."""
 
-from dataclasses import replace
-
 import pytest
 
 from git_events_runner.edges.kube.informer import (
+    ABSENT_BACKOFF_S,
     FIRST_BACKOFF_S,
     HEALTHY_S,
     LONGEST_BACKOFF_S,
@@ -17,7 +16,7 @@ from git_events_runner.edges.kube.informer import (
 )
 from git_events_runner.errors import ApiForbidden, ApiGone, ApiNotFound, ApiTooManyRequests, ApiUnavailable
 
-WATCHING = State(do=Do.WATCH, version="7", healthy_since=0.0)
+WATCHING = State(do=Do.WATCH, version="7")
 
 
 def busy(after_s):
@@ -30,8 +29,9 @@ def event(kind, *, version="8", code=None, at=1.0):
     return Event(type=kind, version=version, code=code, at=at)
 
 
-def ended(error, *, at=1.0, lasted_s=400.0):
-    return Ended(error=error, at=at, lasted_s=lasted_s)
+def ended(error, *, at=1.0, lasted_s=None):
+    """The server's time-out comes after minutes; a request that failed has not lasted."""
+    return Ended(error=error, at=at, lasted_s=(0.0 if error else 400.0) if lasted_s is None else lasted_s)
 
 
 TABLE = {
@@ -75,23 +75,50 @@ def test_what_follows(name):
 
 def test_the_pause_doubles_up_to_half_a_minute():
     """An API server that is away is asked less and less often."""
-    state, pauses = replace(WATCHING, healthy_since=None), []
+    state, pauses = WATCHING, []
     for number in range(8):
         state = step(state, ended(ApiUnavailable("away"), at=float(number)))
         pauses.append(state.pause_s)
     assert pauses == [0.8, 1.6, 3.2, 6.4, 12.8, 25.6, LONGEST_BACKOFF_S, LONGEST_BACKOFF_S]
 
 
-def test_two_healthy_minutes_forgive_earlier_failures_of_a_watch():
-    """Also when no list came between: a stream cut once a week must not be punished for the cuts before."""
+@pytest.mark.parametrize("lasted_s", [1.0, 8.0, 400.0])
+def test_a_stream_that_was_there_forgives_earlier_failures(lasted_s):
+    """Connections that are cut every eight seconds are watched again after the first back-off, each time."""
     state = WATCHING
     for number in range(6):
-        state = step(state, ended(ApiUnavailable("cut"), at=float(number)))
-    state = step(state, event("BOOKMARK", at=10.0))
-    early = step(state, ended(ApiUnavailable("cut"), at=10.0 + HEALTHY_S - 1))
-    late = step(state, ended(ApiUnavailable("cut"), at=10.0 + HEALTHY_S))
-    assert early.pause_s == LONGEST_BACKOFF_S
-    assert late.pause_s == FIRST_BACKOFF_S
+        state = step(state, ended(ApiUnavailable("away"), at=float(number)))
+    for number in range(50):
+        state = step(state, ended(ApiUnavailable("cut"), at=10.0 * number, lasted_s=lasted_s))
+        assert state.pause_s == FIRST_BACKOFF_S
+
+
+def test_an_event_forgives_earlier_failures():
+    """Also when the stream is cut right after it; an ERROR does not."""
+    state = WATCHING
+    for number in range(6):
+        state = step(state, ended(ApiUnavailable("away"), at=float(number)))
+    failed = step(state, event("ERROR", code=500, version="", at=7.0))
+    assert failed.pause_s == LONGEST_BACKOFF_S
+    state = step(step(state, event("BOOKMARK", at=7.0)), ended(ApiUnavailable("cut"), at=7.1))
+    assert state.pause_s == FIRST_BACKOFF_S
+
+
+def test_a_stream_that_is_cut_at_once_is_no_success():
+    """The pause doubles, as for a request that failed."""
+    state = step(WATCHING, ended(ApiUnavailable("cut"), lasted_s=0.2))
+    state = step(state, ended(ApiUnavailable("cut"), lasted_s=0.2))
+    assert state.pause_s == 2 * FIRST_BACKOFF_S
+
+
+def test_a_kind_that_is_not_served_is_asked_for_every_few_seconds():
+    """Its CRD was deleted and may be created any moment; what failed before does not matter."""
+    state = WATCHING
+    for number in range(8):
+        state = step(state, ended(ApiUnavailable("away"), at=float(number)))
+    for number in range(20):
+        state = step(state, ended(ApiNotFound("no"), at=40.0 + number))
+        assert state.pause_s <= ABSENT_BACKOFF_S
 
 
 def test_410_again_and_again_is_not_a_list_storm():
@@ -100,3 +127,14 @@ def test_410_again_and_again_is_not_a_list_storm():
     state = step(state, Listed(version="9", at=1.1))
     again = step(state, ended(ApiGone("old"), at=1.2))
     assert (again.do, again.pause_s > FIRST_BACKOFF_S) == (Do.LIST, True)
+
+
+def test_410_after_each_event_is_not_a_list_storm_either():
+    """Two minutes later a list is at once again."""
+    state = step(WATCHING, ended(ApiGone("old"), at=1.0))
+    for number in range(5):
+        state = step(state, event("MODIFIED", at=2.0 + number))
+        state = step(state, event("ERROR", code=410, version="", at=2.5 + number))
+        assert state.pause_s == FIRST_BACKOFF_S
+    late = step(state, ended(ApiGone("old"), at=7.0 + HEALTHY_S))
+    assert late.pause_s == 0.0
