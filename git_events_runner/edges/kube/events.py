@@ -1,18 +1,20 @@
 """Events (events.k8s.io/v1): what happened to an object, for `kubectl describe`; bounded, limited, merged.
 
-Namespaces have turns: neither the Events of one nor its repetitions displace those of another.
+Namespaces have turns: neither the Events of one nor its repetitions displace those of another. While the API server
+does not answer they wait, with the time at which they happened.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from git_events_runner.errors import ApiError, ApiNotFound
+from git_events_runner.errors import ApiAlreadyExists, ApiError, ApiNotFound, ApiTooManyRequests, ApiUnavailable
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.fairness import FairCache, RoundRobin, Weight
@@ -22,6 +24,8 @@ _WAITING = 5000
 _SERIES_S = 600.0
 _SERIES_KEPT = 2000
 _PER_SECOND = 10.0
+_ATTEMPTS = 6  # of an Event that the API server refuses for a while; while it does not answer, they do not count
+_LONGEST_PAUSE_S = 10.0
 _NOTE_BYTES = 1024  # pkg/apis/core/validation/events.go, which counts bytes
 
 
@@ -69,7 +73,7 @@ class Events:
         self._identity = identity
         self._now = now
         self._failed = failed
-        self._waiting: RoundRobin[tuple[Ref, str, str, str, str]] = RoundRobin(weight=weight, limit=_WAITING_EACH)
+        self._waiting: RoundRobin[tuple[Ref, str, str, str, str, str]] = RoundRobin(weight=weight, limit=_WAITING_EACH)
         self._came = asyncio.Event()
         self._series: FairCache[tuple[str, str, str], _Series] = FairCache(limit=_SERIES_KEPT)
 
@@ -77,7 +81,8 @@ class Events:
         """Queue an Event about an object; `kind` is Normal or Warning. Never blocks, never raises."""
         namespace = ref.namespace or ""
         if len(self._waiting) < _WAITING or not self._waiting.waiting(namespace):
-            self._waiting.put(namespace, (ref, uid, kind, reason, _cut(note)))
+            stamp = self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            self._waiting.put(namespace, (ref, uid, kind, reason, _cut(note), stamp))
             self._came.set()
 
     async def run(self) -> None:
@@ -87,26 +92,40 @@ class Events:
                 self._came.clear()
                 await self._came.wait()
             try:
-                await self._publish(*taken[1])
+                await self._publish_through(*taken[1])
             except ApiError as error:
                 self._failed(error)
             await asyncio.sleep(1 / _PER_SECOND)
 
-    async def _publish(self, ref: Ref, uid: str, kind: str, reason: str, note: str) -> None:
-        now = self._now().astimezone(UTC)
-        stamp = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    async def _publish_through(self, ref: Ref, uid: str, kind: str, reason: str, note: str, stamp: str) -> None:
+        """Publish an Event, through failures of the API server."""
+        attempts, pause_s = 0, 1.0
+        while True:
+            try:
+                return await self._publish(ref, uid, kind, reason, note, stamp)
+            except (ApiUnavailable, ApiTooManyRequests) as error:
+                attempts += bool(error.status)
+                if attempts >= _ATTEMPTS:
+                    raise
+                self._failed(error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    async def _publish(self, ref: Ref, uid: str, kind: str, reason: str, note: str, stamp: str) -> None:
+        """Publish an Event; once more is the same as once."""
         key = (uid, reason, note)
         clock = asyncio.get_running_loop().time()
         known = self._series.get(key)
         namespace = ref.namespace or "default"
         if known and clock - known.since < _SERIES_S:
-            known.count += 1
-            series = {"count": known.count, "lastObservedTime": stamp}
+            count = known.count + 1
+            series = {"count": count, "lastObservedTime": stamp}
             try:
                 await self._api.patch(Ref("Event", namespace, known.name), {"series": series}, timeout_s=5)
             except ApiNotFound:
                 self._series.pop(key)
             else:
+                known.count = count
                 return
         digest = hashlib.sha256(f"{uid}/{reason}/{note}/{stamp}/{self._identity}".encode()).hexdigest()[:16]
         name = f"{ref.name[:200].rstrip('-.')}.{digest}"
@@ -129,7 +148,8 @@ class Events:
                 "uid": uid,
             },
         }
-        await self._api.create(KINDS["Event"], body, timeout_s=5)
+        with contextlib.suppress(ApiAlreadyExists):  # by an attempt whose answer was lost
+            await self._api.create(KINDS["Event"], body, timeout_s=5)
         self._series.put(ref.namespace or "", key, _Series(name=name, count=1, since=clock))
 
 

@@ -1,13 +1,13 @@
 """Events: published in the background, bounded, repeated ones merged; on the in-process API server."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.events import Events
-from git_events_runner.errors import ApiNotFound, ApiUnavailable
+from git_events_runner.errors import ApiAlreadyExists, ApiNotFound, ApiUnavailable
 from git_events_runner.local.apiserver import serving
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
@@ -147,7 +147,7 @@ async def test_the_repetitions_of_one_namespace_are_forgotten_for_no_other():
             published.publish(of("good"), "good", kind="Normal", reason="JobCreated", note="x")
             await asyncio.sleep(1)
             for number in range(3000):
-                await published._publish(of("evil", number), f"u{number}", "Warning", "X", "x")
+                await published._publish(of("evil", number), f"u{number}", "Warning", "X", "x", "now")
     assert api.patched.count("good") == 1
     assert sum(made["metadata"]["namespace"] == "good" for made in api.made) == 1
 
@@ -177,3 +177,84 @@ async def test_a_note_is_cut_by_bytes_as_the_api_server_counts(note):
     cut = api.made[0]["note"].encode()
     assert min(len(note), 1021) <= len(cut) <= 1024
     assert cut.decode("utf-8") in {note[: len(cut.decode())], "?" * 1024}
+
+
+class Server:
+    """Keeps Events by name; `away` until a time of the loop; `lost` answers are of writes that were done."""
+
+    def __init__(self, *, away_s=0.0, lost=0, status=0):
+        self.away_s, self.lost, self.status = away_s, lost, status
+        self.kept, self.asked = {}, 0
+
+    def _answer(self):
+        if self.lost:
+            self.lost -= 1
+            raise ApiUnavailable("no answer")
+
+    async def create(self, kind, obj, *, timeout_s=None, strict=False):
+        self.asked += 1
+        if at() < self.away_s:
+            raise ApiUnavailable("away", status=self.status)
+        if obj["metadata"]["name"] in self.kept:
+            raise ApiAlreadyExists("exists")
+        self.kept[obj["metadata"]["name"]] = obj
+        self._answer()
+        return obj
+
+    async def patch(self, ref, body, *, subresource=None, strict=False, timeout_s=None):
+        if ref.name not in self.kept:
+            raise ApiNotFound("expired")
+        self.kept[ref.name] = self.kept[ref.name] | body
+        self._answer()
+        return self.kept[ref.name]
+
+
+def recorder(api, failed):
+    """Events with the loop's time as the time of day."""
+    began = datetime(2026, 5, 6, tzinfo=UTC)
+    return Events(
+        api=api, identity="pod-1", now=lambda: began + timedelta(seconds=at()), failed=failed.append, weight=equal
+    )
+
+
+@virtual
+async def test_events_wait_while_the_api_server_does_not_answer():
+    """Ten minutes of it lose none, and each has the time at which it happened."""
+    api, failed = Server(away_s=600.0), []
+    published = recorder(api, failed)
+    async with running(events=published.run()):
+        for number in range(20):
+            published.publish(REF, "u1", kind="Warning", reason="JobCancelled", note=f"{number}")
+            await asyncio.sleep(10)
+        await virtually(lambda: len(api.kept) == 20, within_s=700)
+    assert len(failed) < 100
+    times = [obj["eventTime"] for obj in api.kept.values()]
+    assert times == [f"2026-05-06T00:{number // 6:02}:{number % 6}0.000000Z" for number in range(20)]
+
+
+@virtual
+async def test_an_event_whose_answer_was_lost_is_published_once():
+    """The next attempt has the same name, a repetition the same count."""
+    api = Server(lost=1)
+    published = recorder(api, [])
+    async with running(events=published.run()):
+        for _ in range(2):
+            published.publish(REF, "u1", kind="Normal", reason="JobCreated", note="x")
+            await asyncio.sleep(10)
+            api.lost = 1
+        published.publish(REF, "u1", kind="Normal", reason="JobCreated", note="x")
+        await asyncio.sleep(10)
+    [event] = api.kept.values()
+    assert event["series"]["count"] == 3
+
+
+@virtual
+async def test_an_event_that_is_always_refused_delays_the_others_for_a_while_only():
+    """An admission webhook that fails answers 500 for ever."""
+    api, failed = Server(away_s=40.0, status=500), []
+    published = recorder(api, failed)
+    async with running(events=published.run()):
+        for number in range(3):
+            published.publish(REF, "u1", kind="Normal", reason="JobCreated", note=f"{number}")
+        await virtually(lambda: len(api.kept) == 2, within_s=60)
+    assert [obj["note"] for obj in api.kept.values()] == ["1", "2"]
