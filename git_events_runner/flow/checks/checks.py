@@ -51,6 +51,7 @@ from .skips import Skips
 
 log = structlog.get_logger(target="checks")
 
+_MISSING = frozenset(("SourceNotFound", "ActionNotFound"))
 _RESTARTS = 25
 _WEBHOOK_RETRY_S = 30.0
 _POLL_AGAIN_S = 2.0
@@ -167,8 +168,9 @@ class Checks:
         resolved = self._gate.resolve(trigger, request.source)
         if isinstance(resolved, Problem):
             # A due time waits for what is missing (the next one may be a day away). So does a request for half a minute
-            # (it may be created again just now), then it is left to the leader's sweep.
-            later = Again() if request.due_at else None if request.fence else self._limited(request, None)
+            # (what is deleted may be created again just now), then it is left to the leader's sweep.
+            brief = resolved.reason in _MISSING and not request.fence
+            later = Again() if request.due_at else self._limited(request, None) if brief else None
             return "wrong-config", await self._problems.report(request, resolved, later)
         return await self._ask(request, snapshot, entry, look, resolved)
 
