@@ -48,6 +48,21 @@ class Api:
         """Read."""
         return self.call("GET", path)
 
+    def watch(self, path, version, *, timeout_s=60):
+        """The events of a list from a version on, each as type and object, until the stream ends or breaks."""
+        connection = http.client.HTTPSConnection(*self._host, context=self._context, timeout=timeout_s + 5)
+        query = f"watch=true&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={timeout_s}"
+        try:
+            connection.request("GET", f"{path}?{query}", headers={"Authorization": f"Bearer {self._token}"})
+            answer = connection.getresponse()
+            if answer.status >= 300:
+                raise Refused(answer.status, answer.read().decode(errors="replace"))
+            for line in answer:
+                event = json.loads(line)
+                yield event["type"], event["object"]
+        finally:
+            connection.close()
+
     def items(self, path):
         """The objects of a list."""
         return self.get(path)["items"]

@@ -122,9 +122,10 @@ class ControlPlane:
     """A running API server; `kubeconfig(token)` writes the file with which a program reaches it.
 
     With `node_address` (of this machine) it serves there, reaches kubelets, runs every controller: what a node needs.
+    `controllers` are the names of those to run without a node.
     """
 
-    def __init__(self, binaries, folder, *, controllers=True, node_address=None):
+    def __init__(self, binaries, folder, *, controllers=_CONTROLLERS, node_address=None):
         self.folder = folder
         self.authority = Authority(folder / "pki")
         self.host = node_address or "127.0.0.1"
@@ -146,7 +147,7 @@ class ControlPlane:
         audit = folder / "audit.yaml"
         audit.write_text(yaml.safe_dump(_AUDIT))
         etcd_port = free_port()
-        self._etcd = Process(
+        self.etcd = Process(
             [
                 *binaries.etcd,
                 *("--data-dir", str(folder / "etcd"), "--unsafe-no-fsync"),
@@ -183,7 +184,7 @@ class ControlPlane:
                         *binaries.controller_manager,
                         *("--kubeconfig", str(self.kubeconfig("manager-token"))),
                         *("--leader-elect=false", "--secure-port", "0"),
-                        *("--controllers", "*" if node_address else _CONTROLLERS),
+                        *("--controllers", "*" if node_address else controllers),
                         *("--service-account-private-key-file", str(account_key)),
                         *("--root-ca-file", str(self.authority.path)),
                     ],
@@ -206,7 +207,7 @@ class ControlPlane:
         request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {self.admin_token}"})
 
         def ready():
-            if not self.apiserver.running or not self._etcd.running:
+            if not self.apiserver.running or not self.etcd.running:
                 raise AssertionError(f"the control plane ended: {self.apiserver.text()[-2000:]}")
             try:
                 with urllib.request.urlopen(request, context=context, timeout=5) as answer:
@@ -244,6 +245,6 @@ class ControlPlane:
 
     def close(self):
         """Stop the processes."""
-        for process in (self._manager, self.apiserver, self._etcd):
+        for process in (self._manager, self.apiserver, self.etcd):
             if process is not None and process.running:
                 process.kill()

@@ -5,13 +5,15 @@
         replica = replicas(0, server=proxy.kubeconfig)
 
 Faults: `pass`; `drop-before` (the API server never sees it); `drop-after-ack` (it does, the answer is lost); `delay`;
-`status`; `cut` (a stream in the middle of a line); `freeze` (a stream on which nothing comes any more); `error-event`
-(a watch ends with an ERROR of 410); `record` and `replay` (an old answer again).
+`status`; `cut` (a stream in the middle of a line); `freeze` (a stream on which nothing comes any more); `late` (a
+stream that is `seconds` behind); `error-event` (a watch ends with an ERROR of 410); `record` and `replay` (an old
+answer again).
 """
 
 import asyncio
 import contextlib
 import json
+import random
 import re
 import ssl
 import threading
@@ -54,7 +56,8 @@ class Exchange:
 class Rule:
     """What happens to the `nth` matching request and the `times - 1` after it; `hits` counts them.
 
-    `verb` may also be `*`, or `write`: whatever writes, but for Leases and Events.
+    `verb` may also be `*`, or `write`: whatever writes, but for Leases and Events. `body` is a regular expression, too;
+    `chance` says how often a request that matches counts.
     """
 
     verb: str
@@ -66,6 +69,9 @@ class Rule:
     status: int = 503
     headers: dict = field(default_factory=dict)
     token: str = ""
+    body: str = ""
+    chance: float = 1.0
+    dice: random.Random | None = None
     raw: bytes = b""
     before: Callable[[], None] | None = None
     after: Callable[[], None] | None = None
@@ -78,6 +84,10 @@ class Rule:
         if not fits or not re.search(self.path, exchange.path):
             return False
         if self.token and self.token != exchange.token:
+            return False
+        if self.body and not re.search(self.body.encode(), exchange.body):
+            return False
+        if self.dice and self.dice.random() >= self.chance:
             return False
         self.seen += 1
         hit = self.nth <= self.seen < self.nth + self.times
@@ -142,6 +152,10 @@ class ApiProxy:
         finally:
             self._down = False
 
+    def reset(self):
+        """Reset all open connections; new ones are served."""
+        self._run(self._reset())
+
     def requests(self, *, since=0):
         """The requests from a place in the log on."""
         return self.log[since:]
@@ -159,8 +173,10 @@ class ApiProxy:
 
     async def _stop(self):
         self._server.close()
-        for _ in range(4):  # a connection that was just being accepted becomes a task a moment later
+        quiet = 0
+        while quiet < 4:  # a connection that was just being accepted becomes a task a moment later
             tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            quiet = 0 if tasks else quiet + 1
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -251,6 +267,9 @@ class ApiProxy:
             writer.write(f"{len(text):x}\r\n".encode() + text + b"\r\n0\r\n\r\n")
             await _flush(writer)
             raise _Dropped
+        if what == "late":
+            await _late(rule.seconds, writer, up_reader)
+            return
         while True:
             chunk = await _chunk(up_reader)
             if what == "freeze":
@@ -265,6 +284,32 @@ class ApiProxy:
             await writer.drain()
             if chunk.startswith(b"0\r\n"):
                 return
+
+
+async def _late(seconds, writer, reader):
+    """Pass each chunk on `seconds` after it came."""
+    loop, chunks = asyncio.get_running_loop(), asyncio.Queue()
+
+    async def receive():
+        try:
+            while True:
+                chunk = await _chunk(reader)
+                chunks.put_nowait((loop.time() + seconds, chunk))
+        finally:
+            chunks.put_nowait((0.0, b""))
+
+    receiving = asyncio.ensure_future(receive())
+    try:
+        while True:
+            due, chunk = await chunks.get()
+            await asyncio.sleep(max(due - loop.time(), 0.0))
+            if not chunk:
+                raise _Dropped
+            writer.write(chunk)
+            await writer.drain()
+    finally:
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)
 
 
 async def _flush(writer):

@@ -26,20 +26,27 @@ class Replica:
         server=None,
         tenants=(),
         loopback=True,
+        program=("git_events_runner",),
+        environment=None,
     ):
+        """`program` is the module that is run, with its first arguments: the product, or something around it."""
         self.number, self.hooks, self.utility = number, free_port(), free_port()
         kubeconfig = plane.kubeconfig(f"replica-{number}-token", **(server or {}))
-        environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {
-            "KUBECONFIG": str(kubeconfig),
-            "POD_NAMESPACE": namespace,
-            "POD_NAME": f"replica-{number}",
-            "GIT_EVENTS_RUNNER_LOG": log,
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "GIT_EVENTS_RUNNER_JOB_NAMESPACES": ",".join((namespace, *tenants)),
-        }
+        environment = (
+            (environment or {})
+            | {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+            | {
+                "KUBECONFIG": str(kubeconfig),
+                "POD_NAMESPACE": namespace,
+                "POD_NAME": f"replica-{number}",
+                "GIT_EVENTS_RUNNER_LOG": log,
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "GIT_EVENTS_RUNNER_JOB_NAMESPACES": ",".join((namespace, *tenants)),
+            }
+        )
         if loopback:  # where the tests' git servers are
             environment["GIT_EVENTS_RUNNER_ALLOW_LOOPBACK"] = "true"
-        command = [sys.executable, "-m", "git_events_runner", "run", "--json-logs"]
+        command = [sys.executable, "-m", *program, "run", "--json-logs"]
         command += ["--webhooks-port", str(self.hooks), "--utility-port", str(self.utility), *options]
         self.process = Process(command, folder / f"replica-{number}-{self.hooks}.log", env=environment)
         self.started_at = time.monotonic()

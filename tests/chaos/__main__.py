@@ -1,0 +1,68 @@
+"""`make chaos`: trials of all scenarios in a seeded order, for so many minutes; a table of what was found."""
+
+import argparse
+import collections
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.chaos import scenarios, trial
+from tests.chaos.mutants import MUTANTS
+from tests.chaos.servers import servers
+from tests.chaos.table import table
+
+
+def main():
+    """Run; the exit code is 1 when a promise was broken."""
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--seed", default="1", help="decides the order, the pushes and each fault (default: 1)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="for how long (default: 60)")
+    parser.add_argument("--only", default="", help="scenarios whose names contain this text")
+    parser.add_argument("--replicas", type=int, help="only with so many replicas")
+    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="take a fix out, and see what is found")
+    parser.add_argument("--list", action="store_true", help="list the scenarios")
+    given = parser.parse_args()
+    todo = [(s, n) for s, n in scenarios.chosen(given.only) if given.replicas in {None, n}]
+    if given.list or not todo:
+        print("\n".join(f"{one.name} ({number})" for one, number in todo) or "no such scenario")
+        return 0 if todo else 2
+    results = []
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, servers(Path(folder)) as running:
+        for result in _trials(todo, given, running, Path(folder)):
+            results.append(result)
+            if given.mutant and result.found:
+                break
+    print(table(results, seed=given.seed, minutes=given.minutes))
+    return int(any(result.found for result in results))
+
+
+def _trials(todo, given, running, folder):
+    ended_at = time.monotonic() + 60 * given.minutes
+    rounds = collections.Counter()
+    while True:
+        order = list(todo)
+        random.Random(f"{given.seed}:{rounds['all']}").shuffle(order)
+        rounds["all"] += 1
+        for one, number in order:
+            if time.monotonic() > ended_at:
+                return
+            seed = f"{given.seed}.{rounds['all']}"
+            place = folder / f"trial-{seed}-{one.name.replace(' ', '-')}-{number}"
+            try:
+                result = trial.run(one, *running, place, replicas=number, seed=seed, mutant=given.mutant)
+            except Exception as error:  # noqa: BLE001  a trial that breaks is a finding, and the others go on
+                result = trial.Result(scenario=one.name, replicas=number, seed=seed, found=[f"broken: {error!r}"])
+            verdict = "; ".join(result.found) or f"ran {result.ran_s:.1f} s after the fault"
+            print(f"{one.name} ({number} replicas, seed {seed}, {result.seconds:.0f} s): {verdict}", flush=True)
+            if result.found:
+                kept = Path("build") / "chaos" / place.name
+                shutil.copytree(place, kept, dirs_exist_ok=True)
+                print(f"  logs: {kept}", flush=True)
+            yield result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

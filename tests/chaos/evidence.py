@@ -1,0 +1,94 @@
+"""What a trial knows of itself: every push, every delivery with its answer, every change of every Job."""
+
+from dataclasses import dataclass, field
+
+PREFIX = "git-events-runner.rs/"
+
+
+@dataclass(slots=True, kw_only=True)
+class Source:
+    """A trigger with one source, on a repository of its own; `commits` in the order of their pushes."""
+
+    name: str
+    kind: str
+    uid: str
+    every: bool = False  # one run for each delivery, not only for changes
+    commits: list = field(default_factory=list)
+
+    @property
+    def called(self):
+        """Whether it is checked when it is called, and not by a schedule."""
+        return self.kind == "WebhookTrigger"
+
+
+@dataclass(slots=True, kw_only=True)
+class Delivery:
+    """One attempt of a delivery: sent after push number `push`; the status is 0 until an answer came."""
+
+    trigger: str
+    push: int
+    key: str  # the same for all attempts of one delivery
+    pod: int
+    sent_at: float
+    answered_at: float = 0.0
+    status: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class JobChange:
+    """A Job as it was after a change (`deleted`: as it was last), and when that was seen."""
+
+    at: float
+    deleted: bool
+    job: dict
+
+    @property
+    def name(self):
+        """Its name."""
+        return self.job["metadata"]["name"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Evidence:
+    """The facts that are judged. `since` is the change of Jobs from which on runs are unique (a restore moves it)."""
+
+    limit: int
+    sources: dict = field(default_factory=dict)
+    deliveries: list = field(default_factory=list)
+    changes: list = field(default_factory=list)
+    statuses: dict = field(default_factory=dict)
+    since: int = 0
+
+    def accepted(self, name):
+        """The deliveries of a trigger that were answered with 202, one of each."""
+        found = {each.key: each for each in list(self.deliveries) if each.trigger == name and each.status == 202}
+        return list(found.values())
+
+    def attempted(self, name):
+        """How many attempts may have been accepted: those that were, and those whose answer never came."""
+        unclear = {0, 202, 504}
+        return sum(each.trigger == name and each.status in unclear for each in list(self.deliveries))
+
+    def owed(self, name):
+        """The number of the newest push that has to run: that of an accepted delivery, or for a schedule the last."""
+        if not self.sources[name].called:
+            return len(self.sources[name].commits) - 1
+        return max((each.push for each in self.accepted(name)), default=-1)
+
+    def runs(self, source):
+        """Each run of a trigger as (number, commit, name of the Job), in the order of creation."""
+        found = {}
+        for change in list(self.changes)[self.since :]:
+            annotations = change.job["metadata"].get("annotations") or {}
+            uid, _, number = (annotations.get(f"{PREFIX}run") or "//").split("/")
+            if uid == source.uid:
+                found.setdefault(change.name, (int(number), annotations.get(f"{PREFIX}commit"), change.name))
+        return list(found.values())
+
+
+def holds_slot(job):
+    """Whether a Job counts against the limit: unsuspended, and neither ended nor ending."""
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    over = {"Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"}
+    ended = any(each["type"] in over and each["status"] == "True" for each in conditions)
+    return not (job["spec"].get("suspend") or ended or job["metadata"].get("deletionTimestamp"))

@@ -1,0 +1,68 @@
+"""Follows the Jobs of a namespace: every change, in order, also across restarts of the API server."""
+
+import contextlib
+import http.client
+import threading
+import time
+
+from tests.chaos.evidence import PREFIX, JobChange
+from tests.cluster.api import Refused
+
+
+class JobHistory:
+    """Appends to the evidence's changes while entered."""
+
+    def __init__(self, api, namespace, evidence):
+        self._api, self._evidence = api, evidence
+        self._path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        self._known = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join(20)
+
+    def _work(self):
+        version = None
+        while not self._stop.is_set():
+            with contextlib.suppress(Refused, OSError, ValueError, http.client.HTTPException):
+                version = self._list() if version is None else version
+                for kind, seen in self._api.watch(self._path, version, timeout_s=2):
+                    if kind == "ERROR":
+                        version = None
+                        break
+                    version = seen["metadata"]["resourceVersion"]
+                    if kind != "BOOKMARK":
+                        self._note(seen, deleted=kind == "DELETED")
+                continue
+            version = None  # away, or too old: compare with a list
+            self._stop.wait(0.1)
+
+    def _list(self):
+        listed = self._api.get(self._path)
+        names = {job["metadata"]["name"] for job in listed["items"]}
+        for name in set(self._known) - names:
+            self._note(self._known[name], deleted=True)
+        for job in sorted(listed["items"], key=_created):
+            known = self._known.get(job["metadata"]["name"])
+            if known is None or known["metadata"]["resourceVersion"] != job["metadata"]["resourceVersion"]:
+                self._note(job)
+        return listed["metadata"]["resourceVersion"]
+
+    def _note(self, job, *, deleted=False):
+        self._evidence.changes.append(JobChange(at=time.monotonic(), deleted=deleted, job=job))
+        if deleted:
+            self._known.pop(job["metadata"]["name"], None)
+        else:
+            self._known[job["metadata"]["name"]] = job
+
+
+def _created(job):
+    """Sorts as created: a list says it to the second, and the number of the run says the rest."""
+    run = (job["metadata"].get("annotations") or {}).get(f"{PREFIX}run") or "//0"
+    return job["metadata"]["creationTimestamp"], int(run.rpartition("/")[2])

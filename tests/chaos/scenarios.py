@@ -1,0 +1,390 @@
+"""The faults: each a function that begins one, lasts about so many seconds, and ends it; a trial ends what is left."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.chaos.arena import LEASE_S
+from tests.cluster.api import OURS
+
+EVER = 10**9
+_AWAY_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A fault with a name; `bound_s` is the time after its end within which every promised run is there."""
+
+    name: str
+    inject: Callable
+    replicas: tuple = (1, 2)
+    span_s: tuple = (3.0, 8.0)
+    bound_s: float = 20.0
+    may_exit: bool = False  # whether a replica may end by itself
+    allowed: tuple = ()  # beginnings of findings that the fault itself explains
+
+    def allows(self, finding):
+        """Whether a finding is explained by the fault."""
+        return any(part in finding for part in self.allowed)
+
+
+FOUND: list = []
+
+
+def scenario(name, **more):
+    """Register a function as a fault."""
+
+    def register(function):
+        FOUND.append(Scenario(name=name, inject=function, **more))
+        return function
+
+    return register
+
+
+# --- the control plane ---------------------------------------------------------------------------------------------
+
+
+def _away(arena, processes, span_s):
+    for process in processes:
+        process.kill()
+    time.sleep(span_s)
+    for process in reversed(processes):
+        process.start()
+    arena.plane.wait_ready()
+
+
+@scenario("API server killed")
+def api_killed(arena, dice, span_s):
+    _away(arena, [arena.plane.apiserver], span_s)
+
+
+@scenario("etcd killed")
+def etcd_killed(arena, dice, span_s):
+    _away(arena, [arena.plane.etcd], span_s)
+
+
+@scenario("API server and etcd killed")
+def both_killed(arena, dice, span_s):
+    _away(arena, [arena.plane.apiserver, arena.plane.etcd], span_s)
+
+
+@scenario("API server stands still", span_s=(4.0, 10.0))
+def api_stopped(arena, dice, span_s):
+    _still(arena.plane.apiserver, span_s)
+
+
+@scenario("etcd stands still", span_s=(4.0, 10.0))
+def etcd_stopped(arena, dice, span_s):
+    _still(arena.plane.etcd, span_s)
+
+
+def _still(process, span_s):
+    process.send(19)  # SIGSTOP
+    try:
+        time.sleep(span_s)
+    finally:
+        process.send(18)  # SIGCONT
+
+
+@scenario(
+    "etcd restored from an older snapshot",
+    span_s=(1.0, 3.0),
+    bound_s=60.0,
+    may_exit=True,
+    allowed=("has not run", "deliveries were accepted", "was deleted", "Jobs ran at the same time"),
+)
+def restored(arena, dice, span_s):
+    """What was accepted after the snapshot is lost with it; what comes later must run."""
+    plane = arena.plane
+    saved = plane.folder / "etcd-saved"
+    shutil.rmtree(saved, ignore_errors=True)
+    plane.apiserver.kill()
+    plane.etcd.kill()
+    shutil.copytree(plane.folder / "etcd", saved)
+    plane.etcd.start()
+    plane.apiserver.start()
+    plane.wait_ready()
+    time.sleep(span_s)
+    plane.apiserver.kill()
+    plane.etcd.kill()
+    shutil.rmtree(plane.folder / "etcd")
+    saved.rename(plane.folder / "etcd")
+    arena.evidence.since = len(arena.evidence.changes)
+    arena.evidence.deliveries.clear()
+    plane.etcd.start()
+    plane.apiserver.start()
+    plane.wait_ready()
+
+
+# --- answers -------------------------------------------------------------------------------------------------------
+
+
+def _rules(arena, dice, span_s, *rules, reset=False):
+    for pod in arena.pods:
+        for verb, path, what, more in rules:
+            pod.proxy.rule(verb, path, what, times=EVER, dice=dice, **more)
+        if reset:
+            pod.proxy.reset()
+    time.sleep(span_s)
+    for pod in arena.pods:
+        pod.proxy.clear()
+
+
+@scenario("429 with Retry-After")
+def too_many(arena, dice, span_s):
+    more = {"status": 429, "headers": {"Retry-After": "1"}, "chance": dice.uniform(0.3, 1.0)}
+    _rules(arena, dice, span_s, ("*", ".", "status", more))
+
+
+@scenario("5xx at random")
+def server_errors(arena, dice, span_s):
+    rules = [("*", ".", "status", {"status": status, "chance": 0.2}) for status in (500, 502, 503, 504)]
+    _rules(arena, dice, span_s, *rules)
+
+
+@scenario("slow answers", span_s=(4.0, 10.0))
+def slow(arena, dice, span_s):
+    rules = [("*", ".", "delay", {"seconds": s, "chance": 0.3}) for s in (0.2, 1.0, 4.0)]
+    _rules(arena, dice, span_s, *rules)
+
+
+@scenario("answers of writes lost")
+def answers_lost(arena, dice, span_s):
+    _rules(arena, dice, span_s, ("write", ".", "drop-after-ack", {"chance": dice.uniform(0.3, 0.9)}))
+
+
+@scenario("requests lost")
+def requests_lost(arena, dice, span_s):
+    _rules(arena, dice, span_s, ("*", ".", "drop-before", {"chance": dice.uniform(0.2, 0.7)}))
+
+
+@scenario("watches cut again and again")
+def watches_cut(arena, dice, span_s):
+    until = time.monotonic() + span_s
+    for pod in arena.pods:
+        pod.proxy.rule("GET", "watch=true", "cut", times=EVER, dice=dice, chance=0.7)
+    while time.monotonic() < until:
+        dice.choice(arena.pods).proxy.reset()
+        time.sleep(dice.uniform(0.2, 1.5))
+
+
+@scenario("watches late")
+def watches_late(arena, dice, span_s):
+    _rules(arena, dice, span_s, ("GET", "watch=true", "late", {"seconds": dice.uniform(1.0, 5.0)}), reset=True)
+
+
+@scenario("watches frozen")
+def watches_frozen(arena, dice, span_s):
+    _rules(arena, dice, span_s, ("GET", "watch=true", "freeze", {}), reset=True)
+
+
+@scenario("watches ended with 410")
+def watches_expired(arena, dice, span_s):
+    _rules(arena, dice, span_s, ("GET", "watch=true", "error-event", {"chance": 0.7}), reset=True)
+
+
+@scenario("all replicas cut off")
+def all_cut_off(arena, dice, span_s):
+    _cut_off(arena.pods, span_s)
+
+
+@scenario("leader cut off", replicas=(2,), span_s=(2.0, 2.5 * LEASE_S))
+def leader_cut_off(arena, dice, span_s):
+    _cut_off([arena.chosen("leader")], span_s)
+
+
+@scenario("other replica cut off", replicas=(2,))
+def other_cut_off(arena, dice, span_s):
+    _cut_off([arena.chosen("other")], span_s)
+
+
+def _cut_off(pods, span_s):
+    if not pods:
+        time.sleep(span_s)
+        return
+    with pods[0].proxy.down():
+        _cut_off(pods[1:], span_s)
+
+
+# --- the replicas --------------------------------------------------------------------------------------------------
+
+
+@scenario("leader stands still", span_s=(0.5 * LEASE_S, 2.5 * LEASE_S))
+def leader_stopped(arena, dice, span_s):
+    _still(arena.chosen("leader").replica.process, span_s)
+
+
+@scenario("leader stands still, its watches are late then", replicas=(2,), span_s=(1.2 * LEASE_S, 3 * LEASE_S))
+def leader_stopped_late(arena, dice, span_s):
+    pod = arena.chosen("leader")
+    pod.proxy.rule("GET", "watch=true", "late", times=EVER, seconds=4.0)
+    pod.proxy.rule("GET", "/leases/", "delay", times=EVER, seconds=1.5)
+    pod.proxy.reset()
+    time.sleep(1.0)
+    _still(pod.replica.process, span_s)
+    time.sleep(4.0)
+
+
+@scenario("other replica stands still", replicas=(2,))
+def other_stopped(arena, dice, span_s):
+    _still(arena.chosen("other").replica.process, span_s)
+
+
+@scenario("kill -9 of the leader")
+def leader_killed(arena, dice, span_s):
+    pod = arena.chosen("leader")
+    pod.kill()
+    time.sleep(span_s if len(arena.pods) > 1 else _AWAY_S)
+    pod.start()
+
+
+@scenario("kill -9 of the other replica", replicas=(2,))
+def other_killed(arena, dice, span_s):
+    pod = arena.chosen("other")
+    pod.kill()
+    time.sleep(span_s)
+    pod.start()
+
+
+@scenario("kill -9 again and again", span_s=(10.0, 18.0))
+def kill_loop(arena, dice, span_s):
+    until = time.monotonic() + span_s
+    while time.monotonic() < until:
+        pod = dice.choice(arena.pods)
+        pod.kill()
+        time.sleep(dice.uniform(0.0, 0.5))
+        pod.start()
+        time.sleep(dice.uniform(0.5, 5.0))
+
+
+@scenario("crash loop of short lives", span_s=(16.0, 24.0))
+def crash_loop(arena, dice, span_s):
+    """All replicas live for a few seconds, again and again."""
+    until = time.monotonic() + span_s
+    while time.monotonic() < until:
+        for pod in arena.pods:
+            pod.kill()
+        for pod in arena.pods:
+            pod.start()
+        time.sleep(dice.uniform(4.0, 8.0))
+
+
+@scenario("rolling restart")
+def rolled(arena, dice, span_s):
+    for pod in arena.pods:
+        pod.terminate()
+        pod.start()
+        pod.wait_ready()
+
+
+# --- clocks and hands ----------------------------------------------------------------------------------------------
+
+
+def _clock(role, seconds):
+    def step(arena, dice, span_s):
+        pod = arena.chosen(role)
+        pod.set_clock(dice.choice(seconds))
+        time.sleep(span_s)
+        pod.set_clock(0.0)
+
+    return step
+
+
+scenario("clock of the leader a day off", span_s=(5.0, 15.0))(_clock("leader", (86400.0, -86400.0)))
+scenario("clock of the leader minutes off", span_s=(5.0, 15.0))(_clock("leader", (600.0, -600.0)))
+scenario("clock of the other replica off", replicas=(2,), span_s=(5.0, 15.0))(_clock("other", (86400.0, 600.0, -600.0)))
+
+
+@scenario("status edited by hand", replicas=(1, 2), span_s=(2.0, 4.0), allowed=("run 9",))
+def edited(arena, dice, span_s):
+    """`handled` above `requested`, far ahead."""
+    for name in ("hook", "each", "signed"):
+        path = f"{OURS}/namespaces/{arena.namespace}/webhooktriggers/{name}/status"
+        value = {"handled": dice.choice((10_000, 2**53, 2**62))}
+        arena.api.patch(path, {"status": {"checkedSources": {name: value}}})
+    time.sleep(span_s)
+
+
+@scenario("tracking label removed from running Jobs", span_s=(3.0, 5.0))
+def unlabelled(arena, dice, span_s):
+    path = f"/apis/batch/v1/namespaces/{arena.namespace}/jobs"
+    until = time.monotonic() + span_s
+    while time.monotonic() < until:
+        for job in arena.api.items(path):
+            labels = {name: None for name in job["metadata"]["labels"] if name.startswith("git-events-runner.rs/")}
+            if labels and not (job.get("status") or {}).get("conditions"):
+                arena.api.patch(f"{path}/{job['metadata']['name']}", {"metadata": {"labels": labels}})
+        time.sleep(0.1)
+
+
+@scenario("two faults at the same time", replicas=(2,), span_s=(4.0, 8.0))
+def mixed(arena, dice, span_s):
+    """The watches of one replica are late while the leader is killed and answers get lost."""
+    for pod in arena.pods:
+        pod.proxy.rule("GET", "watch=true", "late", times=EVER, seconds=dice.uniform(0.5, 3.0))
+        pod.proxy.rule("write", ".", "drop-after-ack", times=EVER, dice=dice, chance=0.3)
+        pod.proxy.reset()
+    time.sleep(span_s / 2)
+    pod = arena.chosen("leader")
+    pod.kill()
+    time.sleep(span_s / 2)
+    pod.start()
+
+
+# --- points: before and after each kind of write -------------------------------------------------------------------
+
+_WRITES = {
+    "the record of a delivery": ("write", "webhooktriggers/.*/status", "requested"),
+    "the creation of a Job": ("POST", "/jobs", ""),
+    "the record of a run": ("write", "triggers/.*/status", "lastJob"),
+    "the admission of a Job": ("PATCH", "/jobs/", "suspend"),
+    "a renewal of the lease": ("PUT", "/leases/", ""),
+    "an Event": ("POST", "/events", ""),
+}
+
+
+def _point(write, moment, act):
+    verb, path, body = _WRITES[write]
+
+    def at_point(arena, dice, span_s):
+        hit = []
+
+        def strike(pod):
+            hit.append(pod)
+            if act == "kill":
+                pod.kill()
+            elif act == "stop":
+                pod.stand_still()
+
+        nth = dice.randint(1, 3)
+        for pod in arena.pods:
+            more = {"seconds": 16.0} if act == "delay" else {moment: lambda pod=pod: None if hit else strike(pod)}
+            what = "delay" if act == "delay" else "pass"
+            pod.proxy.rule(verb, path, what, body=body, nth=nth, **more)
+        until = time.monotonic() + 2 * span_s
+        while not hit and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(16.0 if act == "delay" else dice.uniform(0.0, 2.0) if act == "kill" else span_s)
+
+    return at_point
+
+
+for _write in _WRITES:
+    for _moment in ("before", "after"):
+        scenario(f"kill -9 {_moment} {_write}", span_s=(2.0, 4.0))(_point(_write, _moment, "kill"))
+    scenario(f"SIGSTOP before {_write}", replicas=(2,), span_s=(LEASE_S, 2.5 * LEASE_S))(
+        _point(_write, "before", "stop")
+    )
+for _write in ("the creation of a Job", "the admission of a Job", "the record of a run"):
+    scenario(f"{_write} arrives 16 s late", replicas=(2,), span_s=(2.0, 4.0))(_point(_write, "before", "delay"))
+
+SCENARIOS = {each.name: each for each in FOUND}
+
+
+def chosen(pattern=""):
+    """The scenarios whose names contain a text, each with each number of replicas."""
+    return [(each, number) for each in SCENARIOS.values() if pattern in each.name for number in each.replicas]
+
+
+__all__ = ["SCENARIOS", "Scenario", "chosen"]
