@@ -65,6 +65,9 @@ demo: $(STAMP) ## a push becomes a finished run, in half a minute, without a clu
 transcript: $(STAMP) ## run the demo and put what it prints into README.md
 	$(BIN)/python -m demo.transcript --write
 
+chaos: $(STAMP) ## faults of all kinds for an hour, and whether a promise broke (MINUTES, SEED, ONLY, CHAOS=options)
+	$(BIN)/python -u -m tests.chaos --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1) --only "$(ONLY)" $(CHAOS)
+
 bench: $(STAMP) ## the measured figures of docs/performance.md
 	$(BIN)/python -m benchmarks
 
@@ -87,4 +90,4 @@ lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
 clean: ## remove what the targets made in this folder
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup lint format generate test test-fast e2e images sbom demo transcript bench bench-git bench-scale lock clean
+.PHONY: help setup lint format generate test test-fast e2e images sbom demo transcript chaos bench bench-git bench-scale lock clean

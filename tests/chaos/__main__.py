@@ -13,6 +13,8 @@ from tests.chaos import scenarios, trial
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.servers import servers
 from tests.chaos.table import table
+from tests.cluster.finisher import Finisher, PodFinisher
+from tests.cluster.plane import WITH_JOBS
 
 
 def main():
@@ -23,6 +25,7 @@ def main():
     parser.add_argument("--only", default="", help="scenarios whose names contain this text")
     parser.add_argument("--replicas", type=int, help="only with so many replicas")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="take a fix out, and see what is found")
+    parser.add_argument("--job-controller", action="store_true", help="Jobs are run by the real Job controller")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     given = parser.parse_args()
     todo = [(s, n) for s, n in scenarios.chosen(given.only) if given.replicas in {None, n}]
@@ -30,7 +33,8 @@ def main():
         print("\n".join(f"{one.name} ({number})" for one, number in todo) or "no such scenario")
         return 0 if todo else 2
     results = []
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, servers(Path(folder)) as running:
+    more = {"controllers": WITH_JOBS} if given.job_controller else {}
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, servers(Path(folder), **more) as running:
         for result in _trials(todo, given, running, Path(folder)):
             results.append(result)
             if given.mutant and result.found:
@@ -42,6 +46,7 @@ def main():
 def _trials(todo, given, running, folder):
     ended_at = time.monotonic() + 60 * given.minutes
     rounds = collections.Counter()
+    more = {"mutant": given.mutant, "finisher": PodFinisher if given.job_controller else Finisher}
     while True:
         order = list(todo)
         random.Random(f"{given.seed}:{rounds['all']}").shuffle(order)
@@ -52,7 +57,7 @@ def _trials(todo, given, running, folder):
             seed = f"{given.seed}.{rounds['all']}"
             place = folder / f"trial-{seed}-{one.name.replace(' ', '-')}-{number}"
             try:
-                result = trial.run(one, *running, place, replicas=number, seed=seed, mutant=given.mutant)
+                result = trial.run(one, *running, place, replicas=number, seed=seed, **more)
             except Exception as error:  # noqa: BLE001  a trial that breaks is a finding, and the others go on
                 result = trial.Result(scenario=one.name, replicas=number, seed=seed, found=[f"broken: {error!r}"])
             verdict = "; ".join(result.found) or f"ran {result.ran_s:.1f} s after the fault"

@@ -8,7 +8,6 @@ from tests.chaos.evidence import Evidence, Source
 from tests.chaos.history import JobHistory
 from tests.chaos.pod import Pod
 from tests.cluster.api import OURS, Refused
-from tests.cluster.finisher import Finisher
 from tests.cluster.plane import wait_until
 from tests.forges import deliveries as forge
 from tests.system.conftest import sources
@@ -39,7 +38,7 @@ _TRIGGERS = {
 class Arena:
     """Everything of one trial, while entered. `finisher` ends the Jobs, unless a real Job controller does."""
 
-    def __init__(self, plane, api, git_server, folder, *, replicas, mutant=None, finisher=Finisher):
+    def __init__(self, plane, api, git_server, folder, *, replicas, mutant, finisher):
         self.plane, self.api, self.folder = plane, api, folder
         self._git, self._replicas, self._mutant = git_server, replicas, mutant
         self._finisher = finisher

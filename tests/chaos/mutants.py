@@ -14,6 +14,8 @@ class Mutant:
 
 
 MUTANTS: dict = {}
+_CRASHES = ("kill -9 after the record of a delivery", "crash loop of short lives")
+_LOST = ("answers of writes lost", "kill -9 after the creation of a Job")
 
 
 def mutant(name, what, *found_by):
@@ -26,8 +28,109 @@ def mutant(name, what, *found_by):
     return register
 
 
-@mutant("own-clock", "each replica uses its own clock", "clock of the leader a day off")
+@mutant("own-clock", "each replica uses its own clock, and times that lie ahead count", "clock of the leader a day off")
 def own_clock():
     from git_events_runner.edges.kube.clock import ServerClock
 
     ServerClock.wrong = property(lambda _: False)
+    _no_time_lies_ahead()
+
+
+def _no_time_lies_ahead():
+    from git_events_runner.rules import ledger, repair, storedtime
+
+    for module in (ledger, repair, storedtime):
+        module.lies_ahead = lambda moment, now: False
+
+
+@mutant("slow-recovery", "open requests are checked by the leader alone, after 24 s in its memory", *_CRASHES)
+def slow_recovery():
+    from git_events_runner.flow import open_requests
+
+    open_requests.OPEN_S = 24.0
+    open_requests.stored_time = lambda text, now: None
+    open_requests.OpenRequests.resume = lambda _: None
+
+
+@mutant("no-fence", "a replica that was the leader acts on", "leader stands still, its watches are late then")
+def no_fence():
+    from git_events_runner.edges.kube.lease import Fence
+
+    Fence.holds = property(lambda _: True)
+
+
+@mutant("trusted-status", "numbers of a status are used as they are", "status edited by hand")
+def trusted_status():
+    from git_events_runner.flow import reconcile
+    from git_events_runner.rules import ledger
+
+    reconcile.wrong_values = lambda status, now: ()
+    ledger.min = lambda *numbers: numbers[0] if len(numbers) == 2 else min(*numbers)
+
+
+@mutant("blocking-log", "log lines are written where they are logged", "standard output unread", "standard output full")
+def blocking_log():
+    import os
+
+    from git_events_runner.log_stream import LogStream
+
+    def write(stream, text):
+        os.write(stream._descriptor, text.encode())
+        return len(text)
+
+    LogStream.write = write
+
+
+@mutant(
+    "secret-500", "a Secret that cannot be read now is answered with 500", "API server killed", "all replicas cut off"
+)
+def secret_500():
+    from git_events_runner.edges.kube import secrets
+    from git_events_runner.flow.webhooks import authority
+
+    secrets._STALE_S = 0.0
+    keys = authority.Authority._keys
+
+    async def failing(self, trigger, auth, *, live):
+        try:
+            return await keys(self, trigger, auth, live=live)
+        except authority.Unproven as unproven:
+            raise authority.Unproven(500, authority.UNREADABLE) from unproven
+
+    authority.Authority._keys = failing
+
+
+@mutant("random-names", "the name of a Job says nothing of its run", *_LOST)
+def random_names():
+    import secrets
+
+    from git_events_runner.flow import runs
+
+    runs.job_name = lambda trigger, key: f"{trigger}-{secrets.token_hex(8)}"
+
+
+@mutant("recorded-first", "a delivery is answered before it is recorded", "answers of writes lost", "requests lost")
+def recorded_first():
+    from git_events_runner.flow import status
+
+    write = status.StatusWriter.write
+
+    async def careless(self, ref, uid, *mutations):
+        import asyncio
+
+        if any(type(each).__name__ == "Count" for each in mutations):
+            asyncio.get_running_loop().create_task(write(self, ref, uid, *mutations))
+            return [status.Outcome.WRITE for _ in mutations]
+        return await write(self, ref, uid, *mutations)
+
+    status.StatusWriter.write = careless
+
+
+@mutant("no-limit-at-start", "a new leader admits by what its cache shows", "kill -9 of the leader")
+def no_limit_at_start():
+    from git_events_runner.flow.queue import Queue
+
+    async def nothing(self, fence):
+        self._book.taken.clear()
+
+    Queue._list_live = nothing

@@ -62,11 +62,11 @@ class Pod:
             self.replica.terminate()
             self.replica.process.wait(40)
 
-    def start(self):
-        """Start it again if it is not there."""
+    def start(self, *, stdout=None):
+        """Start it again if it is not there; `stdout` is a descriptor for its standard output."""
         with self._lock:
             if not self.replica.process.running:
-                self.replica.restart()
+                self.replica.process.start(stdout=stdout)
             self.wanted = True
 
     def stand_still(self):

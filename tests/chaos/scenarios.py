@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tests.chaos.arena import LEASE_S
 from tests.cluster.api import OURS
+from tests.system.test_log_output import Unwritable
 
 EVER = 10**9
 _AWAY_S = 1.0
@@ -301,7 +302,7 @@ def edited(arena, dice, span_s):
     """`handled` above `requested`, far ahead."""
     for name in ("hook", "each", "signed"):
         path = f"{OURS}/namespaces/{arena.namespace}/webhooktriggers/{name}/status"
-        value = {"handled": dice.choice((10_000, 2**53, 2**62))}
+        value = {"handled": dice.choice((100, 10_000, 10**9))}
         arena.api.patch(path, {"status": {"checkedSources": {name: value}}})
     time.sleep(span_s)
 
@@ -316,6 +317,25 @@ def unlabelled(arena, dice, span_s):
             if labels and not (job.get("status") or {}).get("conditions"):
                 arena.api.patch(f"{path}/{job['metadata']['name']}", {"metadata": {"labels": labels}})
         time.sleep(0.1)
+
+
+def _unwritable(case):
+    def block(arena, dice, span_s):
+        output, pod = Unwritable(case), arena.chosen("leader")
+        try:
+            pod.kill()
+            pod.start(stdout=output.writing)
+            pod.wait_ready()
+            time.sleep(span_s)
+            pod.kill()
+        finally:
+            output.close()
+
+    return block
+
+
+scenario("standard output unread", span_s=(4.0, 6.0))(_unwritable("unread pipe"))
+scenario("standard output full", span_s=(4.0, 6.0))(_unwritable("full disk"))
 
 
 @scenario("two faults at the same time", replicas=(2,), span_s=(4.0, 8.0))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tests.chaos import oracle
 from tests.chaos.arena import Arena
 from tests.chaos.workload import Workload
+from tests.cluster.finisher import Finisher
 from tests.patience import timed
 
 _SETTLED_S = 75.0  # from the last Job to a status that says so
@@ -32,13 +33,13 @@ class Result:
     found: list = field(default_factory=list)
 
 
-def run(scenario, plane, api, git_server, folder, *, replicas, seed, mutant=None):
+def run(scenario, plane, api, git_server, folder, *, replicas, seed, mutant=None, finisher=Finisher):
     """Run a scenario once. The seed decides about pushes, deliveries and the fault, not about the order of threads."""
     dice = random.Random(f"{seed}:{scenario.name}:{replicas}")
     result = Result(scenario=scenario.name, replicas=replicas, seed=seed)
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    with Arena(plane, api, git_server, folder, replicas=replicas, mutant=mutant) as arena:
+    with Arena(plane, api, git_server, folder, replicas=replicas, mutant=mutant, finisher=finisher) as arena:
         _act(arena, scenario, dice, result)
         evidence = arena.evidence
         result.exits = sum(pod.exits for pod in arena.pods)

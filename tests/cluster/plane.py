@@ -19,6 +19,7 @@ from tests.cluster.certificates import Authority, signing_key
 
 _READY_S = 90
 _CONTROLLERS = "garbage-collector-controller,namespace-controller,resourcequota-controller"
+WITH_JOBS = f"{_CONTROLLERS},job-controller,serviceaccount-controller,ttl-after-finished-controller"
 
 
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
