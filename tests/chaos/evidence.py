@@ -85,6 +85,13 @@ class Evidence:
                 found.setdefault(change.name, (int(number), annotations.get(f"{PREFIX}commit"), change.name))
         return list(found.values())
 
+    def last_run_at(self):
+        """When the newest of all Jobs was first seen."""
+        first = {}
+        for change in list(self.changes):
+            first.setdefault(change.name, change.at)
+        return max(first.values(), default=0.0)
+
 
 def holds_slot(job):
     """Whether a Job counts against the limit: unsuspended, and neither ended nor ending."""
