@@ -6,7 +6,8 @@ What flow knows as `Git` and `Copies`; made by app.py, which is why it may know 
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 from git_events_runner.edges.git.access import proxy_of
@@ -37,6 +38,7 @@ from git_events_runner.rules.resolve import Resolved
 _T = TypeVar("_T")
 _S = TypeVar("_S")
 _KEYS_TRIED = 3
+RemoteInUse = AbstractAsyncContextManager[Remote]
 
 
 class SecretReader(Protocol):
@@ -62,23 +64,35 @@ class Api(Protocol):
 
 
 class Remotes(Generic[_S]):
-    """The way to git servers as the settings are now; when they change, questions under way end in the old one."""
+    """The way to git servers as the settings are now; when they change, requests under way end in the old one.
+
+    An old one is closed with its last request; one that was idle then, with the next request of all.
+    """
 
     def __init__(self, *, settings: Callable[[], _S], make: Callable[[_S], Remote]) -> None:
         """`make` is called with the settings before the first question, and after each change of theirs."""
         self._settings = settings
         self._make = make
-        self._made: list[Remote] = []
+        self._made: dict[Remote, int] = {}  # requests under way; the last one is that of the settings
         self._of: _S | None = None
 
-    def current(self) -> Remote:
-        """That of the settings as they are now."""
+    @asynccontextmanager
+    async def current(self) -> AsyncIterator[Remote]:
+        """That of the settings as they are now, for one request."""
         settings = self._settings()
         if settings is not self._of:
             if not self._made or settings != self._of:
-                self._made.append(self._make(settings))
+                self._made[self._make(settings)] = 0
             self._of = settings
-        return self._made[-1]
+        remote = next(reversed(self._made))
+        self._made[remote] += 1
+        try:
+            yield remote
+        finally:
+            self._made[remote] -= 1
+            for old in [one for one in list(self._made)[:-1] if not self._made[one]]:
+                del self._made[old]
+                await old.close()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -89,8 +103,8 @@ class Remotes(Generic[_S]):
 class Sources:
     """Asks git about source objects, with the credentials that they name."""
 
-    def __init__(self, *, secrets: SecretReader, host_keys: HostKeys, remote: Callable[[], Remote]) -> None:
-        """`remote` is called for each question."""
+    def __init__(self, *, secrets: SecretReader, host_keys: HostKeys, remote: Callable[[], RemoteInUse]) -> None:
+        """`remote` is called for each request, and entered while it lasts."""
         self._secrets = secrets
         self._host_keys = host_keys
         self._remote = remote
@@ -114,7 +128,8 @@ class Sources:
         reference = Reference(ref_type, ref_name)  # type: ignore[arg-type]  # checked by the model
 
         async def ask(repository: Repository) -> Answer:
-            return await self._remote().commit_of(Question(repository, reference), urgent=urgent)
+            async with self._remote() as remote:
+                return await remote.commit_of(Question(repository, reference), urgent=urgent)
 
         return await self._ask(source, namespace, ask)
 
@@ -125,7 +140,12 @@ class Sources:
             GitError: The git server gave no answer, or not this commit.
             SecretUnusable: A Secret that the source names cannot be used.
         """
-        return await self._ask(source, namespace, lambda repository: self._remote().tree(repository, commit))
+
+        async def ask(repository: Repository) -> Iterable[TreeEntry]:
+            async with self._remote() as remote:
+                return await remote.tree(repository, commit)
+
+        return await self._ask(source, namespace, ask)
 
     async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
         """Learn the host key of a source that only a Job will ask, so that the Job has one to compare with.

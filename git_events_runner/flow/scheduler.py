@@ -34,6 +34,7 @@ log = structlog.get_logger(target="scheduler")
 
 _LONGEST_SLEEP_S = 5.0  # the wall clock may be set
 _SET_BACK = timedelta(hours=1)  # a clock that is set back by less repeats nothing
+_HEAP_LEAST = 64
 _LATE = timedelta(seconds=1)  # no two scheduled times are nearer
 
 
@@ -90,6 +91,7 @@ class Scheduler:
         self._watches: dict[Ref, dict[str, _Watch]] = {}
         self._naming = Naming()
         self._heap: list[tuple[datetime, int, Ref, str]] = []
+        self._most_planned = _HEAP_LEAST  # then what is stale is dropped
         self._serial = 0
         self._latest: datetime | None = None
         self._weight = weight
@@ -268,6 +270,18 @@ class Scheduler:
         watch.at = planned.due_at
         if planned.submit_at is not None:
             heapq.heappush(self._heap, (planned.submit_at, watch.serial, watch.trigger, watch.source))
+            if len(self._heap) > self._most_planned:
+                self._drop_stale()
+
+    def _drop_stale(self) -> None:
+        """Leave on the heap what is planned now: edits and deletions leave their former times there."""
+        self._heap = [entry for entry in self._heap if self._is_planned(*entry[1:])]
+        heapq.heapify(self._heap)
+        self._most_planned = _HEAP_LEAST + 2 * len(self._heap)
+
+    def _is_planned(self, serial: int, ref: Ref, source: str) -> bool:
+        watch = self._watches.get(ref, {}).get(source)
+        return watch is not None and watch.serial == serial
 
     def _submit_one(self, fence: Fence, serial: int, ref: Ref, source: str) -> None:
         watch = self._watches.get(ref, {}).get(source)
@@ -283,7 +297,13 @@ class Scheduler:
     def _submit_now(self, watch: _Watch, fence: Fence) -> None:
         if watch.at is not None:
             watch.answered = watch.at
-            due_at = rfc3339(watch.at)
             self._submit(
-                CheckRequest(trigger=watch.trigger, uid=watch.uid, source=watch.source, due_at=due_at, fence=fence)
+                CheckRequest(
+                    trigger=watch.trigger,
+                    uid=watch.uid,
+                    source=watch.source,
+                    due_at=rfc3339(watch.at),
+                    scheduled=watch.at,
+                    fence=fence,
+                )
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
@@ -25,7 +26,8 @@ class Fence(Protocol):
 class CheckRequest:
     """Look at one source of one trigger; `due_at` (RFC 3339) is the schedule's occurrence, None: counted requests.
 
-    `retry`: this was tried before, so that nobody has just said that the source changed.
+    `retry`: this was tried before, so that nobody has just said that the source changed. `scheduled` is `due_at` with
+    its fraction, which no record keeps.
     """
 
     trigger: Ref
@@ -35,6 +37,7 @@ class CheckRequest:
     fence: Fence | None
     tasks: tuple[str, ...] = ()
     retry: bool = False
+    scheduled: datetime | None = None
 
     def merge(self, newer: CheckRequest) -> CheckRequest:
         """Both as one: a look after the newer answers the older too. What is leader work in one stays fenced."""
@@ -43,6 +46,7 @@ class CheckRequest:
         return replace(
             newer,
             due_at=newer.due_at or self.due_at,
+            scheduled=newer.scheduled if newer.due_at else self.scheduled,
             fence=newer.fence or self.fence,
             tasks=tasks[-_TASKS_KEPT:],
             retry=retry,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.fairness import equal
+from git_events_runner.rules.ledger import rfc3339
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.schedule import due
 from git_events_runner.serving import running
@@ -31,7 +32,7 @@ async def scheduling(cluster):
         weight=equal,
     )
     async with running(scheduler=scheduler.run_leading(Fence())):
-        yield
+        yield scheduler
 
 
 def every(cluster, interval=None, *, cron=None, status=None, names=("app",)):
@@ -349,3 +350,30 @@ async def test_a_clock_that_comes_back_after_a_day_ahead_stops_no_schedule():
         cluster.offset = timedelta()
         await asyncio.sleep(1800)
     assert [when.isoformat()[8:16] for when in dues(cluster)] == ["07T07:00", "06T07:10", "06T07:20", "06T07:30"]
+
+
+@virtual
+async def test_a_scheduled_time_keeps_its_fraction_for_the_delay():
+    """The record has whole milliseconds or seconds; how late a check begins is measured from the time itself."""
+    cluster = Cluster()
+    every(cluster, "10s")
+    async with scheduling(cluster):
+        await asyncio.sleep(45)
+    late = [START + timedelta(seconds=when) - request.scheduled for when, request in cluster.asked[1:]]
+    assert all(timedelta() <= one < timedelta(milliseconds=50) for one in late)
+    assert [rfc3339(request.scheduled) for _, request in cluster.asked] == [r.due_at for _, r in cluster.asked]
+
+
+@virtual
+async def test_edits_leave_no_former_times_behind():
+    """A thousand schedules of one trigger, each planned for a year ahead, are one time."""
+    cluster = Cluster()
+    every(cluster, "1y")
+    async with scheduling(cluster) as scheduler:
+        for days in range(1, 1001):
+            cluster.change(REF, spec={"schedule": {"interval": f"{days}d"}})
+            await asyncio.sleep(0.01)
+        assert 1 <= len(scheduler._heap) < 100
+        asked = len(cluster.asked)
+        cluster.change(REF, spec={"schedule": {"interval": "10s"}})
+        await until(lambda: len(cluster.asked) > asked, within_s=11)

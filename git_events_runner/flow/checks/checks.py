@@ -95,7 +95,7 @@ class Checks:
         """Look once, to the end; None when the occurrence is answered, else when to look again."""
         started = time.monotonic()
         if request.due_at is not None and not request.retry:
-            due = timestamp(request.due_at)
+            due = request.scheduled or timestamp(request.due_at)
             self._metrics.check_started((self._now() - due).total_seconds() if due else 0.0)
         verdict, again = "dropped", None
         try:

@@ -117,3 +117,29 @@ async def test_a_credential_that_no_request_can_carry_names_its_secret(git_serve
         await sources.commit_of(source_of(git_server.url("app.git")), "ns", "branch", "main")
     assert refused.value.reason == "SecretInvalid"
     assert git_server.exchanges == []
+
+
+async def test_a_former_way_to_git_servers_is_closed_with_its_last_request():
+    """One that was idle when the settings changed, with the next request of all; that of the settings stays open."""
+
+    class Way:
+        closed = False
+
+        async def close(self):
+            assert not self.closed
+            self.closed = True
+
+    settings = [GitConfig()]
+    remotes = Remotes(settings=lambda: settings[0], make=lambda _: Way())
+    async with remotes.current() as first:
+        settings[0] = GitConfig(allowed_schemes=("https",))
+        async with remotes.current() as second, remotes.current() as same:
+            assert second is same
+        assert (second is first, first.closed) == (False, False)
+    assert (first.closed, second.closed) == (True, False)
+    settings[0] = GitConfig()
+    async with remotes.current() as third:
+        pass
+    assert (second.closed, third.closed) == (True, False)
+    await remotes.close()
+    assert third.closed
