@@ -307,6 +307,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         trusted_proxies=settings.trusted_proxies,
         ready=lambda: not health.not_ready(),
         metrics=metrics,
+        now=now,
     )
     certificates = Certificates(
         tls=settings.tls, secrets=secrets, namespace=settings.namespace, announcer=events, metrics=metrics

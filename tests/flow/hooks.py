@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiUnavailable, SecretUnusable
@@ -132,9 +133,13 @@ async def served(
     uniform=False,
     limits=None,
     secrets=None,
+    ahead_s=0.0,
     **bounds,
 ):
-    """The application with a trigger of each type (named as it), `open`, `broken` (no Secret) and `rotated`."""
+    """The application with a trigger of each type (named as it), `open`, `broken` (no Secret) and `rotated`.
+
+    Its clock is `ahead_s` seconds ahead of this machine's.
+    """
     store = Store()
     for kind in KINDS:
         store.observe(trigger(kind, kind, secret=kind if kind in SECRETS else "plain"))
@@ -159,6 +164,7 @@ async def served(
         trusted_proxies=trusted,
         ready=ready,
         metrics=metrics,
+        now=lambda: datetime.now(UTC) + timedelta(seconds=ahead_s),
         bounds=Bounds(**bounds),
     )
     with listen(0, host="127.0.0.1") as sock:

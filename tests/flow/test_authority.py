@@ -1,6 +1,7 @@
 """Whether a request may speak for a trigger when its Secret, or the API server, cannot tell."""
 
 import base64
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -32,6 +33,13 @@ async def test_a_secret_that_cannot_be_read_now_is_answered_with_503(failure):
         port.secrets.failure = None
         assert await port.post("/ns/broken", d.github()) == 500
         assert await port.post("/ns/github", d.github()) == 202
+
+
+async def test_signed_times_are_compared_with_the_corrected_clock():
+    """Where this machine's clock is an hour behind the API server's, what a forge signs now is not of the future."""
+    async with served(ahead_s=3600.0) as port:
+        assert await port.post("/ns/standard-webhooks", d.standard(at=time.time() + 3600)) == 202
+        assert await port.post("/ns/standard-webhooks", d.standard()) == 401
 
 
 async def test_an_outage_uses_up_no_failures():

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -59,6 +60,7 @@ class Webhooks:
         trusted_proxies: Sequence[Network],
         ready: Callable[[], bool],
         metrics: Metrics,
+        now: Callable[[], datetime],
         bounds: Bounds = _BOUNDS,
     ) -> None:
         """`rates` has the limits `global`, `address`, `trigger` and `source`; `ready`: whether requests are taken.
@@ -75,7 +77,7 @@ class Webhooks:
         self._bounds = bounds
         self._bodies = Bodies(bounds)
         self._authority = Authority(
-            secrets=secrets, default_header=default_header, buckets=self._buckets, recheck=recheck_secret
+            secrets=secrets, default_header=default_header, buckets=self._buckets, recheck=recheck_secret, now=now
         )
         self._deliveries = Deliveries(store=store, counter=counter, buckets=self._buckets, aliases=aliases)
         self._pool = Pool("payloads", threads=2)

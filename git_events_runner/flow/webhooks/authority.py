@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -47,8 +47,13 @@ class Authority:
         default_header: Callable[[], str],
         buckets: Buckets,
         recheck: Callable[[Ref], None],
+        now: Callable[[], datetime],
     ) -> None:
-        """`recheck` is called where a trigger's conditions do not fit what its Secret is now."""
+        """`recheck` is called where a trigger's conditions do not fit what its Secret is now.
+
+        `now` is the time that signed timestamps are compared with.
+        """
+        self._now = now
         self._secrets = secrets
         self._recheck = recheck
         self._default_header = default_header
@@ -69,7 +74,7 @@ class Authority:
         scheme = self._scheme(auth)
 
         def judgement(keys: tuple[bytes, ...]) -> Signature:
-            return judge(scheme, headers, body, keys, now_s=time.time())
+            return judge(scheme, headers, body, keys, now_s=self._now().timestamp())
 
         keys = await self._judged(trigger, auth, judgement, weight=len(body), present=present)
         return f"key {auth.key} of Secret {auth.secret_ref.name} {_SHORT}" if short_keys(keys) else None
@@ -79,7 +84,7 @@ class Authority:
         auth = trigger.model.spec.webhook.auth_config
         if auth is None:
             return False
-        return judge(self._scheme(auth), headers, b"", (), now_s=time.time()) is Signature.MISSING
+        return judge(self._scheme(auth), headers, b"", (), now_s=self._now().timestamp()) is Signature.MISSING
 
     async def verify_reader(self, trigger: Snapshot, headers: Headers) -> None:
         """Return if the request, which has no body to sign, knows the trigger's secret.
