@@ -86,10 +86,10 @@ class OpenRequests:
         self._swept &= seen
 
     def _open(self) -> Iterator[tuple[Snapshot, str, Entry]]:
+        """Of the sources that triggers name: a status may hold thousands of others, which no check would handle."""
         for trigger in self._store.all("WebhookTrigger"):
             status = trigger.raw.get("status") or {}
-            entries = status.get("checkedSources")
-            for source in list(entries) if isinstance(entries, dict) else ():
+            for source in trigger.model.spec.sources.names if trigger.model and status else ():
                 entry = entry_of(status, source)
                 if entry.requested > entry.handled:
                     yield trigger, source, entry

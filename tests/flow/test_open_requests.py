@@ -68,6 +68,19 @@ async def test_nothing_is_asked_for_at_a_start_when_all_is_handled():
 
 
 @virtual
+async def test_requests_of_sources_that_the_trigger_does_not_name_are_not_asked_for():
+    """A status may hold thousands of them, written by a tenant or left by a former spec."""
+    cluster = Cluster()
+    entry = recorded(requested=3, handled=1)["checkedSources"]["app"]
+    entries = dict.fromkeys(["app", *(f"s{number}" for number in range(1000))], entry)
+    cluster.trigger(names=("app",), status={"checkedSources": entries, "deliveries": ""})
+    process = Process(cluster)
+    process.requests.resume()
+    await process.lead(60)
+    assert {request.source for _, request in cluster.asked} == {"app"}
+
+
+@virtual
 async def test_many_open_requests_are_checked_a_few_at_a_time():
     """A thousand sources: 20 in a second after the first ones, and none that is handled by then."""
     cluster = Cluster()
