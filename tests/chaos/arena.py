@@ -18,20 +18,12 @@ LEASE_S = 4
 OPTIONS = ("--leader-lease-duration", str(LEASE_S), "--leader-lease-grace", "2", "--secrets-cache-time", "1")
 LIMIT = 2
 _NUMBERS = itertools.count()
+_SIGNED = {"authConfig": {"type": "github", "secretRef": {"name": "hook"}, "key": "token"}}
 _TRIGGERS = {
     "hook": ("WebhookTrigger", {"webhook": {"multiSource": True}}, True),
-    "each": ("WebhookTrigger", {"webhook": {"multiSource": True}}, False),
+    "each": ("WebhookTrigger", {"webhook": {"multiSource": True} | _SIGNED}, False),
     "poll": ("ScheduleTrigger", {"schedule": {"interval": "2s"}}, True),
-    "signed": (
-        "WebhookTrigger",
-        {
-            "webhook": {
-                "multiSource": True,
-                "authConfig": {"type": "github", "secretRef": {"name": "hook"}, "key": "token"},
-            }
-        },
-        True,
-    ),
+    "signed": ("WebhookTrigger", {"webhook": {"multiSource": True} | _SIGNED}, True),
 }
 
 

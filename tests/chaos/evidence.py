@@ -60,14 +60,14 @@ class Evidence:
     since: int = 0
 
     def accepted(self, name):
-        """The deliveries of a trigger that were answered with 202, one of each."""
-        found = {each.key: each for each in list(self.deliveries) if each.trigger == name and each.status == 202}
+        """The deliveries of a trigger that were accepted (200: it was before, and its answer was lost), one of each."""
+        taken = {200, 202}
+        found = {each.key: each for each in list(self.deliveries) if each.trigger == name and each.status in taken}
         return list(found.values())
 
     def attempted(self, name):
-        """How many attempts may have been accepted: those that were, and those whose answer never came."""
-        unclear = {0, 202, 504}
-        return sum(each.trigger == name and each.status in unclear for each in list(self.deliveries))
+        """How many deliveries there were, however often each was sent; a refused one may have been recorded as well."""
+        return len({each.key for each in list(self.deliveries) if each.trigger == name})
 
     def owed(self, name):
         """The number of the newest push that has to run: that of an accepted delivery, or for a schedule the last."""

@@ -100,7 +100,7 @@ def _order(source, runs):
 def _one_each(evidence, source, runs):
     most = evidence.attempted(source.name)
     if source.every and not evidence.since and len(runs) > most:
-        return [f"{source.name}: {len(runs)} Jobs, but not more than {most} deliveries can have been accepted"]
+        return [f"{source.name}: {len(runs)} Jobs, but not more than {most} deliveries were sent"]
     return []
 
 

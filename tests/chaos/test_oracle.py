@@ -44,7 +44,7 @@ def test_a_history_that_keeps_every_promise_is_clean():
         ([job(1, 0), job(2, 1), job(3, 2)], {}, "3 Jobs ran at the same time"),
         ([job(1, 2)], {"deleted": ("hook-1",)}, "was deleted"),
         ([job(1, 2)], {"statuses": (202, 500, 202)}, "answered with 500"),
-        ([job(n, 2, ended=True) for n in (1, 2, 3, 4)], {"every": True}, "4 Jobs, but not more than 3"),
+        ([job(n, 2, ended=True) for n in (1, 2, 3, 4)], {"every": True}, "4 Jobs, but not more than 3 deliveries"),
         ([job(1, 2)], {"pushes": 2}, "was never pushed"),
     ],
 )

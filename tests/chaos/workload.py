@@ -51,9 +51,8 @@ class Workload:
         self._pool.shutdown()
 
     def _delivery(self, name, repository, commit):
-        if name == "signed":
-            return forge.github(after=commit, url=repository.url)
-        return {}, b""
+        """Of GitHub, signed and with an id that stays when it is sent again; or just a call."""
+        return ({}, b"") if name == "hook" else forge.github(after=commit, url=repository.url)
 
     def _deliver(self, name, push, first, sent):
         key, pods = uuid.uuid4().hex, self._arena.pods
