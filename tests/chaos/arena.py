@@ -37,6 +37,7 @@ class Arena:
         self._stack = contextlib.ExitStack()
         self.evidence = Evidence(limit=LIMIT)
         self.repositories, self.pods = {}, []
+        self.workload = None  # what is pushed during the fault
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:

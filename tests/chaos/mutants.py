@@ -14,7 +14,7 @@ class Mutant:
 
 
 MUTANTS: dict = {}
-_CRASHES = ("kill -9 after the record of a delivery", "crash loop of short lives")
+_CRASHES = ("kill -9 before the creation of a Job", "crash loop of short lives")
 _LOST = ("answers of writes lost", "kill -9 after the creation of a Job")
 
 

@@ -372,6 +372,7 @@ def _point(write, moment, act):
 
         def strike(pod):
             hit.append(pod)
+            arena.workload.hush()
             if act == "kill":
                 pod.kill()
             elif act == "stop":
@@ -392,7 +393,7 @@ def _point(write, moment, act):
 
 for _write in _WRITES:
     for _moment in ("before", "after"):
-        scenario(f"kill -9 {_moment} {_write}", span_s=(2.0, 4.0))(_point(_write, _moment, "kill"))
+        scenario(f"kill -9 {_moment} {_write}", span_s=(2.0, 4.0), bound_s=10.0)(_point(_write, _moment, "kill"))
     scenario(f"SIGSTOP before {_write}", replicas=(2,), span_s=(LEASE_S, 2.5 * LEASE_S))(
         _point(_write, "before", "stop")
     )

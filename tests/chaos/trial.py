@@ -58,7 +58,7 @@ def _act(arena, scenario, dice, result):
     _everywhere(arena, dice, result, "before the fault", _PROBED_S)
     if result.found:
         return
-    work = Workload(arena, dice)
+    work = arena.workload = Workload(arena, dice)
     span_s = dice.uniform(*scenario.span_s)
     pushing = threading.Thread(target=work.pushes, args=(dice.randint(6, 14), span_s), daemon=True)
     pushing.start()

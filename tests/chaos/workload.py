@@ -39,8 +39,14 @@ class Workload:
         """So many pushes to triggers chosen by the dice, over about so many seconds."""
         names = sorted(self._arena.evidence.sources)
         for _ in range(count):
+            if self._stop.is_set():
+                return
             self.push(self._dice.choice(names))
             self._stop.wait(self._dice.uniform(0, 2 * over_s / count))
+
+    def hush(self):
+        """No push from now on, and no delivery is tried again: nothing hides what a fault has cost."""
+        self._stop.set()
 
     def finish(self):
         """Let what is on its way have its answer, and try nothing again."""
