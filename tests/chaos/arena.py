@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import time
 
+from tests.chaos import oracle
 from tests.chaos.evidence import Evidence, Source
 from tests.chaos.history import JobHistory
 from tests.chaos.pod import Pod
@@ -38,6 +39,7 @@ class Arena:
         self.evidence = Evidence(limit=LIMIT)
         self.repositories, self.pods = {}, []
         self.workload = None  # what is pushed during the fault
+        self.allows = lambda _finding: False
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
@@ -108,6 +110,10 @@ class Arena:
             path = f"{OURS}/namespaces/{self.namespace}/{source.kind.lower()}s/{name}"
             with contextlib.suppress(OSError, Refused):
                 self.evidence.statuses[name] = self.api.get(path).get("status") or {}
+
+    def broken(self):
+        """The promises that are broken, whatever comes later."""
+        return [each for each in oracle.violations(self.evidence) if not self.allows(each)]
 
     def busy_writes(self, seconds):
         """Objects that are written again and again in a time in which nothing happens: a loop that does not end."""

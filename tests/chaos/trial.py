@@ -11,7 +11,7 @@ from tests.chaos.workload import Workload
 from tests.cluster.finisher import Finisher
 from tests.patience import timed
 
-_SETTLED_S = 75.0  # from the last Job to a status that says so
+_SETTLED_S = 40.0  # from the last Job to a status that says so
 _PROBED_S = 15.0  # a push afterwards, in an installation that is well
 _PATIENCE = 3  # so much longer than its bound everything is waited for, for a slow machine
 _QUIET_S = 2
@@ -40,13 +40,14 @@ def run(scenario, plane, api, git_server, folder, *, replicas, seed, mutant=None
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     with Arena(plane, api, git_server, folder, replicas=replicas, mutant=mutant, finisher=finisher) as arena:
+        arena.allows = scenario.allows
         _act(arena, scenario, dice, result)
         evidence = arena.evidence
         result.exits = sum(pod.exits for pod in arena.pods)
         result.pushes = sum(len(source.commits) for source in evidence.sources.values())
         result.accepted = sum(len(evidence.accepted(name)) for name in evidence.sources)
         result.jobs = sum(len(evidence.runs(source)) for source in evidence.sources.values())
-        result.found += [each for each in oracle.violations(evidence) if not scenario.allows(each)]
+        result.found += arena.broken()
         if result.exits and not scenario.may_exit:
             result.found.append(f"{result.exits} exits that no fault explains")
     result.seconds = time.monotonic() - began
@@ -99,11 +100,11 @@ def _everywhere(arena, dice, result, when, bound_s):
 
 
 def _wait(arena, question, bound_s):
-    """What is still open when nothing is, or when the time is over."""
+    """What is still open: nothing, or when the time is over, or when a promise is broken for good."""
     deadline = time.monotonic() + bound_s * _PATIENCE
     while True:
         arena.read_statuses()
         found = question(arena.evidence)
-        if not found or time.monotonic() > deadline:
+        if not found or time.monotonic() > deadline or arena.broken():
             return found
         time.sleep(0.1)
