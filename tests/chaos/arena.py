@@ -31,10 +31,10 @@ _TRIGGERS = {
 class Arena:
     """Everything of one trial, while entered. `finisher` ends the Jobs, unless a real Job controller does."""
 
-    def __init__(self, plane, api, git_server, folder, *, replicas, mutant, finisher):
+    def __init__(self, plane, api, git_server, folder, *, replicas, mutant, finisher, run_s):
         self.plane, self.api, self.folder = plane, api, folder
         self._git, self._replicas, self._mutant = git_server, replicas, mutant
-        self._finisher = finisher
+        self._finisher, self._run_s = finisher, run_s
         self._stack = contextlib.ExitStack()
         self.evidence = Evidence(limit=LIMIT)
         self.repositories, self.pods = {}, []
@@ -71,7 +71,7 @@ class Arena:
             uid = made["metadata"]["uid"]
             self.evidence.sources[name] = Source(name=name, kind=kind, uid=uid, every=not changes, commits=[first])
         stack.enter_context(JobHistory(api, self.namespace, self.evidence))
-        stack.enter_context(self._finisher(api, self.namespace, run_s=0.3))
+        stack.enter_context(self._finisher(api, self.namespace, run_s=self._run_s))
         for number in range(self._replicas):
             pod = Pod(self.plane, self.folder, self.namespace, number, *OPTIONS, mutant=self._mutant)
             self.pods.append(pod)

@@ -22,6 +22,7 @@ class Scenario:
     replicas: tuple = (1, 2)
     span_s: tuple = (3.0, 8.0)
     bound_s: float = 20.0
+    run_s: float = 0.3  # how long each Job runs: long ones keep the slots full
     may_exit: bool = False  # whether a replica may end by itself
     allowed: tuple = ()  # beginnings of findings that the fault itself explains
 
@@ -216,7 +217,9 @@ def leader_stopped(arena, dice, span_s):
     _still(arena.chosen("leader").replica.process, span_s)
 
 
-@scenario("leader stands still, its watches are late then", replicas=(2,), span_s=(1.2 * LEASE_S, 3 * LEASE_S))
+@scenario(
+    "leader stands still, its watches are late then", replicas=(2,), span_s=(1.2 * LEASE_S, 3 * LEASE_S), run_s=3.0
+)
 def leader_stopped_late(arena, dice, span_s):
     pod = arena.chosen("leader")
     pod.proxy.rule("GET", "watch=true", "late", times=EVER, seconds=4.0)
@@ -248,7 +251,7 @@ def other_killed(arena, dice, span_s):
     pod.start()
 
 
-@scenario("kill -9 again and again", span_s=(10.0, 18.0))
+@scenario("kill -9 again and again", run_s=1.0, span_s=(10.0, 18.0))
 def kill_loop(arena, dice, span_s):
     until = time.monotonic() + span_s
     while time.monotonic() < until:
@@ -398,7 +401,9 @@ for _write in _WRITES:
         _point(_write, "before", "stop")
     )
 for _write in ("the creation of a Job", "the admission of a Job", "the record of a run"):
-    scenario(f"{_write} arrives 16 s late", replicas=(2,), span_s=(2.0, 4.0))(_point(_write, "before", "delay"))
+    scenario(f"{_write} arrives 16 s late", replicas=(2,), span_s=(2.0, 4.0), run_s=2.0)(
+        _point(_write, "before", "delay")
+    )
 
 SCENARIOS = {each.name: each for each in FOUND}
 

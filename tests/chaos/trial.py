@@ -39,7 +39,9 @@ def run(scenario, plane, api, git_server, folder, *, replicas, seed, mutant=None
     result = Result(scenario=scenario.name, replicas=replicas, seed=seed)
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    with Arena(plane, api, git_server, folder, replicas=replicas, mutant=mutant, finisher=finisher) as arena:
+    with Arena(
+        plane, api, git_server, folder, replicas=replicas, mutant=mutant, finisher=finisher, run_s=scenario.run_s
+    ) as arena:
         arena.allows = scenario.allows
         _act(arena, scenario, dice, result)
         evidence = arena.evidence
@@ -56,7 +58,7 @@ def run(scenario, plane, api, git_server, folder, *, replicas, seed, mutant=None
 
 def _act(arena, scenario, dice, result):
     """Before, during and after the fault."""
-    _everywhere(arena, dice, result, "before the fault", _PROBED_S)
+    _everywhere(arena, dice, result, "before the fault", _PROBED_S + 4 * scenario.run_s)
     if result.found:
         return
     work = arena.workload = Workload(arena, dice)
@@ -82,7 +84,7 @@ def _act(arena, scenario, dice, result):
     result.found += _wait(arena, oracle.unsettled, _SETTLED_S)
     result.found += [f"written again and again: {path}" for path in arena.busy_writes(_QUIET_S)]
     if not result.found:
-        _everywhere(arena, dice, result, "after the fault", _PROBED_S)
+        _everywhere(arena, dice, result, "after the fault", _PROBED_S + 4 * scenario.run_s)
 
 
 def _everywhere(arena, dice, result, when, bound_s):
