@@ -1,6 +1,7 @@
 """An installation for one trial: triggers on repositories of their own, pods behind proxies, Jobs that end."""
 
 import contextlib
+import http.client
 import itertools
 import time
 
@@ -108,7 +109,7 @@ class Arena:
         """The statuses of all triggers, into the evidence."""
         for name, source in self.evidence.sources.items():
             path = f"{OURS}/namespaces/{self.namespace}/{source.kind.lower()}s/{name}"
-            with contextlib.suppress(OSError, Refused):
+            with contextlib.suppress(OSError, Refused, http.client.HTTPException):
                 self.evidence.statuses[name] = self.api.get(path).get("status") or {}
 
     def broken(self):

@@ -109,7 +109,7 @@ def random_names():
     runs.job_name = lambda trigger, key: f"{trigger}-{secrets.token_hex(8)}"
 
 
-@mutant("recorded-first", "a delivery is answered before it is recorded", "answers of writes lost", "requests lost")
+@mutant("recorded-first", "a delivery is answered before it is recorded", "kill -9 before the record of a delivery")
 def recorded_first():
     from git_events_runner.flow import status
 
@@ -124,13 +124,3 @@ def recorded_first():
         return await write(self, ref, uid, *mutations)
 
     status.StatusWriter.write = careless
-
-
-@mutant("no-limit-at-start", "a new leader admits by what its cache shows", "kill -9 of the leader")
-def no_limit_at_start():
-    from git_events_runner.flow.queue import Queue
-
-    async def nothing(self, fence):
-        self._book.taken.clear()
-
-    Queue._list_live = nothing

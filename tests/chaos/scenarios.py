@@ -359,7 +359,7 @@ def mixed(arena, dice, span_s):
 
 _WRITES = {
     "the record of a delivery": ("write", "webhooktriggers/.*/status", "requested"),
-    "the creation of a Job": ("POST", "/jobs", ""),
+    "the creation of a Job": ("POST", "/jobs", '"(hook|each|signed)-'),
     "the record of a run": ("write", "triggers/.*/status", "lastJob"),
     "the admission of a Job": ("PATCH", "/jobs/", "suspend"),
     "a renewal of the lease": ("PUT", "/leases/", ""),
@@ -384,7 +384,7 @@ def _point(write, moment, act):
         nth = dice.randint(1, 3)
         for pod in arena.pods:
             more = {"seconds": 16.0} if act == "delay" else {moment: lambda pod=pod: None if hit else strike(pod)}
-            what = "delay" if act == "delay" else "pass"
+            what = "delay" if act == "delay" else "drop-before" if (act, moment) == ("kill", "before") else "pass"
             pod.proxy.rule(verb, path, what, body=body, nth=nth, **more)
         until = time.monotonic() + 2 * span_s
         while not hit and time.monotonic() < until:

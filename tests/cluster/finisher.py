@@ -1,6 +1,7 @@
 """Plays Job controller and kubelet: ends unsuspended Jobs, with the conditions that the real ones set."""
 
 import contextlib
+import http.client
 import threading
 import time
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ class Finisher:
 
     def _work(self):
         while not self._stop.wait(0.1):
-            with contextlib.suppress(Refused, OSError):
+            with contextlib.suppress(Refused, OSError, ValueError, http.client.HTTPException):
                 self._pass()
 
     def _pass(self):
