@@ -74,6 +74,8 @@ def _act(arena, scenario, dice, result):
             arena.recover()
             work.finish()
             missing = _wait(arena, oracle.unrun, scenario.bound_s)
+    if arena.broken():
+        return
     result.ran_s = max(arena.evidence.last_run_at() - ended_at, 0.0) / watch.slowness
     if missing:
         result.found += oracle.silent(arena.evidence) or missing
