@@ -71,7 +71,7 @@ class Arena:
             made = api.ours(kind, self.namespace, name, spec)
             uid = made["metadata"]["uid"]
             self.evidence.sources[name] = Source(name=name, kind=kind, uid=uid, every=not changes, commits=[first])
-        stack.enter_context(JobHistory(api, self.namespace, self.evidence))
+        self.history = stack.enter_context(JobHistory(api, self.namespace, self.evidence))
         stack.enter_context(self._finisher(api, self.namespace, run_s=self._run_s))
         for number in range(self._replicas):
             pod = Pod(self.plane, self.folder, self.namespace, number, *OPTIONS, mutant=self._mutant)

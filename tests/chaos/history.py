@@ -27,6 +27,11 @@ class JobHistory:
         self._stop.set()
         self._thread.join(20)
 
+    def forget(self):
+        """Begin again with what is there: the past is another one now, and its deletions are none."""
+        self._known.clear()
+        self._evidence.since = len(self._evidence.changes)
+
     def _work(self):
         version = None
         while not self._stop.is_set():

@@ -107,7 +107,7 @@ def _one_each(evidence, source, runs):
 def _limit(evidence):
     """The highest number of Jobs that held a slot at the same time; the changes are in the order of the API server."""
     holding, most = set(), 0
-    for change in evidence.changes:
+    for change in evidence.changes[evidence.since :]:
         keep = not change.deleted and holds_slot(change.job)
         (holding.add if keep else holding.discard)(change.name)
         most = max(most, len(holding))
