@@ -81,9 +81,7 @@ def blocking_log():
     LogStream.write = write
 
 
-@mutant(
-    "secret-500", "a Secret that cannot be read now is answered with 500", "API server killed", "all replicas cut off"
-)
+@mutant("secret-500", "a Secret that cannot be read now is answered with 500", "all replicas cut off")
 def secret_500():
     from git_events_runner.edges.kube import secrets
     from git_events_runner.flow.webhooks import authority
