@@ -42,7 +42,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    _say(f"\n{figures}\n  all of this            {time.monotonic() - started:.1f} s, and nothing is left behind")
+    _say(f"\n{figures}\n  total                  {time.monotonic() - started:.1f} s; no file and no process remains")
     return 0
 
 
@@ -59,8 +59,8 @@ def _manifests(repository: Repository, folder: Path) -> Path:
 def _tell(repository: Repository, manifests: Path, *, color: bool, started: float) -> str:
     """The six steps; the figures."""
     _say("A new git repository, served over HTTP, and the manifests of manifests/examples on it, with an")
-    _say("interval of 5 s. Indented is what `git-events-runner local` prints.")
-    first = "A schedule begins by itself, with the commit that is there. Its next look finds nothing new."
+    _say("interval of 5 s. The indented lines are the output of `git-events-runner local`.")
+    first = "A schedule trigger runs the current commit at its first check. The next one finds nothing new."
     _say(_heading(1, first, color=color))
     with running(
         [manifests], show=lambda line: _say(f"{_INDENT}{line}"), color=color, ends_at=started + LIMIT_S
@@ -74,11 +74,11 @@ def _tell(repository: Repository, manifests: Path, *, color: bool, started: floa
         look = story.call_again()
         runs = sum(": job " in line.text for line in program.lines)
     return "\n".join((
-        f"  3 pushes, {DELIVERIES + 3} calls     {runs} runs: the first commit for each trigger, then one a push",
-        f"  push to Job, schedule  {found_s:.1f} s (it looks every 5 s)",
-        f"  call to Job, webhook   {storm.job_ms:.0f} ms, with {DELIVERIES} calls at once",
+        f"  3 pushes, {DELIVERIES + 3} calls     {runs} runs: the first commit for each trigger, then one per push",
+        f"  push to Job, schedule  {found_s:.1f} s (poll interval: 5 s)",
+        f"  call to Job, webhook   {storm.job_ms:.0f} ms, with {DELIVERIES} concurrent calls",
         f"  a push with {DELIVERIES} calls   {storm.requests} git requests, those of the clone included",
-        f"  a look, nothing new    {look.requests} git request, {look.size_bytes} bytes with headers, there and back",
+        f"  check, nothing new     {look.requests} git request, {look.size_bytes} bytes with headers, both directions",
     ))  # fmt: skip
 
 
@@ -106,13 +106,13 @@ class _Story:
         self._program.wait("default/texts site: nothing new")
 
     def first_call(self) -> None:
-        self._step(2, "A webhook begins when it is called.")
+        self._step(2, "A webhook trigger starts with its first call.")
         after = len(self._program.lines)
         self._call()
         self._program.wait("job publish-.*: succeeded", after=after)
 
     def push_of_a_text(self) -> float:
-        self._step(3, "A push that changes a text. Nobody calls: the schedule finds it.")
+        self._step(3, "A push changes a text. No webhook is called: the schedule finds the commit.")
         after = len(self._program.lines)
         self._repository.push(README_md="A small web site, with a text of nine words.\n")
         pushed = time.monotonic()
@@ -121,13 +121,13 @@ class _Story:
         return found.at - pushed
 
     def call_without_a_page(self) -> None:
-        self._step(4, "The webhook is called for that push, too. It is about pages alone: nothing to run.")
+        self._step(4, "The webhook is called for that push, too. Its trigger selects pages only: nothing to run.")
         after = len(self._program.lines)
         self._call()
         self._program.wait("default/publish site: .*nothing to run", after=after)
 
     def push_of_a_page(self) -> _Asked:
-        self._step(5, f"A push that changes a page, and {DELIVERIES} calls at once: one run.")
+        self._step(5, f"A push changes a page, with {DELIVERIES} concurrent calls: one run.")
         after, before = len(self._program.lines), self._repository.asked.requests
         self._repository.push(index_html="<h1>two</h1>\n")
         called = time.monotonic()
@@ -140,7 +140,7 @@ class _Story:
         return _Asked(requests=asked, size_bytes=0, job_ms=1000 * (found.at - called))
 
     def call_again(self) -> _Asked:
-        self._step(6, "Called again with nothing new; and the schedule finds that no text has changed: nothing to run.")
+        self._step(6, "The webhook is called again: nothing new. The schedule finds no changed text: nothing to run.")
         after = len(self._program.lines)
         asked = self._repository.asked
         requests, size_bytes = asked.requests, asked.size_bytes

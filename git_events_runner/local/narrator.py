@@ -28,14 +28,14 @@ _SENTENCES = {  # event → sentence with its fields, colour
     "webhook.ignored": ("webhook ignored: {reason}", "dim"),
     "webhook.repeated": ("this delivery came before: nothing to run", "dim"),
     "hostkey.pinned": ("the key of {host} is pinned", "note"),
-    "job.expired": ("job {job}: waited too long for a place, removed unrun", "bad"),
+    "job.expired": ("job {job}: waited too long for a slot, deleted before it started", "bad"),
     "job.cancelled": ("job {job}: deleted before it ended", "warn"),
 }
 _HINTS = {
     "Unreachable": "is repoUri right, and can this machine reach it?",
-    "AuthenticationFailed": "look at the source's authConfig and its Secret",
-    "RepositoryNotFound": "look at the source's repoUri",
-    "ReferenceNotFound": "look at the trigger's watchOn.reference",
+    "AuthenticationFailed": "check the source's authConfig and its Secret",
+    "RepositoryNotFound": "check the source's repoUri",
+    "ReferenceNotFound": "check the trigger's watchOn.reference",
 }
 _SILENT = frozenset(("job.finished", "crds.current", "lease.acquired", "lease.lost", "controller.started"))
 _COMMIT_CHARS = 8

@@ -80,7 +80,7 @@ def test_no_such_branch(repository: Repository, tmp_path: Path):
     """A branch that is not there is named, with the field to correct."""
     done = tried(written(tmp_path, url=repository.url, change=("branch: main", "branch: master")))
     assert done.returncode == 1
-    assert "has no branch master (looked for refs/heads/master); look at the trigger's watchOn.reference" in done.stdout
+    assert "has no branch master (looked for refs/heads/master); check the trigger's watchOn.reference" in done.stdout
 
 
 def test_command_not_found(repository: Repository, tmp_path: Path):

@@ -55,7 +55,7 @@ def test_quiet_schedules():
     [
         ("webhook.rejected", {"reason": "wrong secret", "name": "push"}, "team/push: webhook refused: wrong secret"),
         ("webhook.ignored", {"reason": "not main", "name": "push"}, "team/push: webhook ignored: not main"),
-        ("job.expired", {"job": "push-x"}, "team: job push-x: waited too long for a place, removed unrun"),
+        ("job.expired", {"job": "push-x"}, "team: job push-x: waited too long for a slot, deleted before it started"),
     ],
 )
 def test_sentences(event: str, fields: dict, expected: str):

@@ -1,0 +1,161 @@
+"""The documents use the field's words (docs/glossary.md)."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.repo.words import WORDS
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "helm" / "git-events-runner"
+# Pages that are still to be read; a page that passes has to leave this list.
+UNFINISHED = {
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Makefile",
+    "SECURITY.md",
+    "docs/capacity.md",
+    "docs/chart.md",
+    "docs/clusters.md",
+    "docs/decisions/0001-jobs-are-the-log.md",
+    "docs/decisions/0002-json-patch-with-tests.md",
+    "docs/decisions/0003-raw-calls-and-own-informers.md",
+    "docs/decisions/0004-queue-of-suspended-jobs.md",
+    "docs/decisions/0005-one-exchange-a-check.md",
+    "docs/decisions/0007-intervals-are-a-grid.md",
+    "docs/decisions/0008-traces-from-log-events.md",
+    "docs/decisions/0009-host-keys-are-pinned.md",
+    "docs/decisions/0010-schedules-of-webhook-triggers.md",
+    "docs/decisions/0011-task-ids-from-deliveries.md",
+    "docs/decisions/0012-crds-in-templates.md",
+    "docs/decisions/0013-policy-at-the-gate.md",
+    "docs/decisions/0014-slots-by-namespace.md",
+    "docs/decisions/0015-defaults-that-bound-tenants.md",
+    "docs/decisions/0016-bounds-of-connections.md",
+    "docs/decisions/0017-refusals-of-what-is-not-proven.md",
+    "docs/decisions/0018-copies-until-cloned.md",
+    "docs/decisions/README.md",
+    "docs/git.md",
+    "docs/guarantees.md",
+    "docs/images.md",
+    "docs/local.md",
+    "docs/logs.md",
+    "docs/metrics.md",
+    "docs/migration.md",
+    "docs/performance-git.md",
+    "docs/performance-webhooks.md",
+    "docs/performance.md",
+    "docs/pods.md",
+    "docs/reference.md",
+    "docs/ssh.md",
+    "docs/tenancy.md",
+    "docs/threat-model.md",
+    "docs/webhooks.md",
+    "docs/webhooks/bitbucket.md",
+    "docs/webhooks/gitea.md",
+    "docs/webhooks/github.md",
+    "docs/webhooks/others.md",
+    "helm/git-events-runner/README.md",
+    "helm/git-events-runner/files/dashboard.json",
+    "helm/git-events-runner/templates/NOTES.txt",
+    "helm/git-events-runner/templates/monitoring/prometheusrule.yaml",
+    "helm/git-events-runner/values.yaml",
+}
+# Words under which users search; each is on the page that has the thing.
+SEARCHED = {
+    "README.md": ["GitOps", "monorepo", "poll interval"],
+    "docs/ssh.md": ["trust on first use", "TOFU"],
+}
+
+
+def pages():
+    """Names of every page and file with prose of ours."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md", str(CHART.relative_to(ROOT))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    yaml = {"helm/git-events-runner/values.yaml", "helm/git-events-runner/Chart.yaml"}
+    return sorted(
+        {name for name in listed if name.endswith((".md", "NOTES.txt", "dashboard.json")) or "/monitoring/" in name}
+        | yaml
+        | {"Makefile"}
+    )
+
+
+def prose(name):
+    """[(line number, text)] of what readers read: without code, targets of links, templates."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    if name.endswith(".md"):
+        return list(enumerate(_markdown(text).splitlines(), 1))
+    if name.endswith(".json"):
+        return [(number, _shown(line)) for number, line in enumerate(text.splitlines(), 1)]
+    lines = list(enumerate(text.splitlines(), 1))
+    if name.endswith("NOTES.txt"):
+        return [(number, re.sub(r"\{\{.*?\}\}", " ", line)) for number, line in lines]
+    if "/monitoring/" in name:
+        return [
+            (n, re.sub(r"\{\{.*?\}\}", " ", line)) for n, line in lines if re.search(r"summary:|description:|#", line)
+        ]
+    return [(n, re.sub(r"`[^`]*`", " ", line.partition("#")[2])) for n, line in lines if "#" in line]
+
+
+def _markdown(text):
+    """A page without code blocks, code, comments and targets of links; its lines stay where they are."""
+
+    def blank(match):
+        return "\n" * match[0].count("\n") if "\n" in match[0] else " "
+
+    text = re.sub(r"^( *)```(?!text).*?^\1```", blank, text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^ {4,}(?! *[-*\d]).*$", "", text, flags=re.MULTILINE)
+    for found in (r"<!--.*?-->", r"`[^`\n]+`", r"\]\([^)\s]+\)", r"https?://\S+"):
+        text = re.sub(found, blank, text, flags=re.DOTALL)
+    return text
+
+
+def _shown(line):
+    """The title or description in a line of the dashboard."""
+    found = re.match(r'\s*"(?:title|description|legendFormat)": (".*"),?$', line)
+    return json.loads(found[1]) if found else ""
+
+
+def findings(name):
+    """Each word that may not come back, as `file:line: word; what to write instead`."""
+    return [
+        f"{name}:{number}: {found[0]!r}; write {word.instead} ({word.reason})"
+        for number, text in prose(name)
+        for word in WORDS
+        for found in word.found.finditer(text)
+    ]
+
+
+@pytest.mark.parametrize("name", pages())
+def test_words_that_may_not_come_back_are_nowhere(name):
+    """A finished page has none of the words of tests/repo/words.py; an unfinished one has some, or it is finished."""
+    found = findings(name)
+    if name in UNFINISHED:
+        assert found, f"{name} is finished: take it off the list"
+    else:
+        assert not found, "\n" + "\n".join(found)
+
+
+def test_findings_name_the_line_and_what_to_write(tmp_path, monkeypatch):
+    """A word in prose is found with its line; the same word in code, a link's target or a comment is not."""
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    (tmp_path / "page.md").write_text("# Page\n\n```\nask git\n```\n\n`ask`, [x](ask.md) <!-- ask -->\nWe ask git.\n")
+    assert [found.partition(" (")[0] for found in findings("page.md")] == [
+        "page.md:8: 'ask'; write request, query; `requires`"
+    ]
+
+
+@pytest.mark.parametrize(("page", "words"), SEARCHED.items(), ids=SEARCHED)
+def test_pages_have_the_words_under_which_users_search(page, words):
+    """Who searches for the field's name of a thing finds the page that describes it."""
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").lower().split())
+    assert [word for word in words if word.lower() not in text] == []
