@@ -18,6 +18,7 @@ from git_events_runner.certificates import Certificates
 from git_events_runner.clockwatch import ClockWatch
 from git_events_runner.configured import git_remote, host_key_policy, job_defaults, policy_of, weight_of
 from git_events_runner.counting import Counter
+from git_events_runner.deletions import Deletions
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.events import Events
 from git_events_runner.edges.kube.informer import Informer
@@ -166,13 +167,13 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     gate = Gate(store=store, policy=lambda: policy_of(config.current), announcer=events, now=now)
     triggers = LiveTriggers(reader=client, store=store)
     copies = Copies(api=client, resolve=gate.resolve, secrets=secrets)
+    deletions = Deletions(api=client, writer=writer, events=events, request_timeout_s=leader_timeout_s, now=now)
     secret_copies = SecretCopies(
-        api=client,
+        deletions=deletions,
         store=store,
         copies=copies,
         writer=writer,
         announcer=events,
-        request_timeout_s=leader_timeout_s,
         now=now,
     )
     queue = Queue(
@@ -187,7 +188,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         weight=lambda namespace: weight_of(config.current, namespace),
         waiting_timeout_s=lambda: config.current.action.job_waiting_timeout_seconds,
         request_timeout_s=leader_timeout_s,
-        expired=lambda uid: results.expire(uid),  # noqa: PLW0108  it is built below
+        deletions=deletions,
         trigger_gone=triggers.gone,
         metrics=metrics,
         now=now,
@@ -247,6 +248,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         writer=writer,
         announcer=events,
         submit=lanes.submit,
+        deleted_as=deletions.phase_of,
         trigger_gone=triggers.gone,
         request_timeout_s=leader_timeout_s,
         metrics=metrics,

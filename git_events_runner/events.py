@@ -52,6 +52,10 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
         "warning",
         "Whether a Job was started is unknown; its slot stays taken until it is read again.",
     ),
+    "job.unrecorded": (
+        "info",
+        "The Event that says why a Job is deleted was refused (a namespace that is being deleted): `reason` has it.",
+    ),
     "lease.acquired": ("info", "This replica is the leader now."),
     "clock.corrected": ("info", "This machine's clock is about the API server's again."),
     "clock.skewed": ("warning", "This machine's clock is off by more than 10 s; the API server's time is used."),

@@ -17,6 +17,7 @@ from git_events_runner.resources.job import UNFINISHED_PHASES, JobView
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.change import words_of
+from git_events_runner.rules.deletion import EXPIRED, is_recorded_expired, shown_phase
 from git_events_runner.rules.endings import COMMIT_CHARS, ended
 from git_events_runner.rules.identity import Owner, owner_of, run_of, runs_of, series_labels
 from git_events_runner.rules.ledger import Mutation, Outcome, Progress, entry_of, rfc3339
@@ -77,31 +78,27 @@ class Results:
         writer: Writer,
         announcer: Announcer,
         submit: Callable[[CheckRequest], None],
+        deleted_as: Callable[[str], str | None],
         trigger_gone: Callable[[Snapshot], Awaitable[bool]],
         request_timeout_s: float,
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
+        """`deleted_as` is the last phase of a Job, by its uid, that this process deletes; `trigger_gone` reads live."""
         self._api = api
         self._store = store
         self._writer = writer
         self._announcer = announcer
         self._submit = submit
+        self._deleted_as = deleted_as
         self._trigger_gone = trigger_gone
         self._request_timeout_s = request_timeout_s
         self._metrics = metrics
         self._now = now
         self._vanished: OrderedDict[str, str] = OrderedDict()
-        self._expired: OrderedDict[str, None] = OrderedDict()
         self._again: set[str] = set()
         self._shown: dict[str, object] = {}  # uid → what a status said of its Jobs when nothing was to be written
         self._gone: OrderedDict[str, None] = OrderedDict()
-
-    def expire(self, uid: str) -> None:
-        """The queue is about to delete that Job unrun: it will not have been cancelled."""
-        self._expired[uid] = None
-        if len(self._expired) > _KEPT:
-            self._expired.popitem(last=False)
 
     async def run_leading(self, fence: Fence) -> None:
         """Follow the Jobs until leadership ends. Jobs that ended before are not reported again.
@@ -212,12 +209,12 @@ class Results:
 
     def _note_vanished(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
         """It ended and went in one moment (a TTL of 0), waited too long, or somebody deleted it."""
-        last = self._store.last_of(snapshot.uid) or snapshot
+        last, status = self._store.last_of(snapshot.uid) or snapshot, owner.trigger.raw.get("status")
         if last.model.finished:
             phase = last.model.phase
             self._ended(last, owner)
-        elif snapshot.uid in self._expired:
-            phase = "Expired"
+        elif self._deleted_as(snapshot.uid) == EXPIRED or is_recorded_expired(status, owner.source, snapshot.ref.name):
+            phase = EXPIRED
         else:
             phase = "Deleted"
             self._cancelled(snapshot, owner)
@@ -300,7 +297,7 @@ class Results:
                     self._vanished.pop(name, None)  # it is there, or there again
                 phase = by_name.get(name) or self._vanished.get(name)
                 if phase:
-                    phases[source] = (name, phase)
+                    phases[source] = (name, shown_phase(status, source, name, phase))
                     exits[source] = (name, exits_by_name.get(name))
         progress = Progress(running=running, phases=phases)
         clones = CloneReport(exits=exits, generation=trigger.generation, now=rfc3339(self._now()))

@@ -16,7 +16,6 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, SecretUnusable
-from git_events_runner.resources.job import copy_name
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.copies import copy_needed
 from git_events_runner.rules.identity import Owner, owner_of
@@ -31,19 +30,11 @@ _PASS_S = 2.0
 _AGAIN_S = 10.0
 
 
-class Api(Protocol):
-    """What deleting copies needs of the API server."""
+class Deletions(Protocol):
+    """Deletes what a Job owns."""
 
-    async def delete(
-        self,
-        ref: Ref,
-        *,
-        uid: str | None = None,
-        resource_version: str | None = None,
-        propagation: str = "Background",
-        timeout_s: float | None = None,
-    ) -> object:
-        """Delete an object."""
+    async def delete_copy(self, job: Snapshot) -> None:
+        """Delete the copy of a Secret."""
 
 
 class Copies(Protocol):
@@ -73,20 +64,18 @@ class SecretCopies:
     def __init__(
         self,
         *,
-        api: Api,
+        deletions: Deletions,
         store: Store,
         copies: Copies,
         writer: Writer,
         announcer: Announcer,
-        request_timeout_s: float,
         now: Callable[[], datetime],
     ) -> None:
-        self._api = api
+        self._deletions = deletions
         self._store = store
         self._copies = copies
         self._writer = writer
         self._announcer = announcer
-        self._request_timeout_s = request_timeout_s
         self._now = now
         self._there: dict[str, bool | None] = {}  # Job uid → whether its copy is there; None: not known
         self._again_at: dict[str, float] = {}
@@ -129,15 +118,13 @@ class SecretCopies:
         self._again_at = {uid: at for uid, at in self._again_at.items() if uid in alive}
 
     async def _delete(self, job: Snapshot) -> bool:
-        secret = Ref("Secret", job.ref.namespace, copy_name(job.ref.name))
         try:
-            await self._api.delete(secret, timeout_s=self._request_timeout_s)
+            await self._deletions.delete_copy(job)
         except ApiNotFound:
             return True
         except ApiError as error:
             log.info("job.delayed", namespace=job.ref.namespace, job=job.ref.name, error=str(error))
             return False
-        log.debug("secret.deleted", namespace=job.ref.namespace, job=job.ref.name)
         return True
 
     async def _make(self, job: Snapshot, owner: Owner[Snapshot] | None) -> bool:

@@ -157,6 +157,7 @@ class Reason(StrEnum):
         "The repository is larger than the runtime config lets a Job clone (exit code 7).",
     )
     EXPIRED = "Expired", "A Job waited in the queue longer than it may, and was deleted."
+    TRIGGER_DELETED = "TriggerDeleted", "A waiting Job is deleted because its trigger was deleted; an Event on the Job."
     WEBHOOK_OPEN = (
         "WebhookOpen",
         "A webhook without `authConfig`: everyone who reaches the port may call it. A warning.",

@@ -10,7 +10,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.job import label
 from git_events_runner.triggers import LiveTriggers
 from tests.flow.virtual import at, until, virtual
-from tests.flow.world import B, Cluster, Fence, recorded
+from tests.flow.world import B, Cluster, Fence, deletions_of, recorded
 
 REF = Ref("WebhookTrigger", "n", "hook")
 
@@ -30,7 +30,8 @@ class Copies:
 
 
 def queue_of(cluster, *, limit=2, waiting_s=300, share=0):
-    cluster.copies, cluster.expired, cluster.limit, cluster.weights = Copies(), [], limit, {}
+    cluster.copies, cluster.limit, cluster.weights = Copies(), limit, {}
+    cluster.deletions = deletions_of(cluster)
     return Queue(
         api=cluster,
         list_jobs=lambda: cluster.list(type("K", (), {"name": "Job"})),
@@ -43,7 +44,7 @@ def queue_of(cluster, *, limit=2, waiting_s=300, share=0):
         weight=lambda namespace: cluster.weights.get(namespace, 1),
         waiting_timeout_s=lambda: waiting_s,
         request_timeout_s=5.0,
-        expired=cluster.expired.append,
+        deletions=cluster.deletions,
         trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
         metrics=cluster.metrics,
         now=cluster.now,
@@ -254,7 +255,7 @@ async def test_a_job_that_waited_too_long_is_removed_unrun():
     assert options["uid"] == jobs[1]["metadata"]["uid"]
     assert options["resource_version"] == jobs[1]["metadata"]["resourceVersion"]
     assert options["timeout_s"] == 5.0
-    assert cluster.expired == [jobs[1]["metadata"]["uid"]]
+    assert cluster.deletions.phase_of(jobs[1]["metadata"]["uid"]) == "Expired"
     assert cluster.reasons == ["Expired"]
     ready = {c["type"]: c["reason"] for c in cluster.objects[REF]["status"]["conditions"]}
     assert ready["Ready"] == "Expired"

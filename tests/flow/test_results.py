@@ -19,18 +19,19 @@ REF = Ref("WebhookTrigger", "n", "hook")
 
 @asynccontextmanager
 async def following(cluster, fence=None):
+    cluster.deleted_as = {}
     results = Results(
         api=cluster,
         store=cluster.store,
         writer=cluster,
         announcer=cluster,
         submit=cluster.submit,
+        deleted_as=cluster.deleted_as.get,
         trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
         request_timeout_s=5.0,
         metrics=cluster.metrics,
         now=cluster.now,
     )
-    cluster.results = results
     task = asyncio.ensure_future(results.run_leading(fence or Fence()))
     await asyncio.sleep(0.1)
     try:
@@ -258,7 +259,7 @@ async def test_a_job_that_waited_too_long_was_not_cancelled():
     """The queue says so before it deletes it; it tells and counts that itself."""
     cluster, _, job = world(suspend=True)
     async with following(cluster):
-        cluster.results.expire(job["metadata"]["uid"])
+        cluster.deleted_as[job["metadata"]["uid"]] = "Expired"
         cluster.drop(cluster.ref(job))
         await until(lambda: phase(cluster) == ("Idle", "Expired"))
     assert cluster.reasons == []

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from git_events_runner.deletions import Deletions
 from git_events_runner.errors import ApiError, ApiNotFound, SecretUnusable
 from git_events_runner.flow.secret_copies import SecretCopies
 from git_events_runner.resources.job import KUEUE_LABEL, copy_name
@@ -40,12 +41,11 @@ class Secrets:
 async def leading(cluster):
     secrets = Secrets()
     part = SecretCopies(
-        api=secrets,
+        deletions=Deletions(api=secrets, writer=cluster, events=cluster, request_timeout_s=5.0, now=cluster.now),
         store=cluster.store,
         copies=secrets,
         writer=cluster,
         announcer=cluster,
-        request_timeout_s=5.0,
         now=cluster.now,
     )
     task = asyncio.ensure_future(part.run_leading(Fence()))

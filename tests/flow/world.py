@@ -4,6 +4,7 @@ import asyncio
 import copy
 from datetime import UTC, datetime, timedelta
 
+from git_events_runner.deletions import Deletions
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiInvalid, ApiNotFound, FenceLost
 from git_events_runner.flow.gate import Gate
@@ -263,6 +264,11 @@ class Cluster:
         """An Event."""
         self.told.append((ref, reason, note))
 
+    async def record(self, ref, uid, *, kind, reason, note):
+        """An Event that the API server has when this returns."""
+        await self._call("create", Ref("Event", ref.namespace, reason), None, {}, lambda: None)
+        self.told.append((ref, reason, note))
+
     def submit(self, request):
         """A check is asked for."""
         self.asked.append((asyncio.get_running_loop().time(), request))
@@ -288,6 +294,11 @@ def recorded(runs=1, commit=A, **fields):
     """A trigger's status with one source."""
     whole = {"commitHash": commit, "fileHash": None, "changed": None, "runs": runs, "requested": 0, "handled": 0}
     return {"checkedSources": {"app": whole | fields}, "deliveries": ""}
+
+
+def deletions_of(cluster):
+    """Deletions as the controller makes them."""
+    return Deletions(api=cluster, writer=cluster, events=cluster, request_timeout_s=5.0, now=cluster.now)
 
 
 class Fence:

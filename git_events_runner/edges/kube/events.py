@@ -81,9 +81,19 @@ class Events:
         """Queue an Event about an object; `kind` is Normal or Warning. Never blocks, never raises."""
         namespace = ref.namespace or ""
         if len(self._waiting) < _WAITING or not self._waiting.waiting(namespace):
-            stamp = self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-            self._waiting.put(namespace, (ref, uid, kind, reason, _cut(note), stamp))
+            self._waiting.put(namespace, (ref, uid, kind, reason, _cut(note), self._stamp()))
             self._came.set()
+
+    async def record(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish an Event now, ahead of those that are queued; return when the API server has it.
+
+        Raises:
+            ApiError: It was refused, or its outcome is unknown.
+        """
+        await self._publish(ref, uid, kind, reason, _cut(note), self._stamp())
+
+    def _stamp(self) -> str:
+        return self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     async def run(self) -> None:
         """Publish what is queued, at most ten a second, until cancelled."""

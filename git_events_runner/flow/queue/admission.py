@@ -19,7 +19,7 @@ from git_events_runner.rules.queue import Queued
 from git_events_runner.rules.report import Problem
 from git_events_runner.telemetry import Metrics
 
-from .ports import Api, Copies
+from .ports import Api, Copies, Deletions
 from .reports import Reports
 from .slots import SlotBook
 
@@ -43,6 +43,7 @@ class Admission:
         copies: Copies,
         reports: Reports,
         request_timeout_s: float,
+        deletions: Deletions,
         trigger_gone: Callable[[Snapshot], Awaitable[bool]],
         metrics: Metrics,
         now: Callable[[], datetime],
@@ -54,6 +55,7 @@ class Admission:
         self._copies = copies
         self._reports = reports
         self._request_timeout_s = request_timeout_s
+        self._deletions = deletions
         self._trigger_gone = trigger_gone
         self._metrics = metrics
         self._now = now
@@ -103,9 +105,7 @@ class Admission:
         """Delete a waiting Job if its trigger is gone, live."""
         if self._store.trigger(snapshot.model.run.trigger_uid) is not None or not await self._trigger_gone(snapshot):
             return False
-        fence.check()
-        await self._api.delete(snapshot.ref, uid=snapshot.uid, timeout_s=self._request_timeout_s)
-        log.info("job.deleted", namespace=snapshot.ref.namespace, job=snapshot.ref.name, reason="TriggerGone")
+        await self._deletions.delete_orphan(snapshot, fence)
         return True
 
     async def _try(self, queued: Queued, fence: Fence) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
+from git_events_runner.edges.kube.store import Snapshot
 from git_events_runner.resources.kinds import Kind
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.identity import Owner
 from git_events_runner.rules.ledger import Mutation, Outcome
+from git_events_runner.rules.messages import Fence
 
 Json = list[dict[str, Any]]
 
@@ -34,16 +37,15 @@ class Api(Protocol):
     ) -> dict[str, Any]:
         """Apply a JSON Patch."""
 
-    async def delete(
-        self,
-        ref: Ref,
-        *,
-        uid: str | None = None,
-        resource_version: str | None = None,
-        propagation: str = "Background",
-        timeout_s: float | None = None,
-    ) -> object:
-        """Delete an object."""
+
+class Deletions(Protocol):
+    """Deletes Jobs, each after its reason is recorded."""
+
+    async def expire(self, job: Snapshot, owner: Owner[Snapshot], message: str, fence: Fence) -> None:
+        """Delete a run that waited too long."""
+
+    async def delete_orphan(self, job: Snapshot, fence: Fence) -> None:
+        """Delete a waiting Job whose trigger does not exist any more."""
 
 
 class Copies(Protocol):

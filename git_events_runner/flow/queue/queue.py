@@ -17,7 +17,7 @@ from git_events_runner.rules.messages import Fence
 from git_events_runner.telemetry import Metrics
 
 from .admission import Admission
-from .ports import Announcer, Api, Copies, Writer
+from .ports import Announcer, Api, Copies, Deletions, Writer
 from .reports import Reports
 from .slots import SlotBook
 from .sweeps import Sweeps
@@ -45,12 +45,12 @@ class Queue:
         weight: Callable[[str], int],
         waiting_timeout_s: Callable[[], int],
         request_timeout_s: float,
-        expired: Callable[[str], None],
+        deletions: Deletions,
         trigger_gone: Callable[[Snapshot], Awaitable[bool]],
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
-        """`expired` gets a Job's uid before it is deleted without having started; `trigger_gone` reads live.
+        """`trigger_gone` reads live.
 
         `share` is what the runtime config allows one namespace (0: automatic), `weight` its turns in a round.
         """
@@ -67,6 +67,7 @@ class Queue:
             copies=copies,
             reports=reports,
             request_timeout_s=request_timeout_s,
+            deletions=deletions,
             trigger_gone=trigger_gone,
             metrics=metrics,
             now=now,
@@ -76,10 +77,9 @@ class Queue:
             store=store,
             book=self._book,
             admission=self._admission,
-            reports=reports,
             waiting_timeout_s=waiting_timeout_s,
             request_timeout_s=request_timeout_s,
-            expired=expired,
+            deletions=deletions,
             metrics=metrics,
         )
         self._fence: Fence | None = None  # while this replica gives slots

@@ -11,20 +11,20 @@ import structlog
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError
 from git_events_runner.resources.job import ELSEWHERE, WAITING, JobView
+from git_events_runner.rules.deletion import is_recorded_expired
 from git_events_runner.rules.identity import owner_of, series_labels
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.queue import Queued
-from git_events_runner.rules.report import Problem
 from git_events_runner.telemetry import Metrics
 
 from .admission import ADMISSION_PATH, Admission
-from .ports import Api
-from .reports import Reports
+from .ports import Api, Deletions
 from .slots import SlotBook
 
 log = structlog.get_logger(target="queue")
 
 _ORPHANS = 4
+_AGAIN_S = 10.0
 
 
 class Sweeps:
@@ -37,23 +37,21 @@ class Sweeps:
         store: Store,
         book: SlotBook,
         admission: Admission,
-        reports: Reports,
         waiting_timeout_s: Callable[[], int],
         request_timeout_s: float,
-        expired: Callable[[str], None],
+        deletions: Deletions,
         metrics: Metrics,
     ) -> None:
-        """`expired` gets a Job's uid before it is deleted without having started."""
         self._api = api
         self._store = store
         self._book = book
         self._admission = admission
-        self._reports = reports
         self._waiting_timeout_s = waiting_timeout_s
         self._request_timeout_s = request_timeout_s
-        self._expired = expired
+        self._deletions = deletions
         self._metrics = metrics
         self._first_seen: dict[str, float] = {}
+        self._again_at: dict[str, float] = {}
 
     def begin(self) -> None:
         """Leadership begins: waiting times run from now."""
@@ -110,7 +108,10 @@ class Sweeps:
                 log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
 
     async def _expire(self, fence: Fence, now: float) -> None:
-        """Delete Jobs that waited too long; the time runs from when this leader first saw them."""
+        """Delete Jobs that waited too long; the time runs from when this leader first saw them.
+
+        What another leader has recorded as expired it had begun to delete.
+        """
         waiting = {}
         for snapshot in self._store.all("Job"):
             if not Queued(ref=snapshot.ref, job=snapshot.model).waits or snapshot.ref in self._book.taken:
@@ -121,25 +122,24 @@ class Sweeps:
             waiting[snapshot.uid] = self._first_seen.get(snapshot.uid, now)
             view: JobView = snapshot.model
             limit_s = self._waiting_timeout_s() if view.waiting_timeout_s is None else view.waiting_timeout_s
-            if not limit_s or now - waiting[snapshot.uid] < limit_s or not owner.settled:
+            recorded = is_recorded_expired(owner.trigger.raw.get("status"), owner.source, snapshot.ref.name)
+            if not limit_s or not (recorded or now - waiting[snapshot.uid] >= limit_s):
                 continue
-            fence.check()
+            if not owner.settled or self._again_at.get(snapshot.uid, now) > now:
+                continue
+            message = (
+                f"Job {snapshot.ref.name} waited {limit_s} s for a slot (maxRunningJobs): deleted before it started"
+            )
             try:
-                self._expired(snapshot.uid)
-                await self._api.delete(
-                    snapshot.ref,
-                    uid=snapshot.uid,
-                    resource_version=str(snapshot.version),
-                    timeout_s=self._request_timeout_s,
-                )
+                await self._deletions.expire(snapshot, owner, message, fence)
             except ApiError as error:
+                self._again_at[snapshot.uid] = now + _AGAIN_S
                 log.debug("job.delayed", namespace=snapshot.ref.namespace, job=snapshot.ref.name, error=str(error))
                 continue
             labels = series_labels(snapshot, owner, self._store)
             self._metrics.job_ended(labels, snapshot.ref.namespace or "", "Expired", None)
             log.info("job.expired", namespace=snapshot.ref.namespace, job=snapshot.ref.name, seconds=limit_s)
-            message = f"Job {snapshot.ref.name} waited {limit_s} s for a slot (maxRunningJobs) and was removed unrun"
-            await self._reports.report(owner, Problem(reason="Expired", message=message))
+        self._again_at = {uid: at for uid, at in self._again_at.items() if uid in waiting}
         self._first_seen = waiting
         self._book.prune()
         self._book.count_namespaces()

@@ -1,0 +1,53 @@
+"""Why the controller deletes a Job: recorded in the trigger's status before the request, so that no crash hides it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .ledger import Guards, Outcome, entry_of
+
+EXPIRED = "Expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPhase:
+    """The phase of one Job of a source, where the entry names that Job as its last one."""
+
+    source: str
+    job: str
+    phase: str
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Set `lastJob.phase`."""
+        if entry_of(status, self.source).job_name != self.job:
+            return Outcome.DONE
+        last = status["checkedSources"][self.source]["lastJob"]
+        if last.get("phase") == self.phase:
+            return Outcome.DONE
+        status["checkedSources"][self.source]["lastJob"] = {**last, "phase": self.phase}
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """The source whose Job it is."""
+        return Guards(ledger=frozenset({self.source}))
+
+
+def is_recorded_expired(status: Mapping[str, Any] | None, source: str, job: str) -> bool:
+    """Whether the status records that the Job waited too long: it is deleted, or is to be.
+
+    >>> entry = {"lastJob": {"name": "hook-a", "phase": "Expired"}}
+    >>> is_recorded_expired({"checkedSources": {"app": entry}}, "app", "hook-a")
+    True
+    >>> is_recorded_expired({"checkedSources": {"app": entry}}, "app", "hook-b")
+    False
+    """
+    if entry_of(status, source).job_name != job:
+        return False
+    return bool((status or {})["checkedSources"][source]["lastJob"].get("phase") == EXPIRED)
+
+
+def shown_phase(status: Mapping[str, Any] | None, source: str, job: str, phase: str) -> str:
+    """The phase to show for a Job that is in `phase`: one that waits and is to be deleted stays Expired."""
+    return EXPIRED if phase == "Queued" and is_recorded_expired(status, source, job) else phase
