@@ -40,7 +40,6 @@ UNFINISHED = {
     "docs/decisions/0018-copies-until-cloned.md",
     "docs/decisions/README.md",
     "docs/git.md",
-    "docs/guarantees.md",
     "docs/images.md",
     "docs/local.md",
     "docs/logs.md",
@@ -54,11 +53,6 @@ UNFINISHED = {
     "docs/ssh.md",
     "docs/tenancy.md",
     "docs/threat-model.md",
-    "docs/webhooks.md",
-    "docs/webhooks/bitbucket.md",
-    "docs/webhooks/gitea.md",
-    "docs/webhooks/github.md",
-    "docs/webhooks/others.md",
     "helm/git-events-runner/README.md",
     "helm/git-events-runner/files/dashboard.json",
     "helm/git-events-runner/templates/NOTES.txt",
@@ -68,6 +62,8 @@ UNFINISHED = {
 # Words under which users search; each is on the page that has the thing.
 SEARCHED = {
     "README.md": ["GitOps", "monorepo", "poll interval"],
+    "docs/guarantees.md": ["idempotent", "exactly-once"],
+    "docs/webhooks.md": ["deduplication", "replay protection", "debounce", "poll interval"],
     "docs/ssh.md": ["trust on first use", "TOFU"],
 }
 
