@@ -39,7 +39,6 @@ UNFINISHED = {
     "docs/decisions/0017-refusals-of-what-is-not-proven.md",
     "docs/decisions/0018-copies-until-cloned.md",
     "docs/decisions/README.md",
-    "docs/git.md",
     "docs/images.md",
     "docs/local.md",
     "docs/logs.md",
@@ -50,7 +49,6 @@ UNFINISHED = {
     "docs/performance.md",
     "docs/pods.md",
     "docs/reference.md",
-    "docs/ssh.md",
     "docs/tenancy.md",
     "docs/threat-model.md",
     "helm/git-events-runner/README.md",
@@ -62,6 +60,7 @@ UNFINISHED = {
 # Words under which users search; each is on the page that has the thing.
 SEARCHED = {
     "README.md": ["GitOps", "monorepo", "poll interval"],
+    "docs/git.md": ["SSRF", "rate limiting", "poll interval", "preview environment"],
     "docs/guarantees.md": ["idempotent", "exactly-once"],
     "docs/webhooks.md": ["deduplication", "replay protection", "debounce", "poll interval"],
     "docs/ssh.md": ["trust on first use", "TOFU"],
