@@ -54,6 +54,7 @@ from git_events_runner.hookport import HookPort
 from git_events_runner.hostkeys import HostKeys
 from git_events_runner.log_stream import LogStream
 from git_events_runner.pools import Pool
+from git_events_runner.repositories import Repositories
 from git_events_runner.resources.kinds import KINDS, OURS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.messages import CheckRequest
@@ -155,12 +156,14 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         make=partial(
             git_remote,
             weight=weight,
+            room=store.sizes.requests,
             observer=metrics.git,
             own_addresses=settings.own_addresses,
             loopback=settings.allow_loopback,
         ),
     )
-    git = Sources(secrets=secrets, host_keys=host_keys, remote=remotes.current)
+    repositories = Repositories(store=store, forget=remotes.forget)
+    git = Sources(secrets=secrets, host_keys=host_keys, remote=remotes.current, used=repositories.used)
     hosts = SourceHosts(store=store, tell=metrics.git.keep_hosts)
     writer = StatusWriter(api=client, store=store, metrics=metrics, gather_s=_GATHER_S)
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
@@ -365,6 +368,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                     lanes=lanes.run(),
                     gone=gone.run(),
                     hosts=hosts.run(),
+                    repositories=repositories.run(),
                     missed=missed.run(),
                     secret_checks=secret_checks.run(),
                     certificates=certificates.run(),

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from git_events_runner.edges.git import LOOPBACK, Limits, Observer, Remote, http_remote
 from git_events_runner.resources.ssh import HostKeyPolicy
-from git_events_runner.rules.fairness import Weight, equal
+from git_events_runner.rules.fairness import Room, Weight, equal, no_room
 from git_events_runner.rules.job import CloneBounds, JobDefaults
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.quantities import quantity
@@ -76,6 +76,7 @@ def git_remote(
     *,
     observer: Observer,
     weight: Weight = equal,
+    room: Room = no_room,
     own_addresses: Collection[str] = (),
     loopback: bool = False,
 ) -> Remote:
@@ -85,6 +86,7 @@ def git_remote(
         git: That section of the runtime config.
         observer: Of exchanges and bytes.
         weight: Of a namespace among the others.
+        room: How many repositories of a namespace are remembered in any case.
         own_addresses: Of this process and the API server's Service: no git server of a tenant.
         loopback: Sources may lead to this machine itself.
     """
@@ -107,6 +109,7 @@ def git_remote(
         limits,
         observer=observer,
         weight=weight,
+        room=room,
         schemes=git.allowed_schemes,
         refused_networks=(*LOOPBACK, *own_addresses, *git.cluster_networks, *git.refused_networks),
         allowed_networks=(*(LOOPBACK if loopback else ()), *git.allowed_networks),

@@ -94,6 +94,11 @@ class Remotes(Generic[_S]):
                 del self._made[old]
                 await old.close()
 
+    def forget(self, keys: Collection[str]) -> None:
+        """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
+        for remote in self._made:
+            remote.forget(keys)
+
     async def close(self) -> None:
         """Close all connections."""
         for remote in self._made:
@@ -103,8 +108,19 @@ class Remotes(Generic[_S]):
 class Sources:
     """Asks git about source objects, with the credentials that they name."""
 
-    def __init__(self, *, secrets: SecretReader, host_keys: HostKeys, remote: Callable[[], RemoteInUse]) -> None:
-        """`remote` is called for each request, and entered while it lasts."""
+    def __init__(
+        self,
+        *,
+        secrets: SecretReader,
+        host_keys: HostKeys,
+        remote: Callable[[], RemoteInUse],
+        used: Callable[[Ref, str, str], object],
+    ) -> None:
+        """`remote` is called for each request, and entered while it lasts.
+
+        `used` is called with a source, a namespace and the key of the repository that the source is for it.
+        """
+        self._used = used
         self._secrets = secrets
         self._host_keys = host_keys
         self._remote = remote
@@ -175,7 +191,9 @@ class Sources:
         own = address is not None and bool(files.get(KNOWN_HOSTS_FILE, "").strip())
         for left in range(_KEYS_TRIED, -1, -1):
             try:
-                answer = await ask(self._made(source, namespace, files))
+                repository = self._made(source, namespace, files)
+                self._used(source.ref, namespace, repository.key)
+                answer = await ask(repository)
             except SecretUnusable as unusable:
                 raise _named(unusable, secrets_of(source, namespace)) from None
             except GitAuthRequired as refused:

@@ -41,9 +41,9 @@ class Gate:
         self._policy = policy
         self._announcer = announcer
         self._now = now
-        self._announced: FairCache[tuple[str, str, str], datetime] = FairCache(limit=_KEPT)
+        self._announced: FairCache[tuple[str, str, str], datetime] = FairCache(limit=_KEPT, room=store.sizes.requests)
         self._schedules: FairCache[tuple[str | None, str | None, int], Schedule | Problem]
-        self._schedules = FairCache(limit=_SCHEDULES_KEPT)
+        self._schedules = FairCache(limit=_SCHEDULES_KEPT, room=store.sizes.triggers)
 
     @property
     def policy(self) -> Policy:

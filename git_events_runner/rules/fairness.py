@@ -16,11 +16,17 @@ from typing import Generic, TypeVar
 _T = TypeVar("_T")
 _K = TypeVar("_K", bound=Hashable)
 Weight = Callable[[str], int]
+Room = Callable[[str], int]
 
 
 def equal(_: str) -> int:
     """The weight of every namespace while none is configured."""
     return 1
+
+
+def no_room(_: str) -> int:
+    """The room of every namespace in a cache that has its limit alone."""
+    return 0
 
 
 class RoundRobin(Generic[_T]):
@@ -165,11 +171,15 @@ class Shares:
         self._free += 1
 
 
+_DROPPED_EACH = 2  # by one value that comes: as rooms become smaller, the values in them follow
+
+
 class FairCache(Generic[_K, _T]):
     """Values by key, each kept for a namespace; when there are too many, those of the namespace that has most go first.
 
     So what one namespace brings in never drops what another one has within its share. In a namespace the value that was
-    used longest ago goes first.
+    used longest ago goes first. With `room`, each namespace keeps as many values as its objects need, however many that
+    are: values are dropped only while there are more than `limit`, and then those beyond a namespace's room.
 
     >>> cache = FairCache(limit=4)
     >>> for key in ("b1", "a1", "a2", "a3", "a4", "a5"):
@@ -178,9 +188,10 @@ class FairCache(Generic[_K, _T]):
     ['b1', 'a3', 'a4', 'a5']
     """
 
-    def __init__(self, *, limit: int) -> None:
-        """`limit` is the number of values in all namespaces."""
+    def __init__(self, *, limit: int, room: Room = no_room) -> None:
+        """`limit` is the number of values in all namespaces, `room` how many one has in any case."""
         self._limit = limit
+        self._room = room
         self._namespace_of: dict[_K, str] = {}
         self._values: dict[str, OrderedDict[_K, _T]] = {}
 
@@ -206,15 +217,23 @@ class FairCache(Generic[_K, _T]):
         self.pop(key)
         self._namespace_of[key] = namespace
         self._values.setdefault(namespace, OrderedDict())[key] = value
-        if len(self._namespace_of) > self._limit:
-            own = self._values[namespace]
-            too_many = len(own) > 1 and len(own) * len(self._values) > self._limit
-            most = (
-                own
-                if too_many
-                else max((each for each in self._values.values() if each is not own or len(own) > 1), key=len)
-            )
-            self.pop(next(iter(most)))
+        for _ in range(_DROPPED_EACH):
+            if len(self._namespace_of) <= self._limit or (most := self._beyond(namespace)) is None:
+                return
+            self.pop(next(iter(self._values[most])))
+
+    def _beyond(self, own: str) -> str | None:
+        """The namespace that has most beyond its room; the own one, if that has more than an equal share there."""
+        have = len(self._values[own]) - self._room(own)
+        if have > 0 and len(self._values[own]) > 1 and have * len(self._values) > self._limit:
+            return own
+        beyond = {
+            namespace: len(values) - self._room(namespace)
+            for namespace, values in self._values.items()
+            if namespace != own or len(values) > 1
+        }
+        most = max(beyond, key=beyond.__getitem__, default=own)
+        return most if beyond.get(most, 0) > 0 else None
 
     def pop(self, key: _K) -> _T | None:
         """Forget the value, and give it back."""

@@ -50,6 +50,20 @@ async def test_labels_of_the_namespace_decide_as_they_are_now():
 
 
 @virtual
+async def test_refusals_of_many_triggers_are_one_event_each():
+    """Also of more triggers than refusals are remembered whatever is configured."""
+    cluster = Cluster()
+    cluster.surroundings()
+    shared(cluster, allowedNamespaces={})
+    triggers = [cluster.trigger(name=f"t{number}", sources=SHARED) for number in range(2100)]
+    models = [cluster.store.get(cluster.ref(trigger)).model for trigger in triggers]
+    for _ in range(2):
+        for model in models:
+            cluster.gate.resolve(model, "shared")
+    assert len(cluster.told) == len(models)
+
+
+@virtual
 async def test_a_refusal_that_repeats_is_one_event_in_ten_minutes():
     """Another reason, or another trigger, is said at once."""
     cluster = Cluster()

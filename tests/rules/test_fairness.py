@@ -170,6 +170,38 @@ def test_what_is_kept_within_a_share_is_dropped_for_no_other(limit, steps):
         assert cache.get((name, number)) == number
 
 
+@given(
+    limit=st.integers(1, 30),
+    rooms=st.fixed_dictionaries({name: st.integers(0, 40) for name in NAMESPACES}),
+    steps=st.lists(st.tuples(st.sampled_from(NAMESPACES), st.integers(0, 80)), max_size=300),
+)
+def test_what_is_kept_within_a_room_is_dropped_for_no_other(limit, rooms, steps):
+    """A namespace keeps as many values as it has room for whatever others bring in; all are bounded by the rooms."""
+    cache, of = FairCache(limit=limit, room=rooms.__getitem__), {}
+    for name, number in steps:
+        before = {each: sum(of[key] == each for key in of) for each in NAMESPACES}
+        cache.put(name, (name, number), number)
+        of[name, number] = name
+        for lost in set(of) - set(cache):
+            own = of[lost] == name
+            assert before[of[lost]] + own > rooms[of[lost]]
+            del of[lost]
+        assert (name, number) in of
+        assert len(cache) == len(of) <= max(limit, sum(rooms.values())) + len(NAMESPACES)
+        within = sum(min(rooms[each], sum(of[key] == each for key in of)) for each in NAMESPACES)
+        assert len(cache) <= max(limit, within + len(NAMESPACES))
+
+
+def test_values_that_are_read_in_a_cycle_are_kept_by_a_room_for_them():
+    """More values than the limit, each used in turn, are all there each time; without room for them none is."""
+    with_room, without = FairCache(limit=8, room=lambda _: 20), FairCache(limit=8)
+    for cache in (with_room, without):
+        for number in range(20):
+            cache.put("a", number, number)
+    assert [with_room.get(number) for number in range(20)] == list(range(20))
+    assert [number for number in range(20) if without.get(number) is not None] == list(range(12, 20))
+
+
 @given(steps=STEPS, weights=WEIGHTS)
 def test_the_turns_before_an_item_are_no_more_than_foretold(steps, weights):
     """`ahead` is a bound while no other namespace's item comes later than the one asked about."""

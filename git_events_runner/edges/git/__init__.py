@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 
-from git_events_runner.rules.fairness import Weight, equal
+from git_events_runner.rules.fairness import Room, Weight, equal, no_room
 
 from .addresses import LOOPBACK, Addresses
 from .hosts import Hosts, Observer, Unobserved
@@ -22,16 +22,18 @@ def http_remote(
     refused_networks: Iterable[str] = (),
     weight: Weight = equal,
     allowed_networks: Iterable[str] = (),
+    room: Room = no_room,
 ) -> Remote:
     """A Remote that speaks those of http, https and ssh that are allowed; HTTP through the environment's proxies.
 
     `refused_networks` are refused besides those that always are; `allowed_networks` are exceptions to them.
+    `room` is how many repositories of a namespace are remembered in any case.
     """
     from .http import HttpTransport  # with aiohttp: a clone over SSH does without
     from .proxies import Proxies
 
     watcher = observer or Unobserved()
-    hosts = Hosts(limits=limits, observer=watcher, weight=weight)
+    hosts = Hosts(limits=limits, observer=watcher, weight=weight, room=room)
     addresses = Addresses(refused_networks, allowed=allowed_networks)
     http = HttpTransport(
         limits=limits,
@@ -39,11 +41,12 @@ def http_remote(
         observer=watcher,
         addresses=addresses,
         proxies=Proxies.of(os.environ),
+        room=room,
     )
-    ssh = SshTransport(limits=limits, addresses=addresses, observer=watcher)
+    ssh = SshTransport(limits=limits, addresses=addresses, observer=watcher, room=room)
     transports: dict[str, Transport] = {"http": http, "https": http, "ssh": ssh}
     allowed = {scheme: transport for scheme, transport in transports.items() if scheme in schemes}
-    return Remote(limits=limits, transports=allowed, hosts=hosts, observer=watcher)
+    return Remote(limits=limits, transports=allowed, hosts=hosts, observer=watcher, room=room)
 
 
 def ssh_remote(limits: Limits) -> Remote:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from copy import copy
 from dataclasses import dataclass
 
 from git_events_runner.errors import GitError, GitRateLimited, GitReferenceNotFound
-from git_events_runner.rules.fairness import FairCache
+from git_events_runner.rules.fairness import FairCache, Room, no_room
 
 _FIRST_S = 1.0
 _LONGEST_S = 300.0
+_LIMIT = 16_384
 _DOUBLINGS = 9
 _CLOSE_ENOUGH_S = 0.05  # who was told when to come back may be a timer's tick early
-_REMEMBERED = 16_384
 # A reference that is not there is an answer; a limited rate is the host's affair.
 _NO_FAILURE = (GitReferenceNotFound, GitRateLimited)
 
@@ -31,8 +32,9 @@ class Backoffs:
     1 s doubled up to 5 min, less up to a half by chance.
     """
 
-    def __init__(self) -> None:
-        self._failures: FairCache[str, _Failure] = FairCache(limit=_REMEMBERED)
+    def __init__(self, *, limit: int = _LIMIT, room: Room = no_room) -> None:
+        """`limit` is how many failures are remembered, `room` is how many failures of one namespace are in any case."""
+        self._failures: FairCache[str, _Failure] = FairCache(limit=limit, room=room)
 
     def check(self, key: str, now: float) -> None:
         """Pass when the repository may be asked.
@@ -60,3 +62,9 @@ class Backoffs:
     def forget(self, key: str) -> None:
         """The repository answered, or somebody says that it has changed: ask at once."""
         self._failures.pop(key)
+
+    def forget_all(self, keys: Collection[str]) -> None:
+        """Nothing is configured under these keys any more; their parts are dropped with them."""
+        for key in self._failures:
+            if key.partition("/")[0] in keys:
+                self._failures.pop(key)

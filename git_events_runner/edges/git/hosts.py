@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from git_events_runner.errors import GitRateLimited
-from git_events_runner.rules.fairness import FairCache, RoundRobin, Shares, Weight
+from git_events_runner.rules.fairness import FairCache, Room, RoundRobin, Shares, Weight, no_room
 
 from .limits import Limits
 from .question import Repository
@@ -85,13 +85,13 @@ class _Host:
 
     __slots__ = ("asking", "next_at", "pauses", "shares", "timer", "waiting", "whole")
 
-    def __init__(self, concurrency: int, weight: Weight) -> None:
+    def __init__(self, concurrency: int, weight: Weight, room: Room) -> None:
         self.shares = Shares(total=concurrency, each=concurrency, weight=weight, greed=_GREED)
         self.waiting: RoundRobin[asyncio.Future[str]] = RoundRobin(weight=weight)
         self.asking = 0
         self.next_at = 0.0
         self.timer: asyncio.TimerHandle | None = None  # of the next turn, while the rate is used up
-        self.pauses: FairCache[tuple[str, str], _Pause] = FairCache(limit=_PAUSES)
+        self.pauses: FairCache[tuple[str, str], _Pause] = FairCache(limit=_PAUSES, room=room)
         self.whole: _Pause | None = None
 
     def pause_of(self, namespace: str, credential: str, now: float) -> _Pause | None:
@@ -176,14 +176,15 @@ class Turn:
 class Hosts:
     """The hosts that are asked now, and those of which something is remembered."""
 
-    def __init__(self, *, limits: Limits, observer: Observer, weight: Weight) -> None:
-        """`weight` is that of a namespace among the others."""
+    def __init__(self, *, limits: Limits, observer: Observer, weight: Weight, room: Room = no_room) -> None:
+        """`weight` is that of a namespace among the others, `room` how many hosts of one are remembered in any case."""
         self._limits = limits
         self._step_s = 1 / limits.host_rate
         self._observer = observer
         self._weight = weight
+        self._room = room
         self._asked: dict[str, _Host] = {}
-        self._remembered: FairCache[str, _Host] = FairCache(limit=_REMEMBERED)
+        self._remembered: FairCache[str, _Host] = FairCache(limit=_REMEMBERED, room=room)
 
     def turn(self, repository: Repository, namespaces: set[str] | None = None) -> Turn:
         """A slot at the repository's host, for `async with`; entered when the host's rate allows one more question.
@@ -285,7 +286,8 @@ class Hosts:
 
     def _of(self, repository: Repository) -> _Host:
         name = repository.paced_as
-        return self._asked.get(name) or self._remembered.get(name) or _Host(self._limits.host_concurrency, self._weight)
+        known = self._asked.get(name) or self._remembered.get(name)
+        return known or _Host(self._limits.host_concurrency, self._weight, self._room)
 
     def _remember(self, host: _Host, repository: Repository) -> None:
         """Keep a host that is not asked now; that of which there is nothing to know is forgotten."""

@@ -29,7 +29,7 @@ from git_events_runner.errors import (
     GitUnsupported,
 )
 from git_events_runner.pools import Pool
-from git_events_runner.rules.fairness import FairCache
+from git_events_runner.rules.fairness import FairCache, Room, no_room
 
 from .addresses import Addresses, unreachable
 from .framing import FramingTooLarge
@@ -60,7 +60,6 @@ _REQUEST = f"application/x-{_SERVICE}-request"
 _POST_HEADERS = {"Content-Type": _REQUEST, "Accept": _RESULT}
 _V2_HEADERS = {"Git-Protocol": "version=2"}
 _REDIRECTS = 5
-_REMEMBERED = 4096
 _CONTEXTS_BYTES = 4 * 2**20
 _CONTEXT_BYTES = 16 * 1024  # what one takes beside its certificates
 _KEPT_BYTES = 4096
@@ -143,14 +142,22 @@ class HttpTransport:
     """All HTTP(S) repositories over one session; connections are shared where the TLS settings are the same."""
 
     def __init__(
-        self, *, limits: Limits, hosts: Hosts, observer: Observer, addresses: Addresses, proxies: Proxies
+        self,
+        *,
+        limits: Limits,
+        hosts: Hosts,
+        observer: Observer,
+        addresses: Addresses,
+        proxies: Proxies,
+        room: Room = no_room,
     ) -> None:
+        """`room` is how many repositories of a namespace are remembered in any case."""
         self._limits = limits
         self._hosts = hosts
         self._observer = observer
         self._addresses = addresses
         self._sessions = Sessions(limits=limits, addresses=addresses, proxies=proxies)
-        self._known: FairCache[str, _Known] = FairCache(limit=_REMEMBERED)
+        self._known: FairCache[str, _Known] = FairCache(limit=limits.remembered, room=room)
         self._contexts: Recent[str, tuple[ssl.SSLContext, int]] = Recent(
             limit=_CONTEXTS_BYTES, weigh=lambda kept: kept[1] + _CONTEXT_BYTES
         )
@@ -159,6 +166,11 @@ class HttpTransport:
     async def close(self) -> None:
         """Close the connections; the transport can be used again afterwards."""
         await self._sessions.close()
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
+        for key in keys:
+            self._known.pop(key)
 
     async def ls_refs(self, repository: Repository, names: Collection[str]) -> Mapping[str, RemoteRef]:
         """Those of the full reference names that exist.

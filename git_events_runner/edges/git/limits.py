@@ -29,6 +29,7 @@ class Limits:
         kept_entries: Files of all trees that are kept for the next who asks (about 60 bytes each).
         key_bits: Of an RSA private key of SSH: a signature of 4096 takes 10 ms of the loop, of 8192 70 ms.
         key_rounds: Of the bcrypt of an encrypted SSH private key: each takes 7 ms of a thread.
+        remembered: Repositories, or requests, of which something is remembered whatever is configured.
     """
 
     deadline_s: float = 20.0
@@ -45,6 +46,7 @@ class Limits:
     kept_entries: int = 100_000
     key_bits: int = 4096
     key_rounds: int = 256
+    remembered: int = 4096
 
 
 class Transport(Protocol):
@@ -58,6 +60,10 @@ class Transport(Protocol):
         self, repository: Repository, commit: str, *, blobless: bool, write: Callable[[bytes], object]
     ) -> str:
         """Write the pack of one commit without history; gives the object format, `sha1` or `sha256`."""
+        ...
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
         ...
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -28,7 +28,7 @@ from git_events_runner.errors import (
     GitUnsupported,
 )
 from git_events_runner.pools import Pool
-from git_events_runner.rules.fairness import FairCache, equal
+from git_events_runner.rules.fairness import Room, equal, no_room
 
 from .backoffs import Backoffs
 from .hosts import Hosts, Observer, Unobserved
@@ -37,17 +37,15 @@ from .memory import SMALL_PACK_BYTES, SMALL_TREE_BYTES, LargeTrees, NotSmall
 from .packs import Tree, TreesTooLarge, read_tree
 from .protocol import PackFront, RemoteRef
 from .question import Answer, Question, Reference, Repository, is_object_id, shown
+from .remembered import Remembered
 from .sharing import Batch, Lane, Recent, Refs, Shared
 
 _T = TypeVar("_T")
 # Reading a pack of this size takes about 5 ms; a larger one is read in a thread, so that the loop goes on.
 _INLINE_BYTES = 16 * 1024
 _MAY_BE_COMMITS = frozenset({"commit", "unknown"})
-_COMMITS_KNOWN = 16_384
 # What may be wrong with a question and not with its repository: other namespaces' questions do not suffer for it.
 _BY_QUESTION = (GitTooLarge, GitTimeout, GitProtocolError)
-_APART_S = 600.0
-_APART_KEPT = 4096
 _PLACE_DEADLINES = 6  # a large tree is fetched, and matched with patterns, before the next one comes
 
 
@@ -61,29 +59,36 @@ class Remote:
         transports: Mapping[str, Transport],
         hosts: Hosts | None = None,
         observer: Observer | None = None,
+        room: Room = no_room,
     ) -> None:
-        """Without `hosts` and `observer` it paces itself and is counted by nobody (as the cloner wants it)."""
+        """Without `hosts` and `observer` it paces itself and is counted by nobody (as the cloner wants it).
+
+        `room` is how many repositories of a namespace are remembered in any case.
+        """
         self._limits = limits
         self._transports = transports
         self._observer = observer or Unobserved()
         self._hosts = hosts or Hosts(limits=limits, observer=self._observer, weight=equal)
-        self._backoffs = Backoffs()
+        self._backoffs = Backoffs(limit=4 * limits.remembered, room=room)
         self._places = LargeTrees()
-        self._large: FairCache[str, bool] = FairCache(limit=_COMMITS_KNOWN)  # repositories whose trees are
+        self._remembered = Remembered(limit=limits.remembered, room=room)
         self._pool = Pool("trees", threads=2, own=1)
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._leaving: dict[str, Batch] = {}  # by repository: begun, and not sent yet
-        self._apart: FairCache[str, float] = FairCache(limit=_APART_KEPT)  # not shared by namespaces until then
         self._fetches: WeakValueDictionary[tuple[str, str], Shared[Tree]] = WeakValueDictionary()
         self._trees: Recent[tuple[str, str], Tree] = Recent(limit=limits.kept_entries, weigh=_entries)
-        self._too_large: FairCache[tuple[str, str], GitTooLarge] = FairCache(limit=_COMMITS_KNOWN)
-        self._commits: FairCache[tuple[str, str], str] = FairCache(limit=_COMMITS_KNOWN)
-        self._kinds: FairCache[tuple[str, str], str] = FairCache(limit=_COMMITS_KNOWN)
 
     async def close(self) -> None:
         """Close the connections of all transports."""
         for transport in {id(each): each for each in self._transports.values()}.values():
             await transport.close()
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
+        for transport in {id(each): each for each in self._transports.values()}.values():
+            transport.forget(keys)
+        self._backoffs.forget_all(keys)
+        self._remembered.forget(keys)
 
     async def commit_of(self, question: Question, *, urgent: bool = False) -> Answer:
         """The commit of a reference, from an exchange sent after this call.
@@ -123,8 +128,7 @@ class Remote:
         except _BY_QUESTION as error:
             if not _each_asks_again(batch, error):
                 raise
-            until = asyncio.get_running_loop().time() + _APART_S
-            self._apart.put(repository.owner, repository.key, until)
+            self._remembered.part(repository.owner, repository.key, asyncio.get_running_loop().time())
             if isinstance(error, GitTimeout):
                 raise
             return await self.commit_of(question, urgent=urgent)
@@ -159,7 +163,7 @@ class Remote:
         if kept is not None:
             self._observer.shared(repository.host)
             return kept
-        if (too_large := self._too_large.get(key)) is not None:
+        if (too_large := self._remembered.too_large.get(key)) is not None:
             raise too_large.with_traceback(None)
         transport = self._transport(repository)
         fetch = self._fetches.get(key)
@@ -174,9 +178,9 @@ class Remote:
             try:
                 found = await self._fetch(shared, transport, repository, commit, urgent=urgent)
             except GitTooLarge as error:
-                self._too_large.put(repository.owner, key, error)
+                self._remembered.too_large.put(repository.owner, key, error)
                 raise
-            if self._large.get(repository.key) is None:
+            if self._remembered.large.get(repository.key) is None:
                 self._trees.put(key, found)
             return found
 
@@ -204,9 +208,9 @@ class Remote:
     async def _kind(self, repository: Repository, object_id: str, *, urgent: bool) -> str:
         """What an object is (`commit`, `tree`, `blob`), from the beginning of its pack, once for each; or `unknown`."""
         key = (repository.key, object_id)
-        if self._commits.get(key) is not None:
+        if self._remembered.commits.get(key) is not None:
             return "commit"
-        if (known := self._kinds.get(key)) is not None:
+        if (known := self._remembered.kinds.get(key)) is not None:
             return known
         transport, shared = self._transport(repository), Shared[str](asyncio.Lock())
         shared.join(repository.owner)
@@ -219,7 +223,7 @@ class Remote:
 
         doing = f"asking what {object_id} is"
         kind = await self._exchange(repository, doing, ask, urgent=urgent, shared=shared, part=object_id)
-        self._kinds.put(repository.owner, key, kind)
+        self._remembered.kinds.put(repository.owner, key, kind)
         return kind
 
     async def pack(self, repository: Repository, commit: str, *, write: Callable[[bytes], object]) -> str:
@@ -241,10 +245,10 @@ class Remote:
         """A commit reference: itself, when the server has been seen to have it."""
         sent_at, commit = asyncio.get_running_loop().time(), reference.commit
         key = (repository.key, commit)
-        if self._commits.get(key) is None:
+        if self._remembered.commits.get(key) is None:
             with contextlib.suppress(GitTooLarge):  # then it is there: a server that lacks it sends nothing of it
                 await self.tree(repository, commit, urgent=urgent)
-            self._commits.put(repository.owner, key, commit)
+            self._remembered.commits.put(repository.owner, key, commit)
         else:
             self._observer.shared(repository.host)
         return Answer(commit=commit, tag_object=None, sent_at=sent_at)
@@ -252,7 +256,7 @@ class Remote:
     def _batch(self, repository: Repository) -> Batch:
         """What a question joins: an exchange about to be sent, also another namespace's, else the next of its own."""
         now, leaving = asyncio.get_running_loop().time(), self._leaving.get(repository.key)
-        if leaving is not None and not leaving.full and (self._apart.get(repository.key) or 0.0) <= now:
+        if leaving is not None and not leaving.full and not self._remembered.apart(repository.key, now):
             began_at = now if leaving.began_at is None else leaving.began_at
             if now - began_at <= self._limits.deadline_s / 4:
                 return leaving
@@ -304,7 +308,7 @@ class Remote:
         """Its trees as small ones, or, when they turn out to be large, once more with a place for a large tree."""
         limits, doing = self._limits, f"fetching the files of {commit}"
         small = replace(limits, tree_bytes=min(SMALL_TREE_BYTES, limits.tree_bytes))
-        if self._large.get(repository.key) is None:
+        if self._remembered.large.get(repository.key) is None:
             try:
                 return await self._fetch_within(shared, transport, repository, commit, small, urgent=urgent)
             except TreesTooLarge:
@@ -312,7 +316,7 @@ class Remote:
                     raise
             except NotSmall:
                 pass
-            self._large.put(repository.owner, repository.key, True)
+            self._remembered.large.put(repository.owner, repository.key, True)
         try:
             async with asyncio.timeout(_PLACE_DEADLINES * limits.deadline_s):
                 place = await self._places.place(repository.owner)

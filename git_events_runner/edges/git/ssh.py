@@ -8,7 +8,6 @@ the first request to an SSH server: it costs 30 MiB.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Protocol, TypeVar
 
@@ -22,6 +21,7 @@ from git_events_runner.errors import (
     GitUnsupported,
 )
 from git_events_runner.resources.ssh import SshAddress
+from git_events_runner.rules.fairness import FairCache, Room, no_room
 
 from .addresses import Addresses
 from .hosts import Observer
@@ -42,7 +42,6 @@ from .question import Repository, shown
 from .sshpool import Channel, Connections
 
 _V2 = 2
-_OLD_KNOWN = 4096
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -68,15 +67,22 @@ class _Ask(Protocol[_T_co]):
 class SshTransport:
     """All repositories behind `git@host:path` and `ssh://`."""
 
-    def __init__(self, *, limits: Limits, addresses: Addresses, observer: Observer) -> None:
+    def __init__(self, *, limits: Limits, addresses: Addresses, observer: Observer, room: Room = no_room) -> None:
+        """`room` is how many repositories of a namespace are remembered in any case."""
         self._limits = limits
         self._observer = observer
-        self._connections = Connections(addresses, KeyBounds(bits=limits.key_bits, rounds=limits.key_rounds))
-        self._old: OrderedDict[str, None] = OrderedDict()  # repositories whose server does not survive v2
+        self._connections = Connections(addresses, KeyBounds(bits=limits.key_bits, rounds=limits.key_rounds), room)
+        # Repositories whose server does not survive v2.
+        self._old: FairCache[str, bool] = FairCache(limit=limits.remembered, room=room)
 
     async def close(self) -> None:
         """Close the connections; the transport can be used again afterwards."""
         await self._connections.close()
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
+        for key in keys:
+            self._old.pop(key)
 
     async def ls_refs(self, repository: Repository, names: Collection[str]) -> Mapping[str, RemoteRef]:
         """Those of the full reference names that exist.
@@ -126,17 +132,15 @@ class SshTransport:
 
     async def _in_any_version(self, repository: Repository, ask: _Ask[_T]) -> _T:
         """In v2, or else in v0 if that ends without a word; what was learned is remembered while it holds."""
-        if repository.key not in self._old:
+        if self._old.get(repository.key) is None:
             try:
                 return await ask(v2=True)
             except GitEmptyAnswer:
-                self._old[repository.key] = None
-                if len(self._old) > _OLD_KNOWN:
-                    self._old.popitem(last=False)
+                self._old.put(repository.owner, repository.key, True)
         try:
             return await ask(v2=False)
         except GitProtocolError:
-            self._old.pop(repository.key, None)
+            self._old.pop(repository.key)
             raise
 
     async def _greeted(

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from git_events_runner.errors import SecretUnusable
 from git_events_runner.pools import Pool
+from git_events_runner.rules.fairness import FairCache, Room, no_room
 
 from .access import SshAccess
 from .keybounds import KeyBounds, KeyRefused, bounded_pem, check_rsa
-from .sharing import Recent
 
 _KEPT = 256
 _Read = asyncssh.SSHKey | str
@@ -25,10 +25,11 @@ _Read = asyncssh.SSHKey | str
 class Keys:
     """Reads private keys in a pool of two threads; what a text holds, or what is wrong with it, is remembered."""
 
-    def __init__(self, bounds: KeyBounds) -> None:
+    def __init__(self, bounds: KeyBounds, room: Room = no_room) -> None:
+        """`room` is how many keys of a namespace are remembered in any case."""
         self._bounds = bounds
         self._pool = Pool("keys", threads=2, own=1)
-        self._known: Recent[bytes, _Read] = Recent(limit=_KEPT, weigh=lambda _: 1)
+        self._known: FairCache[bytes, _Read] = FairCache(limit=_KEPT, room=room)
 
     async def of(self, access: SshAccess, *, owner: str) -> asyncssh.SSHKey | None:
         """The private key of an access; None: it has none.
@@ -47,7 +48,7 @@ class Keys:
         found = self._known.get(digest)
         if found is None:
             found = await self._pool.run(read_key, access.private_key, access.passphrase, self._bounds, owner=owner)
-            self._known.put(digest, found)
+            self._known.put(owner, digest, found)
         if isinstance(found, str):
             raise SecretUnusable(f"the SSH private key {found}", reason="SecretInvalid")
         return found

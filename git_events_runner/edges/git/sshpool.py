@@ -26,6 +26,7 @@ from git_events_runner.errors import (
 )
 from git_events_runner.pools import Pool
 from git_events_runner.resources.ssh import SshAddress
+from git_events_runner.rules.fairness import Room, no_room
 
 from .access import SshAccess
 from .addresses import Addresses
@@ -183,7 +184,8 @@ class _Connection:
 class Connections:
     """All connections, by login, host and access."""
 
-    def __init__(self, addresses: Addresses, bounds: KeyBounds) -> None:
+    def __init__(self, addresses: Addresses, bounds: KeyBounds, room: Room = no_room) -> None:
+        """`room` is how many private keys of a namespace are remembered in any case."""
         self._addresses = addresses
         self._open: OrderedDict[tuple[str, ...], list[_Connection]] = OrderedDict()
         self._opening: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
@@ -191,6 +193,7 @@ class Connections:
         self._names = Names()
         self._imports = Pool("imports", threads=1)
         self._bounds = bounds
+        self._room = room
         self._keys: Any = None
 
     async def close(self) -> None:
@@ -272,7 +275,7 @@ class Connections:
             if self._logins is None:
                 # In a thread: the import takes a third of a second.
                 self._logins = await self._imports.run(importlib.import_module, f"{__package__}.sshlogin")
-                self._keys = self._logins.Keys(self._bounds)
+                self._keys = self._logins.Keys(self._bounds, self._room)
                 logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
             login = await self._logins.Login.to(repository, address, access, self._addresses, self._names, self._keys)
             made = _Connection(login=login, opened_at=loop.time())

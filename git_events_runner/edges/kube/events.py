@@ -17,12 +17,11 @@ from typing import Any, Protocol
 from git_events_runner.errors import ApiAlreadyExists, ApiError, ApiNotFound, ApiTooManyRequests, ApiUnavailable
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.fairness import FairCache, RoundRobin, Weight
+from git_events_runner.rules.fairness import RoundRobin, Weight
 
 _WAITING_EACH = 500  # in one namespace
 _WAITING = 5000
 _SERIES_S = 600.0
-_SERIES_KEPT = 2000
 _PER_SECOND = 10.0
 _ATTEMPTS = 6  # of an Event that the API server refuses for a while; while it does not answer, they do not count
 _LONGEST_PAUSE_S = 10.0
@@ -75,7 +74,12 @@ class Events:
         self._failed = failed
         self._waiting: RoundRobin[tuple[Ref, str, str, str, str, str]] = RoundRobin(weight=weight, limit=_WAITING_EACH)
         self._came = asyncio.Event()
-        self._series: FairCache[tuple[str, str, str], _Series] = FairCache(limit=_SERIES_KEPT)
+        self._series: dict[bytes, _Series] = {}  # the oldest first; at most as many as are published in their time
+
+    @property
+    def series(self) -> int:
+        """How many Events may still be continued as a series."""
+        return len(self._series)
 
     def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
         """Queue an Event about an object; `kind` is Normal or Warning. Never blocks, never raises."""
@@ -100,7 +104,10 @@ class Events:
         while True:
             while (taken := self._waiting.take()) is None:
                 self._came.clear()
-                await self._came.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_SERIES_S):
+                        await self._came.wait()
+                self._drop_old_series()
             try:
                 await self._publish_through(*taken[1])
             except ApiError as error:
@@ -123,17 +130,18 @@ class Events:
 
     async def _publish(self, ref: Ref, uid: str, kind: str, reason: str, note: str, stamp: str) -> None:
         """Publish an Event; once more is the same as once."""
-        key = (uid, reason, note)
+        key = hashlib.sha256(f"{uid}/{reason}/{note}".encode()).digest()[:16]
         clock = asyncio.get_running_loop().time()
+        self._drop_old_series()
         known = self._series.get(key)
         namespace = ref.namespace or "default"
-        if known and clock - known.since < _SERIES_S:
+        if known:
             count = known.count + 1
             series = {"count": count, "lastObservedTime": stamp}
             try:
                 await self._api.patch(Ref("Event", namespace, known.name), {"series": series}, timeout_s=5)
             except ApiNotFound:
-                self._series.pop(key)
+                del self._series[key]
             else:
                 known.count = count
                 return
@@ -160,7 +168,12 @@ class Events:
         }
         with contextlib.suppress(ApiAlreadyExists):  # by an attempt whose answer was lost
             await self._api.create(KINDS["Event"], body, timeout_s=5)
-        self._series.put(ref.namespace or "", key, _Series(name=name, count=1, since=clock))
+        self._series[key] = _Series(name=name, count=1, since=clock)
+
+    def _drop_old_series(self) -> None:
+        old = asyncio.get_running_loop().time() - _SERIES_S
+        while self._series and self._series[first := next(iter(self._series))].since <= old:
+            del self._series[first]
 
 
 def _cut(note: str) -> str:

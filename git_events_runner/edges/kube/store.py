@@ -23,6 +23,7 @@ from git_events_runner.resources.statusbounds import bounded_status
 from git_events_runner.rules.fairness import FairCache
 
 from .shares import Shares, weight_of
+from .sizes import Sizes
 
 _DELETED_KEPT = 4096
 _LAST_KEPT = 512
@@ -148,6 +149,7 @@ class Store:
         """`share` is how much memory the objects of our kinds in one namespace may take, in bytes."""
         self.subscribers: list[Subscription] = []
         self.shares = Shares(share)
+        self.sizes = Sizes()
         self._objects: dict[str, dict[Ref, Snapshot]] = {kind: {} for kind in KINDS}
         self._by_uid: dict[str, dict[str, Ref]] = {kind: {} for kind in KINDS}
         self._jobs: dict[str, dict[str | None, dict[Ref, str]]] = {}  # by trigger uid and namespace
@@ -246,6 +248,7 @@ class Store:
             self._unindex(old)  # somebody may have edited the annotation
         new = self._within_share(new)
         self._objects[new.ref.kind][new.ref] = new
+        self.sizes.take(new.ref, new.model)
         self._by_namespace[new.ref.kind].setdefault(new.ref.namespace or "", {})[new.ref] = None
         self._by_uid[new.ref.kind][new.uid] = new.ref
         run = new.model.run if new.ref.kind == "Job" else None
@@ -275,6 +278,7 @@ class Store:
         self._unindex(old)
         namespace = old.ref.namespace or ""
         self.shares.drop(namespace, old.ref)
+        self.sizes.drop(old.ref)
         self._deleted.put(namespace, (old.ref, old.uid), True)
         beside = self._by_namespace[kind][namespace]
         del beside[old.ref]

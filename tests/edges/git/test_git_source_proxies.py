@@ -250,7 +250,7 @@ async def test_a_source_object_with_a_proxy(git_server):
     made = commit(new_repository(git_server.root / "app.git"), {"a": b"1"})
     remotes = Remotes(settings=GitConfig, make=lambda git: git_remote(git, observer=Unobserved(), loopback=True))
     secrets = Secrets(b"old")
-    sources = Sources(secrets=secrets, host_keys=None, remote=remotes.current)
+    sources = Sources(secrets=secrets, host_keys=None, remote=remotes.current, used=lambda *_: None)
     try:
         async with proxy("http", ("me", "new")) as (url, _):
             source = parse(

@@ -258,3 +258,19 @@ async def test_an_event_that_is_always_refused_delays_the_others_for_a_while_onl
             published.publish(REF, "u1", kind="Normal", reason="JobCreated", note=f"{number}")
         await virtually(lambda: len(api.kept) == 2, within_s=60)
     assert [obj["note"] for obj in api.kept.values()] == ["1", "2"]
+
+
+@virtual
+async def test_series_that_may_not_be_continued_any_more_are_dropped():
+    """Ten minutes after the last Event nothing is held; before, no more than are published in ten minutes."""
+    api = Recorder()
+    published = events(api)
+    async with running(events=published.run()):
+        for minute in range(30):
+            for number in range(400):
+                published.publish(REF, "u1", kind="Warning", reason="X", note=f"{minute}/{number}")
+            await asyncio.sleep(60)
+            assert published.series <= 400 * 11
+        assert len(api.made) == 400 * 30
+        await asyncio.sleep(1300)
+        assert published.series == 0

@@ -1,0 +1,71 @@
+"""Which repository each source object is for each namespace, so that what is remembered of one goes with its source.
+
+A key names URL, credential, TLS and proxy. It is used no more when its source is deleted or edited, or its Secret has
+another value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Collection
+
+from git_events_runner.edges.kube.store import Store
+from git_events_runner.resources.kinds import SOURCES
+from git_events_runner.resources.ref import Ref
+
+_BATCH_S = 1.0  # many deletions are one pass over what is remembered
+_UNUSED_S = 60.0  # so often keys are dropped that no event of the API server has made unused
+
+
+class Repositories:
+    """The keys in use; those that are not used any more are given to `forget`, some time."""
+
+    def __init__(self, *, store: Store, forget: Callable[[Collection[str]], object]) -> None:
+        self._store = store
+        self._forget = forget
+        self._keys: dict[Ref, dict[str, str]] = {}
+        self._users: Counter[str] = Counter()
+        self._unused: set[str] = set()
+
+    def used(self, source: Ref, namespace: str, key: str) -> None:
+        """A source is this repository for a namespace, and no other one any more."""
+        keys = self._keys.setdefault(source, {})
+        old = keys.get(namespace)
+        if old != key:
+            keys[namespace] = key
+            self._users[key] += 1
+            self._unused.discard(key)
+            if old is not None:
+                self._release(old)
+
+    async def run(self) -> None:
+        """Give on what is unused, until cancelled."""
+        with self._store.subscribe(*SOURCES, "Namespace") as changes:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_UNUSED_S):
+                        await changes.wait()
+                await asyncio.sleep(_BATCH_S)
+                self._drop_absent({ref.name for ref in changes.take() if ref.kind == "Namespace"})
+                unused, self._unused = self._unused, set()
+                if unused:
+                    self._forget(unused)
+
+    def _drop_absent(self, namespaces: Collection[str]) -> None:
+        """Release the keys of sources and namespaces that do not exist any more."""
+        for source in [source for source in self._keys if self._store.get(source) is None]:
+            for unused in self._keys.pop(source).values():
+                self._release(unused)
+        for namespace in namespaces:
+            if self._store.get(Ref("Namespace", None, namespace)) is None:
+                for keys in self._keys.values():
+                    if (key := keys.pop(namespace, None)) is not None:
+                        self._release(key)
+
+    def _release(self, key: str) -> None:
+        self._users[key] -= 1
+        if not self._users[key]:
+            del self._users[key]
+            self._unused.add(key)
