@@ -1,9 +1,14 @@
-"""Slices of time for loops over many objects: after a hundredth of a second the rest of the program has its turn."""
+"""Slices of time for loops over many objects: after a hundredth of a second the rest of the program has its turn.
+
+What such a loop found out before it let others work may be true no more after it: the loop reads the store for each
+object when its turn comes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 
 _SLICE_S = 0.01
 
@@ -24,6 +29,11 @@ class Slices:
         if self.over:
             await asyncio.sleep(0)
             self.begin()
+
+    async def run(self, steps: Iterable[object]) -> None:
+        """Take all steps of a generator, in slices."""
+        for _ in steps:
+            await self.rest()
 
     def begin(self) -> None:
         """A new slice begins: others have worked."""

@@ -35,7 +35,7 @@ class Cluster:
         self.deferred = []
         self.store, self.lagging, self.offset = Store(), set(), timedelta()
         self.metrics = Metrics(prefix="git_events_runner")
-        self._version, self.latency_s = 0, 0.001
+        self.version, self.latency_s = 0, 0.001
         self._writers = {kind: StoreWriter(self.store, kind) for kind in KINDS}
         for writer in self._writers.values():
             writer.replace([], version="0")
@@ -52,10 +52,10 @@ class Cluster:
         """Create or change an object from outside."""
         ref = self.ref(obj)
         obj = copy.deepcopy(obj)
-        self._version += 1
+        self.version += 1
         obj["apiVersion"] = KINDS[ref.kind].api_version
-        obj["metadata"] = {"uid": f"uid-{self._version}", "generation": 1} | obj["metadata"]
-        obj["metadata"]["resourceVersion"] = str(self._version)
+        obj["metadata"] = {"uid": f"uid-{self.version}", "generation": 1} | obj["metadata"]
+        obj["metadata"]["resourceVersion"] = str(self.version)
         self.objects[ref] = obj
         if ref.kind not in self.lagging:
             self._writers[ref.kind].apply(obj)
@@ -73,9 +73,9 @@ class Cluster:
     def drop(self, ref, **last):
         """Delete an object; `last` is laid over the state that the deletion shows."""
         obj = self.objects.pop(ref)
-        self._version += 1
+        self.version += 1
         obj = obj | last
-        obj["metadata"] = obj["metadata"] | {"resourceVersion": str(self._version)}
+        obj["metadata"] = obj["metadata"] | {"resourceVersion": str(self.version)}
         if ref.kind not in self.lagging:
             self._writers[ref.kind].remove(obj)
 
@@ -83,7 +83,7 @@ class Cluster:
         """The store follows again."""
         self.lagging.discard(kind)
         found = [obj for ref, obj in self.objects.items() if ref.kind == kind]
-        self._writers[kind].replace(found, version=str(self._version))
+        self._writers[kind].replace(found, version=str(self.version))
 
     @staticmethod
     def ref(obj):

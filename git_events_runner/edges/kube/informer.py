@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from git_events_runner.errors import ApiError, ApiForbidden, ApiGone, ApiNotFound, ApiTooManyRequests
 from git_events_runner.resources.kinds import Kind
 from git_events_runner.resources.ref import Ref
+from git_events_runner.slices import Slices
 
 from .client import Page
 from .store import StoreWriter
@@ -171,6 +172,7 @@ class Informer:
         self.moved_at: float = 0.0
         self._room = 0
         self._listed_at = 0.0
+        self._slices = Slices()
 
     async def run(self) -> None:
         """List and watch until cancelled; failures are waited out."""
@@ -182,13 +184,13 @@ class Informer:
             try:
                 state = await (self._list(state) if state.do is Do.LIST else self._watch(state))
             except ApiError as error:
-                state = self._after(state, error, loop.time())
+                state = await self._after(state, error, loop.time())
 
-    def _after(self, state: State, error: ApiError, at: float, *, lasted_s: float = 0.0) -> State:
+    async def _after(self, state: State, error: ApiError, at: float, *, lasted_s: float = 0.0) -> State:
         """A request failed. Roles in a namespace are deleted with it: it is asked for again until it is there."""
         after = step(state, Ended(error=error, at=at, lasted_s=lasted_s))
         if isinstance(error, ApiForbidden) and self._absent():
-            self._writer.clear()
+            await self._slices.run(self._writer.clear())
             return replace(after, do=Do.LIST)
         self._failed(self._kind, error)
         return after
@@ -205,11 +207,13 @@ class Informer:
                 field_selector=self._field_selector,
                 continue_token=token,
             )
-            found |= self._writer.put_page(page.items)
+            for key in self._writer.put_page(page.items):
+                found.add(key)
+                await self._slices.rest()
             token = page.continue_token
             if token is None:
                 break
-        self._writer.finish(found, version=page.resource_version)
+        await self._slices.run(self._writer.finish(found, version=page.resource_version))
         return step(state, Listed(version=page.resource_version, at=asyncio.get_running_loop().time()))
 
     async def _watch(self, state: State) -> State:
@@ -233,9 +237,10 @@ class Informer:
                         return state
                     if self._writer.room != self._room and loop.time() - self._listed_at >= _LISTED_AGAIN_S:
                         return replace(state, do=Do.LIST)
+                    await self._slices.rest()  # thousands of events may have come together
         except ApiError as error:
             lasted_s = 0.0 if opened is None else loop.time() - opened
-            return self._after(state, error, loop.time(), lasted_s=lasted_s)
+            return await self._after(state, error, loop.time(), lasted_s=lasted_s)
         return step(state, Ended(error=None, at=loop.time(), lasted_s=loop.time() - (opened or 0.0)))
 
     def _take(self, state: State, event: Mapping[str, Any], at: float) -> State:

@@ -8,7 +8,8 @@ known to be deleted is not brought back by a late answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
@@ -314,36 +315,43 @@ class StoreWriter:
         store._expect(kind, namespace)  # noqa: SLF001  two halves of one object
 
     def replace(self, listed: Iterable[Mapping[str, Any]], *, version: str) -> None:
-        """Take over a whole list: what is not in it has vanished, unless it was written after the list was made."""
-        self.finish(self.put_page(listed), version=version)
+        """Take over a complete list: what is not in it is deleted, unless it was written after the list was made."""
+        found = set(self.put_page(listed))
+        deque(self.finish(found, version=version), maxlen=0)
 
-    def put_page(self, listed: Iterable[Mapping[str, Any]]) -> set[tuple[Ref, str]]:
-        """Take over a part of a list; which objects are in it."""
-        found = set()
+    def put_page(self, listed: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Ref, str]]:
+        """Take over a part of a list, an object with each step; which one it is."""
         for raw in listed:
             snapshot = snapshot_of(raw, self._kind)
-            found.add((snapshot.ref, snapshot.uid))
             self._store._put(snapshot)  # noqa: SLF001  two halves of one object
-        return found
+            yield snapshot.ref, snapshot.uid
 
-    def finish(self, found: Collection[tuple[Ref, str]], *, version: str) -> None:
-        """All parts of a list are taken over: what was in none of them has vanished."""
-        store = self._store
-        for old in store.all(self._kind, self._namespace):
-            if (old.ref, old.uid) not in found and old.version <= _version(version):
-                store._drop(old)  # noqa: SLF001  two halves of one object
-        store._listed(self._kind, self._namespace)  # noqa: SLF001  two halves of one object
+    def finish(self, found: Collection[tuple[Ref, str]], *, version: str) -> Iterator[None]:
+        """All parts of a list are taken over: what is in none of them is deleted, in steps.
+
+        What is written between two steps is newer than the list, and stays.
+        """
+        listed = _version(version)
+        yield from self._drop_all(lambda held: (held.ref, held.uid) not in found and held.version <= listed)
 
     @property
     def room(self) -> int:
         """Differs from before when objects that were kept in part may be kept whole now, if they are listed again."""
         return self._store.shares.room
 
-    def clear(self) -> None:
-        """Nothing is there: the namespace does not exist."""
-        for old in self._store.all(self._kind, self._namespace):
-            self._store._drop(old)  # noqa: SLF001  two halves of one object
-        self._store._listed(self._kind, self._namespace)  # noqa: SLF001  two halves of one object
+    def clear(self) -> Iterator[None]:
+        """Nothing is there: the namespace does not exist. In steps."""
+        yield from self._drop_all(lambda _: True)
+
+    def _drop_all(self, is_deleted: Callable[[Snapshot], bool]) -> Iterator[None]:
+        """Delete what is, as of its step, deleted; then the scope is listed."""
+        store = self._store
+        for known in store.all(self._kind, self._namespace):
+            held = store.get(known.ref)
+            if held is not None and is_deleted(held):
+                store._drop(held)  # noqa: SLF001  two halves of one object
+            yield
+        store._listed(self._kind, self._namespace)  # noqa: SLF001  two halves of one object
 
     def apply(self, raw: Mapping[str, Any]) -> None:
         """An object was added or modified."""

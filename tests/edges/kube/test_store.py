@@ -1,5 +1,7 @@
 """The store: one writer, many readers; newer wins, what vanished is gone, another uid is another object."""
 
+from dataclasses import replace
+
 import pytest
 
 from git_events_runner.edges.kube.store import Store, StoreWriter
@@ -43,6 +45,20 @@ def test_an_older_version_changes_nothing(store, writer):
     writer.replace([ours(version="3")], version="3")
     assert store.get(REF).version == 5
     assert store.get(REF).model.suspended
+
+
+def test_what_is_written_between_two_steps_of_a_list_stays(store, writer):
+    """Others work while a long list is taken over: an own write of that moment is newer than the list."""
+    names = [job_name("hook", replace(RUN, number=number)) for number in (1, 2, 3)]
+    for name in names:
+        writer.apply(job(name, version="5"))
+    steps = writer.finish((), version="7")
+    next(steps)
+    store.observe(job(names[1], version="8"))
+    writer.remove(job(names[2], version="9"))
+    assert list(steps) == [None, None]
+    assert [one.ref.name for one in store.all("Job")] == [names[1]]
+    assert store.synced("Job")
 
 
 def test_own_writes_are_seen_at_once(store, writer):
