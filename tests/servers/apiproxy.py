@@ -108,7 +108,7 @@ class ApiProxy:
         self._lock = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._writers = set()
+        self._connections = {}  # writer: its task, to which asyncio holds weak references only
         self._frozen = asyncio.Event()
         self._down = False
         self.log = []
@@ -183,11 +183,11 @@ class ApiProxy:
             await asyncio.sleep(0.05)
 
     async def _reset(self):
-        for writer in list(self._writers):
+        for writer in list(self._connections):
             writer.transport.abort()
 
     async def _serve(self, reader, writer):
-        self._writers.add(writer)
+        self._connections[writer] = asyncio.current_task()
         upstream = None
         try:
             with contextlib.suppress(
@@ -207,7 +207,7 @@ class ApiProxy:
                         )
                     await self._answer(exchange, raw, writer, *upstream)
         finally:
-            self._writers.discard(writer)
+            self._connections.pop(writer, None)
             for closing in (writer, upstream[1] if upstream else None):
                 if closing is not None:
                     closing.transport.abort()
