@@ -1,14 +1,18 @@
 """How soon an accepted delivery runs after a crash: from `kill -9` right after the 202 to its Job.
 
-`python -m benchmarks recovery` is part of `make bench`; `python -m benchmarks.recovery [RUNS]` measures it alone.
+`python -m benchmarks recovery` is part of `make bench`; `python -m benchmarks.recovery [RUNS] [NAME…]` runs it alone.
+Other programs on the machine make a start slower, which is computing, and hardly a wait for a lease: each line says how
+slow the machine was meanwhile, and ways that only compute are given without that, too.
 """
 
+import contextlib
 import statistics
 import sys
 import time
 
 from benchmarks.world import World
 from tests.cluster.plane import wait_until
+from tests.patience import timed
 from tests.system.conftest import sources
 
 _WITHIN_S = 90
@@ -35,15 +39,15 @@ class Scene:
         return before
 
     def wait_job(self, before):
-        """Seconds until one more Job is there."""
-        began = time.monotonic()
-        wait_until(
-            "the Job",
-            lambda: len(self.world.api.jobs(self.namespace)) > before,
-            timeout_s=_WITHIN_S,
-            every_s=0.02,
-        )
-        return time.monotonic() - began
+        """Wait until one more Job is there; how long that took, and how slow the machine was."""
+        with timed() as watch:
+            wait_until(
+                "the Job",
+                lambda: len(self.world.api.jobs(self.namespace)) > before,
+                timeout_s=_WITHIN_S,
+                every_s=0.02,
+            )
+        return watch
 
     def lost(self, replica):
         """Deliver and kill until the delivery was recorded and its Job not made; the number of Jobs before."""
@@ -111,32 +115,41 @@ def crash_loop(world, runs):
     scene = Scene(world)
     replica = world.replica(scene.namespace)
     for _ in range(runs):
-        before, began = scene.lost(replica), time.monotonic()
-        while len(world.api.jobs(scene.namespace)) == before:
-            replica.restart()
-            died = time.monotonic() + _LIFE_S
-            while time.monotonic() < died:
-                time.sleep(0.02)
-                if len(world.api.jobs(scene.namespace)) > before:
-                    break
-            else:
-                replica.kill()
-        yield time.monotonic() - began
+        before = scene.lost(replica)
+        with timed() as watch:
+            while len(world.api.jobs(scene.namespace)) == before:
+                replica.restart()
+                died = time.monotonic() + _LIFE_S
+                while time.monotonic() < died:
+                    time.sleep(0.02)
+                    if len(world.api.jobs(scene.namespace)) > before:
+                        break
+                else:
+                    replica.kill()
+        yield watch
         replica.wait_ready()
     replica.process.stop()
 
 
 ALL = {function.__name__: function for function in (in_place, new_pod, recorder_killed, leader_killed, crash_loop)}
+_COMPUTING = {"in_place"}  # it waits for no time to pass
 
 
 def recovery(world, runs=20, names=tuple(ALL)):
     """Print one line for each way to crash."""
     for name in names:
-        function = ALL[name]
-        times = sorted(function(world, runs))
-        p50, longest = statistics.median(times), times[-1]
-        text = f"p50 {p50:.1f} s, max {longest:.1f} s over {len(times)} runs"
+        with contextlib.redirect_stdout(None):  # what each measurement prints
+            watches = list(ALL[name](world, runs))
+        slowness = statistics.median(watch.slowness for watch in watches)
+        text = f"{_summary(watch.seconds for watch in watches)} over {runs} runs, machine {slowness:.1f} times as slow"
+        if name in _COMPUTING:
+            text += f" ({_summary(watch.fair_s for watch in watches)} on an idle one)"
         print(f"recovery, {name.replace('_', ' '):18s} {text}", flush=True)
+
+
+def _summary(seconds):
+    times = sorted(seconds)
+    return f"p50 {statistics.median(times):.1f} s, max {times[-1]:.1f} s"
 
 
 if __name__ == "__main__":
