@@ -1,7 +1,7 @@
 """`make chaos`: trials of all scenarios in a seeded order, for so many minutes; a table of what was found."""
 
 import argparse
-import collections
+import itertools
 import random
 import shutil
 import sys
@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos import scenarios, trial
+from tests.chaos import results, scenarios, trial
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.servers import servers
 from tests.chaos.table import table
@@ -26,47 +26,58 @@ def main():
     parser.add_argument("--replicas", type=int, help="only with so many replicas")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="take a fix out, and see what is found")
     parser.add_argument("--job-controller", action="store_true", help="Jobs are run by the real Job controller")
+    parser.add_argument("--results", type=Path, help="add each result to this file, and go on after those in it")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     given = parser.parse_args()
     todo = [(s, n) for s, n in scenarios.chosen(given.only) if given.replicas in {None, n}]
     if given.list or not todo:
         print("\n".join(f"{one.name} ({number})" for one, number in todo) or "no such scenario")
         return 0 if todo else 2
-    results = []
+    known = results.read(given.results) if given.results else []
+    order = _order(todo, given.seed)
+    if [(each.scenario, each.replicas, each.seed) for each in known] != [
+        (one.name, number, seed) for one, number, seed in itertools.islice(order, len(known))
+    ]:
+        print(f"{given.results} holds results of other trials: of another seed, another choice, other scenarios")
+        return 2
     more = {"controllers": WITH_JOBS} if given.job_controller else {}
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder, servers(Path(folder), **more) as running:
-        for result in _trials(todo, given, running, Path(folder)):
-            results.append(result)
+        for result in _trials(order, given, running, Path(folder)):
+            known.append(result)
+            if given.results:
+                results.append(given.results, result)
             if given.mutant and result.found:
                 break
-    print(table(results, seed=given.seed, minutes=given.minutes))
-    return int(any(result.found for result in results))
+    print(table(known, seed=given.seed))
+    return int(any(result.found for result in known))
 
 
-def _trials(todo, given, running, folder):
-    ended_at = time.monotonic() + 60 * given.minutes
-    rounds = collections.Counter()
-    more = {"mutant": given.mutant, "finisher": PodFinisher if given.job_controller else Finisher}
-    while True:
+def _order(todo, seed):
+    """All trials, again and again, each time in another order and with another seed."""
+    for turn in itertools.count(1):
         order = list(todo)
-        random.Random(f"{given.seed}:{rounds['all']}").shuffle(order)
-        rounds["all"] += 1
+        random.Random(f"{seed}:{turn - 1}").shuffle(order)
         for one, number in order:
-            if time.monotonic() > ended_at:
-                return
-            seed = f"{given.seed}.{rounds['all']}"
-            place = folder / f"trial-{seed}-{one.name.replace(' ', '-')}-{number}"
-            try:
-                result = trial.run(one, *running, place, replicas=number, seed=seed, **more)
-            except Exception as error:  # noqa: BLE001  a trial that breaks is a finding, and the others go on
-                result = trial.Result(scenario=one.name, replicas=number, seed=seed, found=[f"broken: {error!r}"])
-            verdict = "; ".join(result.found) or f"ran {result.ran_s:.1f} s after the fault"
-            print(f"{one.name} ({number} replicas, seed {seed}, {result.seconds:.0f} s): {verdict}", flush=True)
-            if result.found:
-                kept = Path("build") / "chaos" / place.name
-                shutil.copytree(place, kept, dirs_exist_ok=True)
-                print(f"  logs: {kept}", flush=True)
-            yield result
+            yield one, number, f"{seed}.{turn}"
+
+
+def _trials(order, given, running, folder):
+    ended_at = time.monotonic() + 60 * given.minutes
+    more = {"mutant": given.mutant, "finisher": PodFinisher if given.job_controller else Finisher}
+    while time.monotonic() < ended_at:
+        one, number, seed = next(order)
+        place = folder / f"trial-{seed}-{one.name.replace(' ', '-')}-{number}"
+        try:
+            result = trial.run(one, *running, place, replicas=number, seed=seed, **more)
+        except Exception as error:  # noqa: BLE001  a trial that breaks is a finding, and the others go on
+            result = trial.Result(scenario=one.name, replicas=number, seed=seed, found=[f"broken: {error!r}"])
+        verdict = "; ".join(result.found) or f"ran {result.ran_s:.1f} s after the fault"
+        print(f"{one.name} ({number} replicas, seed {seed}, {result.seconds:.0f} s): {verdict}", flush=True)
+        if result.found:
+            kept = Path("build") / "chaos" / place.name
+            shutil.copytree(place, kept, dirs_exist_ok=True)
+            print(f"  logs: {kept}", flush=True)
+        yield result
 
 
 if __name__ == "__main__":

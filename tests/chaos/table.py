@@ -3,16 +3,17 @@
 import statistics
 
 
-def table(results, *, seed, minutes):
+def table(results, *, seed):
     """Markdown."""
     rows = {}
     for result in results:
         rows.setdefault((result.scenario, result.replicas), []).append(result)
     pushes, jobs = sum(each.pushes for each in results), sum(each.jobs for each in results)
     broken = sum(bool(each.found) for each in results)
+    minutes = sum(each.seconds for each in results) / 60
     total = f"{len(results)} trials, {pushes} pushes, {jobs} Jobs, {broken} trials with a broken promise"
     lines = [
-        f"Seed {seed}, {minutes:g} minutes: {total}.",
+        f"Seed {seed}, {minutes:.0f} minutes: {total}.",
         "",
         "| fault | replicas | trials | pushes | accepted | Jobs | last run after the end, s: median, longest | found |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
