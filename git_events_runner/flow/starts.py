@@ -37,7 +37,7 @@ class Starts:
     def _count(self) -> Counter[Ref]:
         """How many there are of each trigger."""
         now, found = self._now(), Counter[Ref]()
-        for snapshot in self._store.all("Job"):
+        for snapshot in self._store.unfinished_jobs():
             if is_not_starting(snapshot.model, now) and (owner := owner_of(snapshot, self._store)) is not None:
                 found[owner.trigger.ref] += 1
         return found

@@ -1,4 +1,4 @@
-"""Exhaustive model of one slot (`maxRunningJobs: 1`): two leaders in turn, caches that are behind, late requests.
+"""Exhaustive model of `maxRunningJobs`: two leaders in turn, caches that are behind, late requests side by side.
 
 Each transition bears the name of the step in `flow/queue` and `flow/runs`. A request is a POST of an unsuspended Job or
 the PATCH that admits a waiting one. One sent while its sender held the lease arrives before the next leader lists, or
@@ -22,7 +22,6 @@ RULES = frozenset(
         "own_lease_waits",  # a replica with the lease of a former life waits until that life's requests landed
     }
 )
-_RUNS = ("a", "b")
 
 
 class Leader(NamedTuple):
@@ -53,10 +52,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """The world without one rule; `restarts`: the first leader may be killed and start again under its name."""
+    """The world without one rule, with `slots` and one run more than that.
+
+    `restarts`: the first leader may be killed and start again under its name.
+    """
 
     without: str = ""
     restarts: int = 1
+    slots: int = 1
 
     def explore(self) -> Result:
         """Walk every interleaving, breadth first."""
@@ -71,7 +74,7 @@ class Slot:
                 if after in before:
                     continue
                 before[after] = (state, name)
-                if len(after.running) > 1:
+                if len(after.running) > self.slots:
                     return Result(trace=_trace(before, after), states=len(before))
                 queue.append(after)
         return Result(trace=None, states=len(before))
@@ -105,8 +108,8 @@ class Slot:
             yield "0 is killed and starts again", self._leads(born, 0)
 
     def _takes(self, state: State, number: int, leader: Leader, *, holds: bool) -> Iterator[tuple[str, State]]:
-        for run in _RUNS:
-            if run in state.running or leader.seen or leader.taken - {run}:
+        for run in "abc"[: self.slots + 1]:
+            if run in state.running or len((leader.seen | leader.taken) - {run}) >= self.slots:
                 continue
             taken = leader.taken | {run} if self._has("taken_first") else leader.taken
             after = _with(state, number, leader._replace(taken=taken))

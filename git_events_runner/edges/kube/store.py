@@ -154,6 +154,8 @@ class Store:
         self._objects: dict[str, dict[Ref, Snapshot]] = {kind: {} for kind in KINDS}
         self._by_uid: dict[str, dict[str, Ref]] = {kind: {} for kind in KINDS}
         self._jobs: dict[str, dict[str | None, dict[Ref, str]]] = {}  # by trigger uid and namespace
+        self._unfinished: dict[Ref, None] = {}
+        self._unfinished_of: dict[str, dict[Ref, None]] = {}  # by trigger uid
         self._deleted: FairCache[tuple[Ref, str], bool] = FairCache(limit=_DELETED_KEPT)
         self._last: FairCache[str, Snapshot] = FairCache(limit=_LAST_KEPT)
         self._by_namespace: dict[str, dict[str, dict[Ref, None]]] = {kind: {} for kind in KINDS}
@@ -189,6 +191,12 @@ class Store:
         places = self._jobs.get(trigger_uid) or {}
         found = places.values() if trigger is None else (places.get(trigger.ref.namespace) or {},)
         return [jobs[ref] for refs in found for ref, name in refs.items() if source in {None, name}]
+
+    def unfinished_jobs(self, trigger_uid: str | None = None) -> list[Snapshot]:
+        """The Jobs that have not ended (of those that name that trigger), however many that ended are kept."""
+        refs = self._unfinished if trigger_uid is None else self._unfinished_of.get(trigger_uid, {})
+        jobs = self._objects["Job"]
+        return [jobs[ref] for ref in refs]
 
     def last_of(self, job_uid: str) -> Snapshot | None:
         """The last state of a Job that vanished a short while ago: it may have ended just before."""
@@ -255,6 +263,10 @@ class Store:
         run = new.model.run if new.ref.kind == "Job" else None
         if run:
             self._jobs.setdefault(run.trigger_uid, {}).setdefault(new.ref.namespace, {})[new.ref] = run.source
+        if new.ref.kind == "Job" and not new.model.finished:
+            self._unfinished[new.ref] = None
+            if run:
+                self._unfinished_of.setdefault(run.trigger_uid, {})[new.ref] = None
         self._note(new.ref)
 
     def _within_share(self, new: Snapshot) -> Snapshot:
@@ -291,7 +303,12 @@ class Store:
 
     def _unindex(self, old: Snapshot) -> None:
         run = old.model.run if old.ref.kind == "Job" else None
+        self._unfinished.pop(old.ref, None)
         if run:
+            unfinished = self._unfinished_of.get(run.trigger_uid, {})
+            unfinished.pop(old.ref, None)
+            if not unfinished:
+                self._unfinished_of.pop(run.trigger_uid, None)
             places = self._jobs.get(run.trigger_uid, {})
             refs = places.get(old.ref.namespace, {})
             refs.pop(old.ref, None)

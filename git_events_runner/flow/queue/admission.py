@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
@@ -11,11 +12,11 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, ApiUnavailable, SecretUnusable
+from git_events_runner.handover import Handover, working
 from git_events_runner.resources.job import ADMISSION_ANNOTATION, ADMITTED
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import owner_of
 from git_events_runner.rules.messages import Fence
-from git_events_runner.rules.queue import Queued
 from git_events_runner.rules.report import Problem
 from git_events_runner.telemetry import Metrics
 
@@ -28,7 +29,6 @@ log = structlog.get_logger(target="queue")
 ADMISSION_PATH = f"/metadata/annotations/{ADMISSION_ANNOTATION.replace('/', '~1')}"
 _TAKEN_S = 15.0
 _ARRIVES_S = 60.0  # no request arrives later: its connection was closed after seven seconds
-_TRIES = 64
 
 
 class Admission:
@@ -61,45 +61,69 @@ class Admission:
         self._now = now
         self._read_at: dict[Ref, float] = {}  # when a slot's Job was last read
 
-    async def confirm_taken(self, fence: Fence) -> None:
-        """Slots whose request has had its time: does the Job exist?
+    @asynccontextmanager
+    async def working(self, fence: Fence, wake: Callable[[Ref], None]) -> AsyncIterator[None]:
+        """Requests go out while entered; `wake` is called when one has ended without a change of its Job.
 
-        The request may arrive later still. So a Job that waits is admitted again, and a slot whose Job is not there is
-        kept for a while: the run is tried again under the same name, and takes the same slot.
+        Every Job has its own task: an admission webhook, a Secret or a status that is slow delays no other Job.
         """
-        loop = asyncio.get_running_loop()
-        for ref, since in list(self._book.taken.items()):
-            if loop.time() - max(since, self._read_at.get(ref, 0.0)) < _TAKEN_S:
-                continue
-            self._read_at[ref] = loop.time()
-            try:
-                found = await self._api.get(ref)
-            except ApiNotFound:
-                if loop.time() - since >= _ARRIVES_S:
-                    self._book.free(ref)
-                continue
-            except ApiError:
-                continue
-            self._store.observe(found)
-            snapshot = self._store.get(ref)
-            if snapshot is not None and (queued := Queued(ref=ref, job=snapshot.model)).waits:
-                if not await self._try(queued, fence):
-                    self._book.hold(ref, loop.time())
-            else:
-                self._book.free(ref)
+
+        async def confirm(ref: Ref) -> bool:
+            await self._confirm(ref)
+            return True
+
+        async def admit(ref: Ref) -> bool:
+            if not await self._try(ref, fence):
+                self._book.hold(ref, asyncio.get_running_loop().time())
+            wake(ref)
+            return True
+
+        self._confirms, self._admissions = Handover(confirm), Handover(admit)
+        async with working(self._confirms, self._admissions):
+            yield
+
+    def confirm_taken(self) -> None:
+        """Have the Jobs read whose slots were taken for requests that have had their time: do they exist?"""
+        now = asyncio.get_running_loop().time()
+        for ref, since in self._book.taken.items():
+            if now - max(since, self._read_at.get(ref, 0.0)) >= _TAKEN_S:
+                self._read_at[ref] = now
+                self._confirms.put(ref.namespace, ref)
         self._read_at = {ref: at for ref, at in self._read_at.items() if ref in self._book.taken}
 
-    async def admit(self, fence: Fence) -> None:
-        """Let Jobs run while there are slots. One that cannot start is passed over: it must not keep others out."""
-        loop, tries = asyncio.get_running_loop(), 0
-        while tries < _TRIES:
-            chosen = self._book.next_admissions(loop.time())
-            tries += len(chosen)
-            passed = [queued.ref for queued in chosen if not await self._try(queued, fence)]
-            for ref in passed:
-                self._book.hold(ref, loop.time())
-            if not passed:
-                return
+    async def _confirm(self, ref: Ref) -> None:
+        """The request may arrive later still.
+
+        So a Job that waits is admitted again, and a slot whose Job is not there is kept for a while: the run is tried
+        again under the same name, and takes the same slot.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            self._store.observe(await self._api.get(ref))
+        except ApiNotFound:
+            if (since := self._book.taken.get(ref)) is not None and loop.time() - since >= _ARRIVES_S:
+                self._book.free(ref)
+            return
+        except ApiError:
+            return
+        if ref not in self._book.taken:
+            return
+        snapshot = self._store.get(ref)
+        if snapshot is None or not snapshot.model.waits:
+            self._book.free(ref)
+            return
+        self._book.take(ref, loop.time())
+        self._admissions.put(ref.namespace, ref)
+
+    def admit(self) -> None:
+        """Have Jobs admitted while there are slots. One that cannot start is passed over: it must not keep others out.
+
+        Their slots are taken before anything else can happen, the requests go out next to each other.
+        """
+        now = asyncio.get_running_loop().time()
+        for queued in self._book.next_admissions(now):
+            self._book.take(queued.ref, now)
+            self._admissions.put(queued.namespace, queued.ref)
 
     async def delete_orphan(self, snapshot: Snapshot, fence: Fence) -> bool:
         """Delete a waiting Job if its trigger is gone, live."""
@@ -108,28 +132,31 @@ class Admission:
         await self._deletions.delete_orphan(snapshot, fence)
         return True
 
-    async def _try(self, queued: Queued, fence: Fence) -> bool:
+    async def _try(self, ref: Ref, fence: Fence) -> bool:
         """Whether that Job runs, or need not wait any more; False: something of its own keeps it from that."""
-        snapshot = self._store.get(queued.ref)
-        if snapshot is None or not Queued(ref=queued.ref, job=snapshot.model).waits:
+        snapshot = self._store.get(ref)
+        if snapshot is None or not snapshot.model.waits:
+            self._book.give_back(ref)
             return True
         fence.check()
         try:
             return await self._start(snapshot, fence)
         except ApiNotFound:
-            self._book.free(queued.ref)
+            self._book.free(ref)
             return True
         except SecretUnusable as error:
-            self._book.give_back(queued.ref)
+            self._book.hold(ref, asyncio.get_running_loop().time())
+            self._book.give_back(ref)
             owner = owner_of(snapshot, self._store)
             if owner is not None:
                 await self._reports.report(owner, Problem(reason=error.reason, message=str(error)))
+            return True
         except ApiUnavailable as error:
-            log.warning("job.unconfirmed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
+            log.warning("job.unconfirmed", namespace=ref.namespace, job=ref.name, error=str(error))
             return True
         except ApiError as error:
-            await self._free_if_refused(queued.ref)
-            log.warning("job.delayed", namespace=queued.ref.namespace, job=queued.ref.name, error=str(error))
+            await self._free_if_refused(ref)
+            log.warning("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
         return False
 
     async def _free_if_refused(self, ref: Ref) -> None:
@@ -148,11 +175,12 @@ class Admission:
         owner = owner_of(snapshot, self._store)
         if owner is None:
             if await self.delete_orphan(snapshot, fence):
+                self._book.give_back(ref)
                 return True
             owner = owner_of(snapshot, self._store)  # the live read may have found its trigger
             if owner is None:
+                self._book.give_back(ref)
                 return False
-        self._book.take(ref, asyncio.get_running_loop().time())
         if view.needs_secret:
             if owner.trigger.model is None:
                 raise SecretUnusable(f"the trigger is not valid: {owner.trigger.invalid}", reason="InvalidSpec")

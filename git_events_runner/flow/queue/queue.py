@@ -122,19 +122,20 @@ class Queue:
         self._fence = fence
         try:
             with self._store.subscribe("Job") as changes:
-                next_sweep = loop.time()
-                while True:
-                    await self._admission.confirm_taken(fence)
-                    await self._admission.admit(fence)
-                    if loop.time() >= next_sweep:
-                        await self._sweeps.sweep(fence, loop.time())
-                        next_sweep = loop.time() + _PASS_S
-                    self.show()
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout_at(next_sweep):
-                            await changes.wait()
-                            await asyncio.sleep(_GATHER_S)  # a pass reads all Jobs: many changes share one
-                    changes.take()
+                async with self._admission.working(fence, changes.note), self._sweeps.working(fence):
+                    next_sweep = loop.time()
+                    while True:
+                        self._admission.confirm_taken()
+                        self._admission.admit()
+                        if loop.time() >= next_sweep:
+                            self._sweeps.sweep(loop.time())
+                            next_sweep = loop.time() + _PASS_S
+                        self.show()
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout_at(next_sweep):
+                                await changes.wait()
+                                await asyncio.sleep(_GATHER_S)  # a pass reads all unfinished Jobs: changes share one
+                        changes.take()
         finally:
             self._fence = None
             self._metrics.queue(self._limit(), 0, 0)  # the leader's to say: what was true here would stay

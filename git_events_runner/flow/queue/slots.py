@@ -29,6 +29,7 @@ class SlotBook:
         self._often: set[Ref] = set()  # those for which a request was sent before
         # Until when, and for how long: back-off of Jobs that cannot start.
         self._held: dict[Ref, tuple[float, float]] = {}
+        self.leaving: set[Ref] = set()  # those under deletion
         self._runs: set[str] = set()  # uids of Jobs that were seen to be runs
         self._last: dict[str, int] = {}  # namespace → which admission its last one was
         self._admissions = 0
@@ -38,8 +39,8 @@ class SlotBook:
         """The runs that hold a slot or wait for one."""
         return [
             Queued(ref=snapshot.ref, job=view)
-            for snapshot in self._store.all("Job")
-            if not ((view := snapshot.model).finished or view.deleting or view.ending) and self.is_run(snapshot)
+            for snapshot in self._store.unfinished_jobs()
+            if not ((view := snapshot.model).deleting or view.ending) and self.is_run(snapshot)
         ]
 
     def is_run(self, snapshot: Snapshot) -> bool:
@@ -91,7 +92,7 @@ class SlotBook:
 
     def held(self, now: float) -> frozenset[Ref]:
         """The Jobs that are passed over."""
-        return frozenset(ref for ref, (until, _) in self._held.items() if until > now)
+        return frozenset(self.leaving.union(ref for ref, (until, _) in self._held.items() if until > now))
 
     def count_namespaces(self) -> None:
         """Note whether triggers of several namespaces share the slots; forget the turns of those without triggers."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import islice
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
 
-from git_events_runner.edges.kube.store import Store
+from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError
+from git_events_runner.handover import Handover, working
 from git_events_runner.resources.job import ELSEWHERE, WAITING, JobView
+from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.deletion import is_recorded_expired
-from git_events_runner.rules.identity import owner_of, series_labels
+from git_events_runner.rules.identity import Owner, owner_of, series_labels
 from git_events_runner.rules.messages import Fence
-from git_events_runner.rules.queue import Queued
 from git_events_runner.telemetry import Metrics
 
 from .admission import ADMISSION_PATH, Admission
@@ -51,95 +53,113 @@ class Sweeps:
         self._deletions = deletions
         self._metrics = metrics
         self._first_seen: dict[str, float] = {}
-        self._again_at: dict[str, float] = {}
 
     def begin(self) -> None:
         """Leadership begins: waiting times run from now."""
         self._first_seen.clear()
 
-    async def sweep(self, fence: Fence, now: float) -> None:
-        """All of them."""
-        await self._expire(fence, now)
-        await self._delete_orphans(fence, now)
-        await self._note_admitted_elsewhere(fence, now)
+    @asynccontextmanager
+    async def working(self, fence: Fence) -> AsyncIterator[None]:
+        """Requests are sent while entered, those of different Jobs side by side."""
 
-    async def _delete_orphans(self, fence: Fence, now: float) -> None:
-        """A few in each pass: a Job of no trigger that we know holds no slot and never gets one."""
-        held = self._book.held(now)
-        waiting = (
-            snapshot
-            for snapshot in self._store.all("Job")
-            if Queued(ref=snapshot.ref, job=snapshot.model).waits
-            and snapshot.ref not in held
-            and self._store.trigger(snapshot.model.run.trigger_uid) is None
-        )
-        for snapshot in list(islice(waiting, _ORPHANS)):
-            try:
-                deleted = await self._admission.delete_orphan(snapshot, fence)
-            except ApiError as error:
-                deleted = False
-                log.debug("job.delayed", namespace=snapshot.ref.namespace, job=snapshot.ref.name, error=str(error))
-            if not deleted:
-                self._book.hold(snapshot.ref, now)
+        async def expire(ref: Ref) -> bool:
+            return await self._expire(ref, fence)
 
-    async def _note_admitted_elsewhere(self, fence: Fence, now: float) -> None:
-        """A waiting Job that another party let run is not ours to resume from now on, also if it is suspended again."""
-        held = self._book.held(now)
-        for snapshot in self._store.all("Job"):
+        async def delete(ref: Ref) -> bool:
+            await self._delete_orphan(ref, fence)
+            return True
+
+        async def note(ref: Ref) -> bool:
+            await self._note_admitted_elsewhere(ref, fence)
+            return True
+
+        self._expiries = Handover(expire, backoff_s=(_AGAIN_S, _AGAIN_S))
+        self._orphans, self._notes = Handover(delete), Handover(note)
+        async with working(self._expiries, self._orphans, self._notes):
+            yield
+
+    def sweep(self, now: float) -> None:
+        """All of them, among the Jobs that have not ended."""
+        held, orphans, first_seen = self._book.held(now), 0, {}
+        for snapshot in self._store.unfinished_jobs():
             ref, view = snapshot.ref, snapshot.model
-            if (
-                view.suspended
-                or view.finished
-                or view.admission != WAITING
-                or ref in held
-                or not self._book.is_run(snapshot)
-            ):
-                continue
-            fence.check()
-            patch: list[dict[str, Any]] = [
-                {"op": "test", "path": "/metadata/uid", "value": snapshot.uid},
-                {"op": "test", "path": ADMISSION_PATH, "value": WAITING},
-                {"op": "replace", "path": ADMISSION_PATH, "value": ELSEWHERE},
-            ]
-            try:
-                self._store.observe(await self._api.patch(ref, patch, timeout_s=self._request_timeout_s))
-            except ApiError as error:
-                self._book.hold(ref, now)
-                log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
+            if not view.waits:
+                if not view.suspended and view.admission == WAITING and ref not in held and self._book.is_run(snapshot):
+                    self._notes.put(ref.namespace, ref)
+            elif self._store.trigger(view.run.trigger_uid) is None:
+                if orphans < _ORPHANS and ref not in held:
+                    orphans += 1
+                    self._book.hold(ref, now)
+                    self._orphans.put(ref.namespace, ref)
+            elif ref not in self._book.taken and (owner := owner_of(snapshot, self._store)) is not None:
+                first_seen[snapshot.uid] = self._first_seen.get(snapshot.uid, now)
+                if self._is_expiring(snapshot, owner, now - first_seen[snapshot.uid]):
+                    self._expiries.put(ref.namespace, ref)
+        self._first_seen = first_seen
+        self._book.prune()
+        self._book.count_namespaces()
 
-    async def _expire(self, fence: Fence, now: float) -> None:
-        """Delete Jobs that waited too long; the time runs from when this leader first saw them.
+    def _limit_s(self, view: JobView) -> int:
+        return self._waiting_timeout_s() if view.waiting_timeout_s is None else view.waiting_timeout_s
+
+    def _is_expiring(self, snapshot: Snapshot, owner: Owner[Snapshot], waited_s: float) -> bool:
+        """Whether a Job has waited too long; the time runs from when this leader first saw it.
 
         What another leader has recorded as expired it had begun to delete.
         """
-        waiting = {}
-        for snapshot in self._store.all("Job"):
-            if not Queued(ref=snapshot.ref, job=snapshot.model).waits or snapshot.ref in self._book.taken:
-                continue
-            owner = owner_of(snapshot, self._store)
-            if owner is None:
-                continue
-            waiting[snapshot.uid] = self._first_seen.get(snapshot.uid, now)
-            view: JobView = snapshot.model
-            limit_s = self._waiting_timeout_s() if view.waiting_timeout_s is None else view.waiting_timeout_s
-            recorded = is_recorded_expired(owner.trigger.raw.get("status"), owner.source, snapshot.ref.name)
-            if not limit_s or not (recorded or now - waiting[snapshot.uid] >= limit_s):
-                continue
-            if not owner.settled or self._again_at.get(snapshot.uid, now) > now:
-                continue
-            message = (
-                f"Job {snapshot.ref.name} waited {limit_s} s for a slot (maxRunningJobs): deleted before it started"
-            )
-            try:
-                await self._deletions.expire(snapshot, owner, message, fence)
-            except ApiError as error:
-                self._again_at[snapshot.uid] = now + _AGAIN_S
-                log.debug("job.delayed", namespace=snapshot.ref.namespace, job=snapshot.ref.name, error=str(error))
-                continue
-            labels = series_labels(snapshot, owner, self._store)
-            self._metrics.job_ended(labels, snapshot.ref.namespace or "", "Expired", None)
-            log.info("job.expired", namespace=snapshot.ref.namespace, job=snapshot.ref.name, seconds=limit_s)
-        self._again_at = {uid: at for uid, at in self._again_at.items() if uid in waiting}
-        self._first_seen = waiting
-        self._book.prune()
-        self._book.count_namespaces()
+        limit_s = self._limit_s(snapshot.model)
+        if not limit_s or not owner.settled:
+            return False
+        if waited_s >= limit_s:
+            return True
+        return is_recorded_expired(owner.trigger.raw.get("status"), owner.source, snapshot.ref.name)
+
+    async def _delete_orphan(self, ref: Ref, fence: Fence) -> None:
+        """A few in each pass: a Job of no trigger that we know holds no slot and never gets one."""
+        snapshot = self._store.get(ref)
+        if snapshot is None or not snapshot.model.waits:
+            return
+        try:
+            await self._admission.delete_orphan(snapshot, fence)
+        except ApiError as error:
+            log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
+
+    async def _note_admitted_elsewhere(self, ref: Ref, fence: Fence) -> None:
+        """A waiting Job that another party let run is not ours to resume from now on, also if it is suspended again."""
+        snapshot = self._store.get(ref)
+        if snapshot is None or snapshot.model.suspended or snapshot.model.admission != WAITING:
+            return
+        fence.check()
+        patch: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": snapshot.uid},
+            {"op": "test", "path": ADMISSION_PATH, "value": WAITING},
+            {"op": "replace", "path": ADMISSION_PATH, "value": ELSEWHERE},
+        ]
+        try:
+            self._store.observe(await self._api.patch(ref, patch, timeout_s=self._request_timeout_s))
+        except ApiError as error:
+            self._book.hold(ref, asyncio.get_running_loop().time())
+            log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
+
+    async def _expire(self, ref: Ref, fence: Fence) -> bool:
+        """Delete a Job that waited too long, which is not admitted meanwhile; False: it has to be tried again."""
+        snapshot, now = self._store.get(ref), asyncio.get_running_loop().time()
+        if snapshot is None or not snapshot.model.waits or ref in self._book.taken:
+            return True
+        owner = owner_of(snapshot, self._store)
+        if owner is None or not self._is_expiring(snapshot, owner, now - self._first_seen.get(snapshot.uid, now)):
+            return True
+        limit_s = self._limit_s(snapshot.model)
+        message = f"Job {ref.name} waited {limit_s} s for a slot (maxRunningJobs): deleted before it started"
+        self._book.leaving.add(ref)
+        try:
+            await self._deletions.expire(snapshot, owner, message, fence)
+        except ApiError as error:
+            log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
+            return False
+        finally:
+            self._book.leaving.discard(ref)
+        labels = series_labels(snapshot, owner, self._store)
+        self._metrics.job_ended(labels, ref.namespace or "", "Expired", None)
+        log.info("job.expired", namespace=ref.namespace, job=ref.name, seconds=limit_s)
+        return True

@@ -162,6 +162,24 @@ def test_jobs_are_found_by_their_run(store, writer):
     assert store.jobs_of("t1") == []
 
 
+def test_unfinished_jobs_are_found_without_the_finished_ones(store, writer):
+    """All of them, and those that name a trigger, until they end or are deleted."""
+    ended = {"conditions": [{"type": "Complete", "status": "True"}]}
+    writer.apply(ours(version="5"))
+    writer.apply(job("foreign", version="6"))
+    assert [found.ref for found in store.unfinished_jobs("t1")] == [REF]
+    assert [found.ref.name for found in store.unfinished_jobs()] == [NAME, "foreign"]
+    writer.apply(ours(version="7", status=ended))
+    assert store.unfinished_jobs("t1") == []
+    assert [found.ref.name for found in store.unfinished_jobs()] == ["foreign"]
+    writer.apply(job(NAME, version="8"))  # edited: no run of ours any more
+    assert [found.ref.name for found in store.unfinished_jobs()] == ["foreign", NAME]
+    assert store.unfinished_jobs("t1") == []
+    writer.remove(job("foreign", version="9"))
+    writer.remove(job(NAME, version="10"))
+    assert store.unfinished_jobs() == []
+
+
 def test_a_copy_of_a_job_is_no_run(store, writer):
     """A run's Job has the name that follows from the run; the same annotation elsewhere means nothing."""
     writer.apply(job("copied-by-hand", **OURS))
