@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP_HASHED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-# Where the images are: the program's own default (settings/runtime.py), so that there is one place to change it.
+# Registry of the images: the default of the program (settings/runtime.py), so that it is defined only there.
 export REGISTRY ?= $(shell sed -n 's/^IMAGE_REGISTRY = "\(.*\)"/\1/p' git_events_runner/settings/runtime.py)
 export VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
@@ -33,11 +33,11 @@ lint: $(STAMP) ## formatting, lint, types, import rules, spelling, generated fil
 	$(BIN)/python -m tests.repo.generated --check
 	$(BIN)/python -m tests.repo.linters
 
-format: $(STAMP) ## let ruff format and mend what it can
+format: $(STAMP) ## let ruff format and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-generate: $(STAMP) ## write the generated files anew (CRDs, docs tables, chart, manifests)
+generate: $(STAMP) ## write the generated files again (CRDs, docs tables, chart, manifests)
 	$(BIN)/python -m tests.repo.generated --write
 
 pod-schema: $(STAMP) ## renew the schema of pod parts from the API server that the tests run
@@ -56,19 +56,19 @@ e2e: $(STAMP) ## images, chart and Jobs on a real node of this machine (root; fi
 images: ## build the three images with docker, podman or buildah (REGISTRY, VERSION, OPTIONS)
 	images/build.sh
 
-sbom: $(STAMP) ## list what is in the built images, as dist/*.cdx.json
+sbom: $(STAMP) ## list the contents of the built images, as dist/*.cdx.json
 	images/sbom.sh
 
 demo: $(STAMP) ## a push becomes a finished run, in half a minute, without a cluster
 	@$(BIN)/python -m demo
 
-transcript: $(STAMP) ## run the demo and put what it prints into README.md
+transcript: $(STAMP) ## run the demo and put its output into README.md
 	$(BIN)/python -m demo.transcript --write
 
-chaos: $(STAMP) ## faults of all kinds for an hour, and whether a promise broke (MINUTES, SEED, ONLY, CHAOS=options)
+chaos: $(STAMP) ## an hour of faults of all kinds, with a report of broken promises (MINUTES, SEED, ONLY, CHAOS=options)
 	$(BIN)/python -u -m tests.chaos --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1) --only "$(ONLY)" $(CHAOS)
 
-bench: $(STAMP) ## the measured figures of docs/performance.md
+bench: $(STAMP) ## the benchmarks of docs/performance.md
 	$(BIN)/python -m benchmarks
 
 bench-git: $(STAMP) ## git clients compared, files of a large repository, a thousand schedules, hostile servers (docs/performance-git.md)
