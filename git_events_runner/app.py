@@ -53,6 +53,7 @@ from git_events_runner.heartbeat import Heartbeat
 from git_events_runner.hookport import HookPort
 from git_events_runner.hostkeys import HostKeys
 from git_events_runner.log_stream import LogStream
+from git_events_runner.namespaces import Namespaces
 from git_events_runner.pools import Pool
 from git_events_runner.repositories import Repositories
 from git_events_runner.resources.kinds import KINDS, OURS, Kind
@@ -181,7 +182,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     )
     queue = Queue(
         api=client,
-        list_jobs=live_jobs(client, settings.job_namespaces, absent=store.lacks_namespace),
+        list_jobs=live_jobs(client, settings.job_namespaces, scopes=store),
         store=store,
         copies=copies,
         writer=writer,
@@ -321,7 +322,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         f"informer-{kind.name}-{namespace or 'all'}": Informer(
             client=client,
             kind=kind,
-            writer=StoreWriter(store, kind.name, namespace=namespace),
+            writer=StoreWriter(store, kind.name, namespace=namespace, optional=kind.name != config_ref.kind),
             namespace=namespace,
             label_selector=label_selector,
             field_selector=field_selector,
@@ -337,6 +338,15 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         store=store,
         ref=config_ref,
         identity=settings.identity,
+    )
+    namespaces = Namespaces(
+        served=settings.job_namespaces,
+        store=store,
+        metrics=metrics,
+        announcer=events,
+        ref=config_ref,
+        note=health.note,
+        none_served=partial(health.judged, "namespaces"),
     )
     _follow_log(logs, metrics, health)
     health.expect("certificate of the API server", client.trusted_at, _DISTRUSTED_S, problem="not trusted for")
@@ -364,6 +374,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                 async with running(
                     config=config.run(),
                     clock=clock.run(),
+                    namespaces=namespaces.run(),
                     status=writer.run(),
                     lanes=lanes.run(),
                     gone=gone.run(),

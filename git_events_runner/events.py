@@ -63,6 +63,11 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "lease.fenced": ("warning", "This replica stopped leader work because its lease could not be renewed in time."),
     "lease.lost": ("info", "This replica is no longer the leader."),
     "loop.late": ("warning", "The process was held up for a second or more (`seconds`): no CPU, or stopped."),
+    "namespace.joined": ("info", "A namespace that could not be read is served."),
+    "namespace.refused": (
+        "warning",
+        "A namespace that is to be served cannot be read, or does not exist; it joins when it can be listed.",
+    ),
     "queue.delayed": ("warning", "A new leader cannot list the Jobs yet; it tries again before it starts any."),
     "request.resumed": ("info", "A request that was not handled when this replica started is checked."),
     "request.swept": ("info", "A request that no replica handled for 8 s is checked by the leader."),

@@ -213,6 +213,9 @@ class Metrics:
         self._clock_skew = gauge(
             "clock_skew_seconds", "How far this machine's clock is ahead of the API server's (negative: behind)"
         )
+        self._not_served = gauge(
+            "namespaces_not_served", "Namespaces that are to be served and cannot be read: Missing or Refused", "reason"
+        )
         self._edge_failures = counter("api_failures", "Failed background requests to the API server", "kind")
         self.git = GitMetrics(counter=counter, histogram=histogram)
         build = gauge("build_info", "Version of the program and of Python; always 1", "version", "python")
@@ -329,6 +332,10 @@ class Metrics:
     def clock_skew(self, seconds: float) -> None:
         """This machine's clock is so far ahead of the API server's."""
         self._clock_skew.set(seconds)
+
+    def namespaces_not_served(self, reason: str, number: int) -> None:
+        """So many namespaces that are to be served cannot be read for that reason."""
+        self._not_served.labels(reason).set(number)
 
     def edge_failed(self, kind: str) -> None:
         """A background request (watch, lease, Event) failed."""

@@ -52,10 +52,14 @@ class Gate:
 
     def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
         """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
+        namespace = trigger.ref.namespace or ""
+        if self._store.refused(namespace):  # what is not known there is not missing
+            why = self._store.scopes.why(namespace)
+            message = f"namespace {namespace} cannot be read ({why}); bind the controller's roles in it"
+            return Problem(reason="NamespaceRefused", message=message)
         resolved = resolve(trigger, source, self._store.get)
         if isinstance(resolved, Problem):
             return resolved
-        namespace = trigger.ref.namespace or ""
         refused = refusal(self._policy(), resolved, namespace, self._labels(namespace))
         if refused is None:
             return resolved

@@ -26,6 +26,7 @@ class Health:
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._missing: dict[str, str] = {}
+        self._notes: list[str] = []
         self._moved: dict[str, tuple[Callable[[], float], float, str]] = {}
 
     def set(self, name: str, *, ready: bool, why: str = "") -> None:
@@ -38,6 +39,15 @@ class Health:
     def judged(self, name: str, problem: str | None) -> None:
         """A fact as somebody judges it: true without a problem."""
         self.set(name, ready=problem is None, why=problem or "")
+
+    def note(self, lines: list[str]) -> None:
+        """What `/ready` reports beside its state: it does not depend on that."""
+        self._notes = lines
+
+    @property
+    def notes(self) -> list[str]:
+        """What was noted last, one line each."""
+        return self._notes
 
     def expect(
         self, name: str, moved_at: Callable[[], float], limit_s: float, *, problem: str = "has not moved for"
@@ -134,7 +144,7 @@ class Probes:
         return _judged(self._health.not_alive(), "alive")
 
     async def _ready(self, _: Request) -> Response:
-        return _judged(self._health.not_ready(), "ready")
+        return _judged(self._health.not_ready(), "ready", self._health.notes)
 
     async def _show(self, request: Request) -> Response:
         """Few at a time, and fewer of one address: each answer is large."""
@@ -151,5 +161,6 @@ class Probes:
                 del self._readers[sender]
 
 
-def _judged(problems: list[str], good: str) -> Response:
-    return PlainTextResponse("\n".join(problems or [good]) + "\n", status_code=500 if problems else 200)
+def _judged(problems: list[str], good: str, notes: Iterable[str] = ()) -> Response:
+    lines = [*(problems or [good]), *notes]
+    return PlainTextResponse("\n".join(lines) + "\n", status_code=500 if problems else 200)

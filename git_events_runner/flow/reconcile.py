@@ -27,7 +27,7 @@ from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.naming import Naming
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.repair import Repair, in_words, wrong_values
-from git_events_runner.rules.report import Problem, Report, Warn, sources_told, sources_warned
+from git_events_runner.rules.report import Problem, Report, Warn, conditions_of, sources_told, sources_warned
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.schedule import Schedule
 from git_events_runner.rules.statuspatch import combine
@@ -245,6 +245,9 @@ class Reconciler:
 
     async def _reconcile(self, trigger: Snapshot, fence: Fence) -> None:
         """Finalizer of the original, entries of sources that are gone, conditions; written only when they change."""
+        if self._store.refused(trigger.ref.namespace, trigger.ref.kind):
+            self._true.pop(trigger.uid, None)  # it cannot be written; its namespace is noted when it can be read again
+            return
         started = time.monotonic()
         failed = False
         try:
@@ -316,7 +319,9 @@ class Reconciler:
         return wanted if Outcome.WRITE in combine(status, wanted)[1] else []
 
     def _unsettled(self, trigger: Snapshot) -> bool:
-        """Whether a Job is above the record: then no entry may go."""
+        """Whether a Job is above the record, or may be: then no entry may go."""
+        if self._store.refused(trigger.ref.namespace, "Job"):
+            return True
         status, jobs = trigger.raw.get("status"), runs_of(trigger, self._store.jobs_of(trigger.uid))
         return any(job.model.run.number > entry_of(status, job.model.run.source).runs for job in jobs)
 
@@ -331,8 +336,10 @@ class Reconciler:
         stalled = sources_told(status, "Stalled")
         mine = stalled if generation != trigger.generation else stalled & told
         self._told[trigger.uid] = (trigger.generation, wrong | mine)  # also until the write of their end has succeeded
-        gone = (stalled | sources_told(status, "Reconciling")).difference(names)
-        return (gone | mine) - wrong
+        retried = sources_told(status, "Reconciling")
+        refused = (conditions_of(status).get("Reconciling") or {}).get("reason") == "NamespaceRefused"
+        gone = (stalled | retried).difference(names)
+        return (gone | mine | (retried if refused else frozenset())) - wrong
 
     def _wrong_spec(self, model: Any) -> Problem | None:
         """What the API server cannot judge: the schedule's meaning and the patterns' limits."""

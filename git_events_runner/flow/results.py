@@ -99,6 +99,8 @@ class Results:
         self._again: set[str] = set()
         self._shown: dict[str, object] = {}  # uid → what a status said of its Jobs when nothing was to be written
         self._gone: OrderedDict[str, None] = OrderedDict()
+        self._refused: frozenset[str] = frozenset()  # namespaces whose Jobs were refused at the last pass
+        self._joining: frozenset[str] = frozenset()  # those whose Jobs are, or were then
 
     async def run_leading(self, fence: Fence) -> None:
         """Follow the Jobs until leadership ends. Jobs that ended before are not reported again.
@@ -110,6 +112,7 @@ class Results:
         self._vanished.clear()
         self._again.clear()
         self._shown.clear()
+        self._refused = self._store.scopes.of("Job")
         settled_since: dict[str, float] = {}
         unsettled_since: dict[str, float] = {}
         lost_since: dict[tuple[str, str], float] = {}
@@ -128,6 +131,8 @@ class Results:
                 dirty = (self._store.get(ref) for ref in changed if ref.kind in TRIGGERS)
                 touched = {one.uid for one in dirty if one and self._shown.get(one.uid) != _said(one)}
                 if undecided or loop.time() >= next_sweep or any(ref.kind == "Job" for ref in changed):
+                    refused = self._store.scopes.of("Job")
+                    self._joining, self._refused = self._refused | refused, refused
                     current = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
                     touched |= self._compare(known, current) | self._unseen(changed)
                     undecided = self._undecided(known, current)
@@ -158,10 +163,8 @@ class Results:
             if owner is None:
                 continue
             touched.add(owner.trigger.uid)
-            if view.finished and (old is None or not old.model.finished):
-                self._ended(snapshot, owner)
-            elif view.suspended_elsewhere and not view.deleting:
-                self._suspended(snapshot, owner)
+            if old is not None or snapshot.ref.namespace not in self._joining:  # else as at the start of a leadership
+                self._note_changed(snapshot, old, owner)
         for uid, snapshot in before.items():
             if uid not in after:
                 self._went(uid)
@@ -170,6 +173,14 @@ class Results:
                     if not snapshot.model.finished:
                         self._note_vanished(snapshot, owner)
         return touched
+
+    def _note_changed(self, snapshot: Snapshot, old: Snapshot | None, owner: Owner[Snapshot]) -> None:
+        """It ended, or another party suspended it."""
+        view: JobView = snapshot.model
+        if view.finished and (old is None or not old.model.finished):
+            self._ended(snapshot, owner)
+        elif view.suspended_elsewhere and not view.deleting:
+            self._suspended(snapshot, owner)
 
     def _undecided(self, before: Mapping[str, Snapshot], after: Mapping[str, Snapshot]) -> set[str]:
         """Changed Jobs that may turn out to be runs: the status that makes them so may arrive after them."""
@@ -284,6 +295,9 @@ class Results:
         trigger = self._store.trigger(trigger_uid)
         if trigger is None:
             return
+        if self._store.refused(trigger.ref.namespace, "Job", trigger.ref.kind):
+            self._again.add(trigger_uid)  # what is known of its Jobs is old, or nothing
+            return
         status = trigger.raw.get("status") or {}
         jobs = runs_of(trigger, self._store.jobs_of(trigger_uid))
         running = any(not job.model.finished and not job.model.deleting for job in jobs)
@@ -338,7 +352,7 @@ class Results:
         seen: dict[tuple[str, str], float] = {}
         for trigger in (trigger for kind in TRIGGERS for trigger in self._store.all(kind)):
             names = _unfinished(trigger)
-            if not names:
+            if not names or self._store.refused(trigger.ref.namespace, "Job"):
                 continue
             for name in names.difference(job.ref.name for job in self._store.jobs_of(trigger.uid)):
                 if name in self._vanished:

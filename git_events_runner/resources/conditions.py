@@ -182,6 +182,14 @@ class Reason(StrEnum):
         "StatusRepaired",
         "The status held values that cannot be right (by hand, or by a wrong clock); they were replaced. A warning.",
     )
+    NAMESPACE_REFUSED = (
+        "NamespaceRefused",
+        "The API server refuses to show the namespace; bind the controller's roles in it. Nothing is checked there.",
+    )
+    NAMESPACE_NOT_SERVED = (
+        "NamespaceNotServed",
+        "A namespace that is to be served does not exist or cannot be read; it joins when it can be listed.",
+    )
     CLOCK_SKEWED = (
         "ClockSkewed",
         "A replica's clock is off by more than 10 s; the API server's time is used. Look at the node's time service.",

@@ -94,6 +94,7 @@ class Port:
     secrets: Secrets
     metrics: Metrics
     rechecked: list
+    store: Store
 
     async def raw(self, data, *, timeout_s=20.0):
         """Send bytes; everything that comes back until the connection is closed."""
@@ -169,4 +170,4 @@ async def served(
     )
     with listen(0, host="127.0.0.1") as sock:
         async with serving(app, sock, limits=limits or Limits(header_s=header_s), trusted_proxies=trusted):
-            yield Port(sock.getsockname()[1], counter, secrets, metrics, rechecked)
+            yield Port(sock.getsockname()[1], counter, secrets, metrics, rechecked, store)

@@ -85,6 +85,20 @@ class Cluster:
         found = [obj for ref, obj in self.objects.items() if ref.kind == kind]
         self._writers[kind].replace(found, version=str(self.version))
 
+    def refuse(self, *kinds, namespace="n"):
+        """The API server refuses to show these kinds in a namespace: what is known of them stays, and grows old."""
+        self.put({"kind": "Namespace", "metadata": {"name": namespace}})
+        self._refused = {kind: StoreWriter(self.store, kind, namespace=namespace, optional=True) for kind in kinds}
+        self.lagging |= set(kinds)
+        for kind, writer in self._refused.items():
+            writer.refuse(f"{KINDS[kind].plural} is forbidden")
+
+    def allow(self):
+        """It shows them again: they are listed one after the other."""
+        for kind, writer in self._refused.items():
+            self.catch_up(kind)
+            writer.admit()
+
     @staticmethod
     def ref(obj):
         metadata = obj["metadata"]

@@ -29,6 +29,7 @@ ABSENT_BACKOFF_S = 3.2  # of a kind that is not served: its CRD may be created a
 HEALTHY_S = 120.0
 SHORTEST_S = 1.0
 WATCH_S = (300, 600)
+PASSED_S = 5.0  # an API server that starts may refuse for a moment what it allows
 _LISTED_AGAIN_S = 60.0  # bookmarks come once a minute
 
 
@@ -173,6 +174,7 @@ class Informer:
         self._room = 0
         self._listed_at = 0.0
         self._slices = Slices()
+        self._refused_at: float | None = None  # since when every request was refused
 
     async def run(self) -> None:
         """List and watch until cancelled; failures are waited out."""
@@ -187,11 +189,19 @@ class Informer:
                 state = await self._after(state, error, loop.time())
 
     async def _after(self, state: State, error: ApiError, at: float, *, lasted_s: float = 0.0) -> State:
-        """A request failed. Roles in a namespace are deleted with it: it is asked for again until it is there."""
+        """A request failed. Roles in a namespace are deleted with it: it is listed again until it is there.
+
+        A namespace that exists and refuses is passed over after a while; it joins when it can be listed.
+        """
         after = step(state, Ended(error=error, at=at, lasted_s=lasted_s))
-        if isinstance(error, ApiForbidden) and self._absent():
-            await self._slices.run(self._writer.clear())
-            return replace(after, do=Do.LIST)
+        if isinstance(error, ApiForbidden):
+            if self._absent():
+                await self._slices.run(self._writer.clear(str(error)))
+                return replace(after, do=Do.LIST)
+            self._refused_at = at if self._refused_at is None else self._refused_at
+            self._writer.refuse(str(error))
+            if at - self._refused_at >= PASSED_S and self._writer.pass_over():
+                return after  # reported once for the whole namespace
         self._failed(self._kind, error)
         return after
 
@@ -214,6 +224,7 @@ class Informer:
             if token is None:
                 break
         await self._slices.run(self._writer.finish(found, version=page.resource_version))
+        self._refused_at = None
         return step(state, Listed(version=page.resource_version, at=asyncio.get_running_loop().time()))
 
     async def _watch(self, state: State) -> State:
@@ -230,6 +241,8 @@ class Informer:
                 field_selector=self._field_selector,
             ) as events:
                 opened = loop.time()
+                self._refused_at = None
+                self._writer.admit()
                 async for event in events:
                     self.moved_at = loop.time()
                     state = self._take(state, event, loop.time())

@@ -23,6 +23,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.statusbounds import bounded_status
 from git_events_runner.rules.fairness import FairCache
 
+from .scopes import Scopes
 from .shares import Shares, weight_of
 from .sizes import Sizes
 
@@ -151,6 +152,7 @@ class Store:
         self.subscribers: list[Subscription] = []
         self.shares = Shares(share)
         self.sizes = Sizes()
+        self.scopes = Scopes()
         self._objects: dict[str, dict[Ref, Snapshot]] = {kind: {} for kind in KINDS}
         self._by_uid: dict[str, dict[str, Ref]] = {kind: {} for kind in KINDS}
         self._jobs: dict[str, dict[str | None, dict[Ref, str]]] = {}  # by trigger uid and namespace
@@ -209,6 +211,17 @@ class Store:
     def lacks_namespace(self, name: str) -> bool:
         """Whether a namespace is known not to exist."""
         return self.synced("Namespace") and self.get(Ref("Namespace", None, name)) is None
+
+    def refused(self, namespace: str | None, *kinds: str) -> bool:
+        """Whether one of the kinds (without any: some kind) cannot be read in a namespace that exists.
+
+        Then what is known of it may be old, and what is not known may exist.
+        """
+        return self.scopes.refused(namespace, *kinds) and not self.lacks_namespace(namespace or "")
+
+    def passed_over(self, namespace: str, kind: str) -> bool:
+        """Whether the kind has been refused in the namespace for long, or the namespace does not exist."""
+        return self.scopes.passed_over(namespace, kind) or self.lacks_namespace(namespace)
 
     def synced(self, *kinds: str) -> bool:
         """Whether each kind was listed once, in all its scopes."""
@@ -325,10 +338,12 @@ class Store:
 class StoreWriter:
     """The write side of one kind, in one namespace or all: for its informer alone."""
 
-    def __init__(self, store: Store, kind: str, *, namespace: str | None = None) -> None:
+    def __init__(self, store: Store, kind: str, *, namespace: str | None = None, optional: bool = False) -> None:
+        """`optional`: the program works without this namespace while it is refused."""
         self._store = store
         self._kind = kind
         self._namespace = namespace
+        self._optional = optional and namespace is not None
         store._expect(kind, namespace)  # noqa: SLF001  two halves of one object
 
     def replace(self, listed: Iterable[Mapping[str, Any]], *, version: str) -> None:
@@ -350,14 +365,17 @@ class StoreWriter:
         """
         listed = _version(version)
         yield from self._drop_all(lambda held: (held.ref, held.uid) not in found and held.version <= listed)
+        self.admit()
 
     @property
     def room(self) -> int:
         """Differs from before when objects that were kept in part may be kept whole now, if they are listed again."""
         return self._store.shares.room
 
-    def clear(self) -> Iterator[None]:
-        """Nothing is there: the namespace does not exist. In steps."""
+    def clear(self, why: str) -> Iterator[None]:
+        """Nothing is there: the namespace does not exist. In steps. When it does, it is unknown until it is listed."""
+        self.refuse(why)
+        self.pass_over()
         yield from self._drop_all(lambda _: True)
 
     def _drop_all(self, is_deleted: Callable[[Snapshot], bool]) -> Iterator[None]:
@@ -369,6 +387,31 @@ class StoreWriter:
                 store._drop(held)  # noqa: SLF001  two halves of one object
             yield
         store._listed(self._kind, self._namespace)  # noqa: SLF001  two halves of one object
+
+    def refuse(self, why: str) -> None:
+        """The API server refuses to show it: what is known stays."""
+        if self._optional and self._store.scopes.refuse(self._namespace or "", self._kind, why):
+            self._note()
+
+    def pass_over(self) -> bool:
+        """It is refused for long: nothing waits for it any more.
+
+        False: the program cannot work without it, or it is not known yet whether the namespace exists.
+        """
+        passed = self._optional and self._store.synced("Namespace")
+        if passed:
+            self._store.scopes.pass_over(self._namespace or "", self._kind)
+            self._store._listed(self._kind, self._namespace)  # noqa: SLF001  two halves of one object
+        return passed
+
+    def admit(self) -> None:
+        """The API server shows it again."""
+        if self._optional and self._store.scopes.admit(self._namespace or "", self._kind):
+            self._note()
+
+    def _note(self) -> None:
+        """What names the namespace is concerned."""
+        self._store._note(Ref("Namespace", None, self._namespace or ""))  # noqa: SLF001  two halves of one object
 
     def apply(self, raw: Mapping[str, Any]) -> None:
         """An object was added or modified."""

@@ -36,6 +36,8 @@ class Problems:
         if snapshot is None or snapshot.uid != request.uid:
             return None
         news = _differs(snapshot.raw.get("status") or {}, request.source, problem)
+        if self._store.refused(request.trigger.namespace, request.trigger.kind):
+            news = False  # nor can it be written: the namespace is reported instead
         level = log.warning if news else log.debug
         level("check.failed", **log_fields(request), reason=problem.reason, error=problem.message)
         if news:

@@ -91,6 +91,8 @@ class Sweeps:
                     orphans += 1
                     self._book.hold(ref, now)
                     self._orphans.put(ref.namespace, ref)
+            elif self._store.refused(ref.namespace, "Job"):
+                continue  # it may run by now; its waiting time begins when it can be read
             elif ref not in self._book.taken and (owner := owner_of(snapshot, self._store)) is not None:
                 first_seen[snapshot.uid] = self._first_seen.get(snapshot.uid, now)
                 if self._is_expiring(snapshot, owner, now - first_seen[snapshot.uid]):

@@ -25,7 +25,7 @@ from git_events_runner.rules.signatures import Headers, waste
 from git_events_runner.rules.tasks import answer_of
 from git_events_runner.telemetry import Metrics
 
-from .answers import INVALID, MISSING, NO_TRIGGER, PING, UNIFORM, UNREADABLE, WRONG, Refused, Taken, Unproven
+from .answers import INVALID, MISSING, NO_TRIGGER, PING, REFUSED, UNIFORM, UNREADABLE, WRONG, Refused, Taken, Unproven
 from .authority import Authority
 from .deliveries import Counter, Deliveries, Delivery
 from .keys import SecretReader
@@ -39,6 +39,7 @@ _LONGEST_PATH = 3
 _TASK_PATH = 4
 _UNIFORM_S = 0.05
 _NOT_NOW = 503
+_REFUSED_S = 30
 _BOUNDS = Bounds()
 _LOGGED = Rate(burst=20, seconds=1)
 
@@ -161,12 +162,20 @@ class Webhooks:
             raise Unproven(401, MISSING)
 
     def _triggers(self, path: tuple[str, ...]) -> list[Snapshot]:
-        """The trigger that a path names, or those of a namespace that match repositories."""
+        """The trigger that a path names, or those of a namespace that match repositories.
+
+        Raises:
+            Refused: 503, the triggers of the namespace cannot be read: there may be such a one.
+        """
         if len(path) > 1:
             trigger = self._store.get(Ref("WebhookTrigger", path[0], path[1]))
-            return [] if trigger is None else [trigger]
-        listed = self._store.all("WebhookTrigger", path[0])
-        return [one for one in listed if one.model and one.model.spec.webhook.match_repository]
+            found = [] if trigger is None else [trigger]
+        else:
+            listed = self._store.all("WebhookTrigger", path[0])
+            found = [one for one in listed if one.model and one.model.spec.webhook.match_repository]
+        if not found and self._store.refused(path[0], "WebhookTrigger"):
+            raise Refused(503, REFUSED, retry_after_s=_REFUSED_S)
+        return found
 
     def _pinged(self, asked: _Asked) -> bool:
         """Whether a connection test without a proof names a trigger of the forge that sends those."""
@@ -251,6 +260,8 @@ class Webhooks:
         trigger = self._find(asked)
         await self._authority.verify_reader(trigger, asked.headers)
         self._proven(asked)
+        if self._store.refused(namespace, "Job"):
+            raise Refused(503, REFUSED, retry_after_s=_REFUSED_S)
         jobs = (
             (job.ref.name, job.model.phase, job.raw["metadata"].get("annotations") or {})
             for job in runs_of(trigger, self._store.jobs_of(trigger.uid))

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -62,11 +63,11 @@ def store_with(*namespaces):
 
 
 @asynccontextmanager
-async def informed(server, store):
+async def informed(server, store, writer=None):
     informer = Informer(
         client=server,
         kind=KINDS["Job"],
-        writer=StoreWriter(store, "Job", namespace="late"),
+        writer=writer or StoreWriter(store, "Job", namespace="late", optional=True),
         namespace="late",
         failed=server.failed,
         absent=lambda: store.lacks_namespace("late"),
@@ -95,12 +96,65 @@ async def test_a_namespace_that_does_not_exist_keeps_nobody_waiting():
 
 
 @virtual
-async def test_a_namespace_that_exists_and_refuses_is_waited_for():
-    """A role is missing: what is in there is not known, and that is said."""
+async def test_a_namespace_that_exists_and_refuses_is_passed_over():
+    """A role is missing: after a few seconds nothing waits for it, it stays refused, and it joins with its role."""
     store, sync = store_with("late")
     sync()
     server = Server()
     async with informed(server, store):
+        await asyncio.sleep(3)
+        assert store.refused("late", "Job")
+        assert not store.synced("Job")
+        await until(lambda: store.synced("Job"), within_s=12)
+        logged = len(server.refused)
+        await asyncio.sleep(600)
+        assert store.refused("late", "Job")
+        assert len(server.refused) == logged
+        server.allowed = True
+        await until(lambda: store.get(Ref("Job", "late", "j")), within_s=40)
+        assert not store.refused("late")
+
+
+@virtual
+async def test_a_refusal_of_a_moment_keeps_what_waits():
+    """An API server that starts refuses what it allows: the namespace is not taken for an empty one."""
+    store, sync = store_with("late")
+    sync()
+    server = Server()
+    async with informed(server, store):
+        await until(lambda: len(server.refused) == 2)
+        assert not store.synced("Job")
+        server.allowed = True
+        await until(lambda: store.synced("Job"))
+        assert store.get(Ref("Job", "late", "j"))
+
+
+@virtual
+async def test_what_was_known_of_a_namespace_that_refuses_stays():
+    """Its role is removed while it is watched: a Job that cannot be seen any more is not deleted."""
+    store, sync = store_with("late")
+    sync()
+    server = Server()
+    server.allowed = True
+    async with informed(server, store):
+        await until(lambda: store.get(Ref("Job", "late", "j")))
+        server.allowed = False
+        await until(lambda: store.refused("late", "Job"), within_s=700)
+        await asyncio.sleep(600)
+        assert store.get(Ref("Job", "late", "j"))
+        server.allowed = True
+        await until(lambda: not store.refused("late"), within_s=40)
+        assert store.get(Ref("Job", "late", "j"))
+
+
+@virtual
+async def test_a_scope_that_is_needed_is_waited_for():
+    """The runtime config's ConfigMap is no namespace to do without."""
+    store, sync = store_with("late")
+    sync()
+    server = Server()
+    writer = StoreWriter(store, "Job", namespace="late")
+    async with informed(server, store, writer):
         await asyncio.sleep(600)
         assert not store.synced("Job")
         assert server.refused
@@ -122,19 +176,44 @@ async def test_what_was_in_a_namespace_goes_with_it():
         await until(lambda: store.get(Ref("Job", "late", "j")) is None, within_s=60)
 
 
+class Lister:
+    """Shows namespace `there`, and refuses all others."""
+
+    async def list(self, kind, *, namespace, label_selector=None):
+        if namespace != "there":
+            raise ApiForbidden("no", reason="Forbidden")
+        yield {"kind": kind.name}
+
+
+def lister(*passed):
+    """Lists namespaces `there`, `gone` and `shut`; `passed`: those that the informers have passed over."""
+    scopes = SimpleNamespace(passed_over=lambda name, _kind: name in passed)
+    return live_jobs(Lister(), ("there", "gone", "shut"), scopes=scopes)
+
+
 @virtual
-async def test_a_new_leader_lists_what_exists():
-    """The live list passes over a namespace that does not exist, and no other."""
+async def test_a_new_leader_lists_what_can_be_read():
+    """The live list passes over the namespaces that the informers have passed over."""
+    assert [raw["kind"] async for raw in lister("gone", "shut")()] == ["Job", "ScheduleTrigger", "WebhookTrigger"]
 
-    class Lister:
-        async def list(self, kind, *, namespace, label_selector=None):
-            if namespace != "there":
-                raise ApiForbidden("no", reason="Forbidden")
-            yield {"kind": kind.name}
 
-    def lister(*absent):
-        return live_jobs(Lister(), ("there", "gone"), absent=lambda name: name in absent)
+@virtual
+async def test_a_new_leader_waits_seconds_for_what_refuses():
+    """A role that was removed just now keeps no leader from its work; an API server that starts has its moment."""
+    jobs = lister("gone")
+    for _ in range(2):
+        with pytest.raises(ApiForbidden):
+            [raw async for raw in jobs()]
+        await asyncio.sleep(2)
+    await asyncio.sleep(2)
+    assert [raw["kind"] async for raw in jobs()] == ["Job", "ScheduleTrigger", "WebhookTrigger"]
 
-    assert [raw["kind"] async for raw in lister("gone")()] == ["Job", "ScheduleTrigger", "WebhookTrigger"]
+
+@virtual
+async def test_namespaces_that_refuse_have_their_seconds_together():
+    """Thirty of them delay a new leader no longer than one."""
+    jobs = lister()
     with pytest.raises(ApiForbidden):
-        [raw async for raw in lister()()]
+        [raw async for raw in jobs()]
+    await asyncio.sleep(6)
+    assert [raw["kind"] async for raw in jobs()] == ["Job", "ScheduleTrigger", "WebhookTrigger"]
