@@ -100,7 +100,7 @@ class ActionJob(Part):
     )
     job_waiting_timeout_seconds: Annotated[int, Field(strict=True, ge=0, le=SAFE_MAX)] | None = Field(
         default=None,
-        description="How many seconds a Job may wait for a slot before it is deleted; 0: without end; unset: the "
+        description="How many seconds a Job may wait for a slot before it is deleted; 0: without limit; unset: the "
         "runtime "
         "config's.",
     )
@@ -136,7 +136,7 @@ class ActionSpec(Part):
     """What runs when a trigger fires."""
 
     action_job: ActionJob = Field(
-        default=_ALL_DEFAULTS, description="What the Job of a run looks like.", json_schema_extra={"default": {}}
+        default=_ALL_DEFAULTS, description="The template of a run's Job.", json_schema_extra={"default": {}}
     )
     source_override: SourceOverride | None = Field(
         default=None, description="Clone this source instead of the one that changed."
@@ -152,7 +152,7 @@ class ClusterActionSpec(ActionSpec):
     )
     allowed_namespaces: AllowedNamespaces | None = Field(
         default=None,
-        description="Namespaces whose triggers may use this action; unset: what the runtime config says, "
+        description="Namespaces whose triggers may use this action; unset: those of the runtime config, "
         "which is every one by default.",
     )
 

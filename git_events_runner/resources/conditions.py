@@ -21,12 +21,12 @@ class ConditionType(StrEnum):
         made.meaning = meaning
         return made
 
-    READY = "Ready", "Always there. True: nothing prevents the next run; warnings are lines of its message."
+    READY = "Ready", "Always present. True: nothing prevents the next run; warnings are lines of its message."
     RECONCILING = "Reconciling", "Only while True: the controller tries again by itself."
     STALLED = "Stalled", "Only while True: something has to be changed first."
     CLONE_FAILED = (
         "CloneFailed",
-        "Only while True: a source's last Job failed because it could not clone; the reason says why.",
+        "Only while True: a source's last Job failed because it could not clone; the reason has the cause.",
     )
 
 
@@ -50,19 +50,22 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec", "A field of the object, or of one that it names, is wrong; the message names it."
     INVALID_SCHEDULE = (
         "InvalidSchedule",
-        "The interval or cron expression cannot be read, or has no time that is still to come.",
+        "The interval or cron expression cannot be read, or has no future time.",
     )
     SOURCE_NOT_FOUND = "SourceNotFound", "A GitRepo or ClusterGitRepo that is named does not exist."
     ACTION_NOT_FOUND = "ActionNotFound", "The Action or ClusterAction that is named does not exist."
     SECRET_NOT_FOUND = "SecretNotFound", "A Secret that is named does not exist."
-    SECRET_KEY_MISSING = "SecretKeyMissing", "A Secret that is named lacks a key that is needed."
-    SECRET_INVALID = "SecretInvalid", "A value in a Secret cannot be used as what it is named for."
-    SECRET_FORBIDDEN = "SecretForbidden", "The controller may not read a Secret that is named; bind its role there."
+    SECRET_KEY_MISSING = "SecretKeyMissing", "A Secret that is named lacks a required key."
+    SECRET_INVALID = "SecretInvalid", "A value in a Secret cannot be used for its purpose."
+    SECRET_FORBIDDEN = (
+        "SecretForbidden",
+        "The controller may not read a Secret that is named; bind the controller's role there.",
+    )
     HOST_KEY_PINNED = (
         "HostKeyPinned",
         "The host key of an SSH server was seen for the first time; no other is accepted.",
     )
-    HOST_KEY_UNKNOWN = "HostKeyUnknown", "No host key is known for an SSH server, and none is accepted unseen."
+    HOST_KEY_UNKNOWN = "HostKeyUnknown", "No host key is known for an SSH server, and an unknown one is not accepted."
     HOST_KEY_CHANGED = (
         "HostKeyChanged",
         (
@@ -70,35 +73,35 @@ class Reason(StrEnum):
             "accepted."
         ),
     )
-    HOST_KEY_NOT_CHECKED = "HostKeyNotChecked", "The runtime config lets any host key pass."
+    HOST_KEY_NOT_CHECKED = "HostKeyNotChecked", "The runtime config accepts any host key."
     SECRET_NAMESPACE_IGNORED = (
         "SecretNamespaceIgnored",
         "A GitRepo names a namespace for a Secret; its own namespace is used.",
     )
 
-    GIT_ERROR = "GitError", "The git server gave no answer, for a reason without a name of its own."
-    UNREACHABLE = "Unreachable", "No connection to the git server, or it answered with an error of its own."
+    GIT_ERROR = "GitError", "The request to the git server failed, for a reason without a name of its own."
+    UNREACHABLE = "Unreachable", "No connection to the git server, or its response was a server error."
     TIMEOUT = "Timeout", "The git server took longer than `git.deadlineSeconds`."
-    TLS_FAILED = "TlsFailed", "The git server's certificate is not accepted, or the CA given is none."
-    AUTHENTICATION_FAILED = "AuthenticationFailed", "The git server does not accept the credential, or wants one."
+    TLS_FAILED = "TlsFailed", "The git server's certificate is not accepted, or the configured CA is not valid."
+    AUTHENTICATION_FAILED = "AuthenticationFailed", "The git server does not accept the credential, or requires one."
     ACCESS_DENIED = "AccessDenied", "The credential is known to the git server and may not read the repository."
     REPOSITORY_NOT_FOUND = "RepositoryNotFound", "There is no such repository, or it is hidden from this credential."
     REFERENCE_NOT_FOUND = "ReferenceNotFound", "The repository has no such branch, tag or commit."
-    RATE_LIMITED = "RateLimited", "The git server throttles (429, `Retry-After`); the check is made later."
-    REPOSITORY_TOO_LARGE = "RepositoryTooLarge", "An answer of the git server passed its limit."
+    RATE_LIMITED = "RateLimited", "The git server throttles (429, `Retry-After`); the source is checked later."
+    REPOSITORY_TOO_LARGE = "RepositoryTooLarge", "A response of the git server exceeded its limit."
     ADDRESS_REFUSED = (
         "AddressRefused",
         "The host is loopback, link-local, a metadata service, or in a network that is refused.",
     )
     REDIRECT_REFUSED = "RedirectRefused", "The git server redirects to another host or scheme."
-    PROTOCOL_ERROR = "ProtocolError", "The answer is not git's protocol: a login page, or a cut stream."
+    PROTOCOL_ERROR = "ProtocolError", "The response is not git's protocol: a login page, or a truncated stream."
     UNSUPPORTED = (
         "Unsupported",
         "That kind of address, proxy or repository cannot be used (transport or object format).",
     )
 
-    API_UNAVAILABLE = "ApiUnavailable", "The Kubernetes API gave no answer; the controller tries again."
-    JOB_CREATED = "JobCreated", "A run has its Job."
+    API_UNAVAILABLE = "ApiUnavailable", "The Kubernetes API did not respond; the controller tries again."
+    JOB_CREATED = "JobCreated", "The Job of a run was created."
     JOB_SUCCEEDED = (
         "JobSucceeded",
         "A run's Job is complete; the Event names source, commit and the command for its logs.",
@@ -128,16 +131,16 @@ class Reason(StrEnum):
     )
     POD_SETTING_NOT_ALLOWED = (
         "PodSettingNotAllowed",
-        "An Action asks for a pod setting (a node's folder, privileges) that the runtime config forbids.",
+        "An Action requests a pod setting (a node's folder, privileges) that the runtime config forbids.",
     )
-    INTERVAL_TOO_SHORT = "IntervalTooShort", "A schedule has its times closer together than the runtime config allows."
+    INTERVAL_TOO_SHORT = "IntervalTooShort", "A schedule's times are closer together than the runtime config allows."
     NAMESPACE_LIMIT_REACHED = (
         "NamespaceLimitReached",
         "The namespace has as many unfinished runs as the runtime config allows; the run is tried again.",
     )
     CLONE_MISCONFIGURED = (
         "CloneMisconfigured",
-        "The cloner cannot use what it was given, or the working directory (exit code 2).",
+        "The cloner cannot use its arguments, its configuration or the working directory (exit code 2).",
     )
     CLONE_CREDENTIAL_REFUSED = (
         "CloneCredentialRefused",
@@ -156,31 +159,31 @@ class Reason(StrEnum):
         "CloneTooLarge",
         "The repository is larger than the runtime config lets a Job clone (exit code 7).",
     )
-    EXPIRED = "Expired", "A Job waited in the queue longer than it may, and was deleted."
+    EXPIRED = "Expired", "A Job waited in the queue longer than its limit, and was deleted."
     TRIGGER_DELETED = "TriggerDeleted", "A waiting Job is deleted because its trigger was deleted; an Event on the Job."
     WEBHOOK_OPEN = (
         "WebhookOpen",
-        "A webhook without `authConfig`: everyone who reaches the port may call it. A warning.",
+        "A webhook without `authConfig`: everyone who can connect to the port may call it. A warning.",
     )
     WEBHOOK_SECRET_SHORT = (
         "WebhookSecretShort",
-        "A webhook's secret has fewer than 16 bytes and can be guessed; take a longer one. A warning.",
+        "A webhook's secret has fewer than 16 bytes and can be guessed; use a longer one. A warning.",
     )
     WEBHOOK_MISSED = (
         "WebhookMissed",
-        "The schedule found a commit that no delivery announced; look at the forge's list of deliveries. A warning.",
+        "The schedule found a commit that no delivery announced; check the forge's list of deliveries. A warning.",
     )
     FILES_SELECT_NOTHING = (
         "FilesSelectNothing",
-        "The patterns in `files` select nothing of a source, so that no new commit counts as a change. A warning.",
+        "The patterns in `files` select no file of a source, so that no new commit counts as a change. A warning.",
     )
     CERTIFICATE_REJECTED = (
         "CertificateRejected",
-        "A new certificate of the webhook port cannot be used; the one before is still served.",
+        "A new certificate of the webhook port cannot be used; the previous one is still served.",
     )
     STATUS_REPAIRED = (
         "StatusRepaired",
-        "The status held values that cannot be right (by hand, or by a wrong clock); they were replaced. A warning.",
+        "The status had values that cannot be right (edited by hand, or a wrong clock); they were replaced. A warning.",
     )
     NAMESPACE_REFUSED = (
         "NamespaceRefused",
@@ -192,9 +195,9 @@ class Reason(StrEnum):
     )
     CLOCK_SKEWED = (
         "ClockSkewed",
-        "A replica's clock is off by more than 10 s; the API server's time is used. Look at the node's time service.",
+        "A replica's clock is off by more than 10 s; the API server's time is used. Check the node's time service.",
     )
     RUNTIME_CONFIG_INVALID = (
         "RuntimeConfigInvalid",
-        "The runtime config cannot be used; the Event says what holds meanwhile.",
+        "The runtime config cannot be used; the Event has the config in use.",
     )

@@ -25,8 +25,8 @@ _DESCRIPTIONS: dict[str, str] = {
     "ClusterGitRepo": "A git repository, for the triggers of every namespace.",
     "Action": "What runs when a trigger of its namespace fires: a Job.",
     "ClusterAction": "What runs when a trigger of any namespace fires: a Job in the trigger's namespace.",
-    "ScheduleTrigger": "Looks at git repositories by the clock, and runs an action when they changed.",
-    "WebhookTrigger": "Looks at git repositories when it is called, and runs an action when they changed.",
+    "ScheduleTrigger": "Checks git repositories by the clock, and runs an action when they changed.",
+    "WebhookTrigger": "Checks git repositories when it is called, and runs an action when they changed.",
 }
 _URI = {"name": "URI", "type": "string", "jsonPath": ".spec.repoUri", "description": "where the repository is"}
 _AUTH = {"name": "Auth", "type": "string", "jsonPath": ".spec.authConfig.type", "description": "kind of credential"}

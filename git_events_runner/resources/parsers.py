@@ -43,7 +43,7 @@ PARSERS = (
     Parser(
         name="value of a Secret",
         giver="tenant",
-        bound=f"{_kib(bounds.SECRET_VALUE_BYTES)} a value; only the keys that are used",
+        bound=f"{_kib(bounds.SECRET_VALUE_BYTES)} per value; only the keys that are used",
         refused="`SecretInvalid`",
         worst_ms=2,
         calls=("edges.kube.secrets:b64decode",),
@@ -140,9 +140,9 @@ PARSERS = (
         calls=("rules.quantities:fullmatch", "resources.rule:search", "resources.rule:sub"),
     ),
     Parser(
-        name="object of ours, or a Job",
+        name="object of our kinds, or a Job",
         giver="tenant",
-        bound="1.5 MiB (API server); `policy.objectMebibytesPerNamespace`; of a status what the controller would write",
+        bound="1.5 MiB (API server); `policy.objectMebibytesPerNamespace`; a status as the controller would write it",
         refused="`InvalidSpec`",
         worst_ms=5,
         calls=(
@@ -159,7 +159,7 @@ PARSERS = (
     Parser(
         name="packets of git's protocol",
         giver="git server",
-        bound="64 KiB a packet; `git.refsBytes`, `git.advertisementBytes`, `git.packBytes`",
+        bound="64 KiB per packet; `git.refsBytes`, `git.advertisementBytes`, `git.packBytes`",
         refused="`ProtocolError`, `RepositoryTooLarge`",
         worst_ms=600,
         calls=("edges.git.pktline:int",),
@@ -181,7 +181,7 @@ PARSERS = (
         ),
     ),
     Parser(
-        name="HTTP around an answer",
+        name="HTTP framing of a response",
         giver="git server",
         bound="64 KiB of headers, 16 informational responses; 512 KiB more than twice the content",
         refused="`ProtocolError`",
@@ -189,16 +189,16 @@ PARSERS = (
         calls=("edges.git.refusals:URL", "edges.git.refusals:parsedate_to_datetime"),
     ),
     Parser(
-        name="SSH around an answer",
+        name="SSH framing of a response",
         giver="git server",
-        bound="128 KiB more than twice the content, and 512 KiB a command",
+        bound="128 KiB more than twice the content, and 512 KiB per command",
         refused="`ProtocolError`",
         worst_ms=300,
     ),
     Parser(
         name="payload of a webhook",
         giver="sender",
-        bound="25 MiB, after it was verified; above 256 KiB the wanted fields alone, in 2,000,000 steps",
+        bound="25 MiB, after it was verified; above 256 KiB only the required fields, in 2,000,000 steps",
         refused="413, 400",
         worst_ms=1000,
         thread="payloads",

@@ -83,7 +83,7 @@ class AuthConfig(Part):
     secret_ref: SecretRef = Field(description="The Secret with the credential.")
     keys: SecretKeys = Field(
         default=_KEYS,
-        description="Under which keys the Secret holds what; each one that is left out has its default.",
+        description="Names of the Secret's keys; a name that is left out has its default.",
         json_schema_extra={
             "default": {
                 "username": "username",
@@ -114,14 +114,14 @@ class GitRepoSpec(Part):
     """A git repository."""
 
     repo_uri: Annotated[Text, Field(pattern=REPO_URI, max_length=REPO_URI_CHARS)] = Field(
-        description="Where the repository is: `git@host:owner/path`, `ssh://[user@]host[:port]/path` or "
+        description="URL of the repository: `git@host:owner/path`, `ssh://[user@]host[:port]/path` or "
         "`http(s)://host[:port]/path`."
     )
     tls_config: TlsConfig | None = Field(
         default=None, description="How the server's certificate is verified, for https; unset: by the system's CAs."
     )
     auth_config: AuthConfig | None = Field(
-        default=None, description="How to authenticate at the server; unset: not at all."
+        default=None, description="How the client authenticates at the server; unset: it does not."
     )
     proxy: Proxy | None = Field(
         default=None,
@@ -157,7 +157,7 @@ class ClusterGitRepoSpec(GitRepoSpec):
 
     allowed_namespaces: AllowedNamespaces | None = Field(
         default=None,
-        description="Namespaces whose triggers may use this repository; unset: what the runtime config says, "
+        description="Namespaces whose triggers may use this repository; unset: those of the runtime config, "
         "which is every one by default.",
     )
 

@@ -27,11 +27,11 @@ class Condition(Part):
 
     type: Text = Field(description="Ready, Reconciling, Stalled or CloneFailed.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether the condition holds.")
-    reason: Text = Field(default="", description="Why, in one word.")
-    message: Text = Field(default="", description="Why, for a person; one line for each source with a problem.")
+    reason: Text = Field(default="", description="The cause, in one word.")
+    message: Text = Field(default="", description="The cause, for users; one line for each source with a problem.")
     last_transition_time: Moment | None = Field(default=None, description="When `status` last changed.")
     observed_generation: Count | None = Field(
-        default=None, description="The generation of the object that it is about."
+        default=None, description="The generation of the object that the condition describes."
     )
 
 
@@ -39,8 +39,8 @@ class Condition(Part):
 class Announced(Part):
     """The last delivery that was counted."""
 
-    commit: Text | None = Field(default=None, description="The commit that it announced, if it named one.")
-    at: Moment | None = Field(default=None, description="When it was recorded.")
+    commit: Text | None = Field(default=None, description="The commit that the request announced, if any.")
+    at: Moment | None = Field(default=None, description="When the request was recorded.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -52,11 +52,11 @@ class LastJob(Part):
         default=None,
         description="Queued, Suspended (by another party), Running, Succeeded or Failed; Deleted: before it ended; "
         "Expired: "
-        "it waited too long for a slot; Gone: deleted while no replica was the leader.",
+        "it waited too long for a slot; `Gone`: deleted while no replica was the leader.",
     )
     commit: Text | None = Field(
         default=None,
-        description="The commit that it runs. `commitHash` may be newer: a commit whose selected files are the same.",
+        description="The commit that it runs. `commitHash` may be a newer commit with the same selected files.",
     )
 
 
@@ -76,12 +76,12 @@ class CheckedSource(Part):
     runs: Number | None = Field(
         default=None, description="Number of the last settled run: one whose Job is recorded here."
     )
-    requested: Number | None = Field(default=None, description="How many accepted requests asked for a check.")
-    handled: Number | None = Field(default=None, description="Up to which of them all are handled by a check.")
+    requested: Number | None = Field(default=None, description="How many accepted requests were recorded.")
+    handled: Number | None = Field(default=None, description="Number of the request up to which all are handled.")
     announced: Announced | None = Field(default=None, description="The last accepted request, and what it announced.")
     answered_at: Moment | None = Field(
         default=None,
-        description="The last scheduled time that a check handled; not every one is written, as long as nothing runs.",
+        description="The last scheduled time that a check handled; while nothing runs, not every one is written.",
     )
     last_job: LastJob | None = Field(default=None, description="The Job of the last settled run.")
 
@@ -90,10 +90,10 @@ class CheckedSource(Part):
 class SourceStatus(Part):
     """What was last said about an object that runs nothing itself."""
 
-    observed_generation: Count | None = Field(default=None, description="The generation that this status is about.")
+    observed_generation: Count | None = Field(default=None, description="The generation that this status describes.")
     conditions: tuple[Condition, ...] = Field(
         default=(),
-        description="None is written: what is wrong with an action is in the conditions of the triggers that name it.",
+        description="None is written: problems of an action are in the conditions of the triggers that name it.",
     )
 
     @classmethod
@@ -115,8 +115,8 @@ class RepositoryStatus(SourceStatus):
 
     conditions: tuple[Condition, ...] = Field(
         default=(),
-        description="Of a source over SSH: Ready, and Stalled while its host key is refused. What else is wrong with a "
-        "source is in the conditions of the triggers that name it.",
+        description="Of a source over SSH: Ready, and Stalled while its host key is refused. Other problems of a "
+        "source are in the conditions of the triggers that name it.",
     )
     host_keys: Annotated[tuple[Text, ...], Field(max_length=16)] = Field(
         default=(),
@@ -135,7 +135,7 @@ class TriggerStatus(SourceStatus):
     )
     state: State | None = Field(
         default=None,
-        description="Idle, Running (a Job of it waits or runs), or WrongConfig (the condition Stalled says what to "
+        description="Idle, Running (a Job of it waits or runs), or WrongConfig (the condition Stalled has what to "
         "change).",
     )
     last_run: Moment | None = Field(
@@ -143,7 +143,7 @@ class TriggerStatus(SourceStatus):
         description="When the last Job was created or the last check ended; while nothing runs, to about ten minutes.",
     )
     checked_sources: dict[str, CheckedSource] = Field(
-        default_factory=dict, description="What is recorded of each source, by its name."
+        default_factory=dict, description="The entry of each source, by its name."
     )
     last_run_number: Number | None = Field(
         default=None,

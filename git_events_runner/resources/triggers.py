@@ -85,13 +85,13 @@ class Schedule(Part):
 
     interval: Annotated[Text, Field(max_length=SCHEDULE_CHARS), INTERVAL] | None = Field(
         default=None,
-        description="Time from one check to the next, as `1h 15m` or `30s`. The first check comes when the trigger is "
-        "created, and runs the action.",
+        description="Time from one check to the next, such as `1h 15m` or `30s`. The first check is made when the "
+        "trigger is created, and runs the action.",
     )
     cron: Annotated[Text, Field(max_length=SCHEDULE_CHARS)] | None = Field(
         default=None,
-        description="5 fields, 6 (seconds first) or 7 (year last), or @hourly to @yearly; `TZ=Europe/Kyiv ` may stand "
-        "before, else it is UTC. The first check comes when the trigger is created, whatever the expression, and runs "
+        description="5 fields, 6 (seconds first) or 7 (year last), or @hourly to @yearly; `TZ=Europe/Kyiv ` may come "
+        "before, else it is UTC. The first check is made when the trigger is created, with any expression, and runs "
         "the action.",
         json_schema_extra={"x-kubernetes-validations": cron_rules()},  # type: ignore[dict-item]  # JSON, as pydantic wants it
     )
@@ -132,7 +132,7 @@ class Webhook(Part):
 
     multi_source: Flag = Field(description="Whether one request may check all sources (`POST /namespace/trigger`).")
     auth_config: WebhookAuth | None = Field(
-        default=None, description="How requests authenticate; unset: everyone who reaches the port may call."
+        default=None, description="How requests authenticate; unset: everyone who can connect to the port may call."
     )
     match_repository: Flag = Field(
         default=False,
@@ -163,7 +163,7 @@ class WebhookTriggerSpec(TriggerSpec):
     webhook: Webhook = Field(description="Which requests are accepted.")
     schedule: Schedule | None = Field(
         default=None,
-        description="When the sources are checked besides, in case a delivery is lost: exactly one of interval and "
+        description="When the sources are checked in addition, in case a delivery is lost: exactly one of interval and "
         "cron.",
     )
 

@@ -140,7 +140,7 @@ OPTIONS: tuple[Option, ...] = (
         "60",
         whole(1, _COUNT_MAX),
         "SECONDS",
-        "how long a Secret that was read is used again",
+        "how long a Secret is cached after it was read",
     ),
     _option(
         "source-clone-folder",
@@ -165,7 +165,7 @@ OPTIONS: tuple[Option, ...] = (
         "15",
         _lease,
         "SECONDS",
-        "how long a leader that is silent stays the leader, 1 to 300",
+        "how long a leader stays the leader without a renewal, 1 to 300",
     ),
     _option(
         "leader-lease-grace",
@@ -183,7 +183,7 @@ OPTIONS: tuple[Option, ...] = (
         _detail,
         "DETAIL",
         "metrics of each trigger: sums (durations as sums and counts, buckets for all triggers together), histograms "
-        "(buckets for each, as v0.4) or lean (as sums, without v0.4's names of counters)",
+        "(buckets for each, as in v0.4) or lean (as sums, without v0.4's names of counters)",
     ),
     _option("hooks-rrl-global", None, None, rate_limit, "BURST/SECONDS", "rate limit of all webhook requests"),
     _option("hooks-rrl-trigger", None, None, rate_limit, "BURST/SECONDS", "rate limit of each trigger"),
@@ -202,10 +202,12 @@ OPTIONS: tuple[Option, ...] = (
         None,
         networks,
         "NETWORKS",
-        "proxies whose X-Forwarded-For is trusted, as 10.0.0.0/8,fd00::/8",
+        "proxies whose X-Forwarded-For is trusted, such as 10.0.0.0/8,fd00::/8",
     ),
     _option("tls-cert-path", None, None, _text, "PATH", "certificate of the webhook port (PEM file)"),
-    _option("tls-key-path", None, None, _text, "PATH", "its key (PEM file)"),
+    _option("tls-key-path", None, None, _text, "PATH", "key of the certificate (PEM file)"),
     _option("tls-secret-name", None, None, _object_name, "NAME", "Secret with tls.crt and tls.key, instead of paths"),
-    _option("tls-secret-namespace", None, None, _object_name, "NAME", "its namespace; unset: the controller's"),
+    _option(
+        "tls-secret-namespace", None, None, _object_name, "NAME", "namespace of that Secret; unset: the controller's"
+    ),
 )

@@ -26,16 +26,16 @@ VARIABLES: dict[str, str] = {
     "GIT_EVENTS_RUNNER_LOG": "log filter: a level, or `target=level` lists; default `info`",
     "RUST_LOG": "the same, read when GIT_EVENTS_RUNNER_LOG is unset",
     "OPENTELEMETRY_ENDPOINT_URL": (
-        "a collector that takes OTLP over gRPC, as http://host:4317; webhooks, checks and Jobs become spans, and the "
-        "task id of a 202 is the id of its trace; unset: no traces"
+        "a collector that accepts OTLP over gRPC, such as http://host:4317; webhooks, checks and Jobs become spans; "
+        "the task id of a 202 is the id of its trace; unset: no traces"
     ),
     "KUBECONFIG": "kubeconfig file, used also in a pod; unset: the pod's service account, else `~/.kube/config`",
     "POD_NAMESPACE": "namespace of the controller; unset: that of its service account, else `default`",
     "POD_NAME": "identity of this replica; unset: host name and a random part",
-    "POD_IPS": "addresses of this replica, separated by commas: no source may lead there",
-    "KUBERNETES_SERVICE_HOST": "address of the API server's Service, set by Kubernetes: no source may lead there",
+    "POD_IPS": "addresses of this replica, separated by commas: no source may point there",
+    "KUBERNETES_SERVICE_HOST": "address of the API server's Service, set by Kubernetes: no source may point there",
     "GIT_EVENTS_RUNNER_ALLOW_LOOPBACK": (
-        "`true`: sources may lead to the loopback addresses of this machine; for development, never set by the chart"
+        "`true`: sources may point to the loopback addresses of this machine; for development, never set by the chart"
     ),
     "GIT_EVENTS_RUNNER_JOB_NAMESPACES": "namespaces whose triggers are served, separated by commas; unset or with "
     "`*`: all",

@@ -95,13 +95,13 @@ class Workdir(_Section):
 
     mount_path: Folder = Field(
         default="/action_workdir",
-        description="Where the repository is cloned to: the working directory, if the Action says nothing.",
+        description="Where the repository is cloned to: the working directory, unless the Action sets it.",
     )
     volume_name: Label = Field(default="action-workdir", description="Name of the volume that cloner and worker share.")
     size_limit: Size = Field(
         default="",
-        description="Size limit of the volume, as 10Gi: a pod that writes more is evicted, and a larger commit is not "
-        "cloned; empty: none.",
+        description="Size limit of the volume, such as 10Gi: a pod that writes more is evicted, and a larger commit is "
+        "not cloned; empty: none.",
     )
 
 
@@ -122,7 +122,7 @@ class Cloner(_Section):
     name: Label = Field(default="action-cloner", description="Name of the init container that clones.")
     image: Text = Field(
         default=f"{IMAGE_REGISTRY}/gitrepo-cloner:{VERSION}",
-        description="Image of the cloner, if the Action says nothing.",
+        description="Image of the cloner, unless the Action sets it.",
     )
     api_token: Annotated[bool, Strict()] = Field(
         default=False, description="Give the cloner the account's token, which v0.4's cloner image needs."
@@ -130,7 +130,7 @@ class Cloner(_Section):
     max_bytes: Count = Field(default=10 * 2**30, description="Bytes that a clone may write, pack and files together.")
     max_files: Count = Field(default=2_000_000, description="Files, links and folders that a commit may have.")
     resources: Resources = Field(
-        default=Resources(), description="Resources of the init container, which a quota may demand."
+        default=Resources(), description="Resources of the init container, which a quota may require."
     )
 
 
@@ -140,7 +140,7 @@ class Worker(_Section):
     name: Label = Field(default="action-worker", description="Name of the worker's container.")
     image: Text = Field(
         default=f"{IMAGE_REGISTRY}/action-worker:{VERSION}",
-        description="Image of the worker, if the Action says nothing.",
+        description="Image of the worker, unless the Action sets it.",
     )
     variables_prefix: Prefix = Field(
         default="ACTION_JOB_", description="First part of the names of the worker's variables."
@@ -166,7 +166,7 @@ class ActionConfig(_Section):
     """Jobs: what an Action leaves unset, and what holds for all."""
 
     max_running_jobs: Annotated[int, Field(strict=True, ge=0, le=_INT64_MAX)] = Field(
-        default=16, description="Most Jobs that run at the same time, in the whole installation; 0: none starts."
+        default=16, description="Most Jobs that run at the same time, in the entire installation; 0: none starts."
     )
     max_running_jobs_per_namespace: Seconds = Field(
         default=0,
@@ -175,19 +175,19 @@ class ActionConfig(_Section):
     )
     job_waiting_timeout_seconds: Seconds = Field(
         default=300,
-        description="How long a Job may wait for a slot before it is deleted, if the Action says nothing; 0: for ever.",
+        description="How long a Job may wait for a slot before it is deleted, unless the Action sets it; 0: no limit.",
     )
     default_service_account: Account = Field(
         default=None, description="Service account of Jobs whose Action names none."
     )
     active_deadline_seconds: Seconds = Field(
-        default=3600, description="How long a Job may run, its clone included, if the Action says nothing."
+        default=3600, description="How long a Job may run, its clone included, unless the Action sets it."
     )
     max_active_deadline_seconds: Seconds = Field(
-        default=0, description="The longest `activeDeadlineSeconds` that a Job gets, whatever its Action says; 0: any."
+        default=0, description="Maximum of `activeDeadlineSeconds`, also for Actions that set more; 0: none."
     )
     ttl_seconds_after_finished: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] = Field(
-        default=7200, description="How long after its end a Job is deleted, if the Action says nothing."
+        default=7200, description="How long after its end a Job is deleted, unless the Action sets it."
     )
     pod_security: Literal["auto", "restricted", "compatible", "openshift"] = Field(
         default="auto",
@@ -196,7 +196,7 @@ class ActionConfig(_Section):
         "`openshift` as `auto`. User and group ids are left to the cluster with `openshift`, and in namespaces with "
         "the annotation `openshift.io/sa.scc.uid-range` with every value.",
     )
-    actions_may_name: ActionsMayName = Field(default=ActionsMayName(), description="What Actions may ask for.")
+    actions_may_name: ActionsMayName = Field(default=ActionsMayName(), description="What Actions may request.")
     workdir: Workdir = Field(default=Workdir(), description="The volume that both containers share.")
     containers: Containers = Field(default=Containers(), description="The two containers of a Job.")
 
@@ -210,10 +210,10 @@ class PolicyConfig(_Section):
         "`withoutCredentials` all unless it is a source that names a Secret.",
     )
     forbidden_label_prefixes: Prefixes = Field(
-        default=(), description="Beginnings of labels that an Action may not put on Jobs and pods."
+        default=(), description="Prefixes of labels that an Action may not put on Jobs and pods."
     )
     forbidden_annotation_prefixes: Prefixes = Field(
-        default=(), description="Beginnings of annotations that an Action may not put on Jobs and pods."
+        default=(), description="Prefixes of annotations that an Action may not put on Jobs and pods."
     )
     cloner_images: Literal["any", "withoutClusterCredentials", "none"] = Field(
         default="any",
@@ -229,13 +229,13 @@ class PolicyConfig(_Section):
     )
     object_mebibytes_per_namespace: Annotated[int, Field(ge=1)] = Field(
         default=128,
-        description="Most memory for the objects of this controller's kinds in one namespace, in MiB; those that have "
-        "no room are not read (`InvalidSpec`).",
+        description="Most memory for the objects of this controller's kinds in one namespace, in MiB; those that do "
+        "not fit are not read (`InvalidSpec`).",
     )
     pod_settings: Literal["any", "baseline"] = Field(
         default="any",
-        description="What an Action may ask of its pod: `any`, or what the Pod Security Standard `baseline` allows (no "
-        "`hostPath`, nothing privileged).",
+        description="What an Action may request for its pod: `any`, or what the Pod Security Standard `baseline` "
+        "allows (no `hostPath`, nothing privileged).",
     )
 
 
@@ -252,8 +252,8 @@ class WebhookConfig(_Section):
     )
     host_aliases: Annotated[dict[HostName, HostName], Field(max_length=100)] = Field(
         default={},
-        description="Other names of forges' hosts, as `old.example.com: new.example.com`: a payload that names the "
-        "one matches sources with the other.",
+        description="Other names of forges' hosts, such as `old.example.com: new.example.com`: a payload that names "
+        "the one matches sources with the other.",
     )
 
 
@@ -286,7 +286,7 @@ class GitConfig(_Section):
     )
 
     deadline_seconds: Count = Field(
-        default=20, description="How long one request to a git server may take, with everything that it needs."
+        default=20, description="How long one request to a git server may take, with all of its steps and waits."
     )
     host_concurrency: Count = Field(
         default=16, description="Most requests to one host at the same time; one namespace has three quarters of them."
@@ -325,18 +325,18 @@ class GitConfig(_Section):
     )
     refused_networks: Annotated[tuple[Network, ...], Field(max_length=1000)] = Field(
         default=(),
-        description="Networks (CIDR) that sources must not be in, beside loopback, link-local ones and metadata "
-        "services.",
+        description="Networks (CIDR) that sources must not be in, in addition to loopback, link-local ones and "
+        "metadata services.",
     )
     cluster_networks: Annotated[tuple[Network, ...], Field(max_length=1000)] = Field(
         default=(),
-        description="Networks (CIDR) of the cluster's pods and Services, which sources must not be in; empty: not "
-        "known, and sources may lead there.",
+        description="Networks (CIDR) of the cluster's pods and Services, which sources must not be in; empty: "
+        "unknown, and sources may point there.",
     )
     allowed_networks: Annotated[tuple[Network, ...], Field(max_length=1000)] = Field(
         default=(),
         description="Networks (CIDR) that sources may be in although they are loopback or in one of the two lists "
-        "above, as the Service of a git server in the cluster.",
+        "above, such as the Service of a git server in the cluster.",
     )
 
 

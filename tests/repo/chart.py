@@ -95,7 +95,7 @@ def readme(values):
     """README.md of the chart: its text, and a table of every value with its meaning and default."""
     text = (CHART.parents[1] / "docs" / "chart.md").read_text().rstrip("\n")
     parts = [re.sub(r"\]\((?=[a-z]+\.md)", "](../../docs/", text), "", "## Values", ""]
-    parts += ["Made from the comments of `values.yaml` by `make generate`."]
+    parts += ["Generated from the comments of `values.yaml` by `make generate`."]
     for section, rows in sections(values):
         parts += ["", f"### {section}", "", "| key | default | meaning |", "| --- | --- | --- |"]
         parts += [f"| `{key}` | {_default(default)} | {text} |" for key, default, text in rows]
@@ -141,7 +141,7 @@ def plain(values, what):
     made = [_without_helm(found) for found in objects(chosen, name=name, namespace=name)]
     first = ("Namespace", "CustomResourceDefinition", "ServiceAccount")
     made.sort(key=lambda found: first.index(found["kind"]) if found["kind"] in first else len(first))
-    head = f"# Made from the chart by `make generate`: {what}.\n"
+    head = f"# Generated from the chart by `make generate`: {what}.\n"
     return head + "".join("---\n" + yaml.dump(found, Dumper=_Blocks, sort_keys=False, width=120) for found in made)
 
 

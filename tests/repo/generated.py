@@ -33,15 +33,15 @@ def logs():
     lines = [
         "# Logs",
         "",
-        "One line an event on standard output: a time, a level, a constant event name, fields. `--json-logs` writes",
+        "One line per event on standard output: a time, a level, a constant event name, fields. `--json-logs` writes",
         "JSON. The filter is `GIT_EVENTS_RUNNER_LOG` (or `RUST_LOG`): a level, or `target=level` in a comma-separated",
-        "list, as `info,checks=debug`. An error is logged once, where it is handled; no credential is ever logged.",
+        "list, such as `info,checks=debug`. An error is logged once, where it is handled. No credential is logged.",
         "",
         "Fields: `kind`, `namespace`, `name` of the trigger, `source`, `job`, `commit`, `verdict`, `reason`, `error`,",
-        "`seconds`, `exit_code`, `status` (HTTP), `task` (the id that the 202 answered with), `identity` (of the",
+        "`seconds`, `exit_code`, `status` (HTTP), `task` (the id in the 202 response), `identity` (of the",
         "replica), `target` (of the filter).",
         "",
-        "| event | level | tells |",
+        "| event | level | meaning |",
         "| --- | --- | --- |",
     ]
     return "\n".join(lines + [f"| `{n}` | {level} | {text} |" for n, (level, text) in LOG_EVENTS.items()]) + "\n"
@@ -52,31 +52,31 @@ def metrics():
     lines = [
         "# Metrics",
         "",
-        "`GET /metrics` on the utility port. Counters end in `_total`; those that v0.4 has are exposed under its",
-        "names too (ending in `_count`). Labels name existing objects only (otherwise `unknown`); series are",
-        "removed with their object. The prefix is `--metrics-prefix`. The leader alone counts Jobs: the series of the",
-        "queue are 0 on other replicas, and `jobs_not_starting` has none there.",
+        "`GET /metrics` on the utility port. Counters end in `_total`; those of v0.4 are also exposed under its",
+        "names (ending in `_count`). Labels name existing objects only (otherwise `unknown`). Series are",
+        "removed with their object. The prefix is `--metrics-prefix`. Only the leader counts Jobs: the series of the",
+        "queue are 0 on other replicas, and `jobs_not_starting` has no series there.",
         "",
         "The process's own metrics (`process_cpu_seconds_total`, `process_resident_memory_bytes`,",
         "`process_open_fds`, `process_start_time_seconds`) have the names of the Prometheus client library.",
         "",
         "A series begins with the first event that it counts, so the first failure of a trigger is a series that",
-        "begins at 1: `increase()` does not see it. The chart's alerts take both: `increase(x[1h]) > 0 or (x unless",
-        "x offset 1h) > 0`; do the same in rules of your own.",
+        "begins at 1: `increase()` does not see it. The chart's alerts cover both: `increase(x[1h]) > 0 or (x unless",
+        "x offset 1h) > 0`. Do the same in rules of your own.",
         "",
         "Durations by trigger are summaries without quantiles: `rate(x_sum[5m]) / rate(x_count[5m])` is the mean of",
         "each. Their buckets count all triggers together, so `histogram_quantile(0.99, sum by (le)",
-        "(rate(x_bucket[5m])))` is the same as in v0.4; a filter by trigger or namespace finds no bucket. The option",
+        "(rate(x_bucket[5m])))` is the same as in v0.4. A filter by trigger or namespace matches no bucket. The option",
         "`--metrics-by-trigger` (chart: `controllerOptions.metricsByTrigger`) has three values:",
         "",
         "| value | series of a trigger |",
         "| --- | --- |",
         "| `sums` (default) | counters under both names, sums and counts of durations |",
-        "| `histograms` | as v0.4: also the buckets of each duration, seven to eight more series for each of them |",
+        "| `histograms` | as in v0.4: also the buckets of each duration, seven to eight more series for each |",
         "| `lean` | as `sums`, without the names of counters that v0.4 has; for thousands of triggers |",
         "",
-        "An answer is rendered once for all that ask within 20 times the time that it took (at most 5 s). `le` is the",
-        "bound of a bucket.",
+        "A response is rendered once for all scrapes within 20 times its rendering time (at most 5 s). `le` is the",
+        "upper bound of a bucket.",
         "",
         "| metric | type | labels | meaning |",
         "| --- | --- | --- | --- |",
@@ -90,13 +90,13 @@ def metrics():
 def bounds():
     """The page of what is parsed of others."""
     lines = [
-        "# Bounds of what others give",
+        "# Bounds of external input",
         "",
-        "Everything that the controller parses of bytes that tenants, git servers and senders of webhooks choose. Each",
-        "bound is checked before the parser is called. The time is CPU time of the worst input within it; where a",
-        "pool is named, it is spent in a thread of that pool, of which one namespace never has all.",
+        "All input from tenants, git servers and senders of webhooks that the controller parses. Each",
+        "bound is checked before the parser is called. The time is the CPU time of the worst input within the bound.",
+        "Where a pool is named, a thread of that pool spends it; one namespace never has all threads.",
         "",
-        "| what | whose | bound | more than that | worst time | pool |",
+        "| input | from | bound | beyond the bound | worst time | pool |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for each in PARSERS:
@@ -111,7 +111,7 @@ def reference():
     parts = [
         "# Reference",
         "",
-        "Made by `make generate` from the code; edit it there.",
+        "Generated from the code by `make generate`; edit it there.",
         "",
         "## Kinds",
         "",
@@ -144,11 +144,11 @@ def reference():
         "",
         "## Runtime config",
         "",
-        "The ConfigMap's key `runtimeConfig`; unknown keys reject the whole document. Defaults:",
+        "The ConfigMap's key `runtimeConfig`; an unknown key rejects the entire document. Defaults:",
     ]
     parts += ["", "```yaml", default_runtime_config_yaml(helm_template=False).rstrip("\n"), "```"]
     parts += ["", "| key | default | meaning |", "| --- | --- | --- |", *_keys(RuntimeConfig)]
-    parts += ["", "A change holds from the next check, request or Job on; Jobs that were created keep what they have."]
+    parts += ["", "A change takes effect with the next check, request or Job; existing Jobs do not change."]
     parts += ["", "## Reasons in conditions and Events", "", "| reason | meaning |", "| --- | --- |"]
     parts += [f"| `{reason.value}` | {reason.meaning} |" for reason in conditions.Reason]
     return "\n".join(parts) + "\n"

@@ -183,15 +183,15 @@ INPUTS = {
     "URL of a source or of its proxy": url,
     "cron and interval": cron,
     "quantities, patterns of the schema": schema_text,
-    "object of ours, or a Job": stored_object,
+    "object of our kinds, or a Job": stored_object,
     "packets of git's protocol": packets,
     "pack with the trees of a commit": pack,
     "payload of a webhook": payload,
     "head of a webhook": request_head,
 }
 SERVED = {
-    "HTTP around an answer": "tests/edges/git/test_git_framing.py",
-    "SSH around an answer": "tests/edges/git/test_git_ssh_hostile.py",
+    "HTTP framing of a response": "tests/edges/git/test_git_framing.py",
+    "SSH framing of a response": "tests/edges/git/test_git_ssh_hostile.py",
 }
 """What only a server can send; where it does."""
 
