@@ -20,6 +20,7 @@ from git_events_runner.configured import git_remote, host_key_policy, job_defaul
 from git_events_runner.counting import Counter
 from git_events_runner.deletions import Deletions
 from git_events_runner.edges.kube.client import Client
+from git_events_runner.edges.kube.doubts import Doubts
 from git_events_runner.edges.kube.events import Events
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.lease import Fence, Lease
@@ -48,6 +49,7 @@ from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.flow.secret_copies import SecretCopies
 from git_events_runner.flow.starts import Starts
 from git_events_runner.flow.status import StatusWriter
+from git_events_runner.flow.tracking import Tracking
 from git_events_runner.flow.webhooks import SecretChecks, Webhooks
 from git_events_runner.heartbeat import Heartbeat
 from git_events_runner.hookport import HookPort
@@ -106,7 +108,8 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     now = client.clock.now
     loop = asyncio.get_running_loop()
     health = Health(clock=loop.time)
-    store = Store(share=lambda: config.current.policy.object_mebibytes_per_namespace * 2**20)
+    doubts = Doubts()
+    store = Store(share=lambda: config.current.policy.object_mebibytes_per_namespace * 2**20, doubts=doubts)
 
     def edge_failed(kind: Kind | None, error: ApiError) -> None:
         metrics.edge_failed(kind.name if kind else "Lease")
@@ -180,6 +183,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         announcer=events,
         now=now,
     )
+    tracking = Tracking(api=client, store=store, doubts=doubts, announcer=events, request_timeout_s=leader_timeout_s)
     queue = Queue(
         api=client,
         list_jobs=live_jobs(client, settings.job_namespaces, scopes=store),
@@ -193,6 +197,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         waiting_timeout_s=lambda: config.current.action.job_waiting_timeout_seconds,
         request_timeout_s=leader_timeout_s,
         deletions=deletions,
+        find_lost=tracking.find_lost,
         trigger_gone=triggers.gone,
         metrics=metrics,
         now=now,
@@ -253,6 +258,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         announcer=events,
         submit=lanes.submit,
         deleted_as=deletions.phase_of,
+        job_deleted=tracking.is_deleted,
         trigger_gone=triggers.gone,
         request_timeout_s=leader_timeout_s,
         metrics=metrics,
@@ -285,7 +291,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         """The leader's tasks; the first to fail ends them all."""
         try:
             async with asyncio.TaskGroup() as group:
-                for part in (queue, secret_copies, results, starts, reconciler, secret_checks, scheduler):
+                for part in (tracking, queue, secret_copies, results, starts, reconciler, secret_checks, scheduler):
                     group.create_task(part.run_leading(fence))
         except* FenceLost as lost:
             log.warning("lease.fenced", error=str(lost.exceptions[0]))
@@ -378,6 +384,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                     status=writer.run(),
                     lanes=lanes.run(),
                     gone=gone.run(),
+                    tracking=tracking.run(),
                     hosts=hosts.run(),
                     repositories=repositories.run(),
                     missed=missed.run(),

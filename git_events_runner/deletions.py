@@ -18,8 +18,8 @@ from git_events_runner.edges.kube.store import Snapshot
 from git_events_runner.errors import ApiError, ApiNotFound, ApiTooManyRequests, ApiUnavailable
 from git_events_runner.resources.job import copy_name
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.deletion import EXPIRED, JobPhase
 from git_events_runner.rules.identity import Owner
+from git_events_runner.rules.lastjob import EXPIRED, JobPhase
 from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.report import Problem, Report

@@ -49,6 +49,7 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
         "A Job ended: `result`, `seconds` of its run, `commit`; a failed one at warning, with `error` and `exit_code`.",
     ),
     "job.gone": ("info", "A Job was deleted while no replica was the leader; its result is unknown."),
+    "job.relabelled": ("warning", "Labels by which a run's Job is found were removed; they were put back (`error`)."),
     "job.suspended": ("info", "Another party suspended a Job; the controller does not resume it."),
     "job.swept": ("info", "A run whose creator did not record it is recorded by the leader."),
     "job.unconfirmed": (

@@ -13,13 +13,13 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound
-from git_events_runner.resources.job import UNFINISHED_PHASES, JobView
+from git_events_runner.resources.job import JobView
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.change import words_of
-from git_events_runner.rules.deletion import EXPIRED, is_recorded_expired, shown_phase
 from git_events_runner.rules.endings import COMMIT_CHARS, ended
 from git_events_runner.rules.identity import Owner, owner_of, run_of, runs_of, series_labels
+from git_events_runner.rules.lastjob import EXPIRED, is_recorded_expired, shown_phase, unfinished_jobs
 from git_events_runner.rules.ledger import Mutation, Outcome, Progress, entry_of, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.report import CloneReport
@@ -36,6 +36,7 @@ _LOST_S = 15.0
 _GATHER_S = 0.1
 _KEPT = 1000
 _ORPHANS = 8
+_LOST_READS = 50
 
 
 class Api(Protocol):
@@ -79,18 +80,23 @@ class Results:
         announcer: Announcer,
         submit: Callable[[CheckRequest], None],
         deleted_as: Callable[[str], str | None],
+        job_deleted: Callable[[Snapshot, str, str], Awaitable[bool]],
         trigger_gone: Callable[[Snapshot], Awaitable[bool]],
         request_timeout_s: float,
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
-        """`deleted_as` is the last phase of a Job, by its uid, that this process deletes; `trigger_gone` reads live."""
+        """`deleted_as` is the last phase of a Job, by its uid, that this process deletes.
+
+        `job_deleted` (of a trigger's source, by name) and `trigger_gone` read live.
+        """
         self._api = api
         self._store = store
         self._writer = writer
         self._announcer = announcer
         self._submit = submit
         self._deleted_as = deleted_as
+        self._job_deleted = job_deleted
         self._trigger_gone = trigger_gone
         self._request_timeout_s = request_timeout_s
         self._metrics = metrics
@@ -147,7 +153,7 @@ class Results:
                     await self._give_ttl(known, settled_since, fence, loop.time())
                     if loop.time() >= next_lost:
                         self._shown = {uid: said for uid, said in self._shown.items() if self._store.trigger(uid)}
-                        lost_since = self._sweep_lost(lost_since, loop.time())
+                        lost_since = await self._sweep_lost(lost_since, loop.time())
                         next_lost = loop.time() + _LOST_PASS_S
                     next_sweep = loop.time() + _PASS_S
 
@@ -347,23 +353,35 @@ class Results:
                 )
             )
 
-    def _sweep_lost(self, since: dict[tuple[str, str], float], now: float) -> dict[tuple[str, str], float]:
-        """Jobs that vanished while nobody led: shown as Gone, because nobody saw their end."""
+    async def _sweep_lost(self, since: dict[tuple[str, str], float], now: float) -> dict[tuple[str, str], float]:
+        """Jobs that were deleted while no replica was the leader, live: shown as Gone, how they ended is not known."""
         seen: dict[tuple[str, str], float] = {}
+        reads = 0
         for trigger in (trigger for kind in TRIGGERS for trigger in self._store.all(kind)):
-            names = _unfinished(trigger)
+            names = unfinished_jobs(trigger.raw.get("status"))
             if not names or self._store.refused(trigger.ref.namespace, "Job"):
                 continue
-            for name in names.difference(job.ref.name for job in self._store.jobs_of(trigger.uid)):
-                if name in self._vanished:
+            known = {job.ref.name for job in self._store.jobs_of(trigger.uid)} | self._vanished.keys()
+            for name, source in names.items():
+                if name in known:
                     continue
                 key = (trigger.uid, name)
                 seen[key] = since.get(key, now)
-                if now - seen[key] >= _LOST_S:
+                if now - seen[key] < _LOST_S or reads >= _LOST_READS:
+                    continue
+                reads += 1
+                if await self._is_deleted(trigger, source, name):
                     self._vanish(name, "Gone")
                     self._again.add(trigger.uid)
                     log.info("job.gone", namespace=trigger.ref.namespace, job=name)
         return seen
+
+    async def _is_deleted(self, trigger: Snapshot, source: str, name: str) -> bool:
+        try:
+            return await self._job_deleted(trigger, source, name)
+        except ApiError as error:
+            log.debug("job.delayed", namespace=trigger.ref.namespace, job=name, error=str(error))
+            return False
 
     async def _give_ttl(self, jobs: Mapping[str, Snapshot], since: dict[str, float], fence: Fence, now: float) -> None:
         """A settled Job gets its TTL, 15 s later at the earliest: older than any POST still under way."""
@@ -421,9 +439,3 @@ def _said(trigger: Snapshot) -> tuple[object, ...]:
     """All that showing looks at in a trigger; the rest of its status changes with each delivery."""
     status = trigger.raw.get("status") or {}
     return (trigger.generation, _last_jobs(trigger), status.get("state"), status.get("conditions"))
-
-
-def _unfinished(trigger: Snapshot) -> set[str]:
-    """Names of the Jobs that a status shows as waiting or running."""
-    jobs = [job for job in _last_jobs(trigger).values() if isinstance(job, dict)]
-    return {str(job.get("name")) for job in jobs if job.get("phase") in UNFINISHED_PHASES}

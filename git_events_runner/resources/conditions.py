@@ -112,6 +112,10 @@ class Reason(StrEnum):
     )
     JOB_CANCELLED = "JobCancelled", "A run's Job was deleted before it ended; it does not run again."
     JOB_SUSPENDED = "JobSuspended", "Another party suspended a run's Job; the controller does not resume it."
+    JOB_RELABELLED = (
+        "JobRelabelled",
+        "Labels or annotations by which a run's Job is found had been removed or changed; they were put back.",
+    )
     JOB_NAME_CONFLICT = "JobNameConflict", "Another object has the name of the run's Job."
     JOB_CREATE_FAILED = "JobCreateFailed", "The API server refused the Job; it is tried again."
     QUOTA_EXCEEDED = "QuotaExceeded", "A quota refuses the Job; it is tried again."

@@ -70,6 +70,28 @@ def own_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {"annotations": {name: value for name, value in own.items() if len(value) <= _LONGEST_ANNOTATION}}
 
 
+def with_tracking(
+    raw: Mapping[str, Any], labels: Mapping[str, str], annotations: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """A Job as it would be with these labels and annotations, of those by which it is found; None: it has them.
+
+    >>> name = "git-events-runner.rs/trigger-name"
+    >>> with_tracking({"metadata": {"labels": {"app": "x"}}}, {name: "hook", "other": "y"}, {})
+    {'metadata': {'labels': {'app': 'x', 'git-events-runner.rs/trigger-name': 'hook'}}}
+    >>> with_tracking({"metadata": {"labels": {name: "hook"}}}, {name: "hook"}, {}) is None
+    True
+    """
+    metadata = raw.get("metadata") or {}
+    changed: dict[str, Any] = {}
+    wanted = (("labels", labels, _TRACKING), ("annotations", annotations, (RUN_ANNOTATION, TRIGGER_LABEL)))
+    for part, known, names in wanted:
+        there = metadata.get(part) or {}
+        lost = {name: known[name] for name in names if name in known and there.get(name) != known[name]}
+        if lost:
+            changed[part] = {**there, **lost}
+    return {**raw, "metadata": {**metadata, **changed}} if changed else None
+
+
 # Written by the Job controller for a rule `FailJob` (pkg/controller/job/pod_failure_policy.go).
 _FAILED_CONTAINER = re.compile(r"Container ([a-z0-9-]{1,63}) for pod \S+ failed with exit code (\d{1,3})\b")
 

@@ -11,7 +11,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.triggers import LiveTriggers
 from tests.flow.test_queue import leading, queue_of
 from tests.flow.virtual import until, virtual
-from tests.flow.world import Cluster, Fence, recorded
+from tests.flow.world import Cluster, Fence, recorded, tracking_of
 
 REF = Ref("WebhookTrigger", "n", "hook")
 NEXT_S = 120
@@ -44,6 +44,7 @@ async def leader(cluster, **options):
         announcer=cluster,
         submit=cluster.submit,
         deleted_as=cluster.deletions.phase_of,
+        job_deleted=tracking_of(cluster).is_deleted,
         trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
         request_timeout_s=5.0,
         metrics=cluster.metrics,

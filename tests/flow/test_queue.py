@@ -10,7 +10,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.job import label
 from git_events_runner.triggers import LiveTriggers
 from tests.flow.virtual import at, until, virtual
-from tests.flow.world import B, Cluster, Fence, deletions_of, recorded
+from tests.flow.world import B, Cluster, Fence, deletions_of, recorded, tracking_of
 
 REF = Ref("WebhookTrigger", "n", "hook")
 
@@ -45,6 +45,7 @@ def queue_of(cluster, *, limit=2, waiting_s=300, share=0):
         waiting_timeout_s=lambda: waiting_s,
         request_timeout_s=5.0,
         deletions=cluster.deletions,
+        find_lost=tracking_of(cluster).find_lost,
         trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
         metrics=cluster.metrics,
         now=cluster.now,

@@ -12,7 +12,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import entry_of
 from git_events_runner.triggers import LiveTriggers
 from tests.flow.virtual import until, virtual
-from tests.flow.world import A, Cluster, Fence, ended, recorded
+from tests.flow.world import A, Cluster, Fence, ended, recorded, tracking_of
 
 REF = Ref("WebhookTrigger", "n", "hook")
 
@@ -27,6 +27,7 @@ async def following(cluster, fence=None):
         announcer=cluster,
         submit=cluster.submit,
         deleted_as=cluster.deleted_as.get,
+        job_deleted=tracking_of(cluster).is_deleted,
         trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
         request_timeout_s=5.0,
         metrics=cluster.metrics,

@@ -5,9 +5,11 @@ import copy
 from datetime import UTC, datetime, timedelta
 
 from git_events_runner.deletions import Deletions
+from git_events_runner.edges.kube.doubts import Doubts
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiInvalid, ApiNotFound, FenceLost
 from git_events_runner.flow.gate import Gate
+from git_events_runner.flow.tracking import Tracking
 from git_events_runner.local import patch as patches
 from git_events_runner.local.refusal import Refusal
 from git_events_runner.resources.job import RunKey, job_name
@@ -30,10 +32,10 @@ class Cluster:
     error). `calls` are (verb, ref, body, options); `told` the Events; `asked` the checks that were asked for.
     """
 
-    def __init__(self):
+    def __init__(self, *, store=None):
         self.objects, self.faults, self.calls, self.told, self.asked = {}, [], [], [], []
         self.deferred = []
-        self.store, self.lagging, self.offset = Store(), set(), timedelta()
+        self.store, self.lagging, self.offset = store or Store(), set(), timedelta()
         self.metrics = Metrics(prefix="git_events_runner")
         self.version, self.latency_s = 0, 0.001
         self._writers = {kind: StoreWriter(self.store, kind) for kind in KINDS}
@@ -313,6 +315,12 @@ def recorded(runs=1, commit=A, **fields):
 def deletions_of(cluster):
     """Deletions as the controller makes them."""
     return Deletions(api=cluster, writer=cluster, events=cluster, request_timeout_s=5.0, now=cluster.now)
+
+
+def tracking_of(cluster):
+    """Tracking as the controller has it."""
+    doubts = Doubts() if cluster.store.doubts is None else cluster.store.doubts
+    return Tracking(api=cluster, store=cluster.store, doubts=doubts, announcer=cluster, request_timeout_s=5.0)
 
 
 class Fence:

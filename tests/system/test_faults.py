@@ -133,6 +133,27 @@ def test_a_job_deleted_by_a_person_is_cancelled(world, installation, replicas):
     assert world.jobs(installation) == []
 
 
+def test_a_running_job_that_loses_its_label_is_not_cancelled(world, installation, replicas):
+    """The label that the watch selects by is removed by hand: it is put back, and the Job counts as before."""
+    hook(world, installation)
+    replica = replicas(0)
+    assert replica.post(f"/{installation}/hook") == 202
+    [job] = wait_until("the Job", lambda: world.jobs(installation))
+    wait_until("it is settled", lambda: entry(world, installation).get("runs") == 1)
+    path = f"/apis/batch/v1/namespaces/{installation}/jobs/{job['metadata']['name']}"
+    before = job["metadata"]["labels"]
+    world.patch(path, {"metadata": {"labels": {"git-events-runner.rs/trigger-kind": None}}})
+    wait_until("the label", lambda: world.get(path)["metadata"]["labels"] == before)
+
+    def reasons():
+        return {one["reason"] for one in world.items(f"/apis/events.k8s.io/v1/namespaces/{installation}/events")}
+
+    wait_until("the Event", lambda: "JobRelabelled" in reasons())
+    wait_until("its TTL", lambda: world.get(path)["spec"].get("ttlSecondsAfterFinished"), timeout_s=60)
+    assert "JobCancelled" not in reasons()
+    assert entry(world, installation)["lastJob"]["phase"] == "Running"
+
+
 def test_one_run_for_each_request_where_wanted(world, installation, replicas):
     """With onChangeOnly false: twelve requests at once, twelve Jobs."""
     hook(world, installation, onChangeOnly=False)

@@ -16,13 +16,14 @@ from typing import Any, Self
 
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.bounds import OBJECTS_OF_NAMESPACE_BYTES
-from git_events_runner.resources.job import JobView, own_metadata
+from git_events_runner.resources.job import JobView, own_metadata, with_tracking
 from git_events_runner.resources.kinds import KINDS, OURS, TRIGGERS
 from git_events_runner.resources.parse import again, parse
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.statusbounds import bounded_status
 from git_events_runner.rules.fairness import FairCache
 
+from .doubts import Doubts, may_exist
 from .scopes import Scopes
 from .shares import Shares, weight_of
 from .sizes import Sizes
@@ -147,8 +148,15 @@ class Subscription:
 class Store:
     """The read side."""
 
-    def __init__(self, *, share: Callable[[], int] = lambda: OBJECTS_OF_NAMESPACE_BYTES) -> None:
-        """`share` is how much memory the objects of our kinds in one namespace may take, in bytes."""
+    def __init__(
+        self, *, share: Callable[[], int] = lambda: OBJECTS_OF_NAMESPACE_BYTES, doubts: Doubts | None = None
+    ) -> None:
+        """`share` is how much memory the objects of our kinds in one namespace may take, in bytes.
+
+        With `doubts`, Jobs that leave the watch before they ended stay until `confirm_deleted`, and those that lose the
+        labels by which they are found are kept as if they had them.
+        """
+        self.doubts = doubts
         self.subscribers: list[Subscription] = []
         self.shares = Shares(share)
         self.sizes = Sizes()
@@ -240,7 +248,32 @@ class Store:
         """Lay an answer of the API server (of a write, or a live read) over what is known, if it is newer."""
         self._take(raw, str(raw["kind"]))
 
+    def found(self, raw: Mapping[str, Any]) -> None:
+        """Lay a live read over what is known, also over the same version, or an object thought to be deleted."""
+        metadata, kind = raw["metadata"], str(raw["kind"])
+        ref = _ref(raw, kind)
+        self._deleted.pop((ref, metadata.get("uid") or ""))
+        held = self.get(ref)
+        if held is not None and held.uid == metadata.get("uid"):  # the same version may be known without its labels
+            self._objects[kind][ref] = replace(held, version=held.version - 1)
+        self._take(raw, kind)
+
+    def confirm_deleted(self, ref: Ref, uid: str) -> None:
+        """A live read shows that an object that left the watch does not exist any more."""
+        held = self.get(ref)
+        if held is not None and held.uid == uid:
+            self._drop(held)
+
+    def _identified(self, raw: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+        """What is taken over of an object: of a run that lost labels by which it is found, with them."""
+        held = self._objects["Job"].get(_ref(raw, kind)) if self.doubts is not None and kind == "Job" else None
+        if held is None or self.doubts is None or held.uid != raw["metadata"].get("uid") or held.model.run is None:
+            return raw
+        tracked = with_tracking(raw, held.model.labels, held.raw["metadata"]["annotations"])
+        return tracked if tracked is not None and self.doubts.add(held.ref, held.uid) else raw
+
     def _take(self, raw: Mapping[str, Any], kind: str) -> None:
+        raw = self._identified(raw, kind)
         metadata = raw["metadata"]
         old = self._objects[kind].get(_ref(raw, kind))
         if old is None or old.uid != metadata.get("uid"):
@@ -310,6 +343,8 @@ class Store:
         del beside[old.ref]
         if not beside:
             del self._by_namespace[kind][namespace]
+        if self.doubts is not None and kind == "Job":
+            self.doubts.discard(old.ref)
         if kind == "Job":
             self._last.put(namespace, old.uid, last or old)
         self._note(old.ref)
@@ -354,7 +389,7 @@ class StoreWriter:
     def put_page(self, listed: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Ref, str]]:
         """Take over a part of a list, an object with each step; which one it is."""
         for raw in listed:
-            snapshot = snapshot_of(raw, self._kind)
+            snapshot = snapshot_of(self._shown(raw), self._kind)
             self._store._put(snapshot)  # noqa: SLF001  two halves of one object
             yield snapshot.ref, snapshot.uid
 
@@ -364,7 +399,9 @@ class StoreWriter:
         What is written between two steps is newer than the list, and stays.
         """
         listed = _version(version)
-        yield from self._drop_all(lambda held: (held.ref, held.uid) not in found and held.version <= listed)
+        yield from self._remove_all(
+            lambda held: (held.ref, held.uid) not in found and held.version <= listed, self._removed
+        )
         self.admit()
 
     @property
@@ -376,15 +413,15 @@ class StoreWriter:
         """Nothing is there: the namespace does not exist. In steps. When it does, it is unknown until it is listed."""
         self.refuse(why)
         self.pass_over()
-        yield from self._drop_all(lambda _: True)
+        yield from self._remove_all(lambda _: True, self._drop)
 
-    def _drop_all(self, is_deleted: Callable[[Snapshot], bool]) -> Iterator[None]:
-        """Delete what is, as of its step, deleted; then the scope is listed."""
+    def _remove_all(self, is_deleted: Callable[[Snapshot], bool], remove: Callable[[Snapshot], None]) -> Iterator[None]:
+        """Remove what is, as of its step, deleted; then the scope is listed."""
         store = self._store
         for known in store.all(self._kind, self._namespace):
             held = store.get(known.ref)
             if held is not None and is_deleted(held):
-                store._drop(held)  # noqa: SLF001  two halves of one object
+                remove(held)
             yield
         store._listed(self._kind, self._namespace)  # noqa: SLF001  two halves of one object
 
@@ -415,11 +452,29 @@ class StoreWriter:
 
     def apply(self, raw: Mapping[str, Any]) -> None:
         """An object was added or modified."""
-        self._store._take(raw, self._kind)  # noqa: SLF001  two halves of one object
+        self._store._take(self._shown(raw), self._kind)  # noqa: SLF001  two halves of one object
 
     def remove(self, raw: Mapping[str, Any]) -> None:
-        """An object was deleted."""
-        gone = snapshot_of(raw, self._kind)
-        held = self._store.get(gone.ref)
-        if held is not None and held.uid == gone.uid:
-            self._store._drop(held, gone)  # noqa: SLF001  two halves of one object
+        """An object was deleted, or is not selected any more."""
+        last = snapshot_of(self._store._identified(raw, self._kind), self._kind)  # noqa: SLF001  two halves of one object
+        held = self._store.get(last.ref)
+        if held is not None and held.uid == last.uid:
+            self._removed(held, last)
+
+    def _shown(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is taken over of an object that a list or a watch shows; one with all its labels is in no doubt."""
+        shown = self._store._identified(raw, self._kind)  # noqa: SLF001  two halves of one object
+        if shown is raw and self._kind == "Job" and self._store.doubts is not None:
+            self._store.doubts.discard(_ref(raw, self._kind))
+        return shown
+
+    def _removed(self, held: Snapshot, last: Snapshot | None = None) -> None:
+        """An object is in no list, or left the watch (in the state `last`)."""
+        doubts = self._store.doubts if self._kind == "Job" else None
+        if doubts is None or not may_exist(held.model, (last or held).model) or not doubts.add(held.ref, held.uid):
+            self._drop(held, last)
+        elif last is not None:
+            self._store._put(last)  # noqa: SLF001  two halves of one object
+
+    def _drop(self, held: Snapshot, last: Snapshot | None = None) -> None:
+        self._store._drop(held, last)  # noqa: SLF001  two halves of one object

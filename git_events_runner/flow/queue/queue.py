@@ -46,16 +46,18 @@ class Queue:
         waiting_timeout_s: Callable[[], int],
         request_timeout_s: float,
         deletions: Deletions,
+        find_lost: Callable[[], Awaitable[None]],
         trigger_gone: Callable[[Snapshot], Awaitable[bool]],
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
-        """`trigger_gone` reads live.
+        """`find_lost` reads the Jobs live that are recorded and not known here, `trigger_gone` a Job's trigger.
 
         `share` is what the runtime config allows one namespace (0: automatic), `weight` its turns in a round.
         """
         self._list_jobs = list_jobs
         self._store = store
+        self._find_lost = find_lost
         self._limit = limit
         self._metrics = metrics
         self._book = SlotBook(store=store, limit=limit, share=share, weight=weight)
@@ -146,6 +148,7 @@ class Queue:
             try:
                 async for raw in self._list_jobs():
                     self._store.observe(raw)
+                await self._find_lost()
             except ApiError as error:
                 log.warning("queue.delayed", error=str(error))
                 await asyncio.sleep(_PASS_S)

@@ -14,8 +14,8 @@ from git_events_runner.errors import ApiError
 from git_events_runner.handover import Handover, working
 from git_events_runner.resources.job import ELSEWHERE, WAITING, JobView
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.deletion import is_recorded_expired
 from git_events_runner.rules.identity import Owner, owner_of, series_labels
+from git_events_runner.rules.lastjob import is_recorded_expired
 from git_events_runner.rules.messages import Fence
 from git_events_runner.telemetry import Metrics
 

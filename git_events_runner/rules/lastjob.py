@@ -1,10 +1,15 @@
-"""Why the controller deletes a Job: recorded in the trigger's status before the request, so that no crash hides it."""
+"""`lastJob` of each source in a trigger's status: the Job of its last recorded run, and its phase.
+
+Why the controller deletes a Job is recorded in it before the request, so that no crash hides it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from git_events_runner.resources.job import UNFINISHED_PHASES
 
 from .ledger import Guards, Outcome, entry_of
 
@@ -51,3 +56,22 @@ def is_recorded_expired(status: Mapping[str, Any] | None, source: str, job: str)
 def shown_phase(status: Mapping[str, Any] | None, source: str, job: str, phase: str) -> str:
     """The phase to show for a Job that is in `phase`: one that waits and is to be deleted stays Expired."""
     return EXPIRED if phase == "Queued" and is_recorded_expired(status, source, job) else phase
+
+
+def unfinished_jobs(status: Mapping[str, Any] | None) -> dict[str, str]:
+    """Names of the Jobs that a status shows as waiting or running, each with its source.
+
+    >>> unfinished_jobs({"checkedSources": {"app": {"lastJob": {"name": "hook-a", "phase": "Queued"}}}})
+    {'hook-a': 'app'}
+    """
+    entries = (status or {}).get("checkedSources")
+    jobs = {
+        source: entry.get("lastJob")
+        for source, entry in (entries.items() if isinstance(entries, Mapping) else ())
+        if isinstance(entry, Mapping)
+    }
+    return {
+        str(job.get("name")): source
+        for source, job in jobs.items()
+        if isinstance(job, Mapping) and job.get("phase") in UNFINISHED_PHASES
+    }
