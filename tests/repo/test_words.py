@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "git-events-runner"
 # Pages that are still to be read; a page that passes has to leave this list.
 UNFINISHED = {
-    "CHANGELOG.md",
 }
 # Words under which users search; each is on the page that has the thing.
 SEARCHED = {
