@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from git_events_runner.answers import Answers
 from git_events_runner.certificates import Certificates
 from git_events_runner.clockwatch import ClockWatch
 from git_events_runner.configured import git_remote, host_key_policy, job_defaults, policy_of, weight_of
@@ -166,8 +167,9 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
             loopback=settings.allow_loopback,
         ),
     )
-    repositories = Repositories(store=store, forget=remotes.forget)
-    git = Sources(secrets=secrets, host_keys=host_keys, remote=remotes.current, used=repositories.used)
+    answers = Answers(now=now, shared=metrics.git.shared, room=store.sizes.requests)
+    repositories = Repositories(store=store, forget=(remotes.forget, answers.forget))
+    git = Sources(secrets=secrets, host_keys=host_keys, remote=remotes.current, used=repositories.used, answers=answers)
     hosts = SourceHosts(store=store, tell=metrics.git.keep_hosts)
     writer = StatusWriter(api=client, store=store, metrics=metrics, gather_s=_GATHER_S)
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)

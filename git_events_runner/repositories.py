@@ -20,9 +20,9 @@ _UNUSED_S = 60.0  # so often keys are dropped that no event of the API server ha
 
 
 class Repositories:
-    """The keys in use; those that are not used any more are given to `forget`, some time."""
+    """The keys in use; each of `forget` gets those that are not used any more, some time."""
 
-    def __init__(self, *, store: Store, forget: Callable[[Collection[str]], object]) -> None:
+    def __init__(self, *, store: Store, forget: Collection[Callable[[Collection[str]], object]]) -> None:
         self._store = store
         self._forget = forget
         self._keys: dict[Ref, dict[str, str]] = {}
@@ -50,8 +50,8 @@ class Repositories:
                 await asyncio.sleep(_BATCH_S)
                 self._drop_absent({ref.name for ref in changes.take() if ref.kind == "Namespace"})
                 unused, self._unused = self._unused, set()
-                if unused:
-                    self._forget(unused)
+                for forget in self._forget if unused else ():
+                    forget(unused)
 
     def _drop_absent(self, namespaces: Collection[str]) -> None:
         """Release the keys of sources and namespaces that do not exist any more."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
+from git_events_runner.answers import Answers
 from git_events_runner.edges.git.access import proxy_of
 from git_events_runner.edges.git.question import Answer, Credential, Question, Reference, Repository, TreeEntry
 from git_events_runner.edges.git.remote import Remote
@@ -32,6 +33,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import SshAddress
 from git_events_runner.rules.clone import secrets_of
 from git_events_runner.rules.job import SecretKeys, secret_copy
+from git_events_runner.rules.messages import Unchanged
 from git_events_runner.rules.report import Problem
 from git_events_runner.rules.resolve import Resolved
 
@@ -115,18 +117,27 @@ class Sources:
         host_keys: HostKeys,
         remote: Callable[[], RemoteInUse],
         used: Callable[[Ref, str, str], object],
+        answers: Answers,
     ) -> None:
         """`remote` is called for each request, and entered while it lasts.
 
         `used` is called with a source, a namespace and the key of the repository that the source is for it.
         """
         self._used = used
+        self._answers = answers
         self._secrets = secrets
         self._host_keys = host_keys
         self._remote = remote
 
     async def commit_of(
-        self, source: Any, namespace: str, ref_type: str, ref_name: str, *, urgent: bool = False
+        self,
+        source: Any,
+        namespace: str,
+        ref_type: str,
+        ref_name: str,
+        *,
+        urgent: bool = False,
+        unchanged: Unchanged | None = None,
     ) -> Answer:
         """The commit of a reference of a GitRepo or ClusterGitRepo, from a question sent after the call.
 
@@ -136,6 +147,7 @@ class Sources:
             ref_type: branch, tag or commit.
             ref_name: Its name.
             urgent: Ask even if the source failed a moment ago (a webhook says that it has changed).
+            unchanged: What an answer from a request sent before the call has to show to be used; None: none is.
 
         Raises:
             GitError: The git server gave no answer.
@@ -144,8 +156,11 @@ class Sources:
         reference = Reference(ref_type, ref_name)  # type: ignore[arg-type]  # checked by the model
 
         async def ask(repository: Repository) -> Answer:
-            async with self._remote() as remote:
-                return await remote.commit_of(Question(repository, reference), urgent=urgent)
+            async def request() -> Answer:
+                async with self._remote() as remote:
+                    return await remote.commit_of(Question(repository, reference), urgent=urgent)
+
+            return await self._answers.get(repository, reference, request, unchanged=unchanged)
 
         return await self._ask(source, namespace, ask)
 

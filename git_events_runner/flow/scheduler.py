@@ -230,7 +230,7 @@ class Scheduler:
                 phase=phase,
                 answered=max((moment for moment in times if moment is not None), default=None),
             )
-            self._plan(watches[name], catching_up=first)
+            self._plan(watches[name], catching_up=first, each_runs=not spec.sources.watch_on.on_change_only)
 
     def _come_back(self, now: datetime) -> None:
         """The clock was far ahead and is not any more: what was planned by it is planned again."""
@@ -251,8 +251,14 @@ class Scheduler:
         found = self._store.get(Ref(spec.sources.kind, None if cluster else trigger.namespace, name))
         return phase_key(found.model, trigger.namespace or "") if found and found.model else name
 
-    def _plan(self, watch: _Watch, *, catching_up: bool) -> None:
-        """Put the next due time on the heap; one that passed unanswered is due at once."""
+    def _plan(self, watch: _Watch, *, catching_up: bool, each_runs: bool = False) -> None:
+        """Put the next due time on the heap; one that passed unanswered is due at once.
+
+        Args:
+            watch: Whose.
+            catching_up: This leader begins: what was missed is spread, or left to a due time that is near.
+            each_runs: Every check runs, so that none is left out.
+        """
         self._serial += 1
         watch.serial = self._serial
         watch.at = None
@@ -263,6 +269,7 @@ class Scheduler:
                 now=self._now(),
                 answered_at=watch.answered,
                 spread_key=watch.uid if catching_up else None,
+                each_runs=each_runs,
             )
         except Exception:  # the border of one trigger: a bug in it must not end the others
             log.exception("trigger.crashed", namespace=watch.trigger.namespace, name=watch.trigger.name)
@@ -304,6 +311,7 @@ class Scheduler:
                     source=watch.source,
                     due_at=rfc3339(watch.at),
                     scheduled=watch.at,
+                    polls=True,
                     fence=fence,
                 )
             )

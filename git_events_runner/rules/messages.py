@@ -27,7 +27,7 @@ class CheckRequest:
     """Look at one source of one trigger; `due_at` (RFC 3339) is the schedule's occurrence, None: counted requests.
 
     `retry`: this was tried before, so that nobody has just said that the source changed. `scheduled` is `due_at` with
-    its fraction, which no record keeps.
+    its fraction, which no record keeps. `polls`: scheduled times alone caused it, no delivery among them.
     """
 
     trigger: Ref
@@ -38,6 +38,7 @@ class CheckRequest:
     tasks: tuple[str, ...] = ()
     retry: bool = False
     scheduled: datetime | None = None
+    polls: bool = False
 
     def merge(self, newer: CheckRequest) -> CheckRequest:
         """Both as one: a look after the newer answers the older too. What is leader work in one stays fenced."""
@@ -50,7 +51,19 @@ class CheckRequest:
             fence=newer.fence or self.fence,
             tasks=tasks[-_TASKS_KEPT:],
             retry=retry,
+            polls=self.polls and newer.polls,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanged:
+    """What an answer that another check asked for has to show to answer this one, too.
+
+    It was sent at or after `since`, and shows `commit`, which is recorded already.
+    """
+
+    since: datetime
+    commit: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

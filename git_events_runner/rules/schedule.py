@@ -71,21 +71,23 @@ def due(
     now: datetime,
     answered_at: datetime | None,
     spread_key: str | None,
+    each_runs: bool = False,
 ) -> Planned:
     """What is due next.
 
     A source that was never checked is due at once. A due time after `answered_at`, the source's own record, is made up
     once; with a `spread_key` (a leader that begins) up to 30 s later, by its hash, and not for intervals under a
-    minute, whose next due time is soon enough.
+    minute, nor where the next due time is nearer than that: it is soon enough, unless `each_runs`.
     """
     if answered_at is None:
         return Planned(due_at=now, submit_at=now)
     known = min(answered_at, now + _FURTHEST)  # it is read from a status: after the year 9999 there are no due times
     missed = schedule.last_due(now, phase_key=phase_key)
-    if missed is not None and missed > known and not (spread_key is not None and _is_short(schedule)):
+    following = schedule.next_due(max(known, now), phase_key=phase_key)
+    near = following is not None and (following - now).total_seconds() < _SPREAD_S and not each_runs
+    if missed is not None and missed > known and not (spread_key is not None and (near or _is_short(schedule))):
         delay_s = _digest(spread_key) % (_SPREAD_S * 1000) / 1000 if spread_key is not None else 0
         return Planned(due_at=missed, submit_at=now + timedelta(seconds=delay_s))
-    following = schedule.next_due(max(known, now), phase_key=phase_key)
     return Planned(due_at=following, submit_at=following)
 
 

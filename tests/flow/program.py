@@ -50,7 +50,7 @@ class Git:
     async def meet(self, source, namespace, ref_type, ref_name):
         raise AssertionError("no other source is cloned")
 
-    async def commit_of(self, source, namespace, ref_type, ref_name, *, urgent):
+    async def commit_of(self, source, namespace, ref_type, ref_name, *, urgent, unchanged=None):
         self.asked += 1
         self.urgent = urgent
         sent, head = asyncio.get_running_loop().time(), self.head

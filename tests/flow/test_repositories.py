@@ -22,7 +22,7 @@ def source(name, *, kind="GitRepo"):
 async def test_the_key_of_a_deleted_source_is_forgotten():
     """Once, and not while another source is the same repository."""
     world, forgotten = Cluster(), []
-    repositories = Repositories(store=world.store, forget=lambda keys: forgotten.append(sorted(keys)))
+    repositories = Repositories(store=world.store, forget=[lambda keys: forgotten.append(sorted(keys))])
     for name in ("app", "same", "other"):
         world.put(source(name))
     async with running(repositories=repositories.run()):
@@ -42,7 +42,7 @@ async def test_the_key_of_a_deleted_source_is_forgotten():
 async def test_the_key_that_a_source_had_before_is_forgotten():
     """An edited URL or another value of its Secret makes another key; one that comes back meanwhile is kept."""
     world, forgotten = Cluster(), []
-    repositories = Repositories(store=world.store, forget=lambda keys: forgotten.append(sorted(keys)))
+    repositories = Repositories(store=world.store, forget=[lambda keys: forgotten.append(sorted(keys))])
     world.put(source("app"))
     async with running(repositories=repositories.run()):
         for key in ("k1", "k2", "k1"):
@@ -55,7 +55,7 @@ async def test_the_key_that_a_source_had_before_is_forgotten():
 async def test_the_keys_of_a_deleted_namespace_are_forgotten():
     """A cluster source is another repository for each namespace: those of the others stay."""
     world, forgotten = Cluster(), []
-    repositories = Repositories(store=world.store, forget=lambda keys: forgotten.append(sorted(keys)))
+    repositories = Repositories(store=world.store, forget=[lambda keys: forgotten.append(sorted(keys))])
     shared = Ref("ClusterGitRepo", None, "shared")
     world.put(source("shared", kind="ClusterGitRepo"))
     for namespace in ("n", "m"):
@@ -72,7 +72,7 @@ async def test_the_keys_of_a_deleted_namespace_are_forgotten():
 async def test_a_source_that_is_used_after_its_deletion_is_forgotten_too():
     """A check that began before the deletion leaves nothing behind."""
     world, forgotten = Cluster(), []
-    repositories = Repositories(store=world.store, forget=lambda keys: forgotten.append(sorted(keys)))
+    repositories = Repositories(store=world.store, forget=[lambda keys: forgotten.append(sorted(keys))])
     async with running(repositories=repositories.run()):
         await asyncio.sleep(10)
         repositories.used(APP, "n", "k1")

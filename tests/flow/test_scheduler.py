@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
@@ -73,6 +74,25 @@ async def test_what_was_due_while_nobody_led_is_made_up_once_and_spread():
     times = [when for when, _ in cluster.asked]
     assert max(times) <= 30
     assert max(times) - min(times) > 10
+
+
+@virtual
+async def test_after_an_outage_a_check_whose_regular_time_is_near_is_not_made_up():
+    """A missed time and a due time within half a minute are one check, or two where every check runs."""
+    cluster = Cluster()
+    ago = (START - timedelta(days=1)).isoformat()
+    status = recorded(answeredAt=ago) | {"lastRun": ago}
+    for name, cron, watch in (
+        ("near", "29 * * * * *", {}),
+        ("far", "10 1 * * * *", {}),
+        ("each", "29 * * * * *", {"watchOn": {"onChangeOnly": False}}),  # made up after 4 s, by its uid
+    ):
+        sources = {"names": ["app"]} | watch
+        cluster.trigger("ScheduleTrigger", name, schedule={"cron": cron}, status=status, sources=sources)
+    async with scheduling(cluster):
+        await asyncio.sleep(35)
+    times = Counter(request.trigger.name for _, request in cluster.asked)
+    assert times == {"near": 1, "each": 2, "far": 1}
 
 
 @virtual

@@ -5,7 +5,9 @@ interleaving and returns the first violation with its trace, or None; so a rule 
 
 Heads are letters: the commits that the reference shows one after another. Letters that differ in case only have the
 same selected files (`Aa`), which matters with the `files` event. With the `lag` event git shows a head later than the
-delivery that announces it (up to the 30 s after which an announcement is not waited for any more).
+delivery that announces it (up to the 30 s after which an announcement is not waited for any more). With the `polls`
+event scheduled times cause checks, by a leader whose cache is current then: what was pushed before one must have run
+when its check is over. With `calls` beside it, deliveries do so too.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ RULES = frozenset(
         "fresh_allows",  # a fresh entry (no commit recorded: new, or wiped) allows any number
         "edited_raises",  # a number that cannot be right reads as one above all; as none, old Jobs would settle again
         "age_when_asked",  # an announcement's age is that of the moment when git was asked, not when it answered
+        "kept_after_due",  # an answer to another check answers a scheduled one if it was sent after its scheduled time
+        "kept_same",  # and shows the commit that is recorded: what is new is asked for again
+        "kept_for_polls",  # a delivery is answered by none that was sent before it
     }
 )
 
@@ -60,18 +65,26 @@ class Job(NamedTuple):
 
 
 class Replica(NamedTuple):
-    """Where a replica's lane stands, the entry version it has seen, its data, and whether a check waits."""
+    """Where a replica's lane stands, the entry version it has seen, its data, and whether a check waits.
+
+    `polls`: scheduled times alone made it wait; `poll`: they alone caused the one under way. `kept` is the head in the
+    last answer that its process has from git, if that was sent after the last scheduled time.
+    """
 
     at: str
     seen: int
     data: tuple[object, ...] | None
     wake: bool
+    polls: bool = False
+    poll: bool = False
+    kept: int = -1
 
 
 class State(NamedTuple):
     """The world: head index, deliveries made, entry versions (oldest first), Jobs, replicas, crashes, wipes.
 
-    `shown` is the head that git shows, `expired` the newest announcement that is 30 s old.
+    `shown` is the head that git shows, `expired` the newest announcement that is 30 s old. `due` is the head at
+    the last scheduled time.
     """
 
     head: int
@@ -83,6 +96,7 @@ class State(NamedTuple):
     wiped: int
     shown: int = 0
     expired: int = -1
+    due: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +109,10 @@ class Result:
 
 
 class Model:
-    """The protocol with `events` (always, files, crash, lost, ttl, deleted, wipe, edit, forged) and `replicas` lanes.
+    """The protocol with `events` and `replicas` lanes.
 
-    An edit of the number of runs comes while no run is being made: what is made just then is the known remainder.
+    Events: always, files, crash, lost, lag, ttl, deleted, wipe, edit, forged, polls, calls. An edit of the number of
+    runs comes while no run is being made: what is made just then is the known remainder.
     """
 
     def __init__(self, heads: str, *, without: str = "", events: str = "", replicas: int = 2, crashes: int = 1) -> None:
@@ -107,6 +122,8 @@ class Model:
         self.replicas = replicas
         self.crashes = crashes if "crash" in self.events else 0
         self.on_change = "always" not in self.events
+        self.polls = "polls" in self.events
+        self.calls = not self.polls or "calls" in self.events
         self.most_jobs = len(heads) * 2 + 2
 
     def same_files(self, old: str | None, new: str) -> bool:
@@ -169,31 +186,51 @@ class Model:
         latest = len(state.entries) - 1
         live = state.entries[-1]
 
-        def become(at: str, seen: int, data: tuple[object, ...] | None, *, wake: bool, **world: object) -> State:
+        def become(
+            at: str,
+            seen: int,
+            data: tuple[object, ...] | None,
+            *,
+            wake: bool,
+            polls: bool | None = None,
+            poll: bool | None = None,
+            kept: int = me.kept,
+            **world: object,
+        ) -> State:
             replicas = list(state.replicas)
-            replicas[lane] = Replica(at, seen, data, wake)
+            if polls is None:
+                polls = wake and (me.polls if me.wake else me.poll)
+            poll = (me.poll if poll is None else poll) and at != "idle"
+            replicas[lane] = Replica(at, seen, data, wake, polls, poll, kept)
             return state._replace(replicas=tuple(replicas), **world)  # type: ignore[arg-type]
 
         def write(entry: Entry) -> dict[str, object]:
             return {"entries": (*state.entries, entry)}
 
-        if state.delivered <= state.head:
+        if self.polls and state.due < state.head and not self.polled(state):
+            kept = me.kept if "kept_after_due" not in self.rules else -1
+            yield f"{lane} scheduled", become("idle", latest, None, wake=True, polls=True, kept=kept, due=state.head)
+        if self.polls and me.kept != state.shown:
+            yield f"{lane} another check asks", become(me.at, me.seen, me.data, wake=me.wake, kept=state.shown)
+        if self.calls and state.delivered <= state.head:
             counted = live._replace(requested=live.requested + 1)
             if "lag" in self.events:
                 counted = counted._replace(announced=state.delivered)
             seen = latest + 1 if "own_writes" in self.rules and me.at == "idle" else me.seen
             world = write(counted) | {"delivered": state.delivered + 1}
-            yield f"{lane} count {counted.requested}", become(me.at, seen, me.data, wake=True, **world)
+            yield f"{lane} count {counted.requested}", become(me.at, seen, me.data, wake=True, polls=False, **world)
         if state.crashes < self.crashes and (me.at != "idle" or me.wake):
-            yield f"{lane} crash", become("idle", latest, None, wake=False, crashes=state.crashes + 1)
+            # The next leader makes up what is not recorded.
+            world: dict[str, object] = {"crashes": state.crashes + 1, "due": -1}
+            yield f"{lane} crash", become("idle", latest, None, wake=False, kept=-1, **world)
         if me.at == "idle":
             if me.wake:
                 for version in range(me.seen, latest + 1):
                     read = (state.entries[version],)
-                    yield f"{lane} read {version - latest}", become("ask", version, read, wake=False)
+                    yield f"{lane} read {version - latest}", become("ask", version, read, wake=False, poll=me.polls)
             else:
                 if live.requested > live.handled:
-                    yield f"{lane} sweep requests", become("idle", latest, None, wake=True)
+                    yield f"{lane} sweep requests", become("idle", latest, None, wake=True, polls=False)
                 job = self.unsettled(state.jobs, live)
                 if job:
                     data = (job.number, job.commit, job.request, True)
@@ -211,7 +248,11 @@ class Model:
                 else:
                     head = self.heads[state.shown]
                     data = (entry, head, state.expired)
-                    yield f"{lane} ask {head}", become("decide", me.seen, data, wake=me.wake)
+                    kept = state.shown if self.polls else me.kept
+                    yield f"{lane} ask {head}", become("decide", me.seen, data, wake=me.wake, kept=kept)
+                    if self.keeps(me, entry):
+                        data = (entry, self.heads[me.kept], state.expired)
+                        yield f"{lane} kept {data[1]}", become("decide", me.seen, data, wake=me.wake)
         elif me.at == "decide":
             yield from self.decide(state, lane, me, live, latest, become)
         elif me.at == "skip":
@@ -244,6 +285,18 @@ class Model:
                 entry = Entry(number, str(commit), live.requested, handled, live.announced)
                 name = f"{lane} settle {number}={commit} h{handled}"
                 yield name, become("idle", latest + 1, None, wake=wake, **write(entry))
+
+    @staticmethod
+    def polled(state: State) -> bool:
+        """Whether a check waits or is under way: one that ends after a scheduled time is the next one's to find."""
+        return any(replica.wake or replica.at != "idle" for replica in state.replicas)
+
+    def keeps(self, me: Replica, entry: Entry) -> bool:
+        """Whether git's last answer is used instead of a new one."""
+        if not self.polls or me.kept < 0:
+            return False
+        same = self.heads[me.kept] == entry.commit or "kept_same" not in self.rules
+        return same and ((me.poll and entry.requested <= entry.handled) or "kept_for_polls" not in self.rules)
 
     def decide(self, state, lane, me, live, latest, become):  # type: ignore[no-untyped-def]
         """Fire, skip, wait for what was announced, or nothing; then the live read."""
@@ -319,7 +372,8 @@ class Model:
                     return f"job {index + 1} goes back to {job.commit}"
         elif len(made) > state.delivered:
             return f"{len(made)} jobs for {state.delivered} requests"
-        quiet = all(r.at == "idle" and not r.wake for r in state.replicas) and state.delivered > state.head
+        idle = all(r.at == "idle" and not r.wake for r in state.replicas)
+        quiet = idle and (state.delivered > state.head or (self.polls and state.due == state.head))
         if not quiet or live.requested > live.handled or self.unsettled(state.jobs, live):
             return None
         if self.on_change:

@@ -24,6 +24,11 @@ SAFE = {
     "the same, and Jobs removed by their TTL": Model("AB", events="forged ttl lost"),
     "a number of runs edited by hand": Model("ABA", events="edit ttl lost", replicas=1),
     "the same, two replicas": Model("AB", events="edit ttl"),
+    "scheduled times, two replicas": Model("ABA", events="polls lost"),
+    "scheduled times and a crash": Model("AB", events="polls crash lost"),
+    "scheduled times of the same files": Model("AaB", events="polls files"),
+    "scheduled times and deliveries": Model("AB", events="polls calls"),
+    "scheduled times and deliveries of one replica": Model("ABA", events="polls calls", replicas=1),
 }
 
 NEEDED = {
@@ -46,6 +51,9 @@ NEEDED = {
         Model("ABA", without="edited_raises", events="edit ttl", replicas=1),
         "lost: recorded A, ran B, head A",
     ),
+    "kept_after_due": (Model("AB", without="kept_after_due", events="polls"), "lost: recorded A, ran A, head B"),
+    "kept_same": (Model("AB", without="kept_same", events="polls calls"), "goes back"),
+    "kept_for_polls": (Model("AB", without="kept_for_polls", events="polls calls", replicas=1), "lost"),
     "age_when_asked": (Model("AB", without="age_when_asked", events="lag", replicas=1), "lost"),
 }
 

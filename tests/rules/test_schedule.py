@@ -170,6 +170,18 @@ def test_a_short_interval_is_not_made_up():
     assert found.due_at > NOW
 
 
+@pytest.mark.parametrize(("before_s", "made_up"), [(29, False), (31, True)])
+def test_a_missed_time_is_left_to_a_due_time_that_is_near(before_s, made_up):
+    """One check within half a minute answers both; only where each check runs there are two."""
+    schedule, now = parse_schedule(None, "0 * * * *"), NOW.replace(minute=0, second=0) - timedelta(seconds=before_s)
+    options = {"phase_key": "k", "now": now, "answered_at": NOW - timedelta(days=1), "spread_key": "uid"}
+    found = due(schedule, **options)
+    assert (found.due_at < now) == made_up
+    if not made_up:
+        assert found.due_at == found.submit_at == NOW.replace(minute=0, second=0)
+    assert due(schedule, **options, each_runs=True).due_at == NOW.replace(minute=0, second=0) - timedelta(hours=1)
+
+
 def test_a_time_between_a_missed_one_and_its_late_check_is_not_skipped():
     """What came due while the check of a missed time waited for its turn is due at once."""
     schedule = parse_schedule(None, "0 * * * *")

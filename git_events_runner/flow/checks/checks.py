@@ -39,7 +39,7 @@ from git_events_runner.rules.ledger import (
     entry_of,
     last_deliveries,
 )
-from git_events_runner.rules.messages import Again, CheckRequest, Made, RunOrder
+from git_events_runner.rules.messages import Again, CheckRequest, Made, RunOrder, Unchanged
 from git_events_runner.rules.report import Problem
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.selection import Selection
@@ -182,7 +182,12 @@ class Checks:
         watched = resolved.watched
         urgent = request.due_at is None and not request.retry
         answer = await self._git.commit_of(
-            resolved.watched_model, namespace, watched.ref_type, watched.ref_name, urgent=urgent
+            resolved.watched_model,
+            namespace,
+            watched.ref_type,
+            watched.ref_name,
+            urgent=urgent,
+            unchanged=_unchanged(request, entry) if watch.on_change_only else None,
         )
         on_change, patterns = watch.on_change_only, tuple(watch.files or ())
         chosen: Selection | None = None
@@ -290,6 +295,15 @@ class Checks:
     def _limited(self, request: CheckRequest, after_s: float | None) -> Again:
         """Who does not lead tries for a while; then the leader's sweep takes the request over."""
         return Again(after_s=after_s, limit_s=None if request.fence else _WEBHOOK_RETRY_S)
+
+
+def _unchanged(request: CheckRequest, entry: Entry) -> Unchanged | None:
+    """Which answer to another check answers a scheduled one: nothing new, sent after the scheduled time."""
+    if not request.polls or not request.due_at or request.scheduled is None:
+        return None
+    if entry.commit is None or entry.adopted or entry.requested > entry.handled:
+        return None
+    return Unchanged(since=request.scheduled, commit=entry.commit)
 
 
 def _unknown_deliveries(snapshot: Snapshot, request: CheckRequest, entry: Entry) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Mutation, Outcome
-from git_events_runner.rules.messages import CheckRequest, Made, RunOrder
+from git_events_runner.rules.messages import CheckRequest, Made, RunOrder, Unchanged
 from git_events_runner.rules.report import Problem
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.selection import Selection
@@ -32,8 +32,20 @@ class GitAnswer(Protocol):
 class Git(Protocol):
     """Asks git servers about a source object; the question is sent after the call."""
 
-    async def commit_of(self, source: Any, namespace: str, ref_type: str, ref_name: str, *, urgent: bool) -> GitAnswer:
-        """The commit of a reference; `urgent`: ask even if the source failed a moment ago."""
+    async def commit_of(
+        self,
+        source: Any,
+        namespace: str,
+        ref_type: str,
+        ref_name: str,
+        *,
+        urgent: bool,
+        unchanged: Unchanged | None = None,
+    ) -> GitAnswer:
+        """The commit of a reference; `urgent`: ask even if the source failed a moment ago.
+
+        `unchanged`: what an answer that was asked for by another check has to show to be used.
+        """
 
     async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
         """Learn the host key of a source that only a Job will ask."""

@@ -23,9 +23,10 @@ from git_events_runner.resources.description import PROXY_FILES
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.parse import parse
 from git_events_runner.settings import GitConfig
-from git_events_runner.sources import Remotes, Sources
+from git_events_runner.sources import Remotes
 from tests.edges.git.gitserver import GitServer, commit, new_repository
 from tests.edges.git.proxies import proxy
+from tests.edges.git.test_git_sources import sources_of
 
 MAIN = Reference("branch", "main")
 LOGIN = ("me", "pass word@:/%")
@@ -250,7 +251,7 @@ async def test_a_source_object_with_a_proxy(git_server):
     made = commit(new_repository(git_server.root / "app.git"), {"a": b"1"})
     remotes = Remotes(settings=GitConfig, make=lambda git: git_remote(git, observer=Unobserved(), loopback=True))
     secrets = Secrets(b"old")
-    sources = Sources(secrets=secrets, host_keys=None, remote=remotes.current, used=lambda *_: None)
+    sources = sources_of(secrets, remotes)
     try:
         async with proxy("http", ("me", "new")) as (url, _):
             source = parse(

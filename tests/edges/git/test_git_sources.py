@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
+from git_events_runner.answers import Answers
 from git_events_runner.configured import git_remote
 from git_events_runner.edges.git import Unobserved
 from git_events_runner.edges.git.question import Credential
@@ -30,6 +33,12 @@ class Secrets:
         self.cached = self.held
 
 
+def sources_of(secrets, remotes):
+    """Sources without SSH."""
+    answers = Answers(now=lambda: datetime.now(UTC), shared=lambda _: None, room=lambda _: 0)
+    return Sources(secrets=secrets, host_keys=None, remote=remotes.current, used=lambda *_: None, answers=answers)
+
+
 def source_of(url, *, name="app", secret=True):
     auth = {"authConfig": {"type": "basic", "secretRef": {"name": "login"}}} if secret else {}
     metadata = {"name": name, "namespace": "ns", "uid": name, "generation": 1}
@@ -54,7 +63,7 @@ async def test_a_rotated_secret_is_read_anew_at_once(git_server, remotes):
     made = commit(new_repository(git_server.root / "app.git"), {"a": b"1"})
     git_server.authorization = Credential.basic("me", "new").authorization
     secrets = Secrets(b"old")
-    sources = Sources(secrets=secrets, host_keys=None, remote=remotes.current, used=lambda *_: None)
+    sources = sources_of(secrets, remotes)
     source = source_of(git_server.url("app.git"))
     for _ in range(5):
         with pytest.raises(GitAuthRequired):
@@ -68,7 +77,7 @@ async def test_a_rotated_secret_is_read_anew_at_once(git_server, remotes):
 async def test_changed_settings_hold_for_the_next_question(git_server, remotes):
     """A change of the runtime config takes effect without a restart; one that changes nothing keeps connections."""
     commit(new_repository(git_server.root / "app.git"), {"a": b"1"})
-    sources = Sources(secrets=Secrets(b""), host_keys=None, remote=remotes.current, used=lambda *_: None)
+    sources = sources_of(Secrets(b""), remotes)
     source = source_of(git_server.url("app.git"), secret=False)
     await sources.commit_of(source, "ns", "branch", "main")
     remotes.change()
@@ -112,7 +121,7 @@ async def test_a_credential_that_no_request_can_carry_names_its_secret(git_serve
         async def get(self, namespace, name, *keys):
             return {"username": b"me:too", "password": self.cached}
 
-    sources = Sources(secrets=Colon(b"word"), host_keys=None, remote=remotes.current, used=lambda *_: None)
+    sources = sources_of(Colon(b"word"), remotes)
     with pytest.raises(SecretUnusable, match=r"^Secret ns/login: the user name holds a colon") as refused:
         await sources.commit_of(source_of(git_server.url("app.git")), "ns", "branch", "main")
     assert refused.value.reason == "SecretInvalid"
