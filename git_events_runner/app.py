@@ -68,6 +68,7 @@ from git_events_runner.settings import RuntimeConfig, Settings, parse_runtime_co
 from git_events_runner.sources import Copies, Remotes, SourceHosts, Sources
 from git_events_runner.telemetry import Metrics
 from git_events_runner.triggers import LiveTriggers
+from git_events_runner.writes import Writes
 
 log = structlog.get_logger(target="app")
 
@@ -77,6 +78,8 @@ _CHECKED_S, _CHECKED_BYTES = 5.0, 2**20  # checks of webhook Secrets drop nothin
 _LONGEST_BACKOFF_S = 60.0
 _DRAIN_S = 20.0
 _INFORMER_S = 700.0  # the longest watch and its grace
+_ANSWER_S = 900.0  # longer than an API server is away for an upgrade: a new start would not bring it back
+_WRITE_LEASES = 4  # durations of the lease: by then another replica leads, if there is one
 _LEASE_S = 60.0
 _LOG_S = 300.0  # so long standard output may be full or unread
 _DISTRUSTED_S = 300.0  # its CA was read anew at each attempt: only a new start can help
@@ -353,8 +356,15 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         metrics=metrics,
         announcer=events,
         ref=config_ref,
-        note=health.note,
+        note=partial(health.note, "namespaces"),
         none_served=partial(health.judged, "namespaces"),
+    )
+    writes = Writes(
+        client=client,
+        lease=lease,
+        limit_s=_WRITE_LEASES * settings.lease.duration_s,
+        judged=partial(health.judged, "writes"),
+        note=partial(health.note, "writes"),
     )
     _follow_log(logs, metrics, health)
     health.expect("certificate of the API server", client.trusted_at, _DISTRUSTED_S, problem="not trusted for")
@@ -377,6 +387,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                 await store.wait_synced(*OURS, "Job", "Namespace", "ConfigMap")
                 for name, informer in informers.items():
                     health.expect(name, partial(getattr, informer, "moved_at"), _INFORMER_S)
+                    _expect_answers(health, name, informer)
                 await config.wait_usable()
                 await hook_port.open(must=True)
                 async with running(
@@ -395,9 +406,10 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                 ):
                     try:
                         requests.resume()
-                        async with running(lease=lease.run(lead)):
+                        async with running(lease=lease.run(lead), writes=writes.run()):
                             health.set("caches", ready=True)
                             health.expect("lease", partial(getattr, lease, "moved_at"), _LEASE_S)
+                            _expect_answers(health, "lease", lease)
                             try:
                                 log.info("controller.started", identity=settings.identity)
                                 yield Addresses(webhooks_port=hooks_port, utility_port=utility_port)
@@ -432,6 +444,12 @@ async def _served(app: Any, sock: socket.socket | None) -> AsyncIterator[None]:
         return
     async with serving(app, sock, limits=_PROBES):
         yield
+
+
+def _expect_answers(health: Health, name: str, asking: Informer | Lease) -> None:
+    """Liveness ends when its requests have had no answer for long, whatever other requests have."""
+    problem = "the API server has not answered for"
+    health.expect(f"{name}, answers", partial(getattr, asking, "answered_at"), _ANSWER_S, problem=problem)
 
 
 def _follow_log(logs: LogStream | None, metrics: Metrics, health: Health) -> None:

@@ -87,6 +87,11 @@ class ApiError(GitEventsRunnerError):
         self.causes = causes
         super().__init__(message)
 
+    @property
+    def answered(self) -> bool:
+        """Whether the API server answered, with whatever; else nothing came from it."""
+        return self.status != 0
+
 
 class ApiNotFound(ApiError):
     """404: no such object, or its kind is not installed."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 
 from git_events_runner.edges.kube.store import StoreWriter
 from git_events_runner.flow.probes import Health
@@ -31,7 +32,7 @@ async def watched(cluster, health, *served):
         metrics=cluster.metrics,
         announcer=cluster,
         ref=REF,
-        note=health.note,
+        note=partial(health.note, "namespaces"),
         none_served=lambda problem: health.judged("namespaces", problem),
     )
     async with running(namespaces=namespaces.run()):

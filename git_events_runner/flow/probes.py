@@ -26,7 +26,7 @@ class Health:
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._missing: dict[str, str] = {}
-        self._notes: list[str] = []
+        self._notes: dict[str, list[str]] = {}
         self._moved: dict[str, tuple[Callable[[], float], float, str]] = {}
 
     def set(self, name: str, *, ready: bool, why: str = "") -> None:
@@ -40,14 +40,14 @@ class Health:
         """A fact as somebody judges it: true without a problem."""
         self.set(name, ready=problem is None, why=problem or "")
 
-    def note(self, lines: list[str]) -> None:
-        """What `/ready` reports beside its state: it does not depend on that."""
-        self._notes = lines
+    def note(self, name: str, lines: list[str]) -> None:
+        """What `/ready` reports beside its state, which does not depend on it; replaces the last lines of that name."""
+        self._notes[name] = lines
 
     @property
     def notes(self) -> list[str]:
         """What was noted last, one line each."""
-        return self._notes
+        return [line for _, lines in sorted(self._notes.items()) for line in lines]
 
     def expect(
         self, name: str, moved_at: Callable[[], float], limit_s: float, *, problem: str = "has not moved for"

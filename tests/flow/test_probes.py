@@ -26,7 +26,7 @@ async def test_the_three_paths():
             assert (await get("/alive"))[0] == 200
             health.set("caches", ready=True)
             assert await get("/ready") == (200, "ready\n")
-            health.note(["namespace a: does not exist"])
+            health.note("namespaces", ["namespace a: does not exist"])
             assert await get("/ready") == (200, "ready\nnamespace a: does not exist\n")
             now[0] = 111.0
             health.expect("certificate", lambda: 101.0, 5.0, problem="not trusted for")

@@ -204,6 +204,32 @@ def test_requests_are_refused_while_the_api_server_is_away(world, installation, 
     assert [exchange.path for exchange in proxy.requests(since=place) if exchange.lists] == []
 
 
+def test_a_replica_whose_writes_do_not_arrive_is_not_ready(world, installation, replicas, control_plane):
+    """It reads, so it seems well; senders are better served by the leader. It is ready again when they arrive."""
+    first = replicas(0, *LEASE)
+    wait_until("a leader", lambda: first.leads)
+    with ApiProxy(control_plane) as mine:
+        second = replicas(1, *LEASE, server=mine.kubeconfig)
+        wait_until("a dry run", lambda: any("dryRun=All" in e.path and e.status in {200, 409} for e in list(mine.log)))
+        mine.rule("PUT", "", "drop-before", times=10**6)
+        mine.rule("PATCH", "", "drop-before", times=10**6)
+        mine.rule("POST", "", "drop-before", times=10**6)
+        status, text = wait_until(
+            "it is not ready", lambda: (found := second.get("/ready"))[0] == 500 and found, timeout_s=60
+        )
+        assert status == 500
+        assert "writes: no write has succeeded for" in text
+        assert second.get("/alive")[0] == 200
+        assert (first.get("/ready")[0], second.post(f"/{installation}/hook")) == (200, 503)
+        mine.clear()
+        wait_until("it is ready again", lambda: second.get("/ready")[0] == 200, timeout_s=20)
+        first.kill()
+        wait_until("it leads", lambda: second.leads, timeout_s=20)
+        with mine.down():
+            wait_until("a line for the only replica", lambda: "writes:" in second.get("/ready")[1], timeout_s=60)
+            assert second.get("/ready")[0] == 200
+
+
 def test_a_commit_and_back_runs_three_times(world, installation, repository, replica, proxy):
     """A, B and A again (a force push): each change of the head is a run of its own."""
     hook(world, installation)

@@ -75,6 +75,7 @@ class Client:
         self._distrusted_since: float | None = None
         self._turns = Turns()
         self.clock = ServerClock()
+        self.written_at = float("-inf")  # the loop's time when a write last succeeded
 
     def trusted_at(self) -> float:
         """The loop's time when the server's certificate was last not known to be refused."""
@@ -187,8 +188,9 @@ class Client:
         subresource: str | None = None,
         strict: bool = False,
         timeout_s: float | None = None,
+        dry_run: bool = False,
     ) -> dict[str, Any]:
-        """Put an object; its resource version must be the current one.
+        """Put an object; its resource version must be the current one. `dry_run`: all of that but storing it.
 
         Raises:
             ApiConflict: It changed meanwhile.
@@ -197,7 +199,10 @@ class Client:
         metadata = obj["metadata"]
         ref = Ref(kind.name, metadata.get("namespace"), metadata["name"])
         path = kind.path(ref.namespace, ref.name, subresource)
-        return await self._call("PUT", path, f"writing {ref}", body=obj, timeout_s=timeout_s, strict=strict, write=True)
+        query = {"dryRun": "All"} if dry_run else None
+        return await self._call(
+            "PUT", path, f"writing {ref}", query=query, body=obj, timeout_s=timeout_s, strict=strict, write=True
+        )
 
     async def patch(
         self,
@@ -337,6 +342,8 @@ class Client:
             raise ApiUnavailable(f"{what}: the answer is not JSON") from error
         if not isinstance(parsed, dict):
             raise ApiUnavailable(f"{what}: the answer is no object")
+        if write:
+            self.written_at = asyncio.get_running_loop().time()
         return parsed
 
     async def _ask(

@@ -171,6 +171,7 @@ class Informer:
         self._absent = absent
         self._watch_s = watch_s
         self.moved_at: float = 0.0
+        self.answered_at: float = 0.0  # the loop's time of the API server's last answer, an event or an error
         self._room = 0
         self._listed_at = 0.0
         self._slices = Slices()
@@ -194,6 +195,8 @@ class Informer:
         A namespace that exists and refuses is passed over after a while; it joins when it can be listed.
         """
         after = step(state, Ended(error=error, at=at, lasted_s=lasted_s))
+        if error.answered:
+            self.answered_at = at
         if isinstance(error, ApiForbidden):
             if self._absent():
                 await self._slices.run(self._writer.clear(str(error)))
@@ -217,6 +220,7 @@ class Informer:
                 field_selector=self._field_selector,
                 continue_token=token,
             )
+            self.answered_at = asyncio.get_running_loop().time()
             for key in self._writer.put_page(page.items):
                 found.add(key)
                 await self._slices.rest()
@@ -240,11 +244,11 @@ class Informer:
                 label_selector=self._label_selector,
                 field_selector=self._field_selector,
             ) as events:
-                opened = loop.time()
+                opened = self.answered_at = loop.time()
                 self._refused_at = None
                 self._writer.admit()
                 async for event in events:
-                    self.moved_at = loop.time()
+                    self.moved_at = self.answered_at = loop.time()
                     state = self._take(state, event, loop.time())
                     if event.get("type") == "ERROR":
                         return state

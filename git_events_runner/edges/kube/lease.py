@@ -20,7 +20,14 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Protocol
 
-from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiError, ApiNotFound, FenceLost
+from git_events_runner.errors import (
+    ApiAlreadyExists,
+    ApiConflict,
+    ApiError,
+    ApiInvalid,
+    ApiNotFound,
+    FenceLost,
+)
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 
@@ -123,8 +130,9 @@ class Api(Protocol):
         subresource: str | None = None,
         strict: bool = False,
         timeout_s: float | None = None,
+        dry_run: bool = False,
     ) -> dict[str, Any]:
-        """Put an object."""
+        """Put an object; `dry_run`: without storing it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +173,36 @@ class Lease:
         self._move = Move.WAIT
         self._new = True  # this process has not led: a lease with its name is that of a former process
         self._landed_at = clock() + timing.duration_s - timing.renew_deadline_s
+        self._read_at = float("-inf")
+        self._whole: Mapping[str, Any] | None = None  # as last read
         self.moved_at = clock()
+        self.answered_at = clock()
+
+    @property
+    def follows(self) -> bool:
+        """Whether another replica held the lease, and renewed it in time, when it was last read."""
+        seen = self._seen
+        if seen is None or seen.deleted or seen.holder in {"", self._identity}:
+            return False
+        return self._read_at - seen.changed_at < seen.duration_s
+
+    async def try_write(self) -> bool:
+        """Whether a write of this replica reaches the lease: put as it was last read, as a dry run.
+
+        A conflict is an answer of the same kind, because another replica renews it; so is the refusal of dry runs by an
+        admission webhook.
+        """
+        if self._whole is None:
+            return False
+        try:
+            body = {"apiVersion": KINDS["Lease"].api_version, "kind": "Lease", **self._whole}
+            await self._api.replace(KINDS["Lease"], body, timeout_s=self._timing.retry_s * 2, dry_run=True)
+        except (ApiConflict, ApiInvalid):
+            return True
+        except ApiError as error:
+            self._failed(error)
+            return False
+        return True
 
     async def run(self, lead: Callable[[Fence], Awaitable[None]]) -> None:
         """Wait for leadership, run `lead` while it lasts, and again. Cancelled: stop leading, then release it."""
@@ -237,8 +274,11 @@ class Lease:
             self._move = move
             await self._write(move)
         except (ApiConflict, ApiAlreadyExists):
+            self.answered_at = self._clock()
             return False  # somebody was faster; the next look tells who
         except ApiError as error:
+            if error.answered:
+                self.answered_at = self._clock()
             self._failed(error)
             return False
         return True
@@ -247,6 +287,7 @@ class Lease:
         try:
             lease = await self._api.get(self._ref, timeout_s=self._timing.retry_s * 2)
         except ApiNotFound:
+            self.answered_at = self._clock()
             if self._seen is not None:
                 self._seen = replace(self._seen, deleted=True)
             return
@@ -254,7 +295,8 @@ class Lease:
 
     def _remember(self, lease: Mapping[str, Any]) -> None:
         """What an answer says, as of its arrival: the record may have changed at any time before."""
-        now = self._clock()
+        now = self._read_at = self.answered_at = self._clock()
+        self._whole = lease
         spec, metadata = lease.get("spec") or {}, lease["metadata"]
         version = metadata["resourceVersion"]
         same = self._seen is not None and self._seen.version == version

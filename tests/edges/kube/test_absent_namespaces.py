@@ -9,7 +9,7 @@ import pytest
 from git_events_runner.edges.kube.client import Page
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.store import Store, StoreWriter
-from git_events_runner.errors import ApiForbidden
+from git_events_runner.errors import ApiForbidden, ApiUnavailable
 from git_events_runner.flow.queue import live_jobs
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
@@ -27,9 +27,11 @@ class Server:
     """Jobs of namespace `late`; refuses all but what `allowed` says."""
 
     def __init__(self):
-        self.allowed, self.lists, self.refused = False, 0, []
+        self.allowed, self.silent, self.lists, self.refused = False, False, 0, []
 
     def _check(self):
+        if self.silent:
+            raise ApiUnavailable("no answer within 30 s")
         if not self.allowed:
             raise ApiForbidden('jobs.batch is forbidden in the namespace "late"', reason="Forbidden")
 
@@ -73,7 +75,7 @@ async def informed(server, store, writer=None):
         absent=lambda: store.lacks_namespace("late"),
     )
     async with running(informer=informer.run()):
-        yield
+        yield informer
 
 
 @virtual
@@ -145,6 +147,31 @@ async def test_what_was_known_of_a_namespace_that_refuses_stays():
         server.allowed = True
         await until(lambda: not store.refused("late"), within_s=40)
         assert store.get(Ref("Job", "late", "j"))
+
+
+@virtual
+async def test_a_refusal_is_an_answer():
+    """A namespace that refuses for ever does not make the process look stuck."""
+    store, sync = store_with("late")
+    sync()
+    async with informed(Server(), store) as informer:
+        await asyncio.sleep(3600)
+        assert asyncio.get_running_loop().time() - informer.answered_at < 60
+
+
+@virtual
+async def test_what_is_answered_is_told_from_what_is_tried():
+    """While no answer comes, attempts go on and the time of the last answer stays."""
+    store, sync = store_with("late")
+    sync()
+    server = Server()
+    server.silent = True
+    async with informed(server, store) as informer:
+        await asyncio.sleep(3600)
+        assert informer.answered_at == 0.0
+        assert asyncio.get_running_loop().time() - informer.moved_at < 60
+        server.silent, server.allowed = False, True
+        await until(lambda: informer.answered_at, within_s=40)
 
 
 @virtual

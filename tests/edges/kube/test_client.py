@@ -204,3 +204,17 @@ async def test_a_refused_token_is_read_anew_once():
         with pytest.raises(ApiUnauthorized):
             await client.get(REF)
     assert len(server.asked) == 4
+
+
+async def test_a_dry_run_and_the_time_of_the_last_write():
+    """The query says so; reads, refusals and pages of a proxy are no writes."""
+    replies = (Reply(body={}), Reply(status=403, body=status(403, "Forbidden")), Reply(body=b"<html>"), Reply(body={}))
+    async with Server(*replies) as server, connected(server) as client:
+        await client.get(REF)
+        for _ in range(2):
+            with pytest.raises((ApiForbidden, ApiUnavailable)):
+                await client.replace(KINDS["Job"], job())
+        assert client.written_at == float("-inf")
+        await client.replace(KINDS["Job"], job(), dry_run=True)
+        assert client.written_at <= asyncio.get_running_loop().time()
+        assert server.asked[-1].query == {"dryRun": "All"}

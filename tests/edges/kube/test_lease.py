@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from git_events_runner.edges.kube.lease import Fence, Lease, Move, Seen, Timing, elect
-from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiNotFound, ApiUnavailable, FenceLost
+from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiInvalid, ApiNotFound, ApiUnavailable, FenceLost
 from git_events_runner.resources.ref import Ref
 
 TIMING = Timing(duration_s=15, renew_deadline_s=10, retry_s=2.0)
@@ -67,6 +67,7 @@ class World:
         self.broken = set()
         self.slow_s = {}
         self.sleepers = []
+        self.dry_runs, self.no_dry_runs = [], False
 
     def clock(self):
         return self.now
@@ -127,12 +128,17 @@ class Api:
         self.world.edit(obj["metadata"], **obj["spec"])
         return self.world.lease
 
-    async def replace(self, kind, obj, *, subresource=None, strict=False, timeout_s=None):
+    async def replace(self, kind, obj, *, subresource=None, strict=False, timeout_s=None, dry_run=False):
         await self._reach()
+        self.world.dry_runs += [obj] if dry_run else []
+        if dry_run and self.world.no_dry_runs:
+            raise ApiInvalid("an admission webhook does not support dry run", status=400)
         if self.world.lease is None:
             raise ApiNotFound("none")
         if obj["metadata"]["resourceVersion"] != str(self.world.version):
             raise ApiConflict("changed")
+        if dry_run:
+            return self.world.lease
         self.world.edit(obj["metadata"], **obj["spec"])
         return self.world.lease
 
@@ -144,7 +150,7 @@ class Candidate:
         self.fence = None
         self.task = None
         self.terms = 0
-        self._lease = Lease(
+        self.lease = self._lease = Lease(
             api=Api(world, name),
             ref=REF,
             identity=name,
@@ -378,3 +384,45 @@ async def test_leadership_that_lapsed_is_not_renewed():
     assert (only.terms, only.leads) == (2, True)
     only.task.cancel()
     await asyncio.gather(only.task, return_exceptions=True)
+
+
+async def test_only_a_replica_that_saw_another_one_renew_follows():
+    """Neither the leader, nor one that saw the lease expire; one that reads nothing any more keeps what it saw."""
+    async with two() as (world, first, second):
+        assert (first.lease.follows, second.lease.follows) == (False, True)
+        world.broken.add("b")
+        await world.pass_time(60)
+        assert second.lease.follows
+        world.broken.clear()
+        world.broken.add("a")
+        await take_over(world, first, second, within_s=30)
+        assert not second.lease.follows
+
+
+async def test_a_dry_run_changes_nothing_and_reaches_the_lease():
+    """It puts what was read; a conflict and a refusal of dry runs are answers too, silence is none."""
+    async with two() as (world, _, second):
+        before = world.version
+        assert await second.lease.try_write()
+        assert world.version == before
+        assert world.dry_runs[-1]["spec"]["holderIdentity"] == "a"
+        world.edit(renewTime="later")
+        assert await second.lease.try_write()
+        world.no_dry_runs = True
+        assert await second.lease.try_write()
+        world.broken.add("b")
+        assert not await second.lease.try_write()
+
+
+async def test_what_is_answered_is_told_from_what_is_tried():
+    """While nothing answers, attempts go on and the time of the last answer stays."""
+    async with two() as (world, first, second):
+        world.broken.update("ab")
+        since = world.now
+        await world.pass_time(60)
+        for one in (first, second):
+            assert one.lease.answered_at <= since
+            assert world.now - one.lease.moved_at < 5
+        world.broken.clear()
+        await world.pass_time(5)
+        assert world.now - second.lease.answered_at < 5
