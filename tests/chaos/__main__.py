@@ -34,12 +34,12 @@ def main():
         print("\n".join(f"{one.name} ({number})" for one, number in todo) or "no such scenario")
         return 0 if todo else 2
     known = results.read(given.results) if given.results else []
-    order = _order(todo, given.seed)
-    if [(each.scenario, each.replicas, each.seed) for each in known] != [
-        (one.name, number, seed) for one, number, seed in itertools.islice(order, len(known))
-    ]:
-        print(f"{given.results} holds results of other trials: of another seed, another choice, other scenarios")
+    chosen = {(one.name, number) for one, number in todo}
+    done = {(each.scenario, each.replicas, each.seed) for each in known}
+    if any((name, number) not in chosen or seed.rpartition(".")[0] != given.seed for name, number, seed in done):
+        print(f"{given.results} holds results of other trials: of another seed, or of another choice of scenarios")
         return 2
+    order = (each for each in _order(todo, given.seed) if (each[0].name, *each[1:]) not in done)
     more = {"controllers": WITH_JOBS} if given.job_controller else {}
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder, servers(Path(folder), **more) as running:
         for result in _trials(order, given, running, Path(folder)):

@@ -32,15 +32,15 @@ _TRIGGERS = {
 class Arena:
     """Everything of one trial, while entered. `finisher` ends the Jobs, unless a real Job controller does."""
 
-    def __init__(self, plane, api, git_server, folder, *, replicas, mutant, finisher, run_s):
+    def __init__(self, plane, api, git_server, folder, *, replicas, mutant, finisher, scenario):
         self.plane, self.api, self.folder = plane, api, folder
         self._git, self._replicas, self._mutant = git_server, replicas, mutant
-        self._finisher, self._run_s = finisher, run_s
+        self._finisher, self._scenario = finisher, scenario
         self._stack = contextlib.ExitStack()
-        self.evidence = Evidence(limit=LIMIT)
+        self.evidence = Evidence(limit=LIMIT, expires=scenario.waiting_s > 0)
         self.repositories, self.pods = {}, []
         self.workload = None  # what is pushed during the fault
-        self.allows = lambda _finding: False
+        self.reached = True  # whether there was the write at which the fault was to happen
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
@@ -58,7 +58,8 @@ class Arena:
         stack.callback(self._delete, path)
         bind(api, self.namespace)
         secret(api, self.namespace, "hook", forge.SECRET)
-        config = {"runtimeConfig": f"action: {{maxRunningJobs: {LIMIT}}}\n"}
+        action = f"maxRunningJobs: {LIMIT}, jobWaitingTimeoutSeconds: {self._scenario.waiting_s or 300}"
+        config = {"runtimeConfig": f"action: {{{action}}}\n"}
         name = {"name": "git-events-runner-config"}
         api.post(f"{path}/configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": name, "data": config})
         api.ours("Action", self.namespace, "build", {"actionJob": {"command": ["true"]}})
@@ -72,7 +73,7 @@ class Arena:
             uid = made["metadata"]["uid"]
             self.evidence.sources[name] = Source(name=name, kind=kind, uid=uid, every=not changes, commits=[first])
         self.history = stack.enter_context(JobHistory(api, self.namespace, self.evidence))
-        stack.enter_context(self._finisher(api, self.namespace, run_s=self._run_s))
+        stack.enter_context(self._finisher(api, self.namespace, run_s=self._scenario.run_s))
         for number in range(self._replicas):
             pod = Pod(self.plane, self.folder, self.namespace, number, *OPTIONS, mutant=self._mutant)
             self.pods.append(pod)
@@ -114,7 +115,7 @@ class Arena:
 
     def broken(self):
         """The promises that are broken, whatever comes later."""
-        return [each for each in oracle.violations(self.evidence) if not self.allows(each)]
+        return [each for each in oracle.violations(self.evidence) if not self._scenario.allows(each)]
 
     def busy_writes(self, seconds):
         """Objects that are written again and again in a time in which nothing happens: a loop that does not end."""

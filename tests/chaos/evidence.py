@@ -36,11 +36,15 @@ class Delivery:
 
 @dataclass(slots=True, kw_only=True)
 class JobChange:
-    """A Job as it was after a change (`deleted`: as it was last), and when that was seen."""
+    """A Job as it was after a change (`deleted`: as it was last), and when that was seen.
+
+    `recorded` is the phase that the status had at its deletion; None: it showed another Job, or was not read.
+    """
 
     at: float
     deleted: bool
     job: dict
+    recorded: str | None = None
 
     @property
     def name(self):
@@ -50,9 +54,13 @@ class JobChange:
 
 @dataclass(slots=True, kw_only=True)
 class Evidence:
-    """The facts that are judged. `since` is the change of Jobs from which on runs are unique (a restore moves it)."""
+    """The facts that are judged. `since` is the change of Jobs from which on runs are unique (a restore moves it).
+
+    `expires`: Jobs that wait for long are to be deleted.
+    """
 
     limit: int
+    expires: bool = False
     sources: dict = field(default_factory=dict)
     deliveries: list = field(default_factory=list)
     changes: list = field(default_factory=list)

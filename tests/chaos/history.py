@@ -6,14 +6,14 @@ import threading
 import time
 
 from tests.chaos.evidence import PREFIX, JobChange
-from tests.cluster.api import Refused
+from tests.cluster.api import OURS, Refused
 
 
 class JobHistory:
     """Appends to the evidence's changes while entered."""
 
     def __init__(self, api, namespace, evidence):
-        self._api, self._evidence = api, evidence
+        self._api, self._namespace, self._evidence = api, namespace, evidence
         self._path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
         self._known = {}
         self._stop = threading.Event()
@@ -60,11 +60,25 @@ class JobHistory:
         return listed["metadata"]["resourceVersion"]
 
     def _note(self, job, *, deleted=False):
-        self._evidence.changes.append(JobChange(at=time.monotonic(), deleted=deleted, job=job))
+        recorded = self._recorded(job) if deleted else None
+        self._evidence.changes.append(JobChange(at=time.monotonic(), deleted=deleted, job=job, recorded=recorded))
         if deleted:
             self._known.pop(job["metadata"]["name"], None)
         else:
             self._known[job["metadata"]["name"]] = job
+
+    def _recorded(self, job):
+        """The phase that the status of its trigger has for it, if it is the last Job there."""
+        uid = (job["metadata"].get("annotations") or {}).get(f"{PREFIX}run", "").partition("/")[0]
+        source = next((each for each in self._evidence.sources.values() if each.uid == uid), None)
+        if source is None:
+            return None
+        with contextlib.suppress(Refused, OSError, ValueError, http.client.HTTPException):
+            path = f"{OURS}/namespaces/{self._namespace}/{source.kind.lower()}s/{source.name}"
+            entries = (self._api.get(path).get("status") or {}).get("checkedSources") or {}
+            last = (entries.get(source.name) or {}).get("lastJob") or {}
+            return last.get("phase") if last.get("name") == job["metadata"]["name"] else None
+        return None
 
 
 def _created(job):

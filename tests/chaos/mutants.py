@@ -15,6 +15,7 @@ class Mutant:
 
 MUTANTS: dict = {}
 _CRASHES = ("kill -9 before the creation of a Job", "crash loop of short lives")
+_DELETED = "the deletion of a Job that waited too long"
 _LOST = ("answers of writes lost", "kill -9 after the creation of a Job")
 
 
@@ -96,6 +97,19 @@ def secret_500():
             raise authority.Unproven(500, authority.UNREADABLE) from unproven
 
     authority.Authority._keys = failing
+
+
+@mutant("deleted-first", "why a Job is deleted is recorded after its deletion", f"kill -9 after {_DELETED}")
+def deleted_first():
+    from git_events_runner.deletions import Deletions
+
+    expire = Deletions.expire
+
+    async def careless(self, job, owner, message, fence):
+        await self._delete(job, resource_version=str(job.version))
+        await expire(self, job, owner, message, fence)
+
+    Deletions.expire = careless
 
 
 @mutant("random-names", "the name of a Job says nothing of its run", *_LOST)

@@ -5,7 +5,7 @@ import itertools
 from tests.chaos.evidence import holds_slot
 
 _ANSWERS = {0, 200, 202, 404, 429, 503}  # 404: a replica that has just started may not know the trigger
-_ENDED = {"Succeeded", "Failed"}
+_ENDED = {"Succeeded", "Failed", "Expired"}
 
 
 def violations(evidence):
@@ -54,8 +54,10 @@ def unsettled(evidence):
             "Ready": (ready.get("status"), "True"),
             "state": (status.get("state"), "Idle"),
         }
-        found += [f"{name}: {what} is {is_}, not {due}" for what, (is_, due) in facts.items() if is_ != due]
         phase = (entry.get("lastJob") or {}).get("phase")
+        if evidence.expires:
+            del facts["Ready"]  # a run that expired is a problem of its source until the next check
+        found += [f"{name}: {what} is {is_}, not {due}" for what, (is_, due) in facts.items() if is_ != due]
         if phase not in _ENDED:
             found.append(f"{name}: the phase of the last Job is {phase}")
     return found
@@ -115,4 +117,11 @@ def _limit(evidence):
 
 
 def _deletions(evidence):
-    return [f"the Job {change.name} was deleted" for change in evidence.changes[evidence.since :] if change.deleted]
+    deleted = [change for change in evidence.changes[evidence.since :] if change.deleted]
+    if not evidence.expires:
+        return [f"the Job {change.name} was deleted" for change in deleted]
+    return [
+        f"the Job {change.name} was deleted, and its recorded phase is {change.recorded}"
+        for change in deleted
+        if change.recorded not in {"Expired", None}
+    ]

@@ -22,6 +22,8 @@ def table(results, *, seed):
         ran = [each.ran_s for each in found]
         counts = [sum(getattr(each, what) for each in found) for what in ("pushes", "accepted", "jobs")]
         broken = "; ".join(dict.fromkeys(text for each in found for text in each.found)) or "nothing"
-        cells = [name, replicas, len(found), *counts, f"{statistics.median(ran):.1f}, {max(ran):.1f}", broken]
+        reached = sum(each.reached for each in found)
+        trials = len(found) if reached == len(found) else f"{len(found)}, {reached} reached the write"
+        cells = [name, replicas, trials, *counts, f"{statistics.median(ran):.1f}, {max(ran):.1f}", broken]
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join(lines)

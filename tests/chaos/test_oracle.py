@@ -54,6 +54,14 @@ def test_each_broken_promise_is_found(jobs, more, part):
     assert [text for text in found if part in text], found
 
 
+@pytest.mark.parametrize(("recorded", "found"), [("Expired", 0), (None, 0), ("Gone", 1), ("Queued", 1)])
+def test_a_deletion_without_a_recorded_reason_is_found(recorded, found):
+    """Where Jobs that wait for long are to be deleted; where a later Job is shown, nothing is known."""
+    deleted = evidence(job(1, 2), deleted=("hook-1",))
+    deleted.expires, deleted.changes[0].recorded = True, recorded
+    assert len(oracle.violations(deleted)) == found
+
+
 def test_what_was_promised_and_has_not_run_is_found():
     """The newest accepted push; one that no replica accepted is not promised."""
     assert "push 2 has not run" in oracle.unrun(evidence(job(1, 1)))[0]

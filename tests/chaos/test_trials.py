@@ -11,7 +11,6 @@ from tests.chaos.scenarios import SCENARIOS
 SEED = os.environ.get("CHAOS_SEED", "1")
 _SELECTED = [
     ("API server killed", 1),
-    ("etcd stands still", 2),
     ("5xx at random", 1),
     ("answers of writes lost", 2),
     ("watches late", 2),

@@ -28,6 +28,7 @@ class Result:
     accepted: int = 0
     jobs: int = 0
     exits: int = 0
+    reached: bool = True
     ran_s: float = 0.0
     seconds: float = 0.0
     found: list = field(default_factory=list)
@@ -40,11 +41,11 @@ def run(scenario, plane, api, git_server, folder, *, replicas, seed, mutant=None
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     with Arena(
-        plane, api, git_server, folder, replicas=replicas, mutant=mutant, finisher=finisher, run_s=scenario.run_s
+        plane, api, git_server, folder, replicas=replicas, mutant=mutant, finisher=finisher, scenario=scenario
     ) as arena:
-        arena.allows = scenario.allows
         _act(arena, scenario, dice, result)
         evidence = arena.evidence
+        result.reached = arena.reached
         result.exits = sum(pod.exits for pod in arena.pods)
         result.pushes = sum(len(source.commits) for source in evidence.sources.values())
         result.accepted = sum(len(evidence.accepted(name)) for name in evidence.sources)
