@@ -31,6 +31,7 @@ from git_events_runner.errors import (
     ApiError,
     FenceLost,
 )
+from git_events_runner.flow.annotated import AnnotatedRequests
 from git_events_runner.flow.checks import Checks
 from git_events_runner.flow.config import Config
 from git_events_runner.flow.crds import Crds
@@ -281,6 +282,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         now=now,
         weight=weight,
     )
+    annotated = AnnotatedRequests(store=store, writer=writer, submit=lanes.submit, announcer=events, now=now)
     secret_checks = SecretChecks(
         store=store,
         secrets=Secrets(reader=client, cache_s=_CHECKED_S, clock=time.monotonic, kept_bytes=_CHECKED_BYTES),
@@ -296,7 +298,17 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         """The leader's tasks; the first to fail ends them all."""
         try:
             async with asyncio.TaskGroup() as group:
-                for part in (tracking, queue, secret_copies, results, starts, reconciler, secret_checks, scheduler):
+                for part in (
+                    tracking,
+                    queue,
+                    secret_copies,
+                    results,
+                    starts,
+                    reconciler,
+                    annotated,
+                    secret_checks,
+                    scheduler,
+                ):
                     group.create_task(part.run_leading(fence))
         except* FenceLost as lost:
             log.warning("lease.fenced", error=str(lost.exceptions[0]))

@@ -73,8 +73,14 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
         "A namespace that is to be served cannot be read, or does not exist; it joins when it can be listed.",
     ),
     "queue.delayed": ("warning", "A new leader cannot list the Jobs yet; it tries again before it starts any."),
+    "request.invalid": ("warning", "An annotation that requests a check or a run is wrong: `error`."),
+    "request.recorded": (
+        "info",
+        "Checks, or runs (`run`), of `sources` were requested by annotation; `token` is its value.",
+    ),
     "request.resumed": ("info", "A request that was not handled when this replica started is checked."),
     "request.swept": ("info", "A request that no replica handled for 8 s is checked by the leader."),
+    "request.unrecorded": ("warning", "What was requested by annotation could not be recorded; it is tried again."),
     "secret.deleted": ("debug", "The copy of a Secret was deleted: the Job's pod has cloned, or the Job ended."),
     "secret.unreadable": (
         "warning",

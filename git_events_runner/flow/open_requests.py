@@ -15,6 +15,8 @@ from typing import Any
 import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.resources.kinds import TRIGGERS
+from git_events_runner.rules.annotated import has_requests
 from git_events_runner.rules.ledger import Entry, entry_of
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.storedtime import stored_time
@@ -69,7 +71,7 @@ class OpenRequests:
         seen: set[_Key] = set()
         for trigger, source, entry in self._open():
             await self._slices.rest()
-            key = (trigger.uid, source, entry.handled)
+            key = (trigger.uid, source, entry.handled + entry.run_handled)
             seen.add(key)
             since = self._since.setdefault(key, loop_now)
             waited_s = loop_now - since
@@ -87,21 +89,29 @@ class OpenRequests:
 
     def _open(self) -> Iterator[tuple[Snapshot, str, Entry]]:
         """Of the sources that triggers name: a status may hold thousands of others, which no check would handle."""
-        for trigger in self._store.all("WebhookTrigger"):
+        for trigger in (one for kind in TRIGGERS for one in self._store.all(kind)):
             status = trigger.raw.get("status") or {}
-            for source in trigger.model.spec.sources.names if trigger.model and status else ():
+            if trigger.model is None or not (trigger.ref.kind == "WebhookTrigger" or has_requests(status)):
+                continue
+            for source in trigger.model.spec.sources.names if status else ():
                 entry = entry_of(status, source)
-                if entry.requested > entry.handled:
+                if _is_open(trigger, entry):
                     yield trigger, source, entry
 
     def _submit_open(self, request: CheckRequest) -> None:
-        """Ask for the check unless it was handled, or is pending, meanwhile."""
+        """RecordRequest for the check unless it was handled, or is pending, meanwhile."""
         trigger = self._store.get(request.trigger)
         if trigger is None or trigger.uid != request.uid or self._pending(request.uid, request.source):
             return
         entry = entry_of(trigger.raw.get("status"), request.source)
-        if entry.requested > entry.handled:
+        if _is_open(trigger, entry):
             self._submit(request)
+
+
+def _is_open(trigger: Snapshot, entry: Entry) -> bool:
+    """Whether a check would handle anything: while its trigger is suspended, only runs that were requested."""
+    suspended = trigger.model is not None and trigger.model.spec.suspend
+    return entry.run_is_due if suspended else entry.is_open
 
 
 def _request(trigger: Snapshot, source: str, fence: Fence | None) -> CheckRequest:

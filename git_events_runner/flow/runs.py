@@ -292,6 +292,8 @@ class Runs:
             file_hash=order.file_hash,
             task_ids=order.tasks,
             deliveries=order.deliveries,
+            run_request=order.run_request,
+            run_token=order.run_token,
             identity=self._identity,
             suspend=suspend,
             security=self._security(order.trigger.namespace or "", defaults),

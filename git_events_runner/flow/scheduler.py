@@ -192,7 +192,7 @@ class Scheduler:
         edited = before is not None and before[0] == trigger.uid and before[1] != written
         if edited:
             self._submit_missed(known.values(), fence)
-        if written is None:
+        if written is None or trigger.model.spec.suspend:  # what is missed meanwhile is made up once, as after a stop
             self._naming.drop(trigger.ref)
             return
         spec, namespace = trigger.model.spec, trigger.ref.namespace

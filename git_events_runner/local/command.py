@@ -238,9 +238,10 @@ async def _working(
 
 
 def _scheduled(manifests: Sequence[Manifest]) -> list[tuple[Ref, list[str]]]:
-    """The triggers with a schedule, and their sources."""
-    triggers = [one for one in manifests if one.ref.kind in TRIGGERS and one.obj["spec"].get("schedule")]
-    return [(one.ref, list(dict.fromkeys(one.obj["spec"]["sources"]["names"]))) for one in triggers]
+    """The triggers with a schedule that are not suspended, and their sources."""
+    specs = [(one.ref, one.obj["spec"]) for one in manifests if one.ref.kind in TRIGGERS]
+    triggers = [(ref, spec) for ref, spec in specs if spec.get("schedule") and not spec.get("suspend")]
+    return [(ref, list(dict.fromkeys(spec["sources"]["names"]))) for ref, spec in triggers]
 
 
 def _announce(narrator: Narrator, loaded: Loaded, at: Addresses | None) -> None:

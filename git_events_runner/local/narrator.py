@@ -21,6 +21,8 @@ _VERDICTS = {
     "skip-files-same": "a new commit, but the selected files are the same: nothing to run",
     "skip-adopted": "nothing new",
     "skip-answered": "handled by the check before",
+    "skip-first": "its present commit is taken as known: nothing to run",
+    "suspended": "the trigger is suspended",
     "wait-announced": "the git server does not show the announced commit yet",
 }
 _SENTENCES = {  # event → sentence with its fields, colour

@@ -197,6 +197,10 @@ class Reason(StrEnum):
         "NamespaceNotServed",
         "A namespace that is to be served does not exist or cannot be read; it joins when it can be listed.",
     )
+    REQUEST_INVALID = (
+        "RequestInvalid",
+        "An annotation that requests a check or a run is wrong; the Event names what to correct.",
+    )
     CLOCK_SKEWED = (
         "ClockSkewed",
         "A replica's clock is off by more than 10 s; the API server's time is used. Check the node's time service.",

@@ -73,14 +73,20 @@ _ACTION = {
     "jsonPath": ".spec.action.name",
     "description": "action that runs",
 }
+_SUSPENDED = {
+    "name": "Suspended",
+    "type": "boolean",
+    "jsonPath": ".spec.suspend",
+    "description": "whether checks are suspended",
+}
 _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 _COLUMNS: dict[str, list[dict[str, Any]]] = {
     "GitRepo": [_URI, _AUTH, _AGE],
     "ClusterGitRepo": [_URI, _AUTH, _AGE],
     "Action": [_IMAGE, _OVERRIDE, _AGE],
     "ClusterAction": [_IMAGE, _OVERRIDE, _AGE],
-    "ScheduleTrigger": [_STATE, _LAST_RUN, _READY, _REASON, _INTERVAL, _CRON, _ACTION, _AGE],
-    "WebhookTrigger": [_STATE, _LAST_RUN, _READY, _REASON, _MULTI, _ACTION, _AGE],
+    "ScheduleTrigger": [_STATE, _LAST_RUN, _READY, _REASON, _SUSPENDED, _INTERVAL, _CRON, _ACTION, _AGE],
+    "WebhookTrigger": [_STATE, _LAST_RUN, _READY, _REASON, _SUSPENDED, _MULTI, _ACTION, _AGE],
 }
 
 

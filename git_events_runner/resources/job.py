@@ -18,6 +18,8 @@ FILE_HASH_ANNOTATION = f"{GROUP}/file-hash"
 REASON_ANNOTATION = f"{GROUP}/reason"
 OCCURRENCE_ANNOTATION = f"{GROUP}/occurrence"
 DELIVERIES_ANNOTATION = f"{GROUP}/deliveries"
+RUN_REQUEST_ANNOTATION = f"{GROUP}/run-request"
+RUN_TOKEN_ANNOTATION = f"{GROUP}/run-requested-at"
 TASK_IDS_ANNOTATION = f"{GROUP}/task-ids"
 TRIGGER_LABEL = f"{GROUP}/trigger-name"
 TRIGGER_KIND_LABEL = f"{GROUP}/trigger-kind"
@@ -47,6 +49,7 @@ _OWN_ANNOTATIONS = frozenset(
         REASON_ANNOTATION,
         OCCURRENCE_ANNOTATION,
         DELIVERIES_ANNOTATION,
+        RUN_REQUEST_ANNOTATION,
         TASK_IDS_ANNOTATION,
         TRIGGER_LABEL,
         SECRET_ANNOTATION,
@@ -216,7 +219,7 @@ class JobView:
 
     These are the Job's own words: `rules/identity` decides whether it is a run of a trigger at all. `legacy` means that
     it has the labels of v0.4 and no run, `idle` that it starts no pod, `keeps_copy` that its pod cannot start without
-    the copy of a Secret, `reason` is the verdict that made it.
+    the copy of a Secret. `reason` is the verdict that made it, `run_request` the number of the run that was requested.
     """
 
     run: RunKey | None
@@ -234,6 +237,7 @@ class JobView:
     failure: Failure | None
     pod_started: bool
     reason: str | None
+    run_request: int | None
     has_ttl: bool
     queued_elsewhere: bool
     admission: str | None
@@ -330,6 +334,7 @@ class JobView:
             failure=Failure.of(obj, true["Failed"]) if "Failed" in true and "Complete" not in true else None,
             pod_started=_has_started(status),
             reason=annotations.get(REASON_ANNOTATION),
+            run_request=_natural(annotations.get(RUN_REQUEST_ANNOTATION)),
             has_ttl=spec.get("ttlSecondsAfterFinished") is not None,
             queued_elsewhere=KUEUE_LABEL in labels or spec.get("managedBy", _JOB_CONTROLLER) != _JOB_CONTROLLER,
             admission=annotations.get(ADMISSION_ANNOTATION) or None,

@@ -47,9 +47,14 @@ PART = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="ignore
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class Part:
-    """A frozen value without a `__dict__` (thousands are held). Fields named in `one_of`: exactly one must be given."""
+    """A frozen value without a `__dict__` (thousands are held).
+
+    Fields named in `one_of`: exactly one must be given. `rules`: CEL rules of the API server, each with its message;
+    the class checks the same.
+    """
 
     one_of: ClassVar[tuple[str, ...]] = ()
+    rules: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -80,6 +85,9 @@ class Part:
             found["x-kubernetes-validations"] = [{"rule": rule, "message": one_of_message(cls.one_of)}]
             for name in cls.one_of:
                 found["properties"][name]["nullable"] = False
+        if cls.rules:
+            rules = [{"rule": rule, "message": message} for rule, message in cls.rules]
+            found["x-kubernetes-validations"] = [*found.get("x-kubernetes-validations", ()), *rules]
         return found
 
 

@@ -13,10 +13,12 @@ from .part import PART, SAFE_MAX, Part, Text
 LEDGER_MAX = 10**12  # a number that is no mistake is below it; one more can always be stored
 HASH_CHARS = 128
 DELIVERIES_CHARS = 64 * 11
+TOKEN_CHARS = 128
 
 Count = Annotated[int, Field(strict=True, ge=0, le=SAFE_MAX)]
 Number = Annotated[int, Field(strict=True, ge=0, le=LEDGER_MAX)]
 Hash = Annotated[Text, Field(max_length=HASH_CHARS)]
+Token = Annotated[Text, Field(max_length=TOKEN_CHARS)]
 Moment = Text
 State = Literal["Idle", "Running", "WrongConfig"]
 
@@ -83,6 +85,12 @@ class CheckedSource(Part):
         default=None,
         description="The last scheduled time that a check handled; while nothing runs, not every one is written.",
     )
+    run_requested: Number | None = Field(
+        default=None, description="How many runs were requested by the annotation `run-requested-at`."
+    )
+    run_handled: Number | None = Field(
+        default=None, description="Number of the request up to which all have their run."
+    )
     last_job: LastJob | None = Field(default=None, description="The Job of the last settled run.")
 
 
@@ -148,6 +156,13 @@ class TriggerStatus(SourceStatus):
     last_run_number: Number | None = Field(
         default=None,
         description="The highest run number of sources that were removed: those added later continue after it.",
+    )
+    last_handled_requested_at: Token | None = Field(
+        default=None, description="Token of the annotation `requested-at` that was handled last (a check)."
+    )
+    last_handled_run_requested_at: Token | None = Field(
+        default=None,
+        description="Token of the annotation `run-requested-at` that was handled last (a run).",
     )
     deliveries: Annotated[Text, Field(max_length=DELIVERIES_CHARS)] | None = Field(
         default=None, description="Digests of the last 64 accepted requests: none of them is recorded twice."

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.config import JsonDict
 from pydantic.dataclasses import dataclass
 
@@ -27,6 +27,7 @@ Names = Annotated[
     tuple[Name, ...], Field(max_length=SOURCES_MAX), AfterValidator(lambda names: tuple(dict.fromkeys(names)))
 ]
 
+_NO_FIRST = "firstCheck: Record needs a schedule: without one the first check is a request, which runs the action"
 _MAIN = Reference(branch="main")
 _MAIN_JSON: JsonDict = {"branch": "main"}
 
@@ -147,6 +148,16 @@ class TriggerSpec(Part):
 
     sources: Sources = Field(description="The repositories that are watched.")
     action: TriggerAction = Field(description="The action that runs.")
+    suspend: Flag = Field(
+        default=False,
+        description="true: no checks and no new Jobs. Accepted requests are recorded and checked on resume; a "
+        "scheduled time that was missed is made up once. Jobs that exist go on.",
+    )
+    first_check: Literal["Run", "Record"] = Field(
+        default="Run",
+        description="What the first scheduled check of a source does. `Run`: it runs the action. `Record`: it takes "
+        "the present commit as known, and runs nothing.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -160,12 +171,20 @@ class ScheduleTriggerSpec(TriggerSpec):
 class WebhookTriggerSpec(TriggerSpec):
     """Looks at its sources when it is called, and by the clock if it has a schedule too."""
 
+    rules: ClassVar[tuple[tuple[str, str], ...]] = (("self.firstCheck != 'Record' || has(self.schedule)", _NO_FIRST),)
+
     webhook: Webhook = Field(description="Which requests are accepted.")
     schedule: Schedule | None = Field(
         default=None,
         description="When the sources are checked in addition, in case a delivery is lost: exactly one of interval and "
         "cron.",
     )
+
+    @model_validator(mode="after")
+    def _first_check_is_scheduled(self) -> Self:
+        if self.first_check == "Record" and self.schedule is None:
+            raise ValueError(_NO_FIRST)
+        return self
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

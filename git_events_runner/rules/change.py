@@ -27,9 +27,11 @@ class Verdict(StrEnum):
     FIRE_FIRST = "fire-first"
     FIRE_CHANGED = "fire-changed"
     FIRE_ALWAYS = "fire-always"
+    FIRE_REQUESTED = "fire-requested"
     SKIP_SAME = "skip-same"
     SKIP_FILES_SAME = "skip-files-same"
     SKIP_ADOPTED = "skip-adopted"
+    SKIP_FIRST = "skip-first"
     SKIP_ANSWERED = "skip-answered"
     WAIT_ANNOUNCED = "wait-announced"
 
@@ -43,6 +45,7 @@ _WORDS: dict[str, str] = {
     Verdict.FIRE_FIRST: "first check",
     Verdict.FIRE_CHANGED: "new commit",
     Verdict.FIRE_ALWAYS: "onChangeOnly: false",
+    Verdict.FIRE_REQUESTED: "requested by annotation",
 }
 
 
@@ -69,7 +72,7 @@ def answered(entry: Entry, look: Look, *, on_change_only: bool, now: datetime) -
     after the delivery. Where every check runs, a delivery answers itself alone.
     """
     if look.due_at is None:
-        return entry.handled >= entry.requested
+        return not entry.is_open
     due, known = timestamp(look.due_at), stored_time(entry.answered_at, now)
     if due is None:
         return False
@@ -96,11 +99,17 @@ def decide(
     look: Look,
     files_same: bool | None,
     asked_at: datetime,
+    record_first: bool = False,
 ) -> Verdict:
     """The verdict on a commit; `files_same` is None when no patterns are given or the old commit cannot be had.
 
-    `asked_at` is when the question was sent: an announcement is waited for until git was asked 30 s after it.
+    `asked_at` is when the question was sent: an announcement is waited for until git was asked 30 s after it. A run
+    that was requested by annotation waits for nothing. `record_first`: `firstCheck: Record`.
     """
+    if look.due_at is None and entry.run_is_due:
+        return Verdict.FIRE_REQUESTED
+    if look.due_at is not None and entry.commit is None and record_first:
+        return Verdict.SKIP_FIRST
     last = not on_change_only and entry.handled + 1 >= entry.requested  # its own run would answer the announcement
     unseen = announced_unseen(entry, commit, tag_object, asked_at)
     if look.due_at is None and (commit == entry.commit or last) and unseen:

@@ -25,6 +25,8 @@ from git_events_runner.resources.job import (
     OCCURRENCE_ANNOTATION,
     REASON_ANNOTATION,
     RUN_ANNOTATION,
+    RUN_REQUEST_ANNOTATION,
+    RUN_TOKEN_ANNOTATION,
     SECRET_ANNOTATION,
     TASK_IDS_ANNOTATION,
     TASKS_KEPT,
@@ -64,6 +66,8 @@ _READ_BACK = frozenset(
         OCCURRENCE_ANNOTATION,
         TASK_IDS_ANNOTATION,
         DELIVERIES_ANNOTATION,
+        RUN_REQUEST_ANNOTATION,
+        RUN_TOKEN_ANNOTATION,
         WAITING_ANNOTATION,
         TTL_ANNOTATION,
         SECRET_ANNOTATION,
@@ -182,6 +186,8 @@ class Run:
     suspend: bool
     security: Security
     deliveries: str = ""
+    run_request: int | None = None
+    run_token: str | None = None
 
 
 def label(value: str) -> str:
@@ -256,6 +262,8 @@ def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs
         OCCURRENCE_ANNOTATION: run.occurrence,
         TASK_IDS_ANNOTATION: ",".join(run.task_ids[-TASKS_KEPT:]),
         DELIVERIES_ANNOTATION: run.deliveries,
+        RUN_REQUEST_ANNOTATION: str(run.run_request or ""),
+        RUN_TOKEN_ANNOTATION: run.run_token or "",
         WAITING_ANNOTATION: str(waiting),
         TTL_ANNOTATION: str(ttl),
         SECRET_ANNOTATION: "copy" if needs_copy else "",

@@ -54,6 +54,8 @@ class Entry:
     changed: str | None
     requested: int
     handled: int
+    run_requested: int
+    run_handled: int
     announced: Announced | None
     answered_at: str | None
     job_name: str | None
@@ -62,6 +64,16 @@ class Entry:
     def key(self) -> tuple[int, str | None]:
         """What decisions rest on and writes test: the highest settled run, and the commit."""
         return (self.runs, self.commit)
+
+    @property
+    def run_is_due(self) -> bool:
+        """Whether a run that was requested by annotation is still to be made."""
+        return self.run_requested > self.run_handled
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request for a check or for a run is still to be handled."""
+        return self.requested > self.handled or self.run_is_due
 
 
 def highest_number(
@@ -126,6 +138,7 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
     at = _text(announced.get("at")) if isinstance(announced, Mapping) else None
     last_job = data.get("lastJob")
     runs, requested = _run_number(data.get("runs")), _number(data.get("requested"))
+    run_requested = _number(data.get("runRequested"))
     return Entry(
         exists=found,
         adopted=found and runs is None and bool(_text(data.get("commitHash"))),
@@ -135,6 +148,8 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
         changed=_text(data.get("changed")),
         requested=requested,
         handled=min(_number(data.get("handled")), requested),
+        run_requested=run_requested,
+        run_handled=min(_number(data.get("runHandled")), run_requested),
         announced=Announced(commit=commit, at=at) if at else None,
         answered_at=_text(data.get("answeredAt")),
         job_name=_text(last_job.get("name")) if isinstance(last_job, Mapping) else None,
@@ -210,7 +225,7 @@ class Guards:
         )
 
 
-def _draft(status: dict[str, Any], source: str, *, adopt: bool = True) -> dict[str, Any]:
+def draft(status: dict[str, Any], source: str, *, adopt: bool = True) -> dict[str, Any]:
     """The entry to change, with every ledger field present, so that later writes can test them.
 
     An entry of the original gets its run number, which ends its adoption, only from a look at its source.
@@ -251,7 +266,7 @@ class Count:
         kept = text if isinstance(text, str) and len(text) % _HASH_CHARS == 0 else ""
         status["deliveries"] = (kept + self.delivery)[-DELIVERIES_KEPT * _HASH_CHARS :]
         for source, commit in self.asked.items():
-            entry = _draft(status, source, adopt=False)
+            entry = draft(status, source, adopt=False)
             entry["requested"] += 1
             entry["announced"] = {"commit": commit, "at": self.at}
         return Outcome.WRITE
@@ -275,6 +290,7 @@ class Settle:
     phase: str
     changed: str
     now: str | None = None
+    run_request: int | None = None
 
     @classmethod
     def from_job(cls, name: str, job: JobView, *, now: datetime) -> Settle | None:
@@ -294,17 +310,21 @@ class Settle:
             phase=job.phase,
             changed=rfc3339(made),
             now=rfc3339(now),
+            run_request=job.run_request,
         )
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """Record the run; `handled` becomes the Job's own request number even if that lowers it."""
+        """Record the run; `handled` becomes the Job's own request number even if that lowers it.
+
+        Of the runs that were requested, those up to the Job's own number have theirs (the model's `asked_of_job`).
+        """
         before = entry_of(status, self.source)
         if before.runs >= self.number:
             return Outcome.DONE
         highest = highest_number(status, self.source)
         if highest is not None and self.number > highest:
             return Outcome.STALE
-        entry = _draft(status, self.source)
+        entry = draft(status, self.source)
         entry["runs"] = self.number
         if self.commit != before.commit:
             entry["changed"] = self.changed
@@ -314,6 +334,8 @@ class Settle:
             entry["handled"] = min(self.request, before.requested)
         if self.answered_at and not lies_later(before.answered_at, self.answered_at, self.now):
             entry["answeredAt"] = self.answered_at
+        if self.run_request is not None:
+            entry["runHandled"] = max(before.run_handled, min(self.run_request, before.run_requested))
         entry["lastJob"] = {"name": self.job, "phase": self.phase, "commit": self.commit}
         if self.phase in UNFINISHED_PHASES:
             status["state"] = "Running"
@@ -352,7 +374,7 @@ class Skip:
         handled = max(before.handled, min(self.handled, before.requested))
         if handled == before.handled and self.commit == before.commit and not before.adopted:
             return Outcome.DONE
-        entry = _draft(status, self.source)
+        entry = draft(status, self.source)
         entry["handled"] = handled
         entry["commitHash"] = self.commit
         if self.commit != before.commit:

@@ -83,7 +83,7 @@ class RunOrder:
     """A decision to run: everything that the Job is made from, and what must still hold when it is made.
 
     `asked_at` is the loop's time just before git was asked. `request` or `due_at` is the occurrence; `tasks` and
-    `deliveries` (hashes) say whose requests it answers.
+    `deliveries` (hashes) say whose requests it answers. `run_request` and `run_token` are those of a requested run.
     """
 
     trigger: Ref
@@ -101,6 +101,8 @@ class RunOrder:
     tasks: tuple[str, ...]
     deliveries: str
     fence: Fence | None
+    run_request: int | None = None
+    run_token: str | None = None
 
 
 class Made(Enum):

@@ -17,7 +17,8 @@ from git_events_runner.resources.status import DELIVERIES_CHARS, HASH_CHARS
 from .ledger import RAISED, Guards, Outcome, is_number
 from .storedtime import lies_ahead
 
-_NUMBERS = ("runs", "requested", "handled")
+_NUMBERS = ("runs", "requested", "handled", "runRequested", "runHandled")
+_COUNTED = (("requested", "handled"), ("runRequested", "runHandled"))
 _HASHES = ("commitHash", "fileHash")
 _NAMED = 3
 
@@ -70,11 +71,11 @@ def _wrong_in(entry: Mapping[str, Any], path: tuple[str, ...], now: datetime) ->
     for name, value in numbers.items():
         if not is_number(value):
             yield Wrong(path=(*path, name), why=f"is {_shown(value)}", instead=_raised(value) if name == "runs" else 0)
-    requested, handled = numbers.get("requested", 0), numbers.get("handled", 0)
-    requested = requested if is_number(requested) else 0
-    if is_number(handled) and handled > requested:
-        why = f"is {handled}, above requested {requested}"
-        yield Wrong(path=(*path, "handled"), why=why, instead=requested)
+    for asked, done in _COUNTED:
+        requested, handled = numbers.get(asked, 0), numbers.get(done, 0)
+        requested = requested if is_number(requested) else 0
+        if is_number(handled) and handled > requested:
+            yield Wrong(path=(*path, done), why=f"is {handled}, above {asked} {requested}", instead=requested)
     for name in _HASHES:
         if isinstance(entry.get(name), str) and len(entry[name]) > HASH_CHARS:
             yield Wrong(path=(*path, name), why="is too long", instead=None)

@@ -198,12 +198,12 @@ def actions(at):
 
 def _hook(source, action, watch=None, **webhook):
     call, path = webhook.pop("call", lambda _: ({}, b"")), webhook.pop("path", "/{name}")
-    schedule = {"schedule": webhook.pop("schedule")} if "schedule" in webhook else {}
+    top = {name: webhook.pop(name) for name in ("schedule", "suspend", "firstCheck") if name in webhook}
     return Row(
         source=source,
         action=action,
         watch=watch or {},
-        spec={"webhook": {"multiSource": True, **webhook}, **schedule},
+        spec={"webhook": {"multiSource": True, **webhook}, **top},
         call=call,
         path=path,
     )
@@ -299,7 +299,27 @@ ROWS = {
         watch={"reference": {"branch": "dev"}, "files": None},
         spec={"schedule": {"cron": "TZ=Europe/Kyiv 0 30 4 ? JAN MON#1 2099"}},
     ),
-    "nothing": Row(source=("GitRepo", "open"), action=("Action", "nothing"), spec={"schedule": {"interval": "1h"}}),
+    "nothing": Row(
+        source=("GitRepo", "open"),
+        action=("Action", "nothing"),
+        spec={"schedule": {"interval": "1h"}, "suspend": False, "firstCheck": "Run"},
+    ),
+    "hook-run": _hook(("GitRepo", "open"), ("Action", "nothing"), suspend=False, firstCheck="Run"),
+}
+# These run nothing by themselves.
+SUSPENDED = {
+    "suspended": Row(
+        source=("GitRepo", "open"), action=_PRINTS, spec={"schedule": {"interval": "1s"}, "suspend": True}
+    ),
+    "hook-suspended": _hook(("GitRepo", "open"), _PRINTS, suspend=True),
+}
+RECORDING = {
+    "recording": Row(
+        source=("GitRepo", "moving"),
+        action=_PRINTS,
+        spec={"schedule": {"interval": "1s"}, "firstCheck": "Record"},
+    ),
+    "hook-recording": _hook(("GitRepo", "called"), _PRINTS, schedule={"interval": "1s"}, firstCheck="Record"),
 }
 # These have more than one Job, or one only after a second look; each is told by a test of its own.
 MOVING = {
@@ -353,7 +373,15 @@ def triggers(at):
         for name, row in FIXED.items()
     }
     told = {name: row for name, (row, *_) in (FAILING | REFUSED).items()}
-    return ROWS | MOVING | fixed | told | {f"late-{kind.lower()}": row for kind, row in LATE.items()}
+    return (
+        ROWS
+        | MOVING
+        | SUSPENDED
+        | RECORDING
+        | fixed
+        | told
+        | {f"late-{kind.lower()}": row for kind, row in LATE.items()}
+    )
 
 
 def applied(at):

@@ -397,3 +397,27 @@ async def test_edits_leave_no_former_times_behind():
         asked = len(cluster.asked)
         cluster.change(REF, spec={"schedule": {"interval": "10s"}})
         await until(lambda: len(cluster.asked) > asked, within_s=11)
+
+
+@virtual
+async def test_a_suspended_schedule_is_made_up_once_when_it_is_resumed():
+    """Nothing is due meanwhile, not even for a trigger that was never checked; then one check, then the grid."""
+    cluster = Cluster()
+    cluster.trigger("ScheduleTrigger", "every", schedule={"interval": "10s"}, suspend=True)
+    async with scheduling(cluster):
+        await asyncio.sleep(45)
+        assert cluster.asked == []
+        cluster.change(REF, spec={"suspend": False})
+        await asyncio.sleep(0.1)
+        assert len(cluster.asked) == 1
+        await asyncio.sleep(25)
+        assert len(cluster.asked) in {3, 4}
+        cluster.change(REF, spec={"suspend": True})
+        before = len(cluster.asked)
+        await asyncio.sleep(3600)
+        assert len(cluster.asked) == before
+        status = recorded(answeredAt=(START + timedelta(seconds=70)).isoformat())
+        cluster.change(REF, spec={"suspend": False}, status=status)
+        await asyncio.sleep(0.1)
+    assert len(cluster.asked) == before + 1
+    assert cluster.edits == []

@@ -36,6 +36,7 @@ RULES = frozenset(
         "kept_after_due",  # an answer to another check answers a scheduled one if it was sent after its scheduled time
         "kept_same",  # and shows the commit that is recorded: what is new is asked for again
         "kept_for_polls",  # a delivery is answered by none that was sent before it
+        "run_request_of_job",  # settling handles the requested runs that the Job was made for, not later ones
     }
 )
 
@@ -53,15 +54,18 @@ class Entry(NamedTuple):
     handled: int
     announced: int = -1  # index of the head that the last counted delivery announced
     numbered: bool = True  # whether its number of runs can be right
+    runs_requested: int = 0  # by annotation
+    runs_handled: int = 0  # up to which of them have their run
 
 
 class Job(NamedTuple):
-    """A Job: the run's number, commit and request; alive until deleted."""
+    """A Job: the run's number, commit and request; alive until deleted. `run_request`: which requested run it is."""
 
     number: int
     commit: str
     request: int
     alive: bool
+    run_request: int = 0
 
 
 class Replica(NamedTuple):
@@ -84,7 +88,7 @@ class State(NamedTuple):
     """The world: head index, deliveries made, entry versions (oldest first), Jobs, replicas, crashes, wipes.
 
     `shown` is the head that git shows, `expired` the newest announcement that is 30 s old. `due` is the head at
-    the last scheduled time.
+    the last scheduled time, `recorded` the commit that a first check took as known.
     """
 
     head: int
@@ -97,6 +101,7 @@ class State(NamedTuple):
     shown: int = 0
     expired: int = -1
     due: int = -1
+    recorded: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +116,8 @@ class Result:
 class Model:
     """The protocol with `events` and `replicas` lanes.
 
-    Events: always, files, crash, lost, lag, ttl, deleted, wipe, edit, forged, polls, calls. An edit of the number of
+    Events: always, files, crash, lost, lag, ttl, deleted, wipe, edit, forged, polls, calls; `record`: a first check by
+    schedule runs nothing; `annotation`: a person requests a run, once for each head at most. An edit of the number of
     runs comes while no run is being made: what is made just then is the known remainder.
     """
 
@@ -160,7 +166,14 @@ class Model:
         if "lag" in self.events and state.expired < live.announced <= state.shown:
             yield f"{self.heads[live.announced]} announced 30 s ago", state._replace(expired=live.announced)
         if "wipe" in self.events and not state.wiped and live.runs > 0:
-            empty = Entry(0, None, live.requested - live.handled, 0, live.announced)
+            empty = Entry(
+                0,
+                None,
+                live.requested - live.handled,
+                0,
+                live.announced,
+                runs_requested=live.runs_requested - live.runs_handled,
+            )
             yield "wipe", state._replace(entries=(*state.entries, empty), wiped=1)
         making = any(r.at in {"post", "settle"} for r in state.replicas) or self.unsettled(state.jobs, live)
         if "edit" in self.events and not state.wiped and live.runs > 0 and not making:
@@ -219,6 +232,13 @@ class Model:
             seen = latest + 1 if "own_writes" in self.rules and me.at == "idle" else me.seen
             world = write(counted) | {"delivered": state.delivered + 1}
             yield f"{lane} count {counted.requested}", become(me.at, seen, me.data, wake=True, polls=False, **world)
+        if "annotation" in self.events and live.runs_requested < len(self.heads) and not state.wiped:
+            seen = latest + 1 if "own_writes" in self.rules and me.at == "idle" else me.seen
+            world = write(live._replace(runs_requested=live.runs_requested + 1))
+            yield (
+                f"{lane} run requested {live.runs_requested + 1}",
+                become(me.at, seen, me.data, wake=True, polls=False, **world),
+            )
         if state.crashes < self.crashes and (me.at != "idle" or me.wake):
             # The next leader makes up what is not recorded.
             world: dict[str, object] = {"crashes": state.crashes + 1, "due": -1}
@@ -229,11 +249,11 @@ class Model:
                     read = (state.entries[version],)
                     yield f"{lane} read {version - latest}", become("ask", version, read, wake=False, poll=me.polls)
             else:
-                if live.requested > live.handled:
+                if live.requested > live.handled or live.runs_requested > live.runs_handled:
                     yield f"{lane} sweep requests", become("idle", latest, None, wake=True, polls=False)
                 job = self.unsettled(state.jobs, live)
                 if job:
-                    data = (job.number, job.commit, job.request, True)
+                    data = (job.number, job.commit, job.request, True, job.run_request)
                     yield f"{lane} sweep job {job.number}", become("settle", latest, data, wake=me.wake)
             return
         assert me.data is not None
@@ -243,7 +263,7 @@ class Model:
             for known in {len(state.jobs), max(0, len(state.jobs) - 1)}:
                 job = self.unsettled(state.jobs[:known], entry) if "settle_first" in self.rules else None
                 if job:
-                    data = (job.number, job.commit, job.request, True)
+                    data = (job.number, job.commit, job.request, True, job.run_request)
                     yield f"{lane} unsettled {job.number}", become("settle", me.seen, data, wake=me.wake)
                 else:
                     head = self.heads[state.shown]
@@ -261,19 +281,24 @@ class Model:
             assert isinstance(request, int)
             handled = max(live.handled, min(request, live.requested))
             written = live._replace(commit=commit, handled=handled, numbered=True)
+            first = {"recorded": commit} if entry.commit is None else {}
             if "skip_tests" in self.rules and live[:2] != entry[:2]:
                 yield f"{lane} skip refused", become("idle", latest, None, wake=True)
             elif written == live:
                 yield f"{lane} skip done", become("idle", latest, None, wake=me.wake)
             else:
                 name = "skip" if commit == live.commit else f"skip_commit {commit}"
-                yield f"{lane} {name} h{handled}", become("idle", latest + 1, None, wake=me.wake, **write(written))
+                yield (
+                    f"{lane} {name} h{handled}",
+                    become("idle", latest + 1, None, wake=me.wake, **write(written), **first),
+                )
         elif me.at == "post":
             yield from self.post(state, lane, me, latest, become)
         elif me.at == "settle":
-            number, commit, request, again = me.data
+            number, commit, request, again, by_annotation = me.data
             assert isinstance(number, int)
             assert isinstance(request, int)
+            assert isinstance(by_annotation, int)
             wake = me.wake or bool(again)
             if live.runs >= number:
                 yield f"{lane} settled already", become("idle", latest, None, wake=wake)
@@ -282,7 +307,12 @@ class Model:
             else:
                 asked = min(request, live.requested)
                 handled = asked if "settle_lowers" in self.rules else max(live.handled, asked)
-                entry = Entry(number, str(commit), live.requested, handled, live.announced)
+                runs_handled = by_annotation if "run_request_of_job" in self.rules else live.runs_requested
+                runs_handled = max(live.runs_handled, min(runs_handled, live.runs_requested))
+                counted = live.requested, handled, live.announced
+                entry = Entry(
+                    number, str(commit), *counted, runs_requested=live.runs_requested, runs_handled=runs_handled
+                )
                 name = f"{lane} settle {number}={commit} h{handled}"
                 yield name, become("idle", latest + 1, None, wake=wake, **write(entry))
 
@@ -303,15 +333,19 @@ class Model:
         entry, commit, asked = me.data
         changed = commit != entry.commit and not self.same_files(entry.commit, commit)
         fire = changed if self.on_change else entry.requested > entry.handled
+        by_annotation = entry.runs_requested > entry.runs_handled
         expired = asked if "age_when_asked" in self.rules else state.expired
         unseen = "announced_waits" in self.rules and expired < entry.announced and self.heads[entry.announced] != commit
         waits = unseen and entry.requested > entry.handled
-        if waits and commit == entry.commit:
+        if waits and commit == entry.commit and not by_annotation:
             yield f"{lane} wait", become("idle", me.seen, None, wake=True)
             return
         request = entry.requested - 1 if waits and "fired_waits" in self.rules else entry.requested
         if not self.on_change:
             request = entry.requested
+        fire = fire or by_annotation
+        if "record" in self.events and entry.commit is None and not by_annotation:
+            yield f"{lane} first", become("skip", me.seen, (entry, commit, request), wake=me.wake or waits)
         if not fire:
             if entry.requested <= entry.handled and commit == entry.commit:
                 yield f"{lane} nothing", become("idle", me.seen, None, wake=me.wake)
@@ -334,13 +368,13 @@ class Model:
         existing = [job for job in state.jobs if job.number == number and job.alive]
         if existing:
             job = existing[-1]
-            mine = (number, commit, request, False)
-            from_job = (job.number, job.commit, job.request, True)
+            mine = (number, commit, request, False, entry.runs_requested)
+            from_job = (job.number, job.commit, job.request, True, job.run_request)
             take = from_job if "settle_from_job" in self.rules or job.commit != commit else mine
             yield f"{lane} exists {number}", become("settle", me.seen, take, wake=me.wake)
         elif len(state.jobs) < self.most_jobs:
-            jobs = (*state.jobs, Job(number, commit, request, alive=True))
-            data = (number, commit, request, False)
+            jobs = (*state.jobs, Job(number, commit, request, alive=True, run_request=entry.runs_requested))
+            data = (number, commit, request, False, entry.runs_requested)
             yield f"{lane} post {number}={commit}", become("settle", me.seen, data, wake=me.wake, jobs=jobs)
             if "lost" in self.events and not unknown:
                 yield (
@@ -364,22 +398,30 @@ class Model:
                 return f"{len(made)} jobs for {state.head + 1} heads and a wipe"
             place = -1
             for index, job in enumerate(() if wiping else made):
-                before = made[index - 1].commit if index else None
-                if before == job.commit:
+                before = made[index - 1] if index else None
+                by_annotation = job.run_request > (before.run_request if before else 0)
+                if before and before.commit == job.commit and not by_annotation:
                     return f"job {index + 1} repeats {job.commit}"
-                place = self.heads.find(job.commit, place + 1)
+                place = self.heads.find(job.commit, max(place, 0) if by_annotation else place + 1)
                 if place < 0 or place > state.head:
                     return f"job {index + 1} goes back to {job.commit}"
-        elif len(made) > state.delivered:
-            return f"{len(made)} jobs for {state.delivered} requests"
+        elif len(made) > state.delivered + live.runs_requested:
+            return f"{len(made)} jobs for {state.delivered} requests and {live.runs_requested} by annotation"
         idle = all(r.at == "idle" and not r.wake for r in state.replicas)
         quiet = idle and (state.delivered > state.head or (self.polls and state.due == state.head))
-        if not quiet or live.requested > live.handled or self.unsettled(state.jobs, live):
+        due = live.requested > live.handled or live.runs_requested > live.runs_handled
+        if not quiet or due or self.unsettled(state.jobs, live):
             return None
+        if (
+            live.runs_requested
+            and not wiping
+            and (not made or max(job.run_request for job in made) < live.runs_requested)
+        ):
+            return f"lost: the run requested by annotation, number {live.runs_requested}"
         if self.on_change:
             if wiping and live.commit is None:
                 return None
-            ran = made[-1].commit if made else None
+            ran = made[-1].commit if made else state.recorded
             if not all(commit == head or self.same_files(commit, head) for commit in (ran, live.commit)):
                 return f"lost: recorded {live.commit}, ran {ran}, head {head}"
         elif not made or max(job.request for job in made) < state.delivered:

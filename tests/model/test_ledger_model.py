@@ -29,6 +29,12 @@ SAFE = {
     "scheduled times of the same files": Model("AaB", events="polls files"),
     "scheduled times and deliveries": Model("AB", events="polls calls"),
     "scheduled times and deliveries of one replica": Model("ABA", events="polls calls", replicas=1),
+    "runs requested by annotation": Model("AB", events="annotation"),
+    "a run requested by annotation, a crash and lost answers": Model("A", events="annotation crash lost ttl"),
+    "runs requested by annotation, git shows commits later": Model("AB", events="annotation lag", replicas=1),
+    "runs requested by annotation, one run for each request": Model("AB", events="annotation always lost", replicas=1),
+    "a first check that runs nothing": Model("ABA", events="record"),
+    "the same, a crash and lost answers": Model("AB", events="record crash lost"),
 }
 
 NEEDED = {
@@ -55,6 +61,10 @@ NEEDED = {
     "kept_same": (Model("AB", without="kept_same", events="polls calls"), "goes back"),
     "kept_for_polls": (Model("AB", without="kept_for_polls", events="polls calls", replicas=1), "lost"),
     "age_when_asked": (Model("AB", without="age_when_asked", events="lag", replicas=1), "lost"),
+    "run_request_of_job": (
+        Model("AB", without="run_request_of_job", events="annotation", replicas=1),
+        "lost: the run requested by annotation",
+    ),
 }
 
 

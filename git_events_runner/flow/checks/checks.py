@@ -23,6 +23,7 @@ from git_events_runner.errors import (
     SecretUnusable,
 )
 from git_events_runner.resources.job import timestamp
+from git_events_runner.rules.annotated import last_run_token
 from git_events_runner.rules.change import (
     Look,
     Verdict,
@@ -151,7 +152,9 @@ class Checks:
         trigger = snapshot.model
         if request.source not in trigger.spec.sources.names:
             return "dropped", None
-        if request.due_at and entry.requested > entry.handled:  # what was asked for first; it may answer the poll too
+        if trigger.spec.suspend and not entry.run_is_due:
+            return "suspended", None
+        if request.due_at and entry.is_open:  # what was asked for first; it may answer the poll too
             verdict, again = await self._attempt_request(replace(request, due_at=None, retry=True), snapshot, entry)
             poll = Again() if verdict == "wrong-config" else Again(after_s=_POLL_AGAIN_S, failed=False)
             return verdict, again or poll
@@ -210,6 +213,7 @@ class Checks:
             look=look,
             files_same=chosen.same if chosen else None,
             asked_at=asked_at,
+            record_first=snapshot.model.spec.first_check == "Record",
         )
         file_hash = chosen.digest if chosen else None
         warn = partial(
@@ -233,6 +237,7 @@ class Checks:
         if resolved.override:
             other = resolved.cloned
             await self._git.meet(resolved.cloned_model, namespace, other.ref_type, other.ref_name)
+        by_annotation = verdict is Verdict.FIRE_REQUESTED
         one_each = not on_change and request.due_at is None
         order = RunOrder(
             trigger=request.trigger,
@@ -244,12 +249,14 @@ class Checks:
             commit=answer.commit,
             file_hash=file_hash,
             reason=verdict.value,
-            request=None if request.due_at else entry.handled + 1 if one_each else upto,
+            request=None if request.due_at else entry.handled + int(not by_annotation) if one_each else upto,
             due_at=request.due_at,
             asked_at=answer.sent_at,
             tasks=request.tasks,
             deliveries=_unknown_deliveries(snapshot, request, entry),
             fence=request.fence,
+            run_request=entry.run_requested if by_annotation else None,
+            run_token=last_run_token(snapshot.raw.get("status")) if by_annotation else None,
         )
         made = await self._runs.make(order)
         if isinstance(made, Problem):
@@ -301,7 +308,7 @@ def _unchanged(request: CheckRequest, entry: Entry) -> Unchanged | None:
     """Which answer to another check answers a scheduled one: nothing new, sent after the scheduled time."""
     if not request.polls or not request.due_at or request.scheduled is None:
         return None
-    if entry.commit is None or entry.adopted or entry.requested > entry.handled:
+    if entry.commit is None or entry.adopted or entry.is_open:
         return None
     return Unchanged(since=request.scheduled, commit=entry.commit)
 

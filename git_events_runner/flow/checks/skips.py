@@ -45,7 +45,7 @@ class Skips:
         """Write only what has to be: requests handled, a new commit with the same files, a problem that is gone."""
         now = rfc3339(self._now())
         mutations: list[Mutation] = []
-        moved = verdict in {Verdict.SKIP_FILES_SAME, Verdict.SKIP_ADOPTED}
+        moved = verdict in {Verdict.SKIP_FILES_SAME, Verdict.SKIP_ADOPTED, Verdict.SKIP_FIRST}
         if moved or upto > entry.handled:
             mutations.append(
                 Skip(

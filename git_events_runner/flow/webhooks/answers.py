@@ -20,6 +20,7 @@ INVALID = "the trigger is not valid; see its conditions"
 UNIFORM = "no such trigger, or the request does not prove that it may call it"
 PING = "ignored: a ping"
 ACCEPTED = "job has been scheduled"
+SUSPENDED = "recorded; the trigger is suspended, its sources are checked when it is resumed"
 RECORDED = "recorded; its sources will be checked, and a Job runs if one has changed"
 DUPLICATE = "duplicate: this delivery was accepted before"
 

@@ -29,7 +29,7 @@ from git_events_runner.rules.ledger import delivery_hash, delivery_known
 from git_events_runner.rules.signatures import Headers
 from git_events_runner.rules.tasks import task_id
 
-from .answers import ACCEPTED, DUPLICATE, NO_TRIGGER, Refused, Taken
+from .answers import ACCEPTED, DUPLICATE, NO_TRIGGER, SUSPENDED, Refused, Taken
 from .limits import IN_PLACE_BYTES, Buckets
 
 log = structlog.get_logger(target="webhooks")
@@ -126,7 +126,8 @@ class Deliveries:
             return Taken(status=200, message=DUPLICATE, task=task)
         if not await self._count(trigger, asked, task, warning):
             return Taken(status=200, message=DUPLICATE, task=task)
-        return Taken(status=202, message=ACCEPTED, task=task, sources=tuple(asked))
+        message = SUSPENDED if spec.suspend else ACCEPTED
+        return Taken(status=202, message=message, task=task, sources=tuple(asked))
 
     def _sources(self, spec: Any, source: str | None) -> tuple[str, ...]:
         names: tuple[str, ...] = spec.sources.names

@@ -1,0 +1,112 @@
+"""What a person requests by annotation: a check, or a run even if nothing has changed.
+
+The annotation's value is a token: any text, each handled once. The status keeps the last one that was handled, and is
+written in the same request that counts what it requests, so that a token counts once through any crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from git_events_runner.resources.job import RUN_TOKEN_ANNOTATION
+from git_events_runner.resources.kinds import GROUP
+from git_events_runner.resources.status import TOKEN_CHARS
+
+from .ledger import Guards, Outcome, draft, entry_of
+
+CHECK_ANNOTATION = f"{GROUP}/requested-at"
+RUN_ANNOTATION = RUN_TOKEN_ANNOTATION
+SOURCES_ANNOTATION = f"{GROUP}/run-requested-sources"
+_FIELDS = {CHECK_ANNOTATION: "lastHandledRequestedAt", RUN_ANNOTATION: "lastHandledRunRequestedAt"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatedRequest:
+    """A token that was not handled yet: for a run or only a check, of these sources; or why it cannot be handled."""
+
+    annotation: str
+    token: str
+    sources: tuple[str, ...]
+    problem: str | None = None
+
+    @property
+    def run(self) -> bool:
+        """Whether a run is requested, whatever the check finds."""
+        return self.annotation == RUN_ANNOTATION
+
+
+def requests_of(
+    metadata: Mapping[str, Any], status: Mapping[str, Any] | None, names: tuple[str, ...]
+) -> tuple[AnnotatedRequest, ...]:
+    """What the annotations of a trigger with these sources request that its status does not record as handled.
+
+    >>> requests_of({"annotations": {RUN_ANNOTATION: "now"}}, {"lastHandledRunRequestedAt": "now"}, ("app",))
+    ()
+    """
+    annotations = metadata.get("annotations")
+    annotations = annotations if isinstance(annotations, Mapping) else {}
+    return tuple(
+        _request(annotation, annotations[annotation], annotations, names)
+        for annotation, field in _FIELDS.items()
+        if annotations.get(annotation) and annotations[annotation] != (status or {}).get(field)
+    )
+
+
+def has_requests(status: Mapping[str, Any]) -> bool:
+    """Whether anything was ever requested by annotation."""
+    return any(status.get(field) for field in _FIELDS.values())
+
+
+def last_run_token(status: Mapping[str, Any] | None) -> str | None:
+    """The token of the last requested run."""
+    token = (status or {}).get(_FIELDS[RUN_ANNOTATION])
+    return token if isinstance(token, str) and token else None
+
+
+def _request(
+    annotation: str, token: object, annotations: Mapping[str, Any], names: tuple[str, ...]
+) -> AnnotatedRequest:
+    text = str(token)
+    if len(text) > TOKEN_CHARS:
+        problem = f"annotation {annotation} has more than {TOKEN_CHARS} characters; a time, or any short text, will do"
+        return AnnotatedRequest(annotation=annotation, token=text[:TOKEN_CHARS], sources=(), problem=problem)
+    if annotation != RUN_ANNOTATION or not annotations.get(SOURCES_ANNOTATION):
+        return AnnotatedRequest(annotation=annotation, token=text, sources=names)
+    chosen = tuple(dict.fromkeys(one.strip() for one in str(annotations[SOURCES_ANNOTATION]).split(",") if one.strip()))
+    unknown = [one for one in chosen if one not in names]
+    if unknown:
+        problem = (
+            f"annotation {SOURCES_ANNOTATION} names {unknown[0][:TOKEN_CHARS]!r}, which is no source of the trigger"
+        )
+        return AnnotatedRequest(annotation=annotation, token=text, sources=(), problem=problem)
+    return AnnotatedRequest(annotation=annotation, token=text, sources=chosen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordRequest:
+    """A token requests checks or runs of its sources at a time; the status keeps the token, and so recognises it."""
+
+    request: AnnotatedRequest
+    at: str
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Count what is requested, once for each token."""
+        field = _FIELDS[self.request.annotation]
+        if status.get(field) == self.request.token:
+            return Outcome.DONE
+        status[field] = self.request.token
+        for source in self.request.sources:
+            before, entry = entry_of(status, source), draft(status, source, adopt=False)
+            if self.request.run:
+                entry["runRequested"], entry["runHandled"] = before.run_requested + 1, before.run_handled
+            else:
+                entry["requested"] += 1
+            if before.announced is None or not before.is_open:
+                entry["announced"] = {"commit": None, "at": self.at}
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """The whole object: two leaders count a token once."""
+        return Guards(whole=True)
