@@ -188,6 +188,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         writer=writer,
         announcer=events,
         now=now,
+        weight=weight,
     )
     tracking = Tracking(api=client, store=store, doubts=doubts, announcer=events, request_timeout_s=leader_timeout_s)
     queue = Queue(
@@ -269,6 +270,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         request_timeout_s=leader_timeout_s,
         metrics=metrics,
         now=now,
+        weight=weight,
     )
     requests = OpenRequests(store=store, submit=lanes.submit, pending=lanes.pending, now=now)
     reconciler = Reconciler(

@@ -8,6 +8,7 @@ quarters of what runs at a time. All of it ends with `run`: what has not begun t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -40,13 +41,16 @@ class Handover(Generic[_K]):
         *,
         weight: Weight = equal,
         together: int = TOGETHER,
+        limit_s: float | None = None,
         backoff_s: tuple[float, float] = (_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S),
     ) -> None:
         """`together` is how many keys' work runs at a time; what `work` raises ends `run`.
 
-        `backoff_s` is the time after the first failure, and the longest one.
+        Work that takes longer than `limit_s` is cancelled, and has failed. `backoff_s` is the time after the first
+        failure, and the longest one.
         """
         self._work = work
+        self._limit_s = limit_s
         self._backoff_s = backoff_s
         self._states: dict[_K, _State] = {}
         self._waiting: RoundRobin[_K] = RoundRobin(weight=weight)
@@ -56,6 +60,10 @@ class Handover(Generic[_K]):
     def __len__(self) -> int:
         """Keys whose work waits, runs or backs off."""
         return len(self._states)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the work of that key waits, runs or backs off."""
+        return key in self._states
 
     def put(self, namespace: str | None, key: _K) -> None:
         """Have the work of a key done, in the turn of its namespace."""
@@ -85,8 +93,11 @@ class Handover(Generic[_K]):
     async def _serve(self, namespace: str, key: _K) -> None:
         state = self._states[key]
         state.running, state.again = True, False
+        done = False
         try:
-            done = await self._work(key)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limit_s):
+                    done = await self._work(key)
         finally:
             self._shares.give_back(namespace)
             self._came.set()

@@ -102,6 +102,23 @@ async def test_failed_work_backs_off_however_often_it_is_put():
 
 
 @virtual
+async def test_work_that_takes_too_long_has_failed():
+    """It is cancelled, makes room for others, and is tried again after its back-off."""
+    works = Works()
+    works.slow = {"slow": 3600.0}
+    handover = Handover(works, limit_s=10.0, together=1)
+    async with at_work(handover):
+        handover.put("bad", "slow")
+        handover.put("good", "good")
+        await until(lambda: works.times("good"), within_s=11)
+        await until(lambda: len(works.times("slow")) == 3)
+        assert works.times("slow") == [0.0, 11.0, 23.0]
+        assert "slow" in handover
+        works.slow = {}
+        await until(lambda: "slow" not in handover)
+
+
+@virtual
 async def test_nothing_begins_after_the_end():
     """What runs is cancelled, what waits and what backs off never begins."""
     works = Works()

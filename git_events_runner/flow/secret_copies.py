@@ -16,18 +16,23 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, SecretUnusable
+from git_events_runner.handover import Handover, working
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.copies import copy_needed
+from git_events_runner.rules.fairness import Weight
 from git_events_runner.rules.identity import Owner, owner_of
 from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.report import Problem, Report
+from git_events_runner.slices import Slices
 
 log = structlog.get_logger(target="queue")
 
 _GATHER_S = 0.05
 _PASS_S = 2.0
 _AGAIN_S = 10.0
+_LIMIT_S = 30.0
+_TOGETHER = 16
 
 
 class Deletions(Protocol):
@@ -70,52 +75,89 @@ class SecretCopies:
         writer: Writer,
         announcer: Announcer,
         now: Callable[[], datetime],
+        weight: Weight,
     ) -> None:
+        """`weight` is that of a namespace among the others."""
         self._deletions = deletions
         self._store = store
         self._copies = copies
         self._writer = writer
         self._announcer = announcer
         self._now = now
+        self._weight = weight
+        self._slices = Slices()
         self._there: dict[str, bool | None] = {}  # Job uid → whether its copy is there; None: not known
-        self._again_at: dict[str, float] = {}
+        self._read: dict[str, Snapshot] = {}  # Job uid → how it was when nothing was to be done for it
 
     async def run_leading(self, fence: Fence) -> None:
         """Delete and make again until leadership ends."""
-        self._there.clear()
-        with self._store.subscribe("Job") as changes:
-            known: bool | None = None  # what an earlier leader left is not known
-            while True:
-                await self._pass(fence, known=known)
-                known = True
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_PASS_S):
-                        await changes.wait()
-                        await asyncio.sleep(_GATHER_S)
-                changes.take()
+        loop = asyncio.get_running_loop()
 
-    async def _pass(self, fence: Fence, *, known: bool | None) -> None:
-        now, alive = asyncio.get_running_loop().time(), set()
-        for job in self._store.all("Job"):
-            if not job.model.needs_secret or job.model.waits:
-                continue  # the queue makes the copy when it admits the Job
-            owner = owner_of(job, self._store)
-            if owner is None and job.uid not in self._there:
-                continue
-            alive.add(job.uid)
-            there = self._there.setdefault(job.uid, None if job.model.admitted_elsewhere else known)
-            needed = copy_needed(job.model)
-            if needed is None or needed is there or self._again_at.get(job.uid, now) > now:
-                continue
-            fence.check()
-            done = await (self._make(job, owner) if needed else self._delete(job))
-            if done:
-                self._there[job.uid] = needed
-                self._again_at.pop(job.uid, None)
+        async def serve(ref: Ref) -> bool:
+            return await self._serve(ref, fence)
+
+        self._there.clear()
+        self._read.clear()
+        self._waiting = Handover(
+            serve, weight=self._weight, together=_TOGETHER, limit_s=_LIMIT_S, backoff_s=(_AGAIN_S, _AGAIN_S)
+        )
+        with self._store.subscribe("Job") as changes:
+            async with working(self._waiting):
+                await self._pass(known=None)  # what an earlier leader left is not known
+                next_pass = loop.time() + _PASS_S
+                while True:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout_at(next_pass):
+                            await changes.wait()
+                            await asyncio.sleep(_GATHER_S)
+                    for ref in changes.take():
+                        if (job := self._store.get(ref)) is not None:
+                            self._note(job, known=True)
+                    if loop.time() >= next_pass:
+                        await self._pass(known=True)
+                        next_pass = loop.time() + _PASS_S
+
+    async def _pass(self, *, known: bool | None) -> None:
+        """All Jobs that have changed since nothing was to be done for them, also those whose change was missed."""
+        jobs = self._store.all("Job")
+        for job in jobs:
+            if self._read.get(job.uid) is not job:
+                self._note(job, known=known)
+                await self._slices.rest()
+        if max(len(self._read), len(self._there)) > len(jobs):
+            alive = {job.uid for job in self._store.all("Job")}
+            self._there = {uid: there for uid, there in self._there.items() if uid in alive}
+            self._read = {uid: job for uid, job in self._read.items() if uid in alive}
+
+    def _note(self, job: Snapshot, *, known: bool | None) -> None:
+        """Have a copy made or deleted, if that is needed for the Job as it is now."""
+        if not job.model.needs_secret or job.model.waits:  # the queue makes the copy when it admits the Job
+            self._read[job.uid] = job
+        elif owner_of(job, self._store) is not None or job.uid in self._there:
+            self._there.setdefault(job.uid, None if job.model.admitted_elsewhere else known)
+            if self._needed(job) is None:
+                self._read[job.uid] = job
             else:
-                self._again_at[job.uid] = now + _AGAIN_S
-        self._there = {uid: there for uid, there in self._there.items() if uid in alive}
-        self._again_at = {uid: at for uid, at in self._again_at.items() if uid in alive}
+                self._waiting.put(job.ref.namespace, job.ref)
+
+    def _needed(self, job: Snapshot) -> bool | None:
+        """Whether a copy is to be made (True) or deleted (False); None: it is as it should be."""
+        needed = copy_needed(job.model)
+        return None if needed is self._there.get(job.uid) else needed
+
+    async def _serve(self, ref: Ref, fence: Fence) -> bool:
+        """Make or delete the copy of one Job; False: that failed."""
+        job = self._store.get(ref)
+        if job is None or job.uid not in self._there or (needed := self._needed(job)) is None:
+            return True
+        fence.check()
+        owner = owner_of(job, self._store)
+        done = await (self._make(job, owner) if needed else self._delete(job))
+        if done:
+            self._there[job.uid] = needed
+            if (changed := self._store.get(ref)) is not None:
+                self._note(changed, known=True)  # while this was under way
+        return done
 
     async def _delete(self, job: Snapshot) -> bool:
         try:

@@ -253,7 +253,7 @@ class StatusWriter:
                 error = problem
                 lost.note(problem, outcomes, base.get("status"))
                 await asyncio.sleep(_pause_s(attempt, problem))
-                base = await self._read(ref, uid)
+                base = await self._read_for(batch, ref, uid, problem)
                 unchanged = fresh and base["metadata"].get("resourceVersion") == version
                 if isinstance(problem, ApiInvalid) and unchanged:
                     raise  # no test failed: the API server will never take this
@@ -282,6 +282,12 @@ class StatusWriter:
         except ApiConflict:  # others write too: patches of a part of the status do not get into their way
             self._shared_until = asyncio.get_running_loop().time() + _SHARED_S
             raise
+
+    async def _read_for(self, batch: list[_Waiting], ref: Ref, uid: str, problem: ApiError) -> dict[str, Any]:
+        """The live object for another attempt; if all callers have given up, as a former leader does, raise instead."""
+        if all(waiting.done.done() for waiting in batch):
+            raise problem
+        return await self._read(ref, uid)
 
     async def _read(self, ref: Ref, uid: str) -> dict[str, Any]:
         """The live object, through a few failures of the API server."""

@@ -8,6 +8,7 @@ import pytest
 from git_events_runner.errors import ApiConflict, ApiForbidden, ApiNotFound, ApiUnavailable
 from git_events_runner.flow.results import Results
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import equal
 from git_events_runner.triggers import LiveTriggers
 from tests.flow.test_queue import leading, queue_of
 from tests.flow.virtual import until, virtual
@@ -49,6 +50,7 @@ async def leader(cluster, **options):
         request_timeout_s=5.0,
         metrics=cluster.metrics,
         now=cluster.now,
+        weight=equal,
     )
     follow = asyncio.ensure_future(results.run_leading(Fence()))
     try:

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from git_events_runner.errors import ApiUnavailable
 from git_events_runner.flow.results import Results
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import equal
 from git_events_runner.rules.ledger import entry_of
 from git_events_runner.triggers import LiveTriggers
 from tests.flow.virtual import until, virtual
@@ -32,6 +33,7 @@ async def following(cluster, fence=None):
         request_timeout_s=5.0,
         metrics=cluster.metrics,
         now=cluster.now,
+        weight=equal,
     )
     task = asyncio.ensure_future(results.run_leading(fence or Fence()))
     await asyncio.sleep(0.1)

@@ -10,6 +10,7 @@ from git_events_runner.errors import ApiError, ApiNotFound, SecretUnusable
 from git_events_runner.flow.secret_copies import SecretCopies
 from git_events_runner.resources.job import KUEUE_LABEL, copy_name
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import equal
 from tests.flow.virtual import until, virtual
 from tests.flow.world import Cluster, Fence, recorded
 
@@ -47,6 +48,7 @@ async def leading(cluster):
         writer=cluster,
         announcer=cluster,
         now=cluster.now,
+        weight=equal,
     )
     task = asyncio.ensure_future(part.run_leading(Fence()))
     try:

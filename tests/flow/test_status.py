@@ -257,6 +257,25 @@ async def test_a_busy_server_is_asked_again_when_it_says():
 
 
 @virtual
+async def test_a_write_whose_callers_have_given_up_is_not_tried_again():
+    """A former leader's, for instance: it ends with the attempt that is under way, and the next one is as ever."""
+    cluster = Cluster()
+    trigger = cluster.trigger(status=recorded())
+    uid = trigger["metadata"]["uid"]
+    cluster.faults = [("before", ApiUnavailable("away"))] * 100
+    async with writing(cluster) as writer:
+        given_up = asyncio.ensure_future(writer.write(REF, uid, settle(2)))
+        await until(lambda: len(writes(cluster)) >= 3)
+        given_up.cancel()
+        count_then = len(writes(cluster))
+        await asyncio.sleep(60)
+        assert len(writes(cluster)) <= count_then + 1
+        assert writer.idle
+        cluster.faults.clear()
+        assert await writer.write(REF, uid, settle(2)) == [Outcome.WRITE]
+
+
+@virtual
 async def test_forty_conflicts_are_enough():
     """Then the caller decides; nothing loops for ever."""
     cluster = Cluster()

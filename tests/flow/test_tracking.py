@@ -11,6 +11,7 @@ from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiForbidden, ApiInvalid, ApiUnavailable
 from git_events_runner.flow.results import Results
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.fairness import equal
 from git_events_runner.triggers import LiveTriggers
 from tests.flow.test_queue import leading, queue_of, running
 from tests.flow.virtual import at, until, virtual
@@ -73,6 +74,7 @@ async def replica(cluster, *, leads=True, fence=None, **options):
         request_timeout_s=5.0,
         metrics=cluster.metrics,
         now=cluster.now,
+        weight=equal,
     )
     tasks = [asyncio.ensure_future(tracking.run())]
     if leads:

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import math
 import selectors
 
 
@@ -27,6 +28,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self):
         return self._warp.now
+
+    @property
+    def _clock_resolution(self):
+        """No timer fires before its time: two loops that wait for a moment would else wait for it for ever."""
+        return math.ulp(self._warp.now)
+
+    @_clock_resolution.setter
+    def _clock_resolution(self, _):
+        """The base class sets that of the real clock."""
 
 
 def virtual(test):

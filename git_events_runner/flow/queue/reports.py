@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -16,6 +17,8 @@ from git_events_runner.rules.report import Problem, Report
 from .ports import Announcer, Writer
 
 log = structlog.get_logger(target="queue")
+
+_WRITE_S = 10.0  # a Job that is reported holds one of the requests that run side by side
 
 
 class Reports:
@@ -39,6 +42,7 @@ class Reports:
             now=rfc3339(self._now()),
         )
         try:
-            await self._writer.write(trigger.ref, trigger.uid, report)
-        except ApiError as error:
-            log.warning("status.failed", kind=trigger.ref.kind, name=trigger.ref.name, error=str(error))
+            async with asyncio.timeout(_WRITE_S):
+                await self._writer.write(trigger.ref, trigger.uid, report)
+        except (ApiError, TimeoutError) as error:
+            log.warning("status.failed", kind=trigger.ref.kind, name=trigger.ref.name, error=str(error) or "timed out")
