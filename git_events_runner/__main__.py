@@ -76,7 +76,7 @@ def _parser(*, run_options: bool) -> Parser:
     due.add_argument(
         "schedule",
         metavar="SCHEDULE",
-        help="an interval (`1h 15m`) or a cron expression (`0 8 * * 1-5`, `TZ=Europe/Berlin` may stand before); "
+        help="an interval (`1h 15m`) or a cron expression (`0 8 * * 1-5`, `TZ=Europe/Berlin` may come before); "
         "an interval counts from the first time on, in a cluster each repository has its own offset",
     )
     due.add_argument("--after", metavar="RFC3339", help="the time to start from; unset: now")
@@ -84,7 +84,7 @@ def _parser(*, run_options: bool) -> Parser:
     files = command("files", _files, "read paths from stdin, one per line, and print those that file patterns select")
     files.add_argument("--pattern", metavar="P", action="append", required=True, help="a pattern; may be repeated")
     probe = command(
-        "probe", _probe, "send requests to an HTTP server until it answers as expected; exit code 1 if it does not"
+        "probe", _probe, "send requests to an HTTP server until it responds as expected; exit code 1 if it does not"
     )
     probe.add_argument("url", metavar="URL", type=_url, help="http or https")
     probe.add_argument("--method", metavar="METHOD", type=_method, default="GET", help="default: GET")

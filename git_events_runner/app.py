@@ -383,7 +383,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     _follow_log(logs, metrics, health)
     health.expect("certificate of the API server", client.trusted_at, _DISTRUSTED_S, problem="not trusted for")
     health.set("caches", ready=False, why="not synced yet")
-    health.set("crds", ready=False, why="not judged yet")
+    health.set("crds", ready=False, why="not checked yet")
     with (
         _listening(settings.utility_port, settings.host, ports=ports) as utility,
         _listening(settings.webhooks_port, settings.host, ports=ports) as hooks,

@@ -128,7 +128,7 @@ class Certificates:
         log.warning("certificate.rejected", error=error)
         if isinstance(tls, TlsSecret):
             ref = Ref("Secret", tls.namespace or self._namespace, tls.name)
-            note = f"the old certificate of the webhook port goes on serving: {error}"
+            note = f"the previous certificate of the webhook port is still served: {error}"
             self._announcer.publish(ref, "", kind="Warning", reason="CertificateRejected", note=note)
 
     async def _read(self, tls: TlsFiles | TlsSecret) -> tuple[bytes, bytes]:

@@ -23,7 +23,7 @@ def bug_report(error: BaseException) -> str:
     """One line for an error that nobody has expected: what it is, where it was raised, and where to report it.
 
     >>> bug_report(ExceptionGroup("", [KeyError("spec")]))
-    "internal error: KeyError: 'spec'; this is a bug: please report this line as CONTRIBUTING.md says"
+    "internal error: KeyError: 'spec'; this is a bug: please report this line (see CONTRIBUTING.md)"
     """
     cause = single(error)
     frames = traceback.extract_tb(cause.__traceback__)
@@ -33,7 +33,7 @@ def bug_report(error: BaseException) -> str:
     ]
     where = f" (at {', '.join(places)})" if places else ""
     what = " ".join(f"{type(cause).__name__}: {cause}".split())
-    return f"internal error: {what}{where}; this is a bug: please report this line as CONTRIBUTING.md says"
+    return f"internal error: {what}{where}; this is a bug: please report this line (see CONTRIBUTING.md)"
 
 
 class GitEventsRunnerError(Exception):

@@ -135,7 +135,7 @@ def test_a_bug(words: list[str]):
     done = subprocess.run([sys.executable, "-c", BUG, *words], check=False, capture_output=True, text=True, timeout=60)
     (line,) = (done.stdout + done.stderr).splitlines()
     assert "internal error: KeyError: 'spec'" in line
-    assert "please report this line as CONTRIBUTING.md says" in line
+    assert "please report this line (see CONTRIBUTING.md)" in line
     assert done.returncode == 1
 
 

@@ -68,12 +68,12 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     wanted = parser.add_mutually_exclusive_group(required=True)
     wanted.add_argument("--branch", "-b", metavar="REF")
     wanted.add_argument("--tag", "-t", metavar="REF")
-    wanted.add_argument("--commit", "-c", metavar="REF", help="whole commit id")
+    wanted.add_argument("--commit", "-c", metavar="REF", help="full commit id")
     parser.add_argument(
         "--destination", "-d", required=True, type=Path, metavar="DIR", help="empty folder to clone into"
     )
     parser.add_argument("--preserve-git-folder", "-p", action="store_true", help="keep .git, as a shallow repository")
-    parser.add_argument("--debug", action="store_true", help="say each step on stderr")
+    parser.add_argument("--debug", action="store_true", help="log each step to stderr")
     return parser.parse_args(arguments)
 
 

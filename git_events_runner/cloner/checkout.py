@@ -82,7 +82,7 @@ class Checkout:
             named = "; ".join(f"{shown(name)}: {files}" for name, files in self.filters.items())
             warn(f"filters of .gitattributes are not run, files are left as they are in the repository: {named}")
         if self.unchanged.count:
-            warn(f"files are left as they are in the repository, not as .gitattributes says: {self.unchanged}")
+            warn(f"files are left as they are in the repository, although .gitattributes sets: {self.unchanged}")
 
 
 def check_out(
@@ -124,7 +124,7 @@ class _Writer:
             raise GitTooLarge(f"the commit's folders are nested more than {_DEPTH} deep")
         pack, out = self._pack, self._out
         if pack.kind(tree) not in {TREE, None}:
-            raise UnsafeTree(f"{shown(os.fsdecode(prefix))} is not a folder although it says so")
+            raise UnsafeTree(f"{shown(os.fsdecode(prefix))} is listed as a folder and is not one")
         content = pack.read(tree, TREE)
         if b" " + FILE + b"\0" in content:
             attributes = self._with_file(content, prefix, attributes)
@@ -181,7 +181,7 @@ class _Writer:
         elif kind == _LINK:
             self._write_link(object_id, name, path, directory)
         else:
-            raise UnsafeTree(f"{shown(os.fsdecode(path))} is not a file although it says so")
+            raise UnsafeTree(f"{shown(os.fsdecode(path))} is listed as a file and is not one")
         if self._out.index is not None:
             self._out.index.add(path, kind, object_id, os.lstat(name, dir_fd=directory))
 
@@ -197,7 +197,7 @@ class _Writer:
         self._out.size_bytes += self._pack.write(object_id, BLOB, collect)
         self._out.files += 1
         if b"\0" in target or not target:
-            raise UnsafeTree(f"the link {shown(os.fsdecode(path))} leads nowhere")
+            raise UnsafeTree(f"the link {shown(os.fsdecode(path))} points nowhere")
         os.symlink(bytes(target), name, dir_fd=directory)
 
     def _write_file(
@@ -268,7 +268,7 @@ class _Writer:
 
     def _check_kind(self, object_id: bytes, path: bytes) -> None:
         if self._pack.kind(object_id) not in {BLOB, None}:
-            raise UnsafeTree(f"{shown(os.fsdecode(path))} is not a file although it says so")
+            raise UnsafeTree(f"{shown(os.fsdecode(path))} is listed as a file and is not one")
 
 
 def _write_all(file: int, content: bytes) -> None:

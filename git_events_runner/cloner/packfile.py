@@ -80,7 +80,7 @@ class PackFile:
                 break
             sink(part)
         if total != size:
-            raise GitProtocolError("the pack holds an object that is not as large as it says")
+            raise GitProtocolError("the pack has an object whose size differs from its header")
         return place - len(stream.unused_data)
 
     def sums(self, places: array[int], end: int) -> array[int]:

@@ -86,7 +86,7 @@ class Config(Generic[_T]):
         if found is None:
             if self._read is not None:
                 log.warning("config.removed", name=self._ref.name)
-                note = "the ConfigMap was deleted; the last good runtime config stays until it is there again"
+                note = "the ConfigMap was deleted; the last valid runtime config stays in use until it is created again"
                 self._announcer.publish(self._ref, self._uid, kind="Warning", reason="RuntimeConfigInvalid", note=note)
             self._metrics.config_valid(valid=self._read is None)
             self._read = None
@@ -109,11 +109,11 @@ class Config(Generic[_T]):
     def _reject(self, text: str, error: ConfigError) -> None:
         """The last good config stays; without one the defaults hold, or nothing starts."""
         if self._good:
-            meanwhile = "the last good runtime config stays"
+            meanwhile = "the last valid runtime config stays in use"
         elif self._usable.is_set() or not self._restricts(text):
-            meanwhile = "the defaults hold, because no good runtime config was read since the start"
+            meanwhile = "the defaults are in use, because no valid runtime config was read since the start"
         else:
-            meanwhile = "this replica does not start, because the defaults would allow more than it says"
+            meanwhile = "this replica does not start, because the defaults would allow more than the document"
             self._judged(f"the runtime config cannot be read: {error}")
         if self._good or not self._restricts(text):
             self._use()

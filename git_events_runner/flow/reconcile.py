@@ -41,7 +41,7 @@ _PASS_S = 5.0
 _GATHER_S = 0.2
 _REPAIR_SHOWN_S = 600.0
 _CLEARED_AT_ONCE = 64  # lines of conditions; after their write the trigger is reconciled again
-_OPEN = "spec.webhook.authConfig is not set: anybody who reaches the port may call"
+_OPEN = "spec.webhook.authConfig is not set: everyone who can connect to the port may call"
 
 
 class Api(Protocol):

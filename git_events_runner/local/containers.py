@@ -79,7 +79,7 @@ def worker_command(container: Mapping[str, Any], variables: Mapping[str, str], a
     """
     if not container.get("command"):
         raise ConfigError(
-            f"the action has no spec.actionJob.command: without a cluster nobody knows what the image "
+            f"the action has no spec.actionJob.command: without a cluster it is unknown what the image "
             f"{container.get('image')} would run; write the command into the action"
         )
     folders = mounts(container, at.volumes)

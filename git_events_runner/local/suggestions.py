@@ -21,12 +21,12 @@ def unknown_field(kind: str, obj: Mapping[str, Any], field: str) -> str:
     >>> unknown_field("Action", {"spec": {"actionJob": {"commands": []}}}, "spec.actionJob.commands")
     'Action has no such field; did you mean command?'
     >>> unknown_field("GitRepo", {"repoUri": ""}, "repoUri")
-    'GitRepo has no such field; did you mean spec.repoUri? look at its indentation'
+    'GitRepo has no such field; did you mean spec.repoUri? check its indentation'
     """
     told = f"{kind} has no such field"
     schema = _schema(kind)
     if schema is None:
-        return f"{told}; look at its spelling and its indentation"
+        return f"{told}; check its spelling and its indentation"
     parent, _, name = field.rpartition(".")
     here = _properties(schema, parent)
     if near := difflib.get_close_matches(name, here, n=1, cutoff=_SIMILAR):
@@ -35,9 +35,9 @@ def unknown_field(kind: str, obj: Mapping[str, Any], field: str) -> str:
             return f"{told}; did you mean {near[0]}?"
     elsewhere = sorted(path for path in _paths(schema, "") if path.rpartition(".")[2] == name)
     if len(elsewhere) == 1 or (elsewhere and not here):
-        return f"{told}; did you mean {elsewhere[0]}? look at its indentation"
+        return f"{told}; did you mean {elsewhere[0]}? check its indentation"
     known = f"; {parent} has {', '.join(sorted(here))}" if parent and here else ""
-    return f"{told}; look at its spelling and its indentation{known}"
+    return f"{told}; check its spelling and its indentation{known}"
 
 
 @cache

@@ -126,7 +126,7 @@ def documents(path: Path, *, explicit: bool = True) -> Iterator[Document]:
         if _begins_with_tab(text, line):
             raise ConfigError(f"{name}:{line}: is no YAML: the indentation has a tab; use spaces") from error
         told = " ".join(part for part in (error.problem, error.context) if part)
-        told = f"is no YAML: {told}; look at the indentation, colons and quotes"
+        told = f"is no YAML: {told}; check the indentation, colons and quotes"
         raise ConfigError(f"{name}:{line}: {told}") from error
     except yaml.YAMLError as error:  # a character that no YAML may hold
         position = getattr(error, "position", 0) or 0
@@ -222,9 +222,7 @@ class _Places:
         self._left -= 1
         if self._left < 0 or depth > _DEPTH:
             what = "repeats itself too often" if self._left < 0 else "is nested too deeply"
-            raise ConfigError(
-                f"{_name(self._path)}:{node.start_mark.line + 1}: {what}; look at its anchors and aliases"
-            )
+            raise ConfigError(f"{_name(self._path)}:{node.start_mark.line + 1}: {what}; check its anchors and aliases")
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 inner = f"{path}.{key.value}" if path else str(key.value)
@@ -256,7 +254,7 @@ def _plain(value: Any, place: str) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     kind = type(value).__name__
-    raise ConfigError(f"{place}: holds a value of type {kind}, which JSON has no form for; look at the tags (`!!…`)")
+    raise ConfigError(f"{place}: holds a value of type {kind}, which JSON has no form for; check the tags (`!!…`)")
 
 
 def _key(key: Any, place: str) -> str:

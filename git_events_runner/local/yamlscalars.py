@@ -50,7 +50,7 @@ def number(text: str) -> int | float:
         return sign * int(digits)
     value = sign * float(digits.replace(".", "", 1) if digits[:2] in {".i", ".I", ".n", ".N"} else digits)
     if not math.isfinite(value):
-        raise ValueError(f"{text} cannot be said in JSON")
+        raise ValueError(f"{text} cannot be expressed in JSON")
     return int(value) if value.is_integer() and abs(value) < 10**_FLOAT_DIGITS else value
 
 

@@ -49,14 +49,14 @@ _READY = {
     "name": "Ready",
     "type": "string",
     "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
-    "description": "whether anything stands in the way",
+    "description": "whether nothing prevents the next run",
 }
 _REASON = {
     "name": "Reason",
     "type": "string",
     "priority": 1,
     "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
-    "description": "what stands in the way",
+    "description": "what prevents the next run",
 }
 _INTERVAL = {"name": "Interval", "type": "string", "jsonPath": ".spec.schedule.interval", "description": "interval"}
 _CRON = {"name": "Cron", "type": "string", "jsonPath": ".spec.schedule.cron", "description": "cron expression"}
@@ -64,7 +64,7 @@ _MULTI = {
     "name": "Multi",
     "type": "boolean",
     "jsonPath": ".spec.webhook.multiSource",
-    "description": "whether one call may ask for all sources",
+    "description": "whether one call may check all sources",
 }
 _ACTION = {
     "name": "Action",

@@ -38,7 +38,7 @@ GIT_NAME = Rule(
 )
 COMMIT_ID = Rule(
     pattern=r"^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$",
-    message="write the whole commit id, 40 or 64 hexadecimal digits (git rev-parse prints it)",
+    message="write the full commit id, 40 or 64 hexadecimal digits (git rev-parse prints it)",
 )
 RefName = Annotated[Text, Field(max_length=REFERENCE_CHARS), ONE_NAME, GIT_NAME]
 

@@ -77,7 +77,7 @@ def _field(place: int, name: str, span: str, form: str) -> Rule:
 CRON_SHAPE = Rule(
     pattern=_whole(f"{_WORD}({_NEXT}){{4,6}}"),
     message="write 5 fields (minute, hour, day of month, month, day of week), 6 (seconds first) or 7 (year last), or "
-    "@hourly, @daily, @weekly, @monthly, @yearly; TZ=Europe/Kyiv may stand before",
+    "@hourly, @daily, @weekly, @monthly, @yearly; TZ=Europe/Kyiv may come before",
     in_model=False,
 )
 CRON_FIELDS = tuple(_field(place, *parts) for place, parts in enumerate(_FIELDS))

@@ -53,7 +53,7 @@ def structural(schema: Mapping[str, Any], definitions: Mapping[str, Any], path: 
     """
     node = _resolved(copy.deepcopy(dict(schema)), definitions, path)
     if refused := _REFUSED & node.keys():
-        raise NotStructural(f"{path}: {', '.join(sorted(refused))} cannot be said")
+        raise NotStructural(f"{path}: {', '.join(sorted(refused))} cannot be expressed")
     values = node.pop("additionalProperties", None)
     _plain(node)
     if "properties" in node:
@@ -90,7 +90,7 @@ def _resolved(node: dict[str, Any], definitions: Mapping[str, Any], path: str) -
     if "anyOf" in node:
         alternatives = [one for one in node.pop("anyOf") if one.get("type") != "null"]
         if len(alternatives) != 1:
-            raise NotStructural(f"{path}: a union of types cannot be said; model it as fields of which one is set")
+            raise NotStructural(f"{path}: a union of types cannot be expressed; model it as fields of which one is set")
         nullable = node.pop("nullable", True)
         node = _resolved({**alternatives[0], **node}, definitions, path)
         if nullable:

@@ -90,7 +90,7 @@ def too_often(policy: Policy, schedule: Schedule, now: datetime) -> InvalidObjec
     if gap_s >= least_s:
         return None
     field = "spec.schedule.interval" if schedule.interval_ms is not None else "spec.schedule.cron"
-    return InvalidObject(field, f"comes due every {gap_s:g} s; the installation allows {least_s} s or longer")
+    return InvalidObject(field, f"is scheduled every {gap_s:g} s; the installation allows {least_s} s or longer")
 
 
 def limit_reached(policy: Policy, namespace: str, unfinished: int) -> Problem | None:

@@ -233,7 +233,7 @@ def clone_reason(code: int) -> str:
 
 def clone_words(code: int) -> str:
     """The same in words; the Job's log says more."""
-    return f"{_CLONE_REASONS.get(code, _OTHER_CLONE)[1]}; the log of the Job's init container says more"
+    return f"{_CLONE_REASONS.get(code, _OTHER_CLONE)[1]}; the log of the Job's init container has details"
 
 
 def conditions_of(status: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

@@ -355,7 +355,7 @@ class RuntimeConfig(_Section):
     action: ActionConfig = Field(default=ActionConfig(), description="Jobs.")
     trigger: TriggerConfig = Field(default=TriggerConfig(), description="Triggers.")
     policy: PolicyConfig = Field(default=PolicyConfig(), description="What tenants may do.")
-    git: GitConfig = Field(default=GitConfig(), description="Questions to git servers: what they may cost.")
+    git: GitConfig = Field(default=GitConfig(), description="Limits of requests to git servers.")
     fairness: FairnessConfig = Field(default=FairnessConfig(), description="How namespaces share slots and rates.")
 
 
@@ -449,7 +449,7 @@ class _OnceOnly(yaml.SafeLoader):
         for key, _ in node.value:
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value} stands there twice", key.start_mark
+                    None, None, f"the key {key.value} is there twice", key.start_mark
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)

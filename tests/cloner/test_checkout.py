@@ -140,7 +140,7 @@ def test_filters_and_encodings_that_are_not_there_are_named_once(server, reposit
     assert len(lines) == 2
     assert "filters of .gitattributes are not run" in lines[0]
     assert "crypt: 0.c, 1.c, 2.c, 3.c, 4.c, … (7)" in lines[0]
-    assert "not as .gitattributes says: a.u" in lines[1]
+    assert "although .gitattributes sets: a.u" in lines[1]
     assert (target / "a.u").read_bytes() == "\u65e5".encode()
 
 

@@ -49,7 +49,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     *((watching({"branch": name}), "wildcards") for name in ("release/*", "v?", "v[12]")),
     *((watching({"tag": name}), "as git takes it") for name in ("", "a b", "a..b", "/a", "a/", "a:b", "x.lock", "a\n")),
     *(
-        (watching({"commit": text}), "whole commit id")
+        (watching({"commit": text}), "full commit id")
         for text in ("0123abc", "main", SHA1[1:], SHA1 + "0", SHA1 + "\n")
     ),
     *((job({"ttlSecondsAfterFinished": n}), "ttlSecondsAfterFinished in body ") for n in (-1, INT32, INT64 - 1)),

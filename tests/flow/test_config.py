@@ -140,7 +140,7 @@ async def test_a_bad_document_that_restricts_nothing_starts_with_the_defaults(na
     await asyncio.wait_for(config.wait_usable(), 1)
     assert config.current == RuntimeConfig()
     [(_, _, note)] = cluster.told
-    assert note.startswith("the defaults hold")
+    assert note.startswith("the defaults are in use")
 
 
 @virtual

@@ -47,13 +47,13 @@ def written(folder: Path, *, url: str = "http://127.0.0.1:9/site.git", change: t
         (
             ("  repoUri:", "repoUri:"),
             12,
-            "repoUri: GitRepo has no such field; did you mean spec.repoUri? look at its indentation",
+            "repoUri: GitRepo has no such field; did you mean spec.repoUri? check its indentation",
         ),
         (("  repoUri:", "repoUri:"), 11, "spec: is empty; are the lines below it indented?"),
         (
             ("    kind: GitRepo", "   kind: GitRepo"),
             23,
-            "is no YAML: mapping values are not allowed in this context; look at the indentation, colons and quotes",
+            "is no YAML: mapping values are not allowed in this context; check the indentation, colons and quotes",
         ),
         (("    kind: GitRepo", "\tkind: GitRepo"), 22, "is no YAML: the indentation has a tab; use spaces"),
     ],

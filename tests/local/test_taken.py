@@ -156,9 +156,9 @@ async def test_mistakes(tmp_path: Path, text: str, told: str):
     [
         ("spec.actionJob.commands", "did you mean command?"),
         ("spec.actionJob.podSecurtyContext", "did you mean podSecurityContext?"),
-        ("spec.command", "did you mean spec.actionJob.command? look at its indentation"),
-        ("command", "did you mean spec.actionJob.command? look at its indentation"),
-        ("spec.zzz", "look at its spelling and its indentation; spec has actionJob, sourceOverride"),
+        ("spec.command", "did you mean spec.actionJob.command? check its indentation"),
+        ("command", "did you mean spec.actionJob.command? check its indentation"),
+        ("spec.zzz", "check its spelling and its indentation; spec has actionJob, sourceOverride"),
     ],
 )
 async def test_unknown_fields(tmp_path: Path, field: str, told: str):

@@ -1,5 +1,6 @@
 """The documents use the field's words (docs/glossary.md)."""
 
+import ast
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ from tests.repo.words import WORDS
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "git-events-runner"
+PACKAGE = ROOT / "git_events_runner"
 # Words under which users search; each is on the page that has the thing.
 SEARCHED = {
     "README.md": ["GitOps", "monorepo", "poll interval"],
@@ -89,6 +91,34 @@ def findings(name):
 def test_words_that_may_not_come_back_are_nowhere(name):
     """No page has a word of tests/repo/words.py in its prose."""
     found = findings(name)
+    assert not found, "\n" + "\n".join(found)
+
+
+def messages(path):
+    """[(line number, text)] of the strings of a module that are sentences: messages, helps, descriptions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documentation = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            documentation.update(map(id, node.values))
+            yield node.lineno, "".join(part.value if isinstance(part, ast.Constant) else " … " for part in node.values)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_messages_have_no_word_that_may_not_come_back(path):
+    """Help texts, conditions, Events, errors and log lines use the same words as the pages."""
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {word_found[0]!r}; write {word.instead} ({word.reason})"
+        for number, text in messages(path)
+        if " " in text.strip()
+        for word in WORDS
+        for word_found in word.found.finditer(re.sub(r"`[^`]*`", " ", text))
+    ]
     assert not found, "\n" + "\n".join(found)
 
 

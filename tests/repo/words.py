@@ -39,7 +39,7 @@ WORDS = (
     _word(r"bears?|bore|borne", "has", _ENGLISH),
     _word(r"besides?", "next to, in addition to", _ENGLISH),
     _word(r"at once", "immediately; `at the same time`", "it means two things"),
-    _word(r"wholes?|wholly", "complete, entire, full", _ENGLISH),
+    _word(r"wholes?(?! numbers?\b)|wholly", "complete, entire, full", _ENGLISH),
     _word(
         r"leads?|led|leading|(?:a|its|the) term|(?:start|beginning|end) of a term",
         "is the leader, leadership; `points to`",

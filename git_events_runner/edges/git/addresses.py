@@ -42,7 +42,7 @@ LOOPBACK = ("127.0.0.0/8", "::1/128")
 # What inet_aton(3) takes, and with it a proxy or a resolver: `2130706433`, `0x7f.1`, `127.1`.
 _NUMERIC = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}")
 _REFUSAL = (
-    "the address is one that no source may lead to: loopback, link-local, a metadata service, this controller itself, "
+    "the address is one that no source may point to: loopback, link-local, a metadata service, this controller itself, "
     "or in a network that the runtime config refuses (git.allowedNetworks lets single networks through)"
 )
 

@@ -87,7 +87,7 @@ class CountingHandler(ResponseHandler):
         return self._received > SPARE_BYTES + 2 * content
 
     def _refuse(self) -> None:
-        error = FramingTooLarge("the server sends more beside its answer than belongs there")
+        error = FramingTooLarge("the server sends too many bytes that are not part of its response")
         self.set_exception(error)
         if self._payload is not None:
             self._payload.set_exception(error)

@@ -232,7 +232,7 @@ class Hosts:
         ahead = min(host.waiting.ahead(namespace) for namespace in namespaces)
         wait_s = self._wait_s(host) + ahead * self._step_s
         if wait_s > self._limits.deadline_s / 2:
-            rate = f"{self._limits.host_rate:g} questions a second"
+            rate = f"{self._limits.host_rate:g} requests per second"
             raise GitRateLimited(
                 f"{repository}: more than {rate} wait for this host (git.hostRate)", retry_after_s=wait_s
             )
@@ -253,7 +253,7 @@ class Hosts:
         least = min(held, key=lambda pause: pause.until)
         left_s = least.until - now
         raise GitRateLimited(
-            f"{repository}: the server asks us to wait {least.seconds:.0f} s",
+            f"{repository}: the server throttles requests: wait {least.seconds:.0f} s",
             retry_after_s=left_s + random.uniform(0, min(_JITTER * left_s, _LONGEST_JITTER_S)),  # noqa: S311  jitter
         )
 

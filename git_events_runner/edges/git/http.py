@@ -437,7 +437,7 @@ def _translate(repository: Repository, error: Exception) -> GitError:
         return unreachable(repository, error.host, error.port, error.os_error)
     if isinstance(error, aiohttp.InvalidURL):
         which = "the URL" if repository.proxy is None else "the URL, or that in spec.proxy.url,"
-        return GitUnsupported(f"{repository}: {which} has no host that can be asked")
+        return GitUnsupported(f"{repository}: {which} has no host that can be reached")
     if isinstance(error, FramingTooLarge):
         return GitProtocolError(f"{repository}: {error}")
     if isinstance(error, aiohttp.ClientPayloadError):

@@ -48,12 +48,12 @@ def bounded_pem(text: str, passphrase: str | None, bounds: KeyBounds) -> str:
     lines = [line.strip() for line in text.splitlines()]
     first = next((at for at, line in enumerate(lines) if line.startswith(_BEGIN) and line.endswith(_KIND)), None)
     if first is None:
-        raise KeyRefused("cannot be read; it must be whole, in OpenSSH or PEM form")
+        raise KeyRefused("cannot be read; it must be complete, in OpenSSH or PEM form")
     end = lines[first].replace(_BEGIN, _END, 1)
     try:
         last = lines.index(end, first)
     except ValueError:
-        raise KeyRefused("cannot be read; it must be whole, in OpenSSH or PEM form") from None
+        raise KeyRefused("cannot be read; it must be complete, in OpenSSH or PEM form") from None
     label, body = lines[first][len(_BEGIN) : -len(_KIND)].strip(), lines[first + 1 : last]
     if label == "OPENSSH":
         _check_openssh(_decoded(body), bounds)
@@ -72,7 +72,7 @@ def _decoded(lines: list[str]) -> bytes:
 def _check_openssh(data: bytes, bounds: KeyBounds) -> None:
     """The envelope is: magic, cipher, KDF, its options (salt, rounds), and more that costs nothing."""
     if not data.startswith(_MAGIC):
-        raise KeyRefused("cannot be read; it must be whole, in OpenSSH or PEM form")
+        raise KeyRefused("cannot be read; it must be complete, in OpenSSH or PEM form")
     _, at = _string(data, len(_MAGIC))
     kdf, at = _string(data, at)
     options, _ = _string(data, at)

@@ -138,7 +138,7 @@ class _Cursor:
             if keep:
                 parts.append(part)
         if total != size:
-            raise GitProtocolError("the pack holds an object that is not as large as it says")
+            raise GitProtocolError("the pack has an object whose size differs from its header")
         self.at -= len(stream.unused_data)
         return b"".join(parts) if keep else None
 

@@ -74,7 +74,7 @@ def _object_id(text: str, what: str) -> str:
 def server_error(text: str) -> GitError:
     """The error that an ERR packet or side-band 3 stands for."""
     lowered = text.lower()
-    message = f"the git server says: {shown(text.strip())}"
+    message = f"the git server reports: {shown(text.strip())}"
     if "not our ref" in lowered or "unadvertised object" in lowered:
         return GitReferenceNotFound(message)
     if "not found" in lowered or "does not exist" in lowered:
@@ -131,7 +131,7 @@ class Advertisement:
 
     def _take(self, item: Packet) -> None:
         if self._ended:
-            raise GitProtocolError("the server's advertisement goes on after its end")
+            raise GitProtocolError("the server's advertisement continues after its end")
         if isinstance(item, Marker):
             # The "# service" line has a flush of its own; any other ends the advertisement. Nothing between: no
             # references.
@@ -222,7 +222,7 @@ class LsRefs:
         """
         for item in self._reader.feed(data):
             if self._ended or item in {Marker.DELIM, Marker.END}:
-                raise GitProtocolError("the list of references goes on after its end")
+                raise GitProtocolError("the list of references continues after its end")
             if isinstance(item, Marker):
                 self._ended = True
             else:
@@ -290,7 +290,7 @@ class FetchAnswer:
         """
         for item in self._reader.feed(data):
             if self._ended:
-                raise GitProtocolError("the pack goes on after its end")
+                raise GitProtocolError("the pack continues after its end")
             if isinstance(item, Marker):
                 self._ended = item is Marker.FLUSH and self._in_pack
             elif self._in_pack or (not self._v2 and item[:1] in {b"\1", b"\2", b"\3"}):

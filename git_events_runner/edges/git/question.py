@@ -232,7 +232,7 @@ class Reference:
         """
         name = self.name.lower()
         if not is_object_id(name):
-            raise GitReferenceNotFound(f"{self} is not a whole commit id: give all 40 (sha256: 64) hexadecimal digits")
+            raise GitReferenceNotFound(f"{self} is not a full commit id: give all 40 (sha256: 64) hexadecimal digits")
         return name
 
 

@@ -109,7 +109,7 @@ def check_answer(repository: Repository, answer: aiohttp.ClientResponse, content
             raise GitProgramFailed(f"{repository}: the server's git fails with HTTP {status}")
         _refuse(repository, answer, status)
     if answer.headers.get("Content-Encoding", "identity") != "identity":
-        raise GitProtocolError(f"{repository}: the server compresses an answer although it was not asked to")
+        raise GitProtocolError(f"{repository}: the server compresses a response although the request does not allow it")
     if kind == content_type:
         return
     if kind == "text/plain" or (not kind and content_type.endswith("advertisement")):
@@ -128,7 +128,7 @@ def _refuse(repository: Repository, answer: aiohttp.ClientResponse, status: int)
         wait_s = exhausted_s(answer)
     if status == _TOO_MANY or (status in {_FORBIDDEN, _UNAVAILABLE} and wait_s is not None):
         wait_s = _DEFAULT_RETRY_S if wait_s is None else wait_s
-        raise GitRateLimited(f"{repository}: the server asks us to wait {wait_s:.0f} s", retry_after_s=wait_s)
+        raise GitRateLimited(f"{repository}: the server throttles requests: wait {wait_s:.0f} s", retry_after_s=wait_s)
     if status == _UNAUTHORIZED:
         if repository.credential is None:
             raise GitAuthRequired(f"{repository}: the server wants a credential; give the source an authConfig")
@@ -139,7 +139,7 @@ def _refuse(repository: Repository, answer: aiohttp.ClientResponse, status: int)
     if status == _FORBIDDEN:
         raise GitForbidden(f"{repository}: the credential may not read this repository")
     if status in {_NOT_FOUND, _GONE}:
-        hint = "" if repository.credential else " (many servers say so too when a credential is needed)"
+        hint = "" if repository.credential else " (many servers return the same when a credential is required)"
         raise GitNotFound(f"{repository}: there is no such repository{hint}")
     if status >= _SERVER:
         raise GitUnreachable(f"{repository}: the server fails with HTTP {status}")

@@ -100,7 +100,7 @@ class Remote:
             urgent: Ask even if the repository failed a moment ago (somebody says that it has changed).
 
         Raises:
-            GitReferenceNotFound: No such branch, tag or commit, no whole commit id, an empty repository, or a tag of
+            GitReferenceNotFound: No such branch, tag or commit, no full commit id, an empty repository, or a tag of
                 something that is no commit.
             GitError: Any other of its classes; at the latest after twice the deadline (once waiting for the exchange
                 under way, once for the own).
@@ -157,7 +157,7 @@ class Remote:
             GitError: Any other of its classes.
         """
         if not is_object_id(commit):
-            raise GitReferenceNotFound(f"{repository}: a tree is asked for by a whole commit id")
+            raise GitReferenceNotFound(f"{repository}: a tree is requested by a full commit id")
         key = (repository.key, commit)
         kept = self._trees.get(key)
         if kept is not None:
@@ -202,7 +202,7 @@ class Remote:
         kind = await self._kind(question.repository, object_id, urgent=urgent)
         if kind not in _MAY_BE_COMMITS:
             raise GitReferenceNotFound(
-                f"{question.repository}: {question.reference} leads to a {kind}, not to a commit"
+                f"{question.repository}: {question.reference} points to a {kind}, not to a commit"
             )
 
     async def _kind(self, repository: Repository, object_id: str, *, urgent: bool) -> str:
@@ -221,7 +221,7 @@ class Remote:
                 await transport.fetch(repository, object_id, blobless=True, write=front.feed)
             return front.kind
 
-        doing = f"asking what {object_id} is"
+        doing = f"requesting the type of {object_id}"
         kind = await self._exchange(repository, doing, ask, urgent=urgent, shared=shared, part=object_id)
         self._remembered.kinds.put(repository.owner, key, kind)
         return kind
@@ -280,7 +280,7 @@ class Remote:
         try:
             await asyncio.sleep(0)  # callers of the same moment are one exchange
             refs = await self._exchange(
-                repository, "asking for references", ask, urgent=batch.urgent, shared=batch, part=repository.owner
+                repository, "requesting references", ask, urgent=batch.urgent, shared=batch, part=repository.owner
             )
         except GitTimeout as error:
             waiting, lane.next = lane.next, None

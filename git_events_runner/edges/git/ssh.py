@@ -214,7 +214,9 @@ def _ended(repository: Repository, channel: Channel) -> Exception:
     """Our error for a conversation that the server ended, by what it wrote beside it."""
     said = channel.said
     lowered = said.lower()
-    where = f"{repository}: the server says: {shown(said)}" if said else f"{repository}: the server ended the session"
+    where = (
+        f"{repository}: the server reports: {shown(said)}" if said else f"{repository}: the server ended the session"
+    )
     if "not our ref" in lowered or "unadvertised object" in lowered:
         return GitReferenceNotFound(where)
     if any(

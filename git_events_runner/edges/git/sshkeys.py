@@ -68,9 +68,9 @@ def read_key(text: str, passphrase: str | None, bounds: KeyBounds) -> asyncssh.S
             return "cannot be decrypted: the Secret's key passphrase does not fit"
         if encrypted:
             return "cannot be decrypted; put its passphrase into the Secret under the key passphrase"
-        return "cannot be read; it must be whole, in OpenSSH or PEM form"
+        return "cannot be read; it must be complete, in OpenSSH or PEM form"
     except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError):
-        return "cannot be read; it must be whole, in OpenSSH or PEM form"
+        return "cannot be read; it must be complete, in OpenSSH or PEM form"
     return key
 
 

@@ -55,7 +55,7 @@ _CERTIFICATES = (
 _CONNECT_S = 15.0
 _TRIED = 3
 _BANNER_CHARS = 64 * 1024
-_FLOOD = "the server sends more beside its answer than belongs there"
+_FLOOD = "the server sends too many bytes that are not part of its response"
 
 
 class _Client(asyncssh.SSHClient):

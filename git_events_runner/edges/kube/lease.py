@@ -108,7 +108,7 @@ class Fence:
             FenceLost: The last renewal is too long ago, or leadership ended.
         """
         if not self.holds:
-            raise FenceLost("this replica leads no more; the next leader takes the work over")
+            raise FenceLost("this replica is no longer the leader; the next leader continues the work")
 
 
 class Api(Protocol):

@@ -147,7 +147,7 @@ async def test_a_used_up_rate_is_respected_before_it_is_refused(git_server, repo
 
 
 async def test_pace(git_server, repository):
-    """Beyond its burst a host gets so many questions a second; more than fit into the deadline are put off."""
+    """Beyond its burst a host gets so many requests per second; more than fit into the deadline are put off."""
     commit(repository, {"a": b"1"})
     remote = http_remote(Limits(host_rate=20, host_burst=2, deadline_s=1.0))
     loop = asyncio.get_running_loop()

@@ -217,7 +217,7 @@ def test_full_names_are_taken_verbatim():
 @pytest.mark.parametrize("name", ["abc1234", "g" * 40, "a" * 41, ""])
 def test_abbreviated_commits_are_refused(name):
     """Only a whole object id is a commit."""
-    with pytest.raises(GitReferenceNotFound, match="whole commit id"):
+    with pytest.raises(GitReferenceNotFound, match="full commit id"):
         _ = Reference("commit", name).commit
 
 

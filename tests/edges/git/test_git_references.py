@@ -40,7 +40,7 @@ async def test_a_tag_that_leads_to_no_commit_is_said_at_the_check(git_server, re
         ):
             if server == "v0" and reference.name.startswith(("of", "twice")):
                 continue  # a server that speaks v0 need not give what is not advertised
-            with pytest.raises(GitReferenceNotFound, match=f"leads to a {name}, not to a commit"):
+            with pytest.raises(GitReferenceNotFound, match=f"points to a {name}, not to a commit"):
                 await remote.commit_of(Question(source, reference))
 
 

@@ -104,7 +104,7 @@ async def test_a_flood_of_debug_messages(keys, hasty):
     """Messages that mean nothing end the connection after 128 KiB, long before the deadline."""
     async with serving(keys, "debug") as port:
         error = await fails(hasty, repository(keys, port), GitProtocolError)
-        assert "more beside its answer" in str(error)
+        assert "not part of its response" in str(error)
 
 
 @pytest.mark.parametrize("behaviour", ["prompt", "refuse"])
