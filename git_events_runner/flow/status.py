@@ -1,6 +1,7 @@
 """The one writer of triggers' statuses in this process: what arrives while a write is under way shares the next one.
 
-Each write waits a moment for company, so that a storm of deliveries to one trigger costs a request for dozens of them.
+Each write has a batching window, so that a storm of deliveries to one trigger costs a request for dozens of them. The
+window grows with the time that a write takes: a status of 1,000 sources costs the API server 80 ms, as a patch too.
 A refused write, and one of unknown outcome, is judged mutation by mutation on the object just read.
 """
 
@@ -43,6 +44,9 @@ _DEFERRED_S = 1.0
 _DEFERRED_BUSY_S = 5.0
 _BUSY = 4
 _SHARED_S = 60.0
+_SLOW_S = 0.05  # a write that takes longer is one of a large status, or of an API server under load
+_SLOW_GATHER = 2.0  # of the time that the last write took: one trigger occupies the API server for a third of the time
+_LONGEST_GATHER_S = 0.5  # a delivery waits for it before its 202
 _REFUSED_S = 15.0
 
 
@@ -201,12 +205,12 @@ class StatusWriter:
             self._lanes.clear()
 
     async def _drain(self, ref: Ref, uid: str) -> None:
-        key = (ref, uid)
-        wait_s = 0.0  # the first write goes at once; what arrives while it is under way gathers for the next
+        key, loop = (ref, uid), asyncio.get_running_loop()
+        wait_s = 0.0  # the first write is sent immediately; what arrives meanwhile gathers for the next
         while True:
             await asyncio.sleep(wait_s)
-            wait_s = self._gather_s
             batch, self._lanes[key] = _bounded([one for one in self._lanes[key] if not one.done.done()])
+            full, started_at = bool(self._lanes[key]), loop.time()
             if batch:
                 batch += self._deferred.pop(key, ())
             if batch:
@@ -218,7 +222,10 @@ class StatusWriter:
                 finally:
                     for waiting in batch:  # cancelled in the middle: nobody is left waiting
                         _fail(waiting, ApiUnavailable(f"writing the status of {ref}: this process is stopping"))
-            if not self._lanes[key]:
+            took_s = loop.time() - started_at
+            slow = took_s > _SLOW_S and not full
+            wait_s = min(max(_SLOW_GATHER * took_s, self._gather_s), _LONGEST_GATHER_S) if slow else self._gather_s
+            if not self._lanes[key] and not slow:
                 del self._lanes[key]
                 return
 

@@ -87,6 +87,62 @@ async def test_writes_under_way_gather_what_comes_within_ten_milliseconds():
     assert len(writes(cluster)) <= 110
 
 
+async def deliver(cluster, *, a_second, seconds):
+    """Deliveries at an even rate; how long each waited for its write, and the part of the time that writes took."""
+    uid, waits = cluster.trigger(status=recorded())["metadata"]["uid"], []
+
+    async def one(number):
+        started_at = at()
+        assert await writer.write(REF, uid, count(f"d{number}")) == [Outcome.WRITE]
+        waits.append(at() - started_at)
+
+    async with writing(cluster) as writer, asyncio.TaskGroup() as group:
+        for number in range(a_second * seconds):
+            group.create_task(one(number))
+            await asyncio.sleep(1 / a_second)
+    assert app(cluster).requested == a_second * seconds
+    return sorted(waits), len(writes(cluster)) * cluster.latency_s / at()
+
+
+@pytest.mark.parametrize("a_second", [1, 5, 20, 60])
+def test_slow_writes_of_one_trigger_share_the_api_server(a_second):
+    """A status whose write takes 0.1 s occupies it for at most 40 % of the time, and no delivery waits for 0.5 s."""
+
+    @virtual
+    async def check():
+        cluster = Cluster()
+        cluster.latency_s = 0.1
+        waits, occupied = await deliver(cluster, a_second=a_second, seconds=20)
+        assert occupied <= 0.4
+        assert waits[-1] <= 0.5
+
+    check()
+
+
+@virtual
+async def test_a_storm_is_not_slowed_down_by_slow_writes():
+    """While more deliveries wait than one write may have, the next write follows immediately."""
+    cluster = Cluster()
+    cluster.latency_s = 0.1
+    waits, _ = await deliver(cluster, a_second=400, seconds=10)
+    assert waits[-1] <= 0.7
+
+
+@virtual
+async def test_a_single_delivery_to_a_slow_trigger_is_written_immediately():
+    """Only what comes soon after another write waits for its window."""
+    cluster = Cluster()
+    cluster.latency_s = 0.1
+    uid = cluster.trigger(status=recorded())["metadata"]["uid"]
+    async with writing(cluster) as writer:
+        for number in range(5):
+            started_at = at()
+            await writer.write(REF, uid, count(f"d{number}"))
+            assert at() - started_at < 0.11
+            await asyncio.sleep(1)
+        assert writer.idle
+
+
 @virtual
 async def test_a_lost_answer_does_not_count_a_delivery_twice():
     """It is recognised by its own id on the object read afterwards."""
