@@ -80,7 +80,7 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     ),
     "request.resumed": ("info", "A request that was not handled when this replica started is checked."),
     "request.swept": ("info", "A request that no replica handled for 8 s is checked by the leader."),
-    "request.unrecorded": ("warning", "What was requested by annotation could not be recorded; it is tried again."),
+    "request.unrecorded": ("warning", "A request by annotation could not be recorded; it is tried again."),
     "secret.deleted": ("debug", "The copy of a Secret was deleted: the Job's pod has cloned, or the Job ended."),
     "secret.unreadable": (
         "warning",

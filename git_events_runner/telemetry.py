@@ -180,7 +180,7 @@ class Metrics:
         self._waiting = gauge("jobs_queue_waiting", "Jobs that wait for a slot")
         self._running = gauge("jobs_queue_running", "Jobs that hold a slot")
         self._not_starting = gauge(
-            "jobs_not_starting", "Jobs that hold a slot, but for 10 min no pod of them was ready or ended", *trigger
+            "jobs_not_starting", "Jobs that hold a slot and have had no ready or ended pod for 10 min", *trigger
         )
         self._waited_s = histogram(
             "jobs_queue_waiting_duration_seconds", "Time that Jobs waited for a slot", _WAITING_S

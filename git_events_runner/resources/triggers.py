@@ -151,12 +151,12 @@ class TriggerSpec(Part):
     suspend: Flag = Field(
         default=False,
         description="true: no checks and no new Jobs. Accepted requests are recorded and checked on resume; a "
-        "scheduled time that was missed is made up once. Jobs that exist go on.",
+        "missed scheduled time is handled once on resume. Existing Jobs continue.",
     )
     first_check: Literal["Run", "Record"] = Field(
         default="Run",
-        description="What the first scheduled check of a source does. `Run`: it runs the action. `Record`: it takes "
-        "the present commit as known, and runs nothing.",
+        description="What the first scheduled check of a source does. `Run`: it runs the action. `Record`: it records "
+        "the current commit, and runs nothing.",
     )
 
 

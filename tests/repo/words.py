@@ -35,7 +35,7 @@ WORDS = (
         "the noun: callers, no replica",
         _VAGUE,
     ),
-    _word(r"goes|went|gone|vanish(?:es|ed)?", "is deleted, is removed; `is sent`, `continues`", _VAGUE),
+    _word(r"goes|went|gone|(?:go|going) on|vanish(?:es|ed)?", "is deleted, is removed; `is sent`, `continues`", _VAGUE),
     _word(r"bears?|bore|borne", "has", _ENGLISH),
     _word(r"besides?", "next to, in addition to", _ENGLISH),
     _word(r"at once", "immediately; `at the same time`", "it means two things"),
@@ -73,6 +73,8 @@ WORDS = (
     _word(r"what (?:became|becomes) of|whatever becomes of", "status of, result of", _ENGLISH),
     _word(r"stands?|stood|standing", "is, is in; `stalls`", _ENGLISH),
     _word(r"mend(?:s|ed|ing)?", "fix", _ENGLISH),
+    _word(r"whatever|all the same|but for", "any, independent of, also if; `except`", _ENGLISH),
+    _word(r"(?:is|was|are|were) made up|side by side", "is handled once afterwards; `concurrently`", _ENGLISH),
     _word(r"he|him|his|himself", "it, its; the noun", "tenants and senders have no sex"),
     _word(r"for ever|as ever|no more the", "forever, without limit, as before", _ENGLISH),
 )
