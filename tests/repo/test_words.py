@@ -131,6 +131,21 @@ def test_findings_name_the_line_and_what_to_write(tmp_path, monkeypatch):
     ]
 
 
+def test_the_glossary_names_files_that_exist():
+    """Each term has a meaning and a location; files, statuses and annotations in it are those of the code."""
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) > 20
+    code = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    for row in rows:
+        assert len(row) == 3, row
+        assert all(row), row
+        for path in re.findall(r"`((?:git_events_runner|tests)/[\w/.]+)`", row[2]):
+            assert (ROOT / path).exists(), path
+        for annotation in re.findall(r"`git-events-runner\.rs/([\w-]+)`", row[2]):
+            assert f"/{annotation}" in code, annotation
+
+
 @pytest.mark.parametrize(("page", "words"), SEARCHED.items(), ids=SEARCHED)
 def test_pages_have_the_words_under_which_users_search(page, words):
     """Who searches for the field's name of a thing finds the page that describes it."""
