@@ -152,7 +152,9 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         metrics=metrics,
         judged=partial(health.judged, "config"),
     )
-    secrets = Secrets(reader=client, cache_s=settings.secrets_cache_time_s, clock=time.monotonic)
+    secrets = Secrets(
+        reader=client, cache_s=settings.secrets_cache_time_s, clock=loop.time, objects=store.sizes.objects
+    )
     host_keys = HostKeys(
         api=client,
         store=store,

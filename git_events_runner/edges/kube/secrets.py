@@ -1,8 +1,8 @@
 """Secrets of git servers and webhooks, read when needed; what is asked for is remembered for a limited time.
 
 A Secret is up to a mebibyte of a tenant's bytes, and senders without a proof cause reads. So only the keys that were
-asked for are decoded and kept, values have a limit, all that is kept shares a budget, and few reads are under way:
-of one namespace fewer than of all.
+asked for are decoded and kept, values have a limit, all that is kept shares a budget, of which the namespace that has
+most gives way, and few reads are under way: of one namespace fewer than of all.
 
 While the API server gives no answer, a value that was read before is used for five minutes more, after a wait of two
 seconds at most. Callers that wait for one Secret share one failed read.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -85,16 +85,20 @@ class Secrets:
         cache_s: float,
         clock: Callable[[], float],
         kept_bytes: int = SECRETS_KEPT_BYTES,
+        objects: Callable[[], int] = lambda: 0,
     ) -> None:
+        """The budget is `kept_bytes`, and a small Secret for each of the `objects` that may name one."""
         self._reader = reader
         self._cache_s = cache_s
         self._clock = clock
         self._kept_bytes = kept_bytes
+        self._objects = objects
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()  # in the order in which they were read
         self._flights: WeakValueDictionary[tuple[str, str], _Flight] = WeakValueDictionary()
         self._reads = asyncio.Semaphore(_READS)
         self._reads_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._unanswered_at = -1.0
+        self._held: Counter[str] = Counter()
         self.held_bytes = 0
 
     def __repr__(self) -> str:
@@ -104,7 +108,7 @@ class Secrets:
         """Read it again the next time."""
         known = self._known.pop((namespace, name), None)
         if known is not None:
-            self.held_bytes -= known.weight
+            self._count(namespace, -known.weight)
 
     async def get(self, namespace: str, name: str, *keys: str, live: bool = False) -> Mapping[str, bytes]:
         """Those of the keys that a Secret has, decoded; `live`: as it is now, whatever was read before.
@@ -192,16 +196,22 @@ class Secrets:
         return found
 
     def _keep(self, place: tuple[str, str], known: _Known) -> None:
-        """Keep what was read, in place of what was read longest ago and of all that is too old."""
+        """Keep what was read, without what is too old; beyond the budget the largest namespace loses its oldest."""
         self.forget(*place)
         if known.until > self._clock():
             self._known[place] = known
-            self.held_bytes += known.weight
-        while self._known:
-            oldest, kept = next(iter(self._known.items()))
-            if self.held_bytes <= self._kept_bytes and kept.stale_until > self._clock():
-                return
-            self.forget(*oldest)
+            self._count(place[0], known.weight)
+        while self._known and next(iter(self._known.values())).stale_until <= self._clock():
+            self.forget(*next(iter(self._known)))
+        while self.held_bytes > self._kept_bytes + _ENTRY_BYTES * 2 * self._objects():
+            largest = max(self._held, key=self._held.__getitem__)
+            self.forget(*next(place for place in self._known if place[0] == largest))
+
+    def _count(self, namespace: str, weight: int) -> None:
+        self.held_bytes += weight
+        self._held[namespace] += weight
+        if not self._held[namespace]:
+            del self._held[namespace]
 
 
 def _decoded(namespace: str, name: str, data: Mapping[str, Any], keys: frozenset[str]) -> _Data:

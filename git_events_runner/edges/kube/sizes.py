@@ -54,6 +54,10 @@ class Sizes:
         """Its triggers."""
         return self._triggers[namespace]
 
+    def objects(self) -> int:
+        """Triggers and sources of all namespaces."""
+        return len(self._names) + len(self._counted)
+
     def repositories(self, namespace: str) -> int:
         """How many repositories, as one credential sees them, its triggers may have requests for; twice that."""
         named = min(self._requests[namespace], self._cluster_sources)

@@ -163,6 +163,30 @@ async def test_five_hundred_large_secrets_stay_within_the_budget(now):
     assert secrets.held_bytes == 0
 
 
+async def test_the_large_secrets_of_a_namespace_drop_none_of_another(now):
+    """What a neighbour has read is read again when its time is over, not before."""
+    reader = Reader(encoded(token=b"x" * 100_000))
+    secrets = Secrets(reader=reader, cache_s=60.0, clock=lambda: now[0], kept_bytes=2**20)
+    for number in range(3):
+        await secrets.get("good", f"s{number}", "token")
+    for number in range(100):
+        await secrets.get("evil", f"s{number}", "token")
+    reader.reads = 0
+    for number in range(3):
+        await secrets.get("good", f"s{number}", "token")
+    assert reader.reads == 0
+
+
+async def test_as_many_secrets_are_kept_as_objects_may_name_one(now):
+    """With more sources than the budget has place for, small values are read once each within their time."""
+    reader = Reader(encoded(token=b"x" * 500))
+    secrets = Secrets(reader=reader, cache_s=60.0, clock=lambda: now[0], kept_bytes=2**10, objects=lambda: 50)
+    for _ in range(2):
+        for number in range(50):
+            await secrets.get("n", f"s{number}", "token")
+    assert reader.reads == 50
+
+
 async def test_what_is_too_old_is_dropped(now):
     """Five minutes after their time values are not held until they are requested again."""
     secrets = cache(Reader(encoded(token=b"x" * 100_000)), now)

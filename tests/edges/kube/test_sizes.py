@@ -33,6 +33,7 @@ def test_what_is_counted_is_what_is_there(steps):
         else:
             sizes.take(ref, None if names < 0 else model(names))
             there[ref] = max(names, 0)
+    assert sizes.objects() == sum(ref.kind != "Job" for ref in there)
     cluster = sum(ref.kind == "ClusterGitRepo" for ref in there)
     for namespace in ("a", "b"):
         own = {ref: names for ref, names in there.items() if ref.namespace == namespace}
