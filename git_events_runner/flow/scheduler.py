@@ -25,6 +25,7 @@ from git_events_runner.rules.fairness import RoundRobin, Weight
 from git_events_runner.rules.ledger import entry_of, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.naming import Naming
+from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.report import Problem
 from git_events_runner.rules.schedule import Schedule, due
 from git_events_runner.rules.storedtime import stored_time
@@ -60,7 +61,7 @@ class Gate(Protocol):
     """The installation's policy."""
 
     @property
-    def policy(self) -> object:
+    def policy(self) -> Policy:
         """The policy of now."""
 
     def schedule_of(self, namespace: str, interval: str | None, cron: str | None) -> Schedule | Problem:
@@ -99,21 +100,22 @@ class Scheduler:
         self._changed: RoundRobin[Ref] = RoundRobin(weight=weight)
         self._unread: set[Ref] = set()
         self._first: set[Ref] = set()
+        self._set_back: set[Ref] = set()  # to be planned again
         self._written: dict[Ref, tuple[str, _Written]] = {}  # uid and schedule, as read last
 
     async def run_leading(self, fence: Fence) -> None:
         """Submit what falls due until leadership ends."""
-        self._start()
-        with self._store.subscribe(*TRIGGERS, *SOURCES) as changes:
-            policy = self._gate.policy
+        with self._store.subscribe(declared=(*TRIGGERS, *SOURCES)) as changes:
+            minimum_s = self._gate.policy.minimum_interval_s
+            await self._start()
             while True:
-                if policy != self._gate.policy:
-                    policy = self._gate.policy
-                    for kind in TRIGGERS:
-                        self._note(trigger.ref for trigger in self._store.all(kind))
+                if minimum_s != self._gate.policy.minimum_interval_s:
+                    minimum_s = self._gate.policy.minimum_interval_s
+                    await self._note_all(trigger.ref for kind in TRIGGERS for trigger in self._store.all(kind))
+                await self._follow_clock()
                 if self._work(fence):
                     await asyncio.sleep(0)  # the rest of the program has its turn
-                    self._apply(changes.take())
+                    await self._apply(changes.take())
                     continue
                 sleep_s = _LONGEST_SLEEP_S
                 if self._heap:
@@ -123,39 +125,52 @@ class Scheduler:
                         await changes.wait()
                 except TimeoutError:
                     continue
-                self._apply(changes.take())
+                await self._apply(changes.take())
 
-    def _start(self) -> None:
-        """Nothing is known yet: all triggers are to be read."""
+    async def _start(self) -> None:
+        """Nothing is known yet: all triggers are to be read. Those that come meanwhile are changes."""
         self._watches.clear()
         self._written.clear()
         self._naming.clear()
         self._heap.clear()
         self._unread.clear()
+        self._set_back.clear()
         self._due, self._changed = RoundRobin(weight=self._weight), RoundRobin(weight=self._weight)
-        self._first = {trigger.ref for kind in TRIGGERS for trigger in self._store.all(kind)}
-        self._note(self._first)
+        self._first = set()
+        await self._note_all((trigger.ref for kind in TRIGGERS for trigger in self._store.all(kind)), also=self._first)
 
-    def _apply(self, changed: set[Ref]) -> None:
+    async def _apply(self, changed: set[Ref]) -> None:
         sources = {ref for ref in changed if ref.kind in SOURCES}
-        self._note(changed - sources)
-        self._note(self._naming.of(sources))
+        await self._note_all(changed - sources)
+        await self._note_all(self._naming.of(sources))
 
-    def _note(self, triggers: Iterable[Ref]) -> None:
-        """These are to be read, in their namespace's turn."""
+    async def _note_all(self, triggers: Iterable[Ref], *, also: set[Ref] | None = None) -> None:
+        """These are to be read, in their namespace's turn; `also` gets them, too."""
+        slices = Slices()
         for ref in triggers:
+            if also is not None:
+                also.add(ref)
             if ref not in self._unread:
                 self._unread.add(ref)
                 self._changed.put(ref.namespace or "", ref)
+            await slices.rest()
+
+    async def _follow_clock(self) -> None:
+        """The clock was far ahead and is not any more: what was planned by it is planned again, in turn."""
+        now, latest = self._now(), self._latest
+        self._latest = now
+        if latest is None or latest - now <= _SET_BACK:
+            self._latest = max(now, latest or now)
+            return
+        log.warning("clock.reset", seconds=round((latest - now).total_seconds()))
+        await self._note_all(list(self._watches), also=self._set_back)
 
     def _work(self, fence: Fence) -> bool:
         """Submit what is due and read what has changed, for a slice of time; whether something is left."""
         now, slices = self._now(), Slices()
-        if self._latest is not None and self._latest - now > _SET_BACK:
-            self._come_back(now)
-            self._latest = now
-        self._latest = max(now, self._latest or now)
         while self._heap and self._heap[0][0] <= now:
+            if slices.over:
+                return True
             _, serial, ref, source = heapq.heappop(self._heap)
             self._due.put(ref.namespace or "", (serial, ref, source))
         while not slices.over:
@@ -180,6 +195,9 @@ class Scheduler:
             self._naming.drop(ref)
         else:
             self._read(trigger, fence, first=first)
+        if ref in self._set_back:
+            self._set_back.discard(ref)
+            self._come_back(ref)
 
     def _read(self, trigger: Snapshot, fence: Fence, *, first: bool) -> None:
         """Take over the trigger's spec; what has not changed keeps its due time."""
@@ -232,10 +250,10 @@ class Scheduler:
             )
             self._plan(watches[name], catching_up=first, each_runs=not spec.sources.watch_on.on_change_only)
 
-    def _come_back(self, now: datetime) -> None:
-        """The clock was far ahead and is not any more: what was planned by it is planned again."""
-        log.warning("clock.reset", seconds=round((self._latest - now).total_seconds()) if self._latest else None)
-        for watch in [watch for watches in self._watches.values() for watch in watches.values()]:
+    def _come_back(self, ref: Ref) -> None:
+        """The clock was set back: no time after now is answered, and the next one is planned by the clock of now."""
+        now = self._now()
+        for watch in self._watches.get(ref, {}).values():
             if watch.answered is not None and watch.answered > now:
                 watch.answered = now
             self._plan(watch, catching_up=False)
@@ -292,7 +310,7 @@ class Scheduler:
 
     def _submit_one(self, fence: Fence, serial: int, ref: Ref, source: str) -> None:
         watch = self._watches.get(ref, {}).get(source)
-        if watch is None or watch.serial != serial or watch.at is None:
+        if watch is None or watch.serial != serial or watch.at is None or ref in self._set_back:
             return
         if self._now() - watch.at >= _LATE:  # made up, or the clock was set: of several times the last one
             self._plan(watch, catching_up=False)

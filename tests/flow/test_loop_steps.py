@@ -27,6 +27,7 @@ EVENTS = (
     "policy",
     "relist",
     "clock ahead",
+    "clock set back",
     "deletion of all",
 )
 

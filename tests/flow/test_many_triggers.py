@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from datetime import timedelta
 
 from git_events_runner.flow import gate as gate_module
 from git_events_runner.resources.ref import Ref
@@ -10,7 +11,7 @@ from git_events_runner.rules.policy import Policy
 from tests.flow.test_reconcile import reconciling
 from tests.flow.test_scheduler import scheduling
 from tests.flow.virtual import at, until, virtual
-from tests.flow.world import Cluster
+from tests.flow.world import START, Cluster, recorded
 
 TRIGGERS = 300
 
@@ -50,8 +51,13 @@ def relabel(cluster, namespace="evil", name="t7", *, kind="GitRepo"):
     cluster.put(body | {"metadata": body["metadata"] | {"labels": labels}})
 
 
+def edit(cluster, namespace="evil", name="t7", *, kind="GitRepo", **spec):
+    """Another spec: a new generation."""
+    cluster.change(Ref(kind, namespace, name), spec=spec or {"repoUri": f"https://x/{at()}"})
+
+
 def test_a_changed_source_is_read_by_the_triggers_that_name_it_alone(monkeypatch):
-    """One label of one GitRepo costs the scheduler one trigger, however many others there are."""
+    """One edit of one GitRepo costs the scheduler one trigger, however many others there are."""
 
     @virtual
     async def check():
@@ -61,11 +67,104 @@ def test_a_changed_source_is_read_by_the_triggers_that_name_it_alone(monkeypatch
             await asyncio.sleep(1)
             assert len(read) == TRIGGERS + 1
             read.clear()
-            relabel(cluster)
+            edit(cluster)
             await asyncio.sleep(1)
             assert len(read) == 1
 
     check()
+
+
+def test_labels_and_statuses_are_not_read_by_the_scheduler(monkeypatch):
+    """Nothing in them concerns a schedule: statuses are written with each check."""
+
+    @virtual
+    async def check():
+        cluster = estate()
+        read = counting(monkeypatch, cluster.gate, "schedule_of")
+        async with scheduling(cluster):
+            await asyncio.sleep(1)
+            read.clear()
+            relabel(cluster, name="app")
+            relabel(cluster, kind="ScheduleTrigger")
+            cluster.change(Ref("ScheduleTrigger", "evil", "t8"), status={"deliveries": "x"})
+            await asyncio.sleep(1)
+            assert read == []
+            edit(cluster, name="t9", kind="ScheduleTrigger", schedule={"interval": "7s"})
+            await asyncio.sleep(1)
+            assert [(namespace, interval) for namespace, interval, _ in read] == [("evil", "7s")]
+
+    check()
+
+
+def work_for_a_slice():
+    """Hold the loop for a little longer than a slice of time."""
+    end = time.monotonic() + 0.011
+    while time.monotonic() < end:
+        pass
+
+
+class Slow(list):
+    """A list in which each item costs the reader a slice of time."""
+
+    def __iter__(self):
+        for item in super().__iter__():
+            work_for_a_slice()
+            yield item
+
+
+def reading_slowly(monkeypatch, cluster):
+    """The store's lists take long to read, so that others work between two objects."""
+    real = cluster.store.all
+    monkeypatch.setattr(cluster.store, "all", lambda *args: Slow(real(*args)))
+
+
+def test_what_changes_while_a_leader_begins_is_read(monkeypatch):
+    """A trigger that is deleted is not checked, an edited one by its new schedule, and one that comes is checked."""
+
+    @virtual
+    async def check():
+        cluster = Cluster()
+        for number in range(4):
+            cluster.trigger("ScheduleTrigger", f"t{number}", schedule={"interval": "5s"})
+        reading_slowly(monkeypatch, cluster)
+        async with scheduling(cluster):
+            for _ in range(3):
+                await asyncio.sleep(0)
+            cluster.drop(Ref("ScheduleTrigger", "n", "t0"))
+            edit(cluster, "n", "t1", kind="ScheduleTrigger", schedule={"interval": "1y"})
+            cluster.trigger("ScheduleTrigger", "t4", schedule={"interval": "5s"})
+            assert cluster.asked == []
+            await asyncio.sleep(20)
+        checks = Counter(request.trigger.name for _, request in cluster.asked)
+        assert checks["t0"] == 0
+        assert checks["t1"] == 1
+        assert min(checks[name] for name in ("t2", "t3", "t4")) >= 4
+
+    check()
+
+
+@virtual
+async def test_no_time_ahead_is_submitted_once_the_clock_is_set_back():
+    """Of many that were due by the clock of before, those that wait for their turn are planned by the clock of now."""
+    cluster = Cluster()
+    status = recorded(answeredAt=(START + timedelta(hours=3)).isoformat())
+    for number in range(10):
+        cluster.trigger("ScheduleTrigger", f"t{number}", schedule={"cron": "*/30 * * * * *"}, status=status)
+    cluster.offset = timedelta(hours=3)
+    submit, ahead = cluster.submit, []
+
+    def slowly(request):
+        work_for_a_slice()
+        submit(request)
+        cluster.offset = timedelta()
+        ahead.append(request.scheduled > cluster.now())
+
+    cluster.submit = slowly
+    async with scheduling(cluster):
+        await asyncio.sleep(100)
+    assert ahead[0]
+    assert not any(ahead[1:])
+    assert set(Counter(request.trigger.name for _, request in cluster.asked[1:]).values()) == {2}
 
 
 def test_a_schedule_is_validated_once_for_each_text_and_policy(monkeypatch):
@@ -79,7 +178,7 @@ def test_a_schedule_is_validated_once_for_each_text_and_policy(monkeypatch):
             await asyncio.sleep(1)
             assert len(validated) == 2
             for _ in range(5):
-                relabel(cluster, name="app")
+                edit(cluster, name="app")
                 await asyncio.sleep(1)
             assert len(validated) == 2
             cluster.policy = Policy(minimum_interval_s=3)

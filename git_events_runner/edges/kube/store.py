@@ -11,8 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.bounds import OBJECTS_OF_NAMESPACE_BYTES
@@ -27,6 +26,7 @@ from .doubts import Doubts, may_exist
 from .scopes import Scopes
 from .shares import Shares, weight_of
 from .sizes import Sizes
+from .subscription import Subscription
 
 _DELETED_KEPT = 4096
 _LAST_KEPT = 512
@@ -86,6 +86,15 @@ def _same_spec(old: Snapshot, trimmed: Mapping[str, Any]) -> bool:
     return bool(old.generation == generation and old.raw.get("spec") == trimmed.get("spec"))
 
 
+def _declares_the_same(old: Snapshot, new: Snapshot) -> bool:
+    """Whether two snapshots of one name differ in their status, labels or annotations at most."""
+    if (old.uid, old.generation, old.partial) != (new.uid, new.generation, new.partial):
+        return False
+    if new.ref.kind == "Namespace":
+        return bool(old.raw["metadata"].get("labels") == new.raw["metadata"].get("labels"))
+    return all(old.raw.get(name) == new.raw.get(name) for name in ("spec", "data"))
+
+
 def _ref(raw: Mapping[str, Any], kind: str) -> Ref:
     metadata = raw["metadata"]
     return Ref(kind, metadata.get("namespace") if KINDS[kind].namespaced else None, metadata["name"])
@@ -106,43 +115,6 @@ def _trim(raw: Mapping[str, Any], kind: str) -> dict[str, Any]:
     if kind in OURS and "status" in trimmed:
         trimmed["status"] = bounded_status(trimmed["status"], trimmed.get("spec"))
     return trimmed
-
-
-class Subscription:
-    """The references that changed since they were last taken; many changes of one object count once."""
-
-    def __init__(self, store: Store, kinds: tuple[str, ...]) -> None:
-        self._store = store
-        self._kinds = kinds
-        self._dirty: set[Ref] = set()
-        self._event = asyncio.Event()
-
-    def __enter__(self) -> Self:
-        """Start to collect."""
-        self._store.subscribers.append(self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Collect no more."""
-        self._store.subscribers.remove(self)
-
-    def note(self, ref: Ref) -> None:
-        """An object changed, appeared or vanished."""
-        if ref.kind in self._kinds:
-            self._dirty.add(ref)
-            self._event.set()
-
-    async def wait(self) -> None:
-        """Return when something changed that was not taken yet."""
-        await self._event.wait()
-
-    def take(self) -> set[Ref]:
-        """What changed; it is forgotten here."""
-        dirty, self._dirty = self._dirty, set()
-        self._event.clear()
-        return dirty
 
 
 class Store:
@@ -240,9 +212,12 @@ class Store:
         for kind in kinds:
             await self._synced[kind].wait()
 
-    def subscribe(self, *kinds: str) -> Subscription:
-        """Collects changes of these kinds while entered."""
-        return Subscription(self, kinds)
+    def subscribe(self, *kinds: str, declared: Collection[str] = ()) -> Subscription:
+        """Collects changes of these kinds while entered.
+
+        Of the kinds in `declared` only those of what an object declares: its spec, the labels of a Namespace.
+        """
+        return Subscription(self.subscribers, kinds=frozenset(kinds), declared=frozenset(declared))
 
     def observe(self, raw: Mapping[str, Any]) -> None:
         """Lay an answer of the API server (of a write, or a live read) over what is known, if it is newer."""
@@ -313,7 +288,7 @@ class Store:
             self._unfinished[new.ref] = None
             if run:
                 self._unfinished_of.setdefault(run.trigger_uid, {})[new.ref] = None
-        self._note(new.ref)
+        self._note(new.ref, declared=old is None or not _declares_the_same(old, new))
 
     def _within_share(self, new: Snapshot) -> Snapshot:
         """The object, or what is kept of it when its namespace has no room for it."""
@@ -347,7 +322,7 @@ class Store:
             self.doubts.discard(old.ref)
         if kind == "Job":
             self._last.put(namespace, old.uid, last or old)
-        self._note(old.ref)
+        self._note(old.ref, declared=True)
 
     def _unindex(self, old: Snapshot) -> None:
         run = old.model.run if old.ref.kind == "Job" else None
@@ -365,9 +340,9 @@ class Store:
             if not places:
                 self._jobs.pop(run.trigger_uid, None)
 
-    def _note(self, ref: Ref) -> None:
+    def _note(self, ref: Ref, *, declared: bool) -> None:
         for subscriber in self.subscribers:
-            subscriber.note(ref)
+            subscriber.note(ref, declared=declared)
 
 
 class StoreWriter:
