@@ -421,7 +421,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                     certificates=certificates.run(),
                 ):
                     try:
-                        requests.resume()
+                        await requests.resume()
                         async with running(lease=lease.run(lead), writes=writes.run()):
                             health.set("caches", ready=True)
                             health.expect("lease", partial(getattr, lease, "moved_at"), _LEASE_S)

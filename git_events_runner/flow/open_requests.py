@@ -52,13 +52,16 @@ class OpenRequests:
         self._since: dict[_Key, float] = {}  # the loop's time when it was first seen open, or swept last
         self._swept: set[_Key] = set()
 
-    def resume(self) -> None:
+    async def resume(self) -> None:
         """Check what is open now; the first ones immediately, the others a few at a time."""
-        loop = asyncio.get_running_loop()
-        for number, (trigger, source, _) in enumerate(self._open()):
-            log.info("request.resumed", **_fields(trigger), source=source)
-            request = _request(trigger, source, None)
-            loop.call_later(max(number - _FIRST, 0) * _SPACING_S, self._submit_open, request)
+        loop, number = asyncio.get_running_loop(), 0
+        for known in (one for kind in TRIGGERS for one in self._store.all(kind)):
+            await self._slices.rest()
+            for trigger, source, _ in self._open_of(known):
+                log.info("request.resumed", **_fields(trigger), source=source)
+                request = _request(trigger, source, None)
+                loop.call_later(max(number - _FIRST, 0) * _SPACING_S, self._submit_open, request)
+                number += 1
 
     def begin(self) -> None:
         """A leadership begins: nothing is known of what was swept before."""
@@ -69,37 +72,43 @@ class OpenRequests:
         """Check requests that have been open for long, and again after a while, until they are handled."""
         loop_now, now = asyncio.get_running_loop().time(), self._now()
         seen: set[_Key] = set()
-        for trigger, source, entry in self._open():
+        for known in (one for kind in TRIGGERS for one in self._store.all(kind)):
             await self._slices.rest()
-            key = (trigger.uid, source, entry.handled + entry.run_handled)
-            seen.add(key)
-            since = self._since.setdefault(key, loop_now)
-            waited_s = loop_now - since
-            if key not in self._swept:
-                announced = stored_time(entry.announced.at, now) if entry.announced else None
-                waited_s = max(waited_s, (now - announced).total_seconds() if announced else 0.0)
-            if waited_s < (AGAIN_S if key in self._swept else OPEN_S) or self._pending(trigger.uid, source):
-                continue
-            self._since[key] = loop_now
-            self._swept.add(key)
-            log.info("request.swept", **_fields(trigger), source=source)
-            self._submit(_request(trigger, source, fence))
+            for trigger, source, entry in self._open_of(known):
+                key = (trigger.uid, source, entry.handled + entry.run_handled)
+                seen.add(key)
+                since = self._since.setdefault(key, loop_now)
+                waited_s = loop_now - since
+                if key not in self._swept:
+                    announced = stored_time(entry.announced.at, now) if entry.announced else None
+                    waited_s = max(waited_s, (now - announced).total_seconds() if announced else 0.0)
+                if waited_s < (AGAIN_S if key in self._swept else OPEN_S) or self._pending(trigger.uid, source):
+                    continue
+                self._since[key] = loop_now
+                self._swept.add(key)
+                log.info("request.swept", **_fields(trigger), source=source)
+                self._submit(_request(trigger, source, fence))
         self._since = {key: since for key, since in self._since.items() if key in seen}
         self._swept &= seen
 
-    def _open(self) -> Iterator[tuple[Snapshot, str, Entry]]:
-        """Of the sources that triggers name: a status may hold thousands of others, which no check would handle."""
-        for trigger in (one for kind in TRIGGERS for one in self._store.all(kind)):
-            status = trigger.raw.get("status") or {}
-            if trigger.model is None or not (trigger.ref.kind == "WebhookTrigger" or has_requests(status)):
-                continue
-            for source in trigger.model.spec.sources.names if status else ():
-                entry = entry_of(status, source)
-                if _is_open(trigger, entry):
-                    yield trigger, source, entry
+    def _open_of(self, known: Snapshot) -> Iterator[tuple[Snapshot, str, Entry]]:
+        """Those of a trigger as it is now; none if it is deleted.
+
+        Of the sources that it names: a status may hold thousands of others, which no check would handle.
+        """
+        trigger = self._store.get(known.ref)
+        if trigger is None or trigger.uid != known.uid or trigger.model is None:
+            return
+        status = trigger.raw.get("status") or {}
+        if not (trigger.ref.kind == "WebhookTrigger" or has_requests(status)):
+            return
+        for source in trigger.model.spec.sources.names if status else ():
+            entry = entry_of(status, source)
+            if _is_open(trigger, entry):
+                yield trigger, source, entry
 
     def _submit_open(self, request: CheckRequest) -> None:
-        """RecordRequest for the check unless it was handled, or is pending, meanwhile."""
+        """Request the check unless it was handled, or is pending, meanwhile."""
         trigger = self._store.get(request.trigger)
         if trigger is None or trigger.uid != request.uid or self._pending(request.uid, request.source):
             return

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, FenceLost, InvalidObject
-from git_events_runner.resources.kinds import OURS, TRIGGERS
+from git_events_runner.resources.kinds import ACTIONS, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules import patterns
 from git_events_runner.rules.fairness import RoundRobin, Weight
@@ -97,6 +98,19 @@ class Gate(Protocol):
         """The schedule of a trigger's spec, or why it cannot be followed."""
 
 
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """One trigger as reconciled last: what its status said of its spec, if nothing was to be written.
+
+    `wrong` are the sources in which reconciling found a problem, as of that generation.
+    """
+
+    uid: str
+    said: object = None
+    generation: int | None = None
+    wrong: frozenset[str] = frozenset()
+
+
 class Reconciler:
     """The leader's look at every trigger's spec."""
 
@@ -128,23 +142,23 @@ class Reconciler:
         self._noted: set[Ref] = set()
         self._slices = Slices()
         self._again: set[Ref] = set()
-        self._told: dict[str, tuple[int, frozenset[str]]] = {}
-        self._repaired: dict[str, float] = {}  # uid → the loop's time of the last repair of its status
-        self._true: dict[str, object] = {}  # uid → what a status said of its spec when nothing was to be written
+        self._known: dict[Ref, _Known] = {}
+        self._repaired: dict[
+            str, float
+        ] = {}  # uid → the loop's time of the last repair of its status, the oldest first
 
     async def run_leading(self, fence: Fence) -> None:
         """Reconcile all triggers, then those that changes concern, until leadership ends."""
         loop = asyncio.get_running_loop()
-        self._told.clear()
-        self._true.clear()
+        self._known.clear()
         self._repaired.clear()
         self._naming.clear()
         self._noted.clear()
         self._waiting = RoundRobin(weight=self._weight)
         self._requests.begin()
         warned: dict[Ref, int] = {}
-        with self._store.subscribe(*OURS, "Namespace") as changes:
-            self._warn((snapshot.ref for snapshot in self._store.all("GitRepo")), warned)
+        with self._store.subscribe(*TRIGGERS, declared=(*SOURCES, *ACTIONS, "Namespace")) as changes:
+            await self._warn((snapshot.ref for snapshot in self._store.all("GitRepo")), warned)
             policy = None
             next_sweep = loop.time()
             while True:
@@ -154,30 +168,29 @@ class Reconciler:
                             await changes.wait()
                             await asyncio.sleep(_GATHER_S)
                 changed = changes.take()
-                self._warn((ref for ref in changed if ref.kind == "GitRepo"), warned)
-                self._note(self._concerned(changed))
+                await self._warn((ref for ref in changed if ref.kind == "GitRepo"), warned)
+                await self._note_concerned(changed)
                 if policy != self._gate.policy:
                     policy = self._gate.policy
-                    self._note(trigger.ref for kind in TRIGGERS for trigger in self._store.all(kind))
+                    await self._note_all(trigger.ref for kind in TRIGGERS for trigger in self._store.all(kind))
                 await self._reconcile_some(fence, next_sweep)
                 if loop.time() >= next_sweep:
-                    alive = {trigger.uid for kind in TRIGGERS for trigger in self._store.all(kind)}
-                    self._told = {uid: told for uid, told in self._told.items() if uid in alive}
-                    self._true = {uid: said for uid, said in self._true.items() if uid in alive}
                     again, self._again = self._again, set()
-                    self._note(again)
-                    self._repaired = {uid: at for uid, at in self._repaired.items() if uid in alive}
-                    over = [uid for uid, at in self._repaired.items() if loop.time() - at >= _REPAIR_SHOWN_S]
-                    self._note(one.ref for uid in over if (one := self._store.trigger(uid)) is not None)
+                    await self._note_all(again)
+                    await self._note_all(self._repaired_long_ago())
                     await self._requests.sweep(fence)
                     next_sweep = loop.time() + _PASS_S
 
-    def _note(self, triggers: Iterable[Ref]) -> None:
-        """These are to be reconciled, in their namespace's turn."""
+    async def _note_all(self, triggers: Iterable[Ref]) -> None:
+        """These are to be reconciled, in their namespace's turn; what has become of them by then counts."""
         for ref in triggers:
-            if ref not in self._noted:
-                self._noted.add(ref)
-                self._waiting.put(ref.namespace or "", ref)
+            self._note(ref)
+            await self._slices.rest()
+
+    def _note(self, ref: Ref) -> None:
+        if ref not in self._noted:
+            self._noted.add(ref)
+            self._waiting.put(ref.namespace or "", ref)
 
     async def _reconcile_some(self, fence: Fence, until: float) -> None:
         """Reconcile what waits, by namespace in turn; others have their turn as soon as a slice of time is over."""
@@ -188,6 +201,7 @@ class Reconciler:
             trigger = self._store.get(taken[1])
             if trigger is None:
                 self._naming.drop(taken[1])
+                self._known.pop(taken[1], None)
             else:
                 self._naming.put(trigger.ref, self._named_by(trigger))
                 await self._reconcile(trigger, fence)
@@ -195,9 +209,10 @@ class Reconciler:
                 await asyncio.sleep(0)
                 return
 
-    def _warn(self, refs: Iterable[Ref], warned: dict[Ref, int]) -> None:
-        """Say once for each version of a spec that a GitRepo's Secret namespaces are ignored, as by the original."""
+    async def _warn(self, refs: Iterable[Ref], warned: dict[Ref, int]) -> None:
+        """Report once for each version of a spec that a GitRepo's Secret namespaces are ignored, as by v0.4."""
         for ref in refs:
+            await self._slices.rest()
             source = self._store.get(ref)
             if source is None or source.model is None:
                 warned.pop(ref, None)
@@ -208,20 +223,30 @@ class Reconciler:
                 note = f"{', '.join(fields)}: ignored; a GitRepo's Secrets are read from its own namespace"
                 self._announcer.publish(ref, source.uid, kind="Warning", reason="SecretNamespaceIgnored", note=note)
 
-    def _concerned(self, changed: Iterable[Ref]) -> set[Ref]:
-        """The triggers among the changed objects, those that name one of the others, and those of a namespace.
+    async def _note_concerned(self, changed: Iterable[Ref]) -> None:
+        """Note the triggers among the changed objects, those that name one of the others, and those of a namespace.
 
         Where a delivery was counted and no more, nothing is to be done.
         """
-        refs = set(changed)
-        found = self._naming.of(refs)
-        for ref in refs:
-            if ref.kind in TRIGGERS:
-                one = self._store.get(ref)
-                known = one is not None and self._true.get(one.uid) == _said(one)
-                if one is None or not known or wrong_values(one.raw.get("status"), self._now()):
-                    found.add(ref)
-        return found
+        for ref in changed:
+            await self._slices.rest()
+            if ref.kind not in TRIGGERS:
+                await self._note_all(self._naming.of((ref,)))
+                continue
+            one = self._store.get(ref)
+            if (
+                one is None
+                or self._known_of(one).said != _said(one)
+                or wrong_values(one.raw.get("status"), self._now())
+            ):
+                self._note(ref)
+
+    def _known_of(self, trigger: Snapshot) -> _Known:
+        """What is known of a trigger; nothing of one that was created under the name of another."""
+        known = self._known.get(trigger.ref)
+        if known is None or known.uid != trigger.uid:
+            known = self._known[trigger.ref] = _Known(uid=trigger.uid)
+        return known
 
     def _named_by(self, trigger: Snapshot) -> list[Ref]:
         """The objects whose change concerns a trigger: its namespace, sources, action, and the source that this clones.
@@ -246,16 +271,15 @@ class Reconciler:
     async def _reconcile(self, trigger: Snapshot, fence: Fence) -> None:
         """Finalizer of the original, entries of sources that are gone, conditions; written only when they change."""
         if self._store.refused(trigger.ref.namespace, trigger.ref.kind):
-            self._true.pop(trigger.uid, None)  # it cannot be written; its namespace is noted when it can be read again
+            self._known_of(trigger).said = None  # not writable; its namespace is noted when it can be read again
             return
         started = time.monotonic()
         failed = False
         try:
             await self._remove_finalizer(trigger, fence)
             mutations = [*self._mutations(trigger), *self._repairs(trigger)]
-            self._true.pop(trigger.uid, None)
-            if not mutations and not self._unsettled(trigger):
-                self._true[trigger.uid] = _said(trigger)
+            settled = not mutations and not self._unsettled(trigger)
+            self._known_of(trigger).said = _said(trigger) if settled else None
             if mutations:
                 fence.check()
                 await self._writer.write(trigger.ref, trigger.uid, *mutations)
@@ -278,6 +302,7 @@ class Reconciler:
         now, loop_now = self._now(), asyncio.get_running_loop().time()
         found = wrong_values(trigger.raw.get("status"), now)
         if found:
+            self._repaired.pop(trigger.uid, None)
             self._repaired[trigger.uid] = loop_now
             note = in_words(found)
             log.warning("status.repaired", **_fields(trigger), error=note)
@@ -288,6 +313,19 @@ class Reconciler:
         self._repaired.pop(trigger.uid, None)
         over = Warn(reason="StatusRepaired", source=None, message=None)
         return [over] if Outcome.WRITE in combine(trigger.raw.get("status"), [over])[1] else []
+
+    def _repaired_long_ago(self) -> list[Ref]:
+        """The triggers whose warning of a repair ends."""
+        now, found = asyncio.get_running_loop().time(), []
+        for uid, at in list(self._repaired.items()):
+            if now - at < _REPAIR_SHOWN_S:
+                break
+            trigger = self._store.trigger(uid)
+            if trigger is None:
+                del self._repaired[uid]
+            else:
+                found.append(trigger.ref)
+        return found
 
     def _mutations(self, trigger: Snapshot) -> list[Mutation]:
         status = trigger.raw.get("status") or {}
@@ -332,10 +370,9 @@ class Reconciler:
         unless the spec has changed or a term begins: then nobody knows whose finding it was.
         """
         status, names = trigger.raw.get("status"), trigger.model.spec.sources.names
-        generation, told = self._told.get(trigger.uid, (None, frozenset()))
-        stalled = sources_told(status, "Stalled")
-        mine = stalled if generation != trigger.generation else stalled & told
-        self._told[trigger.uid] = (trigger.generation, wrong | mine)  # also until the write of their end has succeeded
+        known, stalled = self._known_of(trigger), sources_told(status, "Stalled")
+        mine = stalled if known.generation != trigger.generation else stalled & known.wrong
+        known.generation, known.wrong = trigger.generation, wrong | mine  # also until the write of their end succeeded
         retried = sources_told(status, "Reconciling")
         refused = (conditions_of(status).get("Reconciling") or {}).get("reason") == "NamespaceRefused"
         gone = (stalled | retried).difference(names)

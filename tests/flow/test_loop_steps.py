@@ -26,6 +26,7 @@ EVENTS = (
     "label of a namespace",
     "policy",
     "relist",
+    "burst",
     "clock ahead",
     "clock set back",
     "deletion of all",

@@ -6,8 +6,10 @@ from collections import Counter
 from datetime import timedelta
 
 from git_events_runner.flow import gate as gate_module
+from git_events_runner.resources.kinds import TRIGGERS as TRIGGER_KINDS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.policy import Policy
+from tests.flow.busy import reading_slowly, work_for_a_slice
 from tests.flow.test_reconcile import reconciling
 from tests.flow.test_scheduler import scheduling
 from tests.flow.virtual import at, until, virtual
@@ -94,28 +96,6 @@ def test_labels_and_statuses_are_not_read_by_the_scheduler(monkeypatch):
             assert [(namespace, interval) for namespace, interval, _ in read] == [("evil", "7s")]
 
     check()
-
-
-def work_for_a_slice():
-    """Hold the loop for a little longer than a slice of time."""
-    end = time.monotonic() + 0.011
-    while time.monotonic() < end:
-        pass
-
-
-class Slow(list):
-    """A list in which each item costs the reader a slice of time."""
-
-    def __iter__(self):
-        for item in super().__iter__():
-            work_for_a_slice()
-            yield item
-
-
-def reading_slowly(monkeypatch, cluster):
-    """The store's lists take long to read, so that others work between two objects."""
-    real = cluster.store.all
-    monkeypatch.setattr(cluster.store, "all", lambda *args: Slow(real(*args)))
 
 
 def test_what_changes_while_a_leader_begins_is_read(monkeypatch):
@@ -209,15 +189,68 @@ def test_a_changed_object_is_reconciled_for_the_triggers_that_name_it_alone(monk
                 await asyncio.sleep(3)
                 return Counter(trigger.ref.name for trigger, _ in resolved)
 
-            assert await concerned(lambda: relabel(cluster)) == {"t7": 1}
-            assert await concerned(lambda: relabel(cluster, name="t9")) == {"t8": 1, "t9": 1}
-            assert await concerned(lambda: relabel(cluster, name="other", kind="Action")) == {"t8": 1}
-            assert await concerned(lambda: relabel(cluster, "good", "build", kind="Action")) == {"clock": 1}
+            assert await concerned(lambda: edit(cluster)) == {"t7": 1}
+            assert await concerned(lambda: edit(cluster, name="t9")) == {"t8": 1, "t9": 1}
+            variables = {"actionJob": {"variables": {"a": "b"}}}
+            assert await concerned(lambda: edit(cluster, name="other", kind="Action", **variables)) == {"t8": 1}
+            assert await concerned(lambda: edit(cluster, "good", "build", kind="Action", **variables)) == {"clock": 1}
             space = {"kind": "Namespace", "metadata": {"name": "good"}}
             assert await concerned(lambda: cluster.put(space)) == {"clock": 1}
+            assert await concerned(lambda: relabel(cluster, None, "good", kind="Namespace")) == {"clock": 1}
             gone = Ref("ScheduleTrigger", "evil", "t7")
             assert await concerned(lambda: cluster.drop(gone)) == {}
-            assert await concerned(lambda: relabel(cluster)) == {}
+            assert await concerned(lambda: edit(cluster)) == {}
+
+    check()
+
+
+def test_labels_and_statuses_of_what_triggers_name_are_not_read(monkeypatch):
+    """A label of a shared Action, or a host key in the status of a GitRepo, costs nothing."""
+
+    @virtual
+    async def check():
+        cluster = estate()
+        cluster.put({"kind": "Namespace", "metadata": {"name": "evil"}})
+        async with reconciling(cluster):
+            await asyncio.sleep(60)
+            resolved = counting(monkeypatch, cluster.gate, "resolve")
+            relabel(cluster, name="build", kind="Action")
+            relabel(cluster, name="app")
+            cluster.change(Ref("GitRepo", "evil", "app"), status={"hostKeys": ["x"]})
+            cluster.change(Ref("Namespace", None, "evil"), status={"phase": "Active"})
+            await asyncio.sleep(60)
+            assert resolved == []
+
+    check()
+
+
+def test_what_changes_while_all_triggers_are_noted_is_reconciled_as_it_is(monkeypatch):
+    """A deleted trigger is left out, one that was re-created gets its own conditions, and a deletion concerns all."""
+
+    @virtual
+    async def check():
+        cluster = Cluster()
+        cluster.surroundings()
+        names = [f"t{number}" for number in range(4)]
+        for name in names:
+            cluster.trigger("ScheduleTrigger", name)
+        reading_slowly(monkeypatch, cluster)
+
+        async def meanwhile():
+            for _ in range(4):
+                await asyncio.sleep(0)
+            assert cluster.made("write") == []
+            cluster.drop(Ref("ScheduleTrigger", "n", "t0"))
+            cluster.drop(Ref("ScheduleTrigger", "n", "t1"))
+            cluster.trigger("ScheduleTrigger", "t1")
+            cluster.drop(Ref("Action", "n", "build"))
+
+        changes = asyncio.ensure_future(meanwhile())
+        async with reconciling(cluster):
+            await asyncio.sleep(60)
+        await changes
+        found = {ref.name: obj["status"]["state"] for ref, obj in cluster.objects.items() if ref.kind in TRIGGER_KINDS}
+        assert found == dict.fromkeys(names[1:], "WrongConfig")
 
     check()
 

@@ -45,7 +45,7 @@ async def test_what_is_open_is_checked_when_a_replica_starts():
     """Immediately, without being the leader, and whoever recorded it."""
     cluster = Cluster()
     trigger = opened(cluster)
-    Process(cluster).requests.resume()
+    await Process(cluster).requests.resume()
     await asyncio.sleep(0.01)
     [(when, request)] = cluster.asked
     assert (request.uid, request.source, request.due_at, request.fence) == (
@@ -62,7 +62,7 @@ async def test_nothing_is_asked_for_at_a_start_when_all_is_handled():
     """Nor at any time after it."""
     cluster = Cluster()
     opened(cluster, handled=3)
-    Process(cluster).requests.resume()
+    await Process(cluster).requests.resume()
     await Process(cluster).lead(3600)
     assert cluster.asked == []
 
@@ -75,7 +75,7 @@ async def test_requests_of_sources_that_the_trigger_does_not_name_are_not_asked_
     entries = dict.fromkeys(["app", *(f"s{number}" for number in range(1000))], entry)
     cluster.trigger(names=("app",), status={"checkedSources": entries, "deliveries": ""})
     process = Process(cluster)
-    process.requests.resume()
+    await process.requests.resume()
     await process.lead(60)
     assert {request.source for _, request in cluster.asked} == {"app"}
 
@@ -85,7 +85,7 @@ async def test_many_open_requests_are_checked_a_few_at_a_time():
     """A thousand sources: 20 in a second after the first ones, and none that is handled by then."""
     cluster = Cluster()
     opened(cluster, names=[f"s{number}" for number in range(1000)])
-    Process(cluster).requests.resume()
+    await Process(cluster).requests.resume()
     await asyncio.sleep(10)
     assert 150 < len(cluster.asked) < 250
     cluster.change(REF, status={"checkedSources": {}})
@@ -100,7 +100,7 @@ async def test_a_request_whose_check_came_meanwhile_is_not_asked_for_again():
     cluster = Cluster()
     trigger = opened(cluster)
     process = Process(cluster)
-    process.requests.resume()
+    await process.requests.resume()
     process.pending.add((trigger["metadata"]["uid"], "app"))
     await asyncio.sleep(1)
     assert cluster.asked == []

@@ -423,7 +423,8 @@ class StoreWriter:
 
     def _note(self) -> None:
         """What names the namespace is concerned."""
-        self._store._note(Ref("Namespace", None, self._namespace or ""))  # noqa: SLF001  two halves of one object
+        ref = Ref("Namespace", None, self._namespace or "")
+        self._store._note(ref, declared=True)  # noqa: SLF001  two halves of one object
 
     def apply(self, raw: Mapping[str, Any]) -> None:
         """An object was added or modified."""
