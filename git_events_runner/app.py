@@ -66,7 +66,8 @@ from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.series import Detail
 from git_events_runner.serving import Limits, listen, running, serving
 from git_events_runner.settings import RuntimeConfig, Settings, parse_runtime_config, restricts
-from git_events_runner.sources import Copies, Remotes, SourceHosts, Sources
+from git_events_runner.sourcehosts import SourceHosts
+from git_events_runner.sources import Copies, Remotes, Sources
 from git_events_runner.telemetry import Metrics
 from git_events_runner.triggers import LiveTriggers
 from git_events_runner.writes import Writes
@@ -176,7 +177,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     answers = Answers(now=now, shared=metrics.git.shared, room=store.sizes.requests)
     repositories = Repositories(store=store, forget=(remotes.forget, answers.forget))
     git = Sources(secrets=secrets, host_keys=host_keys, remote=remotes.current, used=repositories.used, answers=answers)
-    hosts = SourceHosts(store=store, tell=metrics.git.keep_hosts)
+    hosts = SourceHosts(store=store, keep=metrics.git.keep_hosts)
     writer = StatusWriter(api=client, store=store, metrics=metrics, gather_s=_GATHER_S)
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
     gate = Gate(store=store, policy=lambda: policy_of(config.current), announcer=events, now=now)
@@ -327,7 +328,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         failed=lambda error: edge_failed(None, error),
     )
 
-    gone = Gone(store=store, forget_lane=lanes.forget, forget_metrics=metrics.forget, keep_metrics=metrics.keep)
+    gone = Gone(store=store, forget_lane=lanes.forget, forget_metrics=metrics.forget, with_metrics=metrics.triggers)
     webhooks = Webhooks(
         store=store,
         counter=Counter(store=store, writer=writer, submit=lanes.submit, now=now),

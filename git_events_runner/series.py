@@ -183,10 +183,9 @@ class TriggerSeries:
         for family, values in self._owned.pop(trigger, ()):
             family.remove(values)
 
-    def keep(self, triggers: Collection[Ref]) -> None:
-        """Series of any other trigger end: one that was deleted while something of it was under way came back."""
-        for trigger in [known for known in self._owned if known not in triggers]:
-            self.forget(trigger)
+    def triggers(self) -> list[Ref]:
+        """The triggers that have series; one that was deleted while something of it was under way may come back."""
+        return list(self._owned)
 
     def render(self) -> Iterator[bytes]:
         """The text exposition format, in pieces of about a quarter of a mebibyte."""

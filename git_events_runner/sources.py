@@ -14,7 +14,6 @@ from git_events_runner.answers import Answers
 from git_events_runner.edges.git.access import proxy_of
 from git_events_runner.edges.git.question import Answer, Credential, Question, Reference, Repository, TreeEntry
 from git_events_runner.edges.git.remote import Remote
-from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import (
     ApiAlreadyExists,
     ApiConflict,
@@ -22,13 +21,12 @@ from git_events_runner.errors import (
     GitAuthRequired,
     GitError,
     GitHostKeyRefused,
-    GitUnsupported,
     SecretUnusable,
 )
 from git_events_runner.hostkeys import HostKeys
 from git_events_runner.resources.bounds import FILE_BYTES
 from git_events_runner.resources.description import CA_FILE, KNOWN_HOSTS_FILE
-from git_events_runner.resources.kinds import KINDS, SOURCES, Kind
+from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import SshAddress
 from git_events_runner.rules.clone import secrets_of
@@ -261,34 +259,6 @@ class Sources:
             proxy=proxy_of(spec.proxy.url, files) if spec.proxy is not None else None,
             owner=namespace,
         )
-
-
-class SourceHosts:
-    """Tells which hosts the sources name, so that nothing is counted for ever under a host that nobody names."""
-
-    def __init__(self, *, store: Store, tell: Callable[[Collection[str]], None]) -> None:
-        self._store = store
-        self._tell = tell
-
-    def read(self) -> None:
-        """Tell once."""
-        sources = (snapshot.model for kind in SOURCES for snapshot in self._store.all(kind))
-        self._tell({host for source in sources if source is not None and (host := _host(source.spec.repo_uri))})
-
-    async def run(self) -> None:
-        """Tell at every change until cancelled."""
-        with self._store.subscribe(*SOURCES) as changes:
-            while True:
-                self.read()
-                await changes.wait()
-                changes.take()
-
-
-def _host(url: str) -> str | None:
-    try:
-        return Repository(url=url).host
-    except GitUnsupported:
-        return None
 
 
 class Copies:

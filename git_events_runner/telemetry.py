@@ -10,7 +10,7 @@ import logging
 import platform
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib.metadata import version as installed_version
 from typing import Any, TextIO, TypeVar, cast
 
@@ -345,9 +345,9 @@ class Metrics:
         """A trigger is deleted: its series end."""
         self._series.forget(ref)
 
-    def keep(self, triggers: Collection[Ref]) -> None:
-        """Series of any other trigger end: one that was deleted while something of it was under way came back."""
-        self._series.keep(triggers)
+    def triggers(self) -> list[Ref]:
+        """The triggers that have series; one that was deleted while something of it was under way may come back."""
+        return self._series.triggers()
 
     def pieces(self) -> Iterator[bytes]:
         """The text exposition format, in pieces; may be called in a thread."""

@@ -22,7 +22,7 @@ from git_events_runner.rules.ledger import rfc3339
 from git_events_runner.rules.report import Report
 from git_events_runner.rules.statuspatch import combine
 from git_events_runner.serving import running
-from git_events_runner.sources import SourceHosts
+from git_events_runner.sourcehosts import SourceHosts
 from tests.flow.test_queue import queue_of
 from tests.flow.virtual import until
 from tests.flow.world import START, Cluster, Fence, recorded
@@ -209,9 +209,9 @@ class Estate:
             store=cluster.store,
             forget_lane=self.lanes.forget,
             forget_metrics=cluster.metrics.forget,
-            keep_metrics=cluster.metrics.keep,
+            with_metrics=cluster.metrics.triggers,
         )
-        hosts = SourceHosts(store=cluster.store, tell=self.told.keep_hosts)
+        hosts = SourceHosts(store=cluster.store, keep=self.told.keep_hosts)
         async with running(**{name: informer.run() for name, informer in self.informers.items()}):
             await until(lambda: len(cluster.store.all("GitRepo")) == len(self.refs("GitRepo")))
             async with running(

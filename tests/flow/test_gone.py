@@ -6,6 +6,7 @@ from git_events_runner.flow.gone import Gone
 from git_events_runner.resources.kinds import GROUP
 from git_events_runner.resources.ref import Ref
 from git_events_runner.serving import running
+from tests.flow.busy import reading_slowly
 from tests.flow.virtual import until, virtual
 from tests.flow.world import Cluster
 
@@ -21,6 +22,16 @@ def everything(metrics, ref):
     metrics.job_ended(labels, ref.namespace, "Succeed", 1.0)
 
 
+def gone_of(cluster, lanes):
+    """What follows deletions; the lanes that it forgets are put into a list."""
+    return Gone(
+        store=cluster.store,
+        forget_lane=lanes.append,
+        forget_metrics=cluster.metrics.forget,
+        with_metrics=cluster.metrics.triggers,
+    )
+
+
 @virtual
 async def test_series_of_a_trigger_that_come_back_after_it_are_removed():
     """Its last Job ended after it; series of triggers that exist, and of unknown ones, stay."""
@@ -28,8 +39,7 @@ async def test_series_of_a_trigger_that_come_back_after_it_are_removed():
     trigger = cluster.trigger()
     cluster.trigger(name="other")
     metrics = cluster.metrics
-    gone = Gone(store=cluster.store, forget_lane=lanes.append, forget_metrics=metrics.forget, keep_metrics=metrics.keep)
-    async with running(gone=gone.run()):
+    async with running(gone=gone_of(cluster, lanes).run()):
         await asyncio.sleep(1)
         everything(metrics, REF)
         everything(metrics, Ref("WebhookTrigger", "n", "other"))
@@ -42,3 +52,26 @@ async def test_series_of_a_trigger_that_come_back_after_it_are_removed():
         await asyncio.sleep(61)
         assert [cluster.series(start) for start in SERIES] == [1, 2, 1]
         assert cluster.series("webhook_requests_duration_seconds_count{") == 2
+
+
+def test_what_is_deleted_while_all_triggers_are_read_is_forgotten(monkeypatch):
+    """Also when another trigger has its name by then; the lanes of the others stay."""
+
+    @virtual
+    async def check():
+        cluster, lanes = Cluster(), []
+        old = [cluster.trigger(name=f"t{number}")["metadata"]["uid"] for number in range(4)]
+        reading_slowly(monkeypatch, cluster)
+        async with running(gone=gone_of(cluster, lanes).run()):
+            for _ in range(4):
+                await asyncio.sleep(0)
+            for number in (0, 3):
+                cluster.drop(Ref("WebhookTrigger", "n", f"t{number}"))
+            cluster.trigger(name="t3")
+            await asyncio.sleep(1)
+            assert sorted(lanes) == sorted([old[0], old[3]])
+            cluster.drop(Ref("WebhookTrigger", "n", "t1"))
+            await asyncio.sleep(1)
+            assert lanes[2:] == [old[1]]
+
+    check()

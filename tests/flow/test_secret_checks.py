@@ -13,6 +13,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.fairness import equal
 from git_events_runner.rules.report import Problem, Report
 from git_events_runner.serving import running
+from tests.flow.busy import reading_slowly
 from tests.flow.virtual import at, until, virtual
 from tests.flow.world import Cluster, Fence
 
@@ -228,3 +229,30 @@ async def test_a_thousand_triggers_are_no_herd_and_delay_no_neighbour():
         counts[int(moment)] = counts.get(int(moment), 0) + 1
     assert max(counts.values()) <= 11
     assert len({ref for _, ref in reader.reads}) == 1002
+
+
+def test_what_changes_while_a_leader_begins_is_checked(monkeypatch):
+    """The Secret of a deleted trigger is not read; that of a trigger which comes, or comes again, is read soon."""
+
+    @virtual
+    async def check():
+        cluster, reader = Cluster(), Reader()
+        for name in ("hook", "other", "new"):
+            reader.values["n", name] = GOOD
+        for number in range(4):
+            hook(cluster, name=f"h{number}")
+        reading_slowly(monkeypatch, cluster)
+        async with checking(cluster, reader):
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert reader.reads == []
+            for number in range(4):
+                cluster.drop(Ref("WebhookTrigger", "n", f"h{number}"))
+            hook(cluster, name="h1", secret="other")
+            hook(cluster, name="h4", secret="new")
+            await asyncio.sleep(2)
+            assert {ref.name for _, ref in reader.reads} == {"other", "new"}
+            await asyncio.sleep(700)
+            assert {ref.name for _, ref in reader.reads} == {"other", "new"}
+
+    check()

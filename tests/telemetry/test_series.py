@@ -131,13 +131,17 @@ def test_a_deletion_costs_the_same_among_thousands():
     assert len(of(found, "g_trigger_check_count_total")) == 1999
 
 
-def test_series_of_triggers_that_do_not_exist_end():
-    """What came back after a deletion is removed; what belongs to no object stays."""
+def test_series_that_come_back_are_known_by_their_trigger():
+    """What came back after a deletion can be removed; what belongs to no object stays."""
     metrics = Metrics(prefix="g")
     work(metrics, trigger(1))
     work(metrics, trigger(2))
     metrics.webhook_finished(None, None, 404, 0.1)
-    metrics.keep({trigger(2)})
+    metrics.forget(trigger(1))
+    work(metrics, trigger(1))
+    assert set(metrics.triggers()) == {trigger(1), trigger(2)}
+    metrics.forget(trigger(1))
+    assert metrics.triggers() == [trigger(2)]
     found = samples(metrics)
     assert len(of(found, "g_trigger_check_count_total")) == 1
     assert of(found, "g_webhook_requests_count_total", trigger_name="unknown") == [1]

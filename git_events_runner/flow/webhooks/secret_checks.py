@@ -23,6 +23,7 @@ from git_events_runner.rules.fairness import RoundRobin, Weight
 from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.report import WEBHOOK, Problem, Report, problem_line, webhook_problem
+from git_events_runner.slices import Slices
 
 from .keys import SecretReader, read_keys
 
@@ -74,6 +75,7 @@ class SecretChecks:
         self._came = asyncio.Event()
         self._due: dict[str, float] = {}  # uid → when the leader checks it again
         self._bad_s: dict[str, float] = {}
+        self._slices = Slices()
 
     def note(self, trigger: Ref) -> None:
         """A delivery has found that its Secret is not as reported: it is checked as it is now."""
@@ -108,50 +110,63 @@ class SecretChecks:
         self._bad_s.clear()
         generations: dict[str, int] = {}
         with self._store.subscribe("WebhookTrigger") as changes:
-            for place, trigger in enumerate(self._in_turn()):
-                generations[trigger.uid] = trigger.generation
-                self._due[trigger.uid] = loop.time() + place * _EACH_S
+            await self._plan_all(generations)
             next_pass = loop.time()
             while True:
                 fence.check()
                 for ref in changes.take():
-                    changed = self._store.get(ref)
-                    if changed is None:
-                        continue
-                    if generations.get(changed.uid) != changed.generation:
-                        generations[changed.uid] = changed.generation
-                        self._bad_s.pop(changed.uid, None)
-                        self._due[changed.uid] = loop.time() + _GOOD_S
-                        self._put(ref)
-                    elif changed.uid not in self._bad_s and webhook_problem(changed.raw.get("status")) is not None:
-                        self._plan(changed, good=False)  # another replica has found it
+                    self._follow(ref, generations)
+                    await self._slices.rest()
                 if loop.time() >= next_pass:
-                    self._note_due(generations)
+                    await self._note_due(generations)
                     next_pass = loop.time() + _PASS_S
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(next_pass):
                         await changes.wait()
                         await asyncio.sleep(_EACH_S)
 
-    def _note_due(self, generations: dict[str, int]) -> None:
-        """Note the triggers whose time has come; forget those that are deleted."""
-        now = asyncio.get_running_loop().time()
-        alive = {trigger.uid: trigger.ref for trigger in self._store.all("WebhookTrigger")}
-        for uid in self._due.keys() - alive.keys():
-            del self._due[uid]
-            self._bad_s.pop(uid, None)
-            generations.pop(uid, None)
-        for uid, due_at in self._due.items():
-            if due_at <= now:
-                self._due[uid] = now + _GOOD_S * random.uniform(0.9, 1.1)  # noqa: S311  jitter, not a secret
-                self._put(alive[uid])
+    def _follow(self, ref: Ref, generations: dict[str, int]) -> None:
+        """A trigger was created or changed: its Secret is checked soon, if its spec is another one."""
+        changed = self._store.get(ref)
+        if changed is None:
+            return
+        if generations.get(changed.uid) != changed.generation:
+            generations[changed.uid] = changed.generation
+            self._bad_s.pop(changed.uid, None)
+            self._due[changed.uid] = asyncio.get_running_loop().time() + _GOOD_S
+            self._put(ref)
+        elif changed.uid not in self._bad_s and webhook_problem(changed.raw.get("status")) is not None:
+            self._plan(changed, good=False)  # another replica has found it
 
-    def _in_turn(self) -> list[Snapshot]:
-        """All triggers, by namespace in turn: a tenant's thousands do not delay the first check of a neighbour's."""
-        queue: RoundRobin[Snapshot] = RoundRobin(weight=self._weight)
+    async def _note_due(self, generations: dict[str, int]) -> None:
+        """Note the triggers whose time has come; forget those that are deleted when it is their turn."""
+        now = asyncio.get_running_loop().time()
+        for uid in list(self._due):
+            trigger = self._store.by_uid("WebhookTrigger", uid)
+            if trigger is None:
+                del self._due[uid]
+                self._bad_s.pop(uid, None)
+                generations.pop(uid, None)
+            elif self._due[uid] <= now:
+                self._due[uid] = now + _GOOD_S * random.uniform(0.9, 1.1)  # noqa: S311  jitter, not a secret
+                self._put(trigger.ref)
+            await self._slices.rest()
+
+    async def _plan_all(self, generations: dict[str, int]) -> None:
+        """All triggers, by namespace in turn: a tenant's thousands do not delay the first check of a neighbour's.
+
+        One that is deleted or edited meanwhile is a change, which is followed after it.
+        """
+        now, queue = asyncio.get_running_loop().time(), RoundRobin[Snapshot](weight=self._weight)
         for trigger in self._store.all("WebhookTrigger"):
             queue.put(trigger.ref.namespace or "", trigger)
-        return [taken[1] for _ in range(len(queue)) if (taken := queue.take()) is not None]
+            await self._slices.rest()
+        place = 0
+        while (taken := queue.take()) is not None:
+            generations[taken[1].uid] = taken[1].generation
+            self._due[taken[1].uid] = now + place * _EACH_S
+            place += 1
+            await self._slices.rest()
 
     def _plan(self, trigger: Snapshot, *, good: bool) -> None:
         """What is no good is checked again soon, by the leader."""

@@ -15,7 +15,7 @@ from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.parse import parse
 from git_events_runner.rules.job import SecretKeys
 from git_events_runner.settings import GitConfig
-from git_events_runner.sources import Remotes, SourceHosts, Sources, read_keys
+from git_events_runner.sources import Remotes, Sources, read_keys
 from tests.edges.git.gitserver import commit, new_repository
 
 
@@ -87,24 +87,6 @@ async def test_changed_settings_hold_for_the_next_question(git_server, remotes):
     with pytest.raises(GitUnsupported):
         await sources.commit_of(source, "ns", "branch", "main")
     assert len(git_server.exchanges) == 3
-
-
-def test_hosts_of_sources():
-    """Hosts are told with their port, in lower case; what is no URL has none."""
-
-    class Snapshot:
-        def __init__(self, model):
-            self.model = model
-
-    class Store:
-        def all(self, kind):
-            urls = ("https://Git.Example.org/a", "http://x:8080/b", "https://git.example.org/c")
-            found = [Snapshot(source_of(url, name=f"n{n}")) for n, url in enumerate(urls)]
-            return [*found, Snapshot(None)] if kind == "GitRepo" else []
-
-    told = []
-    SourceHosts(store=Store(), tell=told.append).read()
-    assert told == [{"git.example.org", "x:8080"}]
 
 
 async def test_a_value_too_large_for_its_use():
