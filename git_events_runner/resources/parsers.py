@@ -147,6 +147,7 @@ PARSERS = (
         worst_ms=5,
         calls=(
             "edges.kube.client:loads",
+            "edges.kube.streams:loads",
             "resources.parse:TypeAdapter",
             "resources.schema:TypeAdapter",
             "resources.status:TypeAdapter",

@@ -34,13 +34,13 @@ from git_events_runner.resources.ref import Ref
 
 from .clock import ServerClock
 from .connection import Connection, connect, connect_to
+from .streams import keep_alive, lines
 from .turns import Turns
 
 _TIMEOUT_S = 30.0
 _GRACE_S = 2.0
 _WATCH_GRACE_S = 30.0  # a stream on which nothing came for so long after its own time-out is half-open
 _ERROR_BYTES = 64 * 1024
-_LINE_BYTES = 16 * 2**20
 _FEWER = 8
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: ApiInvalid,
@@ -264,10 +264,12 @@ class Client:
         namespace: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        quiet_s: float | None = None,
     ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         """Events since `resource_version` as raw dicts, until the server ends the stream.
 
-        ERROR events are given like the others. The client's own deadline is 30 s after the server's.
+        ERROR events are given like the others. The client's own deadline is 30 s after the server's, or `quiet_s`
+        after the last that came, if that is earlier. A server that does not exist any more is noticed within a minute.
 
         Raises:
             ApiGone: HTTP 410; list again.
@@ -282,7 +284,8 @@ class Client:
             fieldSelector=field_selector,
         )
         what = f"watching {kind.plural}"
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=timeout_s + self._watch_grace_s)
+        read_s = min(timeout_s + self._watch_grace_s, quiet_s or float("inf"))
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=read_s)
         response = None
         try:
             async with asyncio.timeout(_TIMEOUT_S):
@@ -298,7 +301,8 @@ class Client:
                 response.close()
             raise
         try:
-            yield _lines(response, what)
+            keep_alive(response)
+            yield lines(response, what)
         finally:
             response.close()  # not release: a half-read stream must not go back to the pool
 
@@ -411,29 +415,6 @@ async def _read_most(response: aiohttp.ClientResponse, most: int) -> bytes:
             response.close()
             raise _PageTooLargeError
     return bytes(body)
-
-
-async def _lines(response: aiohttp.ClientResponse, what: str) -> AsyncIterator[dict[str, Any]]:
-    """JSON objects, one a line; a line that the stream's end cuts is dropped."""
-    buffer = bytearray()
-    try:
-        async for chunk in response.content.iter_any():
-            buffer += chunk
-            end = buffer.rfind(b"\n")
-            if end < 0:
-                if len(buffer) > _LINE_BYTES:
-                    raise ApiUnavailable(f"{what}: a line is longer than {_LINE_BYTES} bytes")
-                continue
-            lines = bytes(buffer[:end]).split(b"\n")
-            del buffer[: end + 1]
-            for line in lines:
-                if line.strip():
-                    event = orjson.loads(line)
-                    if not isinstance(event, dict):
-                        raise ApiUnavailable(f"{what}: a line is no object")
-                    yield event
-    except (TimeoutError, aiohttp.ClientError, OSError, orjson.JSONDecodeError) as error:
-        raise ApiUnavailable(f"{what}: {_cause(error)}") from error
 
 
 def _query(**values: str | None) -> dict[str, str]:

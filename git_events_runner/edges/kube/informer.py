@@ -29,6 +29,8 @@ ABSENT_BACKOFF_S = 3.2  # of a kind that is not served: its CRD may be created a
 HEALTHY_S = 120.0
 SHORTEST_S = 1.0
 WATCH_S = (300, 600)
+QUIET_S = 180.0
+_REGULAR_S = 120.0  # bookmarks come about once a minute, from most API servers
 PASSED_S = 5.0  # an API server that starts may refuse for a moment what it allows
 _LISTED_AGAIN_S = 60.0  # bookmarks come once a minute
 
@@ -140,8 +142,9 @@ class Lister(Protocol):
         namespace: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        quiet_s: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncIterator[dict[str, Any]]]:
-        """A stream of events."""
+        """A stream of events; it ends with an error when nothing comes for `quiet_s`."""
 
 
 class Informer:
@@ -176,6 +179,7 @@ class Informer:
         self._listed_at = 0.0
         self._slices = Slices()
         self._refused_at: float | None = None  # since when every request was refused
+        self._has_bookmarks = False  # whether a stream shows by bookmarks that it is alive
 
     async def run(self) -> None:
         """List and watch until cancelled; failures are waited out."""
@@ -235,6 +239,7 @@ class Informer:
         loop = asyncio.get_running_loop()
         timeout_s = random.randint(*self._watch_s)  # noqa: S311  spreads the load
         opened: float | None = None
+        quiet_s = QUIET_S if self._has_bookmarks else None
         try:
             async with self._client.watch(
                 self._kind,
@@ -243,11 +248,14 @@ class Informer:
                 namespace=self._namespace,
                 label_selector=self._label_selector,
                 field_selector=self._field_selector,
+                quiet_s=quiet_s,
             ) as events:
                 opened = self.answered_at = loop.time()
                 self._refused_at = None
                 self._writer.admit()
                 async for event in events:
+                    if event.get("type") == "BOOKMARK" and loop.time() - self.answered_at <= _REGULAR_S:
+                        self._has_bookmarks = True
                     self.moved_at = self.answered_at = loop.time()
                     state = self._take(state, event, loop.time())
                     if event.get("type") == "ERROR":
@@ -257,6 +265,8 @@ class Informer:
                     await self._slices.rest()  # thousands of events may have come together
         except ApiError as error:
             lasted_s = 0.0 if opened is None else loop.time() - opened
+            if quiet_s is not None and loop.time() - self.answered_at >= quiet_s:
+                self._has_bookmarks = False  # it may be that none are sent any more
             return await self._after(state, error, loop.time(), lasted_s=lasted_s)
         return step(state, Ended(error=None, at=loop.time(), lasted_s=loop.time() - (opened or 0.0)))
 
