@@ -29,11 +29,16 @@ def mutant(name, what, *found_by):
     return register
 
 
+def _replace(owner, name, by):
+    assert hasattr(owner, name), f"{owner} has no {name} that could be taken out"
+    setattr(owner, name, by)
+
+
 @mutant("own-clock", "each replica uses its own clock, and times that lie ahead count", "clock of the leader a day off")
 def own_clock():
     from git_events_runner.edges.kube.clock import ServerClock
 
-    ServerClock.wrong = property(lambda _: False)
+    _replace(ServerClock, "wrong", property(lambda _: False))
     _no_time_lies_ahead()
 
 
@@ -41,23 +46,23 @@ def _no_time_lies_ahead():
     from git_events_runner.rules import ledger, repair, storedtime
 
     for module in (ledger, repair, storedtime):
-        module.lies_ahead = lambda moment, now: False
+        _replace(module, "lies_ahead", lambda moment, now: False)
 
 
 @mutant("slow-recovery", "open requests are checked by the leader alone, after 24 s in its memory", *_CRASHES)
 def slow_recovery():
     from git_events_runner.flow import open_requests
 
-    open_requests.OPEN_S = 24.0
-    open_requests.stored_time = lambda text, now: None
-    open_requests.OpenRequests.resume = lambda _: None
+    _replace(open_requests, "OPEN_S", 24.0)
+    _replace(open_requests, "stored_time", lambda text, now: None)
+    _replace(open_requests.OpenRequests, "resume", lambda _: None)
 
 
 @mutant("no-fence", "a replica that was the leader acts on", "leader stands still, its watches are late then")
 def no_fence():
     from git_events_runner.edges.kube.lease import Fence
 
-    Fence.holds = property(lambda _: True)
+    _replace(Fence, "holds", property(lambda _: True))
 
 
 @mutant("trusted-status", "numbers of a status are used as they are", "status edited by hand")
@@ -65,7 +70,7 @@ def trusted_status():
     from git_events_runner.flow import reconcile
     from git_events_runner.rules import ledger
 
-    reconcile.wrong_values = lambda status, now: ()
+    _replace(reconcile, "wrong_values", lambda status, now: ())
     ledger.min = lambda *numbers: numbers[0] if len(numbers) == 2 else min(*numbers)
 
 
@@ -79,7 +84,7 @@ def blocking_log():
         os.write(stream._descriptor, text.encode())
         return len(text)
 
-    LogStream.write = write
+    _replace(LogStream, "write", write)
 
 
 @mutant("secret-500", "a Secret that cannot be read now is answered with 500", "all replicas cut off")
@@ -87,7 +92,7 @@ def secret_500():
     from git_events_runner.edges.kube import secrets
     from git_events_runner.flow.webhooks import authority
 
-    secrets._STALE_S = 0.0
+    _replace(secrets, "_STALE_S", 0.0)
     keys = authority.Authority._keys
 
     async def failing(self, trigger, auth, *, live):
@@ -96,7 +101,7 @@ def secret_500():
         except authority.Unproven as unproven:
             raise authority.Unproven(500, authority.UNREADABLE) from unproven
 
-    authority.Authority._keys = failing
+    _replace(authority.Authority, "_keys", failing)
 
 
 @mutant("deleted-first", "why a Job is deleted is recorded after its deletion", f"kill -9 after {_DELETED}")
@@ -109,7 +114,15 @@ def deleted_first():
         await self._delete(job, resource_version=str(job.version))
         await expire(self, job, owner, message, fence)
 
-    Deletions.expire = careless
+    _replace(Deletions, "expire", careless)
+
+
+@mutant("trusted-watch", "a Job that leaves the watch counts as deleted", "tracking label removed from running Jobs")
+def trusted_watch():
+    from git_events_runner.edges.kube import store
+
+    _replace(store, "may_exist", lambda held, last: False)
+    _replace(store, "with_tracking", lambda *_: None)
 
 
 @mutant("random-names", "the name of a Job says nothing of its run", *_LOST)
@@ -118,7 +131,7 @@ def random_names():
 
     from git_events_runner.flow import runs
 
-    runs.job_name = lambda trigger, key: f"{trigger}-{secrets.token_hex(8)}"
+    _replace(runs, "job_name", lambda trigger, key: f"{trigger}-{secrets.token_hex(8)}")
 
 
 @mutant("recorded-first", "a delivery is answered before it is recorded", "kill -9 before the record of a delivery")
@@ -135,4 +148,4 @@ def recorded_first():
             return [status.Outcome.WRITE for _ in mutations]
         return await write(self, ref, uid, *mutations)
 
-    status.StatusWriter.write = careless
+    _replace(status.StatusWriter, "write", careless)

@@ -1,11 +1,14 @@
 """A selection of the trials of `make chaos`, and proof that the oracle sees what a missing fix costs."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from tests.chaos import trial
 from tests.chaos.mutants import MUTANTS
+from tests.chaos.pod import ROOT
 from tests.chaos.scenarios import SCENARIOS
 
 SEED = os.environ.get("CHAOS_SEED", "1")
@@ -43,3 +46,9 @@ def test_the_oracle_finds_names_that_do_not_come_from_the_run(control_plane, api
 def test_every_mutant_names_scenarios_that_there_are():
     """So that `make chaos` can be run for each."""
     assert {name for each in MUTANTS.values() for name in each.found_by} <= set(SCENARIOS)
+
+
+def test_every_mutant_takes_out_what_is_there():
+    """In a process of its own: none would be missed of a fix that has another name now."""
+    code = "from tests.chaos.mutants import MUTANTS\nfor one in MUTANTS.values(): one.take_out()"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=300)
