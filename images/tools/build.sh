@@ -8,7 +8,7 @@ minor=${kubernetes#1.}
 minor=${minor%%.*}
 component=k8s.io/component-base/version
 mkdir -p "$1"
-# What Helm takes a cluster for that it cannot ask (`helm template`, `helm lint`); unset it would be 1.20.
+# The version that Helm assumes of a cluster that it cannot query (`helm template`, `helm lint`); unset it would be 1.20.
 without="-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=$minor"
 lint="-X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=$minor"
 go build -trimpath -o "$1/helm" \

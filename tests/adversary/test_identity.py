@@ -163,7 +163,7 @@ def test_the_admission_policy_takes_our_keys_from_the_controller_alone(estate, r
             try:
                 act(*arguments)
             except Refused as error:
-                return error.status in {403, 422} and "written by the controller alone" in str(error)
+                return error.status in {403, 422} and "written by the controller only" in str(error)
             return False
 
         plain = forgery(mine, "app", 50)

@@ -11,7 +11,7 @@ import pytest
 from tests.repo.words import WORDS
 
 ROOT = Path(__file__).parents[2]
-CHART = ROOT / "helm" / "git-events-runner"
+CHART = "helm/git-events-runner"
 PACKAGE = ROOT / "git_events_runner"
 # Words under which users search; each is on the page that has the thing.
 SEARCHED = {
@@ -25,20 +25,17 @@ SEARCHED = {
 
 
 def pages():
-    """Names of every page and file with prose of ours."""
+    """Names of every page, and of every other file with prose of ours: chart, manifests, Dockerfiles, scripts."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md", str(CHART.relative_to(ROOT))],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     ).stdout.splitlines()
-    yaml = {"helm/git-events-runner/values.yaml", "helm/git-events-runner/Chart.yaml"}
-    return sorted(
-        {name for name in listed if name.endswith((".md", "NOTES.txt", "dashboard.json")) or "/monitoring/" in name}
-        | yaml
-        | {"Makefile"}
-    )
+    chart = (f"{CHART}/templates/", f"{CHART}/files/dashboard.json", f"{CHART}/values.yaml", f"{CHART}/Chart.yaml")
+    others = (*chart, "manifests/examples/", "Dockerfile.", "images/build.sh", "images/sbom.sh", "Makefile", ".ci/run")
+    return sorted(name for name in listed if name.endswith(".md") or name.startswith(others))
 
 
 def prose(name):
@@ -46,16 +43,19 @@ def prose(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     if name.endswith(".md"):
         return list(enumerate(_markdown(text).splitlines(), 1))
-    if name.endswith(".json"):
-        return [(number, _shown(line)) for number, line in enumerate(text.splitlines(), 1)]
-    lines = list(enumerate(text.splitlines(), 1))
-    if name.endswith("NOTES.txt"):
-        return [(number, re.sub(r"\{\{.*?\}\}", " ", line)) for number, line in lines]
-    if "/monitoring/" in name:
-        return [
-            (n, re.sub(r"\{\{.*?\}\}", " ", line)) for n, line in lines if re.search(r"summary:|description:|#", line)
-        ]
-    return [(n, re.sub(r"`[^`]*`", " ", line.partition("#")[2])) for n, line in lines if "#" in line]
+    shown = _of_json if name.endswith(".json") else _of_notes if name.endswith("NOTES.txt") else _of_code
+    return [(number, shown(line)) for number, line in enumerate(text.splitlines(), 1)]
+
+
+def _of_notes(line):
+    """A line of the chart's notes without template actions."""
+    return re.sub(r"\{\{.*?\}\}", " ", line)
+
+
+def _of_code(line):
+    """The comment, or the text of an alert, in a line of YAML, of a template or of a script."""
+    found = re.search(r"\{\{-? ?/\*(.*)|(?:^|\s)#+(.*)|(?:summary|description): (.*)", line)
+    return re.sub(r"`[^`]*`|\{\{.*?\}\}", " ", "".join(filter(None, found.groups()))) if found else ""
 
 
 def _markdown(text):
@@ -71,7 +71,7 @@ def _markdown(text):
     return text
 
 
-def _shown(line):
+def _of_json(line):
     """The title or description in a line of the dashboard."""
     found = re.match(r'\s*"(?:title|description|legendFormat)": (".*"),?$', line)
     return json.loads(found[1]) if found else ""

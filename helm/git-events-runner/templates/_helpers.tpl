@@ -1,4 +1,4 @@
-{{/* Names. The rules are the original chart's: objects of a release keep theirs. */}}
+{{/* Names. The rules are those of v0.4's chart, so that objects of a release keep their names. */}}
 {{- define "git-events-runner.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
@@ -14,8 +14,8 @@
 {{- end }}
 {{- end }}
 
-{{/* The full name with an end of its own, at most 63 characters; takes a list: context, end. A name that is too long is cut and told apart
-     by a digest. Those of the original stay as they were wherever it could be installed (its utility Service ends at a full name of 55). */}}
+{{/* The full name with a suffix, at most 63 characters; takes a list: context, end. A name that is too long is shortened and distinguished
+     by a digest. Names of v0.4 stay the same wherever v0.4 could be installed (its utility Service ends at a full name of 55). */}}
 {{- define "git-events-runner.named" -}}
 {{- $fullname := include "git-events-runner.fullname" (index . 0) }}
 {{- $end := index . 1 }}
@@ -50,7 +50,7 @@
 {{- include "git-events-runner.named" (list . "leader-lock") }}
 {{- end }}
 
-{{/* Labels. A Deployment's selector cannot change: name and instance alone, for ever. */}}
+{{/* Labels. A Deployment's selector cannot change: always only name and instance. */}}
 {{- define "git-events-runner.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "git-events-runner.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -79,7 +79,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* The runtime config as the ConfigMap holds it: values, tightened by the profile, with their templates rendered. */}}
+{{/* The runtime config of the ConfigMap: values, tightened by the profile, with their templates rendered. */}}
 {{- define "git-events-runner.runtimeConfig" -}}
 {{- $config := deepCopy (default dict .Values.runtimeConfig) }}
 {{- if eq .Values.profile "multiTenant" }}
@@ -108,7 +108,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- toYaml $context }}
 {{- end }}
 
-{{/* Lay a profile over a config where that still has the default; takes a list: config, defaults, profile. */}}
+{{/* Apply a profile to a config where that still has the default; takes a list: config, defaults, profile. */}}
 {{- define "git-events-runner.tighten" -}}
 {{- $config := index . 0 }}
 {{- $defaults := index . 1 }}
@@ -133,7 +133,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 [kernel.shm_rmid_forced, net.ipv4.ip_local_port_range, net.ipv4.ip_local_reserved_ports, net.ipv4.ip_unprivileged_port_start, net.ipv4.ping_group_range, net.ipv4.tcp_fin_timeout, net.ipv4.tcp_keepalive_intvl, net.ipv4.tcp_keepalive_probes, net.ipv4.tcp_keepalive_time, net.ipv4.tcp_rmem, net.ipv4.tcp_syncookies, net.ipv4.tcp_wmem]
 {{- end }}
 
-{{/* Who may read probes and metrics, as JSON; "[]" is everybody. The chart's own ways to scrape keep working outside of the profile. */}}
+{{/* Peers that may read probes and metrics, as JSON; "[]" is all. The chart's own options for scraping keep working outside of the profile. */}}
 {{- define "git-events-runner.utilityFrom" -}}
 {{- $policy := .Values.networkPolicy }}
 {{- $scraped := merge (dict) .Values.podAnnotations .Values.prometheus.podAnnotations }}
@@ -228,14 +228,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- .Values.autoscaling.enabled | ternary .Values.autoscaling.minReplicas .Values.replicaCount | int }}
 {{- end }}
 
-{{/* Whether the webhook port speaks TLS itself; checks what the program would refuse at start. */}}
+{{/* Whether the webhook port itself uses TLS; refuses what the program would refuse at its start. */}}
 {{- define "git-events-runner.webhooksTls" -}}
 {{- $tls := default dict .Values.controllerOptions.webhooksTls }}
 {{- if and (or $tls.certificate $tls.key) (or $tls.secret $tls.secretNamespace) }}
 {{- fail "controllerOptions.webhooksTls: certificate and key exclude secret and secretNamespace" }}
 {{- end }}
 {{- if ne (empty $tls.certificate) (empty $tls.key) }}
-{{- fail "controllerOptions.webhooksTls: certificate and key go together" }}
+{{- fail "controllerOptions.webhooksTls: certificate and key have to be set together" }}
 {{- end }}
 {{- if and $tls.secretNamespace (not $tls.secret) }}
 {{- fail "controllerOptions.webhooksTls: secretNamespace needs secret" }}
@@ -291,7 +291,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* The same in words. */}}
+{{/* The same as text. */}}
 {{- define "git-events-runner.utilityReaders" -}}
 {{- $from := include "git-events-runner.utilityFrom" . }}
 {{- if eq $from "[]" }}everybody
@@ -301,7 +301,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* Resources of the controller: the default limit of memory is never below a request that was set for a release before it. */}}
+{{/* Resources of the controller: the default memory limit is never below a request that was set for an earlier release. */}}
 {{- define "git-events-runner.resources" -}}
 {{- $resources := deepCopy (default dict .Values.resources) }}
 {{- $limits := default dict $resources.limits }}
