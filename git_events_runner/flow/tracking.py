@@ -32,6 +32,7 @@ from git_events_runner.rules.identity import owner_of
 from git_events_runner.rules.job import label
 from git_events_runner.rules.lastjob import unfinished_jobs
 from git_events_runner.rules.messages import Fence
+from git_events_runner.slices import Slices
 
 log = structlog.get_logger(target="tracking")
 
@@ -138,7 +139,10 @@ class Tracking:
         Raises:
             ApiError: The API server does not answer.
         """
-        for trigger in (trigger for kind in TRIGGERS for trigger in self._store.all(kind)):
+        slices = Slices()
+        for seen in (trigger for kind in TRIGGERS for trigger in self._store.all(kind)):
+            await slices.rest()
+            trigger = self._store.trigger(seen.uid) or seen  # its Jobs run on when it is deleted meanwhile
             lost = unfinished_jobs(trigger.raw.get("status"))
             known = {job.ref.name for job in self._store.jobs_of(trigger.uid)} if lost else ()
             for name, source in lost.items():

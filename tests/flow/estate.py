@@ -8,10 +8,12 @@ from git_events_runner.edges.kube.client import Page
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.store import StoreWriter
 from git_events_runner.errors import ApiGone
+from git_events_runner.flow.annotated import AnnotatedRequests
 from git_events_runner.flow.gone import Gone
 from git_events_runner.flow.lanes import Lanes
 from git_events_runner.flow.open_requests import OpenRequests
 from git_events_runner.flow.reconcile import Reconciler
+from git_events_runner.flow.results import Results
 from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.flow.starts import Starts
 from git_events_runner.flow.status import StatusWriter
@@ -23,9 +25,10 @@ from git_events_runner.rules.report import Report
 from git_events_runner.rules.statuspatch import combine
 from git_events_runner.serving import running
 from git_events_runner.sourcehosts import SourceHosts
+from git_events_runner.triggers import LiveTriggers
 from tests.flow.test_queue import queue_of
 from tests.flow.virtual import until
-from tests.flow.world import START, Cluster, Fence, recorded
+from tests.flow.world import START, Cluster, Fence, recorded, tracking_of
 
 NAMESPACES = 12
 PAGE = 500
@@ -113,8 +116,8 @@ class Estate:
             self.put("GitRepo", place, name, {"repoUri": f"https://git{number % 50}.example/{name}"})
             spec = {"sources": {"names": [name]}, "action": {"kind": "ClusterAction", "name": "build"}}
             if number < schedules:
-                cron = number % 4 == 0
-                text = {"cron": f"{number % 60} {number // 60 % 24} * * *"} if cron else {"interval": "1h"}
+                interval = {"interval": "1h" if number % NAMESPACES == 1 else "3h"}
+                text = {"cron": f"{number % 60} {number // 60 % 24} * * *"} if number % 4 == 0 else interval
                 self.put("ScheduleTrigger", place, name, spec | {"schedule": text}, status=self._status(name))
             else:
                 auth = {"secretRef": {"name": "hook"}, "key": "token"}
@@ -185,6 +188,18 @@ class Estate:
         )
         self.leading = {
             "queue": queue_of(cluster, limit=16),
+            "tracking": tracking_of(cluster),
+            "results": Results(
+                **shared,
+                **written,
+                submit=self.lanes.submit,
+                deleted_as={}.get,
+                job_deleted=tracking_of(cluster).is_deleted,
+                trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
+                request_timeout_s=5.0,
+                weight=equal,
+            ),
+            "annotated": AnnotatedRequests(**shared, writer=self.writer, submit=self.lanes.submit, announcer=cluster),
             "starts": Starts(**shared, metrics=cluster.metrics),
             "reconciler": Reconciler(**shared, **written, gate=cluster.gate, requests=self.requests, weight=equal),
             "checks": self.checks,

@@ -9,13 +9,15 @@ import pytest
 
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.policy import Policy
-from tests.flow.estate import PAGE, Estate
+from tests.flow.estate import NAMESPACES, PAGE, Estate
 from tests.flow.steps import MeasuredLoop
 
 SCHEDULES, WEBHOOKS = 2400, 600
 LONGEST_S = 0.04  # of CPU; a slice is a quarter of it, and a loop that holds on takes twice as much
 ACTION = Ref("ClusterAction", None, "build")
 NAMESPACE = Ref("Namespace", None, "team0")
+OTHERS = [f"team{number}" for number in range(1, NAMESPACES)]
+RECONCILED = "reconcile_count_total{"
 TRIGGERS = ("ScheduleTrigger", "WebhookTrigger")
 EVENTS = (
     "first list",
@@ -53,7 +55,7 @@ class Story:
         estate = self.estate
         await self._measure("take-over", lambda: None)
         await self._measure("label of a shared action", lambda: estate.relabel(ACTION))
-        await self._measure("edit of a shared action", lambda: self._allow({"names": ["team0"]}))
+        await self._measure("edit of a shared action", lambda: self._allow({"names": OTHERS}))
         await self._measure("second edit of a shared action", lambda: self._allow(None))
         await self._measure("label of a namespace", lambda: estate.relabel(NAMESPACE))
         await self._measure("policy", self._forbid_an_hour)
@@ -65,6 +67,7 @@ class Story:
 
     async def _measure(self, event, act):
         estate, lists, checks = self.estate, self.estate.feed.lists, len(self.estate.told.checked)
+        reconciled = estate.cluster.series(RECONCILED)
         with asyncio.get_running_loop().measuring() as longest:
             act()
             await estate.settle()
@@ -74,6 +77,7 @@ class Story:
                 estate.cluster.objects[ref]["status"]["state"] == "WrongConfig" for ref in estate.refs(*TRIGGERS)
             ),
             "known": sum(len(estate.cluster.store.all(kind)) for kind in TRIGGERS),
+            "reconciled": estate.cluster.series(RECONCILED) - reconciled,
             "pages": estate.feed.lists - lists,
             "checks": len(estate.told.checked) - checks,
         }
@@ -109,8 +113,11 @@ def test_what_happens_concerns_all_triggers(story):
     seen, every = story.seen, SCHEDULES + WEBHOOKS
     assert all(seen[event]["known"] == every for event in EVENTS[1:-1])
     assert seen["take-over"]["refused"] == seen["second edit of a shared action"]["refused"] == 0
-    assert seen["edit of a shared action"]["refused"] > every // 2
-    assert seen["policy"]["refused"] > every // 2
+    assert seen["edit of a shared action"]["refused"] == every // NAMESPACES
+    assert seen["policy"]["refused"] > every // NAMESPACES // 2
+    for event in ("take-over", "edit of a shared action", "second edit of a shared action", "policy"):
+        assert seen[event]["reconciled"] >= SCHEDULES
+    assert seen["label of a shared action"]["reconciled"] == 0
     assert seen["relist"]["pages"] >= 2 * every // PAGE
     assert seen["clock ahead"]["checks"] > every // 10
     assert seen["deletion of all"]["known"] == 0

@@ -13,6 +13,7 @@ from git_events_runner.flow.results import Results
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.fairness import equal
 from git_events_runner.triggers import LiveTriggers
+from tests.flow.busy import reading_slowly
 from tests.flow.test_queue import leading, queue_of, running
 from tests.flow.virtual import at, until, virtual
 from tests.flow.world import Cluster, Fence, recorded, tracking_of
@@ -431,3 +432,28 @@ async def test_running_counts_a_job_in_doubt():
         assert running(cluster) == [ref.name]
         cluster.finish(cluster.objects[ref])
         await until(lambda: waiting["metadata"]["name"] in running(cluster), within_s=60)
+
+
+def test_a_run_that_is_recorded_while_a_leader_reads_all_statuses_is_found(monkeypatch):
+    """Others work between two of them: each status is read as it is when its turn comes."""
+
+    @virtual
+    async def check():
+        cluster = Selecting()
+        for number in range(3):
+            cluster.trigger("ScheduleTrigger", f"t{number}")
+        trigger = cluster.trigger(status=recorded(runs=1))
+        cluster.lagging.add("Job")
+        job = cluster.job(trigger, suspend=False)
+        cluster.lagging.discard("Job")
+        reading_slowly(monkeypatch, cluster)
+        finding = asyncio.ensure_future(tracking_of(cluster).find_lost())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        last = {"name": job["metadata"]["name"], "phase": "Running"}
+        cluster.change(REF, status=recorded(runs=1, lastJob=last))
+        assert cluster.store.get(cluster.ref(job)) is None
+        await finding
+        assert cluster.store.get(cluster.ref(job)) is not None
+
+    check()

@@ -21,6 +21,7 @@ from git_events_runner.rules.ledger import Outcome, Progress, entry_of, rfc3339
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.report import CloneReport
 from git_events_runner.rules.statuspatch import combine
+from git_events_runner.slices import Slices
 
 from .phases import LastPhases
 from .ports import Writer
@@ -62,10 +63,12 @@ class Projection:
         """Show the Jobs of a trigger."""
         self._waiting.put(trigger.ref.namespace, trigger.uid)
 
-    def put_all(self) -> None:
-        """Show the Jobs of all triggers."""
+    async def put_all(self) -> None:
+        """Show the Jobs of all triggers; each is read again when its turn comes."""
+        slices = Slices()
         for kind in TRIGGERS:
             for trigger in self._store.all(kind):
+                await slices.rest()
                 if (trigger.raw.get("status") or {}).get("checkedSources"):
                     self.put(trigger)
 

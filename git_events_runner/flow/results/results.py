@@ -82,7 +82,7 @@ class Results:
         with self._store.subscribe("Job", *TRIGGERS) as changes:
             self._outcomes.begin()
             async with self._projection.working(fence), self._sweeper.working(fence):
-                self._projection.put_all()
+                await self._projection.put_all()
                 next_sweep, next_lost, next_reopen = loop.time() + _PASS_S, loop.time(), loop.time()
                 while True:
                     with contextlib.suppress(TimeoutError):
