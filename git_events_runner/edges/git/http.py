@@ -354,7 +354,7 @@ class HttpTransport:
             if context is None:
                 raise GitTlsError(f"{repository}: {_NO_CA}")
             kept = (context, len(repository.ca_pem))
-            self._contexts.put(repository.ca_pem, kept)
+            self._contexts.put(repository.ca_pem, kept, repository.owner)
         return kept[0]
 
 

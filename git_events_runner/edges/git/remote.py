@@ -181,7 +181,7 @@ class Remote:
                 self._remembered.too_large.put(repository.owner, key, error)
                 raise
             if self._remembered.large.get(repository.key) is None:
-                self._trees.put(key, found)
+                self._trees.put(key, found, repository.owner)
             return found
 
         try:

@@ -115,31 +115,55 @@ class Lane:
 
 
 class Recent(Generic[_K, _T]):
-    """The values used last, as many as weigh no more than `limit` together; a heavier one is not kept."""
+    """The values used last, as many as weigh no more than `limit` together; a heavier one is not kept.
+
+    Of too many, the namespace that has most loses those that it used longest ago. Only the single value of a namespace,
+    if it takes no more than half, is kept when it comes.
+    """
 
     def __init__(self, *, limit: int, weigh: Callable[[_T], int]) -> None:
         self._limit = limit
         self._weigh = weigh
-        self._values: OrderedDict[_K, _T] = OrderedDict()
+        self._namespace_of: dict[_K, str] = {}
+        self._values: dict[str, OrderedDict[_K, _T]] = {}
+        self._weights: dict[str, int] = {}
         self.weight = 0
 
     def get(self, key: _K) -> _T | None:
         """The value, which counts as used now."""
-        value = self._values.get(key)
-        if value is not None:
-            self._values.move_to_end(key)
-        return value
+        namespace = self._namespace_of.get(key)
+        if namespace is None:
+            return None
+        values = self._values[namespace]
+        values.move_to_end(key)
+        return values[key]
 
-    def put(self, key: _K, value: _T) -> None:
-        """Keep it, in place of those used longest ago."""
+    def put(self, key: _K, value: _T, namespace: str = "") -> None:
+        """Keep it for a namespace, in place of values of the one that has most."""
         self.drop(key)
-        self._values[key] = value
-        self.weight += self._weigh(value)
+        if self._weigh(value) > self._limit:
+            return
+        self._namespace_of[key] = namespace
+        self._values.setdefault(namespace, OrderedDict())[key] = value
+        self._add(namespace, self._weigh(value))
         while self.weight > self._limit:
-            self.weight -= self._weigh(self._values.popitem(last=False)[1])
+            self.drop(next(iter(self._values[self._most(namespace)])))
+
+    def _most(self, own: str) -> str:
+        """The namespace that has most; not the own one for its only value, unless that takes more than half."""
+        kept = len(self._values[own]) == 1 and self._weights[own] * 2 <= self._limit
+        return max((one for one in self._weights if one != own or not kept), key=self._weights.__getitem__)
 
     def drop(self, key: _K) -> None:
         """Forget it."""
-        value = self._values.pop(key, None)
-        if value is not None:
-            self.weight -= self._weigh(value)
+        namespace = self._namespace_of.pop(key, None)
+        if namespace is None:
+            return
+        values = self._values[namespace]
+        self._add(namespace, -self._weigh(values.pop(key)))
+        if not values:
+            del self._values[namespace], self._weights[namespace]
+
+    def _add(self, namespace: str, weight: int) -> None:
+        self.weight += weight
+        self._weights[namespace] = self._weights.get(namespace, 0) + weight

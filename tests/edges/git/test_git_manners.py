@@ -110,6 +110,22 @@ def test_what_is_kept_is_bounded():
     assert kept.weight <= 10
 
 
+def test_what_a_namespace_brings_in_drops_nothing_of_another_with_less():
+    """Neither many values nor large ones; a namespace's only one is kept when it comes, up to half of all."""
+    kept = Recent(limit=20, weigh=len)
+    kept.put("g", "1234", "good")
+    for number in range(50):
+        kept.put(number, "x" * (1 + number % 10), "evil")
+        assert kept.get("g") == "1234"
+        assert kept.weight <= 20
+    kept.put("large", "x" * 10, "monorepo")
+    assert kept.get("large") == "x" * 10
+    assert kept.get("g") == "1234"
+    kept.put("larger", "x" * 19, "evil2")
+    assert kept.get("larger") is None
+    assert kept.get("g") == "1234"
+
+
 async def test_a_host_that_wants_a_pause_gets_it(git_server, repository, remote):
     """After a 429 no question of any repository goes to that host until its time has passed; other hosts are asked."""
     made = commit(repository, {"a": b"1"})
