@@ -48,6 +48,23 @@ def test_once_checks_once(repository: Repository, tmp_path: Path):
     assert done.stdout.count(": started") == 2
 
 
+@pytest.mark.parametrize(
+    ("field", "summary"),
+    [
+        ("suspend: true", "nothing to check: no trigger has a schedule"),
+        ("firstCheck: Record", "1 source checked, 0 runs, none failed"),
+    ],
+)
+def test_once_runs_nothing_where_nothing_is_to_run(repository: Repository, tmp_path: Path, field: str, summary: str):
+    """A trigger that is suspended is not waited for; one that records its first commit is checked."""
+    folder = write(tmp_path / "m", url=repository.url)
+    text = (folder / "all.yaml").read_text()
+    (folder / "all.yaml").write_text(text.replace("  schedule:", f"  {field}\n  schedule:"))
+    done = once(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert summary in done.stdout
+
+
 def test_once_serves_nothing(repository: Repository, tmp_path: Path):
     """With --once no port is bound (a taken one is no problem), and no URL but the source's is printed."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
