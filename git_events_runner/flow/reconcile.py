@@ -18,10 +18,11 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, FenceLost, InvalidObject
+from git_events_runner.handover import Handover, working
 from git_events_runner.resources.kinds import ACTIONS, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules import patterns
-from git_events_runner.rules.fairness import RoundRobin, Weight
+from git_events_runner.rules.fairness import Weight
 from git_events_runner.rules.identity import runs_of
 from git_events_runner.rules.ledger import Mutation, Outcome, Prune, entry_of, rfc3339
 from git_events_runner.rules.messages import Fence
@@ -40,6 +41,8 @@ log = structlog.get_logger(target="reconcile")
 FINALIZER = "scheduletriggers.git-events-runner.rs"
 _PASS_S = 5.0
 _GATHER_S = 0.2
+_WRITE_S = 10.0
+_BACKOFF_S = (5.0, 15.0)
 _REPAIR_SHOWN_S = 600.0
 _CLEARED_AT_ONCE = 64  # lines of conditions; after their write the trigger is reconciled again
 _OPEN = "spec.webhook.authConfig is not set: everyone who can connect to the port may call"
@@ -138,10 +141,7 @@ class Reconciler:
         self._now = now
         self._weight = weight
         self._naming = Naming()
-        self._waiting: RoundRobin[Ref] = RoundRobin(weight=weight)
-        self._noted: set[Ref] = set()
         self._slices = Slices()
-        self._again: set[Ref] = set()
         self._known: dict[Ref, _Known] = {}
         self._repaired: dict[
             str, float
@@ -153,33 +153,34 @@ class Reconciler:
         self._known.clear()
         self._repaired.clear()
         self._naming.clear()
-        self._noted.clear()
-        self._waiting = RoundRobin(weight=self._weight)
         self._requests.begin()
         warned: dict[Ref, int] = {}
+
+        async def reconcile(ref: Ref) -> bool:
+            return await self._reconcile_one(ref, fence)
+
+        self._waiting = Handover(reconcile, weight=self._weight, backoff_s=_BACKOFF_S)
         with self._store.subscribe(*TRIGGERS, declared=(*SOURCES, *ACTIONS, "Namespace")) as changes:
             await self._warn((snapshot.ref for snapshot in self._store.all("GitRepo")), warned)
-            policy = None
-            next_sweep = loop.time()
-            while True:
-                if not len(self._waiting) and policy == self._gate.policy:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout_at(next_sweep):
-                            await changes.wait()
-                            await asyncio.sleep(_GATHER_S)
-                changed = changes.take()
-                await self._warn((ref for ref in changed if ref.kind == "GitRepo"), warned)
-                await self._note_concerned(changed)
-                if policy != self._gate.policy:
-                    policy = self._gate.policy
-                    await self._note_all(trigger.ref for kind in TRIGGERS for trigger in self._store.all(kind))
-                await self._reconcile_some(fence, next_sweep)
-                if loop.time() >= next_sweep:
-                    again, self._again = self._again, set()
-                    await self._note_all(again)
-                    await self._note_all(self._repaired_long_ago())
-                    await self._requests.sweep(fence)
-                    next_sweep = loop.time() + _PASS_S
+            async with working(self._waiting):
+                policy = None
+                next_sweep = loop.time()
+                while True:
+                    if policy == self._gate.policy:
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout_at(next_sweep):
+                                await changes.wait()
+                                await asyncio.sleep(_GATHER_S)
+                    changed = changes.take()
+                    await self._warn((ref for ref in changed if ref.kind == "GitRepo"), warned)
+                    await self._note_concerned(changed)
+                    if policy != self._gate.policy:
+                        policy = self._gate.policy
+                        await self._note_all(trigger.ref for kind in TRIGGERS for trigger in self._store.all(kind))
+                    if loop.time() >= next_sweep:
+                        await self._note_all(self._repaired_long_ago())
+                        await self._requests.sweep(fence)
+                        next_sweep = loop.time() + _PASS_S
 
     async def _note_all(self, triggers: Iterable[Ref]) -> None:
         """These are to be reconciled, in their namespace's turn; what has become of them by then counts."""
@@ -188,26 +189,17 @@ class Reconciler:
             await self._slices.rest()
 
     def _note(self, ref: Ref) -> None:
-        if ref not in self._noted:
-            self._noted.add(ref)
-            self._waiting.put(ref.namespace or "", ref)
+        self._waiting.put(ref.namespace, ref)
 
-    async def _reconcile_some(self, fence: Fence, until: float) -> None:
-        """Reconcile what waits, by namespace in turn; others have their turn as soon as a slice of time is over."""
-        loop = asyncio.get_running_loop()
-        self._slices.begin()
-        while (taken := self._waiting.take()) is not None:
-            self._noted.discard(taken[1])
-            trigger = self._store.get(taken[1])
-            if trigger is None:
-                self._naming.drop(taken[1])
-                self._known.pop(taken[1], None)
-            else:
-                self._naming.put(trigger.ref, self._named_by(trigger))
-                await self._reconcile(trigger, fence)
-            if self._slices.over or loop.time() >= until:
-                await asyncio.sleep(0)
-                return
+    async def _reconcile_one(self, ref: Ref, fence: Fence) -> bool:
+        """Reconcile a trigger as it is now; False: its status could not be written."""
+        trigger = self._store.get(ref)
+        if trigger is None:
+            self._naming.drop(ref)
+            self._known.pop(ref, None)
+            return True
+        self._naming.put(ref, self._named_by(trigger))
+        return await self._reconcile(trigger, fence)
 
     async def _warn(self, refs: Iterable[Ref], warned: dict[Ref, int]) -> None:
         """Report once for each version of a spec that a GitRepo's Secret namespaces are ignored, as by v0.4."""
@@ -268,27 +260,31 @@ class Reconciler:
         override = found.model.spec.source_override if found and found.model else None
         return [*named, ref(override.kind, override.name)] if override is not None else named
 
-    async def _reconcile(self, trigger: Snapshot, fence: Fence) -> None:
+    async def _reconcile(self, trigger: Snapshot, fence: Fence) -> bool:
         """Finalizer of the original, entries of sources that are gone, conditions; written only when they change."""
         if self._store.refused(trigger.ref.namespace, trigger.ref.kind):
             self._known_of(trigger).said = None  # not writable; its namespace is noted when it can be read again
-            return
+            return True
         started = time.monotonic()
-        failed = False
+        failed = refused = False
         try:
-            await self._remove_finalizer(trigger, fence)
+            async with asyncio.timeout(_WRITE_S):
+                await self._remove_finalizer(trigger, fence)
             mutations = [*self._mutations(trigger), *self._repairs(trigger)]
             settled = not mutations and not self._unsettled(trigger)
             self._known_of(trigger).said = _said(trigger) if settled else None
             if mutations:
                 fence.check()
-                await self._writer.write(trigger.ref, trigger.uid, *mutations)
+                async with asyncio.timeout(_WRITE_S):
+                    await self._writer.write(trigger.ref, trigger.uid, *mutations)
         except ApiNotFound:
             pass
-        except ApiError as error:
-            failed = True
-            self._again.add(trigger.ref)
-            log.warning("trigger.failed", **_fields(trigger), error=str(error), reason=error.reason)
+        except (ApiError, TimeoutError) as error:
+            failed = refused = True
+            reason = error.reason if isinstance(error, ApiError) else "Timeout"
+            log.warning(
+                "trigger.failed", **_fields(trigger), error=str(error) or "its status is not written", reason=reason
+            )
         except FenceLost:
             raise
         except Exception:  # the border of one trigger: a bug in it must not end the others
@@ -296,6 +292,7 @@ class Reconciler:
             log.exception("trigger.crashed", **_fields(trigger))
         if trigger.ref.kind == "ScheduleTrigger" and self._store.get(trigger.ref) is not None:
             self._metrics.reconcile_finished(trigger.ref, time.monotonic() - started, failed=failed)
+        return not refused
 
     def _repairs(self, trigger: Snapshot) -> list[Mutation]:
         """Replace what cannot be right in the status; the warning that says so stays for ten minutes."""

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import structlog
+
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import (
     ApiConflict,
@@ -37,6 +39,8 @@ from git_events_runner.rules.ledger import (
 )
 from git_events_runner.rules.statuspatch import combine, patch_for
 from git_events_runner.telemetry import Metrics
+
+log = structlog.get_logger(target="status")
 
 _ATTEMPTS = 40
 _REQUEST_TIMEOUT_S = 5.0
@@ -293,6 +297,7 @@ class StatusWriter:
     async def _read_for(self, batch: list[_Waiting], ref: Ref, uid: str, problem: ApiError) -> dict[str, Any]:
         """The live object for another attempt; if all callers have given up, as a former leader does, raise instead."""
         if all(waiting.done.done() for waiting in batch):
+            log.warning("status.failed", kind=ref.kind, namespace=ref.namespace, name=ref.name, error=str(problem))
             raise problem
         return await self._read(ref, uid)
 

@@ -29,6 +29,7 @@ from .ports import Writer
 log = structlog.get_logger(target="results")
 
 _WRITE_S = 10.0
+_BACKOFF_S = (1.0, 15.0)  # when the API server answers again, the statuses of thousands of triggers are soon right
 
 
 class Projection:
@@ -55,7 +56,7 @@ class Projection:
 
         self._shown.clear()
         self._refused.clear()
-        self._waiting = Handover(show, weight=self._weight, limit_s=_WRITE_S)
+        self._waiting = Handover(show, weight=self._weight, limit_s=_WRITE_S, backoff_s=_BACKOFF_S)
         async with working(self._waiting):
             yield
 

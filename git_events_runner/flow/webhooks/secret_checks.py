@@ -18,6 +18,7 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, SecretUnusable
+from git_events_runner.handover import Handover, working
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.fairness import RoundRobin, Weight
 from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
@@ -30,6 +31,7 @@ from .keys import SecretReader, read_keys
 log = structlog.get_logger(target="webhooks")
 
 _EACH_S = 0.1
+_CHECK_S = 20.0
 _GOOD_S = 600.0
 _BAD_S, _LONGEST_BAD_S = 5.0, 60.0
 _PASS_S = 2.0
@@ -90,18 +92,29 @@ class SecretChecks:
             self._came.set()
 
     async def run(self) -> None:
-        """Check what was noted, until cancelled."""
-        while True:
-            while (taken := self._waiting.take()) is None:
-                self._came.clear()
-                await self._came.wait()
-            self._noted.discard(taken[1])
-            doubted = taken[1] in self._doubted
-            self._doubted.discard(taken[1])
-            trigger = self._store.get(taken[1])
-            if trigger is not None and trigger.model is not None:
-                self._plan(trigger, good=await self._check(trigger, live=doubted))
-                await asyncio.sleep(_EACH_S)
+        """Check what was noted, until cancelled; a status that cannot be written delays no other trigger's check."""
+        checks = Handover(self._check_one, weight=self._weight)
+        async with working(checks):
+            while True:
+                while (taken := self._waiting.take()) is None:
+                    self._came.clear()
+                    await self._came.wait()
+                self._noted.discard(taken[1])
+                if self._store.get(taken[1]) is not None:
+                    checks.put(*taken)
+                    await asyncio.sleep(_EACH_S)
+
+    async def _check_one(self, ref: Ref) -> bool:
+        doubted = ref in self._doubted
+        self._doubted.discard(ref)
+        trigger = self._store.get(ref)
+        if trigger is not None and trigger.model is not None:
+            good = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CHECK_S):
+                    good = await self._check(trigger, live=doubted)
+            self._plan(trigger, good=good)
+        return True
 
     async def run_leading(self, fence: Fence) -> None:
         """Note every trigger from time to time, and those that change, until leadership ends."""
