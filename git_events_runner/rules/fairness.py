@@ -192,6 +192,7 @@ class FairCache(Generic[_K, _T]):
         """`limit` is the number of values in all namespaces, `room` how many one has in any case."""
         self._limit = limit
         self._room = room
+        self._within = 0  # below this size no namespace has more than its room, as far as others can tell
         self._namespace_of: dict[_K, str] = {}
         self._values: dict[str, OrderedDict[_K, _T]] = {}
 
@@ -214,6 +215,10 @@ class FairCache(Generic[_K, _T]):
 
     def put(self, namespace: str, key: _K, value: _T) -> None:
         """Keep the value for that namespace, in place of one of its own or of the namespace that has most."""
+        if self._namespace_of.get(key) == namespace:
+            self._values[namespace][key] = value
+            self._values[namespace].move_to_end(key)
+            return
         self.pop(key)
         self._namespace_of[key] = namespace
         self._values.setdefault(namespace, OrderedDict())[key] = value
@@ -225,6 +230,8 @@ class FairCache(Generic[_K, _T]):
     def _beyond(self, own: str) -> str | None:
         """The namespace that has most beyond its room; the own one, if that has more than an equal share there."""
         have = len(self._values[own]) - self._room(own)
+        if have <= 0 and len(self._namespace_of) < self._within:
+            return None
         if have > 0 and len(self._values[own]) > 1 and have * len(self._values) > self._limit:
             return own
         beyond = {
@@ -233,7 +240,9 @@ class FairCache(Generic[_K, _T]):
             if namespace != own or len(values) > 1
         }
         most = max(beyond, key=beyond.__getitem__, default=own)
-        return most if beyond.get(most, 0) > 0 else None
+        found = beyond.get(most, 0) > 0
+        self._within = 0 if found else len(self._namespace_of) + len(self._values)
+        return most if found else None
 
     def pop(self, key: _K) -> _T | None:
         """Forget the value, and give it back."""
