@@ -43,7 +43,7 @@ from git_events_runner.flow.lanes import Lanes
 from git_events_runner.flow.missed import Missed
 from git_events_runner.flow.open_requests import OpenRequests
 from git_events_runner.flow.probes import Health, Probes
-from git_events_runner.flow.queue import JOB_SELECTOR, Queue, live_jobs
+from git_events_runner.flow.queue import Queue, live_jobs
 from git_events_runner.flow.reconcile import Reconciler
 from git_events_runner.flow.results import Results
 from git_events_runner.flow.runs import Runs
@@ -56,6 +56,7 @@ from git_events_runner.flow.webhooks import SecretChecks, Webhooks
 from git_events_runner.heartbeat import Heartbeat
 from git_events_runner.hookport import HookPort
 from git_events_runner.hostkeys import HostKeys
+from git_events_runner.liveness import expect_answers, follow_log
 from git_events_runner.log_stream import LogStream
 from git_events_runner.namespaces import Namespaces
 from git_events_runner.pools import Pool
@@ -70,6 +71,7 @@ from git_events_runner.sourcehosts import SourceHosts
 from git_events_runner.sources import Copies, Remotes, Sources
 from git_events_runner.telemetry import Metrics
 from git_events_runner.triggers import LiveTriggers
+from git_events_runner.watched import watched
 from git_events_runner.writes import Writes
 
 log = structlog.get_logger(target="app")
@@ -80,10 +82,8 @@ _CHECKED_S, _CHECKED_BYTES = 5.0, 2**20  # checks of webhook Secrets drop nothin
 _LONGEST_BACKOFF_S = 60.0
 _DRAIN_S = 20.0
 _INFORMER_S = 700.0  # the longest watch and its grace
-_ANSWER_S = 900.0  # longer than an API server is away for an upgrade: a new start would not bring it back
 _WRITE_LEASES = 4  # durations of the lease: by then another replica leads, if there is one
 _LEASE_S = 60.0
-_LOG_S = 300.0  # so long standard output may be full or unread
 _DISTRUSTED_S = 300.0  # its CA was read anew at each attempt: only a new start can help
 
 
@@ -357,7 +357,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
             failed=edge_failed,
             absent=partial(store.lacks_namespace, namespace) if namespace else lambda: False,
         )
-        for kind, namespace, label_selector, field_selector in _watched(settings)
+        for kind, namespace, label_selector, field_selector in watched(settings)
     }
     clock = ClockWatch(
         clock=client.clock,
@@ -383,7 +383,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         judged=partial(health.judged, "writes"),
         note=partial(health.note, "writes"),
     )
-    _follow_log(logs, metrics, health)
+    follow_log(logs, metrics, health)
     health.expect("certificate of the API server", client.trusted_at, _DISTRUSTED_S, problem="not trusted for")
     health.set("caches", ready=False, why="not synced yet")
     health.set("crds", ready=False, why="not checked yet")
@@ -404,7 +404,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                 await store.wait_synced(*OURS, "Job", "Namespace", "ConfigMap")
                 for name, informer in informers.items():
                     health.expect(name, partial(getattr, informer, "moved_at"), _INFORMER_S)
-                    _expect_answers(health, name, informer)
+                    expect_answers(health, name, informer)
                 await config.wait_usable()
                 await hook_port.open(must=True)
                 async with running(
@@ -426,7 +426,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                         async with running(lease=lease.run(lead), writes=writes.run()):
                             health.set("caches", ready=True)
                             health.expect("lease", partial(getattr, lease, "moved_at"), _LEASE_S)
-                            _expect_answers(health, "lease", lease)
+                            expect_answers(health, "lease", lease)
                             try:
                                 log.info("controller.started", identity=settings.identity)
                                 yield Addresses(webhooks_port=hooks_port, utility_port=utility_port)
@@ -463,34 +463,9 @@ async def _served(app: Any, sock: socket.socket | None) -> AsyncIterator[None]:
         yield
 
 
-def _expect_answers(health: Health, name: str, asking: Informer | Lease) -> None:
-    """Liveness ends when its requests have had no answer for long, whatever other requests have."""
-    problem = "the API server has not answered for"
-    health.expect(f"{name}, answers", partial(getattr, asking, "answered_at"), _ANSWER_S, problem=problem)
-
-
-def _follow_log(logs: LogStream | None, metrics: Metrics, health: Health) -> None:
-    """Count the lines that cannot be written; liveness ends when that lasts."""
-    if logs is not None:
-        logs.on_drop = metrics.log_dropped
-        health.expect("log", logs.moved_at, _LOG_S, problem="standard output cannot be written for")
-
-
 def _owner(store: Store, ref: Ref) -> dict[str, str] | None:
     """The owner reference to an object that is there: what it owns goes with it, as at an uninstall."""
     found = store.get(ref)
     if found is None:
         return None
     return {"apiVersion": KINDS[ref.kind].api_version, "kind": ref.kind, "name": ref.name, "uid": found.uid}
-
-
-def _watched(settings: Settings) -> list[tuple[Kind, str | None, str | None, str | None]]:
-    """What is watched: kind, namespace (None: all), label and field selector."""
-    watched: list[tuple[Kind, str | None, str | None, str | None]] = [(KINDS["Namespace"], None, None, None)]
-    for kind in (KINDS[name] for name in (*OURS, "Job")):
-        places = (settings.job_namespaces or (None,)) if kind.namespaced else (None,)
-        selector = JOB_SELECTOR if kind.name == "Job" else None
-        watched += [(kind, namespace, selector, None) for namespace in places]
-    only = f"metadata.name={settings.config_map_name}"
-    watched.append((KINDS["ConfigMap"], settings.namespace, None, only))
-    return watched
