@@ -79,9 +79,9 @@ def _of_json(line):
 
 def findings(name):
     """Each word that may not come back, as `file:line: word; what to write instead`."""
+    text = "\n".join(line.strip() for _, line in prose(name))
     return [
-        f"{name}:{number}: {found[0]!r}; write {word.instead} ({word.reason})"
-        for number, text in prose(name)
+        f"{name}:{text.count(chr(10), 0, found.start()) + 1}: {found[0]!r}; write {word.instead} ({word.reason})"
         for word in WORDS
         for found in word.found.finditer(text)
     ]

@@ -14,7 +14,8 @@ class Word:
 
 
 def _word(found: str, instead: str, reason: str) -> Word:
-    return Word(found=re.compile(rf"\b(?:{found})\b", re.IGNORECASE), instead=instead, reason=reason)
+    pattern = re.compile(rf"\b(?:{found})\b".replace(" ", r"\s"), re.IGNORECASE)  # a phrase may go over two lines
+    return Word(found=pattern, instead=instead, reason=reason)
 
 
 _PRIVATE = "it is a word of this project alone: users and grep search for the field's word"
