@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -63,9 +61,10 @@ from git_events_runner.pools import Pool
 from git_events_runner.repositories import Repositories
 from git_events_runner.resources.kinds import KINDS, OURS, Kind
 from git_events_runner.resources.ref import Ref
+from git_events_runner.restores import Restores
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.series import Detail
-from git_events_runner.serving import Limits, listen, running, serving
+from git_events_runner.serving import Limits, listening, running, served
 from git_events_runner.settings import RuntimeConfig, Settings, parse_runtime_config, restricts
 from git_events_runner.sourcehosts import SourceHosts
 from git_events_runner.sources import Copies, Remotes, Sources
@@ -383,19 +382,32 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         judged=partial(health.judged, "writes"),
         note=partial(health.note, "writes"),
     )
+    restores = Restores(
+        history=client.history,
+        store=store,
+        metrics=metrics,
+        events=events,
+        ref=config_ref,
+        identity=settings.identity,
+    )
     follow_log(logs, metrics, health)
     health.expect("certificate of the API server", client.trusted_at, _DISTRUSTED_S, problem="not trusted for")
     health.set("caches", ready=False, why="not synced yet")
     health.set("crds", ready=False, why="not checked yet")
     with (
-        _listening(settings.utility_port, settings.host, ports=ports) as utility,
-        _listening(settings.webhooks_port, settings.host, ports=ports) as hooks,
+        listening(settings.utility_port, settings.host, ports=ports) as utility,
+        listening(settings.webhooks_port, settings.host, ports=ports) as hooks,
     ):
         hooks_port = hooks.getsockname()[1] if hooks else 0
         utility_port = utility.getsockname()[1] if utility else 0
         async with (
-            _served(Probes(health=health, metrics=metrics).app, utility),
-            running(crds=crds.run(), heartbeat=Heartbeat(metrics=metrics).run(), events=events.run()),
+            served(Probes(health=health, metrics=metrics).app, utility, limits=_PROBES),
+            running(
+                crds=crds.run(),
+                heartbeat=Heartbeat(metrics=metrics).run(),
+                events=events.run(),
+                restores=restores.run(),
+            ),
             HookPort(webhooks, hooks, certificates, settings.trusted_proxies) as hook_port,
         ):
             await hook_port.open(must=False)
@@ -433,34 +445,15 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                             finally:
                                 health.set("stopping", ready=False, why="this replica is stopping")
                                 await hook_port.close()
+                                drain_s = _DRAIN_S if client.history.problem is None else 0.0
                                 with contextlib.suppress(TimeoutError):
-                                    async with asyncio.timeout(_DRAIN_S):
+                                    async with asyncio.timeout(drain_s):
                                         await lanes.drain()
                                         handled.flush()
                                         await writer.flush()
                     finally:
                         await remotes.close()
                         log.info("controller.stopped", identity=settings.identity)
-
-
-@contextlib.contextmanager
-def _listening(port: int, host: str, *, ports: bool) -> Iterator[socket.socket | None]:
-    """The listening socket; None where nothing is to be served."""
-    if not ports:
-        yield None
-        return
-    with listen(port, host=host) as sock:
-        yield sock
-
-
-@asynccontextmanager
-async def _served(app: Any, sock: socket.socket | None) -> AsyncIterator[None]:
-    """Serve an application on its socket, if it has one."""
-    if sock is None:
-        yield
-        return
-    async with serving(app, sock, limits=_PROBES):
-        yield
 
 
 def _owner(store: Store, ref: Ref) -> dict[str, str] | None:

@@ -67,6 +67,10 @@ class TaskEnded(GitEventsRunnerError):
     """A coroutine that must run for ever has returned: a bug, never a condition of the world."""
 
 
+class ClusterRestored(GitEventsRunnerError):
+    """The API server's data is older than what was seen of it: nothing in memory may be relied on any more."""
+
+
 class FenceLost(GitEventsRunnerError):
     """This replica may no longer act as the leader; the work belongs to the next one."""
 

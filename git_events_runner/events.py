@@ -61,6 +61,10 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
         "The Event with the reason of a Job's deletion was refused (its namespace is being deleted): `reason` has it.",
     ),
     "lease.acquired": ("info", "This replica is the leader now."),
+    "cluster.restored": (
+        "error",
+        "The API server's data was set back to an older state (etcd restored from a snapshot); the process ends.",
+    ),
     "clock.corrected": ("info", "This machine's clock agrees with the API server's again."),
     "clock.skewed": ("warning", "This machine's clock is off by more than 10 s; the API server's time is used."),
     "clock.reset": ("warning", "The clock was set back by more than an hour; scheduled times were planned again."),

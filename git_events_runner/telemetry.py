@@ -216,6 +216,7 @@ class Metrics:
         self._not_served = gauge(
             "namespaces_not_served", "Namespaces that are to be served and cannot be read: Missing or Refused", "reason"
         )
+        self._restored = counter("cluster_restores", "Ends of the process because the API server's data was set back")
         self._edge_failures = counter("api_failures", "Failed background requests to the API server", "kind")
         self.git = GitMetrics(counter=counter, histogram=histogram)
         build = gauge("build_info", "Version of the program and of Python; always 1", "version", "python")
@@ -336,6 +337,10 @@ class Metrics:
     def namespaces_not_served(self, reason: str, number: int) -> None:
         """So many namespaces that are to be served cannot be read for that reason."""
         self._not_served.labels(reason).set(number)
+
+    def cluster_restored(self) -> None:
+        """The API server's data was set back to an older state."""
+        self._restored.inc()
 
     def edge_failed(self, kind: str) -> None:
         """A background request (watch, lease, Event) failed."""

@@ -205,6 +205,10 @@ class Reason(StrEnum):
         "ClockSkewed",
         "A replica's clock is off by more than 10 s; the API server's time is used. Check the node's time service.",
     )
+    CLUSTER_RESTORED = (
+        "ClusterRestored",
+        "The API server's data was set back to an older state; the replica ended and starts from what is there.",
+    )
     RUNTIME_CONFIG_INVALID = (
         "RuntimeConfigInvalid",
         "The runtime config cannot be used; the Event has the config in use.",

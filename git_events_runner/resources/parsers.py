@@ -146,6 +146,7 @@ PARSERS = (
         refused="`InvalidSpec`",
         worst_ms=5,
         calls=(
+            "edges.kube.answers:loads",
             "edges.kube.client:loads",
             "edges.kube.streams:loads",
             "resources.parse:TypeAdapter",

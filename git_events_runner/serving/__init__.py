@@ -5,7 +5,8 @@ uvicorn parses and answers; who may connect, how long and with how many bytes is
 """
 
 from .limits import Limits
+from .optional import listening, served
 from .server import Server, listen, serving
 from .tasks import running
 
-__all__ = ["Limits", "Server", "listen", "running", "serving"]
+__all__ = ["Limits", "Server", "listen", "listening", "running", "served", "serving"]

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import ssl
@@ -238,6 +239,27 @@ class ControlPlane:
         log = self.folder / "audit.log"
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def back_up(self):
+        """Keep what etcd has now: the API server is away meanwhile."""
+        self._stop_storage()
+        shutil.copytree(self.folder / "etcd", self.folder / "etcd-backup")
+        self.etcd.start()
+        self.apiserver.start()
+        self.wait_ready()
+
+    def restore(self):
+        """Put back what was kept, as an operator does it: API server and etcd stopped, their clients not."""
+        self._stop_storage()
+        shutil.rmtree(self.folder / "etcd")
+        shutil.copytree(self.folder / "etcd-backup", self.folder / "etcd")
+        self.etcd.start()
+        self.apiserver.start()
+        self.wait_ready()
+
+    def _stop_storage(self):
+        self.apiserver.kill()
+        self.etcd.stop()
 
     def stop_controllers(self):
         """Let nothing be made anew."""

@@ -55,6 +55,19 @@ async def test_what_is_unsettled_is_settled_before_anything_is_decided():
 
 
 @virtual
+async def test_a_job_that_exists_in_memory_alone_is_not_recorded():
+    """An etcd that was restored has neither the Job nor its run: the run is made again, so that it is not lost."""
+    made = program(requested=1)
+    job = made.cluster.job(made.cluster.objects[REF], 1, commit=A, occurrence="1")
+    del made.cluster.objects[made.cluster.ref(job)]
+    assert await made.check() is None
+    [again] = made.jobs()
+    assert again["metadata"]["name"] == job["metadata"]["name"]
+    assert again["metadata"]["uid"] != job["metadata"]["uid"]
+    assert (made.entry().runs, made.entry().handled) == (1, 1)
+
+
+@virtual
 @pytest.mark.parametrize("spec", [{"sources": {"names": ["other"]}}, {"sources": 5}])
 async def test_a_job_of_a_source_that_is_gone_is_settled_too(spec):
     """Also under a spec that is invalid: else it would stay without TTL, and its entry would never be pruned."""

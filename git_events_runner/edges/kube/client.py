@@ -16,41 +16,23 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
-from git_events_runner.errors import (
-    ApiAlreadyExists,
-    ApiConflict,
-    ApiError,
-    ApiForbidden,
-    ApiGone,
-    ApiInvalid,
-    ApiNotFound,
-    ApiTooManyRequests,
-    ApiUnauthorized,
-    ApiUnavailable,
-)
+from git_events_runner.errors import ApiError, ApiUnavailable
 from git_events_runner.resources.bounds import LIST_BYTES
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 
+from .answers import ERROR_BYTES, PageTooLargeError, cause_of, read_most, refusal_of
 from .clock import ServerClock
 from .connection import Connection, connect, connect_to
+from .history import FREE, History, Known
 from .streams import keep_alive, lines
 from .turns import Turns
 
 _TIMEOUT_S = 30.0
 _GRACE_S = 2.0
 _WATCH_GRACE_S = 30.0  # a stream on which nothing came for so long after its own time-out is half-open
-_ERROR_BYTES = 64 * 1024
 _FEWER = 8
-_BY_STATUS: dict[int, type[ApiError]] = {
-    400: ApiInvalid,
-    401: ApiUnauthorized,
-    403: ApiForbidden,
-    404: ApiNotFound,
-    410: ApiGone,
-    422: ApiInvalid,
-    429: ApiTooManyRequests,
-}
+_PROOF_S = 2.0
 _PATCH_TYPES = {list: "application/json-patch+json", dict: "application/merge-patch+json"}
 
 
@@ -76,6 +58,7 @@ class Client:
         self._turns = Turns()
         self.clock = ServerClock()
         self.written_at = float("-inf")  # the loop's time when a write last succeeded
+        self.history = History()
 
     def trusted_at(self) -> float:
         """The loop's time when the server's certificate was last not known to be refused."""
@@ -102,8 +85,9 @@ class Client:
             ApiNotFound: There is none.
             ApiError: Any other of its classes.
         """
-        kind = KINDS[ref.kind]
-        return await self._call("GET", kind.path(ref.namespace, ref.name), f"reading {ref}", timeout_s=timeout_s)
+        path, known = KINDS[ref.kind].path(ref.namespace, ref.name), self.history.known(ref)
+        body = await self._call("GET", path, f"reading {ref}", timeout_s=timeout_s)
+        return self._compared(ref, known, body)
 
     async def list_page(
         self,
@@ -131,18 +115,22 @@ class Client:
         )
         where = f" in {namespace}" if namespace else ""
         what = f"listing {kind.plural}{where}"
+        newest = continue_token is None and resource_version is None
+        before = self.history.highest(kind.name) if newest else None
         while True:
             try:
                 most = LIST_BYTES if limit > 1 else None
                 body = await self._call("GET", kind.path(namespace), what, query=query, most_bytes=most)
                 break
-            except _PageTooLargeError:
+            except PageTooLargeError:
                 limit = max(limit // _FEWER, 1)
                 query["limit"] = str(limit)
         metadata = body.get("metadata") or {}
         items = body.get("items") or []
         for item in items:
             item["kind"], item["apiVersion"] = kind.name, kind.api_version
+        self.history.listed(kind, before, metadata.get("resourceVersion"), items)
+        self._check_history(what)
         return Page(
             items=items,
             resource_version=metadata.get("resourceVersion") or "",
@@ -176,9 +164,13 @@ class Client:
         """
         metadata = obj["metadata"]
         what = f"creating {Ref(kind.name, metadata.get('namespace'), metadata.get('name') or '(generated)')}"
-        return await self._call(
-            "POST", kind.path(metadata.get("namespace")), what, body=obj, timeout_s=timeout_s, strict=strict, write=True
-        )
+        path, before = kind.path(metadata.get("namespace")), self.history.highest(kind.name)
+        await self._before_write(kind.name, what)
+        body = await self._call("POST", path, what, body=obj, timeout_s=timeout_s, strict=strict, write=True)
+        self.history.created(kind, before, body)
+        if kind.name != FREE:
+            self._check_history(what)
+        return body
 
     async def replace(
         self,
@@ -198,11 +190,13 @@ class Client:
         """
         metadata = obj["metadata"]
         ref = Ref(kind.name, metadata.get("namespace"), metadata["name"])
-        path = kind.path(ref.namespace, ref.name, subresource)
-        query = {"dryRun": "All"} if dry_run else None
-        return await self._call(
-            "PUT", path, f"writing {ref}", query=query, body=obj, timeout_s=timeout_s, strict=strict, write=True
+        path, known = kind.path(ref.namespace, ref.name, subresource), self.history.known(ref)
+        what, query = f"writing {ref}", {"dryRun": "All"} if dry_run else None
+        await self._before_write(ref.kind, what)
+        body = await self._call(
+            "PUT", path, what, query=query, body=obj, timeout_s=timeout_s, strict=strict, write=True
         )
+        return body if dry_run else self._compared(ref, known, body)
 
     async def patch(
         self,
@@ -219,17 +213,20 @@ class Client:
             ApiInvalid: A test of the patch does not hold, or the result is not valid.
             ApiError: Any other of its classes.
         """
-        path = KINDS[ref.kind].path(ref.namespace, ref.name, subresource)
-        return await self._call(
+        path, known = KINDS[ref.kind].path(ref.namespace, ref.name, subresource), self.history.known(ref)
+        what = f"patching {ref}"
+        await self._before_write(ref.kind, what)
+        answer = await self._call(
             "PATCH",
             path,
-            f"patching {ref}",
+            what,
             body=body,
             timeout_s=timeout_s,
             strict=strict,
             write=True,
             content_type=_PATCH_TYPES[type(body)],
         )
+        return self._compared(ref, known, answer)
 
     async def delete(
         self,
@@ -251,8 +248,9 @@ class Client:
         preconditions = _query(uid=uid, resourceVersion=resource_version)
         if preconditions:
             options["preconditions"] = preconditions
-        path = KINDS[ref.kind].path(ref.namespace, ref.name)
-        return await self._call("DELETE", path, f"deleting {ref}", body=options, timeout_s=timeout_s, write=True)
+        path, what = KINDS[ref.kind].path(ref.namespace, ref.name), f"deleting {ref}"
+        await self._before_write(ref.kind, what)
+        return await self._call("DELETE", path, what, body=options, timeout_s=timeout_s, write=True)
 
     @asynccontextmanager
     async def watch(
@@ -291,20 +289,58 @@ class Client:
             async with asyncio.timeout(_TIMEOUT_S):
                 response = await self._ask("GET", kind.path(namespace), query, None, None, limits)
             if response.status != 200:  # noqa: PLR2004  HTTP
-                raise _refused(what, response, await response.content.read(_ERROR_BYTES))
+                self.history.interrupted()
+                raise refusal_of(what, response, await response.content.read(ERROR_BYTES))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            self.history.interrupted()
             if response is not None:
                 response.close()
-            raise ApiUnavailable(f"{what}: {_cause(error)}") from error
+            raise ApiUnavailable(f"{what}: {cause_of(error)}") from error
         except ApiError:
             if response is not None:
                 response.close()
             raise
         try:
             keep_alive(response)
-            yield lines(response, what)
+            yield self._seen(kind, lines(response, what))
         finally:
+            self.history.interrupted()
             response.close()  # not release: a half-read stream must not go back to the pool
+
+    async def _seen(self, kind: Kind, events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+        """The same events, their versions noted."""
+        async for event in events:
+            metadata = (event.get("object") or {}).get("metadata") or {}
+            self.history.saw(kind.name, metadata.get("resourceVersion"))
+            yield event
+
+    def _compared(self, ref: Ref, known: Known | None, body: dict[str, Any]) -> dict[str, Any]:
+        """An answer about an object, if it is no older than what was known before its request."""
+        self.history.answered(ref, known, body)
+        self._check_history(f"reading {ref}")
+        return body
+
+    async def _before_write(self, kind: str, what: str) -> None:
+        """Pass while what this process knows is the API server's history; a Lease proves itself, Events change nothing.
+
+        Raises:
+            ApiUnavailable: It is not, or that cannot be read.
+        """
+        if kind == FREE:
+            return
+        self._check_history(what)
+        if kind != "Lease":
+            try:
+                async with asyncio.timeout(_PROOF_S):
+                    await self.history.prove(self.get)
+            except (ApiError, TimeoutError) as error:
+                raise ApiUnavailable(f"{what}: the Lease cannot be read: {cause_of(error)}") from error
+            self._check_history(what)
+
+    def _check_history(self, what: str) -> None:
+        """Pass while the API server's data is not older than what was seen of it: nothing else may be acted upon."""
+        if self.history.problem is not None:
+            raise ApiUnavailable(f"{what}: the API server's data was restored from an older state")
 
     async def _call(
         self,
@@ -333,13 +369,17 @@ class Client:
                     self._turns.of(path),
                     await self._ask(method, path, params, data, content_type, None) as response,
                 ):
-                    answer = await (response.read() if most_bytes is None else _read_most(response, most_bytes))
+                    answer = await (response.read() if most_bytes is None else read_most(response, most_bytes))
         except TimeoutError as error:
+            self.history.interrupted()
             raise ApiUnavailable(f"{what}: no answer within {limit_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ApiUnavailable(f"{what}: {_cause(error)}") from error
+            self.history.interrupted()
+            raise ApiUnavailable(f"{what}: {cause_of(error)}") from error
+        if response.status >= 500:  # noqa: PLR2004  HTTP
+            self.history.interrupted()
         if not response.ok:
-            raise _refused(what, response, answer[:_ERROR_BYTES])
+            raise refusal_of(what, response, answer[:ERROR_BYTES])
         try:
             parsed = orjson.loads(answer)
         except orjson.JSONDecodeError as error:
@@ -402,48 +442,5 @@ class Client:
         )
 
 
-class _PageTooLargeError(Exception):
-    """An answer has more bytes than allowed."""
-
-
-async def _read_most(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """The body; the connection is closed when it is too large."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > most:
-            response.close()
-            raise _PageTooLargeError
-    return bytes(body)
-
-
 def _query(**values: str | None) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
-
-
-def _cause(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-def _refused(what: str, response: aiohttp.ClientResponse, body: bytes) -> ApiError:
-    """The error that an answer stands for; its Status object says why."""
-    try:
-        status = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        status = {}
-    if not isinstance(status, dict):
-        status = {}
-    reason = str(status.get("reason") or "")
-    details = status.get("details") if isinstance(status.get("details"), dict) else {}
-    causes = tuple(str(c.get("reason")) for c in (details or {}).get("causes") or () if isinstance(c, dict))
-    message = f"{what}: {status.get('message') or response.reason or 'refused'} (HTTP {response.status})"
-    kind = _BY_STATUS.get(response.status)
-    if response.status == 409:  # noqa: PLR2004  HTTP
-        kind = ApiAlreadyExists if reason == "AlreadyExists" else ApiConflict
-    if kind is None:
-        kind = ApiUnavailable if response.status >= 500 else ApiError  # noqa: PLR2004  HTTP
-    error = kind(message, status=response.status, reason=reason, causes=causes)
-    if isinstance(error, ApiTooManyRequests):
-        after = response.headers.get("Retry-After", "")
-        error.retry_after_s = min(float(after), 60.0) if after.isascii() and after.isdigit() else 1.0
-    return error

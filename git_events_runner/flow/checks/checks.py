@@ -272,15 +272,26 @@ class Checks:
         return verdict, Again(after_s=0.0, failed=False) if more else later
 
     async def _settle_first(self, request: CheckRequest, trigger: Snapshot, entry: Entry) -> bool:
-        """Settle the highest run above the record, if any is known."""
-        best: tuple[int, Settle] | None = None
+        """Settle the highest run above the record, if any is known and its Job exists, live.
+
+        An etcd that was restored from a snapshot has neither the Job nor its run, which then has to be made again.
+        """
+        best: tuple[int, Settle, Snapshot] | None = None
         for job in runs_of(trigger, self._store.jobs_of(request.uid, request.source)):
             number = job.model.run.number
             settle = Settle.from_job(job.ref.name, job.model, now=self._now()) if number > entry.runs else None
             if settle and (best is None or number > best[0]):
-                best = (number, settle)
+                best = (number, settle, job)
         if best is None:
             return False
+        known = best[2]
+        try:
+            found = await self._reader.get(known.ref)
+        except ApiNotFound:
+            found = None
+        if found is None or found["metadata"].get("uid") != known.uid:
+            self._store.confirm_deleted(known.ref, known.uid)
+            return True
         await self._writer.write(request.trigger, request.uid, best[1])
         return True
 
