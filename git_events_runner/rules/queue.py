@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
+from operator import attrgetter
 
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.ref import Ref
@@ -19,29 +20,34 @@ from .fairness import Weight, equal, fair_order
 
 _EPOCH = datetime.fromtimestamp(0, tz=UTC)
 NOT_STARTING_S = 600.0
+_turn = attrgetter("turn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """A run's Job, as the queue sees it."""
+    """A run's Job, as the queue sees it.
+
+    `waits` is whether it waits for a slot: alive, and suspended by us alone. `turn` is the order of admission in a
+    namespace: creation, then name. They are read for all waiting Jobs at each change, so they are computed once.
+    """
 
     ref: Ref
     job: JobView
+    namespace: str = field(init=False)
+    waits: bool = field(init=False)
+    holds_slot: bool = field(init=False)
+    turn: tuple[datetime, str, str] = field(init=False)
 
-    @property
-    def namespace(self) -> str:
-        """Whose share it takes."""
-        return self.ref.namespace or ""
-
-    @property
-    def waits(self) -> bool:
-        """Whether it waits for a slot: alive, and suspended by us alone."""
-        return self.job.waits
-
-    @property
-    def turn(self) -> tuple[datetime, str, str]:
-        """Order of admission in a namespace: creation, then name."""
-        return (self.job.created_at or _EPOCH, self.ref.name, self.ref.namespace or "")
+    def __post_init__(self) -> None:
+        """Compute what follows from the Job; `namespace` is whose share it takes."""
+        namespace = self.ref.namespace or ""
+        for name, value in (
+            ("namespace", namespace),
+            ("waits", self.job.waits),
+            ("holds_slot", self.job.holds_slot),
+            ("turn", (self.job.created_at or _EPOCH, self.ref.name, namespace)),
+        ):
+            object.__setattr__(self, name, value)
 
 
 def is_not_starting(job: JobView, now: datetime) -> bool:
@@ -83,7 +89,7 @@ def namespace_share(total: int, configured: int, *, several: bool) -> int:
 
 def held_slots(jobs: Iterable[Queued], taken: Collection[Ref]) -> Counter[str]:
     """Slots in use by namespace: runs that hold one, and those taken for a request whose outcome is not seen yet."""
-    holding = {queued.ref for queued in jobs if queued.job.holds_slot}
+    holding = {queued.ref for queued in jobs if queued.holds_slot}
     return Counter(ref.namespace or "" for ref in holding | set(taken))
 
 
@@ -105,14 +111,15 @@ def next_admissions(
         return []
     waiting: dict[str, list[Queued]] = {}
     for queued in jobs:
-        if queued.waits and queued.ref not in taken and queued.ref not in held:
+        if queued.waits:
             waiting.setdefault(queued.namespace, []).append(queued)
-    oldest = {namespace: sorted(found, key=lambda queued: queued.turn) for namespace, found in waiting.items()}
-    rooms = {
-        namespace: found[:room]
-        for namespace, found in sorted(oldest.items(), key=lambda one: (slots.last.get(one[0], 0), one[1][0].turn))
-        if (room := slots.each - holding[namespace]) > 0
-    }
+    oldest: dict[str, list[Queued]] = {}
+    for namespace, found in waiting.items():
+        found.sort(key=_turn)
+        eligible = (queued for queued in found if queued.ref not in taken and queued.ref not in held)
+        if first := list(islice(eligible, max(min(slots.each - holding[namespace], free), 0))):
+            oldest[namespace] = first
+    rooms = dict(sorted(oldest.items(), key=lambda one: (slots.last.get(one[0], 0), one[1][0].turn)))
     return list(islice(fair_order(rooms, holding, weight=slots.weight), free))
 
 

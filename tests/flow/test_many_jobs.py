@@ -114,6 +114,23 @@ def test_finished_jobs_cost_neither_an_idle_leader_nor_a_job_event():
     assert few[1] > 500  # it was really counted
 
 
+@virtual
+async def test_what_is_kept_of_waiting_jobs_ends_with_them():
+    """A Job that has ended, or is deleted, leaves nothing in the queue."""
+    cluster, trigger = estate(0)
+    queue = queue_of(cluster, limit=3)
+    async with leading(queue):
+        for number in range(20):
+            job = cluster.job(trigger, number + 1, source="new")
+            await asyncio.sleep(1)
+            if number % 2:
+                cluster.finish(job)
+            else:
+                cluster.drop(cluster.ref(job))
+        await asyncio.sleep(3)
+        assert queue._book._queued == {}
+
+
 class Refusing(Cluster):
     """Of the namespace `bad` every write hangs, or is refused, and each attempt is noted."""
 

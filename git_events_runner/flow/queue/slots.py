@@ -31,17 +31,29 @@ class SlotBook:
         self._held: dict[Ref, tuple[float, float]] = {}
         self.leaving: set[Ref] = set()  # those under deletion
         self._runs: set[str] = set()  # uids of Jobs that were seen to be runs
+        self._queued: dict[str, Queued] = {}  # by the Job's uid
         self._last: dict[str, int] = {}  # namespace → which admission its last one was
         self._admissions = 0
         self._several = False
 
     def runs(self) -> list[Queued]:
         """The runs that hold a slot or wait for one."""
-        return [
-            Queued(ref=snapshot.ref, job=view)
-            for snapshot in self._store.unfinished_jobs()
-            if not ((view := snapshot.model).deleting or view.ending) and self.is_run(snapshot)
-        ]
+        found = []
+        for snapshot in self._store.unfinished_jobs():
+            known = self._queued.get(snapshot.uid)
+            if known is None or known.job is not snapshot.model:
+                known = self._read(snapshot)
+            if known is not None:
+                found.append(known)
+        return found
+
+    def _read(self, snapshot: Snapshot) -> Queued | None:
+        """A Job as the queue sees it, None if that does not concern the queue; kept until the Job changes."""
+        view = snapshot.model
+        if view.deleting or view.ending or not self.is_run(snapshot):
+            return None
+        queued = self._queued[snapshot.uid] = Queued(ref=snapshot.ref, job=view)
+        return queued
 
     def is_run(self, snapshot: Snapshot) -> bool:
         """Whether a Job is a run, or was seen to be one."""
@@ -104,6 +116,8 @@ class SlotBook:
         """Forget Jobs that are deleted."""
         self._held = {ref: held for ref, held in self._held.items() if self._store.get(ref) is not None}
         self._runs = {uid for uid in self._runs if self._store.by_uid("Job", uid) is not None}
+        unfinished = {snapshot.uid for snapshot in self._store.unfinished_jobs()}
+        self._queued = {uid: queued for uid, queued in self._queued.items() if uid in unfinished}
 
     def _slots(self) -> Slots:
         total = self._limit()
