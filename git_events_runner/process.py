@@ -13,6 +13,7 @@ import structlog
 from git_events_runner.app import controller
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.errors import ConfigError, GitEventsRunnerError, TaskEnded, bug_report, single
+from git_events_runner.garbage import FrozenSurvivors
 from git_events_runner.log_stream import LogStream
 from git_events_runner.settings import Settings
 from git_events_runner.telemetry import configure_logging
@@ -70,6 +71,7 @@ def _run(settings: Settings, logs: LogStream) -> int:
                     exporting(settings.otlp_endpoint, identity=settings.identity, version=version("git-events-runner"))
                 )
             configure_logging(settings.log_filter, json=settings.json_logs, color=False, spans=spans, stream=logs)
+            stack.enter_context(FrozenSurvivors())
             stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop)).run(_serve(settings, logs))
     except ConfigError:
         raise
