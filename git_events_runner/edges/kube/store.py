@@ -155,6 +155,10 @@ class Store:
             return list(objects.values())
         return [objects[ref] for ref in self._by_namespace[kind].get(namespace, ())]
 
+    def namespaces(self, *kinds: str) -> set[str]:
+        """The namespaces that have objects of one of these kinds."""
+        return {namespace for kind in kinds for namespace in self._by_namespace[kind]}
+
     def by_uid(self, kind: str, uid: str) -> Snapshot | None:
         """The object of that uid, or None."""
         ref = self._by_uid[kind].get(uid)

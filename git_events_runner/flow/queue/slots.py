@@ -108,7 +108,7 @@ class SlotBook:
 
     def count_namespaces(self) -> None:
         """Note whether triggers of several namespaces share the slots; forget the turns of those without triggers."""
-        namespaces = {trigger.ref.namespace or "" for kind in TRIGGERS for trigger in self._store.all(kind)}
+        namespaces = self._store.namespaces(*TRIGGERS)
         self._last = {namespace: last for namespace, last in self._last.items() if namespace in namespaces}
         self._several = len(namespaces) > 1
 

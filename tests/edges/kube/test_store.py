@@ -283,3 +283,15 @@ def test_of_a_job_only_what_is_ours_is_kept(store, writer):
     assert kept.raw["metadata"]["annotations"] == mine
     assert kept.model.labels == {}
     assert len(str(kept)) < 2500
+
+
+def test_namespaces_are_those_that_have_objects_of_a_kind(store):
+    """Until the last object of these kinds in a namespace is deleted."""
+    writer = StoreWriter(store, "ScheduleTrigger")
+    made = [trigger() | {"metadata": trigger()["metadata"] | {"namespace": name, "uid": name}} for name in ("a", "b")]
+    for one in made:
+        writer.apply(one)
+    assert store.namespaces("ScheduleTrigger", "WebhookTrigger") == {"a", "b"}
+    assert store.namespaces("WebhookTrigger") == set()
+    writer.remove(made[0])
+    assert store.namespaces("ScheduleTrigger") == {"b"}
