@@ -329,7 +329,7 @@ class Client:
         if kind == FREE:
             return
         self._check_history(what)
-        if kind != "Lease":
+        if kind != "Lease" and not self.history.proven:
             try:
                 async with asyncio.timeout(_PROOF_S):
                     await self.history.prove(self.get)

@@ -54,6 +54,11 @@ class History:
         """A request failed on its way, or a watch ended: the API server may have been started on other data."""
         self._interruptions += 1
 
+    @property
+    def proven(self) -> bool:
+        """Whether the Lease was read since the last interruption."""
+        return self._proven == self._interruptions
+
     async def prove(self, read: Callable[[Ref], Awaitable[object]]) -> None:
         """Before a write: since the last interruption, was the Lease read, which is newer than any snapshot?
 
