@@ -143,6 +143,7 @@ class Store:
         self._by_namespace: dict[str, dict[str, dict[Ref, None]]] = {kind: {} for kind in KINDS}
         self._synced: dict[str, asyncio.Event] = {kind: asyncio.Event() for kind in KINDS}
         self._scopes: dict[str, dict[str | None, bool]] = {kind: {} for kind in KINDS}
+        self._list_versions: dict[str, dict[str | None, int]] = {kind: {} for kind in KINDS}  # by scope
 
     def get(self, ref: Ref) -> Snapshot | None:
         """The object, or None."""
@@ -224,8 +225,19 @@ class Store:
         return Subscription(self.subscribers, kinds=frozenset(kinds), declared=frozenset(declared))
 
     def observe(self, raw: Mapping[str, Any]) -> None:
-        """Lay an answer of the API server (of a write, or a live read) over what is known, if it is newer."""
-        self._take(raw, str(raw["kind"]))
+        """Lay an answer of the API server (of a write, or a live read) over what is known, if it is newer.
+
+        One that came so late that the last list is newer, and lacks the object, tells of an object that was deleted.
+        """
+        kind = str(raw["kind"])
+        ref, version = _ref(raw, kind), _version(raw["metadata"].get("resourceVersion"))
+        if ref in self._objects[kind] or not 0 < version <= self._list_version(ref):
+            self._take(raw, kind)
+
+    def _list_version(self, ref: Ref) -> int:
+        """The version of the last list that would have the object; 0: there was none."""
+        versions = self._list_versions[ref.kind]
+        return versions.get(ref.namespace, versions.get(None, 0))
 
     def found(self, raw: Mapping[str, Any]) -> None:
         """Lay a live read over what is known, also over the same version, or an object thought to be deleted."""
@@ -378,6 +390,7 @@ class StoreWriter:
         What is written between two steps is newer than the list, and stays.
         """
         listed = _version(version)
+        self._store._list_versions[self._kind][self._namespace] = listed  # noqa: SLF001  two halves of one object
         yield from self._remove_all(
             lambda held: (held.ref, held.uid) not in found and held.version <= listed, self._removed
         )

@@ -47,6 +47,42 @@ def test_an_older_version_changes_nothing(store, writer):
     assert store.get(REF).model.suspended
 
 
+def test_a_late_answer_does_not_bring_back_what_a_list_lacks(store, writer):
+    """Created, deleted, and a list made before the answer to its creation arrives: it would stay for ever."""
+    writer.replace([], version="7")
+    store.observe(ours(version="6"))
+    assert store.get(REF) is None
+    store.observe(ours(version="8"))
+    assert store.get(REF).version == 8
+
+
+def test_a_late_answer_during_the_steps_of_a_list_changes_nothing(store, writer):
+    """What the list lacks is deleted from its first step on."""
+    writer.apply(job("other", version="5"))
+    steps = writer.finish((), version="7")
+    next(steps)
+    store.observe(ours(version="6"))
+    list(steps)
+    assert store.all("Job") == []
+
+
+def test_a_list_of_one_namespace_tells_nothing_of_another(store):
+    """Each scope is as old as its own list."""
+    first, second = (StoreWriter(store, "Job", namespace=name) for name in ("n", "m"))
+    second.replace([], version="9")
+    first.replace([], version="3")
+    store.observe(ours(version="6"))
+    assert store.get(REF).version == 6
+
+
+def test_versions_that_began_again_are_believed(store, writer):
+    """After a restore of the cluster they are lower than before: the newest list counts."""
+    writer.replace([], version="1000")
+    writer.replace([], version="50")
+    store.observe(ours(version="60"))
+    assert store.get(REF).version == 60
+
+
 def test_what_is_written_between_two_steps_of_a_list_stays(store, writer):
     """Others work while a long list is taken over: an own write of that moment is newer than the list."""
     names = [job_name("hook", replace(RUN, number=number)) for number in (1, 2, 3)]
