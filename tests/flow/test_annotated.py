@@ -135,7 +135,7 @@ async def test_a_new_leader_handles_what_was_requested_meanwhile():
     requests = OpenRequests(
         store=made.cluster.store, submit=made.cluster.submit, pending=lambda _u, _s: False, now=made.cluster.now
     )
-    requests.resume()
+    await requests.resume()
     await until(lambda: made.cluster.asked)
     await checked(made)
     assert [annotation(job, "reason") for job in made.jobs()] == ["fire-requested"]
