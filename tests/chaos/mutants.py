@@ -58,7 +58,7 @@ def slow_recovery():
     _replace(open_requests.OpenRequests, "resume", lambda _: None)
 
 
-@mutant("no-fence", "a replica that was the leader acts on", "leader stands still, its watches are late then")
+@mutant("no-fence", "a replica that was the leader acts on", "leader stalls, its watches are late then")
 def no_fence():
     from git_events_runner.edges.kube.lease import Fence
 
@@ -125,7 +125,7 @@ def trusted_watch():
     _replace(store, "with_tracking", lambda *_: None)
 
 
-@mutant("random-names", "the name of a Job says nothing of its run", *_LOST)
+@mutant("random-names", "the name of a Job does not come from its run", *_LOST)
 def random_names():
     import secrets
 

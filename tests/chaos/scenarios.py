@@ -80,12 +80,12 @@ def both_killed(arena, dice, span_s):
     _away(arena, [arena.plane.apiserver, arena.plane.etcd], span_s)
 
 
-@scenario("API server stands still", span_s=(4.0, 10.0))
+@scenario("API server stalls", span_s=(4.0, 10.0))
 def api_stopped(arena, dice, span_s):
     _still(arena.plane.apiserver, span_s)
 
 
-@scenario("etcd stands still", span_s=(4.0, 10.0))
+@scenario("etcd stalls", span_s=(4.0, 10.0))
 def etcd_stopped(arena, dice, span_s):
     _still(arena.plane.etcd, span_s)
 
@@ -221,14 +221,12 @@ def _cut_off(pods, span_s):
 # --- the replicas --------------------------------------------------------------------------------------------------
 
 
-@scenario("leader stands still", span_s=(0.5 * LEASE_S, 2.5 * LEASE_S))
+@scenario("leader stalls", span_s=(0.5 * LEASE_S, 2.5 * LEASE_S))
 def leader_stopped(arena, dice, span_s):
     _still(arena.chosen("leader").replica.process, span_s)
 
 
-@scenario(
-    "leader stands still, its watches are late then", replicas=(2,), span_s=(1.2 * LEASE_S, 3 * LEASE_S), run_s=3.0
-)
+@scenario("leader stalls, its watches are late then", replicas=(2,), span_s=(1.2 * LEASE_S, 3 * LEASE_S), run_s=3.0)
 def leader_stopped_late(arena, dice, span_s):
     pod = arena.chosen("leader")
     pod.proxy.rule("GET", "watch=true", "late", times=EVER, seconds=4.0)
@@ -239,7 +237,7 @@ def leader_stopped_late(arena, dice, span_s):
     time.sleep(4.0)
 
 
-@scenario("other replica stands still", replicas=(2,))
+@scenario("other replica stalls", replicas=(2,))
 def other_stopped(arena, dice, span_s):
     _still(arena.chosen("other").replica.process, span_s)
 
