@@ -113,7 +113,8 @@ class Results:
         triggers = {trigger.uid: trigger for trigger in found if trigger is not None}
         jobs = {ref for ref in changed if ref.kind == "Job"}
         await self._compare(list(jobs.union(self._outcomes.undecided_of(triggers))))
-        for trigger in triggers.values():
+        for trigger in triggers.values():  # one that changes meanwhile comes again
+            await self._slices.rest()
             if not self._projection.is_shown(trigger):
                 self._projection.put(trigger)
 
