@@ -69,7 +69,7 @@ def test_a_suspended_schedule_checks_nothing_and_once_when_it_is_resumed(world, 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_each_token_is_one_run_under_kills_and_twenty_annotators(world, installation, replicas, seed):
-    """Eight tokens, each written by twenty people, while either replica is killed and started again at random."""
+    """Each token is written by twenty people, while either replica is killed and started again, four times or more."""
     world.ours("WebhookTrigger", installation, "hook", sources() | {"webhook": {"multiSource": True}})
     pair = [replicas(0), replicas(1)]
     path = _path(installation, "hook")
@@ -94,11 +94,13 @@ def test_each_token_is_one_run_under_kills_and_twenty_annotators(world, installa
         with contextlib.suppress(Refused):  # 409, where twenty write at one time; what counts is that it is there
             _annotate(world, path, **{"run-requested-at": token})
 
-    tokens = [f"token-{number}" for number in range(8)]
+    tokens = []
     killer = threading.Thread(target=kill, daemon=True)
     with Finisher(world, installation), ThreadPoolExecutor(20) as pool:
         killer.start()
-        for token in tokens:
+        while len(tokens) < 8 or len(kills) < 4:
+            token = f"token-{len(tokens):03}"
+            tokens.append(token)
             list(pool.map(annotate, [token] * 20))
             wait_until(f"the run of {token}", lambda token=token: handled(token), timeout_s=120)
         over.set()
@@ -106,4 +108,3 @@ def test_each_token_is_one_run_under_kills_and_twenty_annotators(world, installa
         noted = [job["metadata"]["annotations"] for job in world.jobs(installation, "hook")]
     assert sorted(one[f"{_GROUP}/run-requested-at"] for one in noted) == tokens
     assert {one[f"{_GROUP}/reason"] for one in noted} == {"fire-requested"}
-    assert len(kills) > 2
