@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from git_events_runner.errors import ApiInvalid, ApiUnavailable
+from git_events_runner.errors import ApiError, ApiInvalid, ApiUnavailable
 from git_events_runner.resources.ref import Ref
 from tests.flow.test_queue import leading, names, queue_of, running, world
 from tests.flow.virtual import until, virtual
@@ -118,3 +118,43 @@ async def test_an_admission_that_arrives_between_two_tries_keeps_its_slot():
         cluster.patch = patch
         await asyncio.sleep(60)
         assert running(cluster) == names(jobs[:1])
+
+
+def refusing(cluster, ref, answers):
+    """The admissions of one Job end with these errors, the last one again and again; the times of them."""
+    admit, times = cluster.patch, []
+
+    async def patch(patched, body, **options):
+        if patched != ref:
+            return await admit(patched, body, **options)
+        times.append(asyncio.get_running_loop().time())
+        raise answers[min(len(times), len(answers)) - 1]
+
+    cluster.patch = patch
+    return times
+
+
+@virtual
+async def test_a_job_that_is_refused_after_a_lost_answer_keeps_nobody_out():
+    """Once the lost request cannot arrive any more, the slot is free for others."""
+    cluster, _, jobs = world(2)
+    refusing(cluster, cluster.ref(jobs[0]), [ApiUnavailable("lost"), ApiError("denied", status=403)])
+    async with leading(queue_of(cluster, limit=1)):
+        await asyncio.sleep(60)
+        assert running(cluster) == []
+        await until(lambda: running(cluster) == names(jobs[1:]), within_s=60)
+
+
+@virtual
+async def test_a_creation_that_is_refused_after_a_lost_one_keeps_no_slot():
+    """A quota refuses it, and it is tried again more often than a request may be late."""
+    cluster, _, _ = world()
+    queue = queue_of(cluster, limit=1)
+    async with leading(queue):
+        await asyncio.sleep(0.1)
+        assert queue.take(FIRST)
+        for _ in range(3):
+            await asyncio.sleep(50)
+            assert queue.take(FIRST)
+            queue.release(FIRST)
+        assert queue.take(SECOND)

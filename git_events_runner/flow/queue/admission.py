@@ -22,13 +22,12 @@ from git_events_runner.telemetry import Metrics
 
 from .ports import Api, Copies, Deletions
 from .reports import Reports
-from .slots import SlotBook
+from .slots import ARRIVES_S, SlotBook
 
 log = structlog.get_logger(target="queue")
 
 ADMISSION_PATH = f"/metadata/annotations/{ADMISSION_ANNOTATION.replace('/', '~1')}"
 _TAKEN_S = 15.0
-_ARRIVES_S = 60.0  # no request arrives later: its connection was closed after seven seconds
 
 
 class Admission:
@@ -101,7 +100,7 @@ class Admission:
         try:
             self._store.observe(await self._api.get(ref))
         except ApiNotFound:
-            if (since := self._book.taken.get(ref)) is not None and loop.time() - since >= _ARRIVES_S:
+            if (since := self._book.taken.get(ref)) is not None and loop.time() - since >= ARRIVES_S:
                 self._book.free(ref)
             return
         except ApiError:
@@ -136,7 +135,7 @@ class Admission:
         """Whether that Job runs, or need not wait any more; False: something of its own keeps it from that."""
         snapshot = self._store.get(ref)
         if snapshot is None or not snapshot.model.waits:
-            self._book.give_back(ref)
+            self._book.give_back(ref, asyncio.get_running_loop().time())
             return True
         fence.check()
         try:
@@ -146,12 +145,13 @@ class Admission:
             return True
         except SecretUnusable as error:
             self._book.hold(ref, asyncio.get_running_loop().time())
-            self._book.give_back(ref)
+            self._book.give_back(ref, asyncio.get_running_loop().time())
             owner = owner_of(snapshot, self._store)
             if owner is not None:
                 await self._reports.report(owner, Problem(reason=error.reason, message=str(error)))
             return True
         except ApiUnavailable as error:
+            self._book.doubt(ref, asyncio.get_running_loop().time())
             log.warning("job.unconfirmed", namespace=ref.namespace, job=ref.name, error=str(error))
             return True
         except ApiError as error:
@@ -167,7 +167,7 @@ class Admission:
             self._book.free(ref)
         except ApiError:
             return  # it is read again when the request has had its time
-        self._book.give_back(ref)
+        self._book.give_back(ref, asyncio.get_running_loop().time())
 
     async def _start(self, snapshot: Snapshot, fence: Fence) -> bool:
         """Admit one Job, after its Secret is there; one whose trigger is gone is deleted. False: it is no run now."""
@@ -175,11 +175,11 @@ class Admission:
         owner = owner_of(snapshot, self._store)
         if owner is None:
             if await self.delete_orphan(snapshot, fence):
-                self._book.give_back(ref)
+                self._book.give_back(ref, asyncio.get_running_loop().time())
                 return True
             owner = owner_of(snapshot, self._store)  # the live read may have found its trigger
             if owner is None:
-                self._book.give_back(ref)
+                self._book.give_back(ref, asyncio.get_running_loop().time())
                 return False
         if view.needs_secret:
             if owner.trigger.model is None:

@@ -105,7 +105,7 @@ class Queue:
 
     def release(self, ref: Ref) -> None:
         """Give the slot back: the Job was not created. It stays taken while an earlier request for it may arrive."""
-        self._book.give_back(ref)
+        self._book.give_back(ref, asyncio.get_running_loop().time())
 
     def confirm(self, ref: Ref) -> None:
         """The Job counts by itself now."""

@@ -12,6 +12,7 @@ from git_events_runner.rules.queue import Queued, Slots, may_start, namespace_sh
 
 _FIRST_HOLD_S = 2.0
 _LONGEST_HOLD_S = 60.0
+ARRIVES_S = 60.0  # no request arrives later: its connection was closed after seven seconds
 
 
 class SlotBook:
@@ -26,7 +27,8 @@ class SlotBook:
         self._share = share
         self._weight = weight
         self.taken: dict[Ref, float] = {}  # since when; its Job may be there any time
-        self._often: set[Ref] = set()  # those for which a request was sent before
+        self._unknown: dict[Ref, float] = {}  # until when requests were sent whose outcome is unknown
+        self._refused: set[Ref] = set()  # those whose last request was refused
         # Until when, and for how long: back-off of Jobs that cannot start.
         self._held: dict[Ref, tuple[float, float]] = {}
         self.leaving: set[Ref] = set()  # those under deletion
@@ -79,22 +81,31 @@ class SlotBook:
 
     def take(self, ref: Ref, now: float) -> None:
         """A slot is in use from now on, and its namespace had its turn."""
-        if ref in self.taken:
-            self._often.add(ref)
+        if ref in self.taken and ref not in self._refused:
+            self.doubt(ref, now)
+        self._refused.discard(ref)
         self.taken[ref] = now
         self._admissions += 1
         self._last[ref.namespace or ""] = self._admissions
 
+    def doubt(self, ref: Ref, now: float) -> None:
+        """The outcome of a request that was sent by now is unknown: it may still arrive."""
+        if ref in self.taken:
+            self._unknown[ref] = now
+
     def free(self, ref: Ref) -> None:
         """The slot is not in use, or its Job counts by itself now."""
         self.taken.pop(ref, None)
-        self._often.discard(ref)
+        self._unknown.pop(ref, None)
+        self._refused.discard(ref)
 
-    def give_back(self, ref: Ref) -> None:
+    def give_back(self, ref: Ref, now: float) -> None:
         """The last request was refused; the slot is free unless an earlier one may still arrive."""
-        found = self._store.get(ref)
-        if ref not in self._often or (found is not None and not Queued(ref=ref, job=found.model).waits):
+        found, since = self._store.get(ref), self._unknown.get(ref)
+        if since is None or now - since >= ARRIVES_S or (found is not None and not found.model.waits):
             self.free(ref)
+        else:
+            self._refused.add(ref)
 
     def hold(self, ref: Ref, now: float) -> None:
         """Pass a Job over for a while that doubles."""
