@@ -120,18 +120,17 @@ async def test_an_admission_that_arrives_between_two_tries_keeps_its_slot():
         assert running(cluster) == names(jobs[:1])
 
 
-def refusing(cluster, ref, answers):
-    """The admissions of one Job end with these errors, the last one again and again; the times of them."""
-    admit, times = cluster.patch, []
+def refusing(cluster, ref, answers, *, took_s=0.001):
+    """The admissions of one Job end with these errors, the last one again and again."""
+    admit, left = cluster.patch, list(answers)
 
     async def patch(patched, body, **options):
         if patched != ref:
             return await admit(patched, body, **options)
-        times.append(asyncio.get_running_loop().time())
-        raise answers[min(len(times), len(answers)) - 1]
+        await asyncio.sleep(took_s)
+        raise left.pop(0) if len(left) > 1 else left[0]
 
     cluster.patch = patch
-    return times
 
 
 @virtual
@@ -158,3 +157,29 @@ async def test_a_creation_that_is_refused_after_a_lost_one_keeps_no_slot():
             assert queue.take(FIRST)
             queue.release(FIRST)
         assert queue.take(SECOND)
+
+
+@pytest.mark.parametrize("error", [ApiUnavailable("failed calling webhook"), ApiError("denied", status=403)])
+@virtual
+async def test_a_job_that_cannot_be_admitted_expires(error):
+    """Also if each answer takes its time, or tells nothing: the waiting time runs while it is tried."""
+    cluster, _, jobs = world(1)
+    refusing(cluster, cluster.ref(jobs[0]), [error], took_s=2.0)
+    async with leading(queue_of(cluster, limit=1, waiting_s=300)):
+        await asyncio.sleep(290)
+        assert cluster.ref(jobs[0]) in cluster.objects
+        await until(lambda: cluster.ref(jobs[0]) not in cluster.objects, within_s=30)
+
+
+@virtual
+async def test_a_job_is_not_deleted_whose_lost_admission_arrives():
+    """It runs by then, and the cache is behind: it has another version."""
+    cluster, _, jobs = world(1)
+    cluster.faults = [("before", ApiUnavailable("lost"))]
+    async with leading(queue_of(cluster, limit=1, waiting_s=14)):
+        await asyncio.sleep(13)
+        cluster.lagging.add("Job")
+        late = cluster.made("patch", "Job")[0]
+        await cluster.patch(late[1], late[2])
+        await asyncio.sleep(30)
+        assert running(cluster) == names(jobs)

@@ -93,6 +93,10 @@ class SlotBook:
         if ref in self.taken:
             self._unknown[ref] = now
 
+    def is_starting(self, ref: Ref) -> bool:
+        """Whether a slot is taken for a request that has no outcome yet, after none whose outcome is unknown."""
+        return ref in self.taken and ref not in self._unknown
+
     def free(self, ref: Ref) -> None:
         """The slot is not in use, or its Job counts by itself now."""
         self.taken.pop(ref, None)

@@ -93,9 +93,9 @@ class Sweeps:
                     self._orphans.put(ref.namespace, ref)
             elif self._store.refused(ref.namespace, "Job"):
                 continue  # it may run by now; its waiting time begins when it can be read
-            elif ref not in self._book.taken and (owner := owner_of(snapshot, self._store)) is not None:
-                first_seen[snapshot.uid] = self._first_seen.get(snapshot.uid, now)
-                if self._is_expiring(snapshot, owner, now - first_seen[snapshot.uid]):
+            elif (owner := owner_of(snapshot, self._store)) is not None:
+                since = first_seen[snapshot.uid] = self._first_seen.get(snapshot.uid, now)
+                if not self._book.is_starting(ref) and self._is_expiring(snapshot, owner, now - since):
                     self._expiries.put(ref.namespace, ref)
         self._first_seen = first_seen
         self._book.prune()
@@ -144,9 +144,12 @@ class Sweeps:
             log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
 
     async def _expire(self, ref: Ref, fence: Fence) -> bool:
-        """Delete a Job that waited too long, which is not admitted meanwhile; False: it has to be tried again."""
+        """Delete a Job that waited too long, which is not admitted meanwhile; False: it has to be tried again.
+
+        If a lost admission arrives before, the API server refuses: the Job has another version then.
+        """
         snapshot, now = self._store.get(ref), asyncio.get_running_loop().time()
-        if snapshot is None or not snapshot.model.waits or ref in self._book.taken:
+        if snapshot is None or not snapshot.model.waits or self._book.is_starting(ref):
             return True
         owner = owner_of(snapshot, self._store)
         if owner is None or not self._is_expiring(snapshot, owner, now - self._first_seen.get(snapshot.uid, now)):
