@@ -183,3 +183,16 @@ async def test_a_job_is_not_deleted_whose_lost_admission_arrives():
         await cluster.patch(late[1], late[2])
         await asyncio.sleep(30)
         assert running(cluster) == names(jobs)
+
+
+@virtual
+async def test_a_job_that_does_not_exist_is_not_admitted_again_at_once():
+    """While its cache is behind, the queue would else send hundreds of requests."""
+    cluster, _, jobs = world(2)
+    queue = queue_of(cluster, limit=1)
+    cluster.lagging.add("Job")
+    async with leading(queue):
+        del cluster.objects[cluster.ref(jobs[0])]
+        await asyncio.sleep(10)
+        assert 1 <= len([call for call in cluster.made("patch") if call[1] == cluster.ref(jobs[0])]) <= 3
+        assert running(cluster) == names(jobs[1:])

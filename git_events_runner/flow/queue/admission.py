@@ -140,9 +140,8 @@ class Admission:
         fence.check()
         try:
             return await self._start(snapshot, fence)
-        except ApiNotFound:
+        except ApiNotFound:  # the Job is gone, and the cache behind: asked again at once it would be the same
             self._book.free(ref)
-            return True
         except SecretUnusable as error:
             self._book.hold(ref, asyncio.get_running_loop().time())
             self._book.give_back(ref, asyncio.get_running_loop().time())
