@@ -41,6 +41,9 @@ class Api(Protocol):
 class Deletions(Protocol):
     """Deletes Jobs, each after its reason is recorded."""
 
+    def phase_of(self, uid: str) -> str | None:
+        """The last phase of a Job that this process deleted, or is about to; None: it deletes no such Job."""
+
     async def expire(self, job: Snapshot, owner: Owner[Snapshot], message: str, fence: Fence) -> None:
         """Delete a run that waited too long."""
 

@@ -57,6 +57,7 @@ class Sweeps:
     def begin(self) -> None:
         """Leadership begins: waiting times run from now."""
         self._first_seen.clear()
+        self._book.leaving.clear()
 
     @asynccontextmanager
     async def working(self, fence: Fence) -> AsyncIterator[None]:
@@ -149,10 +150,14 @@ class Sweeps:
         If a lost admission arrives before, the API server refuses: the Job has another version then.
         """
         snapshot, now = self._store.get(ref), asyncio.get_running_loop().time()
-        if snapshot is None or not snapshot.model.waits or self._book.is_starting(ref):
-            return True
-        owner = owner_of(snapshot, self._store)
-        if owner is None or not self._is_expiring(snapshot, owner, now - self._first_seen.get(snapshot.uid, now)):
+        owner = owner_of(snapshot, self._store) if snapshot is not None and snapshot.model.waits else None
+        if (
+            snapshot is None
+            or owner is None
+            or self._book.is_starting(ref)
+            or not self._is_expiring(snapshot, owner, now - self._first_seen.get(snapshot.uid, now))
+        ):
+            self._book.leaving.discard(ref)
             return True
         limit_s = self._limit_s(snapshot.model)
         message = f"Job {ref.name} waited {limit_s} s for a slot (maxRunningJobs): deleted before it started"
@@ -160,10 +165,11 @@ class Sweeps:
         try:
             await self._deletions.expire(snapshot, owner, message, fence)
         except ApiError as error:
+            if self._deletions.phase_of(snapshot.uid) is None:  # else it is told as expired, and perhaps deleted
+                self._book.leaving.discard(ref)
             log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
             return False
-        finally:
-            self._book.leaving.discard(ref)
+        self._book.leaving.discard(ref)
         labels = series_labels(snapshot, owner, self._store)
         self._metrics.job_ended(labels, ref.namespace or "", "Expired", None)
         log.info("job.expired", namespace=ref.namespace, job=ref.name, seconds=limit_s)
