@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from git_events_runner.edges.kube.doubts import Doubts
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.store import Snapshot, Store, version_of
 from git_events_runner.errors import ApiError, ApiForbidden, ApiNotFound, FenceLost
 from git_events_runner.resources.job import (
     RUN_ANNOTATION,
@@ -174,7 +174,12 @@ class Tracking:
         if found["metadata"].get("uid") != uid:
             self._conclude(ref, uid)
             return
-        held = self._store.get(ref) or held
+        held = self._store.get(ref)
+        if held is None or held.uid != uid:
+            return  # its deletion was concluded meanwhile, or it is another one, with a doubt of its own
+        if version_of(found) < held.version:  # it left the watch again after this answer
+            self._doubts.delay(ref, loop.time() + _FIRST_PAUSE_S)
+            return
         tracked = with_tracking(found, held.model.labels, held.raw["metadata"]["annotations"])
         if tracked is None:  # the watch is behind
             self._store.observe({**found, "kind": "Job"})

@@ -457,3 +457,27 @@ def test_a_run_that_is_recorded_while_a_leader_reads_all_statuses_is_found(monke
         assert cluster.store.get(cluster.ref(job)) is not None
 
     check()
+
+
+@virtual
+async def test_a_job_that_is_deleted_while_it_is_read_is_not_kept():
+    """Somebody put its label back, and the answer that shows it comes after the deletion."""
+    cluster, _, ref = world()
+    get = cluster.get
+
+    async def slow(read, **options):
+        found = await get(read, **options)
+        await asyncio.sleep(0.5)
+        return found
+
+    whole = copy.deepcopy(cluster.objects[ref])
+    async with replica(cluster, leads=False):
+        cluster.get = slow
+        cluster.without(ref, "trigger-kind")
+        whole["metadata"]["resourceVersion"] = cluster.objects[ref]["metadata"]["resourceVersion"]
+        cluster.objects[ref] = whole  # its event comes after the read
+        await asyncio.sleep(0.1)
+        cluster.put(whole)
+        cluster.drop(ref)
+        await until(lambda: cluster.store.get(ref) is None, within_s=5)
+        assert cluster.gets(ref) == 2

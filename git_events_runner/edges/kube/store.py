@@ -104,6 +104,11 @@ def _version(text: object) -> int:
     return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else 0
 
 
+def version_of(raw: Mapping[str, Any]) -> int:
+    """The resource version of an object of the API server; 0: it has none."""
+    return _version(raw["metadata"].get("resourceVersion"))
+
+
 def _trim(raw: Mapping[str, Any], kind: str) -> dict[str, Any]:
     metadata = {name: value for name, value in raw["metadata"].items() if name != "managedFields"}
     annotations = metadata.get("annotations")
