@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from git_events_runner.errors import ApiUnavailable
+from git_events_runner.errors import ApiForbidden, ApiUnavailable
 from git_events_runner.flow.results import Results
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.fairness import equal
@@ -406,3 +406,28 @@ async def test_every_pass_compares_the_jobs():
         cluster.finish(job)
         await until(lambda: phase(cluster) == ("Idle", "Succeeded"), within_s=10)
     assert cluster.reasons == ["JobSucceeded"]
+
+
+@virtual
+async def test_lost_jobs_that_cannot_be_read_keep_no_other_from_being_read():
+    """Sixty of one namespace, whose Jobs may be listed and not read one by one."""
+    cluster = Cluster()
+    get, template = cluster.get, cluster.trigger()
+
+    def lost(name, namespace):
+        last = {"name": f"{name}-job", "phase": "Running"}
+        metadata = {"name": name, "namespace": namespace}
+        return cluster.put({**template, "metadata": metadata, "status": recorded(lastJob=last)})
+
+    async def refused(ref, **options):
+        if ref.namespace == "shut":
+            raise ApiForbidden("no")
+        return await get(ref, **options)
+
+    cluster.get = refused
+    for number in range(60):
+        lost(f"t{number}", "shut")
+    ref = cluster.ref(lost("last", "open"))
+    async with following(cluster):
+        shown = lambda: cluster.objects[ref]["status"]["checkedSources"]["app"]["lastJob"]["phase"]  # noqa: E731
+        await until(lambda: shown() == "Gone", within_s=120)

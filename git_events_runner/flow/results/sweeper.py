@@ -180,7 +180,7 @@ class Sweeper:
                     continue
                 key = (trigger.uid, source, name)
                 seen[key] = self._lost_since.get(key, now)
-                if now - seen[key] >= _LOST_S and reads < _LOST_READS:
+                if now - seen[key] >= _LOST_S and reads < _LOST_READS and key not in self._lost:
                     reads += 1
                     self._lost.put(trigger.ref.namespace, key)
         self._lost_since = seen
