@@ -244,3 +244,15 @@ async def test_namespaces_that_refuse_have_their_seconds_together():
         [raw async for raw in jobs()]
     await asyncio.sleep(6)
     assert [raw["kind"] async for raw in jobs()] == ["Job", "ScheduleTrigger", "WebhookTrigger"]
+
+
+@virtual
+async def test_each_leadership_gives_refused_namespaces_their_seconds():
+    """An API server that starts, at which leadership changes, may refuse what it has refused hours ago."""
+    jobs = lister("gone")
+    for _ in range(2):
+        with pytest.raises(ApiForbidden):
+            [raw async for raw in jobs()]
+        await asyncio.sleep(6)
+        assert [raw["kind"] async for raw in jobs()] == ["Job", "ScheduleTrigger", "WebhookTrigger"]
+        await asyncio.sleep(3600)
