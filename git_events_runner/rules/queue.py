@@ -126,10 +126,14 @@ def next_admissions(
 def may_start(
     new: Ref, jobs: Collection[Queued], *, slots: Slots, taken: Collection[Ref], held: Collection[Ref] = ()
 ) -> bool:
-    """Whether a new Job may be made unsuspended: its namespace has a free slot, and none that could start waits."""
+    """Whether a new Job may be made unsuspended: its namespace has a free slot, and none that could start waits.
+
+    One whose slot is `taken` waits for nothing but its request, which may take minutes.
+    """
     holding = held_slots(jobs, taken)
     if holding.total() >= slots.total or holding[new.namespace or ""] >= slots.each:
         return False
     return not any(
-        queued.waits and queued.ref not in held and holding[queued.namespace] < slots.each for queued in jobs
+        queued.waits and queued.ref not in taken and queued.ref not in held and holding[queued.namespace] < slots.each
+        for queued in jobs
     )

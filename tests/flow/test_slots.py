@@ -196,3 +196,15 @@ async def test_a_job_that_does_not_exist_is_not_admitted_again_at_once():
         await asyncio.sleep(10)
         assert 1 <= len([call for call in cluster.made("patch") if call[1] == cluster.ref(jobs[0])]) <= 3
         assert running(cluster) == names(jobs[1:])
+
+
+@virtual
+async def test_a_job_whose_admission_takes_long_keeps_no_new_one_waiting():
+    """It has its slot: what is created in another namespace meanwhile starts at once."""
+    cluster, _, jobs = world(1)
+    refusing(cluster, cluster.ref(jobs[0]), [ApiUnavailable("no answer")], took_s=5.0)
+    queue = queue_of(cluster, limit=2)
+    async with leading(queue):
+        await asyncio.sleep(1)
+        assert queue.take(Ref("Job", "other", "new"))
+        assert not queue.take(SECOND)
