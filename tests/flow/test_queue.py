@@ -264,24 +264,6 @@ async def test_a_job_that_waited_too_long_is_removed_unrun():
 
 
 @virtual
-async def test_a_job_that_is_recorded_as_expired_does_not_run():
-    """The answer to its deletion is lost, and a slot becomes free before the next try."""
-    cluster, _, jobs = world(2)
-    delete, cluster.delete = cluster.delete, None
-
-    async def lost(ref, **options):
-        cluster.delete = delete
-        cluster.finish(jobs[0])
-        raise ApiUnavailable("lost")
-
-    cluster.delete = lost
-    async with leading(queue_of(cluster, limit=1, waiting_s=60)):
-        await until(lambda: "Expired" in cluster.reasons, within_s=90)
-        await until(lambda: cluster.made("delete"), within_s=15)
-    assert running(cluster) == []
-
-
-@virtual
 async def test_waiting_time_starts_anew_with_a_term():
     """Time in which nobody admitted does not count, and the new leader admits before it removes."""
     cluster, _, jobs = world(1)

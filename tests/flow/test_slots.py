@@ -208,3 +208,21 @@ async def test_a_job_whose_admission_takes_long_keeps_no_new_one_waiting():
         await asyncio.sleep(1)
         assert queue.take(Ref("Job", "other", "new"))
         assert not queue.take(SECOND)
+
+
+@virtual
+async def test_a_job_that_is_recorded_as_expired_does_not_run():
+    """The answer to its deletion is lost, and a slot becomes free before the next try."""
+    cluster, _, jobs = world(2)
+    delete, cluster.delete = cluster.delete, None
+
+    async def lost(ref, **options):
+        cluster.delete = delete
+        cluster.finish(jobs[0])
+        raise ApiUnavailable("lost")
+
+    cluster.delete = lost
+    async with leading(queue_of(cluster, limit=1, waiting_s=60)):
+        await until(lambda: "Expired" in cluster.reasons, within_s=90)
+        await until(lambda: cluster.made("delete"), within_s=15)
+    assert running(cluster) == []

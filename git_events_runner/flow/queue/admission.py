@@ -140,7 +140,7 @@ class Admission:
         fence.check()
         try:
             return await self._start(snapshot, fence)
-        except ApiNotFound:  # the Job is gone, and the cache behind: asked again at once it would be the same
+        except ApiNotFound:  # the Job is gone, and the cache behind: an immediate retry would get the same answer
             self._book.free(ref)
         except SecretUnusable as error:
             self._book.hold(ref, asyncio.get_running_loop().time())

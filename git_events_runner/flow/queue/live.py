@@ -52,7 +52,7 @@ class _LiveJobs:
                     refused = error
         if refused is not None:
             raise refused
-        self._refused_at.clear()  # the next leadership gives them their seconds anew
+        self._refused_at.clear()  # the next leadership gives them their seconds again
 
     async def _listed(self, kind: str, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
         selector = JOB_SELECTOR if kind == "Job" else None
