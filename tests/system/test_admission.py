@@ -22,8 +22,8 @@ def test_a_job_that_a_person_suspends_stays_suspended(world, installation, repos
     replica = replicas(0, *FAST, **places)
     assert replica.post(f"/{installation}/hook") == 202
     wait_until("a Job", lambda: world.jobs(installation))
+    wait_until("it is admitted", lambda: admission(world.jobs(installation)[0]) == ("admitted", False))
     [job] = world.jobs(installation)
-    assert admission(job) == ("admitted", False)
     path = f"/apis/batch/v1/namespaces/{installation}/jobs/{job['metadata']['name']}"
     wait_until("it is recorded", lambda: world.phase(installation, "hook", "app") == "Running")
     world.patch(path, {"spec": {"suspend": True}})
