@@ -77,7 +77,7 @@ bench-git: $(STAMP) ## git clients compared, files of a large repository, a thou
 	$(BIN)/python -m benchmarks.schedules
 	$(BIN)/python -m benchmarks.hostile
 
-bench-scale: $(STAMP) ## thousands of triggers, Jobs, namespaces: the table of docs/performance-scale.md (ROWS="own-5000 waiting-2000")
+bench-scale: $(STAMP) ## thousands of triggers, Jobs, namespaces: a table of their cost, see docs/capacity.md (ROWS="own-5000 waiting-2000")
 	$(BIN)/python -m benchmarks.scale $(ROWS)
 
 lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml

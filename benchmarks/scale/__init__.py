@@ -1,1 +1,1 @@
-"""One installation at size: triggers, namespaces, Jobs and sources by the thousand (docs/performance-scale.md)."""
+"""One installation at size: triggers, namespaces, Jobs and sources by the thousand (docs/capacity.md)."""

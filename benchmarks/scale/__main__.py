@@ -1,4 +1,4 @@
-"""The table of docs/performance-scale.md: `python -m benchmarks.scale [ROW …]`, a row as `own-5000` or `waiting-200`.
+"""The table that docs/capacity.md names: `python -m benchmarks.scale [ROW …]`, a row as `own-5000` or `waiting-200`.
 
 Kinds of rows: own, shared, namespaces, edits, deletions, takeover, finished, waiting, sources; the number is the size.
 Rows edits, deletions and takeover use the installation of an `own` row of the same size before them, if there is one.
