@@ -75,6 +75,9 @@ def _request(
     if annotation != RUN_ANNOTATION or not annotations.get(SOURCES_ANNOTATION):
         return AnnotatedRequest(annotation=annotation, token=text, sources=names)
     chosen = tuple(dict.fromkeys(one.strip() for one in str(annotations[SOURCES_ANNOTATION]).split(",") if one.strip()))
+    if not chosen:
+        problem = f"annotation {SOURCES_ANNOTATION} names no source; remove it to run all sources"
+        return AnnotatedRequest(annotation=annotation, token=text, sources=(), problem=problem)
     unknown = [one for one in chosen if one not in names]
     if unknown:
         problem = (

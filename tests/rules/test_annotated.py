@@ -56,6 +56,7 @@ def test_nothing_is_requested(annotations):
     [
         ({RUN_ANNOTATION: "x" * (TOKEN_CHARS + 1)}, "more than 128 characters"),
         ({RUN_ANNOTATION: "1", SOURCES_ANNOTATION: "lib,liv"}, "names 'liv', which is no source"),
+        ({RUN_ANNOTATION: "1", SOURCES_ANNOTATION: " , "}, "names no source; remove it"),
     ],
 )
 def test_what_cannot_be_followed_is_named(annotations, words):
