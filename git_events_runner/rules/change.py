@@ -65,11 +65,12 @@ class Look:
     due_at: str | None
 
 
-def answered(entry: Entry, look: Look, *, on_change_only: bool, now: datetime) -> bool:
+def answered(entry: Entry, look: Look, *, on_change_only: bool, now: datetime, called: bool = True) -> bool:
     """Whether this occurrence was answered before: a due time not newer than the entry's, or no open request.
 
     Where only changes run, a due time within half a minute after a delivery that was answered is too: git was asked
-    after the delivery. Where every check runs, a delivery answers itself alone.
+    after the delivery. Where every check runs, a delivery answers itself alone. Nor does the due time of a trigger that
+    is not `called` (no push is delivered to it): what was pushed after a request by annotation would wait for the next.
     """
     if look.due_at is None:
         return not entry.is_open
@@ -78,7 +79,7 @@ def answered(entry: Entry, look: Look, *, on_change_only: bool, now: datetime) -
         return False
     if known is not None and due <= known:
         return True
-    delivered = stored_time(entry.announced.at, now) if entry.announced and on_change_only else None
+    delivered = stored_time(entry.announced.at, now) if entry.announced and on_change_only and called else None
     just = delivered is not None and (due - delivered).total_seconds() < JUST_S
     return just and entry.handled >= entry.requested
 

@@ -1,17 +1,19 @@
 """Checks and runs that a person requests by annotation, and triggers that are suspended."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from git_events_runner.errors import ApiForbidden, ApiUnavailable
 from git_events_runner.flow.annotated import AnnotatedRequests
 from git_events_runner.flow.open_requests import OpenRequests
+from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import CHECK_ANNOTATION, RUN_ANNOTATION, SOURCES_ANNOTATION
 from git_events_runner.serving import running
 from tests.flow.program import REF, annotation, program
 from tests.flow.virtual import until, virtual
-from tests.flow.world import A, B, Fence
+from tests.flow.world import A, B, Fence, recorded
 
 
 def annotate(cluster, ref=REF, **annotations):
@@ -197,6 +199,25 @@ async def test_suspending_while_git_is_asked_makes_no_job():
     made.git.then = lambda: made.cluster.change(REF, spec={"suspend": True})
     assert await made.check() is None
     assert (made.jobs(), made.entry().handled) == ([], 0)
+
+
+@virtual
+@pytest.mark.parametrize("annotation_name", [CHECK_ANNOTATION, RUN_ANNOTATION])
+async def test_a_request_takes_no_scheduled_time_from_the_trigger(annotation_name):
+    """What is pushed between a request and a scheduled time seconds later runs at that time, not a period later."""
+    made = program(requested=0)
+    ref = Ref("ScheduleTrigger", "n", "every")
+    made.cluster.trigger("ScheduleTrigger", "every", status=recorded(runs=1, commit=A, requested=0))
+    async with leading(made):
+        annotate(made.cluster, ref, **{annotation_name: "1"})
+        await until(lambda: made.cluster.asked)
+        await checked(made)
+    before = len(made.jobs())
+    made.git.head = B
+    due = (made.cluster.now() + timedelta(seconds=10)).isoformat()
+    await made.check(due=due, fence=Fence(), ref=ref)
+    assert [annotation(job, "reason") for job in made.jobs()].count("fire-changed") == 1
+    assert len(made.jobs()) == before + 1
 
 
 @virtual

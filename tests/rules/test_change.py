@@ -29,8 +29,8 @@ def verdict(entry, commit, *, tag=None, on_change=True, look=CALLED, same=None):
     return decide(entry, commit, tag_object=tag, on_change_only=on_change, look=look, files_same=same, asked_at=NOW)
 
 
-def over(entry, look, *, on_change_only=True):
-    return answered(entry, look, on_change_only=on_change_only, now=NOW)
+def over(entry, look, *, on_change_only=True, called=True):
+    return answered(entry, look, on_change_only=on_change_only, now=NOW, called=called)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,7 @@ def test_a_poll_does_not_repeat_what_a_delivery_has_just_asked(at, handled, expe
     entry = known(announced={"commit": None, "at": at}, handled=handled)
     assert over(entry, DUE) is expected
     assert not over(entry, DUE, on_change_only=False)
+    assert not over(entry, DUE, called=False)
 
 
 def test_a_delivery_that_a_clock_ahead_recorded_answers_no_poll():

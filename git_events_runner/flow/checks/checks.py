@@ -166,7 +166,8 @@ class Checks:
         trigger = snapshot.model
         look = Look(due_at=request.due_at)
         on_change_only = trigger.spec.sources.watch_on.on_change_only
-        if answered(entry, look, on_change_only=on_change_only, now=self._now()):
+        called = request.trigger.kind == "WebhookTrigger"
+        if answered(entry, look, on_change_only=on_change_only, now=self._now(), called=called):
             return Verdict.SKIP_ANSWERED, None
         resolved = self._gate.resolve(trigger, request.source)
         if isinstance(resolved, Problem):
