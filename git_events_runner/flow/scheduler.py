@@ -102,6 +102,7 @@ class Scheduler:
         self._first: set[Ref] = set()
         self._set_back: set[Ref] = set()  # to be planned again
         self._written: dict[Ref, tuple[str, _Written]] = {}  # uid and schedule, as read last
+        self._edits: dict[Ref, tuple[str, datetime]] = {}  # uid and time of the last edit while it was suspended
 
     async def run_leading(self, fence: Fence) -> None:
         """Submit what falls due until leadership ends."""
@@ -131,6 +132,7 @@ class Scheduler:
         """Nothing is known yet: all triggers are to be read. Those that come meanwhile are changes."""
         self._watches.clear()
         self._written.clear()
+        self._edits.clear()
         self._naming.clear()
         self._heap.clear()
         self._unread.clear()
@@ -190,6 +192,7 @@ class Scheduler:
         trigger = self._store.get(ref)
         if trigger is None:
             self._written.pop(ref, None)
+            self._edits.pop(ref, None)
             for watch in self._watches.pop(ref, {}).values():
                 self._forget(watch.uid)
             self._naming.drop(ref)
@@ -212,8 +215,10 @@ class Scheduler:
             self._submit_missed(known.values(), fence)
         if written is None or trigger.model.spec.suspend:  # what is missed meanwhile is made up once, as after a stop
             self._naming.drop(trigger.ref)
+            self._note_edit(trigger, fence, edited=edited and written is not None)
             return
         spec, namespace = trigger.model.spec, trigger.ref.namespace
+        uid, edited_at = self._edits.pop(trigger.ref, ("", None))
         schedule = self._gate.schedule_of(namespace or "", *written)
         if isinstance(schedule, Problem):
             log.warning("trigger.rejected", namespace=namespace, name=trigger.ref.name, error=schedule.message)
@@ -236,6 +241,7 @@ class Scheduler:
                 times.append(stored_time(status.get("lastRun"), now))
             if old and old.uid == trigger.uid:
                 times.append(old.answered)
+            times.append(edited_at if entry.exists and uid == trigger.uid else None)
             if edited and (entry.exists or old):
                 times.append(now)
                 self._edited(trigger.ref, trigger.uid, name, now, fence)
@@ -249,6 +255,16 @@ class Scheduler:
                 answered=max((moment for moment in times if moment is not None), default=None),
             )
             self._plan(watches[name], catching_up=first, each_runs=not spec.sources.watch_on.on_change_only)
+
+    def _note_edit(self, trigger: Snapshot, fence: Fence, *, edited: bool) -> None:
+        """If the schedule of a suspended trigger was edited: its times before now are none that were missed."""
+        if not edited:
+            return
+        now, status = self._now(), trigger.raw.get("status") or {}
+        self._edits[trigger.ref] = (trigger.uid, now)
+        for name in trigger.model.spec.sources.names:
+            if entry_of(status, name).exists:
+                self._edited(trigger.ref, trigger.uid, name, now, fence)
 
     def _come_back(self, ref: Ref) -> None:
         """The clock was set back: no time after now is answered, and the next one is planned by the clock of now."""

@@ -421,3 +421,28 @@ async def test_a_suspended_schedule_is_made_up_once_when_it_is_resumed():
         await asyncio.sleep(0.1)
     assert len(cluster.asked) == before + 1
     assert cluster.edits == []
+
+
+@virtual
+async def test_an_edit_of_a_suspended_schedule_does_not_fire_for_a_time_before_the_edit():
+    """03:00 becomes 06:00 at 07:30, and it is resumed: no check; resumed after 06:00 of the next day: one."""
+    cluster = Cluster()
+    trigger = every(cluster, cron="0 3 * * *", status=recorded(answeredAt="2026-05-06T03:00:00Z"))
+    async with scheduling(cluster):
+        await asyncio.sleep(1700)
+        cluster.change(REF, spec={"suspend": True})
+        await asyncio.sleep(100)
+        cluster.change(REF, spec={"schedule": {"cron": "0 6 * * *"}})
+        await asyncio.sleep(0.1)
+        [(ref, uid, source, at, _)] = cluster.edits
+        assert (ref, uid, source) == (REF, trigger["metadata"]["uid"], "app")
+        assert at.isoformat().startswith("2026-05-06T07:30:0")
+        cluster.change(REF, spec={"suspend": False})
+        await asyncio.sleep(600)
+        assert cluster.asked == []
+        cluster.change(REF, spec={"suspend": True})
+        await asyncio.sleep(22.6 * 3600)
+        assert cluster.asked == []
+        cluster.change(REF, spec={"suspend": False})
+        await asyncio.sleep(0.1)
+    assert [when.isoformat() for when in dues(cluster)] == ["2026-05-07T06:00:00+00:00"]
