@@ -55,6 +55,18 @@ async def test_what_an_answer_says():
         assert b"\r\nallow: GET\r\n" in await port.raw(b"PUT " + task + b" HTTP/1.0\r\n\r\n")
 
 
+async def test_an_answer_for_a_suspended_trigger_promises_no_check():
+    """202, since the delivery is recorded; no word of a check that will be made."""
+    async with served() as port:
+        held = trigger("held")
+        held["spec"]["suspend"] = True
+        port.store.observe(held)
+        told = await port.raw(b"POST /ns/held HTTP/1.0\r\n\r\n")
+        assert b" 202 " in told
+        assert b'"message":"recorded; the trigger is suspended, its sources are checked when it is resumed"' in told
+        assert b"detail" not in told
+
+
 async def test_a_connection_test_proves_nothing_and_needs_nothing():
     """Bitbucket Data Center's unsigned ping: 200 for its trigger, no Secret read, nothing counted; else as always."""
     ping = ({"X-Event-Key": "diagnostics:ping", "Content-Type": "application/json"}, b'{"test": true}')

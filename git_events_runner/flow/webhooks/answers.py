@@ -78,6 +78,6 @@ class Taken:
     def response(self, **more: Any) -> Response:
         """The answer."""
         task: Mapping[str, Any] = {} if self.task is None else {"task_id": self.task}
-        if self.status == 202:  # noqa: PLR2004  accepted
+        if self.message == ACCEPTED:  # what it means; other messages have their own words
             more = {"detail": RECORDED} | more
         return JSONResponse({"status": "ok", "message": self.message, **task, **more}, status_code=self.status)
