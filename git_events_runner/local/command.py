@@ -276,7 +276,7 @@ def _schedule(one: Manifest) -> list[str]:
     if not schedule:
         return []
     when = f"every {schedule['interval']}" if schedule.get("interval") else f"cron {schedule['cron']}"
-    return [f"schedule  {_name(one)}: {_watched(one)}, {when}"]
+    return [f"schedule  {_name(one)}: {_watched(one)}, {when}{_suspended(one)}"]
 
 
 def _webhook(one: Manifest, at: Addresses | None) -> list[str]:
@@ -284,7 +284,7 @@ def _webhook(one: Manifest, at: Addresses | None) -> list[str]:
     if one.ref.kind != "WebhookTrigger":
         return []
     if at is None:
-        return [f"webhook   {_name(one)}: {_watched(one)}, not called with --once"]
+        return [f"webhook   {_name(one)}: {_watched(one)}, not called with --once{_suspended(one)}"]
     webhook, names = one.obj["spec"]["webhook"], one.obj["spec"]["sources"]["names"]
     base = f"http://{_LOOPBACK}:{at.webhooks_port}/{_name(one)}"
     urls = [base] if webhook.get("multiSource") else []
@@ -294,11 +294,15 @@ def _webhook(one: Manifest, at: Addresses | None) -> list[str]:
     proof = auth.get("type", "header") if auth else ""
     header = f"-H '{auth.get('header') or 'x-trigger-auth'}: …' " if proof == "header" else ""
     call = f"curl -X POST {header}" if proof in {"", "header"} else f"deliveries of type {proof} to "
-    return [f"webhook   {_name(one)}: {_watched(one)}", *(f"          {call}{url}" for url in urls)]
+    return [f"webhook   {_name(one)}: {_watched(one)}{_suspended(one)}", *(f"          {call}{url}" for url in urls)]
 
 
 def _name(one: Manifest) -> str:
     return f"{one.ref.namespace}/{one.ref.name}" if one.ref.namespace else one.ref.name
+
+
+def _suspended(one: Manifest) -> str:
+    return ", suspended" if one.obj["spec"].get("suspend") else ""
 
 
 def _watched(one: Manifest) -> str:

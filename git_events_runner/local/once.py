@@ -74,7 +74,7 @@ class Once:
     def summary(self) -> str:
         """One line on how it went."""
         if not self._checks:
-            return "nothing to check: no trigger has a schedule"
+            return "nothing to check: no trigger has a schedule, except suspended ones"
         what = f"{_count(self._checks, 'source')} checked, {_count(self._ended, 'run')}"
         return f"{what}; failed: {', '.join(self._failed)}" if self._failed else f"{what}, none failed"
 

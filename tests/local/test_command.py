@@ -51,7 +51,8 @@ def test_once_checks_once(repository: Repository, tmp_path: Path):
 @pytest.mark.parametrize(
     ("field", "summary"),
     [
-        ("suspend: true", "nothing to check: no trigger has a schedule"),
+        ("suspend: true", "every 1s, suspended"),
+        ("suspend: true", "nothing to check: no trigger has a schedule, except suspended ones"),
         ("firstCheck: Record", "1 source checked, 0 runs, none failed"),
     ],
 )
