@@ -105,11 +105,11 @@ def decide(
     """The verdict on a commit; `files_same` is None when no patterns are given or the old commit cannot be had.
 
     `asked_at` is when the question was sent: an announcement is waited for until git was asked 30 s after it. A run
-    that was requested by annotation waits for nothing. `record_first`: `firstCheck: Record`.
+    that was requested by annotation waits for nothing. `record_first`: `firstCheck: Record`, and no push was delivered.
     """
     if look.due_at is None and entry.run_is_due:
         return Verdict.FIRE_REQUESTED
-    if look.due_at is not None and entry.commit is None and record_first:
+    if entry.commit is None and record_first:
         return Verdict.SKIP_FIRST
     last = not on_change_only and entry.handled + 1 >= entry.requested  # its own run would answer the announcement
     unseen = announced_unseen(entry, commit, tag_object, asked_at)

@@ -10,6 +10,7 @@ from git_events_runner.flow.annotated import AnnotatedRequests
 from git_events_runner.flow.open_requests import OpenRequests
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import CHECK_ANNOTATION, RUN_ANNOTATION, SOURCES_ANNOTATION
+from git_events_runner.rules.ledger import entry_of
 from git_events_runner.serving import running
 from tests.flow.program import REF, annotation, program
 from tests.flow.virtual import until, virtual
@@ -231,6 +232,37 @@ async def test_a_first_scheduled_check_may_run_nothing():
     await made.check(due="2026-05-06T08:00:00Z", fence=Fence())
     [job] = made.jobs()
     assert (annotation(job, "commit"), made.entry().runs) == (B, 1)
+
+
+@virtual
+async def test_a_requested_first_check_of_a_schedule_may_run_nothing():
+    """A person requests a check of a suspended, new trigger, then resumes it: the present commit is taken as known."""
+    made = program(requested=0)
+    ref = Ref("ScheduleTrigger", "n", "every")
+    made.cluster.trigger("ScheduleTrigger", "every", firstCheck="Record", suspend=True)
+    async with leading(made):
+        annotate(made.cluster, ref, **{CHECK_ANNOTATION: "1"})
+        await until(lambda: made.cluster.asked)
+        await checked(made)
+    made.cluster.change(ref, spec={"suspend": False})
+    await made.check(due="2026-05-06T07:00:00Z", fence=Fence(), ref=ref)
+    entry = entry_of(made.cluster.objects[ref]["status"], "app")
+    assert (made.jobs(), entry.commit, entry.is_open) == ([], A, False)
+    made.git.head = B
+    await made.check(due="2026-05-06T08:00:00Z", fence=Fence(), ref=ref)
+    assert [annotation(job, "reason") for job in made.jobs()] == ["fire-changed"]
+
+
+@virtual
+async def test_runs_that_wait_together_are_one_job():
+    """Two tokens while the git server is down: docs/runs.md."""
+    made = program(runs=1, commit=A, requested=0)
+    async with leading(made):
+        for token in "ab":
+            annotate(made.cluster, **{RUN_ANNOTATION: token})
+            await asyncio.sleep(5)
+    await checked(made)
+    assert [annotation(job, "run-requested-at") for job in made.jobs()] == ["b"]
 
 
 @virtual

@@ -185,6 +185,7 @@ class Checks:
         namespace = request.trigger.namespace or ""
         watched = resolved.watched
         urgent = request.due_at is None and not request.retry
+        called = request.trigger.kind == "WebhookTrigger"
         answer = await self._git.commit_of(
             resolved.watched_model,
             namespace,
@@ -214,7 +215,7 @@ class Checks:
             look=look,
             files_same=chosen.same if chosen else None,
             asked_at=asked_at,
-            record_first=snapshot.model.spec.first_check == "Record",
+            record_first=snapshot.model.spec.first_check == "Record" and (request.due_at is not None or not called),
         )
         file_hash = chosen.digest if chosen else None
         warn = partial(
