@@ -21,6 +21,7 @@ from git_events_runner.slices import Slices
 log = structlog.get_logger(target="requests")
 
 _LONGEST_PAUSE_S = 30.0
+_STALE_S = 1.0
 
 
 class Writer(Protocol):
@@ -87,8 +88,10 @@ class AnnotatedRequests:
                     return
                 try:
                     for one in wanted:
-                        await self._record(trigger, one, fence)
-                        done.add(one)
+                        if await self._record(trigger, one, fence):
+                            done.add(one)
+                        else:  # another token was handled meanwhile: what is requested now is read again
+                            await asyncio.sleep(_STALE_S)
                 except ApiNotFound:
                     return
                 except ApiError as error:
@@ -102,17 +105,19 @@ class AnnotatedRequests:
         finally:
             self._handling.discard(ref)
 
-    async def _record(self, trigger: Snapshot, one: AnnotatedRequest, fence: Fence) -> None:
+    async def _record(self, trigger: Snapshot, one: AnnotatedRequest, fence: Fence) -> bool:
+        """Record a request and submit its checks; whether that is done, by this write or another."""
         fence.check()
         outcomes = await self._writer.write(
             trigger.ref, trigger.uid, RecordRequest(request=one, at=rfc3339(self._now()))
         )
         if outcomes[0] is not Outcome.WRITE:
-            return
+            return outcomes[0] is Outcome.DONE
         log.info("request.recorded", **_fields(trigger), token=one.token, run=one.run, sources=list(one.sources))
         for source in one.sources:
             request = CheckRequest(trigger=trigger.ref, uid=trigger.uid, source=source, due_at=None, fence=fence)
             self._submit(request)
+        return True
 
     def _is_wrong(self, trigger: Snapshot, one: AnnotatedRequest) -> bool:
         """Whether the annotations cannot be followed; that is reported once for each trigger and problem."""

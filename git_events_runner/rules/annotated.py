@@ -7,7 +7,7 @@ written in the same request that counts what it requests, so that a token counts
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from git_events_runner.resources.job import RUN_TOKEN_ANNOTATION
@@ -24,12 +24,16 @@ _FIELDS = {CHECK_ANNOTATION: "lastHandledRequestedAt", RUN_ANNOTATION: "lastHand
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedRequest:
-    """A token that was not handled yet: for a run or only a check, of these sources; or why it cannot be handled."""
+    """A token that was not handled yet: for a run or only a check, of these sources; or why it cannot be handled.
+
+    `known` is the token that was handled last when the annotation was read.
+    """
 
     annotation: str
     token: str
     sources: tuple[str, ...]
     problem: str | None = None
+    known: str | None = None
 
     @property
     def run(self) -> bool:
@@ -48,7 +52,7 @@ def requests_of(
     annotations = metadata.get("annotations")
     annotations = annotations if isinstance(annotations, Mapping) else {}
     return tuple(
-        _request(annotation, annotations[annotation], annotations, names)
+        replace(_request(annotation, annotations[annotation], annotations, names), known=_token(status, field))
         for annotation, field in _FIELDS.items()
         if annotations.get(annotation) and annotations[annotation] != (status or {}).get(field)
     )
@@ -61,7 +65,11 @@ def has_requests(status: Mapping[str, Any]) -> bool:
 
 def last_run_token(status: Mapping[str, Any] | None) -> str | None:
     """The token of the last requested run."""
-    token = (status or {}).get(_FIELDS[RUN_ANNOTATION])
+    return _token(status, _FIELDS[RUN_ANNOTATION])
+
+
+def _token(status: Mapping[str, Any] | None, field: str) -> str | None:
+    token = (status or {}).get(field)
     return token if isinstance(token, str) and token else None
 
 
@@ -95,10 +103,16 @@ class RecordRequest:
     at: str
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """Count what is requested, once for each token."""
+        """Count what is requested, once for each token.
+
+        It is stale if another token was handled meanwhile: a former leader's late write would count its token again,
+        and let the newer one be handled again.
+        """
         field = _FIELDS[self.request.annotation]
         if status.get(field) == self.request.token:
             return Outcome.DONE
+        if _token(status, field) != self.request.known:
+            return Outcome.STALE
         status[field] = self.request.token
         for source in self.request.sources:
             before, entry = entry_of(status, source), draft(status, source, adopt=False)

@@ -128,6 +128,28 @@ async def test_a_status_that_cannot_be_written_is_tried_again():
 
 
 @virtual
+async def test_a_token_that_was_overtaken_on_the_server_is_not_handled():
+    """This leader read the first token; meanwhile another one recorded the second, which this one has not read yet."""
+    made = program(runs=1, commit=A, requested=0)
+    write, late = made.cluster.write, []
+
+    async def overtaken(ref, uid, *mutations):
+        if not late:
+            late.append(mutations)
+            annotate(made.cluster, **{RUN_ANNOTATION: "b"})
+            made.cluster.change(ref, status={"lastHandledRunRequestedAt": "b"})
+        return await write(ref, uid, *mutations)
+
+    made.cluster.write = overtaken
+    async with leading(made):
+        annotate(made.cluster, **{RUN_ANNOTATION: "a"})
+        await asyncio.sleep(60)
+    assert late
+    assert made.cluster.asked == []
+    assert made.entry().run_requested == 0
+
+
+@virtual
 async def test_a_new_leader_handles_what_was_requested_meanwhile():
     """Annotated while no replica was the leader; counted by the one before, and never checked."""
     made = program(runs=1, commit=A, requested=0)

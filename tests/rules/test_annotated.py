@@ -81,6 +81,18 @@ def test_each_token_counts_once(requested):
     assert all(entry_of(status, name).run_handled == 0 for name in NAMES)
 
 
+def test_a_late_write_of_a_former_leader_counts_nothing():
+    """It read the first token; the next leader handled that and a second one meanwhile."""
+    status = {}
+    [first] = requests({RUN_ANNOTATION: "a"}, status)
+    for token in "ab":
+        [one] = requests({RUN_ANNOTATION: token}, status)
+        assert RecordRequest(request=one, at=AT).apply(status) is Outcome.WRITE
+    assert RecordRequest(request=first, at=AT).apply(status) is Outcome.STALE
+    assert requests({RUN_ANNOTATION: "b"}, status) == ()
+    assert entry_of(status, "app").run_requested == 2
+
+
 def test_an_announcement_that_is_waited_for_stays():
     """A person who requested meanwhile must not end the wait for the commit that a forge announced."""
     status = {"checkedSources": {"app": {"requested": 1, "handled": 0, "announced": {"commit": "c" * 40, "at": AT}}}}
