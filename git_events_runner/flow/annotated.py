@@ -125,7 +125,7 @@ class AnnotatedRequests:
             return False
         if self._told.get(trigger.ref) != (trigger.uid, one.problem):
             self._told[trigger.ref] = (trigger.uid, one.problem)
-            log.warning("request.invalid", **_fields(trigger), error=one.problem)
+            log.warning("request.invalid", **_fields(trigger), run=one.run, error=one.problem)
             self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason="RequestInvalid", note=one.problem)
         return True
 

@@ -26,6 +26,7 @@ from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ConfigError, bug_report, single
 from git_events_runner.resources.kinds import KINDS, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.annotated import requests_of
 from git_events_runner.serving import running
 from git_events_runner.settings import Settings
 from git_events_runner.stdout import discard, failed
@@ -123,7 +124,7 @@ async def _serve(wish: Wish) -> int:
         if wish.once:
             for trigger, _ in scheduled:
                 server.replace_spec(trigger, {"schedule": NEVER_AGAIN})
-        once = Once(scheduled)
+        once = Once(scheduled, _requested(loaded.manifests))
         narrator.listen(once.heard)
         async with (
             _folder(wish, narrator) as folder,
@@ -242,6 +243,12 @@ def _scheduled(manifests: Sequence[Manifest]) -> list[tuple[Ref, list[str]]]:
     specs = [(one.ref, one.obj["spec"]) for one in manifests if one.ref.kind in TRIGGERS]
     triggers = [(ref, spec) for ref, spec in specs if spec.get("schedule") and not spec.get("suspend")]
     return [(ref, list(dict.fromkeys(spec["sources"]["names"]))) for ref, spec in triggers]
+
+
+def _requested(manifests: Sequence[Manifest]) -> list[tuple[Ref, bool]]:
+    """The triggers whose annotations request a check or a run (True)."""
+    triggers = [one for one in manifests if one.ref.kind in TRIGGERS]
+    return [(one.ref, request.run) for one in triggers for request in requests_of(one.obj["metadata"], None, ())]
 
 
 def _announce(narrator: Narrator, loaded: Loaded, at: Addresses | None) -> None:

@@ -11,6 +11,7 @@ from git_events_runner.resources.ref import Ref
 _UNFINISHED = frozenset(("restart", "fence-lost"))
 _FAILED = frozenset(("git-failed", "api-failed", "crashed", "wrong-config", "invalid", "refused", "dropped"))
 _GONE = frozenset(("job.expired", "job.cancelled"))
+_REQUESTS = frozenset(("request.recorded", "request.invalid"))
 _UNSCHEDULED = frozenset(("trigger.rejected", "trigger.crashed"))
 # The schedule that triggers have here: checked at the start, as every new trigger, and not again in anybody's time.
 NEVER_AGAIN = {"interval": "100y"}
@@ -19,8 +20,13 @@ NEVER_AGAIN = {"interval": "100y"}
 class Once:
     """Listens to the log and to the executor; `wait` returns when all is done."""
 
-    def __init__(self, triggers: Iterable[tuple[Ref, Iterable[str]]]) -> None:
+    def __init__(
+        self, triggers: Iterable[tuple[Ref, Iterable[str]]], requested: Iterable[tuple[Ref, bool]] = ()
+    ) -> None:
+        """`requested`: the triggers with an annotation that requests a run (True) or a check."""
         self._open = {(trigger, source) for trigger, sources in triggers for source in sources}
+        self._requested = set(requested)
+        self._runs = set[tuple[Ref, str]]()  # that were requested by annotation, and are not made yet
         self._checks = len(self._open)
         self._created = 0
         self._ended = 0
@@ -34,6 +40,8 @@ class Once:
             self._created += 1
         elif event in _GONE:
             self.job_ended(str(fields.get("job")), succeeded=False)
+        elif event in _REQUESTS:
+            self._recorded(event, fields)
         elif event == "check.finished":
             trigger = Ref(fields["kind"], fields["namespace"], fields["name"])
             self._checked((trigger, fields["source"]), str(fields["verdict"]))
@@ -42,12 +50,26 @@ class Once:
             for key in [one for one in self._open if (one[0].namespace, one[0].name) == place]:
                 self._checked(key, "invalid")
 
+    def _recorded(self, event: str, fields: Mapping[str, Any]) -> None:
+        """A request by annotation is recorded, and its runs follow; or it is wrong, and nothing follows."""
+        trigger, run = Ref(fields["kind"], fields["namespace"], fields["name"]), bool(fields["run"])
+        if event == "request.invalid" and (trigger, run) in self._requested:
+            self._failed.append(f"{trigger.namespace}/{trigger.name}: {fields['error']}")
+        self._requested.discard((trigger, run))
+        if event == "request.recorded" and run:
+            self._runs.update((trigger, source) for source in fields["sources"])
+        self._judge()
+
     def _checked(self, key: tuple[Ref, str], verdict: str) -> None:
-        if key not in self._open or verdict in _UNFINISHED:
+        if verdict == "fire-requested":  # the scheduled check is still to come
+            self._runs.discard(key)
+        elif verdict in _UNFINISHED or not (key in self._open or key in self._runs):
             return
-        self._open.discard(key)
-        if verdict in _FAILED:
-            self._failed.append(f"{key[0].namespace}/{key[0].name} {key[1]}")
+        else:
+            self._open.discard(key)
+            if verdict in _FAILED:
+                self._runs.discard(key)
+                self._failed.append(f"{key[0].namespace}/{key[0].name} {key[1]}")
         self._judge()
 
     def job_ended(self, job: str, *, succeeded: bool) -> None:
@@ -58,7 +80,7 @@ class Once:
         self._judge()
 
     def _judge(self) -> None:
-        if not self._open and self._ended >= self._created:
+        if not (self._open or self._requested or self._runs) and self._ended >= self._created:
             self._done.set()
 
     async def wait(self) -> None:
@@ -73,7 +95,7 @@ class Once:
     @property
     def summary(self) -> str:
         """One line on how it went."""
-        if not self._checks:
+        if not (self._checks or self._ended or self._failed):
             return "nothing to check: no trigger has a schedule, except suspended ones"
         what = f"{_count(self._checks, 'source')} checked, {_count(self._ended, 'run')}"
         return f"{what}; failed: {', '.join(self._failed)}" if self._failed else f"{what}, none failed"

@@ -66,6 +66,27 @@ def test_once_runs_nothing_where_nothing_is_to_run(repository: Repository, tmp_p
     assert summary in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("fields", "token", "code", "summary"),
+    [
+        ("  suspend: true\n", "now", 0, "0 sources checked, 1 run, none failed"),
+        ("  firstCheck: Record\n", "now", 0, "1 source checked, 1 run, none failed"),
+        ("  suspend: true\n", "x" * 129, 1, "more than 128 characters"),
+    ],
+)
+def test_once_waits_for_a_requested_run(
+    repository: Repository, tmp_path: Path, fields: str, token: str, code: int, summary: str
+):
+    """A run that an annotation requests is made and awaited; one that cannot be is a failure."""
+    folder = write(tmp_path / "m", url=repository.url)
+    text = (folder / "all.yaml").read_text().replace("  schedule:", f"{fields}  schedule:")
+    noted = f"annotations: {{git-events-runner.rs/run-requested-at: '{token}'}}"
+    (folder / "all.yaml").write_text(text.replace("{name: nightly}", f"{{name: nightly, {noted}}}"))
+    done = once(folder)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert summary in done.stdout.splitlines()[-1]
+
+
 def test_once_serves_nothing(repository: Repository, tmp_path: Path):
     """With --once no port is bound (a taken one is no problem), and no URL but the source's is printed."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
