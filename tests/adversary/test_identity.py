@@ -210,7 +210,7 @@ def test_the_controller_deletes_no_secret_but_its_copies(estate, policy):
         try:
             controller.delete(f"{path}/{name}")
         except Refused as error:
-            return error.status in {403, 422} and "no Secret but its copies" in str(error)
+            return error.status in {403, 422} and "only its copies of Secrets" in str(error)
         return False
 
     wait_until("the policy holds", lambda: refused(f"probe-{next(probes)}"), every_s=0.5)
