@@ -286,7 +286,9 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         now=now,
         weight=weight,
     )
-    annotated = AnnotatedRequests(store=store, writer=writer, submit=lanes.submit, announcer=events, now=now)
+    annotated = AnnotatedRequests(
+        store=store, writer=writer, submit=lanes.submit, announcer=events, now=now, weight=weight
+    )
     secret_checks = SecretChecks(
         store=store,
         secrets=Secrets(reader=client, cache_s=_CHECKED_S, clock=time.monotonic, kept_bytes=_CHECKED_BYTES),

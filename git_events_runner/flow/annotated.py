@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
@@ -11,17 +10,19 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, FenceLost
+from git_events_runner.handover import Handover, working
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import AnnotatedRequest, RecordRequest, requests_of
+from git_events_runner.rules.fairness import Weight
 from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.slices import Slices
 
 log = structlog.get_logger(target="requests")
 
-_LONGEST_PAUSE_S = 30.0
-_STALE_S = 1.0
+_BACKOFF_S = (1.0, 30.0)
+_LONGEST_S = 10.0  # a write that takes longer must not keep a place of those that are handled at a time
 
 
 class Writer(Protocol):
@@ -49,64 +50,61 @@ class AnnotatedRequests:
         submit: Callable[[CheckRequest], None],
         announcer: Announcer,
         now: Callable[[], datetime],
+        weight: Weight,
     ) -> None:
+        """`weight` is that of a namespace among the others."""
         self._store = store
         self._writer = writer
         self._submit = submit
         self._announcer = announcer
         self._now = now
-        self._handling: set[Ref] = set()
+        self._weight = weight
         self._told: dict[Ref, tuple[str, str]] = {}  # uid and problem, so that each is reported once
         self._slices = Slices()
 
     async def run_leading(self, fence: Fence) -> None:
         """Handle tokens until leadership ends."""
-        self._handling.clear()
         self._told.clear()
+
+        async def handle(ref: Ref) -> bool:
+            return await self._handle(ref, fence)
+
+        handling = Handover(handle, weight=self._weight, limit_s=_LONGEST_S, backoff_s=_BACKOFF_S)
         with self._store.subscribe(*TRIGGERS) as changes:
             refs = {trigger.ref for kind in TRIGGERS for trigger in self._store.all(kind)}
-            async with asyncio.TaskGroup() as group:
+            async with working(handling):
                 while True:
                     for ref in refs:
                         await self._slices.rest()
                         trigger = self._store.get(ref)
                         if trigger is None:
                             self._told.pop(ref, None)
-                        elif ref not in self._handling and _requests(trigger):
-                            self._handling.add(ref)
-                            group.create_task(self._handle(ref, fence))
+                        elif _requests(trigger):
+                            handling.put(ref.namespace, ref)
                     await changes.wait()
                     refs = changes.take()
 
-    async def _handle(self, ref: Ref, fence: Fence) -> None:
-        """Handle what one trigger requests, until nothing is left; a status that cannot be written is tried again."""
-        pause_s, done = 1.0, set[AnnotatedRequest]()
+    async def _handle(self, ref: Ref, fence: Fence) -> bool:
+        """Handle what one trigger requests; False: it has to be tried again."""
+        trigger = self._store.get(ref)
+        if trigger is None:
+            return True
         try:
-            while (trigger := self._store.get(ref)) is not None:
-                wanted = [one for one in _requests(trigger) if one not in done and not self._is_wrong(trigger, one)]
-                if not wanted:
-                    return
-                try:
-                    for one in wanted:
-                        if await self._record(trigger, one, fence):
-                            done.add(one)
-                        else:  # another token was handled meanwhile: what is requested now is read again
-                            await asyncio.sleep(_STALE_S)
-                except ApiNotFound:
-                    return
-                except ApiError as error:
-                    log.warning("request.unrecorded", **_fields(trigger), error=str(error), reason=error.reason)
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            wanted = [one for one in _requests(trigger) if not self._is_wrong(trigger, one)]
+            return all([await self._record(trigger, one, fence) for one in wanted])
+        except ApiNotFound:
+            return True
+        except ApiError as error:
+            log.warning("request.unrecorded", **_fields(trigger), error=str(error), reason=error.reason)
+            return False
         except FenceLost:
             raise
         except Exception:  # the border of one trigger: a bug in it must not end the others
             log.exception("trigger.crashed", kind=ref.kind, namespace=ref.namespace, name=ref.name)
-        finally:
-            self._handling.discard(ref)
+            return True
 
     async def _record(self, trigger: Snapshot, one: AnnotatedRequest, fence: Fence) -> bool:
-        """Record a request and submit its checks; whether that is done, by this write or another."""
+        """Record a request and submit its checks; False: another token was handled meanwhile."""
         fence.check()
         outcomes = await self._writer.write(
             trigger.ref, trigger.uid, RecordRequest(request=one, at=rfc3339(self._now()))

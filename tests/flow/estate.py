@@ -199,7 +199,9 @@ class Estate:
                 request_timeout_s=5.0,
                 weight=equal,
             ),
-            "annotated": AnnotatedRequests(**shared, writer=self.writer, submit=self.lanes.submit, announcer=cluster),
+            "annotated": AnnotatedRequests(
+                **shared, writer=self.writer, submit=self.lanes.submit, announcer=cluster, weight=equal
+            ),
             "starts": Starts(**shared, metrics=cluster.metrics),
             "reconciler": Reconciler(**shared, **written, gate=cluster.gate, requests=self.requests, weight=equal),
             "checks": self.checks,

@@ -10,6 +10,7 @@ from git_events_runner.flow.annotated import AnnotatedRequests
 from git_events_runner.flow.open_requests import OpenRequests
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import CHECK_ANNOTATION, RUN_ANNOTATION, SOURCES_ANNOTATION
+from git_events_runner.rules.fairness import equal
 from git_events_runner.rules.ledger import entry_of
 from git_events_runner.serving import running
 from tests.flow.program import REF, annotation, program
@@ -26,7 +27,7 @@ def leading(made):
     """The leader's part, which submits to `made.cluster.asked`."""
     cluster = made.cluster
     annotated = AnnotatedRequests(
-        store=cluster.store, writer=cluster, submit=cluster.submit, announcer=cluster, now=cluster.now
+        store=cluster.store, writer=cluster, submit=cluster.submit, announcer=cluster, now=cluster.now, weight=equal
     )
     return running(annotated=annotated.run_leading(Fence()))
 
