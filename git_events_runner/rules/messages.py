@@ -40,6 +40,11 @@ class CheckRequest:
     scheduled: datetime | None = None
     polls: bool = False
 
+    @property
+    def called(self) -> bool:
+        """Whether pushes are delivered to the trigger."""
+        return self.trigger.kind == "WebhookTrigger"
+
     def merge(self, newer: CheckRequest) -> CheckRequest:
         """Both as one: a look after the newer answers the older too. What is leader work in one stays fenced."""
         tasks = (*self.tasks, *(task for task in newer.tasks if task not in self.tasks))

@@ -6,13 +6,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from git_events_runner.errors import ApiConflict, ApiForbidden, ApiNotFound, ApiUnavailable
-from git_events_runner.flow.results import Results
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.fairness import equal
-from git_events_runner.triggers import LiveTriggers
 from tests.flow.test_queue import leading, queue_of
+from tests.flow.test_results import results_of
 from tests.flow.virtual import until, virtual
-from tests.flow.world import Cluster, Fence, recorded, tracking_of
+from tests.flow.world import Cluster, Fence, recorded
 
 REF = Ref("WebhookTrigger", "n", "hook")
 NEXT_S = 120
@@ -38,20 +36,7 @@ class Killed(Cluster):
 async def leader(cluster, **options):
     """Queue and results of one leader."""
     queue = queue_of(cluster, **options)
-    results = Results(
-        api=cluster,
-        store=cluster.store,
-        writer=cluster,
-        announcer=cluster,
-        submit=cluster.submit,
-        deleted_as=cluster.deletions.phase_of,
-        job_deleted=tracking_of(cluster).is_deleted,
-        trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
-        request_timeout_s=5.0,
-        metrics=cluster.metrics,
-        now=cluster.now,
-        weight=equal,
-    )
+    results = results_of(cluster, cluster.deletions.phase_of)
     follow = asyncio.ensure_future(results.run_leading(Fence()))
     try:
         async with leading(queue):

@@ -18,23 +18,28 @@ from tests.flow.world import A, Cluster, Fence, ended, recorded, tracking_of
 REF = Ref("WebhookTrigger", "n", "hook")
 
 
-@asynccontextmanager
-async def following(cluster, fence=None):
-    cluster.deleted_as = {}
-    results = Results(
+def results_of(cluster, deleted_as, tracking=None):
+    """Results on the cluster; `deleted_as` is the last phase of a Job that this process deletes."""
+    return Results(
         api=cluster,
         store=cluster.store,
         writer=cluster,
         announcer=cluster,
         submit=cluster.submit,
-        deleted_as=cluster.deleted_as.get,
-        job_deleted=tracking_of(cluster).is_deleted,
+        deleted_as=deleted_as,
+        job_deleted=(tracking or tracking_of(cluster)).is_deleted,
         trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
         request_timeout_s=5.0,
         metrics=cluster.metrics,
         now=cluster.now,
         weight=equal,
     )
+
+
+@asynccontextmanager
+async def following(cluster, fence=None):
+    cluster.deleted_as = {}
+    results = results_of(cluster, cluster.deleted_as.get)
     task = asyncio.ensure_future(results.run_leading(fence or Fence()))
     await asyncio.sleep(0.1)
     try:

@@ -9,12 +9,10 @@ import pytest
 from git_events_runner.edges.kube.doubts import Doubts
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiForbidden, ApiInvalid, ApiUnavailable
-from git_events_runner.flow.results import Results
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.fairness import equal
-from git_events_runner.triggers import LiveTriggers
 from tests.flow.busy import reading_slowly
 from tests.flow.test_queue import leading, queue_of, running
+from tests.flow.test_results import results_of
 from tests.flow.virtual import at, until, virtual
 from tests.flow.world import Cluster, Fence, recorded, tracking_of
 
@@ -63,20 +61,7 @@ async def replica(cluster, *, leads=True, fence=None, **options):
     """Tracking, queue and results of a replica."""
     tracking, fence = tracking_of(cluster), fence or Fence()
     queue = queue_of(cluster, **options)
-    results = Results(
-        api=cluster,
-        store=cluster.store,
-        writer=cluster,
-        announcer=cluster,
-        submit=cluster.submit,
-        deleted_as=cluster.deletions.phase_of,
-        job_deleted=tracking.is_deleted,
-        trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
-        request_timeout_s=5.0,
-        metrics=cluster.metrics,
-        now=cluster.now,
-        weight=equal,
-    )
+    results = results_of(cluster, cluster.deletions.phase_of, tracking)
     tasks = [asyncio.ensure_future(tracking.run())]
     if leads:
         tasks += [asyncio.ensure_future(part.run_leading(fence)) for part in (tracking, results)]

@@ -235,7 +235,7 @@ class Store:
         One that came so late that the last list is newer, and lacks the object, tells of an object that was deleted.
         """
         kind = str(raw["kind"])
-        ref, version = _ref(raw, kind), _version(raw["metadata"].get("resourceVersion"))
+        ref, version = _ref(raw, kind), version_of(raw)
         if ref in self._objects[kind] or not 0 < version <= self._list_version(ref):
             self._take(raw, kind)
 

@@ -166,8 +166,7 @@ class Checks:
         trigger = snapshot.model
         look = Look(due_at=request.due_at)
         on_change_only = trigger.spec.sources.watch_on.on_change_only
-        called = request.trigger.kind == "WebhookTrigger"
-        if answered(entry, look, on_change_only=on_change_only, now=self._now(), called=called):
+        if answered(entry, look, on_change_only=on_change_only, now=self._now(), called=request.called):
             return Verdict.SKIP_ANSWERED, None
         resolved = self._gate.resolve(trigger, request.source)
         if isinstance(resolved, Problem):
@@ -185,7 +184,6 @@ class Checks:
         namespace = request.trigger.namespace or ""
         watched = resolved.watched
         urgent = request.due_at is None and not request.retry
-        called = request.trigger.kind == "WebhookTrigger"
         answer = await self._git.commit_of(
             resolved.watched_model,
             namespace,
@@ -215,7 +213,8 @@ class Checks:
             look=look,
             files_same=chosen.same if chosen else None,
             asked_at=asked_at,
-            record_first=snapshot.model.spec.first_check == "Record" and (request.due_at is not None or not called),
+            record_first=snapshot.model.spec.first_check == "Record"
+            and (request.due_at is not None or not request.called),
         )
         file_hash = chosen.digest if chosen else None
         warn = partial(
@@ -267,7 +266,7 @@ class Checks:
             return "restart", None
         if made is Made.DROPPED:
             return "dropped", None
-        if request.due_at and verdict is Verdict.FIRE_CHANGED and request.trigger.kind == "WebhookTrigger":
+        if request.due_at and verdict is Verdict.FIRE_CHANGED and request.called:
             self._missed(request, answer.commit)
         await warn()
         more = one_each and order.request != entry.requested
