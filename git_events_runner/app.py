@@ -43,7 +43,7 @@ from git_events_runner.flow.open_requests import OpenRequests
 from git_events_runner.flow.probes import Health, Probes
 from git_events_runner.flow.queue import Queue, live_jobs
 from git_events_runner.flow.reconcile import Reconciler
-from git_events_runner.flow.results import Results
+from git_events_runner.flow.results import JobEvents, JobLog, JobMetrics, Results
 from git_events_runner.flow.runs import Runs
 from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.flow.secret_copies import SecretCopies
@@ -264,13 +264,12 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         api=client,
         store=store,
         writer=writer,
-        announcer=events,
+        observers=(JobLog(), JobMetrics(metrics), JobEvents(events)),
         submit=lanes.submit,
         deleted_as=deletions.phase_of,
         job_deleted=tracking.is_deleted,
         trigger_gone=triggers.gone,
         request_timeout_s=leader_timeout_s,
-        metrics=metrics,
         now=now,
         weight=weight,
     )

@@ -13,7 +13,7 @@ from git_events_runner.flow.gone import Gone
 from git_events_runner.flow.lanes import Lanes
 from git_events_runner.flow.open_requests import OpenRequests
 from git_events_runner.flow.reconcile import Reconciler
-from git_events_runner.flow.results import Results
+from git_events_runner.flow.results import JobEvents, JobLog, JobMetrics, Results
 from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.flow.starts import Starts
 from git_events_runner.flow.status import StatusWriter
@@ -191,7 +191,9 @@ class Estate:
             "tracking": tracking_of(cluster),
             "results": Results(
                 **shared,
-                **written,
+                api=cluster,
+                writer=self.writer,
+                observers=(JobLog(), JobMetrics(cluster.metrics), JobEvents(cluster)),
                 submit=self.lanes.submit,
                 deleted_as={}.get,
                 job_deleted=tracking_of(cluster).is_deleted,

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from git_events_runner.errors import ApiForbidden, ApiUnavailable
-from git_events_runner.flow.results import Results
+from git_events_runner.flow.results import JobEvents, JobLog, JobMetrics, Results
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.fairness import equal
 from git_events_runner.rules.ledger import entry_of
@@ -18,28 +18,41 @@ from tests.flow.world import A, Cluster, Fence, ended, recorded, tracking_of
 REF = Ref("WebhookTrigger", "n", "hook")
 
 
-def results_of(cluster, deleted_as, tracking=None):
+class Recorded:
+    """An observer that keeps what happened: the name of each event, and its Job's source."""
+
+    def __init__(self):
+        self.events = []
+
+    def observe(self, event):
+        self.events.append(event)
+
+    @property
+    def names(self):
+        return [type(event).__name__ for event in self.events]
+
+
+def results_of(cluster, deleted_as, tracking=None, observers=()):
     """Results on the cluster; `deleted_as` is the last phase of a Job that this process deletes."""
     return Results(
         api=cluster,
         store=cluster.store,
         writer=cluster,
-        announcer=cluster,
+        observers=(JobLog(), JobMetrics(cluster.metrics), JobEvents(cluster), *observers),
         submit=cluster.submit,
         deleted_as=deleted_as,
         job_deleted=(tracking or tracking_of(cluster)).is_deleted,
         trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
         request_timeout_s=5.0,
-        metrics=cluster.metrics,
         now=cluster.now,
         weight=equal,
     )
 
 
 @asynccontextmanager
-async def following(cluster, fence=None):
+async def following(cluster, fence=None, *observers):
     cluster.deleted_as = {}
-    results = results_of(cluster, cluster.deleted_as.get)
+    results = results_of(cluster, cluster.deleted_as.get, observers=observers)
     task = asyncio.ensure_future(results.run_leading(fence or Fence()))
     await asyncio.sleep(0.1)
     try:
@@ -79,6 +92,37 @@ async def test_the_end_of_a_job_is_shown_told_and_counted_once():
         await asyncio.sleep(60)
     assert cluster.reasons == ["JobSucceeded"]
     assert cluster.series("jobs_queue_completed_count_total{") == 1
+
+
+@virtual
+async def test_an_observer_is_called_once_with_everything_that_happens_to_a_job():
+    """A Job that waits, is admitted and fails is reported to every observer as queued, started and ended, once each."""
+    seen, cluster = Recorded(), Cluster()
+    trigger = cluster.trigger(status=recorded(runs=1))
+    async with following(cluster, None, seen):
+        job = cluster.job(trigger, suspend=True)
+        await until(lambda: seen.names == ["JobQueued"])
+        cluster.change(cluster.ref(job), spec={**job["spec"], "suspend": False})
+        await until(lambda: seen.names == ["JobQueued", "JobStarted"])
+        cluster.finish(job)
+        await until(lambda: len(seen.names) == 3)
+        await asyncio.sleep(60)
+    end = seen.events[-1]
+    assert seen.names == ["JobQueued", "JobStarted", "JobEnded"]
+    assert (end.result, end.run.trigger, end.run.source, end.run.number) == ("Succeeded", REF, "app", 1)
+
+
+@virtual
+async def test_an_observer_is_called_with_the_reason_why_the_controller_deleted_a_job():
+    """The phase with which this process deletes a Job is the result that observers get."""
+    seen = Recorded()
+    cluster, _, job = world(suspend=True)
+    async with following(cluster, None, seen):
+        cluster.deleted_as[job["metadata"]["uid"]] = "Superseded"
+        cluster.drop(cluster.ref(job))
+        await until(lambda: seen.names == ["JobEnded"])
+    assert seen.events[0].result == "Superseded"
+    assert cluster.reasons == []
 
 
 @virtual

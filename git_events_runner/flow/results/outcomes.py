@@ -1,25 +1,25 @@
-"""Ends of Jobs, reported once each: log line, metric, Events on the Job and its trigger."""
+"""What happens to Jobs, noticed by comparing them with what was known, and passed to the observers once."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-
-import structlog
+from collections.abc import Callable, Iterable, Sequence
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.change import words_of
-from git_events_runner.rules.endings import COMMIT_CHARS, ended
-from git_events_runner.rules.identity import Owner, owner_of, run_of, series_labels
+from git_events_runner.rules.identity import Owner, owner_of, run_of
+from git_events_runner.rules.jobs.lifecycle import (
+    DELETED,
+    JobEnded,
+    JobEvent,
+    JobObserver,
+    RunJob,
+    change_of,
+)
 from git_events_runner.rules.lastjob import EXPIRED, is_recorded_expired
-from git_events_runner.telemetry import Metrics
 
 from .phases import LastPhases
-from .ports import Announcer
-
-log = structlog.get_logger(target="results")
 
 _KEPT = 1000
 
@@ -32,16 +32,14 @@ class Outcomes:
         *,
         store: Store,
         phases: LastPhases,
-        announcer: Announcer,
+        observers: Sequence[JobObserver],
         deleted_as: Callable[[str], str | None],
-        metrics: Metrics,
     ) -> None:
         """`deleted_as` is the last phase of a Job, by its uid, that this process deletes."""
         self._store = store
         self._phases = phases
-        self._announcer = announcer
+        self._observers = observers
         self._deleted_as = deleted_as
-        self._metrics = metrics
         self._known: dict[str, Snapshot] = {}  # by uid: a pass over all of them hashes no reference
         self._uids: dict[Ref, str] = {}
         self._undecided: dict[Ref, str] = {}  # Jobs that may turn out to be runs → uid of the trigger
@@ -77,7 +75,7 @@ class Outcomes:
         return [ref for ref, uid in self._undecided.items() if uid in uids]
 
     def compare(self, refs: Iterable[Ref]) -> set[str]:
-        """Report what ended or was deleted among these Jobs; the uids of the triggers concerned."""
+        """Publish what happened to these Jobs; the uids of the triggers concerned."""
         touched: set[str] = set()
         replaced: set[Ref] = set()
         for ref in refs:
@@ -112,12 +110,10 @@ class Outcomes:
             self._uids[current.ref] = current.uid
 
     def _note_changed(self, before: Snapshot | None, current: Snapshot, owner: Owner[Snapshot]) -> None:
-        """It ended, or another party suspended it."""
-        view: JobView = current.model
-        if view.finished and (before is None or not before.model.finished):
-            self._ended(current, owner)
-        elif view.suspended_elsewhere and not view.deleting:
-            self._suspended(current, owner)
+        run = RunJob.of(current, owner, self._store)
+        event = change_of(before.model if before is not None else None, run)
+        if event is not None:
+            self._publish(event)
 
     def _may_become_run(self, job: Snapshot) -> bool:
         """Whether the status that makes it a run may arrive after it."""
@@ -132,7 +128,7 @@ class Outcomes:
                 self._note_vanished(before, owner)
 
     def _unseen(self, refs: set[Ref], touched: set[str]) -> None:
-        """Report Jobs that were created and deleted between two passes."""
+        """Publish the ends of Jobs that were created and deleted between two passes."""
         for snapshot in self._store.vanished():
             if snapshot.ref in refs and snapshot.uid not in self._gone:
                 self._note_gone(snapshot.uid)
@@ -146,62 +142,18 @@ class Outcomes:
             self._gone.popitem(last=False)
 
     def _note_vanished(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
-        """It ended and was deleted in one moment (a TTL of 0), waited too long, or somebody deleted it."""
+        """It ended and was deleted in one moment (a TTL of 0), waited too long, or was deleted by another party."""
         last, status = self._store.last_of(snapshot.uid) or snapshot, owner.trigger.raw.get("status")
+        run = RunJob.of(last, owner, self._store)
         if last.model.finished:
-            phase = last.model.phase
-            self._ended(last, owner)
-        elif self._deleted_as(snapshot.uid) == EXPIRED or is_recorded_expired(status, owner.source, snapshot.ref.name):
-            phase = EXPIRED
+            event = JobEnded.finished(run)
+        elif is_recorded_expired(status, owner.source, snapshot.ref.name):
+            event = JobEnded(run=run, result=EXPIRED)
         else:
-            phase = "Deleted"
-            self._cancelled(snapshot, owner)
-        self._phases.put(snapshot.ref.name, phase)
+            event = JobEnded(run=run, result=self._deleted_as(snapshot.uid) or DELETED)
+        self._publish(event)
+        self._phases.put(snapshot.ref.name, event.result)
 
-    def _ended(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
-        view: JobView = snapshot.model
-        seconds = (view.ended_at - view.started_at).total_seconds() if view.ended_at and view.started_at else None
-        succeeded = view.result == "Succeeded"
-        labels = series_labels(snapshot, owner, self._store)
-        self._metrics.job_ended(labels, snapshot.ref.namespace or "", "Succeed" if succeeded else "Failed", seconds)
-        trigger = owner.trigger
-        told = ended(snapshot.ref, view, owner.source)
-        level = log.info if succeeded else log.warning
-        level(
-            "job.finished",
-            kind=trigger.ref.kind,
-            namespace=trigger.ref.namespace,
-            name=trigger.ref.name,
-            source=owner.source,
-            job=snapshot.ref.name,
-            commit=(view.commit or "")[:COMMIT_CHARS] or None,
-            reason=view.reason if words_of(view.reason) else None,
-            result=view.result,
-            exit_code=view.failure.exit_code if view.failure else None,
-            error=told.error,
-            seconds=seconds,
-        )
-        if view.clone_exit is not None:
-            self._announcer.publish(snapshot.ref, snapshot.uid, kind=told.kind, reason=told.reason, note=told.note)
-        if owner.number is not None:
-            self._announcer.publish(trigger.ref, trigger.uid, kind=told.kind, reason=told.reason, note=told.note)
-
-    def _suspended(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
-        """Another party suspended it: a person, or another controller."""
-        log.info("job.suspended", namespace=snapshot.ref.namespace, job=snapshot.ref.name)
-        note = (
-            f"Job {snapshot.ref.name} was suspended by another party; its run waits until that Job's spec.suspend is "
-            "set to false, git-events-runner does not resume it"
-        )
-        for ref, uid in ((owner.trigger.ref, owner.trigger.uid), (snapshot.ref, snapshot.uid)):
-            self._announcer.publish(ref, uid, kind="Normal", reason="JobSuspended", note=note)
-
-    def _cancelled(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
-        """A Job that vanished unfinished: deleted by a person or with its Action; no new run (the guarantees page)."""
-        labels = series_labels(snapshot, owner, self._store)
-        self._metrics.job_ended(labels, snapshot.ref.namespace or "", "Deleted", None)
-        log.info("job.cancelled", namespace=snapshot.ref.namespace, job=snapshot.ref.name)
-        trigger = owner.trigger
-        if owner.number is not None:
-            note = f"Job {snapshot.ref.name} was deleted before it ended; its change does not run again"
-            self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason="JobCancelled", note=note)
+    def _publish(self, event: JobEvent) -> None:
+        for observer in self._observers:
+            observer.observe(event)

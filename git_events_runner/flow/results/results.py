@@ -11,13 +11,13 @@ from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.fairness import Weight
+from git_events_runner.rules.jobs.lifecycle import JobObserver
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.slices import Slices
-from git_events_runner.telemetry import Metrics
 
 from .outcomes import Outcomes
 from .phases import LastPhases
-from .ports import Announcer, Api, Writer
+from .ports import Api, Writer
 from .projection import Projection
 from .sweeper import Sweeper
 
@@ -37,27 +37,24 @@ class Results:
         api: Api,
         store: Store,
         writer: Writer,
-        announcer: Announcer,
+        observers: Sequence[JobObserver],
         submit: Callable[[CheckRequest], None],
         deleted_as: Callable[[str], str | None],
         job_deleted: Callable[[Snapshot, str, str], Awaitable[bool]],
         trigger_gone: Callable[[Snapshot], Awaitable[bool]],
         request_timeout_s: float,
-        metrics: Metrics,
         now: Callable[[], datetime],
         weight: Weight,
     ) -> None:
-        """`deleted_as` is the last phase of a Job, by its uid, that this process deletes.
+        """`observers` are called with what happens to the Jobs.
 
-        `job_deleted` (of a trigger's source, by name) and `trigger_gone` read live. `weight` is that of a namespace
-        among the others.
+        `deleted_as` is the last phase of a Job, by its uid, that this process deletes. `job_deleted` (of a trigger's
+        source, by name) and `trigger_gone` read live. `weight` is that of a namespace among the others.
         """
         self._store = store
         self._slices = Slices()
         self._phases = LastPhases()
-        self._outcomes = Outcomes(
-            store=store, phases=self._phases, announcer=announcer, deleted_as=deleted_as, metrics=metrics
-        )
+        self._outcomes = Outcomes(store=store, phases=self._phases, observers=observers, deleted_as=deleted_as)
         self._projection = Projection(store=store, phases=self._phases, writer=writer, now=now, weight=weight)
         self._sweeper = Sweeper(
             api=api,

@@ -1,0 +1,1 @@
+"""Jobs of runs: what happens to them."""
