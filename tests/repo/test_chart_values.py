@@ -5,7 +5,7 @@ import argparse
 import pytest
 import yaml
 
-from git_events_runner.__main__ import _parser
+from git_events_runner.cli.parser import parser_for
 from git_events_runner.settings import OPTIONS, RuntimeConfig, Settings, TlsFiles, TlsSecret, parse_runtime_config
 from tests.repo import chart, helm
 from tests.repo.rendered import EVERYTHING, ORIGINAL, render_case
@@ -15,7 +15,7 @@ from tests.repo.test_chart import one
 def settings(objects):
     """What the program makes of the Deployment's arguments and variables, and the container."""
     [container] = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
-    arguments = _parser(run_options=True).parse_args(container["args"])
+    arguments = parser_for(container["args"]).parse_args(container["args"])
     assert isinstance(arguments, argparse.Namespace)
     environ = {e["name"]: e.get("value", e["name"].lower()) for e in container["env"]}
     return Settings.of(vars(arguments), environ, json_logs=arguments.json_logs), container

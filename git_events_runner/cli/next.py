@@ -1,7 +1,8 @@
-"""Commands for trying things out: when is a schedule due, which files do patterns select."""
+"""`next`: the next scheduled times of a schedule."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import sys
 from collections.abc import Iterator
@@ -9,28 +10,48 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from git_events_runner.errors import InvalidObject
-from git_events_runner.rules.patterns import Patterns
 from git_events_runner.rules.schedule import Schedule, parse_schedule
 from git_events_runner.stdout import printed
 
-WRONG = 2
+from .numbers import count
+
+EXAMPLE = "git-events-runner next '0 8 * * 1-5' -n 3"
+_WRONG = 2
 
 
-def next_times(schedule: str, after: str | None, count: int) -> int:
-    """Print the next `count` due times of an interval or a cron expression, RFC 3339, one a line; the exit code.
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "schedule",
+        metavar="SCHEDULE",
+        help="an interval (`1h 15m`) or a cron expression (`0 8 * * 1-5`, `TZ=Europe/Berlin` may come before); "
+        "an interval counts from the first time on, in a cluster each repository has its own offset",
+    )
+    parser.add_argument("--after", metavar="RFC3339", help="the time to start from; unset: now")
+    parser.add_argument("-n", dest="count", metavar="COUNT", type=count, default=5, help="how many (default: 5)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the next scheduled times of an interval or a cron expression, RFC 3339, one per line; the exit code.
 
     A cron's times are in its own zone. An interval's grid starts at `after`; in the cluster each repository has a phase
     of its own.
     """
     try:
-        moment = _moment(after)
-        parsed = _schedule(schedule)
+        moment = _moment(arguments.after)
+        parsed = _schedule(arguments.schedule)
     except InvalidObject as error:
         return _refuse(error.problem)
-    found = list(islice(_times(parsed, moment), count))
-    if not found:
-        return _refuse(f"{schedule!r} does not fire after {moment.isoformat()} (the calendar has the years 1 to 9999)")
-    return _print([due.isoformat(timespec="milliseconds" if due.microsecond else "seconds") for due in found])
+    times = list(islice(_times(parsed, moment), arguments.count))
+    if not times:
+        return _refuse(
+            f"{arguments.schedule!r} does not fire after {moment.isoformat()} (the calendar has the years 1 to 9999)"
+        )
+    return printed("".join(f"{time.isoformat(timespec=_precision(time))}\n" for time in times))
+
+
+def _precision(time: datetime) -> str:
+    return "milliseconds" if time.microsecond else "seconds"
 
 
 def _times(schedule: Schedule, after: datetime) -> Iterator[datetime]:
@@ -44,18 +65,6 @@ def _times(schedule: Schedule, after: datetime) -> Iterator[datetime]:
                 moment = schedule.next_due(moment, phase_key="")
             if moment is not None:
                 yield moment
-
-
-def files(patterns: list[str]) -> int:
-    """Print those of the paths on standard input that the patterns select: one per line, a submodule ends with `/`."""
-    try:
-        compiled = Patterns(patterns)
-    except InvalidObject as error:
-        sys.stderr.write(f"{error}\n")
-        return WRONG
-    lines = sys.stdin.buffer.read().split(b"\n")
-    paths = (line.decode("utf-8", "surrogateescape").removeprefix("./") for line in lines if line)
-    return _print([path for path in paths if compiled.selects(path.rstrip("/"), gitlink=path.endswith("/"))])
 
 
 def _schedule(text: str) -> Schedule:
@@ -85,8 +94,4 @@ def _moment(text: str | None) -> datetime:
 
 def _refuse(problem: str) -> int:
     sys.stderr.write(f"git-events-runner next: {problem}; see git-events-runner next --help\n")
-    return WRONG
-
-
-def _print(lines: list[str]) -> int:
-    return printed("".join(f"{line}\n" for line in lines))
+    return _WRONG

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from git_events_runner.__main__ import _url, main
+from git_events_runner.__main__ import main
+from git_events_runner.cli.probe import _url
 from tests.cluster.plane import free_port
 
 
