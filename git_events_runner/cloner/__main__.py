@@ -41,8 +41,9 @@ from git_events_runner.resources.description import (
     SourceDescription,
 )
 
-from .budget import CloneLimits, CloneTooLarge
-from .clone import Cloned, DiskFailed, Wish, clone, exchange_limits
+from .budget import CloneLimits, CloneTooLarge, DiskFailed
+from .changes import ChangesRequest
+from .clone import Cloned, Wish, clone, exchange_limits
 from .source import described_repository, wait_for_files
 
 OK, USAGE, CREDENTIALS, NOT_FOUND, NETWORK, OTHER, TOO_LARGE = 0, 2, 3, 4, 5, 6, 7
@@ -120,6 +121,7 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
         owned=bool(described),
         limits=limits,
         found_by=_found_by(options, environment),
+        changes=ChangesRequest.of(environment) if described else None,
     )
     remote = (ssh_remote if repository.scheme == "ssh" else http_remote)(exchange_limits(limits))
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from git_events_runner.errors import GitTooLarge
+from git_events_runner.errors import GitEventsRunnerError, GitTooLarge
 from git_events_runner.resources.description import SourceDescription
 
 
@@ -28,6 +28,14 @@ class CloneTooLarge(GitTooLarge):
     """What a commit holds does not fit into the limits that the runtime config sets."""
 
 
+class DiskFailed(GitEventsRunnerError):
+    """The pack could not be written; `error` says why."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+        super().__init__(error.strerror or "cannot be written")
+
+
 class Budget:
     """What is left of the limits."""
 
@@ -48,6 +56,10 @@ class Budget:
                 "(action.containers.cloner.maxBytes and action.workdir.sizeLimit of the runtime config)"
             )
         self._bytes -= size
+
+    def give_back(self, size: int) -> None:
+        """Count bytes that were written and are removed again."""
+        self._bytes += size
 
     def spend_entry(self) -> None:
         """Count a file, link or folder that is about to be made.

@@ -15,16 +15,16 @@ from git_events_runner.edges.git.question import Question, Reference, Repository
 from git_events_runner.errors import (
     ConfigError,
     GitCutOff,
-    GitEventsRunnerError,
-    GitProtocolError,
     GitRateLimited,
     GitReferenceNotFound,
     GitTimeout,
     GitUnreachable,
 )
 
-from .budget import Budget, CloneLimits
+from .budget import Budget, CloneLimits, DiskFailed
+from .changes import ChangesRequest, Cloning, list_changes
 from .checkout import Checkout, check_out
+from .commits import tree_and_parents
 from .gitfolder import keep
 from .gitindex import Index
 from .pack import COMMIT, Pack, PackLimits
@@ -36,14 +36,6 @@ _MARKER = "gitrepo-cloner-unfinished"
 _KEPT = "lost+found"
 PAUSES_S = (2.0, 8.0)
 _PATIENCE_S = 30.0
-
-
-class DiskFailed(GitEventsRunnerError):
-    """The pack could not be written; `error` says why."""
-
-    def __init__(self, error: OSError) -> None:
-        self.error = error
-        super().__init__(error.strerror or "cannot be written")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +51,8 @@ class Cloned:
 class Wish:
     """What to clone, and where to. `owned`: the destination is a run's own volume, so leftovers in it may go.
 
-    `limits`: how much may be written there. `found_by`: the branch or tag that the commit was found by.
+    `limits`: how much may be written there. `found_by`: the branch or tag that the commit was found by. `changes`: the
+    list of changed files to write, if any.
     """
 
     repository: Repository
@@ -69,6 +62,7 @@ class Wish:
     owned: bool
     limits: CloneLimits = field(default_factory=CloneLimits)
     found_by: Reference | None = None
+    changes: ChangesRequest | None = None
 
 
 def exchange_limits(limits: CloneLimits) -> Limits:
@@ -180,9 +174,20 @@ async def _clone_once(
         )
         file.flush()
         debug(f"received {file.tell()} bytes")
-        out = await asyncio.to_thread(
+        out, pack = await asyncio.to_thread(
             _unpack, file.fileno(), form, wish, (reference, answer.commit, tag_object), budget, warn
         )
+        if wish.changes is not None:
+            cloning = Cloning(
+                repository=wish.repository,
+                commit=answer.commit,
+                pack=pack,
+                limits=_pack_limits(wish.limits),
+                budget=budget,
+                most_files=wish.limits.max_files,
+                scratch=git_folder,
+            )
+            await list_changes(remote, wish.changes, cloning, warn=warn, pauses_s=PAUSES_S)
     if wish.preserve_git_folder:
         (git_folder / _MARKER).unlink()
     else:
@@ -208,14 +213,14 @@ def _unpack(
     wanted: tuple[Reference, str, str | None],
     budget: Budget,
     warn: Callable[[str], None],
-) -> Checkout:
+) -> tuple[Checkout, Pack]:
     """Index the pack, write the commit's files, and make `.git` a repository if it is to stay."""
     pack = Pack(descriptor, form, _pack_limits(wish.limits))
     reference, commit, tag_object = wanted
     commit_id = bytes.fromhex(commit)
     if pack.kind(commit_id) not in {COMMIT, None}:
         raise GitReferenceNotFound(f"{commit} is not a commit")
-    tree, parents = _commit(pack.read(commit_id, COMMIT), pack.id_bytes)
+    tree, parents = tree_and_parents(pack.read(commit_id, COMMIT), pack.id_bytes)
     index = Index(sha256=form == "sha256") if wish.preserve_git_folder else None
     directory = os.open(wish.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -234,7 +239,7 @@ def _unpack(
             cut=any(parent not in pack for parent in parents),
             spend=budget.spend,
         )
-    return out
+    return out, pack
 
 
 def _pack_limits(limits: CloneLimits) -> PackLimits:
@@ -245,20 +250,3 @@ def _pack_limits(limits: CloneLimits) -> PackLimits:
         inflated_bytes=max(default.inflated_bytes, 2 * limits.max_bytes),
         objects=max(default.objects, 2 * limits.max_files),
     )
-
-
-def _commit(content: bytes, id_bytes: int) -> tuple[bytes, list[bytes]]:
-    """Tree and parents, from the lines that git reads them from: the first one, and those right after it."""
-    try:
-        first, *lines = content.split(b"\n")
-        if not first.startswith(b"tree ") or len(first) != len(b"tree ") + 2 * id_bytes:
-            raise GitProtocolError("the pack holds a broken commit")
-        tree = bytes.fromhex(first[5:].decode("ascii"))
-        parents: list[bytes] = []
-        for line in lines:
-            if not line.startswith(b"parent "):
-                break
-            parents.append(bytes.fromhex(line[7:].decode("ascii")))
-    except ValueError as error:
-        raise GitProtocolError("the pack holds a broken commit") from error
-    return tree, parents

@@ -294,6 +294,7 @@ class Runs:
             deliveries=order.deliveries,
             run_request=order.run_request,
             run_token=order.run_token,
+            previous_commit=order.entry.commit,
             identity=self._identity,
             suspend=suspend,
             security=self._security(order.trigger.namespace or "", defaults),

@@ -40,6 +40,8 @@ from git_events_runner.resources.kinds import GROUP, VERSION
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import HostKeyPolicy
 
+from .jobs import changes
+from .jobs.event import event_of
 from .pod import failure_policy, may_be_replaced, settle_pod, settle_worker
 
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  a path, not a secret
@@ -167,7 +169,7 @@ class Clone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Everything that a Job is made from."""
+    """Everything that a Job is made from. `previous_commit` is the one recorded before this run."""
 
     name: str
     key: RunKey
@@ -188,6 +190,8 @@ class Run:
     deliveries: str = ""
     run_request: int | None = None
     run_token: str | None = None
+    previous_commit: str | None = None
+    attempt: int = 1
 
 
 def label(value: str) -> str:
@@ -214,7 +218,7 @@ def literal(value: str) -> str:
 
 
 def variables(run: Run, defaults: JobDefaults, workdir: str) -> list[dict[str, str]]:
-    """The worker's environment, in the original's names."""
+    """The worker's environment: v0.4's names, then those of the run."""
     watched, trigger, cloned = run.watched, run.trigger, run.clone.pointer
     named = {
         "WORKDIR": workdir,
@@ -235,6 +239,13 @@ def variables(run: Run, defaults: JobDefaults, workdir: str) -> list[dict[str, s
             "ACTION_SOURCE_REF_TYPE": cloned.ref_type,
             "ACTION_SOURCE_REF_NAME": cloned.ref_name,
         }
+    named |= {
+        "EVENT": event_of(run.reason),
+        "TRIGGER_SOURCE_PREVIOUS_COMMIT": run.previous_commit,
+        "RUN_NUMBER": str(run.key.number),
+        "RUN_ATTEMPT": str(run.attempt),
+        "CHANGED_FILES": changes.file_of(workdir),
+    }
     prefix = defaults.variables_prefix
     return [{"name": prefix + name, "value": literal(value)} for name, value in named.items() if value is not None]
 
@@ -329,8 +340,9 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
     token_mount = {"name": "git-events-runner-token", "mountPath": TOKEN_FOLDER, "readOnly": True}
     source_mount = {"name": "git-events-runner-source", "mountPath": SECRET_DIR, "readOnly": True}
     volumes: list[dict[str, Any]] = [{"name": defaults.volume_name, "emptyDir": _empty_dir(defaults)}]
-    cloner_mounts: list[dict[str, Any]] = [work_mount]
-    worker_mounts: list[dict[str, Any]] = [work_mount]
+    volumes.append(changes.volume())
+    cloner_mounts: list[dict[str, Any]] = [work_mount, changes.mount(workdir, read_only=False)]
+    worker_mounts: list[dict[str, Any]] = [work_mount, changes.mount(workdir, read_only=True)]
     if run.clone.secrets:
         volumes.append({"name": source_mount["name"], "projected": _projection(run, action, needs_copy=needs_copy)})
         cloner_mounts.append(source_mount)
@@ -344,7 +356,7 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
         "name": defaults.cloner_name,
         "image": action.cloner_image or defaults.cloner_image,
         "args": _cloner_arguments(run, action, workdir),
-        "env": _cloner_environment(run, action, needs_copy=needs_copy),
+        "env": _cloner_environment(run, action, workdir, needs_copy=needs_copy),
         "volumeMounts": cloner_mounts,
         "securityContext": dict(_RESTRICTED) if assigned else {**_RESTRICTED, "runAsUser": _CLONER_UID},
     }
@@ -384,8 +396,9 @@ def _empty_dir(defaults: JobDefaults) -> dict[str, str]:
     return {"sizeLimit": defaults.workdir_size_limit} if defaults.workdir_size_limit else {}
 
 
-def _cloner_environment(run: Run, action: ActionJob, *, needs_copy: bool) -> list[dict[str, Any]]:
+def _cloner_environment(run: Run, action: ActionJob, workdir: str, *, needs_copy: bool) -> list[dict[str, Any]]:
     found = [{"name": SOURCE_VARIABLE, "value": literal(run.clone.description)}]
+    found += changes.cloner_variables(workdir, run.previous_commit, override=run.override)
     pointer = run.clone.pointer
     if action.preserve_git_folder and not run.override and pointer.ref_type != "commit":
         found.append({"name": REFERENCE_VARIABLE, "value": literal(f"{pointer.ref_type} {pointer.ref_name}")})

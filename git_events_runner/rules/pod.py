@@ -12,6 +12,8 @@ from typing import Any
 from git_events_runner.resources.actions import ActionJob
 from git_events_runner.resources.job import RESERVED
 
+from .jobs.changes import folder_of
+
 _MAX_RULES = 20
 # What `securityContext` of a pod and of a container have in common: it is given to the worker alone.
 _CONTAINER_FIELDS = frozenset(
@@ -51,6 +53,8 @@ def problems(action: ActionJob, *, workdir: str, volume_name: str) -> Iterator[s
             yield f"{where}.name: the worker has the working directory already; leave it out"
         elif path == workdir.rstrip("/"):
             yield f"{where}.mountPath: {path} is the working directory; choose another path"
+        elif path == folder_of(workdir):
+            yield f"{where}.mountPath: {path} has the list of changed files; choose another path"
 
 
 _JSON_NAMES = {

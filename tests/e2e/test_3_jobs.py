@@ -60,17 +60,17 @@ def test_no_credential_is_where_the_worker_could_see_it(cluster, job):
     assert PASSWORD not in text
     found = text.partition("---files")[2].partition("---processes")[0].splitlines()
     assert [line for line in found if line.startswith("/run/secrets/")]  # the account's token: it was searched
-    assert not [line for line in found if line.endswith("/.git") or "/git-events-runner/" in line]
+    assert not [line for line in found if line.endswith("/.git") or "/run/git-events-runner/" in line]
     mounts = cluster.pod(job)["spec"]["containers"][0]["volumeMounts"]
     assert "git-events-runner-source" not in {mount["name"] for mount in mounts}
 
 
 def test_no_token_is_in_the_init_container(cluster, job):
-    """What it mounts is the working directory and its source's Secret."""
+    """What it mounts is the working directory, the list of changed files and its source's Secret."""
     pod = cluster.pod(job)["spec"]
     assert pod["automountServiceAccountToken"] is False
     names = {mount["name"] for mount in pod["initContainers"][0]["volumeMounts"]}
-    assert names == {"action-workdir", "git-events-runner-source"}
+    assert names == {"action-workdir", "git-events-runner-changes", "git-events-runner-source"}
     assert PASSWORD not in json.dumps(pod)
 
 

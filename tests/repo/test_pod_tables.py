@@ -29,7 +29,15 @@ def full():
     """A Job that has everything it can have."""
     secret = SecretKeys(namespace="elsewhere", name="robot", files={"token": "token"})
     clone = Clone(pointer=SHARED, description="{}", secrets=(secret,))
-    return made(clone=clone, override=True, file_hash="f", deliveries="d", run_request=1, run_token="t")
+    return made(
+        clone=clone,
+        override=True,
+        file_hash="f",
+        deliveries="d",
+        run_request=1,
+        run_token="t",
+        previous_commit="b" * 40,
+    )
 
 
 def test_every_variable_has_its_row():

@@ -117,6 +117,10 @@ def test_the_worker_gets_the_originals_variables():
         "ACTION_JOB_TRIGGER_SOURCE_COMMIT": "a" * 40,
         "ACTION_JOB_TRIGGER_SOURCE_REF_TYPE": "branch",
         "ACTION_JOB_TRIGGER_SOURCE_REF_NAME": "main",
+        "ACTION_JOB_EVENT": "changed",
+        "ACTION_JOB_RUN_NUMBER": "3",
+        "ACTION_JOB_RUN_ATTEMPT": "1",
+        "ACTION_JOB_CHANGED_FILES": "/git-events-runner/changed-files",
     }
 
 
@@ -160,7 +164,8 @@ def test_secret_keys_reach_the_init_container_alone():
     mounted = {
         c["name"]: [m["name"] for m in c["volumeMounts"]] for c in pod(job)["initContainers"] + pod(job)["containers"]
     }
-    assert mounted == {"action-cloner": ["action-workdir", volume["name"]], "action-worker": ["action-workdir"]}
+    own = ["action-workdir", "git-events-runner-changes"]
+    assert mounted == {"action-cloner": [*own, volume["name"]], "action-worker": own}
     assert job["spec"]["suspend"] is False
 
 
@@ -202,8 +207,9 @@ def test_a_copy_stays_to_the_end_where_another_pod_may_need_it(action, stays):
     assert (first["secret"].get("optional", False), second["secret"]["optional"]) == (not stays, True)
     assert JobView.of(job).keeps_copy == stays
     [cloner] = pod(job)["initContainers"]
-    assert {v["name"] for v in cloner["env"]} == {"GIT_EVENTS_RUNNER_SOURCE", "GIT_EVENTS_RUNNER_WAIT_SECONDS"}
-    assert {v["name"] for v in pod(made(action))["initContainers"][0]["env"]} == {"GIT_EVENTS_RUNNER_SOURCE"}
+    always = {"GIT_EVENTS_RUNNER_SOURCE", "GIT_EVENTS_RUNNER_PREVIOUS_COMMIT", "GIT_EVENTS_RUNNER_CHANGES"}
+    assert {v["name"] for v in cloner["env"]} == always | {"GIT_EVENTS_RUNNER_WAIT_SECONDS"}
+    assert {v["name"] for v in pod(made(action))["initContainers"][0]["env"]} == always
 
 
 def test_no_token_on_the_pod_and_one_for_the_worker_only_with_an_account():

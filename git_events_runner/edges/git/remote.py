@@ -226,8 +226,12 @@ class Remote:
         self._remembered.kinds.put(repository.owner, key, kind)
         return kind
 
-    async def pack(self, repository: Repository, commit: str, *, write: Callable[[bytes], object]) -> str:
+    async def pack(
+        self, repository: Repository, commit: str, *, write: Callable[[bytes], object], blobless: bool = False
+    ) -> str:
         """Write the whole pack of a commit without history; gives the object format, `sha1` or `sha256`. Not shared.
+
+        `blobless`: without contents of files, if the server can leave them out.
 
         Raises:
             GitReferenceNotFound: The server does not have the commit, or does not give it.
@@ -237,7 +241,7 @@ class Remote:
 
         async def ask() -> str:
             async with self._hosts.turn(repository):
-                return await transport.fetch(repository, commit, blobless=False, write=write)
+                return await transport.fetch(repository, commit, blobless=blobless, write=write)
 
         return await self._in_time(repository, f"fetching {commit}", ask())
 

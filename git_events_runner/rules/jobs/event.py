@@ -1,0 +1,23 @@
+"""Why a run was started, in the one word that its worker gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from git_events_runner.rules.change import Verdict
+
+_EVENTS: Mapping[str, str] = {
+    Verdict.FIRE_CHANGED: "changed",
+    Verdict.FIRE_FIRST: "first",
+    Verdict.FIRE_ALWAYS: "always",
+    Verdict.FIRE_REQUESTED: "manual",
+}
+
+
+def event_of(reason: str) -> str:
+    """The event that a run's reason stands for.
+
+    >>> event_of("fire-changed"), event_of("fire-requested")
+    ('changed', 'manual')
+    """
+    return _EVENTS[reason]
