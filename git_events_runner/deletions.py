@@ -22,6 +22,7 @@ from git_events_runner.rules.identity import Owner
 from git_events_runner.rules.lastjob import EXPIRED, JobPhase
 from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
 from git_events_runner.rules.messages import Fence
+from git_events_runner.rules.overtaken import is_overtaken
 from git_events_runner.rules.report import Problem, Report
 
 log = structlog.get_logger(target="queue")
@@ -87,6 +88,8 @@ class Deletions:
     async def expire(self, job: Snapshot, owner: Owner[Snapshot], message: str, fence: Fence) -> None:
         """Delete a run that waited too long, as it was last seen: phase and condition first.
 
+        One that a newer run has overtaken is no problem of its source: its record is an Event on the Job.
+
         Raises:
             ApiError: The reason could not be recorded, or the Job was not deleted (if ApiUnavailable: perhaps).
             FenceLost: This replica may no longer act as the leader.
@@ -94,14 +97,14 @@ class Deletions:
         trigger, name = owner.trigger, job.ref.name
         told = owner.named or owner.entry.exists
         fence.check()
-        if told:
+        if told and not is_overtaken(owner):
             problem = Problem(reason=EXPIRED, message=message)
             report = Report(
                 source=owner.source, problem=problem, generation=trigger.generation, now=rfc3339(self._now())
             )
             phase = JobPhase(source=owner.source, job=name, phase=EXPIRED)
             await self._writer.write(trigger.ref, trigger.uid, phase, report)
-        else:  # nothing new is written about a source that the trigger names no more
+        else:  # nothing new is written about a source that the trigger does not name any more
             await self._record(job, EXPIRED, message)
         fence.check()
         self._note(job.uid, EXPIRED)

@@ -56,6 +56,10 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
         "warning",
         "Whether a Job was started is unknown; it keeps its slot until it is read again.",
     ),
+    "job.waiting": (
+        "warning",
+        "The newest run of a source has waited for a slot longer than its limit; it stays queued.",
+    ),
     "job.unrecorded": (
         "info",
         "The Event with the reason of a Job's deletion was refused (its namespace is being deleted): `reason` has it.",

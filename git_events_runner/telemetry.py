@@ -182,6 +182,11 @@ class Metrics:
         self._not_starting = gauge(
             "jobs_not_starting", "Jobs that hold a slot and have had no ready or ended pod for 10 min", *trigger
         )
+        self._waiting_too_long = gauge(
+            "jobs_waiting_too_long",
+            "Newest runs of a source that have waited for a slot longer than jobWaitingTimeoutSeconds",
+            *trigger,
+        )
         self._waited_s = histogram(
             "jobs_queue_waiting_duration_seconds", "Time that Jobs waited for a slot", _WAITING_S
         )
@@ -222,7 +227,7 @@ class Metrics:
         build = gauge("build_info", "Version of the program and of Python; always 1", "version", "python")
         build.labels(installed_version("git-events-runner"), platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)  # process_cpu_seconds_total, process_resident_memory_bytes, …
-        self._not_starting_shown: set[tuple[str, str, str]] = set()
+        self._counts_shown: dict[Gauge, set[tuple[str, str, str]]] = {}
         self._leading.set(0)
         self._config_valid.set(1)
         self._certificate_valid.set(1)
@@ -281,12 +286,19 @@ class Metrics:
 
     def jobs_not_starting(self, counts: Mapping[Ref, int]) -> None:
         """How many Jobs of each trigger do not start; triggers without one have no series."""
+        self._show_counts(self._not_starting, counts)
+
+    def jobs_waiting_too_long(self, counts: Mapping[Ref, int]) -> None:
+        """How many newest runs of each trigger wait for too long; triggers without one have no series."""
+        self._show_counts(self._waiting_too_long, counts)
+
+    def _show_counts(self, gauge: Gauge, counts: Mapping[Ref, int]) -> None:
         shown = {(ref.namespace or "", ref.kind, ref.name): count for ref, count in counts.items()}
-        for labels in self._not_starting_shown - shown.keys():
-            self._not_starting.remove(*labels)
+        for labels in self._counts_shown.get(gauge, set()) - shown.keys():
+            gauge.remove(*labels)
         for labels, count in shown.items():
-            self._not_starting.labels(*labels).set(count)
-        self._not_starting_shown = set(shown)
+            gauge.labels(*labels).set(count)
+        self._counts_shown[gauge] = set(shown)
 
     def job_waited(self, seconds: float) -> None:
         """A Job got its place."""

@@ -100,9 +100,9 @@ class ActionJob(Part):
     )
     job_waiting_timeout_seconds: Annotated[int, Field(strict=True, ge=0, le=SAFE_MAX)] | None = Field(
         default=None,
-        description="How many seconds a Job may wait for a slot before it is deleted; 0: without limit; unset: the "
-        "runtime "
-        "config's.",
+        description="How many seconds a Job may wait for a slot. Then it is deleted if a newer run of its source has "
+        "overtaken it, or with `onChangeOnly: false`; the newest run is reported and stays queued. 0: without limit; "
+        "unset: the runtime config's.",
     )
     enable_cloner_debug: Flag = Field(default=False, description="true: the cloner logs at debug.")
     preserve_git_folder: Flag = Field(

@@ -163,7 +163,14 @@ class Reason(StrEnum):
         "CloneTooLarge",
         "The repository is larger than the runtime config lets a Job clone (exit code 7).",
     )
-    EXPIRED = "Expired", "A Job waited in the queue longer than its limit, and was deleted."
+    EXPIRED = (
+        "Expired",
+        "A Job waited in the queue longer than its limit, and was deleted; never the newest run of a source.",
+    )
+    WAITING_FOR_SLOT = (
+        "WaitingForSlot",
+        "The newest run of a source has waited longer than `jobWaitingTimeoutSeconds`; it stays queued. A warning.",
+    )
     TRIGGER_DELETED = "TriggerDeleted", "A waiting Job is deleted because its trigger was deleted; an Event on the Job."
     WEBHOOK_OPEN = (
         "WebhookOpen",

@@ -175,7 +175,9 @@ class ActionConfig(_Section):
     )
     job_waiting_timeout_seconds: Seconds = Field(
         default=300,
-        description="How long a Job may wait for a slot before it is deleted, unless the Action sets it; 0: no limit.",
+        description="How long a Job may wait for a slot, unless the Action sets it; then it is deleted if a newer run "
+        "of its source has overtaken it, or with `onChangeOnly: false`. The newest run is reported "
+        "(`WaitingForSlot`) and stays queued. 0: no limit.",
     )
     default_service_account: Account = Field(
         default=None, description="Service account of Jobs whose Action names none."

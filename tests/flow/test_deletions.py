@@ -49,7 +49,7 @@ async def leader(cluster, **options):
 def waiting(cluster, *, limit_s="30"):
     """A trigger whose only run waits, and is recorded."""
     trigger = cluster.trigger(status=recorded(runs=1))
-    job = cluster.job(trigger, waiting_timeout_seconds=limit_s)
+    job = cluster.job(trigger, waiting_timeout_seconds=limit_s, reason="fire-always")
     last = {"name": job["metadata"]["name"], "phase": "Queued"}
     cluster.change(REF, status=recorded(runs=1, lastJob=last) | {"state": "Running"})
     return job

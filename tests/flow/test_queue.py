@@ -67,13 +67,13 @@ def sources(count):
     return [f"s{number}" for number in range(count)]
 
 
-def world(count=0, *, status=None):
+def world(count=0, *, status=None, **annotations):
     """A trigger with `count` waiting Jobs, each of a source of its own, the first one oldest."""
-    cluster = Cluster()
-    names = sources(count)
+    cluster, names = Cluster(), sources(count)
     status = status or {"checkedSources": {name: recorded()["checkedSources"]["app"] for name in names}}
     trigger = cluster.trigger(names=names or ["app"], status=status)
-    return cluster, trigger, [cluster.job(trigger, source=name, age_s=place) for place, name in enumerate(names)]
+    jobs = [cluster.job(trigger, source=name, age_s=place, **annotations) for place, name in enumerate(names)]
+    return cluster, trigger, jobs
 
 
 def running(cluster):
@@ -243,7 +243,7 @@ async def test_a_job_of_the_original_counts():
 @virtual
 async def test_a_job_that_waited_too_long_is_removed_unrun():
     """From when this leader first saw it; condition, Event, metric; with preconditions; the queue says so before."""
-    cluster, _, jobs = world(2)
+    cluster, _, jobs = world(2, reason="fire-always")
     queue = queue_of(cluster, limit=1, waiting_s=60)
     async with leading(queue):
         await asyncio.sleep(59)
@@ -280,7 +280,7 @@ async def test_a_limit_of_zero_waits_for_ever_and_an_unsettled_job_is_never_remo
     cluster, trigger, _ = world(status={"checkedSources": {"app": recorded(runs=1)["checkedSources"]["app"]}})
     blocker = cluster.job(trigger, 1, suspend=False)
     cluster.job(trigger, 2, age_s=1, waiting_timeout_seconds="0")
-    cluster.job(trigger, 3, age_s=2, waiting_timeout_seconds="10")
+    cluster.job(trigger, 3, age_s=2, waiting_timeout_seconds="10", reason="fire-always")
     async with leading(queue_of(cluster, limit=1)):
         await asyncio.sleep(5000)
         assert cluster.made("delete") == []

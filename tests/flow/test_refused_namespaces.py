@@ -122,7 +122,7 @@ async def test_a_waiting_job_that_cannot_be_seen_does_not_expire():
     cluster = Cluster()
     cluster.surroundings()
     trigger = cluster.trigger(status=recorded())
-    job = cluster.job(trigger)
+    job = cluster.job(trigger, reason="fire-always")
     cluster.refuse("Job")
     async with leading(queue_of(cluster, limit=0)):
         await asyncio.sleep(600)

@@ -163,7 +163,7 @@ async def test_a_creation_that_is_refused_after_a_lost_one_keeps_no_slot():
 @virtual
 async def test_a_job_that_cannot_be_admitted_expires(error):
     """Also if each answer takes its time, or tells nothing: the waiting time runs while it is tried."""
-    cluster, _, jobs = world(1)
+    cluster, _, jobs = world(1, reason="fire-always")
     refusing(cluster, cluster.ref(jobs[0]), [error], took_s=2.0)
     async with leading(queue_of(cluster, limit=1, waiting_s=300)):
         await asyncio.sleep(290)
@@ -174,7 +174,7 @@ async def test_a_job_that_cannot_be_admitted_expires(error):
 @virtual
 async def test_a_job_is_not_deleted_whose_lost_admission_arrives():
     """It runs by then, and the cache is behind: it has another version."""
-    cluster, _, jobs = world(1)
+    cluster, _, jobs = world(1, reason="fire-always")
     cluster.faults = [("before", ApiUnavailable("lost"))]
     async with leading(queue_of(cluster, limit=1, waiting_s=14)):
         await asyncio.sleep(13)
@@ -213,7 +213,7 @@ async def test_a_job_whose_admission_takes_long_keeps_no_new_one_waiting():
 @virtual
 async def test_a_job_that_is_recorded_as_expired_does_not_run():
     """The answer to its deletion is lost, and a slot becomes free before the next try."""
-    cluster, _, jobs = world(2)
+    cluster, _, jobs = world(2, reason="fire-always")
     delete, cluster.delete = cluster.delete, None
 
     async def lost(ref, **options):

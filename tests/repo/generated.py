@@ -55,7 +55,7 @@ def metrics():
         "`GET /metrics` on the utility port. Counters end in `_total`; those of v0.4 are also exposed under its",
         "names (ending in `_count`). Labels name existing objects only (otherwise `unknown`). Series are",
         "removed with their object. The prefix is `--metrics-prefix`. Only the leader counts Jobs: the series of the",
-        "queue are 0 on other replicas, and `jobs_not_starting` has no series there.",
+        "queue are 0 on other replicas; `jobs_not_starting` and `jobs_waiting_too_long` have no series there.",
         "",
         "The process's own metrics (`process_cpu_seconds_total`, `process_resident_memory_bytes`,",
         "`process_open_fds`, `process_start_time_seconds`) have the names of the Prometheus client library.",

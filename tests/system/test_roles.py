@@ -103,7 +103,7 @@ def test_each_rule_of_the_roles_is_used_and_nothing_is_missing(
         world.ours("WebhookTrigger", installation, "shared", sources() | hook | {"sources": cluster} | by_all)
         hasty = {"action": {"kind": "Action", "name": "hasty"}}
         world.ours("Action", installation, "hasty", {"actionJob": {"jobWaitingTimeoutSeconds": 1}})
-        world.ours("WebhookTrigger", installation, "hasty", sources() | hook | hasty)
+        world.ours("WebhookTrigger", installation, "hasty", sources(onChangeOnly=False) | hook | hasty)
         timed = sources() | {"schedule": {"interval": "1s"}}
         world.ours("ScheduleTrigger", installation, "timed", timed, finalizers=[FINALIZER])
         taken = world.ours("WebhookTrigger", installation, "taken", sources() | hook)

@@ -21,6 +21,7 @@ from .ports import Announcer, Api, Copies, Deletions, Writer
 from .reports import Reports
 from .slots import SlotBook
 from .sweeps import Sweeps
+from .waiting import WaitingRuns
 
 log = structlog.get_logger(target="queue")
 
@@ -74,15 +75,21 @@ class Queue:
             metrics=metrics,
             now=now,
         )
+        self._waiting = WaitingRuns(
+            store=store,
+            book=self._book,
+            timeout_s=waiting_timeout_s,
+            deletions=deletions,
+            reports=reports,
+            metrics=metrics,
+        )
         self._sweeps = Sweeps(
             api=api,
             store=store,
             book=self._book,
             admission=self._admission,
-            waiting_timeout_s=waiting_timeout_s,
+            waiting=self._waiting,
             request_timeout_s=request_timeout_s,
-            deletions=deletions,
-            metrics=metrics,
         )
         self._fence: Fence | None = None  # while this replica gives slots
 
@@ -120,7 +127,7 @@ class Queue:
         loop = asyncio.get_running_loop()
         await self._list_live(fence)
         self._book.count_namespaces()
-        self._sweeps.begin()  # slots taken in an earlier term stay taken: their requests may still arrive
+        self._waiting.begin()  # slots taken in an earlier term stay taken: their requests may still arrive
         self._fence = fence
         try:
             with self._store.subscribe("Job") as changes:

@@ -11,8 +11,8 @@ import structlog
 from git_events_runner.edges.kube.store import Snapshot
 from git_events_runner.errors import ApiError
 from git_events_runner.rules.identity import Owner
-from git_events_runner.rules.ledger import rfc3339
-from git_events_runner.rules.report import Problem, Report
+from git_events_runner.rules.ledger import Outcome, rfc3339
+from git_events_runner.rules.report import Problem, Report, Warn
 
 from .ports import Announcer, Writer
 
@@ -46,3 +46,19 @@ class Reports:
                 await self._writer.write(trigger.ref, trigger.uid, report)
         except (ApiError, TimeoutError) as error:
             log.warning("status.failed", kind=trigger.ref.kind, name=trigger.ref.name, error=str(error) or "timed out")
+
+    async def warn(self, owner: Owner[Snapshot], reason: str, message: str) -> bool:
+        """Write a warning about a source, and publish an Event if it is new; False: the status was not written."""
+        trigger = owner.trigger
+        if not (owner.named or owner.entry.exists):
+            return True
+        warning = Warn(reason=reason, source=owner.source, message=message)
+        try:
+            async with asyncio.timeout(_WRITE_S):
+                [outcome] = await self._writer.write(trigger.ref, trigger.uid, warning)
+        except (ApiError, TimeoutError) as error:
+            log.warning("status.failed", kind=trigger.ref.kind, name=trigger.ref.name, error=str(error) or "timed out")
+            return False
+        if outcome is Outcome.WRITE:
+            self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason=reason, note=message)
+        return True

@@ -1,36 +1,34 @@
-"""Once a second: Jobs that waited too long, whose trigger is gone, or that another party let run."""
+"""Once a second: Jobs that wait for too long, whose trigger is deleted, or that another party let run."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
 
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError
 from git_events_runner.handover import Handover, working
-from git_events_runner.resources.job import ELSEWHERE, WAITING, JobView
+from git_events_runner.resources.job import ELSEWHERE, WAITING
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.identity import Owner, owner_of, series_labels
-from git_events_runner.rules.lastjob import is_recorded_expired
+from git_events_runner.rules.identity import owner_of
 from git_events_runner.rules.messages import Fence
-from git_events_runner.telemetry import Metrics
 
 from .admission import ADMISSION_PATH, Admission
-from .ports import Api, Deletions
+from .ports import Api
 from .slots import SlotBook
+from .waiting import WaitingRuns
 
 log = structlog.get_logger(target="queue")
 
 _ORPHANS = 4
-_AGAIN_S = 10.0
 
 
 class Sweeps:
-    """Ends what waits in vain; waiting time runs from when this leader first saw a Job."""
+    """A pass over all Jobs that have not ended."""
 
     def __init__(
         self,
@@ -39,32 +37,19 @@ class Sweeps:
         store: Store,
         book: SlotBook,
         admission: Admission,
-        waiting_timeout_s: Callable[[], int],
+        waiting: WaitingRuns,
         request_timeout_s: float,
-        deletions: Deletions,
-        metrics: Metrics,
     ) -> None:
         self._api = api
         self._store = store
         self._book = book
         self._admission = admission
-        self._waiting_timeout_s = waiting_timeout_s
+        self._waiting = waiting
         self._request_timeout_s = request_timeout_s
-        self._deletions = deletions
-        self._metrics = metrics
-        self._first_seen: dict[str, float] = {}
-
-    def begin(self) -> None:
-        """Leadership begins: waiting times run from now."""
-        self._first_seen.clear()
-        self._book.leaving.clear()
 
     @asynccontextmanager
     async def working(self, fence: Fence) -> AsyncIterator[None]:
-        """Requests are sent while entered, those of different Jobs side by side."""
-
-        async def expire(ref: Ref) -> bool:
-            return await self._expire(ref, fence)
+        """Requests are sent while entered, those of different Jobs concurrently."""
 
         async def delete(ref: Ref) -> bool:
             await self._delete_orphan(ref, fence)
@@ -74,14 +59,14 @@ class Sweeps:
             await self._note_admitted_elsewhere(ref, fence)
             return True
 
-        self._expiries = Handover(expire, backoff_s=(_AGAIN_S, _AGAIN_S))
         self._orphans, self._notes = Handover(delete), Handover(note)
-        async with working(self._expiries, self._orphans, self._notes):
+        async with self._waiting.working(fence), working(self._orphans, self._notes):
             yield
 
     def sweep(self, now: float) -> None:
         """All of them, among the Jobs that have not ended."""
-        held, orphans, first_seen = self._book.held(now), 0, {}
+        held, orphans = self._book.held(now), 0
+        self._waiting.begin_pass()
         for snapshot in self._store.unfinished_jobs():
             ref, view = snapshot.ref, snapshot.model
             if not view.waits:
@@ -95,27 +80,10 @@ class Sweeps:
             elif self._store.refused(ref.namespace, "Job"):
                 continue  # it may run by now; its waiting time begins when it can be read
             elif (owner := owner_of(snapshot, self._store)) is not None:
-                since = first_seen[snapshot.uid] = self._first_seen.get(snapshot.uid, now)
-                if not self._book.is_starting(ref) and self._is_expiring(snapshot, owner, now - since):
-                    self._expiries.put(ref.namespace, ref)
-        self._first_seen = first_seen
+                self._waiting.follow(snapshot, owner, now)
+        self._waiting.end_pass()
         self._book.prune()
         self._book.count_namespaces()
-
-    def _limit_s(self, view: JobView) -> int:
-        return self._waiting_timeout_s() if view.waiting_timeout_s is None else view.waiting_timeout_s
-
-    def _is_expiring(self, snapshot: Snapshot, owner: Owner[Snapshot], waited_s: float) -> bool:
-        """Whether a Job has waited too long; the time runs from when this leader first saw it.
-
-        What another leader has recorded as expired it had begun to delete.
-        """
-        limit_s = self._limit_s(snapshot.model)
-        if not limit_s or not owner.settled:
-            return False
-        if waited_s >= limit_s:
-            return True
-        return is_recorded_expired(owner.trigger.raw.get("status"), owner.source, snapshot.ref.name)
 
     async def _delete_orphan(self, ref: Ref, fence: Fence) -> None:
         """A few in each pass: a Job of no trigger that we know holds no slot and never gets one."""
@@ -143,34 +111,3 @@ class Sweeps:
         except ApiError as error:
             self._book.hold(ref, asyncio.get_running_loop().time())
             log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
-
-    async def _expire(self, ref: Ref, fence: Fence) -> bool:
-        """Delete a Job that waited too long, which is not admitted meanwhile; False: it has to be tried again.
-
-        If a lost admission arrives before, the API server refuses: the Job has another version then.
-        """
-        snapshot, now = self._store.get(ref), asyncio.get_running_loop().time()
-        owner = owner_of(snapshot, self._store) if snapshot is not None and snapshot.model.waits else None
-        if (
-            snapshot is None
-            or owner is None
-            or self._book.is_starting(ref)
-            or not self._is_expiring(snapshot, owner, now - self._first_seen.get(snapshot.uid, now))
-        ):
-            self._book.leaving.discard(ref)
-            return True
-        limit_s = self._limit_s(snapshot.model)
-        message = f"Job {ref.name} waited {limit_s} s for a slot (maxRunningJobs): deleted before it started"
-        self._book.leaving.add(ref)
-        try:
-            await self._deletions.expire(snapshot, owner, message, fence)
-        except ApiError as error:
-            if self._deletions.phase_of(snapshot.uid) is None:  # else it is told as expired, and perhaps deleted
-                self._book.leaving.discard(ref)
-            log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
-            return False
-        self._book.leaving.discard(ref)
-        labels = series_labels(snapshot, owner, self._store)
-        self._metrics.job_ended(labels, ref.namespace or "", "Expired", None)
-        log.info("job.expired", namespace=ref.namespace, job=ref.name, seconds=limit_s)
-        return True

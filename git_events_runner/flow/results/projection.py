@@ -19,6 +19,7 @@ from git_events_runner.rules.identity import run_of
 from git_events_runner.rules.lastjob import shown_phase
 from git_events_runner.rules.ledger import Outcome, Progress, entry_of, rfc3339
 from git_events_runner.rules.messages import Fence
+from git_events_runner.rules.overtaken import warnings_over
 from git_events_runner.rules.report import CloneReport
 from git_events_runner.rules.statuspatch import combine
 from git_events_runner.slices import Slices
@@ -114,13 +115,14 @@ class Projection:
                 exits[source] = (name, job.model.clone_exit if job is not None else None)
         progress = Progress(running=any(not job.model.deleting for job in alive), phases=phases)
         clones = CloneReport(exits=exits, generation=trigger.generation, now=rfc3339(self._now()))
+        over = warnings_over(status, alive)
         self._shown.pop(trigger_uid, None)
-        if set(combine(status, [progress, clones])[1]) == {Outcome.DONE}:
+        if set(combine(status, [progress, clones, *over])[1]) == {Outcome.DONE}:
             self._shown[trigger_uid] = _recorded(trigger)
             return True
         fence.check()
         try:
-            await self._writer.write(trigger.ref, trigger.uid, progress, clones)
+            await self._writer.write(trigger.ref, trigger.uid, progress, clones, *over)
         except ApiNotFound:
             return True
         except ApiError as error:

@@ -1,0 +1,40 @@
+"""Whether a newer run of the same source has overtaken a waiting one: only such a run may be dropped.
+
+The newest run of a source is never dropped: its commit is recorded as run, so that no check would create it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from git_events_runner.resources.job import JobView
+
+from .change import Verdict
+from .identity import Found, Owner
+from .report import Warn, sources_warned
+
+WAITING_FOR_SLOT = "WaitingForSlot"
+
+
+def is_overtaken(owner: Owner[Any]) -> bool:
+    """Whether a newer run of the source is recorded."""
+    return owner.number is not None and owner.entry.runs > owner.number
+
+
+def may_expire(job: JobView, owner: Owner[Any]) -> bool:
+    """Whether a Job that waits for too long may be deleted: recorded, and overtaken or one of its request alone.
+
+    With `onChangeOnly: false` each request is a run of its own, so that no run replaces another one.
+    """
+    return owner.settled and (job.reason == Verdict.FIRE_ALWAYS or is_overtaken(owner))
+
+
+def warnings_over(status: Mapping[str, Any] | None, jobs: Iterable[Found]) -> list[Warn]:
+    """Remove warnings whose cause is over; `jobs` are its unfinished Jobs."""
+    waiting = {job.model.run.source for job in jobs if job.model.waits}
+    return [
+        Warn(reason=reason, source=source, message=None)
+        for reason, source in sorted(sources_warned(status))
+        if reason == WAITING_FOR_SLOT and source not in waiting
+    ]
