@@ -9,6 +9,11 @@ from typing import Any
 from .refusal import bad_request
 
 Predicate = Callable[[Mapping[str, Any]], bool]
+# What objects are selected by; `regarding` is of Events alone.
+_FIELDS = {
+    "metadata": frozenset(("name", "namespace")),
+    "regarding": frozenset(("kind", "name", "namespace", "uid")),
+}
 _REQUIREMENT = re.compile(
     r"\s*(?:(?P<set>[^\s,!=()]+)\s+(?P<how>in|notin)\s*\((?P<values>[^)]*)\)"
     r"|(?P<name>[^\s,!=()]+)\s*(?P<op>==|=|!=)\s*(?P<value>[^\s,()]*)"
@@ -66,7 +71,8 @@ def _fields(text: str) -> list[Predicate]:
 def _field(part: str) -> Predicate:
     path, operator, value = re.match(r"([^!=]*)(==|!=|=|)(.*)", part, re.DOTALL).groups()  # type: ignore[union-attr]  # the pattern matches every text
     section, _, name = path.partition(".")
-    if not operator or section != "metadata" or name not in {"name", "namespace"}:
+    known = _FIELDS.get(section, frozenset())
+    if not operator or name not in known:
         raise bad_request(f"field label not supported: {path}")
     equal = operator != "!="
-    return lambda obj: (obj["metadata"].get(name, "") == value) is equal
+    return lambda obj: ((obj.get(section) or {}).get(name, "") == value) is equal

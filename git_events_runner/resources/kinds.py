@@ -75,6 +75,9 @@ KINDS: dict[str, Kind] = {
         ),
     )
 }
+# Read by the command line alone, with its caller's rights.
+POD = Kind(name="Pod", plural="pods", group="", version="v1", namespaced=True)
+DEPLOYMENT = Kind(name="Deployment", plural="deployments", group="apps", version="v1", namespaced=True)
 OURS: tuple[str, ...] = (
     "GitRepo",
     "ClusterGitRepo",

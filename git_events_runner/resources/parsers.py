@@ -230,15 +230,11 @@ PARSERS = (
 )
 
 TRUSTED = {
-    "__main__:fullmatch": "the command line",
-    "__main__:urlsplit": "the command line",
     "resources.parse:findall": "messages about our own models",
     "hookport:load": "our own certificates",
     "certificates:load_pem_x509_certificate": "the installation's certificate",
-    "commands:fromisoformat": "the command line",
     "edges.kube.clock:parsedate_to_datetime": "a header of the API server",
     "edges.kube.connection:urlsplit": "the kubeconfig",
-    "probe:urlsplit": "the command line",
     "resources.description:loads": "what the controller wrote into the Job; the cloner reads it",
     "resources.podparts:loads": "a file of the package",
     "settings.options:fullmatch": "flags and environment",
@@ -251,6 +247,5 @@ TRUSTED = {
     "settings.runtime:load": "the runtime config",
     "settings.runtime:model_validate": "the runtime config",
     "telemetry:fullmatch": "flags and environment",
-    "usage:match": "the command line",
 }
 """Calls for bytes of the administrator, or of our own, by `module:function`: whose."""

@@ -7,7 +7,7 @@ import git_events_runner
 
 PACKAGE = Path(git_events_runner.__file__).parent
 # Programs for one user, who gives them his own bytes.
-ALONE = {"cloner", "local"}
+ALONE = {"cli", "cloner", "local"}
 FUNCTIONS = {
     "loads", "load", "safe_load", "yaml_load", "JSONDecoder", "b64decode", "b85decode", "a85decode", "b32decode",
     "b16decode", "a2b_hex", "a2b_base64", "unhexlify", "fromhex", "unpack", "unpack_from", "iter_unpack",

@@ -18,7 +18,7 @@ import orjson
 
 from git_events_runner.errors import ApiError, ApiUnavailable
 from git_events_runner.resources.bounds import LIST_BYTES
-from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.kinds import KINDS, POD, Kind
 from git_events_runner.resources.ref import Ref
 
 from .answers import ERROR_BYTES, PageTooLargeError, cause_of, read_most, refusal_of
@@ -60,15 +60,25 @@ class Client:
         self.written_at = float("-inf")  # the loop's time when a write last succeeded
         self.history = History()
 
+    @property
+    def url(self) -> str:
+        """Address of the API server."""
+        return self._connection.url
+
+    @property
+    def namespace(self) -> str | None:
+        """The namespace of the kubeconfig's context, or of the pod."""
+        return self._connection.namespace
+
     def trusted_at(self) -> float:
         """The loop's time when the server's certificate was last not known to be refused."""
         return asyncio.get_running_loop().time() if self._distrusted_since is None else self._distrusted_since
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, kubeconfig: str | None = None) -> AsyncIterator[Self]:
+    async def connect(cls, kubeconfig: str | None = None, *, context: str | None = None) -> AsyncIterator[Self]:
         """In the cluster, or by a kubeconfig; see `connection.connect`."""
-        async with connect(kubeconfig) as connection:
+        async with connect(kubeconfig, context=context) as connection:
             yield cls(connection)
 
     @classmethod
@@ -283,11 +293,35 @@ class Client:
         )
         what = f"watching {kind.plural}"
         read_s = min(timeout_s + self._watch_grace_s, quiet_s or float("inf"))
+        async with self._streaming(kind.path(namespace), query, what, read_s) as response:
+            yield self._seen(kind, lines(response, what))
+
+    @asynccontextmanager
+    async def log(
+        self, namespace: str, pod: str, container: str, *, follow: bool
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The log of a container, in pieces as they come; with `follow` until it ends.
+
+        Raises:
+            ApiNotFound: There is no such pod.
+            ApiError: Any other of its classes: the container has not started (ApiInvalid), or the log may not be read.
+        """
+        path = POD.path(namespace, pod, "log")
+        what = f"reading the log of pod {namespace}/{pod}"
+        query = _query(container=container, follow="true" if follow else None)
+        async with self._streaming(path, query, what, None if follow else _TIMEOUT_S) as response:
+            yield response.content.iter_any()
+
+    @asynccontextmanager
+    async def _streaming(
+        self, path: str, query: Mapping[str, str], what: str, read_s: float | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A response whose body is read while it comes; nothing for `read_s` seconds ends it."""
         limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=read_s)
         response = None
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                response = await self._ask("GET", kind.path(namespace), query, None, None, limits)
+                response = await self._ask("GET", path, query, None, None, limits)
             if response.status != 200:  # noqa: PLR2004  HTTP
                 self.history.interrupted()
                 raise refusal_of(what, response, await response.content.read(ERROR_BYTES))
@@ -302,7 +336,7 @@ class Client:
             raise
         try:
             keep_alive(response)
-            yield self._seen(kind, lines(response, what))
+            yield response
         finally:
             self.history.interrupted()
             response.close()  # not release: a half-read stream must not go back to the pool

@@ -54,6 +54,7 @@ class Connection:
     """An open session to one API server: base URL, session, proxy, and who gives the Authorization header.
 
     `renew` reads token and CA anew, whatever their age; whether there is anything that could have changed.
+    `namespace` is that of the kubeconfig's context, or of the pod.
     """
 
     url: str
@@ -61,6 +62,7 @@ class Connection:
     authorization: Authorization
     renew: Callable[[], Awaitable[bool]] = _nothing_to_renew
     proxy: str | None = None
+    namespace: str | None = None
 
 
 _Ask = Callable[[bool], Awaitable[str | None]]
@@ -159,11 +161,14 @@ def environment_proxy(url: str) -> str | None:
 
 
 @asynccontextmanager
-async def connect(kubeconfig: str | None = None, *, account: Path = _ACCOUNT) -> AsyncIterator[Connection]:
+async def connect(
+    kubeconfig: str | None = None, *, context: str | None = None, account: Path = _ACCOUNT
+) -> AsyncIterator[Connection]:
     """Connect in the cluster (token re-read as it rotates), or by a kubeconfig (also with a token file or exec plugin).
 
     Args:
         kubeconfig: Path of a kubeconfig; None: in the cluster if there is a service account, else the default one.
+        context: Context of the kubeconfig; None: its current one.
         account: Folder of the service account's token and CA.
 
     Raises:
@@ -173,7 +178,7 @@ async def connect(kubeconfig: str | None = None, *, account: Path = _ACCOUNT) ->
     configuration = library.Configuration()
     configuration.connection_pool_maxsize = 0  # a watch holds a connection; requests are bounded by their turns
     try:
-        token = await _configure(config, configuration, kubeconfig, account)
+        token, namespace = await _configure(config, configuration, kubeconfig, context, account)
         transport = rest.RESTClientObject(configuration)
     except (*_UNUSABLE, config.ConfigException) as error:
         place = kubeconfig or f"the kubeconfig {config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION}"
@@ -210,6 +215,7 @@ async def connect(kubeconfig: str | None = None, *, account: Path = _ACCOUNT) ->
             authorization=authorization,
             renew=renew,
             proxy=configuration.proxy or environment_proxy(url),
+            namespace=namespace,
         )
     finally:
         await session.close()
@@ -230,8 +236,10 @@ def _check_there(paths: str) -> None:
         )
 
 
-async def _configure(config: Any, configuration: Any, kubeconfig: str | None, account: Path) -> _Token:
-    """Fill the library's configuration; the token goes its own way, because the library reads it too rarely."""
+async def _configure(
+    config: Any, configuration: Any, kubeconfig: str | None, context: str | None, account: Path
+) -> tuple[_Token, str | None]:
+    """Fill the library's configuration; token (the library reads it too rarely) and namespace are returned."""
     if kubeconfig is None:
         files = {"token_filename": str(account / "token"), "cert_filename": str(account / "ca.crt")}
         try:
@@ -239,9 +247,23 @@ async def _configure(config: Any, configuration: Any, kubeconfig: str | None, ac
         except config.ConfigException:
             kubeconfig = config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
         else:
-            return _Token(_file_token(account / "token"))
+            return _Token(_file_token(account / "token")), _namespace_in(account)
     _check_there(kubeconfig)
-    loader = await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+    loader = await config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)
+    token = _token_of(config, configuration, loader, kubeconfig)
+    return token, (getattr(loader, "current_context", None) or {}).get("context", {}).get("namespace")
+
+
+def _namespace_in(account: Path) -> str | None:
+    """The namespace of the pod, if its service account's folder has it."""
+    try:
+        return (account / "namespace").read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def _token_of(config: Any, configuration: Any, loader: Any, kubeconfig: str) -> _Token:
+    """Where the user of a kubeconfig gets tokens from."""
     user = getattr(loader, "_user", None)
     if user is not None and "exec" in user:
 

@@ -1,0 +1,97 @@
+"""What verbs print with `-o json`: stable; a field is added, never removed or renamed (docs/command-line.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+API_VERSION = "cli.git-events-runner.rs/v1"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, frozen=True, extra="forbid")
+
+
+class Run(_Model):
+    """One run of a trigger."""
+
+    number: int | None = Field(default=None, description="Number of the run, among those of its source.")
+    source: str | None = Field(default=None, description="The source that it is a run of.")
+    reference: str | None = Field(default=None, description="The reference, where the trigger watches several.")
+    commit: str | None = Field(default=None, description="The commit that it runs.")
+    reason: str | None = Field(default=None, description="Why it was started.")
+    job: str | None = Field(default=None, description="Name of its Job, which may be deleted by now.")
+    phase: str | None = Field(default=None, description="Queued, Running, Succeeded, Failed or another end.")
+    queued: str | None = Field(default=None, description="When its Job was created.")
+    started: str | None = Field(default=None, description="When its Job started.")
+    finished: str | None = Field(default=None, description="When its Job ended.")
+    exit_code: int | None = Field(default=None, description="Exit code of the container that failed, where known.")
+
+
+class Source(_Model):
+    """What is recorded of one source of a trigger."""
+
+    name: str = Field(description="Name of the source.")
+    kind: str = Field(description="GitRepo or ClusterGitRepo.")
+    reference: str = Field(description="The reference that is watched, as `branch main`.")
+    commit: str | None = Field(default=None, description="The last commit that was checked.")
+    changed: str | None = Field(default=None, description="When that commit was recorded.")
+    runs: int = Field(default=0, description="Number of the last run.")
+    open_requests: int = Field(
+        default=0, description="Requests (deliveries, annotations) that no check has handled yet."
+    )
+    problem: str | None = Field(default=None, description="What prevents its next run.")
+
+
+class Condition(_Model):
+    """A condition of the trigger."""
+
+    type: str = Field(description="Type of the condition.")
+    status: str = Field(description="True, False or Unknown.")
+    reason: str = Field(default="", description="The cause, in one word.")
+    message: str = Field(default="", description="The cause, for users.")
+    since: str | None = Field(default=None, description="When `status` last changed.")
+
+
+class Trigger(_Model):
+    """One trigger."""
+
+    kind: str = Field(description="ScheduleTrigger or WebhookTrigger.")
+    namespace: str = Field(description="Its namespace.")
+    name: str = Field(description="Its name.")
+    state: str = Field(
+        description="Deleting, Suspended, Stalled (something has to be changed), Retrying, Running, Queued, Waiting, "
+        "New (never checked) or Idle."
+    )
+    suspended: bool = Field(description="Whether `spec.suspend` is true.")
+    result: str | None = Field(default=None, description="Phase of the last run.")
+    commit: str | None = Field(default=None, description="Commit of the last run, or the last that was checked.")
+    last_run: str | None = Field(default=None, description="When the last run ended, or else was recorded.")
+    next_check: str | None = Field(default=None, description="The next scheduled time; null without a schedule.")
+    queued: int = Field(default=0, description="How many of its last Jobs wait for a slot.")
+    running: int = Field(default=0, description="How many of its last Jobs run.")
+    problem: str | None = Field(default=None, description="What prevents its next run, in one line.")
+    warnings: list[str] = Field(default=[], description="What does not prevent runs, but should be changed.")
+
+
+class TriggerDetail(Trigger):
+    """One trigger with its sources, runs and conditions."""
+
+    api_version: str = Field(default=API_VERSION, description="Version of this form.")
+    sources: list[Source] = Field(description="Its sources.")
+    history: list[Run] = Field(description="Its last runs, newest first.")
+    conditions: list[Condition] = Field(description="Its conditions.")
+
+
+class TriggerList(_Model):
+    """Output of `status -o json`."""
+
+    api_version: str = Field(default=API_VERSION, description="Version of this form.")
+    items: list[Trigger] = Field(description="The triggers, by namespace, kind and name.")
+
+
+def dumped(model: BaseModel) -> dict[str, Any]:
+    """A model as JSON has it."""
+    return model.model_dump(mode="json", by_alias=True)
