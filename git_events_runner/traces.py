@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from git_events_runner.rules.check_result import CheckResult
+
 SPANS = {
     "webhook.accepted": "webhook",
     "webhook.rejected": "webhook",
@@ -23,6 +25,7 @@ SPANS = {
     "job.finished": "job",
 }
 _ROOT = "webhook"
+_ERRORS = frozenset(result.value for result in CheckResult if result.is_error)
 _NS = 1_000_000_000
 _EXPORT_S = 2  # also what a collector that is down may add to the time that a stop takes
 
@@ -133,6 +136,6 @@ def _failed(event: Mapping[str, Any]) -> bool:
         (
             event.get("event") == "webhook.rejected" and int(event.get("status") or 0) >= 500  # noqa: PLR2004  HTTP
         )
-        or verdict.endswith(("-failed", "crashed", "refused"))
+        or verdict in _ERRORS
         or event.get("result") == "Failed"
     )

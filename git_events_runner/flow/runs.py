@@ -24,7 +24,7 @@ from git_events_runner.errors import (
 from git_events_runner.resources.job import JobView, RunKey, job_name
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.change import words_of
+from git_events_runner.rules.check_result import words_of
 from git_events_runner.rules.clone import clone_of
 from git_events_runner.rules.job import JobDefaults, Run, Security, manifest
 from git_events_runner.rules.ledger import Mutation, Outcome, Settle, entry_of, rfc3339, run_number_after

@@ -12,18 +12,18 @@ from typing import Any, NoReturn
 import structlog
 
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.change import words_of
+from git_events_runner.rules.check_result import CheckResult, words_of
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 _COLORS = {"good": "32", "bad": "31", "warn": "33", "note": "36", "dim": "2"}
-_VERDICTS = {
-    "skip-same": "nothing new",
-    "skip-files-same": "a new commit, but the selected files are the same: nothing to run",
-    "skip-adopted": "nothing new",
-    "skip-answered": "handled by the check before",
-    "skip-first": "its present commit is taken as known: nothing to run",
-    "suspended": "the trigger is suspended",
-    "wait-announced": "the git server does not show the announced commit yet",
+RESULTS: dict[str, str] = {  # the others are reported by events of their own
+    CheckResult.SKIP_SAME: "nothing new",
+    CheckResult.SKIP_FILES_SAME: "a new commit, but the selected files are the same: nothing to run",
+    CheckResult.SKIP_ADOPTED: "nothing new",
+    CheckResult.SKIP_ANSWERED: "handled by the check before",
+    CheckResult.SKIP_FIRST: "its present commit is taken as known: nothing to run",
+    CheckResult.SUSPENDED: "the trigger is suspended",
+    CheckResult.WAIT_ANNOUNCED: "the git server does not show the announced commit yet",
 }
 _SENTENCES = {  # event → sentence with its fields, colour
     "webhook.rejected": ("webhook refused: {reason}", "warn"),
@@ -134,18 +134,18 @@ class Narrator:
         return f"{who}: {told}{hint}", "bad"
 
     def _check(self, who: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
-        verdict = str(event.get("verdict"))
+        result = str(event.get("verdict"))
         key = _key(event)
         known = self._last.get(key)
-        self._last[key] = verdict
-        if verdict not in _VERDICTS:
-            return None  # told by another event
+        self._last[key] = result
+        if result not in RESULTS:
+            return None  # another event reports it
         calls = self._answered(event)
-        if verdict == known and not calls and not self._every_check:
+        if result == known and not calls and not self._every_check:
             return None
-        if verdict == "skip-answered" and not calls:
+        if result == CheckResult.SKIP_ANSWERED and not calls:
             return None
-        return f"{who}: {_VERDICTS[verdict]}{_calls(calls)}", "dim"
+        return f"{who}: {RESULTS[result]}{_calls(calls)}", "dim"
 
     def _called(self, event: Mapping[str, Any]) -> tuple[str, str] | None:
         """A webhook's call is told at once; further ones with what answers them."""

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.check_result import CheckResult
 
-_UNFINISHED = frozenset(("restart", "fence-lost"))
-_FAILED = frozenset(("git-failed", "api-failed", "crashed", "wrong-config", "invalid", "refused", "dropped"))
+_UNFINISHED = frozenset((CheckResult.RESTART, CheckResult.FENCE_LOST))
+_WRONG = frozenset((CheckResult.WRONG_CONFIG, CheckResult.INVALID, CheckResult.DROPPED))
 _GONE = frozenset(("job.expired", "job.cancelled"))
 _REQUESTS = frozenset(("request.recorded", "request.invalid"))
 _UNSCHEDULED = frozenset(("trigger.rejected", "trigger.crashed"))
@@ -44,11 +45,11 @@ class Once:
             self._recorded(event, fields)
         elif event == "check.finished":
             trigger = Ref(fields["kind"], fields["namespace"], fields["name"])
-            self._checked((trigger, fields["source"]), str(fields["verdict"]))
+            self._checked((trigger, fields["source"]), CheckResult(fields["verdict"]))
         elif event in _UNSCHEDULED:
             place = (fields.get("namespace"), fields.get("name"))
             for key in [one for one in self._open if (one[0].namespace, one[0].name) == place]:
-                self._checked(key, "invalid")
+                self._checked(key, CheckResult.INVALID)
 
     def _recorded(self, event: str, fields: Mapping[str, Any]) -> None:
         """A request by annotation is recorded, and its runs follow; or it is wrong, and nothing follows."""
@@ -60,14 +61,14 @@ class Once:
             self._runs.update((trigger, source) for source in fields["sources"])
         self._judge()
 
-    def _checked(self, key: tuple[Ref, str], verdict: str) -> None:
-        if verdict == "fire-requested":  # the scheduled check is still to come
+    def _checked(self, key: tuple[Ref, str], result: CheckResult) -> None:
+        if result is CheckResult.FIRE_REQUESTED:  # the scheduled check is still to come
             self._runs.discard(key)
-        elif verdict in _UNFINISHED or not (key in self._open or key in self._runs):
+        elif result in _UNFINISHED or not (key in self._open or key in self._runs):
             return
         else:
             self._open.discard(key)
-            if verdict in _FAILED:
+            if result.is_error or result in _WRONG:
                 self._runs.discard(key)
                 self._failed.append(f"{key[0].namespace}/{key[0].name} {key[1]}")
         self._judge()

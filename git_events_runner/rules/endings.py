@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from git_events_runner.resources.job import Failure, JobView
 from git_events_runner.resources.ref import Ref
 
-from .change import words_of
+from .check_result import words_of
 from .report import clone_reason, clone_words
 
 COMMIT_CHARS = 12

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 import pytest
 import structlog
 
-from git_events_runner.local.narrator import Narrator
+from git_events_runner.local.narrator import RESULTS, Narrator
 from git_events_runner.local.once import Once
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.check_result import CheckResult
 
 CHECK = {"kind": "ScheduleTrigger", "namespace": "team", "name": "nightly", "source": "app"}
 
@@ -143,3 +144,11 @@ async def test_once():
     await once.wait()
     assert once.failed
     assert once.summary == "2 sources checked, 1 run; failed: team/nightly lib"
+
+
+def test_every_result_of_a_check_is_printed():
+    """By its own line, or by the event of the Job that was created, or of the problem that was found."""
+    by_events = {result for result in CheckResult if result.fires or result.is_error}
+    by_events |= {CheckResult.WRONG_CONFIG, CheckResult.INVALID}
+    silent = {CheckResult.FENCE_LOST, CheckResult.RESTART, CheckResult.DROPPED}
+    assert set(RESULTS) == set(CheckResult) - by_events - silent

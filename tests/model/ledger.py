@@ -133,7 +133,7 @@ class Model:
         self.most_jobs = len(heads) * 2 + 2
 
     def same_files(self, old: str | None, new: str) -> bool:
-        """Whether the selected files of two commits are the same, as `rules/change` is told."""
+        """Whether the selected files of two commits are the same, as `rules/decision` knows."""
         return "files" in self.events and old is not None and old.upper() == new.upper()
 
     def allows(self, entry: Entry, job: Job) -> bool:

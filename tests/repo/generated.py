@@ -12,6 +12,7 @@ from git_events_runner.resources import conditions
 from git_events_runner.resources.crds import crds, to_yaml
 from git_events_runner.resources.parsers import PARSERS
 from git_events_runner.resources.podparts import pod_parts
+from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.settings import OPTIONS, VARIABLES, default_runtime_config_yaml
 from git_events_runner.settings.runtime import RuntimeConfig
 from git_events_runner.telemetry import Metrics
@@ -84,6 +85,17 @@ def metrics():
     for metric in Metrics(prefix="git_events_runner").described():
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         lines.append(f"| `{metric.name}` | {metric.type} | {labels} | {metric.text} |")
+    lines += [
+        "",
+        "## Results of checks",
+        "",
+        "The label `verdict` of `check_verdicts_total`, and the field `verdict` of the log event `check.finished`.",
+        "Those that begin with `fire-` are also the reason of the Job, in its annotation.",
+        "",
+        "| result | meaning |",
+        "| --- | --- |",
+        *(f"| `{result}` | {result.meaning} |" for result in CheckResult),
+    ]
     return "\n".join(lines) + "\n"
 
 

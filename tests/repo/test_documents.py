@@ -10,6 +10,7 @@ from git_events_runner.events import LOG_EVENTS
 from git_events_runner.flow.crds import missing_fields
 from git_events_runner.resources.conditions import Reason
 from git_events_runner.resources.crds import crds
+from git_events_runner.rules.check_result import CheckResult
 from tests.repo import generated
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +53,18 @@ def test_every_reason_in_the_code_is_listed():
     used = set(re.findall(r'\breason(?:: ClassVar\[str\])? ?= ?"([A-Z][A-Za-z]+)"', text))
     used |= set(re.findall(r'reason: str = "([A-Z][A-Za-z]+)"', text))
     assert used - {reason.value for reason in Reason} == set()
+
+
+def test_every_result_of_a_check_that_is_named_is_one():
+    """Dashboard, alerts, pages, benchmarks and tests name results by the one list."""
+    named = re.compile(r'verdict\\?"?(?:=~?| ?== ?|: ?|!=) ?\\?["`]([a-z|-]+)\\?["`]|`((?:fire|skip|wait)-[a-z-]+)`')
+    found = set()
+    for path in tracked():
+        if path.suffix in {".py", ".md", ".json", ".yaml", ".yml", ".tpl"}:
+            for one, other in named.findall(path.read_text(errors="replace")):
+                found |= {(path.name, name) for name in (one or other).split("|")}
+    assert len(found) > 10
+    assert {(path, name) for path, name in found if name not in set(CheckResult)} == set()
 
 
 def test_our_crds_have_every_field_that_is_judged_at_start():

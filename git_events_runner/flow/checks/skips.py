@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from git_events_runner.edges.kube.store import Snapshot
-from git_events_runner.rules.change import Verdict
-from git_events_runner.rules.ledger import Entry, Mutation, Outcome, Skip, rfc3339
-from git_events_runner.rules.messages import Again, CheckRequest
+from git_events_runner.rules.decision import NoRun
+from git_events_runner.rules.ledger import Outcome, rfc3339
+from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.rules.report import Report
 
 from .ports import Handled, Writer
@@ -32,49 +32,25 @@ class Skips:
         self._submit = submit
         self._now = now
 
-    async def write(
-        self,
-        request: CheckRequest,
-        snapshot: Snapshot,
-        entry: Entry,
-        verdict: Verdict,
-        commit: str,
-        file_hash: str | None,
-        upto: int,
-    ) -> tuple[str, Again | None]:
-        """Write only what has to be: requests handled, a new commit with the same files, a problem that is gone."""
-        now = rfc3339(self._now())
-        mutations: list[Mutation] = []
-        moved = verdict in {Verdict.SKIP_FILES_SAME, Verdict.SKIP_ADOPTED, Verdict.SKIP_FIRST}
-        if moved or upto > entry.handled:
-            mutations.append(
-                Skip(
-                    source=request.source,
-                    expected=entry.key,
-                    handled=upto,
-                    commit=commit if moved else entry.commit,
-                    file_hash=file_hash if moved else entry.file_hash,
-                    changed=now if moved and commit != entry.commit else entry.changed,
-                    answered_at=request.due_at,
-                    now=now,
-                )
-            )
+    async def write(self, request: CheckRequest, snapshot: Snapshot, decided: NoRun) -> Outcome:
+        """Write only what has to be: what was decided, the end of a problem, handled times; STALE: start again."""
+        mutations = list(decided.mutations)
         status = snapshot.raw.get("status") or {}
-        cleared = Report(source=request.source, problem=None, generation=snapshot.generation, now=now)
         if not _clear(status, snapshot.generation, request.source):
-            mutations.append(cleared)
+            now = rfc3339(self._now())
+            mutations.append(Report(source=request.source, problem=None, generation=snapshot.generation, now=now))
         mutations += self._handled.note(request, status)
         if mutations and request.fence:
             request.fence.check()
-        if len(mutations) == 1 and not moved and isinstance(mutations[0], Skip):
-            # Nothing but requests that are answered: that may be written late (a crash costs one more look).
+        if decided.deferrable and len(mutations) == 1 == len(decided.mutations):
+            # Nothing but requests that are handled: that may be written late (a crash costs one more check).
             again = partial(self._submit, request)
             self._writer.defer(request.trigger, request.uid, mutations[0], unwritten=again)
         elif mutations:
             outcomes = await self._writer.write(request.trigger, request.uid, *mutations)
             if Outcome.STALE in outcomes:
-                return "restart", None
-        return verdict, None
+                return Outcome.STALE
+        return Outcome.DONE
 
 
 def _clear(status: Any, generation: int, source: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from git_events_runner.rules.change import words_of
+from git_events_runner.rules.check_result import words_of
 from git_events_runner.rules.endings import COMMIT_CHARS, ended
 from git_events_runner.rules.jobs.lifecycle import (
     DELETED,

@@ -1,0 +1,108 @@
+"""What a check observes: the head of the reference, and which of the selected files differ."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.rules.decision import CheckSpec, Head, Observation, Observe, Occurrence, Requests
+from git_events_runner.rules.ledger import Entry
+from git_events_runner.rules.messages import CheckRequest, Unchanged
+from git_events_runner.rules.resolve import Resolved
+
+from .ports import Files, Git
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What was read for a check: the request, its trigger, the source's entry, and what the check handles."""
+
+    request: CheckRequest
+    trigger: Snapshot
+    entry: Entry
+    occurrence: Occurrence
+    spec: CheckSpec
+
+    @property
+    def namespace(self) -> str:
+        """The trigger's namespace."""
+        return self.request.trigger.namespace or ""
+
+
+@dataclass(slots=True)
+class Observed:
+    """An observation, and the loop's time when its `ls-refs` request was sent."""
+
+    observation: Observation
+    sent_at: float = 0.0
+
+
+class Observer:
+    """Reads what a decision needs from git servers."""
+
+    def __init__(self, *, git: Git, files: Files, now: Callable[[], datetime]) -> None:
+        self._git = git
+        self._files = files
+        self._now = now
+
+    async def observe(self, case: Case, resolved: Resolved, observed: Observed, need: Observe) -> Observed:
+        """The observation with the part that is needed.
+
+        Raises:
+            GitError: The git server did not respond with it.
+            SecretUnusable: There is no credential for the request.
+            InvalidObject: The patterns cannot be used.
+        """
+        if need.part == "head":
+            return await self._head(case, resolved)
+        head = observed.observation.head
+        assert head is not None  # noqa: S101  the files are those of a head
+        selection = await self._files.compare(
+            resolved.watched_model, case.namespace, _patterns(case), head.commit, case.entry.commit or ""
+        )
+        observation = replace(observed.observation, now=self._now(), files=selection)
+        return Observed(observation, observed.sent_at)
+
+    async def _head(self, case: Case, resolved: Resolved) -> Observed:
+        """One `ls-refs` request, sent after this call, or a response to another check that serves this one too."""
+        watched, request = resolved.watched, case.request
+        answer = await self._git.commit_of(
+            resolved.watched_model,
+            case.namespace,
+            watched.ref_type,
+            watched.ref_name,
+            urgent=isinstance(case.occurrence, Requests) and not request.retry,
+            unchanged=_unchanged(request, case.entry) if case.spec.on_change_only else None,
+        )
+        now = self._now()
+        sent_at = now - timedelta(seconds=asyncio.get_running_loop().time() - answer.sent_at)
+        head = Head(commit=answer.commit, tag_object=answer.tag_object, sent_at=sent_at)
+        return Observed(Observation(now=now, head=head), answer.sent_at)
+
+    async def warn(self, case: Case, resolved: Resolved, observation: Observation) -> None:
+        """Warn while the patterns select nothing of the head, which no check could find out later."""
+        if observation.head is not None:
+            await self._files.warn(
+                case.request,
+                resolved.watched_model,
+                _patterns(case) if case.spec.on_change_only else (),
+                observation.head.commit,
+                first=case.entry.commit is None,
+                found=observation.files,
+            )
+
+
+def _patterns(case: Case) -> tuple[str, ...]:
+    return tuple(case.trigger.model.spec.sources.watch_on.files or ())
+
+
+def _unchanged(request: CheckRequest, entry: Entry) -> Unchanged | None:
+    """Which response to another check serves a scheduled one: nothing new, sent after the scheduled time."""
+    if not request.polls or not request.due_at or request.scheduled is None:
+        return None
+    if entry.commit is None or entry.adopted or entry.is_open:
+        return None
+    return Unchanged(since=request.scheduled, commit=entry.commit)

@@ -1,0 +1,281 @@
+"""What one check of one source has to do: `decide`, from its entry, what caused it, the spec, and what it observed.
+
+A commit is compared with the recorded one; with file patterns the trees of the recorded and the new commit are compared
+under the current patterns. So a change of patterns alone never fires, and never hides a change.
+The table in tests/rules/test_decision.py is the specification.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from .announcements import announced_unseen, announced_wait_s
+from .check_result import CheckResult
+from .ledger import Entry, Mutation, Skip, rfc3339
+from .selection import Selection
+from .storedtime import stored_time
+
+JUST_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A scheduled time, to the second."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """The requests that are recorded up to this number: deliveries, and checks and runs requested by annotation."""
+
+    upto: int
+
+
+Occurrence: TypeAlias = Due | Requests
+
+
+def occurrence_of(due_at: datetime | None, entry: Entry) -> Occurrence:
+    """What a check handles: open requests first (one may handle the scheduled time too), else the scheduled time."""
+    if due_at is None or entry.is_open:
+        return Requests(upto=entry.requested)
+    return Due(at=due_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSpec:
+    """The part of a trigger that decides on a check of one of its sources.
+
+    `called`: pushes are delivered to it. `patterns`: `files` is given.
+    """
+
+    source: str
+    on_change_only: bool = True
+    patterns: bool = False
+    record_first: bool = False
+    suspend: bool = False
+    called: bool = True
+
+    @classmethod
+    def of(cls, trigger: Any, source: str) -> CheckSpec:
+        """That part of a trigger's model."""
+        watch = trigger.spec.sources.watch_on
+        return cls(
+            source=source,
+            on_change_only=watch.on_change_only,
+            patterns=bool(watch.files),
+            record_first=trigger.spec.first_check == "Record",
+            suspend=trigger.spec.suspend,
+            called=trigger.ref.kind == "WebhookTrigger",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What the reference showed to a request sent at that time: a commit, and the annotated tag's own id."""
+
+    commit: str
+    sent_at: datetime
+    tag_object: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a check knows at a time: at first nothing of git; then the reference's head; then the selected files."""
+
+    now: datetime
+    head: Head | None = None
+    files: Selection | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observe:
+    """The decision needs more: the head of the reference, or which of its files differ."""
+
+    part: Literal["head", "files"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """There is nothing to do, and nothing to write."""
+
+    result: CheckResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """It is too early; the check is done again after that time, and handles nothing now."""
+
+    result: CheckResult
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoRun:
+    """There is nothing to run; `mutations` record it. `deferrable`: writing them late costs one more check at most.
+
+    `again_s`: a request stays open, and is checked again after that time.
+    """
+
+    result: CheckResult
+    mutations: tuple[Mutation, ...] = ()
+    deferrable: bool = False
+    again_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRun:
+    """A Job is to be created for that commit; it handles a scheduled time, or requests up to a number.
+
+    `run_request` is the number of the requested run that it is. `again_s`: more is to be done after it.
+    """
+
+    result: CheckResult
+    commit: str
+    file_hash: str | None
+    due_at: datetime | None = None
+    request: int | None = None
+    run_request: int | None = None
+    again_s: float | None = None
+
+
+Decision: TypeAlias = Observe | Nothing | Wait | NoRun | StartRun
+
+
+def decide(entry: Entry, occurrence: Occurrence, observation: Observation, spec: CheckSpec) -> Decision:
+    """What a check has to do next, by what it has observed so far; pure."""
+    if spec.suspend and not entry.run_is_due:
+        return Nothing(result=CheckResult.SUSPENDED)
+    if is_handled(entry, occurrence, spec, observation.now):
+        return Nothing(result=CheckResult.SKIP_ANSWERED)
+    head = observation.head
+    if head is None:
+        return Observe(part="head")
+    if needs_files(entry, head, spec) and observation.files is None:
+        return Observe(part="files")
+    unseen = announced_unseen(entry, head.commit, head.tag_object, head.sent_at)
+    wait_s = announced_wait_s(entry, head.sent_at) if unseen else None
+    result = _result(entry, occurrence, observation, spec, unseen=unseen)
+    if result is CheckResult.WAIT_ANNOUNCED:
+        return Wait(result=result, after_s=wait_s or 0.0)
+    upto = entry.requested - int(unseen)
+    if result.fires:
+        return _start_run(entry, occurrence, observation, spec, result, upto, wait_s)
+    return _no_run(entry, occurrence, observation, spec, result, upto, wait_s)
+
+
+def is_handled(entry: Entry, occurrence: Occurrence, spec: CheckSpec, now: datetime) -> bool:
+    """Whether an earlier check handled this: a scheduled time not newer than the entry's, or no open request.
+
+    Where only changes run, a scheduled time within half a minute after a handled delivery is handled too: git was asked
+    after the delivery. Where every check runs, a delivery handles itself alone. Nor is the scheduled time of a trigger
+    handled by a request if no push is delivered to it: what was pushed after a request by annotation would wait for the
+    next.
+    """
+    if isinstance(occurrence, Requests):
+        return not entry.is_open
+    known = stored_time(entry.answered_at, now)
+    if known is not None and occurrence.at <= known:
+        return True
+    if entry.announced is None or not (spec.on_change_only and spec.called) or entry.handled < entry.requested:
+        return False
+    delivered = stored_time(entry.announced.at, now)
+    return delivered is not None and (occurrence.at - delivered).total_seconds() < JUST_S
+
+
+def needs_files(entry: Entry, head: Head, spec: CheckSpec) -> bool:
+    """Whether the decision depends on which files differ: patterns are given, and the commit moved."""
+    if not spec.patterns or not spec.on_change_only or entry.commit is None:
+        return False
+    return entry.commit not in {head.commit, head.tag_object if entry.adopted else head.commit}
+
+
+def _result(
+    entry: Entry, occurrence: Occurrence, observation: Observation, spec: CheckSpec, *, unseen: bool
+) -> CheckResult:
+    """The result for the head; the files' sameness is unknown where the recorded commit cannot be had.
+
+    A run that was requested by annotation waits for nothing.
+    """
+    head = observation.head
+    assert head is not None  # noqa: S101  the caller has observed it
+    scheduled = isinstance(occurrence, Due)
+    if not scheduled and entry.run_is_due:
+        return CheckResult.FIRE_REQUESTED
+    if entry.commit is None and spec.record_first and (scheduled or not spec.called):
+        return CheckResult.SKIP_FIRST
+    last = not spec.on_change_only and entry.handled + 1 >= entry.requested  # its own run would handle the announcement
+    if not scheduled and (head.commit == entry.commit or last) and unseen:
+        return CheckResult.WAIT_ANNOUNCED
+    if not spec.on_change_only:
+        return CheckResult.FIRE_ALWAYS
+    if entry.commit is None:
+        return CheckResult.FIRE_FIRST
+    if head.commit == entry.commit:
+        return CheckResult.SKIP_ADOPTED if entry.adopted else CheckResult.SKIP_SAME
+    if entry.adopted and head.tag_object == entry.commit:
+        return CheckResult.SKIP_ADOPTED
+    same = observation.files is not None and observation.files.same
+    return CheckResult.SKIP_FILES_SAME if same else CheckResult.FIRE_CHANGED
+
+
+def _no_run(
+    entry: Entry,
+    occurrence: Occurrence,
+    observation: Observation,
+    spec: CheckSpec,
+    result: CheckResult,
+    upto: int,
+    wait_s: float | None,
+) -> NoRun:
+    """Record what has to be: handled requests, and a commit that needs no run."""
+    head = observation.head
+    moved = result is not CheckResult.SKIP_SAME and head is not None
+    if not moved and upto <= entry.handled:
+        return NoRun(result=result, again_s=wait_s)
+    now = rfc3339(observation.now)
+    commit = head.commit if moved and head is not None else entry.commit
+    digest = observation.files.digest if observation.files is not None else None
+    skip = Skip(
+        source=spec.source,
+        expected=entry.key,
+        handled=upto,
+        commit=commit,
+        file_hash=digest if moved else entry.file_hash,
+        changed=now if commit != entry.commit else entry.changed,
+        answered_at=rfc3339(occurrence.at) if isinstance(occurrence, Due) else None,
+        now=now,
+    )
+    return NoRun(result=result, mutations=(skip,), deferrable=not moved, again_s=wait_s)
+
+
+def _start_run(
+    entry: Entry,
+    occurrence: Occurrence,
+    observation: Observation,
+    spec: CheckSpec,
+    result: CheckResult,
+    upto: int,
+    wait_s: float | None,
+) -> StartRun:
+    """One run handles all open requests; with `onChangeOnly: false` the next one, and the others follow."""
+    head = observation.head
+    assert head is not None  # noqa: S101  the caller has observed it
+    by_annotation = result is CheckResult.FIRE_REQUESTED
+    request: int | None = upto
+    if isinstance(occurrence, Due):
+        request = None
+    elif not spec.on_change_only:
+        request = entry.handled + int(not by_annotation)
+    more = request is not None and not spec.on_change_only and request != entry.requested
+    return StartRun(
+        result=result,
+        commit=head.commit,
+        file_hash=observation.files.digest if observation.files is not None else None,
+        due_at=occurrence.at if isinstance(occurrence, Due) else None,
+        request=request,
+        run_request=entry.run_requested if by_annotation else None,
+        again_s=0.0 if more else wait_s,
+    )
