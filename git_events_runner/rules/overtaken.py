@@ -10,7 +10,7 @@ from typing import Any
 
 from git_events_runner.resources.job import JobView
 
-from .change import Verdict
+from .check_result import CheckResult
 from .identity import Found, Owner
 from .report import Warn, sources_warned
 
@@ -27,7 +27,7 @@ def may_expire(job: JobView, owner: Owner[Any]) -> bool:
 
     With `onChangeOnly: false` each request is a run of its own, so that no run replaces another one.
     """
-    return owner.settled and (job.reason == Verdict.FIRE_ALWAYS or is_overtaken(owner))
+    return owner.settled and (job.reason == CheckResult.FIRE_ALWAYS or is_overtaken(owner))
 
 
 def warnings_over(status: Mapping[str, Any] | None, jobs: Iterable[Found]) -> list[Warn]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from git_events_runner.rules.change import Verdict
+from git_events_runner.rules.check_result import CheckResult
 
 _EVENTS: Mapping[str, str] = {
-    Verdict.FIRE_CHANGED: "changed",
-    Verdict.FIRE_FIRST: "first",
-    Verdict.FIRE_ALWAYS: "always",
-    Verdict.FIRE_REQUESTED: "manual",
+    CheckResult.FIRE_CHANGED: "changed",
+    CheckResult.FIRE_FIRST: "first",
+    CheckResult.FIRE_ALWAYS: "always",
+    CheckResult.FIRE_REQUESTED: "manual",
 }
 
 

@@ -1,13 +1,13 @@
 """The event of a run, in the word that its worker gets."""
 
-from git_events_runner.rules.change import Verdict
+from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.jobs.event import event_of
 from tests.rules.test_job import made, pod
 
 
 def test_every_reason_of_a_run_is_an_event():
     """A verdict that makes a Job has its word, and no two have the same."""
-    events = [event_of(verdict) for verdict in Verdict if verdict.fires]
+    events = [event_of(verdict) for verdict in CheckResult if verdict.fires]
     assert len(set(events)) == len(events)
 
 
