@@ -92,6 +92,23 @@ class TriggerList(_Model):
     items: list[Trigger] = Field(description="The triggers, by namespace, kind and name.")
 
 
+class StepOut(_Model):
+    """One fact about a trigger."""
+
+    topic: str = Field(description="What it is about.")
+    text: str = Field(description="The fact.")
+    remedy: str = Field(default="", description="What to do about it.")
+
+
+class ExplanationOut(_Model):
+    """Output of `explain -o json`."""
+
+    api_version: str = Field(default=API_VERSION, description="Version of this form.")
+    cause: str = Field(description="Why the trigger ran or did not, with what to do.")
+    wrong: bool = Field(description="Whether something has to be changed, or a run failed.")
+    steps: list[StepOut] = Field(description="The facts.")
+
+
 def dumped(model: BaseModel) -> dict[str, Any]:
     """A model as JSON has it."""
     return model.model_dump(mode="json", by_alias=True)

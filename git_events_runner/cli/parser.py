@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "run": "run the controller",
     "local": "run the controller without a cluster, on manifests",
     "status": "show triggers: state, last result, commit, next check, problem; or one in full",
+    "explain": "explain why a trigger ran or did not, the cause first",
     "next": "print the next scheduled times of a schedule, in RFC 3339, one per line",
     "files": "read paths from stdin, one per line, and print those that file patterns select",
     "crds": "print the custom resource definitions as YAML",

@@ -1,0 +1,41 @@
+"""Why a trigger ran or did not: numbered steps from stored objects, the cause first. Pure: facts in, findings out.
+
+`cause` is the step with the lowest rank: what prevents a run comes before what delays one, and that before what
+explains why nothing had to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .facts import Facts, event_time
+from .findings import SHOWN, Explanation, Step, names_of, short
+from .overview import history_of, source_problems
+from .source_findings import of_source
+from .trigger_findings import of_trigger
+
+_EVENTS_SHOWN = 5
+
+
+def explain(facts: Facts, source: str | None = None) -> Explanation:
+    """Why the trigger ran or did not, for one source or all."""
+    steps = [*of_trigger(facts)]
+    names = [source] if source is not None else names_of(facts)
+    shown = sorted(names, key=lambda name: name not in source_problems(facts.trigger))[:SHOWN]
+    for name in shown:
+        steps += of_source(facts, name)
+    if len(names) > len(shown):
+        steps.append(Step(topic="sources", text=f"and {len(names) - len(shown)} more sources", remedy="use --source"))
+    steps += _of_events(facts)
+    steps += [Step(topic="not read", text=f"{what}: {why}") for what, why in facts.unread.items()]
+    return Explanation(cause=min(steps, key=lambda step: step.rank), steps=tuple(steps))
+
+
+def _of_events(facts: Facts) -> Iterator[Step]:
+    for event in facts.events[-_EVENTS_SHOWN:]:
+        yield Step(topic="event", text=f"{event_time(event)} {event.get('reason')}: {event.get('note')}")
+    for run in history_of(facts.trigger)[:1]:
+        yield Step(
+            topic="history",
+            text=f"last run: {run.number or '-'} of {run.source}, commit {short(run.commit)}, {run.phase}",
+        )

@@ -1,0 +1,212 @@
+"""Findings about one source of a trigger: what is recorded, what is open, and its last run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from git_events_runner.resources.job import JobView
+from git_events_runner.rules.ledger import Entry, entry_of
+from git_events_runner.rules.queue import is_not_starting
+
+from .facts import Facts
+from .findings import Rank, Step, listed, short, words_of
+from .overview import next_check, reference_of
+from .remedies import remedy_of
+
+
+def of_source(facts: Facts, name: str) -> Iterator[Step]:
+    """Every finding about one source."""
+    status = facts.trigger.get("status") or {}
+    entry = entry_of(status, name)
+    topic = f"source {name}"
+    if not entry.exists:
+        scheduled = bool((facts.trigger.get("spec") or {}).get("schedule"))
+        yield Step(
+            topic=topic,
+            text=f"source {name} was never checked",
+            rank=Rank.WAITING if scheduled else Rank.CONTEXT,
+            remedy="the first check follows within seconds" if scheduled else "a delivery causes the first one",
+        )
+        return
+    yield Step(topic=topic, text=f"{entry.runs} runs; commit {short(entry.commit)} is recorded since {entry.changed}")
+    yield from _open(entry, topic)
+    last = ((status.get("checkedSources") or {}).get(name) or {}).get("lastJob") or {}
+    yield from _live(facts, name, entry)
+    yield from _job(facts, name, last)
+    if entry.commit and last.get("commit") and last["commit"] != entry.commit:
+        yield Step(
+            topic=topic,
+            text=f"commit {short(entry.commit)} changes no file that spec.sources.watchOn.files selects: "
+            f"the last run is of {short(last['commit'])}",
+            rank=Rank.FILES,
+            remedy="if it should, correct the patterns; `git-events-runner files --pattern P` tests them",
+        )
+    following = next_check(facts.trigger, facts.now, lambda source: source)
+    when = "" if following is None else ", and the next check is scheduled"
+    yield Step(
+        topic=topic,
+        text=f"nothing has changed: commit {short(entry.commit)} has its run, or is recorded{when}",
+        rank=Rank.UNCHANGED,
+        remedy=f"run it again: git-events-runner trigger {words_of(facts)} --run",
+    )
+
+
+def _open(entry: Entry, topic: str) -> Iterator[Step]:
+    if entry.requested > entry.handled:
+        announced = entry.announced
+        if announced is not None and announced.commit and announced.commit != entry.commit:
+            yield Step(
+                topic=topic,
+                text=f"commit {short(announced.commit)} was announced at {announced.at}, and the git server "
+                "does not show it yet",
+                rank=Rank.NOT_SHOWN,
+                remedy="a mirror may be late: the request stays open until it does, or until a check after 30 s",
+            )
+        else:
+            at = f" since {announced.at}" if announced else ""
+            yield Step(
+                topic=topic,
+                text=f"{entry.requested - entry.handled} requests are not handled yet{at}",
+                rank=Rank.WAITING,
+                remedy="a check handles them within seconds unless a step above prevents it",
+            )
+    elif entry.run_is_due:
+        yield Step(
+            topic=topic,
+            text="a requested run is not started yet",
+            rank=Rank.WAITING,
+            remedy="it starts with the next successful check",
+        )
+
+
+def _live(facts: Facts, name: str, entry: Entry) -> Iterator[Step]:
+    live = facts.live.get(name)
+    if live is None:
+        return
+    reference = reference_of(facts.trigger)
+    if live.problem is not None:
+        yield Step(topic=f"git {name}", text=f"git, with your rights: {live.problem}", rank=Rank.GIT)
+    elif live.commit == entry.commit:
+        yield Step(
+            topic=f"git {name}",
+            text=f"{reference} is at the recorded commit {short(live.commit)}: "
+            "a commit on another reference causes no run",
+            rank=Rank.OTHER_REFERENCE,
+            remedy=f"push to {reference}, or change spec.sources.watchOn.reference",
+        )
+    else:
+        yield Step(
+            topic=f"git {name}",
+            text=f"{reference} is at {short(live.commit)}, which was not checked yet",
+            rank=Rank.NOT_SEEN,
+            remedy=f"request a check: git-events-runner trigger {words_of(facts)}",
+        )
+
+
+_ENDED = {
+    "Deleted": "was deleted before it ended",
+    "Gone": "was deleted while no replica was the leader",
+    "Expired": "waited longer for a slot than jobWaitingTimeoutSeconds, and was deleted",
+    "Superseded": "was superseded by a newer run while it waited",
+    "Replaced": "was stopped for a newer run",
+}
+
+
+def _job(facts: Facts, name: str, last: Mapping[str, Any]) -> Iterator[Step]:
+    """The last run of a source: its Job, or what is recorded of it."""
+    views = [(job["metadata"]["name"], JobView.of(job)) for job in facts.jobs]
+    mine = [(job, view) for job, view in views if view.run is not None and view.run.source == name]
+    topic, namespace = f"run of {name}", facts.trigger["metadata"].get("namespace")
+    job, view = max(mine, key=lambda one: one[1].run.number if one[1].run else 0, default=(None, None))
+    phase = str(last.get("phase") or "")
+    rerun = f"run it again: git-events-runner rerun {words_of(facts)}"
+    if view is None or job is None:
+        if phase in _ENDED:
+            yield Step(topic=topic, text=f"Job {last.get('name')} {_ENDED[phase]}", rank=Rank.ENDED, remedy=rerun)
+        elif last.get("name"):
+            rank = Rank.ENDED if phase == "Failed" else Rank.RAN
+            yield Step(
+                topic=topic, text=f"the last run, Job {last['name']}, is {phase or 'recorded'}", rank=rank, remedy=rerun
+            )
+        return
+    if view.waits:
+        yield _queued(facts, job, view)
+    elif view.suspended_elsewhere and not view.finished:
+        yield Step(
+            topic=topic,
+            text=f"Job {job} is suspended by another party",
+            rank=Rank.JOB,
+            remedy=f'resume it: kubectl -n {namespace} patch job {job} -p \'{{"spec":{{"suspend":false}}}}\'',
+        )
+    elif view.finished:
+        failed = view.result == "Failed"
+        code = (
+            f" with exit code {view.failure.exit_code}" if view.failure and view.failure.exit_code is not None else ""
+        )
+        yield Step(
+            topic=topic,
+            text=f"Job {job} {'failed' if failed else 'succeeded'}{code} at {view.ended_at}",
+            rank=Rank.ENDED if failed else Rank.RAN,
+            remedy=f"see its log: git-events-runner logs {words_of(facts)}" if failed else "",
+        )
+    elif is_not_starting(view, facts.now):
+        yield Step(
+            topic=topic,
+            text=f"Job {job} holds a slot, and no pod of it has started since {view.started_at}",
+            rank=Rank.JOB,
+            remedy=remedy_of("JobNotStarting"),
+        )
+    else:
+        yield Step(
+            topic=topic,
+            text=f"Job {job} runs since {view.started_at}",
+            rank=Rank.JOB,
+            remedy=f"follow it: git-events-runner logs {words_of(facts)} -f",
+        )
+
+
+def _queued(facts: Facts, job: str, view: JobView) -> Step:
+    """A Job that waits: for a slot of the installation, of its namespace, or for a Job of its group."""
+    topic = f"run of {view.run.source if view.run else ''}"
+    limit, share = facts.config.action.max_running_jobs, facts.config.action.max_running_jobs_per_namespace
+    raw = next(one for one in facts.jobs if one["metadata"]["name"] == job)
+    group = _group(raw)
+    others = [(one, JobView.of(one)) for one in facts.unfinished or ()]
+    holding = [(one, other) for one, other in others if other.holds_slot]
+    if group is not None:
+        mine = [one for one, _ in holding if _group(one) == group]
+        names = listed(sorted(one["metadata"]["name"] for one in mine))
+        return Step(
+            topic=topic,
+            text=f"Job {job} waits for {names or 'another run'} of its concurrency group",
+            rank=Rank.JOB,
+            remedy="it starts when that run ends, see spec.concurrency",
+        )
+    here = [one for one, _ in holding if one["metadata"].get("namespace") == raw["metadata"].get("namespace")]
+    oldest = min((str(other.started_at), one["metadata"]["name"]) for one, other in holding)[1] if holding else None
+    if share and len(here) >= share:
+        return Step(
+            topic=topic,
+            text=f"Job {job} waits: its namespace holds all {share} slots that a namespace may have",
+            rank=Rank.JOB,
+            remedy="wait, stop a Job, or raise action.maxRunningJobsPerNamespace of the runtime config",
+        )
+    if facts.unfinished is not None and len(holding) >= limit:
+        return Step(
+            topic=topic,
+            text=f"Job {job} waits for a slot: all {limit} are held (the oldest by Job {oldest})",
+            rank=Rank.JOB,
+            remedy="wait, stop a Job, or raise action.maxRunningJobs of the runtime config",
+        )
+    taken = "" if facts.unfinished is None else f" ({len(holding)} of {limit} are held)"
+    return Step(
+        topic=topic, text=f"Job {job} waits for a slot{taken}", rank=Rank.JOB, remedy=remedy_of("WaitingForSlot")
+    )
+
+
+def _group(job: Mapping[str, Any]) -> str | None:
+    """The concurrency group of a Job that is limited by one."""
+    annotations = job["metadata"].get("annotations") or {}
+    found = [value for name, value in annotations.items() if name.endswith("/concurrency-group")]
+    return str(found[0]) if found else None

@@ -1,0 +1,329 @@
+"""`explain`: the first line names the cause, with what to do, for each reason for which a run may be missing."""
+
+import base64
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime, timedelta
+
+import jsonschema
+import pytest
+
+from git_events_runner.cli.models import ExplanationOut
+from git_events_runner.resources.job import RunKey, job_name
+
+SHA, OTHER = "a" * 40, "b" * 40
+KEY = b"0123456789abcdef0123456789abcdef"
+GROUP = "git-events-runner.rs"
+
+
+def at(seconds=0):
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def condition(kind, reason, message):
+    return {"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": at(-60)}
+
+
+def entry(commit=SHA, job_commit=SHA, phase="Succeeded", **more):
+    last = {"name": "nightly-x", "phase": phase, "commit": job_commit}
+    return {"commitHash": commit, "changed": at(-3600), "runs": 1, "answeredAt": at(-60), "lastJob": last, **more}
+
+
+def status(*conditions, **entries):
+    found = entries or {"app": entry()}
+    return {"state": "Idle", "observedGeneration": 1, "checkedSources": found, "conditions": list(conditions)}
+
+
+async def job(cluster, trigger, number, *, suspend=False, namespace="default", annotations=None, started=None, **facts):
+    """A Job of a run, as the controller creates it."""
+    name = trigger["metadata"]["name"]
+    run = RunKey(trigger_uid=trigger["metadata"]["uid"], source="app", number=number)
+    waits = {f"{GROUP}/admission": "waiting" if suspend else "admitted"}
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "w", "image": "x"}]}}
+    stored = await cluster.create(
+        "Job",
+        job_name(name, run),
+        {"suspend": suspend, "template": template},
+        namespace=namespace,
+        labels={
+            f"{GROUP}/trigger-kind": trigger["kind"],
+            f"{GROUP}/trigger-name": name,
+            f"{GROUP}/controller-identity": "c",
+        },
+        annotations={f"{GROUP}/run": str(run), f"{GROUP}/commit": SHA, **waits, **(annotations or {})},
+        status={"startTime": started or at(-5), "active": 1, **facts} if not suspend else None,
+    )
+    return stored["metadata"]["name"]
+
+
+async def secret(cluster, name, key=KEY):
+    await cluster.create("Secret", name, {"data": {"token": base64.b64encode(key).decode()}})
+
+
+AUTH = {
+    "webhook": {"multiSource": True, "authConfig": {"type": "github", "secretRef": {"name": "hook"}, "key": "token"}}
+}
+PUSH = {
+    "ref": "refs/heads/main",
+    "after": OTHER,
+    "repository": {"clone_url": "https://git.example.com/team/app.git"},
+}
+
+
+async def delivered(cluster, tmp_path, payload, *, key=KEY, sign=True, event="push"):
+    """The words of `explain` for a delivery of GitHub."""
+    body = json.dumps(payload).encode()
+    file = tmp_path / "payload.json"
+    file.write_bytes(body)
+    digest = hmac.new(key, body, hashlib.sha256).hexdigest()
+    signature = ["--header", f"X-Hub-Signature-256: sha256={digest}"] if sign else []
+    return ["wt/hook", "--payload", str(file), "--header", f"X-GitHub-Event: {event}", *signature]
+
+
+async def wrong_branch(cluster, tmp_path):
+    problem = condition("Stalled", "ReferenceNotFound", "source app: branch main does not exist")
+    await cluster.trigger(status=status(problem))
+
+
+async def files_filter(cluster, tmp_path):
+    await cluster.trigger(watch={"files": ["docs/**"]}, status=status(app=entry(commit=OTHER)))
+
+
+async def window(cluster, tmp_path):
+    waiting = condition("Waiting", "OutsideWindow", "source app: waits until 2030-01-01T08:00:00Z: no window is open")
+    await cluster.trigger(status=status(waiting))
+
+
+async def debounce(cluster, tmp_path):
+    waiting = condition(
+        "Waiting", "Debounce", "source app: waits until 2030-01-01T08:00:00Z: the reference still moves"
+    )
+    await cluster.trigger(status=status(waiting))
+
+
+async def suspended(cluster, tmp_path):
+    await cluster.trigger(suspend=True, status=status())
+
+
+async def group_busy(cluster, tmp_path):
+    other = await cluster.trigger("other", status=status())
+    group = {f"{GROUP}/concurrency-group": "terraform"}
+    await job(cluster, other, 1, annotations=group)
+    mine = await cluster.trigger(status=status(app=entry(phase="Queued")))
+    await job(cluster, mine, 1, suspend=True, annotations=group)
+
+
+async def slot_busy(cluster, tmp_path):
+    await cluster.create(
+        "ConfigMap", "git-events-runner-config", {"data": {"runtimeConfig": "action: {maxRunningJobs: 1}"}}
+    )
+    other = await cluster.trigger("other", status=status())
+    await job(cluster, other, 1)
+    mine = await cluster.trigger(status=status(app=entry(phase="Queued")))
+    await job(cluster, mine, 1, suspend=True)
+    return ["nightly", "--controller-namespace", "default"]
+
+
+async def quota(cluster, tmp_path):
+    problem = condition("Reconciling", "QuotaExceeded", "source app: exceeded quota: none, limited: count/jobs.batch=0")
+    await cluster.trigger(status=status(problem))
+
+
+async def host_back_off(cluster, tmp_path):
+    problem = condition("Reconciling", "RateLimited", "source app: git.example.com throttles (429), Retry-After 600 s")
+    await cluster.trigger(status=status(problem))
+
+
+async def credential(cluster, tmp_path):
+    problem = condition("Stalled", "AuthenticationFailed", "source app: the credential is not accepted")
+    await cluster.trigger(status=status(problem))
+
+
+async def host_key(cluster, tmp_path):
+    problem = condition("Stalled", "HostKeyChanged", "source app: git.example.com shows another host key")
+    await cluster.trigger(status=status(problem))
+
+
+async def secret_too_short(cluster, tmp_path):
+    await secret(cluster, "hook", b"short")
+    await cluster.trigger("hook", "WebhookTrigger", status={"observedGeneration": 1}, **AUTH)
+    return ["wt/hook"]
+
+
+async def delivery_ignored(cluster, tmp_path):
+    await secret(cluster, "hook")
+    await cluster.trigger("hook", "WebhookTrigger", **AUTH)
+    return await delivered(cluster, tmp_path, PUSH | {"ref": "refs/tags/v1"})
+
+
+async def signature_wrong(cluster, tmp_path):
+    await secret(cluster, "hook")
+    await cluster.trigger("hook", "WebhookTrigger", **AUTH)
+    return await delivered(cluster, tmp_path, PUSH, key=b"another")
+
+
+async def other_reference(cluster, tmp_path):
+    await secret(cluster, "hook")
+    await cluster.trigger("hook", "WebhookTrigger", watch={"reference": {"branch": "release"}}, **AUTH)
+    return await delivered(cluster, tmp_path, PUSH)
+
+
+async def announced_not_shown(cluster, tmp_path):
+    open_ = {"requested": 2, "handled": 1, "announced": {"commit": OTHER, "at": at(-10)}}
+    await cluster.trigger(status=status(app=entry(**open_)))
+
+
+async def policy(cluster, tmp_path):
+    allow = "action: {actionsMayName: {serviceAccounts: [deployer]}}"
+    await cluster.create("ConfigMap", "git-events-runner-config", {"data": {"runtimeConfig": allow}})
+    await cluster.create("Action", "admin", {"actionJob": {"serviceAccount": "admin"}})
+    await cluster.trigger(action={"kind": "Action", "name": "admin"}, status=status())
+    return ["nightly", "--controller-namespace", "default"]
+
+
+async def interval_too_short(cluster, tmp_path):
+    least = "policy: {minimumIntervalSeconds: 600}"
+    await cluster.create("ConfigMap", "git-events-runner-config", {"data": {"runtimeConfig": least}})
+    await cluster.trigger(schedule={"interval": "30s"}, status=status())
+    return ["nightly", "--controller-namespace", "default"]
+
+
+async def other_namespace(cluster, tmp_path):
+    await cluster.create("Namespace", "team")
+    await cluster.create("GitRepo", "lib", {"repoUri": "https://git.example.com/team/lib.git"}, namespace="team")
+    sources = {"names": ["lib"], "watchOn": {"onChangeOnly": True}}
+    await cluster.trigger(sources=sources, status={"observedGeneration": 1})
+
+
+async def job_deleted(cluster, tmp_path):
+    await cluster.trigger(status=status(app=entry(phase="Deleted")))
+
+
+PUZZLES = {
+    wrong_branch: ["branch main does not exist", "correct spec.sources.watchOn.reference"],
+    files_filter: ["commit bbbbbbbbbbbb changes no file", "correct the patterns"],
+    window: ["OutsideWindow: source app: waits until 2030-01-01T08:00:00Z: no window is open"],
+    debounce: ["Debounce: source app: waits until 2030-01-01T08:00:00Z"],
+    suspended: ["the trigger is suspended", "resume it: git-events-runner resume scheduletrigger/nightly -n default"],
+    group_busy: ["waits for other-", "of its concurrency group", "it starts when that run ends"],
+    slot_busy: ["waits for a slot: all 1 are held (the oldest by Job other-", "raise action.maxRunningJobs"],
+    quota: ["QuotaExceeded", "count/jobs.batch=0", "raise the namespace's ResourceQuota"],
+    host_back_off: ["RateLimited: source app: git.example.com throttles (429)", "check less often"],
+    credential: ["AuthenticationFailed", "put a valid credential"],
+    host_key: ["HostKeyChanged", "compare the new key", "docs/ssh.md"],
+    secret_too_short: ["key token of Secret hook has fewer than 16 bytes", "use a secret of at least 16 random bytes"],
+    delivery_ignored: ["gets 200 and is ignored: refs/heads/main is not among the changed references", "correct"],
+    signature_wrong: ["gets 403", "wrong signature", "key token of Secret hook"],
+    other_reference: ["ignored: refs/heads/release is not among", "spec.sources.watchOn.reference"],
+    announced_not_shown: ["commit bbbbbbbbbbbb was announced", "does not show it yet", "a mirror may be late"],
+    policy: ["names the service account admin, which the installation does not allow", "use one of deployer"],
+    interval_too_short: ["is scheduled every 30 s; the installation allows 600 s", "minimumIntervalSeconds"],
+    other_namespace: [
+        "GitRepo default/lib does not exist",
+        "there is one in team, which triggers of default cannot use",
+    ],
+    job_deleted: ["Job nightly-x was deleted before it ended", "rerun scheduletrigger/nightly -n default"],
+}
+
+
+@pytest.mark.parametrize("puzzle", PUZZLES, ids=lambda one: one.__name__)
+async def test_the_first_line_names_the_cause(cluster, tmp_path, puzzle):
+    """Of a run that is missing, the first line has the cause and what to do; no secret is printed."""
+    await cluster.world()
+    words = await puzzle(cluster, tmp_path) or ["nightly"]
+    done = await cluster.run("explain", *words)
+    first = done.out.splitlines()[0]
+    for part in PUZZLES[puzzle]:
+        assert part in first, done.out
+    assert KEY.decode() not in done.out
+    assert done.out.splitlines()[2].startswith("  1. ")
+
+
+async def test_its_json(cluster):
+    """The JSON fits its schema and has the cause and the steps; the exit code is 1 where something is wrong."""
+    await cluster.world()
+    await credential(cluster, None)
+    done = await cluster.run("explain", "nightly", "-o", "json")
+    assert done.code == 1
+    jsonschema.validate(done.json, ExplanationOut.model_json_schema(by_alias=True))
+    assert done.json["cause"].startswith("AuthenticationFailed: ")
+    assert done.json["wrong"] is True
+
+
+async def test_nothing_changed(cluster):
+    """A trigger with nothing to do is explained by that, with exit code 0 and the way to run it now."""
+    await cluster.world()
+    await cluster.trigger(status=status())
+    done = await cluster.run("explain", "nightly")
+    assert done.code == 0
+    assert done.out.startswith("nothing has changed: commit aaaaaaaaaaaa has its run")
+
+
+async def test_a_failed_run(cluster):
+    """A run that failed is the cause, with the command that shows its log."""
+    await cluster.world()
+    trigger = await cluster.trigger(status=status(app=entry(phase="Failed")))
+    failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "lastTransitionTime": at(-1)}
+    target = {**failed, "type": "FailureTarget"}
+    name = await job(cluster, trigger, 1, active=0, failed=1, conditions=[target, failed])
+    done = await cluster.run("explain", "nightly")
+    assert done.code == 1
+    assert done.out.startswith(f"Job {name} failed")
+    assert "git-events-runner logs scheduletrigger/nightly -n default" in done.out.splitlines()[0]
+
+
+async def test_without_a_leader(cluster):
+    """A Lease that is not renewed is the cause of everything."""
+    await cluster.world()
+    await cluster.trigger(status=status())
+    old = (datetime.now(UTC) - timedelta(hours=1)).isoformat().replace("+00:00", "Z")
+    spec = {"holderIdentity": "pod-1", "leaseDurationSeconds": 15, "renewTime": old}
+    await cluster.create("Lease", "git-events-runner-leader-lock", spec)
+    done = await cluster.run("explain", "nightly", "--controller-namespace", "default")
+    assert done.out.startswith("no replica of the controller is the leader since ")
+
+
+async def test_a_delivery_that_is_accepted(cluster, tmp_path):
+    """A signed push of the watched branch gets 202, and its source is checked."""
+    await cluster.world()
+    await secret(cluster, "hook")
+    await cluster.trigger("hook", "WebhookTrigger", **AUTH)
+    done = await cluster.run("explain", *await delivered(cluster, tmp_path, PUSH))
+    assert (done.code, done.out.splitlines()[0]) == (
+        0,
+        "it gets 202, and app is checked, which is to be at commit bbbbbbbbbbbb",
+    )
+    done = await cluster.run("explain", *await delivered(cluster, tmp_path, PUSH, sign=False))
+    assert done.out.startswith("it gets 401: the delivery has no signature or secret in header x-hub-signature-256")
+
+
+async def test_wrong_use(cluster, tmp_path):
+    """What cannot be explained ends with 2 and the option to correct."""
+    await cluster.world()
+    await cluster.trigger()
+    for words, told in (
+        (["nightly", "--source", "x"], "--source: 'x' is no source of the trigger, which has app"),
+        (["nightly", "--payload", "none"], "takes no deliveries"),
+        (["nightly", "--header", "A: b"], "--header: belongs to a delivery: add --payload FILE"),
+    ):
+        done = await cluster.run("explain", *words)
+        assert done.code == 2, done
+        assert told in done.err
+
+
+async def test_live_shows_what_git_has(cluster, repository):
+    """With --live, a commit that was not checked is found, and a push elsewhere is explained by the reference."""
+    await cluster.create("GitRepo", "app", {"repoUri": repository.url})
+    await cluster.create("Action", "build", {"actionJob": {}})
+    await cluster.trigger(status=status())
+    done = await cluster.run("explain", "nightly", "--live")
+    assert "which was not checked yet; request a check: git-events-runner trigger" in done.out.splitlines()[0]
+    head = repository.push({"README": "two\n"})
+    await cluster.trigger("same", status=status(app=entry(commit=head, job_commit=head)))
+    done = await cluster.run("explain", "same", "--live")
+    assert done.out.startswith(f"branch main is at the recorded commit {head[:12]}: a commit on another reference")
+    missing = {"reference": {"branch": "missing"}}
+    await cluster.trigger("missing", watch=missing, status=status())
+    done = await cluster.run("explain", "missing", "--live")
+    assert (done.code, done.out.splitlines()[0].startswith("git, with your rights: ")) == (1, True)
