@@ -71,6 +71,7 @@ from git_events_runner.sources import Copies, Remotes, Sources
 from git_events_runner.telemetry import Metrics
 from git_events_runner.triggers import LiveTriggers
 from git_events_runner.watched import watched
+from git_events_runner.wiring.status_page import status_page
 from git_events_runner.writes import Writes
 
 log = structlog.get_logger(target="app")
@@ -142,6 +143,14 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         weight=weight,
     )
     config_ref = Ref("ConfigMap", settings.namespace, settings.config_map_name)
+    page = status_page(
+        settings,
+        store=store,
+        leader=lambda: lease.holder,
+        action=lambda: config.current.action,
+        observer=metrics.git,
+        now=now,
+    )
     config: Config[RuntimeConfig] = Config(
         store=store,
         ref=config_ref,
@@ -168,7 +177,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
             git_remote,
             weight=weight,
             room=store.sizes.requests,
-            observer=metrics.git,
+            observer=page.observer,
             own_addresses=settings.own_addresses,
             loopback=settings.allow_loopback,
         ),
@@ -176,7 +185,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     answers = Answers(now=now, shared=metrics.git.shared, room=store.sizes.requests)
     repositories = Repositories(store=store, forget=(remotes.forget, answers.forget))
     git = Sources(secrets=secrets, host_keys=host_keys, remote=remotes.current, used=repositories.used, answers=answers)
-    hosts = SourceHosts(store=store, keep=metrics.git.keep_hosts)
+    hosts = SourceHosts(store=store, keep=page.keep_hosts)
     writer = StatusWriter(api=client, store=store, metrics=metrics, gather_s=_GATHER_S)
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
     gate = Gate(store=store, policy=lambda: policy_of(config.current), announcer=events, now=now)
@@ -402,8 +411,9 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         hooks_port = hooks.getsockname()[1] if hooks else 0
         utility_port = utility.getsockname()[1] if utility else 0
         async with (
-            served(Probes(health=health, metrics=metrics).app, utility, limits=_PROBES),
+            served(Probes(health=health, metrics=metrics, ui=page.app).app, utility, limits=_PROBES),
             running(
+                status_page=page.run(),
                 crds=crds.run(),
                 heartbeat=Heartbeat(metrics=metrics).run(),
                 events=events.run(),

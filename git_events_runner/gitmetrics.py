@@ -72,8 +72,8 @@ class GitMetrics:
         """A question was answered without an exchange of its own."""
         self._of(host).shared.inc()
 
-    def backed_off(self, host: str) -> None:
-        """A source, or the whole host, is left alone for a while."""
+    def backed_off(self, host: str, *, seconds: float, throttled: bool) -> None:  # noqa: ARG002  they are counted alike
+        """A source backs off."""
         self._of(host).backoffs.inc()
 
     def keep_hosts(self, hosts: Collection[str]) -> None:

@@ -1,4 +1,7 @@
-"""Probes and metrics: `/alive`, `/ready` (500 while not), `/metrics`; the body says in plain lines what is not well."""
+"""Probes and metrics: `/alive`, `/ready` (500 while not), `/metrics`; the body has in plain lines what is not well.
+
+The status page (`flow/ui`) is served below `/ui`, where it is enabled.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from git_events_runner.pools import Pool
 from git_events_runner.telemetry import Metrics
@@ -121,8 +124,10 @@ class _Pieces(Response):
 class Probes:
     """The utility port's application."""
 
-    def __init__(self, *, health: Health, metrics: Metrics) -> None:
+    def __init__(self, *, health: Health, metrics: Metrics, ui: ASGIApp | None = None) -> None:
+        """`ui` responds to all paths below `/ui`."""
         self._health = health
+        self._ui = ui
         self._rendering = _Rendering(metrics.pieces)
         self._readers: Counter[str] = Counter()
         self._paths = {"/alive": self._alive, "/ready": self._ready, "/metrics": self._show}
@@ -130,6 +135,9 @@ class Probes:
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application: three paths, without a framework's routing, which costs more than a probe."""
         if scope["type"] != "http":
+            return
+        if self._ui is not None and (scope["path"] == "/ui" or scope["path"].startswith("/ui/")):
+            await self._ui(scope, receive, send)
             return
         show = self._paths.get(scope["path"])
         if show is None:

@@ -227,6 +227,22 @@ PARSERS = (
             "rules.forges.push:search",
         ),
     ),
+    Parser(
+        name="address of a view of the status page",
+        giver="sender",
+        bound="32 KiB for the head of a request; a query of 2,048 characters; only where the page is enabled",
+        refused="the connection is closed; a longer query is ignored",
+        worst_ms=5,
+        calls=("flow.ui.application:parse_qsl", "flow.ui.application:unquote"),
+    ),
+    Parser(
+        name="texts on the status page",
+        giver="tenant",
+        bound="the schema's bounds of fields; 50 rows per page; only where the page is enabled",
+        refused="further rows are on further pages",
+        worst_ms=20,
+        calls=("flow.ui.words:sub", "rules.forge_links:fullmatch", "rules.forge_links:unquote"),
+    ),
 )
 
 TRUSTED = {

@@ -95,6 +95,12 @@ def _detail(text: str) -> str:
     return text
 
 
+def _switch(text: str) -> bool:
+    if text not in {"on", "off"}:
+        raise ValueError("must be on or off")
+    return text == "on"
+
+
 def _object_name(text: str) -> str:
     if len(text) > _NAME_CHARS or not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", text):
         raise ValueError("must be the name of an object: lower-case letters, digits, - and .")
@@ -118,6 +124,7 @@ _lease = whole(1, _LEASE_MAX_S)
 OPTIONS: tuple[Option, ...] = (
     _option("webhooks-port", "w", "8080", _port, "PORT", "port for webhooks"),
     _option("utility-port", "u", "3000", _port, "PORT", "port for probes and metrics"),
+    _option("ui", None, "off", _switch, "on|off", "serve the status page at /ui of the utility port, without a login"),
     _option(
         "webhooks-parallelism",
         None,

@@ -67,6 +67,7 @@ class Settings:
 
     webhooks_port: int
     utility_port: int
+    ui: bool
     webhooks_parallelism: int
     schedule_parallelism: int
     secrets_cache_time_s: float
@@ -121,6 +122,7 @@ class Settings:
         return cls(
             webhooks_port=values["webhooks_port"],
             utility_port=values["utility_port"],
+            ui=values["ui"],
             webhooks_parallelism=values["webhooks_parallelism"],
             schedule_parallelism=values["schedule_parallelism"],
             secrets_cache_time_s=values["secrets_cache_time"],

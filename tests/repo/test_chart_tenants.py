@@ -40,6 +40,27 @@ def test_the_utility_port_is_for_the_own_namespace_and_monitoring():
     assert utility_from({"networkPolicy": {"utilityFrom": peers}}) == peers
 
 
+PROXY = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "oauth2-proxy"}}}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"prometheus": {"podMonitor": {"enabled": True}}},
+        {"podAnnotations": {"prometheus.io/scrape": "true"}},
+        {"service": {"utility": {"type": "ClusterIP"}}},
+        {"profile": "multiTenant"},
+    ],
+)
+def test_the_status_page_is_not_open_to_pods_of_every_namespace(more):
+    """With the page the utility port is for the own namespace, monitoring and `ui.from`, whatever is scraped."""
+    own, monitoring, proxy = utility_from(more | {"ui": {"enabled": True, "from": [PROXY]}})
+    assert (own, proxy) == (PODS, PROXY)
+    assert "matchExpressions" in monitoring["namespaceSelector"]
+    assert PROXY not in (utility_from(more | {"ui": {"enabled": False, "from": [PROXY]}}) or ())
+
+
 @pytest.mark.parametrize(
     ("values", "peers"),
     [

@@ -103,11 +103,17 @@ def test_controller_options_reach_the_program():
     assert (found.schedule_parallelism, found.webhooks_parallelism) == (3, 4)
 
 
+def test_the_status_page_is_off_until_a_value_enables_it():
+    """`ui.enabled` becomes the program's option."""
+    assert not settings(helm.objects())[0].ui
+    assert settings(helm.objects({"ui": {"enabled": True}}))[0].ui
+
+
 def test_the_chart_knows_every_option_of_the_program():
     """Each of `run` is among the arguments that some values render."""
     cases = ("the original's", "everything")
     [*given] = [arg for case in cases for arg in settings(render_case(case))[1]["args"]]
-    other = {"controllerOptions": {"webhooksTls": {"secret": "s", "secretNamespace": "n"}}}
+    other = {"controllerOptions": {"webhooksTls": {"secret": "s", "secretNamespace": "n"}}, "ui": {"enabled": True}}
     given += settings(helm.objects(other))[1]["args"]
     names = {argument.partition("=")[0].removeprefix("--") for argument in given} - {"run"}
     assert names == {option.name for option in OPTIONS} | {"json-logs"}

@@ -25,6 +25,7 @@ from git_events_runner.errors import GitError
 from git_events_runner.resources import bounds
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ssh import SshAddress, host_keys, problem_of
+from git_events_runner.rules.forge_links import commit_page
 from git_events_runner.rules.forges import Unreadable, read
 from git_events_runner.rules.patterns import Patterns
 from git_events_runner.rules.schedule import parse_schedule
@@ -173,6 +174,22 @@ def request_head():
     return lambda: forwarded_sender("10.0.0.1", hops, trusted)
 
 
+def view_of_status_page():
+    from git_events_runner.flow.ui import application
+
+    scope = {"raw_path": b"/ui/" + b"%e2%80%ae/" * 3000, "path": ""}
+    query = b"&".join(b"q=%e2%80%ae" for _ in range(170))
+    return lambda: (application._parts(scope), application._query(query))
+
+
+def texts_on_status_page():
+    """A page of 50 sources with the longest addresses, and a message of every condition."""
+    from git_events_runner.flow.ui.words import visible
+
+    address, message = "https://github.com/" + "a" * 2000, "\u202e" * 32_768
+    return lambda: ([commit_page(address, "0" * 40) for _ in range(50)], visible(message))
+
+
 INPUTS = {
     "value of a Secret": secret_value,
     "private key for SSH": private_key,
@@ -188,6 +205,8 @@ INPUTS = {
     "pack with the trees of a commit": pack,
     "payload of a webhook": payload,
     "head of a webhook": request_head,
+    "address of a view of the status page": view_of_status_page,
+    "texts on the status page": texts_on_status_page,
 }
 SERVED = {
     "HTTP framing of a response": "tests/edges/git/test_git_framing.py",

@@ -41,8 +41,8 @@ class Observer(Protocol):
     def shared(self, host: str) -> None:
         """A question was answered without an exchange of its own."""
 
-    def backed_off(self, host: str) -> None:
-        """A source, or the whole host, is left alone for a while."""
+    def backed_off(self, host: str, *, seconds: float, throttled: bool) -> None:
+        """A source backs off for so many seconds; `throttled`: because the host asked for it."""
 
 
 class Unobserved:
@@ -57,7 +57,7 @@ class Unobserved:
     def shared(self, host: str) -> None:
         """Count nothing."""
 
-    def backed_off(self, host: str) -> None:
+    def backed_off(self, host: str, *, seconds: float, throttled: bool) -> None:
         """Count nothing."""
 
 
@@ -203,7 +203,7 @@ class Hosts:
         """Ask nothing with this credential at the repository's host for so many seconds."""
         now, host = asyncio.get_running_loop().time(), self._of(repository)
         if host.pause(_Pause(repository.owner, repository.credential_key, now, seconds), now):
-            self._observer.backed_off(repository.host)
+            self._observer.backed_off(repository.host, seconds=seconds, throttled=True)
         self._remember(host, repository)
 
     def enter(self, repository: Repository) -> _Host:

@@ -416,7 +416,7 @@ class Remote:
         key = f"{repository.key}/{part}" if isinstance(error, _BY_QUESTION) else repository.key
         now = asyncio.get_running_loop().time()
         if self._backoffs.failed(key, error, now, namespace=repository.owner):
-            self._observer.backed_off(repository.host)
+            self._observer.backed_off(repository.host, seconds=error.retry_after_s or 0.0, throttled=False)
 
     async def _in_time(self, repository: Repository, doing: str, asking: Awaitable[_T]) -> _T:
         try:

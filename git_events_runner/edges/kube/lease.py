@@ -186,6 +186,14 @@ class Lease:
             return False
         return self._read_at - seen.changed_at < seen.duration_s
 
+    @property
+    def holder(self) -> str | None:
+        """Which replica held the lease when it was last read; empty: none did, None: it was not read yet."""
+        if self._seen is None:
+            return None
+        expired = self._clock() - self._seen.changed_at >= self._seen.duration_s
+        return "" if self._seen.deleted or expired else self._seen.holder
+
     async def try_write(self) -> bool:
         """Whether a write of this replica reaches the lease: put as it was last read, as a dry run.
 

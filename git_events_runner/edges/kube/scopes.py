@@ -56,6 +56,10 @@ class Scopes:
         """The namespaces in which the kind is refused."""
         return frozenset(namespace for namespace, kinds in self._refused.items() if kind in kinds)
 
+    def lines(self) -> list[str]:
+        """A line for each namespace of which something is refused."""
+        return [f"namespace {namespace}: {self.why(namespace)}" for namespace in sorted(self._refused)]
+
     def why(self, namespace: str | None) -> str | None:
         """What is refused in the namespace, in one line; None: nothing."""
         found = self._refused.get(namespace or "")

@@ -142,13 +142,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $policy.utilityFrom | toJson }}
 {{- else if has .Values.service.utility.type (list "NodePort" "LoadBalancer") }}
 {{- list | toJson }}
-{{- else if and (ne .Values.profile "multiTenant") (or $open .Values.service.utility.type) }}
+{{- else if and (ne .Values.profile "multiTenant") (not .Values.ui.enabled) (or $open .Values.service.utility.type) }}
 {{- list (dict "namespaceSelector" dict) | toJson }}
 {{- else }}
 {{- $own := list (dict "podSelector" dict) }}
 {{- with $policy.monitoringNamespaces }}
 {{- $names := dict "key" "kubernetes.io/metadata.name" "operator" "In" "values" . }}
 {{- $own = append $own (dict "namespaceSelector" (dict "matchExpressions" (list $names))) }}
+{{- end }}
+{{- if .Values.ui.enabled }}
+{{- $own = concat $own .Values.ui.from }}
 {{- end }}
 {{- $own | toJson }}
 {{- end }}
@@ -283,6 +286,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - --tls-secret-namespace={{ . }}
 {{- end }}
 {{- end }}
+{{- if .Values.ui.enabled }}
+- --ui=on
+{{- end }}
 {{- if $options.jsonLogs }}
 - --json-logs
 {{- end }}
@@ -298,6 +304,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- else if eq $from (list (dict "namespaceSelector" dict) | toJson) }}pods of every namespace
 {{- else }}pods of {{ include "git-events-runner.namespace" . }}
 {{- with .Values.networkPolicy.monitoringNamespaces }}, {{ join ", " . }}{{ end }} (networkPolicy.monitoringNamespaces, or utilityFrom)
+{{- if and .Values.ui.enabled .Values.ui.from }}, and the peers of ui.from{{ end }}
 {{- end }}
 {{- end }}
 

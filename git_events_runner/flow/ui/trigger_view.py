@@ -1,0 +1,231 @@
+"""The page of one trigger: sources, history, decisions, conditions, and the object as YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import yaml
+
+from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.errors import InvalidObject
+from git_events_runner.resources.job import timestamp
+from git_events_runner.resources.kinds import KINDS
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.clone import phase_key
+from git_events_runner.rules.forge_links import commit_page, host_of
+from git_events_runner.rules.ledger import Entry, entry_of
+from git_events_runner.rules.schedule import Schedule, parse_schedule
+
+from .facts import Decision, Decisions
+from .parts import When, paged, run_views, strip, when
+from .rows import RunRow, Tone, TriggerRow
+from .words import many, short
+
+_RESULTS: dict[str, tuple[Tone, str]] = {
+    "fire-first": (Tone.GOOD, "Ran: first check"),
+    "fire-changed": (Tone.GOOD, "Ran: new commit"),
+    "fire-always": (Tone.GOOD, "Ran: every check runs"),
+    "fire-requested": (Tone.GOOD, "Ran: requested by annotation"),
+    "fire-retry": (Tone.GOOD, "Ran: retry"),
+    "skip-same": (Tone.OFF, "Nothing new"),
+    "skip-files-same": (Tone.OFF, "New commit, the selected files are the same"),
+    "skip-adopted": (Tone.OFF, "Nothing new since v0.4 recorded it"),
+    "skip-first": (Tone.OFF, "First check: recorded, not run"),
+    "skip-answered": (Tone.OFF, "Handled by an earlier check"),
+    "wait-announced": (Tone.WAIT, "Waits for the announced commit"),
+    "suspended": (Tone.OFF, "Suspended"),
+    "git-failed": (Tone.BAD, "The git server did not answer as expected"),
+    "api-failed": (Tone.BAD, "The API server did not answer as expected"),
+    "wrong-config": (Tone.BAD, "The configuration has to be changed"),
+    "invalid": (Tone.BAD, "The trigger is not valid"),
+    "refused": (Tone.BAD, "The Job was refused"),
+    "crashed": (Tone.BAD, "The check failed by a bug"),
+    "fence-lost": (Tone.OFF, "Left to the next leader"),
+    "dropped": (Tone.OFF, "Dropped: the trigger or source was deleted"),
+}
+_YAML_CHARS = 256 * 1024
+_LOADED = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionView:
+    """A decision as the page shows it."""
+
+    tone: Tone
+    words: str
+    at: When | None
+    since: When | None
+    count: int
+    commit: str
+    why: str
+    until: When | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceView:
+    """One source of the trigger: what is recorded of it, and its last decision."""
+
+    name: str
+    kind: str
+    repository: str
+    host: str
+    missing: bool
+    entry: Entry
+    commit: str
+    commit_url: str | None
+    changed: When | None
+    requests: int
+    problem: str
+    last: RunRow | None
+    decisions: Sequence[DecisionView]
+
+
+def trigger(
+    row: TriggerRow,
+    runs: Sequence[RunRow],
+    get: Callable[[Ref], Snapshot | None],
+    decisions: Decisions | None,
+    query: Mapping[str, str],
+    now: datetime,
+) -> dict[str, Any]:
+    """One trigger's page; `runs` are its own, the latest first, `get` reads the store.
+
+    `decisions` is None where checks are made by other processes.
+    """
+    snapshot, declared = get(row.ref), row.declared
+    raw = snapshot.raw if snapshot is not None else {}
+    spec = snapshot.model.spec if snapshot is not None and snapshot.model is not None else None
+    page = paged(declared.sources, {"page": query.get("page", "")})
+    source_kind = spec.sources.kind if spec is not None else "GitRepo"
+    scope = None if source_kind.startswith("Cluster") else row.ref.namespace
+    last_of: dict[str, RunRow] = {}
+    for run in runs:
+        last_of.setdefault(run.source, run)
+    sources = [
+        _source(
+            name,
+            Ref(source_kind, scope, name),
+            get,
+            raw,
+            _forge(spec),
+            last_of.get(name),
+            [decision_view(each, now) for each in (decisions.of(declared.uid, name) if decisions is not None else ())],
+            now,
+        )
+        for name in page.rows
+    ]
+    links = {source.name: source.repository for source in sources}
+    history = run_views(runs[:50], now)
+    return {
+        "trigger": row,
+        "sources": sources,
+        "page": page,
+        "runs": history,
+        "run_links": {
+            view.row.job: commit_page(links.get(view.row.source, ""), view.row.commit, _forge(spec)) for view in history
+        },
+        "runs_total": len(runs),
+        "strip": strip(runs, now),
+        "since": when(declared.since, now),
+        "next": when(_next(spec, row.ref, get, now), now),
+        "conditions": [
+            {"condition": each, "since": when(timestamp(each.last_transition_time), now)}
+            for each in sorted(declared.conditions.values(), key=lambda each: (each.type != "Ready", each.type))
+        ],
+        "decisions_known": decisions is not None,
+        "several": many(len(declared.sources), "source"),
+        "yaml": _yaml(row.ref, raw) if query.get("yaml") else None,
+    }
+
+
+def decision_view(decision: Decision, now: datetime) -> DecisionView:
+    """A decision as the page shows it."""
+    tone, words = _RESULTS.get(decision.result, (Tone.OFF, decision.result))
+    return DecisionView(
+        tone=tone,
+        words=words,
+        at=when(decision.at, now),
+        since=when(decision.since, now) if decision.count > 1 else None,
+        count=decision.count,
+        commit=short(decision.commit),
+        why=decision.why,
+        until=when(decision.until, now) if decision.until is not None and decision.until > now else None,
+    )
+
+
+def _source(
+    name: str,
+    ref: Ref,
+    get: Callable[[Ref], Snapshot | None],
+    raw: Mapping[str, Any],
+    forge: str | None,
+    last: RunRow | None,
+    decisions: Sequence[DecisionView],
+    now: datetime,
+) -> SourceView:
+    found = get(ref)
+    uri = found.model.spec.repo_uri if found is not None and found.model is not None else ""
+    entry = entry_of(raw.get("status"), name)
+    entries = (raw.get("status") or {}).get("checkedSources") or {}
+    recorded = entries.get(name) if isinstance(entries, Mapping) else None
+    problem = recorded.get("problem") if isinstance(recorded, Mapping) else None
+    message = problem.get("message") if isinstance(problem, Mapping) else None
+    return SourceView(
+        name=name,
+        kind=ref.kind,
+        repository=uri,
+        host=host_of(uri),
+        missing=found is None,
+        entry=entry,
+        commit=short(entry.commit),
+        commit_url=commit_page(uri, entry.commit, forge),
+        changed=when(timestamp(entry.changed), now),
+        requests=entry.requested - entry.handled + entry.run_requested - entry.run_handled,
+        problem=message if isinstance(message, str) else "",
+        last=last,
+        decisions=decisions,
+    )
+
+
+def _forge(spec: Any) -> str | None:
+    """The forge that calls the trigger, as its webhook names it."""
+    webhook = getattr(spec, "webhook", None)
+    auth = webhook.auth_config if webhook is not None else None
+    return auth.type if auth is not None else None
+
+
+def _next(spec: Any, ref: Ref, get: Callable[[Ref], Snapshot | None], now: datetime) -> datetime | None:
+    """The next scheduled time of any source; None: there is none, or it cannot be read."""
+    if spec is None or spec.schedule is None or spec.suspend:
+        return None
+    try:
+        schedule = parse_schedule(spec.schedule.interval, spec.schedule.cron)
+        times = [_following(schedule, name, spec.sources.kind, ref, get, now) for name in spec.sources.names[:50]]
+    except (InvalidObject, ValueError, OverflowError):
+        return None
+    return min((each for each in times if each is not None), default=None)
+
+
+def _following(
+    schedule: Schedule, name: str, kind: str, ref: Ref, get: Callable[[Ref], Snapshot | None], now: datetime
+) -> datetime | None:
+    source = get(Ref(kind, None if kind.startswith("Cluster") else ref.namespace, name))
+    key = phase_key(source.model, ref.namespace or "") if source is not None and source.model is not None else name
+    return schedule.next_due(now, phase_key=key)
+
+
+def _yaml(ref: Ref, raw: Mapping[str, Any]) -> str:
+    """The object as `kubectl get -o yaml` shows it; one that is very long is cut."""
+    text: str = yaml.dump(
+        {"apiVersion": KINDS[ref.kind].api_version, "kind": ref.kind, **raw},
+        Dumper=_LOADED,
+        sort_keys=False,
+        allow_unicode=True,
+        width=120,
+    )
+    if len(text) > _YAML_CHARS:
+        text = text[:_YAML_CHARS] + "\n# … the rest is cut; kubectl shows all of it\n"
+    return text

@@ -1,0 +1,71 @@
+"""Where people read a repository and a commit: addresses of the forge's own pages, where the forge is known."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote
+
+_SCP = re.compile(r"(?P<user>[A-Za-z0-9_.-]+)@(?P<host>[A-Za-z0-9_.-]+):(?P<path>[^:]*)")
+_URL = re.compile(
+    r"(?P<scheme>https?|ssh)://(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9_.-]+)(?P<port>:[0-9]{1,5})?(?P<path>/.*)?"
+)
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+# Path of a commit's page below the repository's, by the name that `authConfig.type` has for the forge.
+_COMMIT_PATHS = {
+    "github": "commit",
+    "gitlab": "-/commit",
+    "gitea": "commit",
+    "bitbucket": "commits",
+    "azure": "commit",
+}
+_HOSTS = {
+    "github.com": "github",
+    "gitlab.com": "gitlab",
+    "codeberg.org": "gitea",
+    "bitbucket.org": "bitbucket",
+    "dev.azure.com": "azure",
+}
+_LABELS = {"github": "github", "gitlab": "gitlab", "gitea": "gitea", "forgejo": "gitea"}
+
+
+def host_of(repo_uri: str) -> str:
+    """The host of a repository, in lower case, with its port if it is given; empty for no address.
+
+    >>> host_of("git@GitHub.com:a/b.git"), host_of("https://git.example:8443/a"), host_of("?")
+    ('github.com', 'git.example:8443', '')
+    """
+    found = _URL.fullmatch(repo_uri) or _SCP.fullmatch(repo_uri)
+    if found is None:
+        return ""
+    return (found["host"] + (found.groupdict().get("port") or "")).lower()
+
+
+def commit_page(repo_uri: str, commit: str | None, forge: str | None = None) -> str | None:
+    """The page of a commit at its forge; None where that is not known.
+
+    Args:
+        repo_uri: Address of the repository.
+        commit: Its id.
+        forge: The forge as `authConfig.type` names it, if a webhook says so; else it follows from the host.
+
+    >>> commit_page("git@github.com:a/b.git", "0123456789")
+    'https://github.com/a/b/commit/0123456789'
+    >>> commit_page("https://git.example/a/b", "0123456789", "gitlab")
+    'https://git.example/a/b/-/commit/0123456789'
+    """
+    found = _URL.fullmatch(repo_uri) or _SCP.fullmatch(repo_uri)
+    if found is None or not _COMMIT.fullmatch(commit or ""):
+        return None
+    host = found["host"].lower()
+    path = _COMMIT_PATHS.get(_forge_of(host) or forge or "")
+    repository = (found["path"] or "").strip("/").removesuffix(".git")
+    if path is None or not repository or "?" in repository:
+        return None
+    scheme = "http" if found.groupdict().get("scheme") == "http" else "https"
+    port = (found.groupdict().get("port") or "") if (found.groupdict().get("scheme") or "").startswith("http") else ""
+    return f"{scheme}://{host}{port}/{quote(unquote(repository), safe='/')}/{path}/{commit}"
+
+
+def _forge_of(host: str) -> str | None:
+    """The forge of a host that names it."""
+    return _HOSTS.get(host) or next((forge for label, forge in _LABELS.items() if label in host.split(".")), None)

@@ -1,0 +1,1 @@
+"""Joins edges and flow for app.py alone."""
