@@ -47,6 +47,7 @@ class Cluster:
         self.client = client
         self.kubeconfig = kubeconfig
         self.requests = 0
+        self.patched = asyncio.Event()
 
     async def create(self, kind, name, spec=None, *, namespace="default", status=None, **metadata):
         obj = {"apiVersion": KINDS[kind].api_version, "kind": kind, "metadata": {"name": name, **metadata}}
@@ -108,7 +109,10 @@ async def cluster(tmp_path):
 
             async def count(request, proceed):
                 cluster.requests += 1
-                return await proceed()
+                response = await proceed()
+                if request.method == "PATCH":
+                    cluster.patched.set()
+                return response
 
             server.intercept = count
             yield cluster
