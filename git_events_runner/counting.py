@@ -10,7 +10,8 @@ from git_events_runner.edges.kube.store import Store
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Count, Mutation, Outcome, delivery_hash, rfc3339
 from git_events_runner.rules.messages import CheckRequest
-from git_events_runner.rules.report import Warn, conditions_of, warnings_of
+from git_events_runner.rules.problems import warnings_of
+from git_events_runner.rules.report import Warn
 
 
 class Writer(Protocol):
@@ -50,7 +51,7 @@ class Counter:
         count = Count(asked=asked, delivery=delivery_hash(task), at=rfc3339(self._now()))
         known = self._store.get(trigger)
         warnings: list[Warn] = []
-        if warning or (known and warnings_of(conditions_of(known.raw.get("status")))):
+        if warning or (known and warnings_of(known.raw.get("status"))):
             warnings.append(Warn(reason="WebhookSecretShort", source=None, message=warning))
             warnings += [Warn(reason="WebhookMissed", source=source, message=None) for source in asked]
         outcomes = await self._writer.write(trigger, uid, count, *warnings)

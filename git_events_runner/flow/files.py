@@ -24,6 +24,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.rules.patterns import check as check_patterns
+from git_events_runner.rules.problems import is_same_warning
 from git_events_runner.rules.report import Report
 from git_events_runner.rules.selection import Selection, compared, is_open, selection, warned, warning
 
@@ -97,15 +98,15 @@ class Files:
             return
         status = snapshot.raw.get("status")
         told = warned(status, request.source)
-        if found is None and is_open(status, request.source, patterns, first=first):
+        if found is None and is_open(status, request.source, patterns, first=first, generation=snapshot.generation):
             found = await self._selection(request, source, patterns, commit)
         empty = found is not None and found.empty
         if not empty and (told is None or (found is None and patterns)):
             return  # there is nothing to warn of, or nothing new
-        mutation = warning(request.source, patterns, commit, empty=empty)
+        mutation = warning(request.source, patterns, commit, empty=empty, generation=snapshot.generation)
         report = Report(source=request.source, problem=None, generation=snapshot.generation, now=rfc3339(self._now()))
         name = {"namespace": request.trigger.namespace, "name": request.trigger.name}
-        if mutation.message and mutation.message not in (told or ""):
+        if mutation.message and not is_same_warning(told, mutation.message):
             log.warning("files.unmatched", **name, source=request.source, error=mutation.message)
         try:
             if request.fence:

@@ -22,14 +22,16 @@ from git_events_runner.handover import Handover, working
 from git_events_runner.resources.kinds import ACTIONS, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules import patterns
+from git_events_runner.rules.derived_conditions import EARLIER_LIMIT, names_in_spec
 from git_events_runner.rules.fairness import Weight
 from git_events_runner.rules.identity import runs_of
 from git_events_runner.rules.ledger import Mutation, Outcome, Prune, entry_of, rfc3339
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.naming import Naming
 from git_events_runner.rules.policy import Policy
+from git_events_runner.rules.problems import earlier_sources, source_problems, warning_of, warnings_of
 from git_events_runner.rules.repair import Repair, in_words, wrong_values
-from git_events_runner.rules.report import Problem, Report, Warn, conditions_of, sources_told, sources_warned
+from git_events_runner.rules.report import Problem, Report, Warn
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.schedule import Schedule
 from git_events_runner.rules.statuspatch import combine
@@ -44,7 +46,9 @@ _GATHER_S = 0.2
 _WRITE_S = 10.0
 _BACKOFF_S = (5.0, 15.0)
 _REPAIR_SHOWN_S = 600.0
-_CLEARED_AT_ONCE = 64  # lines of conditions; after their write the trigger is reconciled again
+_CLEARED_AT_ONCE = 64  # problems; after their write the trigger is reconciled again
+_EARLIER_S = EARLIER_LIMIT.total_seconds() + 60
+_SAID = ("conditions", "observedGeneration", "state", "lastRunNumber", "problems", "warnings")
 _OPEN = "spec.webhook.authConfig is not set: everyone who can connect to the port may call"
 
 
@@ -146,12 +150,14 @@ class Reconciler:
         self._repaired: dict[
             str, float
         ] = {}  # uid → the loop's time of the last repair of its status, the oldest first
+        self._earlier: dict[str, float] = {}  # uid → since when a problem of another version is known, as above
 
     async def run_leading(self, fence: Fence) -> None:
         """Reconcile all triggers, then those that changes concern, until leadership ends."""
         loop = asyncio.get_running_loop()
         self._known.clear()
         self._repaired.clear()
+        self._earlier.clear()
         self._naming.clear()
         self._requests.begin()
         warned: dict[Ref, int] = {}
@@ -178,7 +184,8 @@ class Reconciler:
                         policy = self._gate.policy
                         await self._note_all(trigger.ref for kind in TRIGGERS for trigger in self._store.all(kind))
                     if loop.time() >= next_sweep:
-                        await self._note_all(self._repaired_long_ago())
+                        await self._note_all(self._known_long_ago(self._repaired, _REPAIR_SHOWN_S))
+                        await self._note_all(self._known_long_ago(self._earlier, _EARLIER_S))
                         await self._requests.sweep(fence)
                         next_sweep = loop.time() + _PASS_S
 
@@ -309,17 +316,17 @@ class Reconciler:
             return []
         self._repaired.pop(trigger.uid, None)
         over = Warn(reason="StatusRepaired", source=None, message=None)
-        return [over] if Outcome.WRITE in combine(trigger.raw.get("status"), [over])[1] else []
+        return [over] if warning_of(trigger.raw.get("status"), over.reason, None) is not None else []
 
-    def _repaired_long_ago(self) -> list[Ref]:
-        """The triggers whose warning of a repair ends."""
+    def _known_long_ago(self, since: dict[str, float], limit_s: float) -> list[Ref]:
+        """The triggers in which something has been shown for as long as it is to be."""
         now, found = asyncio.get_running_loop().time(), []
-        for uid, at in list(self._repaired.items()):
-            if now - at < _REPAIR_SHOWN_S:
+        for uid, at in list(since.items()):
+            if now - at < limit_s:
                 break
             trigger = self._store.trigger(uid)
             if trigger is None:
-                del self._repaired[uid]
+                del since[uid]
             else:
                 found.append(trigger.ref)
         return found
@@ -327,6 +334,10 @@ class Reconciler:
     def _mutations(self, trigger: Snapshot) -> list[Mutation]:
         status = trigger.raw.get("status") or {}
         now = rfc3339(self._now())
+        if earlier_sources(status):
+            self._earlier.setdefault(trigger.uid, asyncio.get_running_loop().time())
+        else:
+            self._earlier.pop(trigger.uid, None)
 
         def report(source: str | None, problem: Problem | None) -> Report:
             return Report(source=source, problem=problem, generation=trigger.generation, now=now)
@@ -342,16 +353,17 @@ class Reconciler:
                 message = _OPEN if webhook.auth_config is None else None
                 wanted.append(Warn(reason="WebhookOpen", source=None, message=message))
             names = list(trigger.model.spec.sources.names)
+            named = frozenset(names)
             resolved = {name: self._gate.resolve(trigger.model, name) for name in names if problem is None}
             wrong = {name: found for name, found in resolved.items() if isinstance(found, Problem)}
             wanted += [report(name, found) for name, found in wrong.items()]
             over = sorted(self._over(trigger, frozenset(wrong)))
             wanted += [report(name, None) for name in over[:_CLEARED_AT_ONCE]]
-            warned = sorted((reason, name) for reason, name in sources_warned(status) if name not in names)
-            wanted += [Warn(reason=reason, source=name, message=None) for reason, name in warned[:_CLEARED_AT_ONCE]]
+            stale = [one for one in warnings_of(status) if one.source is not None and one.source not in named]
+            wanted += [Warn(reason=one.reason, source=one.source, message=None) for one in stale[:_CLEARED_AT_ONCE]]
             if not self._unsettled(trigger):
-                wanted.append(Prune(keep=frozenset(names)))
-        return wanted if Outcome.WRITE in combine(status, wanted)[1] else []
+                wanted.append(Prune(keep=named))
+        return wanted if Outcome.WRITE in combine(status, wanted, sources=names_in_spec(trigger.raw))[1] else []
 
     def _unsettled(self, trigger: Snapshot) -> bool:
         """Whether a Job is above the record, or may be: then no entry may go."""
@@ -361,19 +373,18 @@ class Reconciler:
         return any(job.model.run.number > entry_of(status, job.model.run.source).runs for job in jobs)
 
     def _over(self, trigger: Snapshot, wrong: frozenset[str]) -> frozenset[str]:
-        """The sources whose lines in the conditions hold no more; `wrong` are those that have a problem now.
+        """The sources whose recorded problems are over; `wrong` are those that have a problem now.
 
         What was found wrong here ends here. What a check found (a host key that is refused) is left to the next check,
         unless the spec has changed or a term begins: then nobody knows whose finding it was.
         """
-        status, names = trigger.raw.get("status"), trigger.model.spec.sources.names
-        known, stalled = self._known_of(trigger), sources_told(status, "Stalled")
+        problems, names = source_problems(trigger.raw.get("status")), trigger.model.spec.sources.names
+        known = self._known_of(trigger)
+        stalled = frozenset(name for name, problem in problems.items() if problem.stalled)
         mine = stalled if known.generation != trigger.generation else stalled & known.wrong
         known.generation, known.wrong = trigger.generation, wrong | mine  # also until the write of their end succeeded
-        retried = sources_told(status, "Reconciling")
-        refused = (conditions_of(status).get("Reconciling") or {}).get("reason") == "NamespaceRefused"
-        gone = (stalled | retried).difference(names)
-        return (gone | mine | (retried if refused else frozenset())) - wrong
+        refused = frozenset(name for name, problem in problems.items() if problem.reason == "NamespaceRefused")
+        return (frozenset(problems).difference(names) | mine | refused) - wrong
 
     def _wrong_spec(self, model: Any) -> Problem | None:
         """What the API server cannot judge: the schedule's meaning and the patterns' limits."""
@@ -408,8 +419,8 @@ def _said(trigger: Snapshot) -> tuple[object, ...]:
     status, finalizers = trigger.raw.get("status") or {}, trigger.raw["metadata"].get("finalizers")
     entries = status.get("checkedSources")
     runs = {name: entry_of(status, name).runs for name in entries} if isinstance(entries, dict) else None
-    told = [status.get(name) for name in ("conditions", "observedGeneration", "state", "lastRunNumber")]
-    return (trigger.generation, finalizers, runs, *told)
+    told = [status.get(name) for name in _SAID]
+    return (trigger.generation, finalizers, runs, source_problems(status), *told)
 
 
 def _fields(trigger: Snapshot) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from git_events_runner.errors import (
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.statusbounds import bounded_status
+from git_events_runner.rules.derived_conditions import names_in_spec
 from git_events_runner.rules.ledger import (
     DELIVERIES_KEPT,
     Count,
@@ -242,7 +243,7 @@ class StatusWriter:
         lost = _LostAnswers()
         for attempt in range(_ATTEMPTS):
             mutations = [_for_object(mutation, base) for mutation in mutations]
-            status, outcomes = combine(base.get("status"), mutations)
+            status, outcomes = combine(base.get("status"), mutations, sources=names_in_spec(base))
             found = lost.judge(outcomes)
             if Outcome.WRITE not in outcomes:
                 _resolve(batch, found)
@@ -338,11 +339,10 @@ def _for_object(mutation: Mutation, base: Mapping[str, Any]) -> Mutation:
     """Pruning is judged by the spec of the very object that is written."""
     if not isinstance(mutation, Prune):
         return mutation
-    sources = (base.get("spec") or {}).get("sources")
-    names = sources.get("names") if isinstance(sources, Mapping) else None
-    if not isinstance(names, list):
+    names = names_in_spec(base)
+    if names is None:
         return Prune(keep=frozenset(((base.get("status") or {}).get("checkedSources") or {}).keys()))
-    return Prune(keep=frozenset(name for name in names if isinstance(name, str)))
+    return Prune(keep=frozenset(names))
 
 
 def _pause_s(attempt: int, problem: ApiError) -> float:

@@ -60,8 +60,9 @@ STATUS_CONDITIONS = 16
 STATUS_DELIVERIES_CHARACTERS = 64 * 11
 STATUS_HOST_KEYS = 16
 STATUS_OTHER_ENTRIES = 1000
+STATUS_WARNINGS = 3000
 """Of a stored status: a text, a condition's message, how many conditions, the digests of deliveries, how many pinned
-host keys, and how many entries of sources that the spec does not name (any more)."""
+host keys, how many entries of sources that the spec does not name (any more), and how many warnings."""
 
 OBJECTS_OF_NAMESPACE_BYTES = 128 * 2**20
 """Memory for the objects of our kinds in one namespace; the default of `policy.objectMebibytesPerNamespace`."""

@@ -155,7 +155,6 @@ PARSERS = (
             "resources.job:fromisoformat",
             "resources.job:fullmatch",
             "resources.job:search",
-            "rules.report:match",
         ),
     ),
     Parser(

@@ -8,18 +8,25 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from .part import PART, SAFE_MAX, Part, Text
+from .part import NAME_CHARS, PART, SAFE_MAX, Part, Text
 
 LEDGER_MAX = 10**12  # a number that is no mistake is below it; one more can always be stored
 HASH_CHARS = 128
 DELIVERIES_CHARS = 64 * 11
 TOKEN_CHARS = 128
+REASON_CHARS = 64
+PROBLEM_CHARS = 600
+WARNINGS_MAX = 3000
+NAMES_MAX = 1000
 
 Count = Annotated[int, Field(strict=True, ge=0, le=SAFE_MAX)]
 Number = Annotated[int, Field(strict=True, ge=0, le=LEDGER_MAX)]
 Hash = Annotated[Text, Field(max_length=HASH_CHARS)]
 Token = Annotated[Text, Field(max_length=TOKEN_CHARS)]
 Moment = Text
+Reason = Annotated[Text, Field(max_length=REASON_CHARS)]
+Message = Annotated[Text, Field(max_length=PROBLEM_CHARS)]
+SourceName = Annotated[Text, Field(max_length=NAME_CHARS)]
 State = Literal["Idle", "Running", "WrongConfig"]
 
 
@@ -34,6 +41,52 @@ class Condition(Part):
     last_transition_time: Moment | None = Field(default=None, description="When `status` last changed.")
     observed_generation: Count | None = Field(
         default=None, description="The generation of the object that the condition describes."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class SourceProblem(Part):
+    """Why something does not run now."""
+
+    reason: Reason = Field(description="The cause, in one word.")
+    message: Message = Field(default="", description="The cause, for users; cut if it is long.")
+    stalled: bool = Field(
+        default=False, description="Whether something has to be changed first; else the controller tries again."
+    )
+    since: Moment | None = Field(default=None, description="Since when there is a problem with this reason.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class EarlierProblem(SourceProblem):
+    """What another version of the controller reported in the conditions."""
+
+    sources: Annotated[tuple[SourceName, ...], Field(max_length=NAMES_MAX)] = Field(
+        default=(), description="The sources that have not been checked since; the last one ends the problem."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class TriggerProblems(Part):
+    """Problems that are not about one source."""
+
+    trigger: SourceProblem | None = Field(default=None, description="A problem of the spec.")
+    webhook: SourceProblem | None = Field(default=None, description="A problem of the webhook's Secret.")
+    earlier: EarlierProblem | None = Field(
+        default=None,
+        description="What another version of the controller reported; it ends with the next check of each source, or "
+        "after an hour.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class TriggerWarning(Part):
+    """What users should know and does not affect Ready."""
+
+    reason: Reason = Field(description="What it is about, in one word.")
+    source: SourceName | None = Field(default=None, description="The source that it is about; none: the trigger.")
+    message: Message = Field(default="", description="The warning, for users; cut if it is long.")
+    observed_generation: Count | None = Field(
+        default=None, description="The generation of the trigger that it describes, where that matters."
     )
 
 
@@ -59,6 +112,9 @@ class LastJob(Part):
     commit: Text | None = Field(
         default=None,
         description="The commit that it runs. `commitHash` may be a newer commit with the same selected files.",
+    )
+    clone_exit: Count | None = Field(
+        default=None, description="Exit code of its cloner, if the Job failed because it could not clone."
     )
 
 
@@ -92,6 +148,7 @@ class CheckedSource(Part):
         default=None, description="Number of the request up to which all have their run."
     )
     last_job: LastJob | None = Field(default=None, description="The Job of the last settled run.")
+    problem: SourceProblem | None = Field(default=None, description="Why the source does not run now, if so.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -139,7 +196,18 @@ class TriggerStatus(SourceStatus):
     """What a trigger has done so far: the part of the run ledger that is kept in it."""
 
     conditions: tuple[Condition, ...] = Field(
-        default=(), description="Ready, and Reconciling, Stalled and CloneFailed while they hold."
+        default=(),
+        description="Ready, and Reconciling, Stalled and CloneFailed while they hold; derived from the other fields.",
+    )
+    problems: TriggerProblems | None = Field(
+        default=None, description="Problems that are not about one source; those are in `checkedSources`."
+    )
+    warnings: Annotated[tuple[TriggerWarning, ...], Field(max_length=WARNINGS_MAX)] = Field(
+        default=(), description="Warnings, which do not affect Ready."
+    )
+    conditions_digest: Annotated[Text, Field(max_length=HASH_CHARS)] | None = Field(
+        default=None,
+        description="Digest of the derived conditions: conditions that something else wrote are recognised by it.",
     )
     state: State | None = Field(
         default=None,

@@ -17,10 +17,12 @@ from .bounds import (
     STATUS_MESSAGE_CHARACTERS,
     STATUS_OTHER_ENTRIES,
     STATUS_TEXT_CHARACTERS,
+    STATUS_WARNINGS,
 )
 from .part import NAME_CHARS
 
 _CONDITIONS, _ENTRIES, _DELIVERIES, _HOST_KEYS = "conditions", "checkedSources", "deliveries", "hostKeys"
+_PROBLEMS, _WARNINGS = "problems", "warnings"
 
 
 def bounded_status(status: Any, spec: Any) -> Any:
@@ -39,6 +41,10 @@ def bounded_status(status: Any, spec: Any) -> Any:
         del found[_CONDITIONS]
     if not _host_keys_fit(found.get(_HOST_KEYS)):
         del found[_HOST_KEYS]
+    if not _is_short(found.get(_WARNINGS)):
+        del found[_WARNINGS]
+    if not _is_short(found.get(_PROBLEMS)):
+        del found[_PROBLEMS]
     if _DELIVERIES in found:
         found[_DELIVERIES] = _cut(found[_DELIVERIES], STATUS_DELIVERIES_CHARACTERS + 1)
     if isinstance(found.get(_ENTRIES), Mapping):
@@ -64,6 +70,15 @@ def _conditions_fit(conditions: object) -> bool:
         if isinstance(condition, Mapping)
         for name, value in condition.items()
     )
+
+
+def _is_short(value: object) -> bool:
+    """Whether problems or warnings have no more texts, and no longer ones, than are ever written."""
+    if isinstance(value, str):
+        return len(value) <= STATUS_TEXT_CHARACTERS
+    if isinstance(value, Mapping):
+        return len(value) <= STATUS_WARNINGS and all(map(_is_short, value.values()))
+    return not isinstance(value, list) or (len(value) <= STATUS_WARNINGS and all(map(_is_short, value)))
 
 
 def _host_keys_fit(lines: object) -> bool:

@@ -13,7 +13,7 @@ from git_events_runner.resources.job import Failure, JobView
 from git_events_runner.resources.ref import Ref
 
 from .check_result import words_of
-from .report import clone_reason, clone_words
+from .derived_conditions import clone_reason, clone_words
 
 COMMIT_CHARS = 12
 _DEADLINE = "DeadlineExceeded"

@@ -9,7 +9,7 @@ from typing import Any
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import HostKeyPolicy, SshAddress, host_keys
 
-from .report import conditions_of
+from .derived_conditions import conditions_of
 
 CHANGED, UNKNOWN, PINNED, NOT_CHECKED = "HostKeyChanged", "HostKeyUnknown", "HostKeyPinned", "HostKeyNotChecked"
 _REFUSED = frozenset({CHANGED, UNKNOWN})

@@ -88,7 +88,7 @@ def highest_number(
     status = status if isinstance(status, Mapping) else {}
     entries = status.get("checkedSources")
     entry = entries.get(source) if isinstance(entries, Mapping) else None
-    if not isinstance(entry, Mapping):
+    if not isinstance(entry, Mapping) or not _is_record(entry):
         return None if named() else _run_number(status.get("lastRunNumber")) or 0
     runs = entry.get("runs")
     if _run_number(runs) is None or not _text(entry.get("commitHash")):
@@ -131,7 +131,7 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
     status = status if isinstance(status, Mapping) else {}
     entries = status.get("checkedSources")
     raw = entries.get(source) if isinstance(entries, Mapping) else None
-    found = isinstance(raw, Mapping)
+    found = _is_record(raw)
     data: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
     announced = data.get("announced")
     commit = _text(announced.get("commit")) if isinstance(announced, Mapping) else None
@@ -154,6 +154,11 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
         answered_at=_text(data.get("answeredAt")),
         job_name=_text(last_job.get("name")) if isinstance(last_job, Mapping) else None,
     )
+
+
+def _is_record(entry: object) -> bool:
+    """Whether an entry records anything of the ledger: one that has a problem alone reads as none."""
+    return isinstance(entry, Mapping) and (len(entry) != 1 or "problem" not in entry)
 
 
 def run_number_after(entry: Entry) -> int:

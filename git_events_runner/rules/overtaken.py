@@ -12,7 +12,8 @@ from git_events_runner.resources.job import JobView
 
 from .check_result import CheckResult
 from .identity import Found, Owner
-from .report import Warn, sources_warned
+from .problems import warnings_of
+from .report import Warn
 
 WAITING_FOR_SLOT = "WaitingForSlot"
 
@@ -34,7 +35,7 @@ def warnings_over(status: Mapping[str, Any] | None, jobs: Iterable[Found]) -> li
     """Remove warnings whose cause is over; `jobs` are its unfinished Jobs."""
     waiting = {job.model.run.source for job in jobs if job.model.waits}
     return [
-        Warn(reason=reason, source=source, message=None)
-        for reason, source in sorted(sources_warned(status))
-        if reason == WAITING_FOR_SLOT and source not in waiting
+        Warn(reason=one.reason, source=one.source, message=None)
+        for one in warnings_of(status)
+        if one.reason == WAITING_FOR_SLOT and one.source not in waiting
     ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .patterns import GITLINK, NOTHING, Patterns, selected_hash
-from .report import Warn, conditions_of, warnings_of
+from .problems import RecordedWarning, warning_of
+from .report import Warn
 
 REASON = "FilesSelectNothing"
 _SHOWN_CHARS = 200
@@ -46,28 +47,29 @@ def compared(new: Selection, old: Selection | None) -> Selection:
     return replace(new, same=None if old is None else old.digest == new.digest)
 
 
-def warned(status: Mapping[str, Any] | None, source: str) -> str | None:
-    """The line of the warning about a source; None: there is none."""
-    start = f"warning {REASON}: source {source}: "
-    return next((line for line in warnings_of(conditions_of(status)) if line.startswith(start)), None)
+def warned(status: Mapping[str, Any] | None, source: str) -> RecordedWarning | None:
+    """The warning about a source; None: there is none."""
+    return warning_of(status, REASON, source)
 
 
-def is_open(status: Mapping[str, Any] | None, source: str, patterns: Sequence[str], *, first: bool) -> bool:
+def is_open(
+    status: Mapping[str, Any] | None, source: str, patterns: Sequence[str], *, first: bool, generation: int
+) -> bool:
     """Whether it has to be found out if patterns select anything.
 
-    That is at a source's first check, and after a warning that was about other patterns.
+    That is at a source's first check, and after a warning that was about another version of the spec.
     """
-    line = warned(status, source)
-    return bool(patterns) and (first if line is None else _shown(patterns) not in line)
+    known = warned(status, source)
+    return bool(patterns) and (first if known is None else known.generation != generation)
 
 
-def warning(source: str, patterns: Sequence[str], commit: str, *, empty: bool) -> Warn:
+def warning(source: str, patterns: Sequence[str], commit: str, *, empty: bool, generation: int) -> Warn:
     """The warning about a source, or (not `empty`) its end."""
     message = (
         f"files ({_shown(patterns)}) selects nothing in commit {commit[:_SHORT_ID]}: until it does, no new commit "
         "counts as a change; git-events-runner files shows what patterns select"
     )
-    return Warn(reason=REASON, source=source, message=message if empty else None)
+    return Warn(reason=REASON, source=source, message=message if empty else None, generation=generation)
 
 
 def _shown(patterns: Sequence[str]) -> str:

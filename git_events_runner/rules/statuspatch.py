@@ -6,16 +6,36 @@ Else the whole object with its resource version.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from .derived_conditions import adopt_conditions, derive_conditions, is_derived
 from .ledger import Guards, Mutation, Outcome
+from .report import reported_at
 
 
-def combine(status: Mapping[str, Any] | None, mutations: Iterable[Mutation]) -> tuple[dict[str, Any], list[Outcome]]:
-    """Apply mutations one after another to a copy of `status`; the new status, and each one's outcome."""
+def combine(
+    status: Mapping[str, Any] | None, mutations: Collection[Mutation], *, sources: Collection[str] | None = None
+) -> tuple[dict[str, Any], list[Outcome]]:
+    """Apply mutations one after another to a copy of `status`; the new status, and each one's outcome.
+
+    If there are reports among them, the conditions are derived at the end; `sources` are those that the trigger names.
+    Conditions of another version are rewritten with the next change: alone they are no reason to write.
+    """
     draft: dict[str, Any] = _copied(dict(status)) if isinstance(status, Mapping) else {}
-    return draft, [mutation.apply(draft) for mutation in mutations]
+    reports = [number for number, mutation in enumerate(mutations) if mutation.guards().conditions]
+    if not reports:
+        return draft, [mutation.apply(draft) for mutation in mutations]
+    now, generation = reported_at(mutations)
+    derived = is_derived(draft)
+    named = list(draft.get("checkedSources") or ()) if sources is None else sources
+    ended = adopt_conditions(draft, named, now)
+    outcomes = [mutation.apply(draft) for mutation in mutations]
+    if derived or Outcome.WRITE in outcomes:
+        changed = derive_conditions(draft, now, generation) or ended
+        if changed and all(outcomes[number] is not Outcome.WRITE for number in reports):
+            outcomes[reports[-1]] = Outcome.WRITE
+    return draft, outcomes
 
 
 def _copied(value: Any) -> Any:

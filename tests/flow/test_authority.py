@@ -8,8 +8,9 @@ import pytest
 
 from git_events_runner.edges.kube.secrets import Secrets
 from git_events_runner.errors import ApiTooManyRequests, ApiUnavailable
+from git_events_runner.rules.problems import WEBHOOK, Problem
 from git_events_runner.rules.rates import Rate
-from git_events_runner.rules.report import WEBHOOK, Problem, Report
+from git_events_runner.rules.report import Report
 from git_events_runner.rules.statuspatch import combine
 from tests.flow.hooks import served, trigger
 from tests.forges import deliveries as d

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from git_events_runner.rules.report import conditions_of
+from git_events_runner.rules.derived_conditions import conditions_of
 from tests.flow.test_deletions import leader
 from tests.flow.virtual import until, virtual
 from tests.flow.world import B, Cluster, recorded

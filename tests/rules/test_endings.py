@@ -4,8 +4,8 @@ import pytest
 
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.derived_conditions import clone_words
 from git_events_runner.rules.endings import ended
-from git_events_runner.rules.report import clone_words
 from tests.rules.test_job import made
 
 JOB = Ref("Job", "team", "hook-abc")

@@ -9,7 +9,8 @@ from git_events_runner.resources.job import JobView
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import Owner
 from git_events_runner.rules.overtaken import is_overtaken, may_expire, warnings_over
-from git_events_runner.rules.report import Warn, sources_warned
+from git_events_runner.rules.problems import warnings_of
+from git_events_runner.rules.report import Warn
 
 
 @dataclass
@@ -64,6 +65,7 @@ def test_a_warning_ends_when_no_run_of_its_source_waits():
     waiting = Found(raw={}, model=job(), ref=Ref("Job", "n", "a"))
     for change in warnings_over(status, [waiting]):
         change.apply(status)
-    assert sources_warned(status) == {("WaitingForSlot", "app"), ("FilesSelectNothing", "lib")}
+    left = {(one.reason, one.source) for one in warnings_of(status)}
+    assert left == {("WaitingForSlot", "app"), ("FilesSelectNothing", "lib")}
     running = Found(raw={}, model=job(suspend=False), ref=Ref("Job", "n", "a"))
     assert [change.source for change in warnings_over(status, [running])] == ["app"]

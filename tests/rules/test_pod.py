@@ -6,6 +6,7 @@ from git_events_runner.resources.job import JobView, copy_name
 from git_events_runner.rules.job import Clone, SecretKeys, Security
 from git_events_runner.rules.pod import problems
 from git_events_runner.rules.report import CloneReport
+from git_events_runner.rules.statuspatch import combine
 from tests.rules.examples import action_job
 from tests.rules.test_job import APP, made, pod
 
@@ -162,15 +163,17 @@ def test_the_exit_code_is_read_from_the_jobs_condition(container, code):
 def test_the_condition_has_a_line_for_each_source_that_could_not_be_cloned():
     """It comes with the first, keeps its time while it lasts, and goes with the last."""
 
-    def report(now, **exits):
-        return CloneReport(exits=exits, generation=1, now=now)
+    def report(status, now, **exits):
+        for source, (job, _) in exits.items():
+            status["checkedSources"][source] = {"lastJob": {"name": job}}
+        return combine(status, [CloneReport(exits=exits, generation=1, now=now)])[0]
 
     status = {"conditions": [{"type": "Ready", "status": "True"}], "checkedSources": {"app": {}, "lib": {}}}
-    report("t1", app=("j1", 3)).apply(status)
-    report("t2", lib=("j2", 5)).apply(status)
+    status = report(status, "t1", app=("j1", 3))
+    status = report(status, "t2", lib=("j2", 5))
     [failed] = [c for c in status["conditions"] if c["type"] == "CloneFailed"]
     assert failed["lastTransitionTime"] == "t1"
     assert failed["reason"] == "CloneUnreachable"
     assert [line.partition(":")[0] for line in failed["message"].splitlines()] == ["source app", "source lib"]
-    report("t3", app=("j3", None), lib=("j4", None)).apply(status)
+    status = report(status, "t3", app=("j3", None), lib=("j4", None))
     assert [c["type"] for c in status["conditions"]] == ["Ready"]

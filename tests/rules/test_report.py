@@ -1,7 +1,8 @@
 """Conditions: one line for each source with a problem, gone with its success; nothing written that is not news."""
 
+from git_events_runner.rules.derived_conditions import conditions_of
 from git_events_runner.rules.ledger import Outcome
-from git_events_runner.rules.report import CloneReport, Problem, Report, Warn, conditions_of
+from git_events_runner.rules.report import CloneReport, Problem, Report, Warn
 from git_events_runner.rules.statuspatch import combine
 
 UNREACHABLE = Problem(reason="Unreachable", message="https://x/y: connection refused")
@@ -113,7 +114,7 @@ def test_before_the_first_report_there_is_nothing_to_warn_in():
 
 def test_a_failed_clone_of_a_source_that_is_gone_is_told_no_more():
     """Its entry is pruned, and no Job of it will ever clear the line."""
-    entries = {"checkedSources": {"a": {}, "b": {}}}
+    entries = {"checkedSources": {"a": {"lastJob": {"name": "job-a"}}, "b": {"lastJob": {"name": "job-b"}}}}
     exits = {"a": ("job-a", 3), "b": ("job-b", 4)}
     status, _ = combine(entries, [CloneReport(exits=exits, generation=1, now="2026-01-01T00:00:00Z")])
     assert conditions_of(status)["CloneFailed"]["message"].count("\n") == 1

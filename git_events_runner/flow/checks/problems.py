@@ -12,7 +12,7 @@ from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.rules.ledger import rfc3339
 from git_events_runner.rules.messages import Again, CheckRequest
-from git_events_runner.rules.report import Problem, Report
+from git_events_runner.rules.report import Problem, Report, is_news
 from git_events_runner.telemetry import Metrics
 
 from .ports import Writer
@@ -35,7 +35,7 @@ class Problems:
         self._metrics.check_failed(request.trigger, problem.reason)
         if snapshot is None or snapshot.uid != request.uid:
             return None
-        news = _differs(snapshot.raw.get("status") or {}, request.source, problem)
+        news = is_news(snapshot.raw.get("status"), request.source, problem)
         if self._store.refused(request.trigger.namespace, request.trigger.kind):
             news = False  # nor can it be written: the namespace is reported instead
         level = log.warning if news else log.debug
@@ -67,12 +67,3 @@ def log_fields(request: CheckRequest) -> dict[str, Any]:
         "name": request.trigger.name,
         "source": request.source,
     }
-
-
-def _differs(status: Any, source: str, problem: Problem) -> bool:
-    line = f"source {source}: {' '.join(problem.message.split())}"[:500]
-    kind = "Stalled" if problem.stalled else "Reconciling"
-    return not any(
-        c.get("type") == kind and c.get("status") == "True" and line in str(c.get("message"))
-        for c in status.get("conditions") or ()
-    )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from git_events_runner.edges.kube.store import Snapshot
 from git_events_runner.rules.decision import NoRun
 from git_events_runner.rules.ledger import Outcome, rfc3339
 from git_events_runner.rules.messages import CheckRequest
-from git_events_runner.rules.report import Report
+from git_events_runner.rules.report import Report, nothing_to_clear
 
 from .ports import Handled, Writer
 
@@ -36,7 +35,7 @@ class Skips:
         """Write only what has to be: what was decided, the end of a problem, handled times; STALE: start again."""
         mutations = list(decided.mutations)
         status = snapshot.raw.get("status") or {}
-        if not _clear(status, snapshot.generation, request.source):
+        if not nothing_to_clear(status, snapshot.generation, request.source):
             now = rfc3339(self._now())
             mutations.append(Report(source=request.source, problem=None, generation=snapshot.generation, now=now))
         mutations += self._handled.note(request, status)
@@ -51,14 +50,3 @@ class Skips:
             if Outcome.STALE in outcomes:
                 return Outcome.STALE
         return Outcome.DONE
-
-
-def _clear(status: Any, generation: int, source: str) -> bool:
-    """Whether the conditions say already that all is well with this source, for this generation."""
-    if status.get("observedGeneration") != generation:
-        return False
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "Ready":
-            message = str(condition.get("message") or "")
-            return condition.get("status") == "True" or f"source {source}: " not in message
-    return False

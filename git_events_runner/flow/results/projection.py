@@ -141,4 +141,8 @@ def _last_jobs(trigger: Snapshot) -> dict[str, Any]:
 def _recorded(trigger: Snapshot) -> tuple[object, ...]:
     """All that showing reads of a trigger; the rest of its status changes with each delivery."""
     status = trigger.raw.get("status") or {}
-    return (trigger.generation, _last_jobs(trigger), status.get("state"), status.get("conditions"))
+    return (
+        trigger.generation,
+        _last_jobs(trigger),
+        *(status.get(name) for name in ("state", "conditions", "warnings")),
+    )

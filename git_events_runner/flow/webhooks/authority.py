@@ -12,8 +12,8 @@ from git_events_runner.edges.kube.store import Snapshot
 from git_events_runner.errors import ApiError, SecretUnusable
 from git_events_runner.pools import Pool
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.problems import WEBHOOK, part_problem
 from git_events_runner.rules.rates import Rate
-from git_events_runner.rules.report import webhook_problem
 from git_events_runner.rules.signatures import (
     Headers,
     Scheme,
@@ -124,7 +124,7 @@ class Authority:
             if found not in _DOUBTFUL or live or self._buckets.try_take(_REREAD, "reread", namespace, name):
                 break
         if found is Signature.GOOD:
-            if webhook_problem(trigger.raw.get("status")) is not None:
+            if part_problem(trigger.raw.get("status"), WEBHOOK) is not None:
                 self._recheck(trigger.ref)
             return keys
         if found is Signature.UNUSABLE:

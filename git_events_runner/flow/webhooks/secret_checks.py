@@ -23,7 +23,8 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.fairness import RoundRobin, Weight
 from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
 from git_events_runner.rules.messages import Fence
-from git_events_runner.rules.report import WEBHOOK, Problem, Report, problem_line, webhook_problem
+from git_events_runner.rules.problems import WEBHOOK, Problem, is_same, part_problem
+from git_events_runner.rules.report import Report
 from git_events_runner.slices import Slices
 
 from .keys import SecretReader, read_keys
@@ -148,7 +149,7 @@ class SecretChecks:
             self._bad_s.pop(changed.uid, None)
             self._due[changed.uid] = asyncio.get_running_loop().time() + _GOOD_S
             self._put(ref)
-        elif changed.uid not in self._bad_s and webhook_problem(changed.raw.get("status")) is not None:
+        elif changed.uid not in self._bad_s and part_problem(changed.raw.get("status"), WEBHOOK) is not None:
             self._plan(changed, good=False)  # another replica has found it
 
     async def _note_due(self, generations: dict[str, int]) -> None:
@@ -193,7 +194,7 @@ class SecretChecks:
     async def _check(self, trigger: Snapshot, *, live: bool) -> bool:
         """Read the Secret and report; whether all is good and known to be."""
         fields = {"kind": trigger.ref.kind, "namespace": trigger.ref.namespace, "name": trigger.ref.name}
-        reported = webhook_problem(trigger.raw.get("status"))
+        reported = part_problem(trigger.raw.get("status"), WEBHOOK)
         try:
             problem = await self._problem(
                 trigger, trigger.model.spec.webhook.auth_config, live=live or reported is not None
@@ -208,7 +209,7 @@ class SecretChecks:
         except ApiError as error:
             log.debug("status.failed", **fields, error=str(error), reason=error.reason)
             return False
-        if problem is not None and problem_line(problem) != reported:
+        if problem is not None and not is_same(reported, problem):
             log.warning("secret.unreadable", **fields, error=problem.message, reason=problem.reason)
             self._announcer.publish(
                 trigger.ref, trigger.uid, kind="Warning", reason=problem.reason, note=problem.message
