@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
+from git_events_runner.rules.check_order import CheckOrder, Rank
 from git_events_runner.rules.fairness import RoundRobin, Shares, Weight
 from git_events_runner.rules.messages import Again, CheckRequest
 
@@ -30,6 +31,26 @@ class _Lane:
     looking_at: str | None = None
     working: bool = False
     gone: bool = False
+    order: CheckOrder = field(default_factory=CheckOrder)
+
+    def next_source(self, now: float, *, due: bool | None = None) -> str | None:
+        """The source to check next (`due`: of those that wait for a slot of that cause); none if each has to wait."""
+        ranks = {
+            source: self.rank(request)
+            for source, request in self.waiting.items()
+            if self.ready_at(source) <= now and (due is None or bool(request.due_at) is due)
+        }
+        return self.order.next_of(ranks)
+
+    def rank(self, request: CheckRequest) -> Rank:
+        """How urgent a check is."""
+        if request.source in self.failures:
+            return Rank.FAILING
+        return Rank.REQUEST if request.tasks or not request.due_at else Rank.SCHEDULED
+
+    def ready_at(self, source: str) -> float:
+        """When a source may be checked again: in a storm what arrives meanwhile shares the check."""
+        return self.started.get(source, -_SPACING_S) + _SPACING_S
 
 
 class _Slot:
@@ -191,21 +212,22 @@ class Lanes:
         loop = asyncio.get_running_loop()
         while lane.waiting:
             await self._open.wait()
-            source = next(iter(lane.waiting), None)
-            if source is None:  # gone, or left to others, while checks were held
+            if not lane.waiting:  # gone, or left to others, while checks were held
                 break
-            wait_s = lane.started.get(source, -_SPACING_S) + _SPACING_S - loop.time()
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)  # a storm: what arrives meanwhile shares the check
-                if source not in lane.waiting:
-                    continue
+            source = lane.next_source(loop.time())
+            if source is None:
+                await asyncio.sleep(min(map(lane.ready_at, lane.waiting)) - loop.time())
+                continue
             waiting = lane.waiting[source]
-            async with (self._due if waiting.due_at else self._called).slot(waiting.trigger.namespace or ""):
+            due = bool(waiting.due_at)
+            async with (self._due if due else self._called).slot(waiting.trigger.namespace or ""):
                 if not self._open.is_set():
                     continue  # held while it waited for its slot
-                request = lane.waiting.pop(source, None)
-                if request is None:
+                source = lane.next_source(loop.time(), due=due)
+                if source is None:
                     continue
+                request = lane.waiting.pop(source)
+                lane.order.started(source, lane.rank(request), map(lane.rank, lane.waiting.values()))
                 lane.started[source] = loop.time()
                 lane.looking_at = source
                 again = await self._check(request)
