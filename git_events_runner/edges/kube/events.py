@@ -1,7 +1,7 @@
 """Events (events.k8s.io/v1): what happened to an object, for `kubectl describe`; bounded, limited, merged.
 
-Namespaces have turns: neither the Events of one nor its repetitions displace those of another. While the API server
-does not answer they wait, with the time at which they happened.
+Namespaces have turns: neither the Events of one nor its repetitions displace those of another, and one in which the API
+server refuses Events or does not answer delays no other. Meanwhile they wait, with the time at which they happened.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _SERIES_S = 600.0
 _PER_SECOND = 10.0
 _ATTEMPTS = 6  # of an Event that the API server refuses for a while; while it does not answer, they do not count
 _LONGEST_PAUSE_S = 10.0
+_TOGETHER = 64  # requests
 _NOTE_BYTES = 1024  # pkg/apis/core/validation/events.go, which counts bytes
 
 
@@ -74,6 +75,8 @@ class Events:
         self._failed = failed
         self._waiting: RoundRobin[tuple[Ref, str, str, str, str, str]] = RoundRobin(weight=weight, limit=_WAITING_EACH)
         self._came = asyncio.Event()
+        self._busy: set[str] = set()  # namespaces whose Event is under way or is tried again
+        self._requests = asyncio.Semaphore(_TOGETHER)
         self._series: dict[bytes, _Series] = {}  # the oldest first; at most as many as are published in their time
 
     @property
@@ -100,32 +103,45 @@ class Events:
         return self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     async def run(self) -> None:
-        """Publish what is queued, at most ten a second, until cancelled."""
-        while True:
-            while (taken := self._waiting.take()) is None:
-                self._came.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_SERIES_S):
-                        await self._came.wait()
-                self._drop_old_series()
-            try:
-                await self._publish_through(*taken[1])
-            except ApiError as error:
-                self._failed(error)
-            await asyncio.sleep(1 / _PER_SECOND)
+        """Publish what is queued, at most ten a second and one at a time in each namespace, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                while (taken := self._waiting.take(self._may_take)) is None:
+                    self._came.clear()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_SERIES_S):
+                            await self._came.wait()
+                    self._drop_old_series()
+                self._busy.add(taken[0])
+                group.create_task(self._serve(*taken))
+                await asyncio.sleep(1 / _PER_SECOND)
+
+    def _may_take(self, namespace: str) -> bool:
+        return namespace not in self._busy
+
+    async def _serve(self, namespace: str, event: tuple[Ref, str, str, str, str, str]) -> None:
+        """Publish an Event; its namespace has no other one under way meanwhile."""
+        try:
+            await self._publish_through(*event)
+        except ApiError as error:
+            self._failed(error)
+        finally:
+            self._busy.discard(namespace)
+            self._came.set()
 
     async def _publish_through(self, ref: Ref, uid: str, kind: str, reason: str, note: str, stamp: str) -> None:
         """Publish an Event, through failures of the API server."""
         attempts, pause_s = 0, 1.0
         while True:
             try:
-                return await self._publish(ref, uid, kind, reason, note, stamp)
+                async with self._requests:
+                    return await self._publish(ref, uid, kind, reason, note, stamp)
             except (ApiUnavailable, ApiTooManyRequests) as error:
                 attempts += bool(error.status)
                 if attempts >= _ATTEMPTS:
                     raise
                 self._failed(error)
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(max(pause_s, len(self._busy) / _PER_SECOND))  # all of them keep within the rate
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     async def _publish(self, ref: Ref, uid: str, kind: str, reason: str, note: str, stamp: str) -> None:

@@ -260,6 +260,43 @@ async def test_an_event_that_is_always_refused_delays_the_others_for_a_while_onl
     assert [obj["note"] for obj in api.kept.values()] == ["1", "2"]
 
 
+class Refusing(Server):
+    """Refuses every Event of some namespaces, or never answers."""
+
+    def __init__(self, bad, *, hangs):
+        super().__init__()
+        self.bad, self.hangs = bad, hangs
+
+    async def create(self, kind, obj, *, timeout_s=None, strict=False):
+        if obj["metadata"]["namespace"] in self.bad:
+            self.asked += 1
+            await asyncio.sleep(timeout_s if self.hangs else 0)
+            raise ApiUnavailable("refused", status=0 if self.hangs else 500)
+        return await super().create(kind, obj, timeout_s=timeout_s, strict=strict)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+@virtual
+async def test_namespaces_that_refuse_events_delay_no_other(hangs):
+    """A hundred of them with many Events each: those of another come within a turn, in their order."""
+    bad = [f"bad{number}" for number in range(100)]
+    api = Refusing(bad, hangs=hangs)
+    published = recorder(api, [])
+    async with running(events=published.run()):
+        for namespace in bad:
+            for number in range(40):
+                published.publish(of(namespace), "u", kind="Warning", reason="X", note=f"{number}")
+        await asyncio.sleep(60)
+        for number in range(10):
+            await asyncio.sleep(20)
+            asked = at()
+            published.publish(of("good"), "u", kind="Normal", reason="JobCreated", note=f"{number}")
+            await virtually(lambda number=number: len(api.kept) > number, within_s=60)
+            assert at() - asked <= 10.0
+    assert [obj["note"] for obj in api.kept.values()] == [str(number) for number in range(10)]
+    assert api.asked <= 15 * at()
+
+
 @virtual
 async def test_series_that_may_not_be_continued_any_more_are_dropped():
     """Ten minutes after the last Event nothing is held; before, no more than are published in ten minutes."""
