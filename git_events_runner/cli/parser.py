@@ -29,6 +29,7 @@ VERBS: dict[str, str] = {
     "rerun": "run the source of a former run again, at its current commit",
     "suspend": "suspend a trigger: no checks, no new runs, deliveries are recorded",
     "resume": "resume a suspended trigger",
+    "ui": "serve the status page on this machine, with your rights in the cluster",
     "next": "print the next scheduled times of a schedule, in RFC 3339, one per line",
     "files": "read paths from stdin, one per line, and print those that file patterns select",
     "crds": "print the custom resource definitions as YAML",

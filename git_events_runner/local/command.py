@@ -54,6 +54,7 @@ class Wish:
     utility_port: int
     once: bool
     keep: bool
+    ui: bool = False
     secrets: Sequence[StandIn] = ()
 
 
@@ -89,6 +90,7 @@ def main(arguments: argparse.Namespace) -> int:
         utility_port=arguments.utility_port,
         once=arguments.once,
         keep=arguments.keep,
+        ui=arguments.ui and not arguments.once,
         secrets=stand_ins(arguments.secret or (), os.environ),
     )
     if wish.webhooks_port and wish.webhooks_port == wish.utility_port:
@@ -130,7 +132,7 @@ async def _serve(wish: Wish) -> int:
             _folder(wish, narrator) as folder,
             _working(wish, server, path, folder, _Reporter(narrator, once)) as at,
         ):
-            _announce(narrator, loaded, None if wish.once else at)
+            _announce(narrator, loaded, None if wish.once else at, ui=wish.ui)
             await (_first_of(stop.wait(), once.wait()) if wish.once else stop.wait())
             if not stop.is_set():
                 narrator.say(once.summary, "bad" if once.failed else "good")
@@ -215,6 +217,7 @@ async def _working(
         Settings.of({}, {}),
         webhooks_port=wish.webhooks_port,
         utility_port=wish.utility_port,
+        ui=wish.ui,
         namespace="default",
         host=_LOOPBACK,
         allow_loopback=True,
@@ -251,7 +254,7 @@ def _requested(manifests: Sequence[Manifest]) -> list[tuple[Ref, bool]]:
     return [(one.ref, request.run) for one in triggers for request in requests_of(one.obj["metadata"], None, ())]
 
 
-def _announce(narrator: Narrator, loaded: Loaded, at: Addresses | None) -> None:
+def _announce(narrator: Narrator, loaded: Loaded, at: Addresses | None, *, ui: bool) -> None:
     """What was passed over, what is watched, and what to call; nothing can be called where nothing listens."""
     for line in loaded.skipped[:_ANNOUNCED]:
         narrator.plain(f"skipped   {line}")
@@ -271,6 +274,8 @@ def _announce(narrator: Narrator, loaded: Loaded, at: Addresses | None) -> None:
     if at is None:
         return
     narrator.plain(f"probes    http://{_LOOPBACK}:{at.utility_port}/ready, /alive and /metrics")
+    if ui:
+        narrator.plain(f"status    http://{_LOOPBACK}:{at.utility_port}/ui/")
     narrator.plain("Ctrl-C stops.")
 
 
