@@ -15,7 +15,7 @@ import structlog
 from git_events_runner.answers import Answers
 from git_events_runner.certificates import Certificates
 from git_events_runner.clockwatch import ClockWatch
-from git_events_runner.configured import git_remote, host_key_policy, job_defaults, policy_of, weight_of
+from git_events_runner.configured import git_remote, history_limit, host_key_policy, job_defaults, policy_of, weight_of
 from git_events_runner.counting import Counter
 from git_events_runner.deletions import Deletions
 from git_events_runner.edges.kube.client import Client
@@ -186,7 +186,13 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     repositories = Repositories(store=store, forget=(remotes.forget, answers.forget))
     git = Sources(secrets=secrets, host_keys=host_keys, remote=remotes.current, used=repositories.used, answers=answers)
     hosts = SourceHosts(store=store, keep=page.keep_hosts)
-    writer = StatusWriter(api=client, store=store, metrics=metrics, gather_s=_GATHER_S)
+    writer = StatusWriter(
+        api=client,
+        store=store,
+        metrics=metrics,
+        history_limit=lambda asked: history_limit(config.current, asked),
+        gather_s=_GATHER_S,
+    )
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
     gate = Gate(store=store, policy=lambda: policy_of(config.current), announcer=events, now=now)
     triggers = LiveTriggers(reader=client, store=store)

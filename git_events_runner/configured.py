@@ -7,6 +7,7 @@ from collections.abc import Collection
 from git_events_runner.edges.git import LOOPBACK, Limits, Observer, Remote, http_remote
 from git_events_runner.resources.ssh import HostKeyPolicy
 from git_events_runner.rules.fairness import Room, Weight, equal, no_room
+from git_events_runner.rules.history import effective_limit
 from git_events_runner.rules.job import CloneBounds, JobDefaults
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.quantities import quantity
@@ -59,6 +60,11 @@ def policy_of(config: RuntimeConfig) -> Policy:
         unfinished_runs_per_namespace=policy.unfinished_runs_per_namespace,
         pod_settings=policy.pod_settings,
     )
+
+
+def history_limit(config: RuntimeConfig, asked: object) -> int:
+    """How many runs a trigger's status keeps, from its `spec.historyLimit`."""
+    return effective_limit(asked, default=config.trigger.history_limit, most=config.trigger.max_history_limit)
 
 
 def weight_of(config: RuntimeConfig, namespace: str) -> int:

@@ -102,7 +102,7 @@ class Deletions:
             report = Report(
                 source=owner.source, problem=problem, generation=trigger.generation, now=rfc3339(self._now())
             )
-            phase = JobPhase(source=owner.source, job=name, phase=EXPIRED)
+            phase = JobPhase(source=owner.source, job=name, phase=EXPIRED, finished=rfc3339(self._now()))
             await self._writer.write(trigger.ref, trigger.uid, phase, report)
         else:  # nothing new is written about a source that the trigger does not name any more
             await self._record(job, EXPIRED, message)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import structlog
@@ -36,6 +36,7 @@ from git_events_runner.rules.ledger import (
     Mutation,
     Outcome,
     Prune,
+    Settle,
     deliveries_overtaken,
 )
 from git_events_runner.rules.statuspatch import combine, patch_for
@@ -122,7 +123,17 @@ class _LostAnswers:
 class StatusWriter:
     """Group commit: one write at a time for each trigger; `run` must be running for `write` to return."""
 
-    def __init__(self, *, api: StatusApi, store: Store, metrics: Metrics, gather_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        api: StatusApi,
+        store: Store,
+        metrics: Metrics,
+        history_limit: Callable[[object], int],
+        gather_s: float,
+    ) -> None:
+        """`history_limit`: how many runs a trigger's status keeps, from `spec.historyLimit`."""
+        self._history_limit = history_limit
         self._api = api
         self._store = store
         self._metrics = metrics
@@ -242,7 +253,7 @@ class StatusWriter:
         error: ApiError = ApiConflict(f"writing the status of {ref}: too many writers")
         lost = _LostAnswers()
         for attempt in range(_ATTEMPTS):
-            mutations = [_for_object(mutation, base) for mutation in mutations]
+            mutations = [self._for_object(mutation, base) for mutation in mutations]
             status, outcomes = combine(base.get("status"), mutations, sources=names_in_spec(base))
             found = lost.judge(outcomes)
             if Outcome.WRITE not in outcomes:
@@ -275,6 +286,14 @@ class StatusWriter:
                 _resolve(batch, found)
                 return
         raise error
+
+    def _for_object(self, mutation: Mutation, base: Mapping[str, Any]) -> Mutation:
+        """What is decided by the spec of the very object that is written: what is pruned, how many runs are kept."""
+        if isinstance(mutation, Settle):
+            spec = base.get("spec")
+            asked = spec.get("historyLimit") if isinstance(spec, Mapping) else None
+            return replace(mutation, history_limit=self._history_limit(asked))
+        return _pruned_by(base) if isinstance(mutation, Prune) else mutation
 
     async def _send(
         self, ref: Ref, uid: str, base: Mapping[str, Any], status: Mapping[str, Any], patch: list[dict[str, Any]] | None
@@ -335,10 +354,8 @@ def _bounded(waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
     return waiting, []
 
 
-def _for_object(mutation: Mutation, base: Mapping[str, Any]) -> Mutation:
-    """Pruning is judged by the spec of the very object that is written."""
-    if not isinstance(mutation, Prune):
-        return mutation
+def _pruned_by(base: Mapping[str, Any]) -> Prune:
+    """The sources to keep, by the spec of the very object that is written."""
     names = names_in_spec(base)
     if names is None:
         return Prune(keep=frozenset(((base.get("status") or {}).get("checkedSources") or {}).keys()))

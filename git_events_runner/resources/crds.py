@@ -79,14 +79,34 @@ _SUSPENDED = {
     "jsonPath": ".spec.suspend",
     "description": "whether checks are suspended",
 }
+_RESULT = {
+    "name": "Result",
+    "type": "string",
+    "jsonPath": ".status.history[0].phase",
+    "description": "phase of the newest run",
+}
+_COMMIT = {
+    "name": "Commit",
+    "type": "string",
+    "jsonPath": ".status.history[0].commit",
+    "description": "commit of the newest run, in short",
+}
+_RAN = {
+    "name": "Ran",
+    "type": "date",
+    "format": "date-time",
+    "jsonPath": ".status.history[0].queued",
+    "description": "how long ago the Job of the newest run was created",
+}
 _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+_RUNS = [_STATE, _LAST_RUN, _RESULT, _COMMIT, _RAN]
 _COLUMNS: dict[str, list[dict[str, Any]]] = {
     "GitRepo": [_URI, _AUTH, _AGE],
     "ClusterGitRepo": [_URI, _AUTH, _AGE],
     "Action": [_IMAGE, _OVERRIDE, _AGE],
     "ClusterAction": [_IMAGE, _OVERRIDE, _AGE],
-    "ScheduleTrigger": [_STATE, _LAST_RUN, _READY, _REASON, _SUSPENDED, _INTERVAL, _CRON, _ACTION, _AGE],
-    "WebhookTrigger": [_STATE, _LAST_RUN, _READY, _REASON, _SUSPENDED, _MULTI, _ACTION, _AGE],
+    "ScheduleTrigger": [*_RUNS, _READY, _REASON, _SUSPENDED, _INTERVAL, _CRON, _ACTION, _AGE],
+    "WebhookTrigger": [*_RUNS, _READY, _REASON, _SUSPENDED, _MULTI, _ACTION, _AGE],
 }
 
 

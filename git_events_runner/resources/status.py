@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from .history import RunRecord
 from .part import NAME_CHARS, PART, SAFE_MAX, Part, Text
 
 LEDGER_MAX = 10**12  # a number that is no mistake is below it; one more can always be stored
@@ -231,6 +232,11 @@ class TriggerStatus(SourceStatus):
     last_handled_run_requested_at: Token | None = Field(
         default=None,
         description="Token of the annotation `run-requested-at` that was handled last (a run).",
+    )
+    history: tuple[RunRecord, ...] = Field(
+        default=(),
+        description="The last runs, newest first: `historyLimit` of them, and fewer where they would take more than "
+        "4 KiB.",
     )
     deliveries: Annotated[Text, Field(max_length=DELIVERIES_CHARS)] | None = Field(
         default=None, description="Digests of the last 64 accepted requests: none of them is recorded twice."

@@ -16,6 +16,7 @@ from .bounds import (
     STATUS_HOST_KEYS,
     STATUS_MESSAGE_CHARACTERS,
     STATUS_OTHER_ENTRIES,
+    STATUS_RUNS,
     STATUS_TEXT_CHARACTERS,
     STATUS_WARNINGS,
 )
@@ -23,6 +24,7 @@ from .part import NAME_CHARS
 
 _CONDITIONS, _ENTRIES, _DELIVERIES, _HOST_KEYS = "conditions", "checkedSources", "deliveries", "hostKeys"
 _PROBLEMS, _WARNINGS = "problems", "warnings"
+_HISTORY = "history"
 
 
 def bounded_status(status: Any, spec: Any) -> Any:
@@ -45,6 +47,8 @@ def bounded_status(status: Any, spec: Any) -> Any:
         del found[_WARNINGS]
     if not _is_short(found.get(_PROBLEMS)):
         del found[_PROBLEMS]
+    if not _history_fits(found.get(_HISTORY)):
+        del found[_HISTORY]
     if _DELIVERIES in found:
         found[_DELIVERIES] = _cut(found[_DELIVERIES], STATUS_DELIVERIES_CHARACTERS + 1)
     if isinstance(found.get(_ENTRIES), Mapping):
@@ -85,6 +89,19 @@ def _host_keys_fit(lines: object) -> bool:
     if not isinstance(lines, list):
         return True
     return len(lines) <= STATUS_HOST_KEYS and all(map(_short, lines))
+
+
+def _history_fits(records: object) -> bool:
+    if not isinstance(records, list):
+        return True
+    return len(records) <= STATUS_RUNS and all(
+        isinstance(record, Mapping) and all(map(_is_plain, record.values())) for record in records
+    )
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is no list and no mapping, and not too long."""
+    return not isinstance(value, list | Mapping) and _short(value)
 
 
 def _entries(entries: Mapping[str, Any], spec: Any) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic.config import JsonDict
 from pydantic.dataclasses import dataclass
 
+from .history import HistoryLimit
 from .meta import Resource
 from .part import PART, Flag, Name, Part, Reference, Text
 from .schedules import INTERVAL, cron_rules
@@ -157,6 +158,11 @@ class TriggerSpec(Part):
         default="Run",
         description="What the first scheduled check of a source does. `Run`: it runs the action. `Record`: it records "
         "the current commit, and runs nothing.",
+    )
+    history_limit: HistoryLimit | None = Field(
+        default=None,
+        description="How many runs `status.history` keeps; unset: the runtime config's `trigger.historyLimit`, which "
+        "is 10.",
     )
 
 

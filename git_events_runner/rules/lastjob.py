@@ -1,4 +1,4 @@
-"""`lastJob` of each source in a trigger's status: the Job of its last recorded run, and its phase.
+"""Phases of Jobs in a trigger's status: of the last recorded run of each source (`lastJob`), and in the history.
 
 Why the controller deletes a Job is recorded in it before the request, so that no crash hides it.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 from git_events_runner.resources.job import UNFINISHED_PHASES
 
+from .history import RunState, enter_states, unfinished_runs
 from .ledger import Guards, Outcome, entry_of
 
 EXPIRED = "Expired"
@@ -18,14 +19,20 @@ EXPIRED = "Expired"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPhase:
-    """The phase of one Job of a source, where the entry names that Job as its last one."""
+    """The phase of one Job of a source, where the entry names that Job as its last one, and in its history."""
 
     source: str
     job: str
     phase: str
+    finished: str | None = None
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """Set `lastJob.phase`."""
+        """Set `lastJob.phase`, and the phase of the run in the history."""
+        entered = enter_states(status, {self.job: RunState(phase=self.phase, finished=self.finished)})
+        shown = self._show(status)
+        return Outcome.WRITE if entered else shown
+
+    def _show(self, status: dict[str, Any]) -> Outcome:
         if entry_of(status, self.source).job_name != self.job:
             return Outcome.DONE
         last = status["checkedSources"][self.source]["lastJob"]
@@ -37,6 +44,21 @@ class JobPhase:
     def guards(self) -> Guards:
         """The source whose Job it is."""
         return Guards(ledger=frozenset({self.source}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunProgress:
+    """The leader's view of the Jobs in the history, by their names."""
+
+    states: Mapping[str, RunState]
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Enter it where the history has these Jobs."""
+        return Outcome.WRITE if enter_states(status, self.states) else Outcome.DONE
+
+    def guards(self) -> Guards:
+        """The patch tests the history itself."""
+        return Guards()
 
 
 def is_recorded_expired(status: Mapping[str, Any] | None, source: str, job: str) -> bool:
@@ -70,8 +92,9 @@ def unfinished_jobs(status: Mapping[str, Any] | None) -> dict[str, str]:
         for source, entry in (entries.items() if isinstance(entries, Mapping) else ())
         if isinstance(entry, Mapping)
     }
-    return {
+    last = {
         str(job.get("name")): source
         for source, job in jobs.items()
         if isinstance(job, Mapping) and job.get("phase") in UNFINISHED_PHASES
     }
+    return unfinished_runs(status) | last

@@ -16,9 +16,11 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Protocol
 
+from git_events_runner.resources.history import HISTORY_DEFAULT
 from git_events_runner.resources.job import UNFINISHED_PHASES, JobView, timestamp
 from git_events_runner.resources.status import LEDGER_MAX
 
+from .history import HISTORY, record_of, remember
 from .storedtime import lies_ahead, lies_later
 
 DELIVERIES_KEPT = 64
@@ -231,7 +233,7 @@ class Guards:
 
 
 def draft(status: dict[str, Any], source: str, *, adopt: bool = True) -> dict[str, Any]:
-    """The entry to change, with every ledger field present, so that later writes can test them.
+    """The entry to change, with every field present that later writes test (or insert into, as into the history).
 
     An entry of the original gets its run number, which ends its adoption, only from a look at its source.
     """
@@ -239,6 +241,8 @@ def draft(status: dict[str, Any], source: str, *, adopt: bool = True) -> dict[st
     entries = status.get("checkedSources")
     if not isinstance(entries, dict):
         entries = status["checkedSources"] = {}
+    if not isinstance(status.get(HISTORY), list):
+        status[HISTORY] = []
     entry = entries.get(source)
     if not isinstance(entry, dict):
         entry = entries[source] = {}
@@ -296,6 +300,8 @@ class Settle:
     changed: str
     now: str | None = None
     run_request: int | None = None
+    record: Mapping[str, Any] | None = None
+    history_limit: int = HISTORY_DEFAULT
 
     @classmethod
     def from_job(cls, name: str, job: JobView, *, now: datetime) -> Settle | None:
@@ -316,6 +322,7 @@ class Settle:
             changed=rfc3339(made),
             now=rfc3339(now),
             run_request=job.run_request,
+            record=record_of(name, job),
         )
 
     def apply(self, status: dict[str, Any]) -> Outcome:
@@ -347,6 +354,8 @@ class Settle:
         else:
             status.setdefault("state", "Idle")
         status["lastRun"] = self.changed
+        if self.record is not None:
+            remember(status, self.record, self.history_limit)
         return Outcome.WRITE
 
     def guards(self) -> Guards:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from .derived_conditions import adopt_conditions, derive_conditions, is_derived
+from .history import HISTORY
 from .ledger import Guards, Mutation, Outcome
 from .report import reported_at
 
@@ -61,9 +62,10 @@ def patch_for(
     patch: list[dict[str, Any]] = [{"op": "test", "path": "/metadata/uid", "value": uid}]
     if not _add_all_tests(patch, before, old_entries, guards):
         return None
-    for name in sorted(set(before) | set(after)):
-        if name != "checkedSources":
-            _add_change(patch, _pointer(name), before, after, name)
+    if not _add_history(patch, before.get(HISTORY), after.get(HISTORY)):
+        return None
+    for name in sorted({*before, *after} - {HISTORY, "checkedSources"}):
+        _add_change(patch, _pointer(name), before, after, name)
     for source in sorted(new_entries):
         old, new = old_entries[source], new_entries[source]
         if old == new:
@@ -73,6 +75,33 @@ def patch_for(
         for name in sorted(set(old) | set(new)):
             _add_change(patch, _pointer("checkedSources", source, name), old, new, name)
     return patch
+
+
+def _add_history(patch: list[dict[str, Any]], old: object, new: object) -> bool:
+    """Insert new runs before the others and remove the oldest, so that replicas that settle do not conflict.
+
+    All other changes test the entire history. False: there is none to test.
+    """
+    if old == new:
+        return True
+    if not isinstance(old, list) or not isinstance(new, list):
+        return False
+    path = f"/status/{HISTORY}"
+    inserted = next((n for n in range(1, len(new) + 1) if new[n:] == old[: len(new) - n]), None)
+    known = [_job(one) for one in old]
+    if inserted is None or any(_job(one) in known for one in new[:inserted]):
+        patch.append({"op": "test", "path": path, "value": old})
+        patch.append({"op": "add", "path": path, "value": new})
+        return True
+    patch.extend({"op": "add", "path": f"{path}/0", "value": record} for record in reversed(new[:inserted]))
+    dropped = len(old) - (len(new) - inserted)
+    patch.extend({"op": "remove", "path": f"{path}/{len(new)}"} for _ in range(dropped))
+    return True
+
+
+def _job(record: object) -> object:
+    """The Job that a record of a run is about."""
+    return record.get("job") if isinstance(record, Mapping) else None
 
 
 def _add_all_tests(

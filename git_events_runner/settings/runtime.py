@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 from git_events_runner.errors import ConfigError
 from git_events_runner.resources.crds import to_yaml
 from git_events_runner.resources.hints import meant
+from git_events_runner.resources.history import HISTORY_DEFAULT, HISTORY_MAX, HistoryLimit
 from git_events_runner.resources.parse import dotted, plain
 from git_events_runner.resources.ssh import problem_of
 from git_events_runner.rules.quantities import quantity
@@ -263,6 +264,12 @@ class TriggerConfig(_Section):
     """Triggers."""
 
     webhook: WebhookConfig = Field(default=WebhookConfig(), description="Webhooks.")
+    history_limit: HistoryLimit = Field(
+        default=HISTORY_DEFAULT, description="How many runs `status.history` keeps, unless the trigger sets it."
+    )
+    max_history_limit: HistoryLimit = Field(
+        default=HISTORY_MAX, description="Maximum of `historyLimit`, also for triggers that set more."
+    )
 
 
 def _known_hosts(text: str) -> str:

@@ -39,7 +39,9 @@ class Fence:
 async def deleting(world: World, act):
     """Run `act(deletions, store)` until its DELETE was answered, and no further."""
     now, store = (lambda: datetime.now(UTC)), Store()
-    writer = StatusWriter(api=world.client, store=store, metrics=Metrics(prefix="x"), gather_s=0.0)
+    writer = StatusWriter(
+        api=world.client, store=store, metrics=Metrics(prefix="x"), history_limit=lambda _: 10, gather_s=0.0
+    )
     events = Events(api=world.client, identity="x", now=now, failed=lambda _: None, weight=lambda _: 1)
     api = Stopped(world.client)
     deletions = Deletions(api=api, writer=writer, events=events, request_timeout_s=5.0, now=now)

@@ -198,7 +198,7 @@ def actions(at):
 
 def _hook(source, action, watch=None, **webhook):
     call, path = webhook.pop("call", lambda _: ({}, b"")), webhook.pop("path", "/{name}")
-    top = {name: webhook.pop(name) for name in ("schedule", "suspend", "firstCheck") if name in webhook}
+    top = {name: webhook.pop(name) for name in ("schedule", "suspend", "firstCheck", "historyLimit") if name in webhook}
     return Row(
         source=source,
         action=action,
@@ -302,9 +302,9 @@ ROWS = {
     "nothing": Row(
         source=("GitRepo", "open"),
         action=("Action", "nothing"),
-        spec={"schedule": {"interval": "1h"}, "suspend": False, "firstCheck": "Run"},
+        spec={"schedule": {"interval": "1h"}, "suspend": False, "firstCheck": "Run", "historyLimit": 3},
     ),
-    "hook-run": _hook(("GitRepo", "open"), ("Action", "nothing"), suspend=False, firstCheck="Run"),
+    "hook-run": _hook(("GitRepo", "open"), ("Action", "nothing"), suspend=False, firstCheck="Run", historyLimit=3),
 }
 # These run nothing by themselves.
 SUSPENDED = {

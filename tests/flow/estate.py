@@ -28,7 +28,7 @@ from git_events_runner.sourcehosts import SourceHosts
 from git_events_runner.triggers import LiveTriggers
 from tests.flow.test_queue import queue_of
 from tests.flow.virtual import until
-from tests.flow.world import START, Cluster, Fence, recorded, tracking_of
+from tests.flow.world import START, Cluster, Fence, kept, recorded, tracking_of
 
 NAMESPACES = 12
 PAGE = 500
@@ -167,7 +167,9 @@ class Estate:
     def _parts(self):
         cluster = self.cluster
         shared = {"store": cluster.store, "now": cluster.now}
-        self.writer = StatusWriter(api=cluster, store=cluster.store, metrics=cluster.metrics, gather_s=0.01)
+        self.writer = StatusWriter(
+            api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01
+        )
         written = {"api": cluster, "writer": self.writer, "announcer": cluster, "metrics": cluster.metrics}
         self.lanes = Lanes(
             check=self.told.check,

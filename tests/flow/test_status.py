@@ -13,14 +13,14 @@ from git_events_runner.rules.report import Problem, Report
 from git_events_runner.rules.statuspatch import combine
 from git_events_runner.serving import running
 from tests.flow.virtual import at, until, virtual
-from tests.flow.world import A, B, Cluster, recorded
+from tests.flow.world import A, B, Cluster, kept, recorded
 
 REF = Ref("WebhookTrigger", "n", "hook")
 
 
 @asynccontextmanager
 async def writing(cluster):
-    writer = StatusWriter(api=cluster, store=cluster.store, metrics=cluster.metrics, gather_s=0.01)
+    writer = StatusWriter(api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01)
     async with running(status=writer.run()):
         yield writer
 

@@ -306,10 +306,15 @@ def ended(kind="Complete"):
     return {"startTime": when, "conditions": [{"type": kind, "status": "True", "lastTransitionTime": when}]}
 
 
+def kept(asked):
+    """How many runs a status keeps: as many as the trigger says, else ten."""
+    return 10 if asked is None else asked
+
+
 def recorded(runs=1, commit=A, **fields):
     """A trigger's status with one source."""
     whole = {"commitHash": commit, "fileHash": None, "changed": None, "runs": runs, "requested": 0, "handled": 0}
-    return {"checkedSources": {"app": whole | fields}, "deliveries": ""}
+    return {"checkedSources": {"app": whole | fields}, "deliveries": "", "history": []}
 
 
 def deletions_of(cluster):

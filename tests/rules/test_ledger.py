@@ -1,5 +1,6 @@
 """The mutations of a trigger's status, one rule of the run ledger after the other."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -28,7 +29,7 @@ AT = "2026-05-06T07:08:09Z"
 
 def entry(**fields):
     whole = {"commitHash": A, "fileHash": None, "changed": None, "runs": 1, "requested": 3, "handled": 2} | fields
-    return {"checkedSources": {"app": whole}, "deliveries": delivery_hash("old")}
+    return {"checkedSources": {"app": whole}, "deliveries": delivery_hash("old"), "history": []}
 
 
 def settle(number=2, commit=B, request=3, **fields):
@@ -101,7 +102,10 @@ def test_a_settlement_is_read_from_the_job_alone():
         {"metadata": {"annotations": annotations, "creationTimestamp": "2026-05-06T07:00:00Z"}, "spec": {}}
     )
     found = Settle.from_job("name", view, now=NOW)
-    assert found == settle(number=4, request=9, job="name", file_hash="f00", changed="2026-05-06T07:00:00Z", now=AT)
+    record = {"number": 4, "source": "app", "commit": B[:12], "job": "name", "phase": "Running"}
+    record |= {"queued": "2026-05-06T07:00:00Z"}
+    expected = settle(number=4, request=9, job="name", file_hash="f00", changed="2026-05-06T07:00:00Z", now=AT)
+    assert found == replace(expected, record=record)
     assert Settle.from_job("name", JobView.of({"metadata": {}}), now=NOW) is None
 
 
@@ -221,7 +225,8 @@ def test_where_a_tested_field_is_absent_the_whole_object_is_put(before, mutation
 
 def test_source_names_are_escaped_in_the_patch():
     """Slash and tilde are JSON Pointer's own characters (RFC 6901)."""
-    before = {"checkedSources": {"a/b~c": {"commitHash": A, "runs": 0, "requested": 0, "handled": 0}}, "deliveries": ""}
+    entry_now = {"commitHash": A, "runs": 0, "requested": 0, "handled": 0}
+    before = {"checkedSources": {"a/b~c": entry_now}, "deliveries": "", "history": []}
     mutation = Count(asked={"a/b~c": None}, delivery=delivery_hash("n"), at=AT)
     after, _ = combine(before, [mutation])
     paths = [step["path"] for step in patch_for("u", before, after, mutation.guards())]

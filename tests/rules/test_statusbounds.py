@@ -19,6 +19,7 @@ _LARGE = "x" * 10_000
         {"conditions": [{"type": "Ready", "status": "True", "message": "m" * 8000}], "deliveries": "d" * 704},
         {"checkedSources": {"app": _ENTRY, "old": _ENTRY}, "state": "Idle", "lastRunNumber": 7},
         {"hostKeys": ["host ssh-rsa " + "A" * 1400]},
+        {"history": [{"number": 7, "job": "j", "phase": "Failed", "exitCode": 3}] * 50},
         None,
         "odd",
     ],
@@ -36,6 +37,10 @@ def test_what_the_controller_writes_is_read(status):
         {"conditions": [{"type": f"T{number}"} for number in range(17)]},
         {"hostKeys": ["h"] * 17},
         {"hostKeys": [_LARGE]},
+        {"history": [{"job": _LARGE}]},
+        {"history": [{"job": ["nested"]}]},
+        {"history": [{"number": 1}] * 61},
+        {"history": ["text"]},
     ],
 )
 def test_what_is_beyond_a_bound_reads_as_absent(forged):

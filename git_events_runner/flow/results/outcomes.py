@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.history import RunState
 from git_events_runner.rules.identity import Owner, owner_of, run_of
 from git_events_runner.rules.jobs.lifecycle import (
     DELETED,
@@ -18,6 +21,7 @@ from git_events_runner.rules.jobs.lifecycle import (
     change_of,
 )
 from git_events_runner.rules.lastjob import EXPIRED, is_recorded_expired
+from git_events_runner.rules.ledger import rfc3339
 
 from .phases import LastPhases
 
@@ -34,12 +38,14 @@ class Outcomes:
         phases: LastPhases,
         observers: Sequence[JobObserver],
         deleted_as: Callable[[str], str | None],
+        now: Callable[[], datetime],
     ) -> None:
         """`deleted_as` is the last phase of a Job, by its uid, that this process deletes."""
         self._store = store
         self._phases = phases
         self._observers = observers
         self._deleted_as = deleted_as
+        self._now = now
         self._known: dict[str, Snapshot] = {}  # by uid: a pass over all of them hashes no reference
         self._uids: dict[Ref, str] = {}
         self._undecided: dict[Ref, str] = {}  # Jobs that may turn out to be runs → uid of the trigger
@@ -152,7 +158,10 @@ class Outcomes:
         else:
             event = JobEnded(run=run, result=self._deleted_as(snapshot.uid) or DELETED)
         self._publish(event)
-        self._phases.put(snapshot.ref.name, event.result)
+        state = RunState.of(last.model, phase=event.result)
+        if state.finished is None:
+            state = replace(state, finished=rfc3339(self._now()))
+        self._phases.put(snapshot.ref.name, state)
 
     def _publish(self, event: JobEvent) -> None:
         for observer in self._observers:

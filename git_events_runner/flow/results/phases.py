@@ -1,8 +1,10 @@
-"""The last phases of Jobs that are deleted, for the statuses that still name them."""
+"""The last states of Jobs that are deleted, for the statuses that still name them."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+
+from git_events_runner.rules.history import RunState
 
 _KEPT = 1000
 
@@ -11,19 +13,19 @@ class LastPhases:
     """By the name of the Job, which follows from its run."""
 
     def __init__(self) -> None:
-        self._phases: OrderedDict[str, str] = OrderedDict()
+        self._phases: OrderedDict[str, RunState] = OrderedDict()
 
     def __contains__(self, name: object) -> bool:
         """Whether that Job is known to be deleted."""
         return name in self._phases
 
-    def get(self, name: str) -> str | None:
-        """Its last phase, or None."""
+    def get(self, name: str) -> RunState | None:
+        """Its last state, or None."""
         return self._phases.get(name)
 
-    def put(self, name: str, phase: str) -> None:
+    def put(self, name: str, state: RunState) -> None:
         """It is deleted."""
-        self._phases[name] = phase
+        self._phases[name] = state
         if len(self._phases) > _KEPT:
             self._phases.popitem(last=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -12,12 +12,14 @@ import structlog
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.handover import Handover, working
+from git_events_runner.resources.job import UNFINISHED_PHASES
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.fairness import Weight
+from git_events_runner.rules.history import RunState, is_kept, records_of
 from git_events_runner.rules.identity import run_of
-from git_events_runner.rules.lastjob import shown_phase
-from git_events_runner.rules.ledger import Outcome, Progress, entry_of, rfc3339
+from git_events_runner.rules.lastjob import RunProgress, shown_phase
+from git_events_runner.rules.ledger import Mutation, Outcome, Progress, entry_of, rfc3339
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.overtaken import warnings_over
 from git_events_runner.rules.report import CloneReport
@@ -105,30 +107,48 @@ class Projection:
             name = entry_of(status, source).job_name
             if name is None:
                 continue
-            found = self._store.get(Ref("Job", trigger.ref.namespace, name))
-            job = found if found is not None and run_of(found, trigger) is not None else None
+            job = self._job_of(trigger, name)
             if job is not None:
                 self._phases.forget(name)
-            phase = job.model.phase if job is not None else self._phases.get(name)
+            last = self._phases.get(name)
+            phase = job.model.phase if job is not None else last.phase if last is not None else None
             if phase:
                 phases[source] = (name, shown_phase(status, source, name, phase))
                 exits[source] = (name, job.model.clone_exit if job is not None else None)
         progress = Progress(running=any(not job.model.deleting for job in alive), phases=phases)
         clones = CloneReport(exits=exits, generation=trigger.generation, now=rfc3339(self._now()))
-        over = warnings_over(status, alive)
+        runs = RunProgress(states=self._states(trigger, status))
+        mutations: tuple[Mutation, ...] = (progress, clones, runs, *warnings_over(status, alive))
         self._shown.pop(trigger_uid, None)
-        if set(combine(status, [progress, clones, *over])[1]) == {Outcome.DONE}:
+        if set(combine(status, mutations)[1]) == {Outcome.DONE}:
             self._shown[trigger_uid] = _recorded(trigger)
             return True
         fence.check()
         try:
-            await self._writer.write(trigger.ref, trigger.uid, progress, clones, *over)
+            await self._writer.write(trigger.ref, trigger.uid, *mutations)
         except ApiNotFound:
             return True
         except ApiError as error:
             log.warning("status.failed", kind=trigger.ref.kind, name=trigger.ref.name, error=str(error))
             return False
         return True
+
+    def _job_of(self, trigger: Snapshot, name: str) -> Snapshot | None:
+        """The Job of that name, if it is a run of the trigger."""
+        found = self._store.get(Ref("Job", trigger.ref.namespace, name))
+        return found if found is not None and run_of(found, trigger) is not None else None
+
+    def _states(self, trigger: Snapshot, status: Mapping[str, Any]) -> dict[str, RunState]:
+        """What is known of the Jobs in the history; of those that ended long ago it has all there is."""
+        states: dict[str, RunState] = {}
+        for record in records_of(status):
+            name, recorded = str(record.get("job")), record.get("phase")
+            job = self._job_of(trigger, name)
+            if job is not None and not is_kept(recorded, job.model):
+                states[name] = RunState.of(job.model)
+            elif job is None and recorded in UNFINISHED_PHASES and (last := self._phases.get(name)) is not None:
+                states[name] = last
+        return states
 
 
 def _last_jobs(trigger: Snapshot) -> dict[str, Any]:
@@ -141,8 +161,6 @@ def _last_jobs(trigger: Snapshot) -> dict[str, Any]:
 def _recorded(trigger: Snapshot) -> tuple[object, ...]:
     """All that showing reads of a trigger; the rest of its status changes with each delivery."""
     status = trigger.raw.get("status") or {}
-    return (
-        trigger.generation,
-        _last_jobs(trigger),
-        *(status.get(name) for name in ("state", "conditions", "warnings")),
-    )
+    history = [(record.get("job"), record.get("phase")) for record in records_of(status)]
+    shown = (status.get(name) for name in ("state", "conditions", "warnings"))
+    return (trigger.generation, _last_jobs(trigger), *shown, history)

@@ -54,12 +54,13 @@ class Results:
         self._store = store
         self._slices = Slices()
         self._phases = LastPhases()
-        self._outcomes = Outcomes(store=store, phases=self._phases, observers=observers, deleted_as=deleted_as)
+        self._outcomes = Outcomes(store=store, phases=self._phases, observers=observers, deleted_as=deleted_as, now=now)
         self._projection = Projection(store=store, phases=self._phases, writer=writer, now=now, weight=weight)
         self._sweeper = Sweeper(
             api=api,
             store=store,
             phases=self._phases,
+            now=now,
             submit=submit,
             show=self._projection.put,
             job_deleted=job_deleted,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -16,8 +17,10 @@ from git_events_runner.resources.job import JobView
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.fairness import Weight
+from git_events_runner.rules.history import RunState
 from git_events_runner.rules.identity import Owner, owner_of
 from git_events_runner.rules.lastjob import unfinished_jobs
+from git_events_runner.rules.ledger import rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.slices import Slices
 
@@ -46,6 +49,7 @@ class Sweeper:
         api: Api,
         store: Store,
         phases: LastPhases,
+        now: Callable[[], datetime],
         submit: Callable[[CheckRequest], None],
         show: Callable[[Snapshot], None],
         job_deleted: Callable[[Snapshot, str, str], Awaitable[bool]],
@@ -60,6 +64,7 @@ class Sweeper:
         self._api = api
         self._store = store
         self._phases = phases
+        self._now = now
         self._submit = submit
         self._show = show
         self._job_deleted = job_deleted
@@ -203,7 +208,7 @@ class Sweeper:
             log.debug("job.delayed", namespace=trigger.ref.namespace, job=name, error=str(error))
             return False
         if deleted:
-            self._phases.put(name, "Gone")
+            self._phases.put(name, RunState(phase="Gone", finished=rfc3339(self._now())))
             self._show(trigger)
             log.info("job.gone", namespace=trigger.ref.namespace, job=name)
         return True
