@@ -8,6 +8,9 @@ same selected files (`Aa`), which matters with the `files` event. With the `lag`
 delivery that announces it (up to the 30 s after which an announcement is not waited for any more). With the `polls`
 event scheduled times cause checks, by a leader whose cache is current then: what was pushed before one must have run
 when its check is over. With `calls` beside it, deliveries do so too.
+
+A head `-` is a reference that was deleted: the Job of `onDelete` runs then. With the `hides` event git leaves the
+reference out of one complete answer for a moment, although it exists.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from tests.model.walk import forget_unseen, trace
 
 RULES = frozenset(
     {
@@ -37,11 +42,17 @@ RULES = frozenset(
         "kept_same",  # and shows the commit that is recorded: what is new is asked for again
         "kept_for_polls",  # a delivery is answered by none that was sent before it
         "run_request_of_job",  # settling handles the requested runs that the Job was made for, not later ones
+        "deletion_forgets",  # settling the Job of a deletion leaves no commit, so that a re-created reference runs
+        "deletion_confirmed",  # a reference is deleted when two complete answers, the second one later, lack it
+        "numbers_go_on",  # an entry that is pruned leaves its number of runs to the one that follows it
+        "pruned_late",  # the entry of a deleted reference is pruned when no check that read it is under way any more
     }
 )
 
 
 _FAR, _RAISED = 90, 40
+GONE = "-"  # a head that is no commit: the reference was deleted; a Job with it is that of `onDelete`
+HIDDEN = "~"  # what git shows of a reference that it leaves out for a moment: nothing, as of a deleted one
 FORGED = "?"  # the commit of a Job that somebody else made, with a number that the entry does not allow
 
 
@@ -56,6 +67,7 @@ class Entry(NamedTuple):
     numbered: bool = True  # whether its number of runs can be right
     runs_requested: int = 0  # by annotation
     runs_handled: int = 0  # up to which of them have their run
+    missing: bool = False  # a complete answer lacked the reference
 
 
 class Job(NamedTuple):
@@ -102,6 +114,8 @@ class State(NamedTuple):
     expired: int = -1
     due: int = -1
     recorded: str | None = None
+    hidden: int = 0  # 1: git leaves the reference out of its answers, 2: it did so once
+    pruned: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +130,9 @@ class Result:
 class Model:
     """The protocol with `events` and `replicas` lanes.
 
-    Events: always, files, crash, lost, lag, ttl, deleted, wipe, edit, forged, polls, calls; `record`: a first check by
-    schedule runs nothing; `annotation`: a person requests a run, once for each head at most. An edit of the number of
-    runs comes while no run is being made: what is made just then is the known remainder.
+    Events: always, files, crash, lost, lag, ttl, deleted, wipe, edit, forged, polls, calls, hides; `record`: a first
+    check by schedule runs nothing; `annotation`: a person requests a run, once for each head at most. An edit of the
+    number of runs comes while no run is being made: what is made just then is the known remainder.
     """
 
     def __init__(self, heads: str, *, without: str = "", events: str = "", replicas: int = 2, crashes: int = 1) -> None:
@@ -175,6 +189,17 @@ class Model:
                 runs_requested=live.runs_requested - live.runs_handled,
             )
             yield "wipe", state._replace(entries=(*state.entries, empty), wiped=1)
+        if "hides" in self.events and self.heads[state.head] != GONE:
+            if not state.hidden:
+                yield "git leaves it out", state._replace(hidden=1)
+            elif state.hidden == 1:
+                yield "git shows it again", state._replace(hidden=2)
+        if GONE in self.heads and live.commit is None and live.runs and live.requested == live.handled:
+            left = live.runs if "numbers_go_on" in self.rules else 0
+            late = all(r.at == "idle" or (r.data and r.data[0] == live) for r in state.replicas)
+            late = late or "pruned_late" not in self.rules
+            if late and live.requested and not state.pruned and not self.unsettled(state.jobs, live):
+                yield "prune", state._replace(entries=(*state.entries, Entry(left, None, 0, 0)), pruned=1)
         making = any(r.at in {"post", "settle"} for r in state.replicas) or self.unsettled(state.jobs, live)
         if "edit" in self.events and not state.wiped and live.runs > 0 and not making:
             raised = "edited_raises" in self.rules
@@ -266,7 +291,7 @@ class Model:
                     data = (job.number, job.commit, job.request, True, job.run_request)
                     yield f"{lane} unsettled {job.number}", become("settle", me.seen, data, wake=me.wake)
                 else:
-                    head = self.heads[state.shown]
+                    head = HIDDEN if state.hidden == 1 else self.heads[state.shown]
                     data = (entry, head, state.expired)
                     kept = state.shown if self.polls else me.kept
                     yield f"{lane} ask {head}", become("decide", me.seen, data, wake=me.wake, kept=kept)
@@ -310,9 +335,9 @@ class Model:
                 runs_handled = by_annotation if "run_request_of_job" in self.rules else live.runs_requested
                 runs_handled = max(live.runs_handled, min(runs_handled, live.runs_requested))
                 counted = live.requested, handled, live.announced
-                entry = Entry(
-                    number, str(commit), *counted, runs_requested=live.runs_requested, runs_handled=runs_handled
-                )
+                forgets = commit == GONE and "deletion_forgets" in self.rules
+                settled = None if forgets else live.commit if commit == GONE else str(commit)
+                entry = Entry(number, settled, *counted, runs_requested=live.runs_requested, runs_handled=runs_handled)
                 name = f"{lane} settle {number}={commit} h{handled}"
                 yield name, become("idle", latest + 1, None, wake=wake, **write(entry))
 
@@ -331,6 +356,23 @@ class Model:
     def decide(self, state, lane, me, live, latest, become):  # type: ignore[no-untyped-def]
         """Fire, skip, wait for what was announced, or nothing; then the live read."""
         entry, commit, asked = me.data
+        if commit in {GONE, HIDDEN}:
+            absent = entry.commit is not None or entry.requested > entry.handled
+            sure = (entry.missing and commit == GONE) or "deletion_confirmed" not in self.rules
+            commit = GONE
+            if absent and not sure:
+                if live[:2] == entry[:2] and not live.missing:
+                    entries = (*state.entries, live._replace(missing=True))
+                    yield f"{lane} missing", become("idle", latest + 1, None, wake=True, entries=entries)
+                else:
+                    yield f"{lane} missing still", become("idle", latest, None, wake=True)
+                return
+            if entry.commit is None:
+                if entry.requested > entry.handled:
+                    yield f"{lane} absent", become("skip", me.seen, (entry, None, entry.requested), wake=me.wake)
+                else:
+                    yield f"{lane} absent", become("idle", me.seen, None, wake=me.wake)
+                return
         changed = commit != entry.commit and not self.same_files(entry.commit, commit)
         fire = changed if self.on_change else entry.requested > entry.handled
         by_annotation = entry.runs_requested > entry.runs_handled
@@ -422,6 +464,8 @@ class Model:
             if wiping and live.commit is None:
                 return None
             ran = made[-1].commit if made else state.recorded
+            if head == GONE:
+                return None if ran in {None, GONE} and live.commit is None else f"lost: the deletion, after {ran}"
             if not all(commit == head or self.same_files(commit, head) for commit in (ran, live.commit)):
                 return f"lost: recorded {live.commit}, ran {ran}, head {head}"
         elif not made or max(job.request for job in made) < state.delivered:
@@ -441,28 +485,12 @@ class Model:
             state = queue.popleft()
             bad = self.violation(state)
             if bad:
-                return Result(states=len(came), violation=bad, trace=_trace(came, state))
+                return Result(states=len(came), violation=bad, trace=trace(came, state))
             if len(came) > limit:
                 raise RuntimeError(f"more than {limit} states")
             for name, following in self.steps(state):
-                known = _forget_unseen(following)
+                known = forget_unseen(following)
                 if known not in came:
                     came[known] = (state, name)
                     queue.append(known)
         return Result(states=len(came), violation=None)
-
-
-def _trace(came: dict[State, tuple[State, str] | None], state: State) -> str:
-    names: list[str] = []
-    while (step := came[state]) is not None:
-        state, name = step
-        names.append(name)
-    return "; ".join(reversed(names))
-
-
-def _forget_unseen(state: State) -> State:
-    oldest = min(replica.seen for replica in state.replicas)
-    if not oldest:
-        return state
-    replicas = tuple(replica._replace(seen=replica.seen - oldest) for replica in state.replicas)
-    return state._replace(entries=state.entries[oldest:], replicas=replicas)

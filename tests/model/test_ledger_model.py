@@ -35,6 +35,11 @@ SAFE = {
     "runs requested by annotation, one run for each request": Model("AB", events="annotation always lost", replicas=1),
     "a first check that runs nothing": Model("ABA", events="record"),
     "the same, a crash and lost answers": Model("AB", events="record crash lost"),
+    "a reference deleted and created again at the same commit": Model("A-A"),
+    "the same, Jobs removed by their TTL, lost answers": Model("A-A", events="ttl lost", replicas=1),
+    "a reference deleted, and a crash": Model("A-", events="crash lost"),
+    "a reference that git leaves out for a moment": Model("AB", events="hides"),
+    "the same, then deleted, and a crash": Model("A-", events="hides crash"),
 }
 
 NEEDED = {
@@ -60,6 +65,10 @@ NEEDED = {
     "kept_after_due": (Model("AB", without="kept_after_due", events="polls"), "lost: recorded A, ran A, head B"),
     "kept_same": (Model("AB", without="kept_same", events="polls calls"), "goes back"),
     "kept_for_polls": (Model("AB", without="kept_for_polls", events="polls calls", replicas=1), "lost"),
+    "deletion_forgets": (Model("A-A", without="deletion_forgets", replicas=1), "lost"),
+    "deletion_confirmed": (Model("AB", without="deletion_confirmed", events="hides", replicas=1), "lost"),
+    "numbers_go_on": (Model("A-A", without="numbers_go_on", events="ttl", replicas=1), "ran twice"),
+    "pruned_late": (Model("A-A", without="pruned_late", events="crash"), "lost"),
     "age_when_asked": (Model("AB", without="age_when_asked", events="lag", replicas=1), "lost"),
     "run_request_of_job": (
         Model("AB", without="run_request_of_job", events="annotation", replicas=1),
