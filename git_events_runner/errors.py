@@ -236,6 +236,12 @@ class GitTooLarge(GitError):
     retryable = False
 
 
+class GitTooManyReferences(GitTooLarge):
+    """The patterns of a trigger select more references than are read."""
+
+    reason = "TooManyReferences"
+
+
 class GitRedirectRefused(GitError):
     """The server redirects to another host or scheme; credentials do not follow."""
 

@@ -87,6 +87,10 @@ class Reason(StrEnum):
     ACCESS_DENIED = "AccessDenied", "The credential is known to the git server and may not read the repository."
     REPOSITORY_NOT_FOUND = "RepositoryNotFound", "There is no such repository, or it is hidden from this credential."
     REFERENCE_NOT_FOUND = "ReferenceNotFound", "The repository has no such branch, tag or commit."
+    TOO_MANY_REFERENCES = (
+        "TooManyReferences",
+        "`watchOn.references` selects more references than `limit`, or than are read; narrow its patterns.",
+    )
     RATE_LIMITED = "RateLimited", "The git server throttles (429, `Retry-After`); the source is checked later."
     REPOSITORY_TOO_LARGE = "RepositoryTooLarge", "A response of the git server exceeded its limit."
     ADDRESS_REFUSED = (

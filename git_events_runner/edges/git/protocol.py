@@ -6,7 +6,7 @@ want lines) and gitprotocol-http (the "# service" line) of git's Documentation/t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,6 +17,7 @@ from git_events_runner.errors import (
     GitNotFound,
     GitProtocolError,
     GitReferenceNotFound,
+    GitTooManyReferences,
 )
 
 from .pktline import Marker, Packet, PacketReader, packet
@@ -27,6 +28,8 @@ FLUSH, DELIM = b"0000", b"0001"
 _PEELED = "^{}"
 _V2 = 2
 _LEAST_WORDS = 2
+BELOW = "*"  # at the end of a wanted name: all that begin like this; git allows the character in no name
+MOST_REFERENCES = 20_000
 _PACK_FRONT = 13  # signature, version, count, and the first byte of the first object
 
 
@@ -84,12 +87,39 @@ def server_error(text: str) -> GitError:
     return GitProtocolError(message)
 
 
+class _Wanted:
+    """Names of references, and beginnings of names (with `*` after them); counts what is kept.
+
+    >>> wanted = _Wanted(["HEAD", "refs/tags/v*"])
+    >>> "HEAD" in wanted, "refs/tags/v1" in wanted, "refs/heads/v1" in wanted
+    (True, True, False)
+    """
+
+    __slots__ = ("_names", "_prefixes")
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._prefixes = tuple(name[:-1] for name in names if name.endswith(BELOW))
+        self._names = frozenset(names)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names or name.startswith(self._prefixes)
+
+    @staticmethod
+    def check(kept: Mapping[str, object]) -> None:
+        """Raise GitTooManyReferences when there is no room for one more."""
+        if len(kept) >= MOST_REFERENCES:
+            raise GitTooManyReferences(
+                f"the repository has more than {MOST_REFERENCES:,} references that begin like the watched ones; narrow "
+                "the patterns of watchOn.references"
+            )
+
+
 class Advertisement:
     """Parser of `info/refs`: capabilities in any version, and in v0 and v1 those of the wanted references it holds."""
 
     def __init__(self, wanted: Collection[str], *, limit_bytes: int) -> None:
         self.refs: dict[str, RemoteRef] = {}
-        self._wanted = frozenset(wanted)
+        self._wanted = _Wanted(wanted)
         self._reader = PacketReader("the server's advertisement", limit_bytes=limit_bytes)
         self._version: int | None = None
         self._service_line = self._service_flush = False
@@ -177,10 +207,12 @@ class Advertisement:
         _object_id(object_id, "the server's advertisement")
         if not space or not name:
             raise GitProtocolError("the server's advertisement holds a line without a reference name")
-        if name in self._wanted:
+        if name.endswith(_PEELED):
+            if name[:-3] in self.refs:
+                self.refs[name[:-3]] = RemoteRef(self.refs[name[:-3]].object_id, object_id)
+        elif name in self._wanted:
+            self._wanted.check(self.refs)
             self.refs[name] = RemoteRef(object_id)
-        elif name.endswith(_PEELED) and name[:-3] in self.refs:
-            self.refs[name[:-3]] = RemoteRef(self.refs[name[:-3]].object_id, object_id)
 
 
 def _client_words(capabilities: Capabilities) -> list[bytes]:
@@ -194,8 +226,9 @@ def _command(name: bytes, capabilities: Capabilities) -> bytes:
 
 
 def ls_refs_request(capabilities: Capabilities, names: Collection[str]) -> bytes:
-    """Body of a v2 ls-refs for exactly these names (the server may add others that start like them)."""
-    prefixes = b"".join(packet(b"ref-prefix " + name.encode("utf-8", "surrogateescape")) for name in names)
+    """Body of a v2 ls-refs for these names and beginnings (the server may add others that start like the names)."""
+    wanted = (name.removesuffix(BELOW).encode("utf-8", "surrogateescape") for name in names)
+    prefixes = b"".join(packet(b"ref-prefix " + name) for name in wanted)
     return _command(b"ls-refs", capabilities) + DELIM + packet(b"peel") + prefixes + FLUSH
 
 
@@ -204,7 +237,7 @@ class LsRefs:
 
     def __init__(self, wanted: Collection[str], *, limit_bytes: int) -> None:
         self.refs: dict[str, RemoteRef] = {}
-        self._wanted = frozenset(wanted)
+        self._wanted = _Wanted(wanted)
         self._reader = PacketReader("the list of references", limit_bytes=limit_bytes)
         self._ended = False
 
@@ -236,6 +269,7 @@ class LsRefs:
             raise GitProtocolError(f"the list of references holds the line {shown(line)!r}")
         if words[1] not in self._wanted or words[0] == "unborn":
             return
+        self._wanted.check(self.refs)
         peeled = next((word[7:] for word in words[2:] if word.startswith("peeled:")), None)
         self.refs[words[1]] = RemoteRef(words[0], peeled and _object_id(peeled, "the list of references"))
 

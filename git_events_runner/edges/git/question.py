@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -250,6 +251,19 @@ class Answer:
 
     commit: str
     tag_object: str | None
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceList:
+    """A complete answer: full name → (commit, an annotated tag's own id), and the loop's time before it was sent.
+
+    `alive`: the repository shows its HEAD or a reference that was requested. Where it shows nothing at all, no
+    reference counts as deleted.
+    """
+
+    refs: Mapping[str, tuple[str, str | None]]
+    alive: bool
     sent_at: float
 
 

@@ -25,6 +25,7 @@ from git_events_runner.errors import (
     GitReferenceNotFound,
     GitTimeout,
     GitTooLarge,
+    GitTooManyReferences,
     GitUnsupported,
 )
 from git_events_runner.pools import Pool
@@ -35,8 +36,8 @@ from .hosts import Hosts, Observer, Unobserved
 from .limits import Limits, Transport
 from .memory import SMALL_PACK_BYTES, SMALL_TREE_BYTES, LargeTrees, NotSmall
 from .packs import Tree, TreesTooLarge, read_tree
-from .protocol import PackFront, RemoteRef
-from .question import Answer, Question, Reference, Repository, is_object_id, shown
+from .protocol import BELOW, PackFront, RemoteRef
+from .question import Answer, Question, Reference, ReferenceList, Repository, is_object_id, shown
 from .remembered import Remembered
 from .sharing import Batch, Lane, Recent, Refs, Shared
 
@@ -46,6 +47,8 @@ _INLINE_BYTES = 16 * 1024
 _MAY_BE_COMMITS = frozenset({"commit", "unknown"})
 # What may be wrong with a question and not with its repository: other namespaces' questions do not suffer for it.
 _BY_QUESTION = (GitTooLarge, GitTimeout, GitProtocolError)
+_HEAD = "HEAD"
+_LISTS = "#references"
 _PLACE_DEADLINES = 6  # a large tree is fetched, and matched with patterns, before the next one comes
 
 
@@ -109,35 +112,7 @@ class Remote:
         if reference.type == "commit":
             return await self._known(repository, reference, urgent=urgent)
         name = reference.full_name
-        transport = self._transport(repository)
-        batch = self._batch(repository)
-        lane = batch.lane
-        lane.asking += 1
-        batch.names.add(name)
-        batch.urgent = batch.urgent or urgent
-        batch.join(repository.owner)
-        own = False
-
-        async def ask() -> Refs:
-            nonlocal own
-            own = True
-            return await self._ls_refs(batch, transport, repository)
-
-        try:
-            refs, sent_at = await batch.get(ask)
-        except _BY_QUESTION as error:
-            if not _each_asks_again(batch, error):
-                raise
-            self._remembered.part(repository.owner, repository.key, asyncio.get_running_loop().time())
-            if isinstance(error, GitTimeout):
-                raise
-            return await self.commit_of(question, urgent=urgent)
-        finally:
-            lane.asking -= 1
-            if not lane.asking:
-                self._lanes.pop(lane.key, None)
-            if not own:
-                self._observer.shared(repository.host)
+        refs, sent_at = await self._refs(repository, (name,), urgent=urgent)
         ref = refs.get(name)
         if ref is None:
             raise GitReferenceNotFound(f"{repository} has no {reference} (looked for {shown(name)})")
@@ -145,6 +120,33 @@ class Remote:
         return Answer(
             commit=ref.peeled or ref.object_id, tag_object=ref.object_id if ref.peeled else None, sent_at=sent_at
         )
+
+    async def references(
+        self, repository: Repository, prefixes: Collection[str], *, urgent: bool = False
+    ) -> ReferenceList:
+        """The references whose full names begin like this, from an exchange sent after this call.
+
+        Those who list references of a repository share exchanges among themselves: what other triggers list may be too
+        much for one answer.
+
+        Raises:
+            GitTooManyReferences: There are more than are read.
+            GitError: Any other of its classes.
+        """
+        names = (_HEAD, *(prefix + BELOW for prefix in prefixes))
+        try:
+            refs, sent_at = await self._refs(repository, names, urgent=urgent, place=_LISTS)
+        except GitTooManyReferences:
+            raise
+        except GitTooLarge as error:
+            raise GitTooManyReferences(f"{repository}: {error}; narrow the patterns of watchOn.references") from error
+        begins = tuple(prefixes)
+        found = {
+            name: (ref.peeled or ref.object_id, ref.object_id if ref.peeled else None)
+            for name, ref in refs.items()
+            if name.startswith(begins)
+        }
+        return ReferenceList(refs=found, alive=bool(found) or _HEAD in refs, sent_at=sent_at)
 
     async def tree(self, repository: Repository, commit: str, *, urgent: bool = False) -> Tree:
         """All files, links and submodules of a commit, in git's order.
@@ -257,34 +259,71 @@ class Remote:
             self._observer.shared(repository.host)
         return Answer(commit=commit, tag_object=None, sent_at=sent_at)
 
-    def _batch(self, repository: Repository) -> Batch:
+    async def _refs(self, repository: Repository, names: Collection[str], *, urgent: bool, place: str = "") -> Refs:
+        """Those references of an exchange that is sent after this call, and when; `place`: who shares it."""
+        transport = self._transport(repository)
+        batch = self._batch(repository, place)
+        lane = batch.lane
+        lane.asking += 1
+        batch.names.update(names)
+        batch.urgent = batch.urgent or urgent
+        batch.join(repository.owner)
+        own = False
+
+        async def ask() -> Refs:
+            nonlocal own
+            own = True
+            return await self._ls_refs(batch, transport, repository, place)
+
+        try:
+            return await batch.get(ask)
+        except _BY_QUESTION as error:
+            if not _each_asks_again(batch, error):
+                raise
+            self._remembered.part(repository.owner, repository.key, asyncio.get_running_loop().time())
+            if isinstance(error, GitTimeout):
+                raise
+        finally:
+            lane.asking -= 1
+            if not lane.asking:
+                self._lanes.pop(lane.key, None)
+            if not own:
+                self._observer.shared(repository.host)
+        return await self._refs(repository, names, urgent=urgent, place=place)
+
+    def _batch(self, repository: Repository, place: str) -> Batch:
         """What a question joins: an exchange about to be sent, also another namespace's, else the next of its own."""
-        now, leaving = asyncio.get_running_loop().time(), self._leaving.get(repository.key)
+        now, leaving = asyncio.get_running_loop().time(), self._leaving.get(repository.key + place)
         if leaving is not None and not leaving.full and not self._remembered.apart(repository.key, now):
             began_at = now if leaving.began_at is None else leaving.began_at
             if now - began_at <= self._limits.deadline_s / 4:
                 return leaving
-        key = (repository.key, repository.owner)
+        key = (repository.key + place, repository.owner)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane(key)
         return lane.batch()
 
-    async def _ls_refs(self, batch: Batch, transport: Transport, repository: Repository) -> Refs:
+    async def _ls_refs(self, batch: Batch, transport: Transport, repository: Repository, place: str) -> Refs:
         sent_at, lane, loop = 0.0, batch.lane, asyncio.get_running_loop()
 
         async def ask(now: float) -> Mapping[str, RemoteRef]:
             nonlocal sent_at
             sent_at = now
-            self._leave(batch, repository)
+            self._leave(batch, repository.key + place)
             return await transport.ls_refs(repository, batch.names)
 
         batch.began_at = loop.time()
-        self._leaving[repository.key] = batch
+        self._leaving[repository.key + place] = batch
         try:
             await asyncio.sleep(0)  # callers of the same moment are one exchange
             refs = await self._exchange(
-                repository, "requesting references", ask, urgent=batch.urgent, shared=batch, part=repository.owner
+                repository,
+                "requesting references",
+                ask,
+                urgent=batch.urgent,
+                shared=batch,
+                part=repository.owner + place,
             )
         except GitTimeout as error:
             waiting, lane.next = lane.next, None
@@ -292,13 +331,13 @@ class Remote:
                 waiting.fail(error)
             raise
         finally:
-            self._leave(batch, repository)
+            self._leave(batch, repository.key + place)
         return refs, sent_at
 
-    def _leave(self, batch: Batch, repository: Repository) -> None:
+    def _leave(self, batch: Batch, key: str) -> None:
         batch.lane.leave(batch)
-        if self._leaving.get(repository.key) is batch:
-            del self._leaving[repository.key]
+        if self._leaving.get(key) is batch:
+            del self._leaving[key]
 
     async def _fetch(
         self,
