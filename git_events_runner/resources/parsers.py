@@ -94,6 +94,15 @@ PARSERS = (
         thread="patterns",
     ),
     Parser(
+        name="patterns of references",
+        giver="tenant",
+        bound="four lists of 32 patterns of 255 characters; 20,000 references with names of 255 characters",
+        refused="refused by the API server; `TooManyReferences`; a reference with a longer name is not watched",
+        worst_ms=3000,
+        thread="patterns",
+        calls=("rules.references:match", "rules.versions:search", "rules.versions:fullmatch"),
+    ),
+    Parser(
         name="URL of a source or of its proxy",
         giver="tenant",
         bound="2,048 and 280 characters (schema)",

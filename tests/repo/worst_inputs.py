@@ -24,10 +24,12 @@ from git_events_runner.edges.git.sshkeys import read_key
 from git_events_runner.errors import GitError
 from git_events_runner.resources import bounds
 from git_events_runner.resources.parse import parse
+from git_events_runner.resources.references import Branches, References
 from git_events_runner.resources.ssh import SshAddress, host_keys, problem_of
 from git_events_runner.rules.forge_links import commit_page
 from git_events_runner.rules.forges import Unreadable, read
 from git_events_runner.rules.patterns import Patterns
+from git_events_runner.rules.references import Watched
 from git_events_runner.rules.schedule import parse_schedule
 from git_events_runner.rules.senders import forwarded_sender
 from git_events_runner.rules.signatures import Scheme, judge, keys_of
@@ -89,6 +91,18 @@ def patterns():
         while compiled.steps < bounds.PATTERN_STEPS // 10:
             for path in paths:
                 compiled.selects(path)
+
+    return work
+
+
+def reference_patterns():
+    deep = tuple("**/a*/" * 40 + f"b{number}" for number in range(32))
+    watched = Watched.of(References(branches=Branches(include=deep)))
+    name = "refs/heads/" + "/".join("a" * 120)
+
+    def work():
+        for _ in range(20_000):
+            watched.matches(name)
 
     return work
 
@@ -197,6 +211,7 @@ INPUTS = {
     "certificates of a CA": certificates,
     "keys of a webhook": webhook_keys,
     "file patterns": patterns,
+    "patterns of references": reference_patterns,
     "URL of a source or of its proxy": url,
     "cron and interval": cron,
     "quantities, patterns of the schema": schema_text,
