@@ -32,8 +32,10 @@ from git_events_runner.errors import (
     GitTlsError,
     GitUnreachable,
     GitUnsupported,
+    InvalidObject,
     SecretUnusable,
 )
+from git_events_runner.resources.clone_options import OPTIONS_VARIABLE, CloneOptions
 from git_events_runner.resources.description import (
     REFERENCE_VARIABLE,
     SOURCE_VARIABLE,
@@ -48,7 +50,7 @@ from .source import described_repository, wait_for_files
 
 OK, USAGE, CREDENTIALS, NOT_FOUND, NETWORK, OTHER, TOO_LARGE = 0, 2, 3, 4, 5, 6, 7
 _CODES: tuple[tuple[tuple[type[GitEventsRunnerError], ...], int], ...] = (
-    ((ConfigError, GitUnsupported), USAGE),
+    ((ConfigError, InvalidObject, GitUnsupported), USAGE),
     ((SecretUnusable, GitAuthRequired, GitForbidden), CREDENTIALS),
     ((GitNotFound, GitReferenceNotFound), NOT_FOUND),
     ((GitUnreachable, GitTimeout, GitTlsError, GitHostKeyRefused, GitRateLimited), NETWORK),
@@ -122,6 +124,7 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
         limits=limits,
         found_by=_found_by(options, environment),
         changes=ChangesRequest.of(environment) if described else None,
+        options=CloneOptions.parse(environment.get(OPTIONS_VARIABLE, "")) if described else CloneOptions(),
     )
     remote = (ssh_remote if repository.scheme == "ssh" else http_remote)(exchange_limits(limits))
     try:

@@ -27,6 +27,7 @@ from git_events_runner.resources.changes import ABSENT_FILE, CHANGES_VARIABLE, F
 from .budget import Budget, DiskFailed
 from .commits import tree_of
 from .differences import differences, quoted
+from .objects import Objects
 from .pack import Pack, PackLimits
 
 _MOST_BYTES = 32 * 2**20
@@ -60,7 +61,7 @@ class Cloning:
 
     repository: Repository
     commit: str
-    pack: Pack
+    pack: Objects
     limits: PackLimits
     budget: Budget
     most_files: int
@@ -140,7 +141,7 @@ def _compare(folder: Path, cloning: Cloning, descriptor: int, form: str, old_id:
     _write(folder, cloning, Pack(descriptor, form, cloning.limits), old_id)
 
 
-def _write(folder: Path, cloning: Cloning, old: Pack, old_id: bytes) -> None:
+def _write(folder: Path, cloning: Cloning, old: Objects, old_id: bytes) -> None:
     """Both files, each complete or not there."""
     new = cloning.pack
     found = differences(

@@ -22,7 +22,9 @@ from .budget import Budget
 from .convert import NOTHING, CannotEncode, Conversion, conversion_of, convert
 from .gitindex import Index
 from .names import PLAIN, UnsafeTree, check_name
-from .pack import BLOB, TREE, Pack, tree_entries
+from .objects import Objects
+from .pack import BLOB, TREE, tree_entries
+from .sparse import Selects
 
 _LINK, _SUBMODULE, _TREE, _FILE = 0o120000, 0o160000, 0o040000, 0o100000
 _FILE_MODE, _PROGRAM_MODE, _DIRECTORY_MODE = 0o644, 0o755, 0o755
@@ -66,6 +68,7 @@ class Checkout:
     index: Index | None = None
     extra_mode: int = 0
     files: int = 0
+    left_out: int = 0
     size_bytes: int = 0
     submodules: _Few = field(default_factory=_Few)
     pointers: _Few = field(default_factory=_Few)
@@ -74,6 +77,8 @@ class Checkout:
 
     def warn(self, warn: Callable[[str], None]) -> None:
         """One line for everything that is not as after a `git clone` with all its tools."""
+        if self.left_out and not self.files:
+            warn("the patterns of spec.actionJob.clone.sparse select no file of the commit; nothing is written")
         if self.submodules.count:
             warn(f"submodules are not cloned, their folders are left empty: {self.submodules}")
         if self.pointers.count:
@@ -85,8 +90,34 @@ class Checkout:
             warn(f"files are left as they are in the repository, although .gitattributes sets: {self.unchanged}")
 
 
+class _Folder:
+    """A folder below the destination, which is made when the first thing is written into it."""
+
+    __slots__ = ("_above", "_descriptor", "_mode", "_name")
+
+    def __init__(self, above: _Folder | None, name: bytes, mode: int, descriptor: int = -1) -> None:
+        self._above = above
+        self._name = name
+        self._mode = mode
+        self._descriptor = descriptor
+
+    def open(self) -> int:
+        """Its descriptor."""
+        if self._descriptor < 0 and self._above is not None:
+            above = self._above.open()
+            os.mkdir(self._name, _DIRECTORY_MODE, dir_fd=above)
+            self._descriptor = os.open(self._name, _DIRECTORY, dir_fd=above)
+            os.fchmod(self._descriptor, self._mode)
+        return self._descriptor
+
+    def close(self) -> None:
+        """Nothing more is written into it."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
 def check_out(
-    pack: Pack,
+    pack: Objects,
     tree: bytes,
     destination: int,
     warn: Callable[[str], None],
@@ -94,8 +125,11 @@ def check_out(
     budget: Budget,
     index: Index | None = None,
     shared: bool = False,
+    selects: Selects | None = None,
 ) -> Checkout:
-    """Write all files of a tree below an open, empty directory (but for `.git`); `shared`: the group may write.
+    """Write the files of a tree below an open, empty directory (but for `.git`); `shared`: the group may write.
+
+    `selects`: which of them; None: all.
 
     Raises:
         UnsafeTree: A path is refused; what was written until then lies there.
@@ -105,7 +139,8 @@ def check_out(
         OSError: The disk is full or not writable.
     """
     out = Checkout(budget=budget, index=index, extra_mode=_GROUP_MAY_WRITE if shared else 0)
-    _Writer(pack, out).write_tree(tree, destination, b"", Attributes(), 0)
+    writer = _Writer(pack, out, selects)
+    writer.write_tree(tree, _Folder(None, b"", _DIRECTORY_MODE, destination), b"", Attributes(), 0)
     out.warn(warn)
     return out
 
@@ -113,13 +148,14 @@ def check_out(
 class _Writer:
     """Writes folders from the uppermost down."""
 
-    def __init__(self, pack: Pack, out: Checkout) -> None:
+    def __init__(self, pack: Objects, out: Checkout, selects: Selects | None) -> None:
         self._pack = pack
         self._out = out
+        self._selects = selects
         self._modes: dict[bytes, int] = {}
         self._given: dict[int, bool] = {}  # by mode: whether a new file has it without being asked again
 
-    def write_tree(self, tree: bytes, directory: int, prefix: bytes, attributes: Attributes, depth: int) -> None:
+    def write_tree(self, tree: bytes, folder: _Folder, prefix: bytes, attributes: Attributes, depth: int) -> None:
         if depth > _DEPTH:
             raise GitTooLarge(f"the commit's folders are nested more than {_DEPTH} deep")
         pack, out = self._pack, self._out
@@ -138,16 +174,31 @@ class _Writer:
                 raise GitTooLarge(f"the commit has a path over {_PATH_BYTES} bytes")
             out.budget.spend_entry()
             try:
-                if kind == _FILE:
-                    self._write_file(object_id, mode, name, path, directory, attributes)
-                elif kind == _TREE:
-                    self._write_folder(object_id, name, path, directory, attributes, depth)
-                else:
-                    self._write_other(object_id, kind, name, path, directory)
+                self._write_entry(object_id, mode, name, path, folder, attributes, depth)
             except FileExistsError as error:
                 raise UnsafeTree(
                     f"the commit holds two entries that are one path here: {shown(os.fsdecode(path))}"
                 ) from error
+
+    def _write_entry(
+        self,
+        object_id: bytes,
+        mode: int,
+        name: bytes,
+        path: bytes,
+        folder: _Folder,
+        attributes: Attributes,
+        depth: int,
+    ) -> None:
+        kind = mode & 0o170000
+        if kind != _TREE and self._selects is not None and not self._selects(path, kind == _SUBMODULE):
+            self._leave_out(object_id, mode, path)
+        elif kind == _FILE:
+            self._write_file(object_id, mode, name, path, folder.open(), attributes)
+        elif kind == _TREE:
+            self._write_folder(object_id, name, path, folder, attributes, depth)
+        else:
+            self._write_other(object_id, kind, name, path, folder.open())
 
     def _mode(self, octal: bytes) -> int:
         mode = self._modes[octal] = int(octal, 8)
@@ -163,16 +214,23 @@ class _Writer:
                 self._out.unchanged.add(prefix + name)
         return attributes
 
+    def _leave_out(self, object_id: bytes, mode: int, path: bytes) -> None:
+        kind = mode & 0o170000
+        self._out.left_out += 1
+        if self._out.index is not None:
+            kept = _FILE | (_PROGRAM_MODE if mode & 0o100 else _FILE_MODE) if kind == _FILE else kind
+            self._out.index.add_left_out(path, kept, object_id)
+
     def _write_folder(
-        self, tree: bytes, name: bytes, path: bytes, directory: int, attributes: Attributes, depth: int
+        self, tree: bytes, name: bytes, path: bytes, above: _Folder, attributes: Attributes, depth: int
     ) -> None:
-        os.mkdir(name, _DIRECTORY_MODE, dir_fd=directory)
-        below = os.open(name, _DIRECTORY, dir_fd=directory)
+        below = _Folder(above, name, _DIRECTORY_MODE | self._out.extra_mode)
         try:
-            os.fchmod(below, _DIRECTORY_MODE | self._out.extra_mode)
+            if self._selects is None:
+                below.open()
             self.write_tree(tree, below, path + b"/", attributes, depth + 1)
         finally:
-            os.close(below)
+            below.close()
 
     def _write_other(self, object_id: bytes, kind: int, name: bytes, path: bytes, directory: int) -> None:
         if kind == _SUBMODULE:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,14 +21,17 @@ from git_events_runner.errors import (
     GitTimeout,
     GitUnreachable,
 )
+from git_events_runner.resources.clone_options import CloneOptions
 
-from .budget import Budget, CloneLimits, DiskFailed
+from .budget import Budget, CloneLimits
 from .changes import ChangesRequest, Cloning, list_changes
 from .checkout import Checkout, check_out
-from .commits import tree_and_parents
+from .commits import cut_commits, tree_and_parents
+from .fetching import Fetched, Fetching, pack_limits
 from .gitfolder import keep
 from .gitindex import Index
-from .pack import COMMIT, Pack, PackLimits
+from .pack import COMMIT
+from .sparse import Selects, selecting
 
 # A clone may take as long as its Job; a server that falls silent is given up long before.
 # The controller has asked with the same key, within the bounds of its configuration, which a Job does not know.
@@ -52,7 +56,7 @@ class Wish:
     """What to clone, and where to. `owned`: the destination is a run's own volume, so leftovers in it may go.
 
     `limits`: how much may be written there. `found_by`: the branch or tag that the commit was found by. `changes`: the
-    list of changed files to write, if any.
+    list of changed files to write, if any. `options`: how much of the repository.
     """
 
     repository: Repository
@@ -63,6 +67,7 @@ class Wish:
     limits: CloneLimits = field(default_factory=CloneLimits)
     found_by: Reference | None = None
     changes: ChangesRequest | None = None
+    options: CloneOptions = field(default_factory=CloneOptions)
 
 
 def exchange_limits(limits: CloneLimits) -> Limits:
@@ -159,30 +164,28 @@ async def _clone_once(
     packs = git_folder / "objects" / "pack"
     packs.mkdir(parents=True)
     (git_folder / _MARKER).touch()
-    budget = Budget(wish.limits)
-    with (packs / "unfinished").open("w+b") as file:
-
-        def store(data: bytes) -> None:
-            budget.spend(len(data))
-            try:
-                file.write(data)
-            except OSError as error:
-                raise DiskFailed(error) from error  # by itself it would look like a failure of the connection
-
-        form = await remote.pack(
-            wish.repository, (wish.preserve_git_folder and tag_object) or answer.commit, write=store
+    budget, selects = Budget(wish.limits), selecting(wish.options.sparse)
+    with ExitStack() as files:
+        fetching = Fetching(
+            remote=remote,
+            repository=wish.repository,
+            folder=packs,
+            limits=wish.limits,
+            budget=budget,
+            debug=debug,
+            files=files,
         )
-        file.flush()
-        debug(f"received {file.tell()} bytes")
-        out, pack = await asyncio.to_thread(
-            _unpack, file.fileno(), form, wish, (reference, answer.commit, tag_object), budget, warn
+        want = (wish.preserve_git_folder and tag_object) or answer.commit
+        fetched = await fetching.commit(want, answer.commit, wish.options, selects)
+        out = await asyncio.to_thread(
+            _unpack, fetched, wish, (reference, answer.commit, tag_object), budget, selects, warn
         )
         if wish.changes is not None:
             cloning = Cloning(
                 repository=wish.repository,
                 commit=answer.commit,
-                pack=pack,
-                limits=_pack_limits(wish.limits),
+                pack=fetched.objects,
+                limits=pack_limits(wish.limits),
                 budget=budget,
                 most_files=wish.limits.max_files,
                 scratch=git_folder,
@@ -207,46 +210,38 @@ async def _tag_object(remote: Remote, repository: Repository, reference: Referen
 
 
 def _unpack(
-    descriptor: int,
-    form: str,
+    fetched: Fetched,
     wish: Wish,
     wanted: tuple[Reference, str, str | None],
     budget: Budget,
+    selects: Selects | None,
     warn: Callable[[str], None],
-) -> tuple[Checkout, Pack]:
-    """Index the pack, write the commit's files, and make `.git` a repository if it is to stay."""
-    pack = Pack(descriptor, form, _pack_limits(wish.limits))
+) -> Checkout:
+    """Write the commit's files, and make `.git` a repository if it is to stay."""
+    objects = fetched.objects
     reference, commit, tag_object = wanted
     commit_id = bytes.fromhex(commit)
-    if pack.kind(commit_id) not in {COMMIT, None}:
+    if objects.kind(commit_id) not in {COMMIT, None}:
         raise GitReferenceNotFound(f"{commit} is not a commit")
-    tree, parents = tree_and_parents(pack.read(commit_id, COMMIT), pack.id_bytes)
-    index = Index(sha256=form == "sha256") if wish.preserve_git_folder else None
+    tree, _ = tree_and_parents(objects.read(commit_id, COMMIT), objects.id_bytes)
+    index = Index(sha256=fetched.form == "sha256") if wish.preserve_git_folder else None
     directory = os.open(wish.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        out = check_out(pack, tree, directory, warn, shared=wish.owned, budget=budget, index=index)
+        out = check_out(objects, tree, directory, warn, shared=wish.owned, budget=budget, index=index, selects=selects)
     finally:
         os.close(directory)
     if index is not None:
         keep(
             wish.destination / ".git",
-            pack,
+            fetched.packs,
             url=str(wish.repository),
             reference=reference,
             commit=commit,
             tag_object=tag_object,
             index=index,
-            cut=any(parent not in pack for parent in parents),
+            cut=cut_commits(fetched.packs[0]),
+            partial=len(fetched.packs) > 1 or wish.options.blobless,
+            sparse=wish.options.sparse,
             spend=budget.spend,
         )
-    return out, pack
-
-
-def _pack_limits(limits: CloneLimits) -> PackLimits:
-    """The defaults, and more where more may be written: objects are never fewer than files, nor smaller inflated."""
-    default = PackLimits()
-    return replace(
-        default,
-        inflated_bytes=max(default.inflated_bytes, 2 * limits.max_bytes),
-        objects=max(default.objects, 2 * limits.max_files),
-    )
+    return out

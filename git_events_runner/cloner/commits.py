@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from git_events_runner.errors import GitProtocolError, GitReferenceNotFound
 
+from .objects import Objects
 from .pack import COMMIT, TAG, Pack
 
 _TAGS_OF_TAGS = 8
@@ -30,7 +33,7 @@ def tree_and_parents(content: bytes, id_bytes: int) -> tuple[bytes, list[bytes]]
     return tree, parents
 
 
-def tree_of(pack: Pack, object_id: bytes) -> bytes:
+def tree_of(pack: Objects, object_id: bytes) -> bytes:
     """The tree of a commit, or of the commit that a tag object leads to.
 
     Raises:
@@ -48,3 +51,16 @@ def tree_of(pack: Pack, object_id: bytes) -> bytes:
     if pack.kind(object_id) != COMMIT:
         raise GitReferenceNotFound(f"{object_id.hex()} is not a commit that the server gives")
     return tree_and_parents(pack.read(object_id, COMMIT), pack.id_bytes)[0]
+
+
+def cut_commits(pack: Pack) -> Iterator[bytes]:
+    """The commits of a pack that lack a parent in it, where the history was cut.
+
+    Raises:
+        GitProtocolError: One is broken.
+    """
+    for object_id in pack.objects:
+        if pack.kind(object_id) == COMMIT:
+            _, parents = tree_and_parents(pack.read(object_id, COMMIT), pack.id_bytes)
+            if any(parent not in pack for parent in parents):
+                yield object_id

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from .access import AllowedNamespaces
+from .cloning import HISTORY_IS_KEPT, CloneSpec
 from .meta import Resource
 from .part import INT32_MAX, LONGEST_S, PART, SAFE_MAX, Flag, Name, Part, Reference, Text, TextMap, Texts
 from .status import SourceStatus
@@ -20,6 +21,8 @@ PassedThrough = dict[str, Any]
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class ActionJob(Part):
     """What the Job of a run looks like; whatever is unset comes from the runtime config or the image."""
+
+    rules: ClassVar[tuple[tuple[str, str], ...]] = (HISTORY_IS_KEPT,)
 
     workdir: Text | None = Field(
         default=None,
@@ -108,6 +111,15 @@ class ActionJob(Part):
     preserve_git_folder: Flag = Field(
         default=False, description="true: the `.git` folder is kept, as a shallow clone to work in."
     )
+    clone: CloneSpec | None = Field(
+        default=None, description="How much of the repository is cloned; unset: one commit with all its files."
+    )
+
+    @model_validator(mode="after")
+    def _history_is_kept(self) -> Self:
+        if self.clone is not None and self.clone.has_history and not self.preserve_git_folder:
+            raise ValueError(HISTORY_IS_KEPT[1])
+        return self
 
 
 _ALL_DEFAULTS = ActionJob()

@@ -260,6 +260,7 @@ TRUSTED = {
     "edges.kube.clock:parsedate_to_datetime": "a header of the API server",
     "edges.kube.connection:urlsplit": "the kubeconfig",
     "resources.description:loads": "what the controller wrote into the Job; the cloner reads it",
+    "resources.clone_options:loads": "what the controller wrote into the Job; the cloner reads it",
     "resources.podparts:loads": "a file of the package",
     "settings.options:fullmatch": "flags and environment",
     "settings.options:ip_network": "flags and environment",

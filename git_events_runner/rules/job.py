@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from git_events_runner.resources.actions import ActionJob
+from git_events_runner.resources.clone_options import OPTIONS_VARIABLE
 from git_events_runner.resources.description import REFERENCE_VARIABLE, SECRET_DIR, SOURCE_VARIABLE, WAIT_VARIABLE
 from git_events_runner.resources.job import (
     ADMISSION_ANNOTATION,
@@ -399,6 +400,8 @@ def _empty_dir(defaults: JobDefaults) -> dict[str, str]:
 def _cloner_environment(run: Run, action: ActionJob, workdir: str, *, needs_copy: bool) -> list[dict[str, Any]]:
     found = [{"name": SOURCE_VARIABLE, "value": literal(run.clone.description)}]
     found += changes.cloner_variables(workdir, run.previous_commit, override=run.override)
+    if action.clone is not None and (options := action.clone.options.to_json()):
+        found.append({"name": OPTIONS_VARIABLE, "value": literal(options)})
     pointer = run.clone.pointer
     if action.preserve_git_folder and not run.override and pointer.ref_type != "commit":
         found.append({"name": REFERENCE_VARIABLE, "value": literal(f"{pointer.ref_type} {pointer.ref_name}")})

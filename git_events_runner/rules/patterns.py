@@ -169,21 +169,21 @@ def path_rule(pattern: str) -> Callable[[bytes], bool] | None:
     return lambda path: automaton.run(automaton.start, path).file >= 0
 
 
-def check(patterns: Sequence[str]) -> None:
+def check(patterns: Sequence[str], field: str = FIELD) -> None:
     """Check a list's size, before anything reads the patterns.
 
     Raises:
         InvalidObject: There are too many, or one or all of them are too long.
     """
     if len(patterns) > MOST_PATTERNS:
-        raise InvalidObject(FIELD, f"has {len(patterns)} patterns; at most {MOST_PATTERNS} are allowed")
+        raise InvalidObject(field, f"has {len(patterns)} patterns; at most {MOST_PATTERNS} are allowed")
     for place, pattern in enumerate(patterns):
         if len(pattern) > PATTERN_CHARACTERS:
-            raise InvalidObject(f"{FIELD}[{place}]", f"is longer than {PATTERN_CHARACTERS} characters")
+            raise InvalidObject(f"{field}[{place}]", f"is longer than {PATTERN_CHARACTERS} characters")
     characters = sum(map(len, patterns))
     if characters > PATTERNS_CHARACTERS:
         raise InvalidObject(
-            FIELD,
+            field,
             f"has {characters} characters in all patterns; at most {PATTERNS_CHARACTERS} are allowed: use wildcards, "
             "or a trigger for each part",
         )
@@ -192,13 +192,14 @@ def check(patterns: Sequence[str]) -> None:
 class Patterns:
     """A compiled list of patterns, for one thread."""
 
-    def __init__(self, patterns: Sequence[str], *, most_steps: int = PATTERN_STEPS) -> None:
-        """Compile.
+    def __init__(self, patterns: Sequence[str], *, most_steps: int = PATTERN_STEPS, field: str = FIELD) -> None:
+        """Compile; `field` is what errors name.
 
         Raises:
             InvalidObject: As `check`.
         """
-        check(patterns)
+        check(patterns, field)
+        self._field = field
         globs: list[Glob] = []
         self._negated: list[bool] = []
         for pattern in patterns:
@@ -239,7 +240,7 @@ class Patterns:
             decided = self._decided_by(_bytes(path) + (_ANY_NAME if gitlink else b""))
         except TooCostly:
             raise InvalidObject(
-                FIELD, "take too long to match with this commit's files; use fewer or shorter patterns"
+                self._field, "take too long to match with this commit's files; use fewer or shorter patterns"
             ) from None
         return decided >= 0 and not self._negated[decided]
 

@@ -145,6 +145,7 @@ test -s /run/secrets/*/*/token && echo token; touch /x 2>/dev/null || echo read-
     "jobWaitingTimeoutSeconds": 601,
     "enableClonerDebug": True,
     "preserveGitFolder": True,
+    "clone": {"depth": 0, "filter": "blob:none", "sparse": ["*"]},
 }
 _ON_42 = {"containerName": "action-worker", "operator": "In", "values": [42]}
 
@@ -157,7 +158,8 @@ def actions(at):
         specs = {
             "nothing": {"actionJob": None},
             "print": {
-                "actionJob": plain | {"enableClonerDebug": False, "preserveGitFolder": False},
+                "actionJob": plain
+                | {"enableClonerDebug": False, "preserveGitFolder": False, "clone": {"filter": "none"}},
                 "sourceOverride": None,
             },
             "settings": {"actionJob": SETTINGS},

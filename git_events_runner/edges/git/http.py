@@ -49,6 +49,7 @@ from .refusals import (
     proxy_refused,
 )
 from .sessions import Sessions
+from .shape import ONE_COMMIT, FetchShape
 from .sharing import Recent
 
 # What OpenSSL says of an answer that is no TLS record.
@@ -204,9 +205,15 @@ class HttpTransport:
             return (await self._in_v0(repository, names))[1]
 
     async def fetch(
-        self, repository: Repository, commit: str, *, blobless: bool, write: Callable[[bytes], object]
+        self,
+        repository: Repository,
+        commit: str,
+        *,
+        blobless: bool,
+        write: Callable[[bytes], object],
+        shape: FetchShape = ONE_COMMIT,
     ) -> str:
-        """Write the pack of one commit without history; gives the object format, `sha1` or `sha256`.
+        """Write the pack of a commit, by default without history; gives the object format, `sha1` or `sha256`.
 
         Raises:
             GitReferenceNotFound: The server does not have, or does not give, that commit.
@@ -216,15 +223,22 @@ class HttpTransport:
         if known is None:
             known, _ = await self._learn(repository, ())
         try:
-            return await self._fetch(repository, known, commit, blobless=blobless, write=write)
+            return await self._fetch(repository, known, commit, write, blobless=blobless, shape=shape)
         except GitEmptyAnswer:
             if known.capabilities.version != _V2:
                 raise
             known, _ = await self._in_v0(repository, ())
-            return await self._fetch(repository, known, commit, blobless=blobless, write=write)
+            return await self._fetch(repository, known, commit, write, blobless=blobless, shape=shape)
 
     async def _fetch(
-        self, repository: Repository, known: _Known, commit: str, *, blobless: bool, write: Callable[[bytes], object]
+        self,
+        repository: Repository,
+        known: _Known,
+        commit: str,
+        write: Callable[[bytes], object],
+        *,
+        blobless: bool,
+        shape: FetchShape,
     ) -> str:
         answer = FetchAnswer(known.capabilities, limit_bytes=self._limits.pack_bytes)
 
@@ -233,7 +247,8 @@ class HttpTransport:
                 write(part)
 
         try:
-            await self._post(repository, known, fetch_request(known.capabilities, commit, blobless=blobless), take)
+            request = fetch_request(known.capabilities, commit, blobless=blobless, shape=shape)
+            await self._post(repository, known, request, take)
             answer.finish()
         except GitProgramFailed as error:
             # So JGit (Gerrit) answers for a commit that it does not have.

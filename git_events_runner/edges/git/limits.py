@@ -8,6 +8,7 @@ from typing import Protocol
 
 from .protocol import RemoteRef
 from .question import Repository
+from .shape import ONE_COMMIT, FetchShape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +58,15 @@ class Transport(Protocol):
         ...
 
     async def fetch(
-        self, repository: Repository, commit: str, *, blobless: bool, write: Callable[[bytes], object]
+        self,
+        repository: Repository,
+        commit: str,
+        *,
+        blobless: bool,
+        write: Callable[[bytes], object],
+        shape: FetchShape = ONE_COMMIT,
     ) -> str:
-        """Write the pack of one commit without history; gives the object format, `sha1` or `sha256`."""
+        """Write the pack of a commit, by default without history; gives the object format, `sha1` or `sha256`."""
         ...
 
     def forget(self, keys: Collection[str]) -> None:

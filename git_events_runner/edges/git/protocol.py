@@ -22,6 +22,7 @@ from git_events_runner.errors import (
 
 from .pktline import Marker, Packet, PacketReader, packet
 from .question import is_object_id, shown
+from .shape import ONE_COMMIT, FetchShape
 
 AGENT = b"agent=git/git-events-runner"
 FLUSH, DELIM = b"0000", b"0001"
@@ -285,17 +286,27 @@ class LsRefs:
         return self.refs
 
 
-def fetch_request(capabilities: Capabilities, commit: str, *, blobless: bool) -> bytes:
-    """Body that asks for one commit without its history (and without blobs, if asked and the server can)."""
-    want = b"want " + commit.encode()
-    deepen = packet(b"deepen 1\n") if capabilities.shallow else b""
+def fetch_request(capabilities: Capabilities, commit: str, *, blobless: bool, shape: FetchShape = ONE_COMMIT) -> bytes:
+    """Body that asks for a commit, by default without its history (and without blobs, if asked and the server can)."""
+    wants = [b"want " + each.encode() for each in (commit, *shape.also)]
+    deepen = packet(b"deepen %d\n" % shape.depth) if shape.depth and capabilities.shallow else b""
     leave_out = packet(b"filter blob:none\n") if blobless and capabilities.filter else b""
     if capabilities.version == _V2:
-        arguments = packet(b"no-progress") + packet(b"ofs-delta") + packet(want) + deepen + leave_out + packet(b"done")
+        options = [b"no-progress", b"ofs-delta", *([b"include-tag"] if shape.tags else [])]
+        arguments = b"".join(map(packet, (*options, *wants))) + deepen + leave_out + packet(b"done")
         return _command(b"fetch", capabilities) + DELIM + arguments + FLUSH
-    useful = ("side-band-64k", "ofs-delta", "no-progress", "shallow", "filter")
+    useful = [
+        "side-band-64k",
+        "ofs-delta",
+        "no-progress",
+        "shallow",
+        "filter",
+        *(["include-tag"] if shape.tags else []),
+    ]
     words = [word.encode() for word in useful if word in capabilities.features] + _client_words(capabilities)
-    return packet(b" ".join([want, *words]) + b"\n") + deepen + leave_out + FLUSH + packet(b"done\n")
+    first, *others = wants
+    lines = [b" ".join([first, *words]) + b"\n", *(each + b"\n" for each in others)]
+    return b"".join(map(packet, lines)) + deepen + leave_out + FLUSH + packet(b"done\n")
 
 
 class FetchAnswer:

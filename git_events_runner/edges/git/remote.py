@@ -39,6 +39,7 @@ from .packs import Tree, TreesTooLarge, read_tree
 from .protocol import BELOW, PackFront, RemoteRef
 from .question import Answer, Question, Reference, ReferenceList, Repository, is_object_id, shown
 from .remembered import Remembered
+from .shape import ONE_COMMIT, FetchShape
 from .sharing import Batch, Lane, Recent, Refs, Shared
 
 _T = TypeVar("_T")
@@ -229,11 +230,17 @@ class Remote:
         return kind
 
     async def pack(
-        self, repository: Repository, commit: str, *, write: Callable[[bytes], object], blobless: bool = False
+        self,
+        repository: Repository,
+        commit: str,
+        *,
+        write: Callable[[bytes], object],
+        blobless: bool = False,
+        shape: FetchShape = ONE_COMMIT,
     ) -> str:
-        """Write the whole pack of a commit without history; gives the object format, `sha1` or `sha256`. Not shared.
+        """Write the complete pack of a commit; gives the object format, `sha1` or `sha256`. Not shared.
 
-        `blobless`: without contents of files, if the server can leave them out.
+        `blobless`: without contents of files, if the server can leave them out. `shape`: with how much history.
 
         Raises:
             GitReferenceNotFound: The server does not have the commit, or does not give it.
@@ -243,7 +250,7 @@ class Remote:
 
         async def ask() -> str:
             async with self._hosts.turn(repository):
-                return await transport.fetch(repository, commit, blobless=blobless, write=write)
+                return await transport.fetch(repository, commit, blobless=blobless, write=write, shape=shape)
 
         return await self._in_time(repository, f"fetching {commit}", ask())
 

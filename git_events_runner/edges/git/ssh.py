@@ -39,6 +39,7 @@ from .protocol import (
     server_error,
 )
 from .question import Repository, shown
+from .shape import ONE_COMMIT, FetchShape
 from .sshpool import Channel, Connections
 
 _V2 = 2
@@ -107,9 +108,15 @@ class SshTransport:
         return await self._in_any_version(repository, ask)
 
     async def fetch(
-        self, repository: Repository, commit: str, *, blobless: bool, write: Callable[[bytes], object]
+        self,
+        repository: Repository,
+        commit: str,
+        *,
+        blobless: bool,
+        write: Callable[[bytes], object],
+        shape: FetchShape = ONE_COMMIT,
     ) -> str:
-        """Write the pack of one commit without history; gives the object format, `sha1` or `sha256`.
+        """Write the pack of a commit, by default without history; gives the object format, `sha1` or `sha256`.
 
         Raises:
             GitReferenceNotFound: The server does not have, or does not give, that commit.
@@ -120,7 +127,7 @@ class SshTransport:
             async with self._connections.channel(repository, upload_pack(repository), v2=v2) as channel:
                 capabilities, _ = await self._greeted(repository, channel, ())
                 answer = FetchAnswer(capabilities, limit_bytes=self._limits.pack_bytes)
-                channel.write(fetch_request(capabilities, commit, blobless=blobless))
+                channel.write(fetch_request(capabilities, commit, blobless=blobless, shape=shape))
                 await self._read(
                     repository, channel, _Writing(answer, write), answers=v2 and capabilities.version == _V2
                 )

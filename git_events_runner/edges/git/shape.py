@@ -1,0 +1,20 @@
+"""How much of the history a fetch brings, and what else beside one commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchShape:
+    """Shape of a fetch: `depth` commits (0: the complete history), annotated tags of its commits, further objects.
+
+    `also` are ids of objects that the server is asked for in the same request.
+    """
+
+    depth: int = 1
+    tags: bool = False
+    also: tuple[str, ...] = ()
+
+
+ONE_COMMIT = FetchShape()

@@ -1,0 +1,53 @@
+"""`spec.actionJob.clone`: how much of the repository a run gets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from .bounds import MOST_PATTERNS, PATTERN_CHARACTERS
+from .clone_options import BLOBLESS, CloneOptions
+from .part import INT32_MAX, PART, Part, Text
+
+# Of ActionJob, which has both fields.
+HISTORY_IS_KEPT = (
+    "!has(self.clone) || self.preserveGitFolder || self.clone.depth == 1",
+    "clone.depth other than 1 needs preserveGitFolder: true, because without a .git folder there is no history",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class CloneSpec(Part):
+    """How much of the repository is cloned."""
+
+    depth: Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)] = Field(
+        default=1,
+        description="How many commits of the history `.git` has, the cloned one included; 0: the complete history. "
+        "Other than 1 only with preserveGitFolder.",
+        json_schema_extra={"format": "int32"},
+    )
+    filter: Literal["none", "blob:none"] = Field(
+        default="none",
+        description="`blob:none`: of the repository's contents of files, only those of the files that are written are "
+        "fetched; with preserveGitFolder, `.git` is a partial clone. For large repositories with `sparse`, or with a "
+        "`depth`.",
+    )
+    sparse: Annotated[
+        tuple[Annotated[Text, Field(max_length=PATTERN_CHARACTERS)], ...], Field(max_length=MOST_PATTERNS)
+    ] = Field(
+        default=(),
+        description="Patterns as in a .gitignore file: only files that they select are written; without patterns all.",
+        json_schema_extra={"default": []},
+    )
+
+    @property
+    def options(self) -> CloneOptions:
+        """What the cloner gets of it."""
+        return CloneOptions(depth=self.depth, blobless=self.filter == BLOBLESS, sparse=self.sparse)
+
+    @property
+    def has_history(self) -> bool:
+        """Whether it only makes sense with a `.git` folder."""
+        return self.depth != 1

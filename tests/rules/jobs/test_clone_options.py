@@ -1,0 +1,48 @@
+"""What of `actionJob.clone` reaches the cloner."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from tests.rules.examples import action_job
+from tests.rules.test_job import made, pod
+
+
+def told(action):
+    env = {one["name"]: one["value"] for one in pod(made(action))["initContainers"][0]["env"]}
+    return env.get("GIT_EVENTS_RUNNER_CLONE")
+
+
+@pytest.mark.parametrize("clone", [None, {}, {"depth": 1, "filter": "none", "sparse": []}])
+def test_defaults_are_not_passed(clone):
+    """A Job without options is as it ever was, so that v0.4's cloner understands it."""
+    assert told({"clone": clone}) is None
+
+
+def test_options_are_passed_as_data():
+    """All of them in one variable, in which the kubelet expands nothing."""
+    action = {
+        "preserveGitFolder": True,
+        "clone": {"depth": 0, "filter": "blob:none", "sparse": ["/a$(HOME)/"]},
+    }
+    passed = told(action)
+    assert json.loads(passed.replace("$$", "$")) == {"depth": 0, "blobless": True, "sparse": ["/a$(HOME)/"]}
+    assert "$$(HOME)" in passed
+
+
+@pytest.mark.parametrize(
+    ("clone", "message"),
+    [
+        ({"depth": 0}, "clone.depth other than 1 needs preserveGitFolder: true"),
+        ({"depth": -1}, "greater than or equal to 0"),
+        ({"depth": "3"}, "valid integer"),
+        ({"filter": "tree:0"}, "'none' or 'blob:none'"),
+        ({"sparse": "docs"}, "valid tuple"),
+        ({"sparse": ["x"] * 1001}, "at most 1000"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(clone, message):
+    """The message names what would."""
+    with pytest.raises(ValidationError, match=message):
+        action_job(clone=clone)
