@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from git_events_runner.rules.problems import source_problems
+
 from .facts import Facts, event_time
 from .findings import SHOWN, Explanation, Step, names_of, short
-from .overview import history_of, source_problems
+from .overview import history_of
 from .source_findings import of_source
 from .trigger_findings import of_trigger
 
@@ -21,7 +23,8 @@ def explain(facts: Facts, source: str | None = None) -> Explanation:
     """Why the trigger ran or did not, for one source or all."""
     steps = [*of_trigger(facts)]
     names = [source] if source is not None else names_of(facts)
-    shown = sorted(names, key=lambda name: name not in source_problems(facts.trigger))[:SHOWN]
+    problems = source_problems(facts.trigger.get("status"))
+    shown = sorted(names, key=lambda name: name not in problems)[:SHOWN]
     for name in shown:
         steps += of_source(facts, name)
     if len(names) > len(shown):

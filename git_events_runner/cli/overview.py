@@ -9,11 +9,11 @@ from typing import Any
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import timestamp
 from git_events_runner.rules.ledger import entry_of
+from git_events_runner.rules.problems import all_problems, one_line, source_problems, warnings_of
 from git_events_runner.rules.schedule import parse_schedule
 
 from .models import Condition, Run, Source, Trigger, TriggerDetail
 
-_WARNING = "warning "
 _RUN_FIELDS = ("source", "reference", "commit", "reason", "job", "phase", "queued", "started", "finished")
 Phase = Callable[[str], str]
 
@@ -50,8 +50,8 @@ def _fields(obj: Mapping[str, Any], now: datetime, phase_key: Phase) -> dict[str
         "next_check": _text_of(next_check(obj, now, phase_key)),
         "queued": queued,
         "running": running,
-        "problem": problem_of(conditions, last),
-        "warnings": warnings_of(conditions),
+        "problem": problem_of(status, conditions, last),
+        "warnings": warning_texts(status),
     }
 
 
@@ -76,26 +76,26 @@ def _state(
     return next((state for state, holds in states.items() if holds), "Idle")
 
 
-def problem_of(conditions: Mapping[str, Condition], last: Run | None) -> str | None:
+def problem_of(status: Mapping[str, Any], conditions: Mapping[str, Condition], last: Run | None) -> str | None:
     """What is wrong with a trigger, in one line; None: nothing."""
+    problems = all_problems(status)
+    if problems:
+        subject, problem = problems[0]
+        return f"{subject}: {problem.message}" + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
     for kind in ("Stalled", "Reconciling", "CloneFailed"):
         if _holds(conditions, kind):
-            lines = [line for line in conditions[kind].message.split("\n") if line and not line.startswith(_WARNING)]
-            more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-            return (lines[0] if lines else conditions[kind].reason) + more
+            return one_line(conditions[kind].message) or conditions[kind].reason
     if last and last.phase == "Failed":
         return f"Job {last.job} failed" + (f" with exit code {last.exit_code}" if last.exit_code is not None else "")
     return None
 
 
-def warnings_of(conditions: Mapping[str, Condition]) -> list[str]:
-    """The warnings in Ready's message."""
-    ready = conditions.get("Ready")
-    return (
-        [line.removeprefix(_WARNING) for line in ready.message.split("\n") if line.startswith(_WARNING)]
-        if ready
-        else []
-    )
+def warning_texts(status: Mapping[str, Any]) -> list[str]:
+    """The warnings, each with its reason and source."""
+    return [
+        f"{one.reason}: {f'source {one.source}: ' if one.source is not None else ''}{one.message}"
+        for one in warnings_of(status)
+    ]
 
 
 def conditions_of(obj: Mapping[str, Any]) -> list[Condition]:
@@ -118,7 +118,7 @@ def sources_of(obj: Mapping[str, Any]) -> list[Source]:
     """The sources of a trigger, with what is recorded of each."""
     status, watch = _map(obj.get("status")), _map(_map(obj.get("spec")).get("sources"))
     names = watch.get("names")
-    problems = source_problems(obj)
+    problems = source_problems(status)
     sources = []
     for name in dict.fromkeys(names if isinstance(names, list) else ()):
         entry = entry_of(status, str(name))
@@ -131,26 +131,10 @@ def sources_of(obj: Mapping[str, Any]) -> list[Source]:
                 changed=entry.changed,
                 runs=entry.runs,
                 open_requests=entry.requested - entry.handled + entry.run_requested - entry.run_handled,
-                problem=problems.get(str(name)),
+                problem=problems[name].message if name in problems else None,
             )
         )
     return sources
-
-
-def source_problems(obj: Mapping[str, Any]) -> dict[str, str]:
-    """The problem of each source that has one: of its entry, else its line in a condition."""
-    found: dict[str, str] = {}
-    for condition in conditions_of(obj):
-        if condition.type in {"Stalled", "Reconciling", "CloneFailed"} and condition.status == "True":
-            for line in condition.message.split("\n"):
-                subject, colon, text = line.partition(": ")
-                if colon and subject.startswith("source "):
-                    found.setdefault(subject.removeprefix("source "), text)
-    for name, entry in _map(_map(obj.get("status")).get("checkedSources")).items():
-        problem = _map(_map(entry).get("problem"))
-        if problem.get("message"):
-            found[name] = str(problem["message"])
-    return found
 
 
 def reference_of(obj: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import requests_of
 from git_events_runner.rules.ledger import entry_of
 from git_events_runner.rules.policy import refusal, too_often
-from git_events_runner.rules.report import Problem
+from git_events_runner.rules.problems import WEBHOOK, Problem, all_problems, one_line, warnings_of
 from git_events_runner.rules.resolve import resolve
 from git_events_runner.rules.schedule import parse_schedule
 from git_events_runner.rules.signatures import KeysRefused, keys_of, short_keys, unusable
@@ -216,32 +216,48 @@ _CONDITION_RANKS = {
     "Waiting": Rank.WAITING,
     "CloneFailed": Rank.ENDED,
 }
-_REFUSED = frozenset(("QuotaExceeded", "JobCreateFailed", "NamespaceLimitReached", "ApiUnavailable", "JobNameConflict"))
-_OF_JOBS = frozenset(("WaitingForSlot", "JobNotStarting"))
+_DERIVED = frozenset(("Stalled", "Reconciling"))
+_RANKS = {
+    **dict.fromkeys(
+        ("QuotaExceeded", "JobCreateFailed", "NamespaceLimitReached", "ApiUnavailable", "JobNameConflict"), Rank.REFUSED
+    ),
+    **dict.fromkeys(("WaitingForSlot", "JobNotStarting"), Rank.JOB),
+}
+_WARNING_RANKS = {
+    "FilesSelectNothing": Rank.FILES,
+    "WebhookOpen": Rank.CONTEXT,
+    "WebhookMissed": Rank.CONTEXT,
+}
 
 
 def _conditions(facts: Facts) -> Iterator[Step]:
-    """What the controller reports about the trigger: a line for each problem and warning."""
+    """What the controller reports about the trigger: each problem and warning, and other conditions that hold."""
+    status = facts.trigger.get("status")
+    problems = all_problems(status)
+    for subject, problem in problems[:SHOWN]:
+        rank = Rank.INVALID if problem.stalled else Rank.GIT
+        rank = Rank.SECRET if subject == WEBHOOK or problem.reason.startswith("Secret") else rank
+        rank = _RANKS.get(problem.reason, rank)
+        since = f" (since {problem.since})" if problem.since else ""
+        remedy = "" if ";" in problem.message and problem.stalled else remedy_of(problem.reason)
+        text = f"{problem.reason}: {subject}: {problem.message}{since}"
+        yield Step(topic="Stalled" if problem.stalled else "Reconciling", text=text, rank=rank, remedy=remedy)
+    for warning in warnings_of(status):
+        about = f"source {warning.source}: " if warning.source is not None else ""
+        rank = _WARNING_RANKS.get(warning.reason, Rank.WARNING)
+        text = f"{warning.reason}: {about}{warning.message}"
+        yield Step(topic="warning", text=text, rank=rank, remedy=remedy_of(warning.reason))
     for one in conditions_of(facts.trigger):
-        rank = _CONDITION_RANKS.get(one.type)
-        if one.status == "True" and rank is not None:
-            if one.reason in _REFUSED:
-                rank = Rank.REFUSED
-            elif one.reason in _OF_JOBS:
-                rank = Rank.JOB
-            elif one.reason.startswith("Secret") or "\nwebhook: " in f"\n{one.message}":
-                rank = Rank.SECRET
+        if one.status == "True" and one.type in _CONDITION_RANKS and not (problems and one.type in _DERIVED):
+            rank = _RANKS.get(one.reason, _CONDITION_RANKS[one.type])
+            rank = Rank.SECRET if one.reason.startswith("Secret") else rank
             since = f" (since {one.since})" if one.since else ""
-            for line in one.message.split("\n")[:SHOWN]:
-                remedy = "" if ";" in line and one.type == "Stalled" else remedy_of(one.reason)
-                yield Step(topic=one.type, text=f"{one.reason}: {line}{since}", rank=rank, remedy=remedy)
-        elif one.type == "Ready":
-            for line in one.message.split("\n"):
-                if line.startswith("warning "):
-                    reason, _, text = line.removeprefix("warning ").partition(": ")
-                    rank = Rank.FILES if reason == "FilesSelectNothing" else Rank.WARNING
-                    rank = Rank.CONTEXT if reason in {"WebhookOpen", "WebhookMissed"} else rank
-                    yield Step(topic="warning", text=f"{reason}: {text}", rank=rank, remedy=remedy_of(reason))
+            yield Step(
+                topic=one.type,
+                text=f"{one.reason}: {one_line(one.message)}{since}",
+                rank=rank,
+                remedy=remedy_of(one.reason),
+            )
 
 
 def _requests(facts: Facts) -> Iterator[Step]:

@@ -71,6 +71,13 @@ def part_problem(status: Mapping[str, Any] | None, part: str) -> RecordedProblem
     return _read(_parts(status).get(part))
 
 
+def all_problems(status: Mapping[str, Any] | None) -> list[tuple[str, RecordedProblem]]:
+    """Every problem with what it is about, those first that need a change, and among these those of the trigger."""
+    parts = [(part, problem) for part in PARTS if (problem := part_problem(status, part)) is not None]
+    sources = [(f"source {name}", problem) for name, problem in sorted(source_problems(status).items())]
+    return sorted([*parts, *sources], key=lambda one: not one[1].stalled)
+
+
 def is_same(recorded: RecordedProblem | None, problem: Problem | None) -> bool:
     """Whether a problem is recorded as it is now; messages are recorded cut."""
     if recorded is None or problem is None:

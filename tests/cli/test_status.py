@@ -20,11 +20,12 @@ RAN = {
             "lastJob": {"name": "nightly-x", "phase": "Failed", "commit": SHA},
         }
     },
+    "warnings": [{"reason": "WebhookOpen", "message": "everyone may call it"}],
     "conditions": [
         {
             "type": "Ready",
             "status": "True",
-            "reason": "Succeeded",
+            "reason": "WebhookOpen",
             "message": "watching\nwarning WebhookOpen: everyone may call it",
             "lastTransitionTime": "2026-01-01T00:00:00Z",
         }
@@ -79,13 +80,12 @@ async def test_states(cluster):
         "message": "trigger: Action x is missing",
     }
     await cluster.trigger("c-stalled", status={**RAN, "state": "WrongConfig", "conditions": [stalled]})
-    retrying = {
-        "type": "Reconciling",
-        "status": "True",
-        "reason": "Timeout",
-        "message": "source app: no answer\nsource b: x",
+    retrying = {"type": "Reconciling", "status": "True", "reason": "Timeout", "message": "2 sources"}
+    failing = {
+        name: RAN["checkedSources"]["app"] | {"problem": {"reason": "Timeout", "message": message, "stalled": False}}
+        for name, message in {"app": "no answer", "b": "x"}.items()
     }
-    await cluster.trigger("d-retrying", status={**RAN, "conditions": [retrying]})
+    await cluster.trigger("d-retrying", status={**RAN, "checkedSources": failing, "conditions": [retrying]})
     items = (await cluster.run("status", "-o", "json")).json["items"]
     assert [one["state"] for one in items] == ["New", "Suspended", "Stalled", "Retrying"]
     assert items[3]["problem"] == "source app: no answer (and 1 more)"
