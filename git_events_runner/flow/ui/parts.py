@@ -17,7 +17,7 @@ from .words import distance, duration, short, stamp
 _T = TypeVar("_T")
 PAGE_ROWS = 50
 _BAR = 100.0
-_STRIP_HEIGHT, _STRIP_LEAST = 44, 4
+_STRIP_HEIGHT, _STRIP_LEAST, _STRIP_STEP, _STRIP_SLOTS = 64, 4, 12, 24
 STRIP_RUNS = 40
 
 
@@ -150,19 +150,20 @@ def strip(runs: Sequence[RunRow], now: datetime) -> Strip | None:
         return None
     took = [seconds_of(run, now)[1] for run in shown]
     longest = max((each for each in took if each is not None), default=0.0) or 1.0
+    slots = max(len(shown), _STRIP_SLOTS)
     bars = []
-    for place, (run, seconds) in enumerate(zip(shown, took, strict=True)):
+    for place, (run, seconds) in enumerate(zip(shown, took, strict=True), start=slots - len(shown)):
         share = math.sqrt((seconds or 0.0) / longest)
         height = round(_STRIP_LEAST + share * (_STRIP_HEIGHT - _STRIP_LEAST))
         name = f"{run.source} #{run.number}" if run.number is not None else run.job
         title = f"{name}: {run.words}, {duration(seconds)}"
-        bars.append(StripBar(x=place * 12, height=height, y=_STRIP_HEIGHT - height, tone=run.tone, title=title))
+        bars.append(StripBar(x=place * _STRIP_STEP, height=height, y=_STRIP_HEIGHT - height, tone=run.tone, title=title))
     succeeded = sum(run.phase == "Succeeded" for run in shown)
     failed = sum(run.failed for run in shown)
     summary = (
         f"The last {len(shown)} runs: {succeeded} succeeded, {failed} failed; the longest took {duration(longest)}."
     )
-    return Strip(bars=bars, width=len(bars) * 12, height=_STRIP_HEIGHT, summary=summary)
+    return Strip(bars=bars, width=slots * _STRIP_STEP, height=_STRIP_HEIGHT, summary=summary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

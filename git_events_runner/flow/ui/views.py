@@ -20,6 +20,7 @@ from .rows import EPOCH, RANKS, RunRow, State, TriggerRow
 from .words import many, short
 
 _FEW = 8
+_FEW_HOSTS = 3
 _LATEST = 10
 _SEARCH_CHARS = 200
 _RESULTS: dict[str, tuple[str, Callable[[RunRow], bool]]] = {
@@ -99,7 +100,8 @@ def overview(rows: Rows, facts: Facts, now: datetime) -> dict[str, Any]:
         "hours": hours(day, now),
         "hosts_known": facts.hosts is not None,
         "hosts": len(hosts),
-        "backing_off": [_host_until(host, now) for host in backing_off[:_FEW]],
+        "backing_off": [_host_until(host, now) for host in backing_off[:_FEW_HOSTS]],
+        "failing": [host for host in hosts if host.last_problem and host not in backing_off][:_FEW_HOSTS],
     }
 
 
