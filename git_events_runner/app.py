@@ -256,6 +256,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         handled=handled,
         submit=submit,
         missed=missed.note,
+        decided=page.decided,
         metrics=metrics,
         now=now,
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from starlette.types import Receive, Scope, Send
 
 from git_events_runner.edges.kube.store import Store
-from git_events_runner.flow.ui import Decisions, Facts, StatusPage
+from git_events_runner.flow.ui import Decision, Decisions, Facts, StatusPage
 from git_events_runner.flow.ui.git_hosts import GitHosts
+from git_events_runner.rules.check_result import CheckResult
+from git_events_runner.rules.ledger import entry_of
+from git_events_runner.rules.messages import Again, CheckRequest
+from git_events_runner.rules.problems import problem_of
 from git_events_runner.settings import VERSION, ActionConfig
 
 from .status_page import GitObserver
@@ -35,8 +39,9 @@ class ControllerPage:
         self._action = action
         self._metrics = observer
         self.observer = GitHosts(observer=observer, now=now)
-        self.decisions = Decisions()
-        self._page = StatusPage(store=store, facts=self._facts, decisions=self.decisions, now=now)
+        self._decisions = Decisions()
+        self._now = now
+        self._page = StatusPage(store=store, facts=self._facts, decisions=self._decisions, now=now)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request below `/ui`."""
@@ -50,6 +55,27 @@ class ControllerPage:
         """No source names any other host."""
         self._metrics.keep_hosts(hosts)
         self.observer.keep_hosts(hosts)
+
+    def decided(self, request: CheckRequest, result: CheckResult, again: Again | None) -> None:
+        """A check has ended: its record in the status has commit and problem, this process alone has the rest."""
+        trigger = self._store.get(request.trigger)
+        if trigger is None or trigger.uid != request.uid:
+            return
+        status, now = trigger.raw.get("status"), self._now()
+        problem = problem_of(status, request.source) if result.is_error else None
+        after_s = again.after_s if again is not None else None
+        self._decisions.note(
+            request.uid,
+            request.source,
+            Decision(
+                result=result.value,
+                at=now,
+                since=now,
+                commit=entry_of(status, request.source).commit or "",
+                why=problem.message if problem is not None else "",
+                until=now + timedelta(seconds=after_s) if after_s is not None else None,
+            ),
+        )
 
     def _facts(self) -> Facts:
         action = self._action()

@@ -11,6 +11,8 @@ from starlette.types import ASGIApp
 
 from git_events_runner.edges.git.hosts import Observer
 from git_events_runner.edges.kube.store import Store
+from git_events_runner.rules.check_result import CheckResult
+from git_events_runner.rules.messages import Again, CheckRequest
 from git_events_runner.settings import ActionConfig, Settings
 
 
@@ -35,6 +37,9 @@ class Page(Protocol):
     def keep_hosts(self, hosts: Collection[str]) -> None:
         """No source names any other host."""
 
+    def decided(self, request: CheckRequest, result: CheckResult, again: Again | None) -> None:
+        """A check has ended."""
+
     async def run(self) -> None:
         """Follow changes until cancelled."""
 
@@ -47,6 +52,9 @@ class NoPage:
     def __init__(self, observer: GitObserver) -> None:
         self.observer = observer
         self.keep_hosts = observer.keep_hosts
+
+    def decided(self, request: CheckRequest, result: CheckResult, again: Again | None) -> None:
+        """Keep nothing."""
 
     async def run(self) -> None:
         """Wait until cancelled."""

@@ -111,7 +111,7 @@ class Program:
             metrics=cluster.metrics,
             now=cluster.now,
         )
-        self.pending = set()
+        self.pending, self.decided = set(), []
         self.handled = HandledTimes(
             store=cluster.store,
             writer=cluster,
@@ -134,6 +134,7 @@ class Program:
             handled=self.handled,
             submit=submit,
             missed=lambda _request, _commit: None,
+            decided=lambda request, result, again: self.decided.append((request, result, again)),
             metrics=cluster.metrics,
             now=cluster.now,
         )

@@ -72,12 +72,14 @@ class Checks:
         handled: Handled,
         submit: Callable[[CheckRequest], None],
         missed: Callable[[CheckRequest, str], None],
+        decided: Callable[[CheckRequest, CheckResult, Again | None], None],
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
-        """`missed` is told of a poll that found a new commit for a trigger that is also called."""
+        """`missed` gets each poll with a new commit of a trigger that gets deliveries too, `decided` each result."""
         self._submit = submit
         self._missed = missed
+        self._decided = decided
         self._store = store
         self._gate = gate
         self._reader = reader
@@ -126,6 +128,7 @@ class Checks:
             result, again = CheckResult.CRASHED, self._limited(request, None)
             log.exception("check.crashed", **log_fields(request))
         self._finished(request, result, time.monotonic() - started)
+        self._decided(request, result, again)
         return again
 
     def _finished(self, request: CheckRequest, result: CheckResult, seconds: float) -> None:

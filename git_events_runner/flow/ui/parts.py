@@ -157,7 +157,9 @@ def strip(runs: Sequence[RunRow], now: datetime) -> Strip | None:
         height = round(_STRIP_LEAST + share * (_STRIP_HEIGHT - _STRIP_LEAST))
         name = f"{run.source} #{run.number}" if run.number is not None else run.job
         title = f"{name}: {run.words}, {duration(seconds)}"
-        bars.append(StripBar(x=place * _STRIP_STEP, height=height, y=_STRIP_HEIGHT - height, tone=run.tone, title=title))
+        bars.append(
+            StripBar(x=place * _STRIP_STEP, height=height, y=_STRIP_HEIGHT - height, tone=run.tone, title=title)
+        )
     succeeded = sum(run.phase == "Succeeded" for run in shown)
     failed = sum(run.failed for run in shown)
     summary = (

@@ -47,8 +47,8 @@ class State(StrEnum):
         made.words = words
         return made
 
-    STALLED = "stalled", Tone.BAD, "Needs a change"
-    FAILING = "failing", Tone.BAD, "Failing"
+    STALLED = "stalled", Tone.BAD, "Stalled"
+    RETRYING = "retrying", Tone.BAD, "Retrying"
     FAILED = "failed", Tone.BAD, "Last run failed"
     RUNNING = "running", Tone.BUSY, "Running"
     QUEUED = "queued", Tone.WAIT, "Queued"
@@ -209,7 +209,7 @@ def trigger_row(trigger: Declared, runs: Sequence[RunRow]) -> TriggerRow:
     if trigger.invalid or "Stalled" in trigger.conditions:
         state = State.STALLED
     elif trigger.problem:
-        state = State.FAILING
+        state = State.RETRYING
     elif any(run.phase == "Running" for run in active):
         state = State.RUNNING
     elif active:

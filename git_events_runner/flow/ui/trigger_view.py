@@ -17,6 +17,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.clone import phase_key
 from git_events_runner.rules.forge_links import commit_page, host_of
 from git_events_runner.rules.ledger import Entry, entry_of
+from git_events_runner.rules.problems import problem_of, warnings_of
 from git_events_runner.rules.schedule import Schedule, parse_schedule
 
 from .facts import Decision, Decisions
@@ -135,6 +136,7 @@ def trigger(
             {"condition": each, "since": when(timestamp(each.last_transition_time), now)}
             for each in sorted(declared.conditions.values(), key=lambda each: (each.type != "Ready", each.type))
         ],
+        "warnings": warnings_of(raw.get("status"))[:50],
         "decisions_known": decisions is not None,
         "several": many(len(declared.sources), "source"),
         "yaml": _yaml(row.ref, raw) if query.get("yaml") else None,
@@ -169,10 +171,7 @@ def _source(
     found = get(ref)
     uri = found.model.spec.repo_uri if found is not None and found.model is not None else ""
     entry = entry_of(raw.get("status"), name)
-    entries = (raw.get("status") or {}).get("checkedSources") or {}
-    recorded = entries.get(name) if isinstance(entries, Mapping) else None
-    problem = recorded.get("problem") if isinstance(recorded, Mapping) else None
-    message = problem.get("message") if isinstance(problem, Mapping) else None
+    problem = problem_of(raw.get("status"), name)
     return SourceView(
         name=name,
         kind=ref.kind,
@@ -184,7 +183,7 @@ def _source(
         commit_url=commit_page(uri, entry.commit, forge),
         changed=when(timestamp(entry.changed), now),
         requests=entry.requested - entry.handled + entry.run_requested - entry.run_handled,
-        problem=message if isinstance(message, str) else "",
+        problem=f"{problem.reason}: {problem.message}" if problem is not None else "",
         last=last,
         decisions=decisions,
     )
