@@ -32,6 +32,7 @@ from .gitfolder import keep
 from .gitindex import Index
 from .pack import COMMIT
 from .sparse import Selects, selecting
+from .tags import packed_refs, tags_of
 
 # A clone may take as long as its Job; a server that falls silent is given up long before.
 # The controller has asked with the same key, within the bounds of its configuration, which a Job does not know.
@@ -175,6 +176,7 @@ async def _clone_once(
             debug=debug,
             files=files,
         )
+        tags = await tags_of(remote, wish.repository) if wish.options.tags and wish.preserve_git_folder else {}
         want = (wish.preserve_git_folder and tag_object) or answer.commit
         fetched = await fetching.commit(want, answer.commit, wish.options, selects)
         out = await asyncio.to_thread(
@@ -191,6 +193,8 @@ async def _clone_once(
                 scratch=git_folder,
             )
             await list_changes(remote, wish.changes, cloning, warn=warn, pauses_s=PAUSES_S)
+        if packed := packed_refs(tags, fetched.objects, warn):
+            (git_folder / "packed-refs").write_bytes(packed)
     if wish.preserve_git_folder:
         (git_folder / _MARKER).unlink()
     else:

@@ -54,7 +54,7 @@ class Fetching:
             CloneTooLarge: The limits do not allow it.
             DiskFailed: The disk is full or not writable.
         """
-        shape = FetchShape(depth=options.depth)
+        shape = FetchShape(depth=options.depth, tags=options.tags)
         pack, form = await self._pack(want, shape, blobless=options.blobless)
         packs = [pack]
         if not options.blobless:

@@ -20,10 +20,11 @@ BLOBLESS = "blob:none"
 class CloneOptions:
     """What is cloned: `depth` commits of history (0: all), without old contents of files if `blobless`.
 
-    `sparse`: patterns of the files that are written; none: all.
+    `tags`: with the tags of these commits. `sparse`: patterns of the files that are written; none: all.
     """
 
     depth: int = 1
+    tags: bool = False
     blobless: bool = False
     sparse: tuple[str, ...] = ()
 

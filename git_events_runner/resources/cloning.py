@@ -9,12 +9,12 @@ from pydantic.dataclasses import dataclass
 
 from .bounds import MOST_PATTERNS, PATTERN_CHARACTERS
 from .clone_options import BLOBLESS, CloneOptions
-from .part import INT32_MAX, PART, Part, Text
+from .part import INT32_MAX, PART, Flag, Part, Text
 
 # Of ActionJob, which has both fields.
 HISTORY_IS_KEPT = (
-    "!has(self.clone) || self.preserveGitFolder || self.clone.depth == 1",
-    "clone.depth other than 1 needs preserveGitFolder: true, because without a .git folder there is no history",
+    "!has(self.clone) || self.preserveGitFolder || (self.clone.depth == 1 && !self.clone.tags)",
+    "clone.depth other than 1 and clone.tags need preserveGitFolder: true: only a .git folder has history and tags",
 )
 
 
@@ -27,6 +27,11 @@ class CloneSpec(Part):
         description="How many commits of the history `.git` has, the cloned one included; 0: the complete history. "
         "Other than 1 only with preserveGitFolder.",
         json_schema_extra={"format": "int32"},
+    )
+    tags: Flag = Field(
+        default=False,
+        description="true: `.git` has the tags of the commits in it, so that `git describe` works. Only with "
+        "preserveGitFolder.",
     )
     filter: Literal["none", "blob:none"] = Field(
         default="none",
@@ -45,9 +50,9 @@ class CloneSpec(Part):
     @property
     def options(self) -> CloneOptions:
         """What the cloner gets of it."""
-        return CloneOptions(depth=self.depth, blobless=self.filter == BLOBLESS, sparse=self.sparse)
+        return CloneOptions(depth=self.depth, tags=self.tags, blobless=self.filter == BLOBLESS, sparse=self.sparse)
 
     @property
     def has_history(self) -> bool:
         """Whether it only makes sense with a `.git` folder."""
-        return self.depth != 1
+        return self.depth != 1 or self.tags

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from git_events_runner.cloner.__main__ import run
+from git_events_runner.cloner.tags import packed_refs
 from git_events_runner.errors import ConfigError
 from git_events_runner.resources.changes import CHANGES_VARIABLE, PREVIOUS_VARIABLE
 from git_events_runner.resources.clone_options import OPTIONS_VARIABLE, CloneOptions
@@ -189,6 +190,44 @@ def test_changed_files_in_a_clone_with_history(server, repository, target, tmp_p
         assert (tmp_path / "changes/changed-files").read_bytes() == b"M\tversion\n"
         wanted = sum(made[0].encode() in body for _, body in server.seen[before:])
         assert wanted == (0 if options.depth == 0 else 1)
+
+
+@pytest.mark.parametrize("version", ["v2", "v0"])
+@pytest.mark.parametrize("form", ["sha1", "sha256"])
+@pytest.mark.parametrize("depth", [0, 2])
+def test_tags_of_the_history_are_there(server, target, depth, form, version):
+    """`git describe` says the same as in the repository; tags of other commits are not there."""
+    server.v2 = version == "v2"
+    repository = new_repository(server.root / "app.git", f"--object-format={form}")
+    made = history(repository)
+    git("tag", "-a", "-m", "what is new", "v1", made[1], cwd=repository)
+    git("tag", "-a", "-m", "twice", "twice", "v1", cwd=repository)
+    git("tag", "light/näme", made[-2], cwd=repository)
+    other = commit(repository, {"x": b"other"}, branch="other")
+    git("tag", "-a", "-m", "elsewhere", "elsewhere", other, cwd=repository)
+    git("tag", "-a", "-m", "a tree", "tree", f"{made[0]}^{{tree}}", cwd=repository)
+    assert cloned(server, target, made[-1], CloneOptions(depth=depth, tags=True), KEPT) == 0
+    found = git_in(target, "for-each-ref", "--format=%(objecttype) %(objectname) %(refname)", "refs/tags").splitlines()
+    there = git("for-each-ref", "--format=%(objecttype) %(objectname) %(refname)", "refs/tags", cwd=repository)
+    wanted = ("light/näme",) if depth else ("light/näme", "tree", "twice", "v1")
+    assert found == [
+        line for line in there.splitlines() if line.endswith(tuple(f"refs/tags/{name}" for name in wanted))
+    ]
+    assert git_in(target, "describe", "--tags") == git("describe", "--tags", made[-1], cwd=repository)
+    if not depth:
+        assert git_in(target, "describe") == git("describe", made[-1], cwd=repository)
+        assert git_in(target, "describe").startswith(("v1-4-g", "twice-4-g"))
+    assert git_in(target, "fsck") == ""
+    assert git_in(target, "status", "--porcelain") == ""
+
+
+def test_tags_that_git_would_not_take_are_left_out(target):
+    """A server's name never becomes a line of the file that means something else."""
+    pack = {bytes.fromhex("a" * 40)}
+    tags = {
+        f"refs/tags/{name}": ("a" * 40, None) for name in ("v1", "b ad", "x\n" + "b" * 40 + " refs/heads/main", "a..b")
+    }
+    assert packed_refs(tags, pack, lambda _: None).decode().splitlines()[1:] == [f"{'a' * 40} refs/tags/v1"]
 
 
 @pytest.mark.parametrize("text", ["x", "[]", '{"depth":-1}', '{"depth":true}', '{"sparse":[1]}', '{"later":1}'])

@@ -145,7 +145,7 @@ test -s /run/secrets/*/*/token && echo token; touch /x 2>/dev/null || echo read-
     "jobWaitingTimeoutSeconds": 601,
     "enableClonerDebug": True,
     "preserveGitFolder": True,
-    "clone": {"depth": 0, "filter": "blob:none", "sparse": ["*"]},
+    "clone": {"depth": 0, "tags": True, "filter": "blob:none", "sparse": ["*"]},
 }
 _ON_42 = {"containerName": "action-worker", "operator": "In", "values": [42]}
 
@@ -159,7 +159,7 @@ def actions(at):
             "nothing": {"actionJob": None},
             "print": {
                 "actionJob": plain
-                | {"enableClonerDebug": False, "preserveGitFolder": False, "clone": {"filter": "none"}},
+                | {"enableClonerDebug": False, "preserveGitFolder": False, "clone": {"tags": False, "filter": "none"}},
                 "sourceOverride": None,
             },
             "settings": {"actionJob": SETTINGS},

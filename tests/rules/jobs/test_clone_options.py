@@ -24,17 +24,23 @@ def test_options_are_passed_as_data():
     """All of them in one variable, in which the kubelet expands nothing."""
     action = {
         "preserveGitFolder": True,
-        "clone": {"depth": 0, "filter": "blob:none", "sparse": ["/a$(HOME)/"]},
+        "clone": {"depth": 0, "tags": True, "filter": "blob:none", "sparse": ["/a$(HOME)/"]},
     }
     passed = told(action)
-    assert json.loads(passed.replace("$$", "$")) == {"depth": 0, "blobless": True, "sparse": ["/a$(HOME)/"]}
+    assert json.loads(passed.replace("$$", "$")) == {
+        "depth": 0,
+        "tags": True,
+        "blobless": True,
+        "sparse": ["/a$(HOME)/"],
+    }
     assert "$$(HOME)" in passed
 
 
 @pytest.mark.parametrize(
     ("clone", "message"),
     [
-        ({"depth": 0}, "clone.depth other than 1 needs preserveGitFolder: true"),
+        ({"depth": 0}, "clone.depth other than 1 and clone.tags need preserveGitFolder: true"),
+        ({"tags": True}, "clone.depth other than 1 and clone.tags need preserveGitFolder: true"),
         ({"depth": -1}, "greater than or equal to 0"),
         ({"depth": "3"}, "valid integer"),
         ({"filter": "tree:0"}, "'none' or 'blob:none'"),
