@@ -24,6 +24,7 @@ VERBS: dict[str, str] = {
     "local": "run the controller without a cluster, on manifests",
     "status": "show triggers: state, last result, commit, next check, problem; or one in full",
     "explain": "explain why a trigger ran or did not, the cause first",
+    "check": "check manifests: schema, references, policy, and with a cluster the objects that exist",
     "logs": "show the log of a run",
     "trigger": "request a check of a trigger, or a run, now",
     "rerun": "run the source of a former run again, at its current commit",

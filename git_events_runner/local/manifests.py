@@ -21,7 +21,7 @@ from git_events_runner.rules.schedule import parse_schedule
 
 from . import configfile
 from .foreign import is_foreign, is_list, titled, wrong_type
-from .references import dangling
+from .references import Existing, dangling
 from .refusal import Refusal
 from .standins import StandIn
 from .suggestions import unknown_field
@@ -60,10 +60,18 @@ class Loaded:
     skipped: list[str]
 
 
-def load(paths: Sequence[str], server: Registrar, *, secrets: Sequence[StandIn] = ()) -> Loaded:
+def load(
+    paths: Sequence[str],
+    server: Registrar,
+    *,
+    secrets: Sequence[StandIn] = (),
+    namespace: str = _DEFAULT,
+    existing: Existing | None = None,
+) -> Loaded:
     """Read manifests and create every object, namespaces first (those that are only named, too).
 
-    `secrets` are keys that are given beside the manifests; they win.
+    `secrets` are keys that are given beside the manifests; they win. `namespace` is that of objects without one;
+    `existing` are objects that exist in a cluster, which manifests may name.
 
     Raises:
         ConfigError: Something is wrong; every problem is named, as `file:line: field: what; what to do`.
@@ -77,7 +85,7 @@ def load(paths: Sequence[str], server: Registrar, *, secrets: Sequence[StandIn] 
                 if is_foreign(document.value, explicit=document.explicit):
                     skipped.append(f"{document.at('')}: {titled(document.value)}")
                 else:
-                    problems += _add(document, found)
+                    problems += _add(document, found, namespace)
         except ConfigError as error:
             problems += error.problems
     _stand_in(found, secrets)
@@ -90,7 +98,9 @@ def load(paths: Sequence[str], server: Registrar, *, secrets: Sequence[StandIn] 
     problems += _create(manifests, server, stored, wrong)
     manifests = [replace(one, obj=stored.get(one.ref, one.obj)) for one in manifests]  # nulls gone, defaults set
     if complete:
-        problems += [f"{one.document.at(field)}: {field}: {told}" for one, field, told in dangling(manifests, wrong)]
+        problems += [
+            f"{one.document.at(field)}: {field}: {told}" for one, field, told in dangling(manifests, wrong, existing)
+        ]
     if problems:
         raise ConfigError(*map(one_line, problems))
     return Loaded(manifests=manifests, skipped=[one_line(text) for text in skipped])
@@ -115,7 +125,7 @@ def _items(document: Document) -> Iterator[Document]:
             yield from _items(document.item(f"items[{index}]", item))
 
 
-def _add(document: Document, found: dict[Ref, Manifest]) -> Iterator[str]:
+def _add(document: Document, found: dict[Ref, Manifest], default: str) -> Iterator[str]:
     """Take a document over; its problems."""
     obj = document.value
     if not isinstance(obj, dict):
@@ -129,7 +139,7 @@ def _add(document: Document, found: dict[Ref, Manifest]) -> Iterator[str]:
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
         yield f"{document.at('metadata.name')}: metadata.name: is required: give the {kind} a name, as text"
         return
-    namespace = metadata.get("namespace") or _DEFAULT
+    namespace = metadata.get("namespace") or default
     if not isinstance(namespace, str):
         yield f"{document.at('metadata.namespace')}: metadata.namespace: must be text"
         return

@@ -9,7 +9,32 @@ from typing import Any, Protocol
 from git_events_runner.resources.kinds import SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 
-_UNREAD: Mapping[str, Any] = {}  # an object that is there, with nothing in it to read
+UNREAD: Mapping[str, Any] = {}  # an object that is there, with nothing in it to read
+
+
+class Existing(dict[Ref, Mapping[str, Any]]):
+    """Objects that names may mean; which were searched for in vain is in `missed`.
+
+    Of kinds that are `assumed`, any object exists, with contents that cannot be read.
+    """
+
+    def __init__(self, objects: Mapping[Ref, Mapping[str, Any]], *, assumed: Collection[str] = ()) -> None:
+        super().__init__(objects)
+        self.missed: set[Ref] = set()
+        self.assumed = frozenset(assumed)
+
+    def find(self, ref: Ref) -> Mapping[str, Any] | None:
+        """The object, if it exists."""
+        found = super().get(ref)
+        if found is None and ref.kind in self.assumed:
+            return UNREAD
+        if found is None:
+            self.missed.add(ref)
+        return found
+
+    def has_name(self, kind: str, name: str) -> bool:
+        """Whether any namespace has an object of that name."""
+        return kind in self.assumed or any(ref.kind == kind and ref.name == name for ref in self)
 
 
 class Named(Protocol):
@@ -28,12 +53,15 @@ class Named(Protocol):
         """Where it comes from."""
 
 
-def dangling(manifests: Sequence[Named], wrong: Collection[Ref] = ()) -> Iterator[tuple[Named, str, str]]:
+def dangling(
+    manifests: Sequence[Named], wrong: Collection[Ref] = (), known: Existing | None = None
+) -> Iterator[tuple[Named, str, str]]:
     """Each name that is missing: the manifest that names it, the field, and what to do.
 
-    Objects that are `wrong` are there, but nothing is read in them.
+    Objects that are `wrong` exist, but nothing is read in them. `known` are objects that exist in a cluster.
     """
-    known = {one.ref: _UNREAD if one.ref in wrong else one.obj for one in manifests}
+    known = Existing({}) if known is None else known
+    known.update({one.ref: UNREAD if one.ref in wrong else one.obj for one in manifests})
     for manifest in manifests:
         if manifest.ref in wrong:
             continue
@@ -49,9 +77,7 @@ def dangling(manifests: Sequence[Named], wrong: Collection[Ref] = ()) -> Iterato
             yield manifest, field, told
 
 
-def _of_trigger(
-    trigger: Ref, spec: Mapping[str, Any], known: Mapping[Ref, Mapping[str, Any]]
-) -> Iterator[tuple[str, str]]:
+def _of_trigger(trigger: Ref, spec: Mapping[str, Any], known: Existing) -> Iterator[tuple[str, str]]:
     sources = spec["sources"]
     for index, name in enumerate(sources["names"]):
         kind = sources.get("kind", "GitRepo")
@@ -64,9 +90,7 @@ def _of_trigger(
         yield from _secret("spec.webhook.authConfig", secret, [auth["key"]], known)
 
 
-def _of_source(
-    source: Ref, spec: Mapping[str, Any], known: Mapping[Ref, Mapping[str, Any]]
-) -> Iterator[tuple[str, str]]:
+def _of_source(source: Ref, spec: Mapping[str, Any], known: Existing) -> Iterator[tuple[str, str]]:
     auth, ca, proxy = spec.get("authConfig"), (spec.get("tlsConfig") or {}).get("caCert"), spec.get("proxy") or {}
     if auth:
         keys = auth.get("keys") or {}
@@ -83,21 +107,19 @@ def _of_source(
 
 
 def _secret_of(
-    field: str, source: Ref, config: Mapping[str, Any], keys: list[str], known: Mapping[Ref, Mapping[str, Any]]
+    field: str, source: Ref, config: Mapping[str, Any], keys: list[str], known: Existing
 ) -> Iterator[tuple[str, str]]:
     """The Secret of a source; of a cluster source without a namespace: any namespace's of that name."""
     name = config["secretRef"]["name"]
     namespace = source.namespace or config["secretRef"].get("namespace")
     if namespace is not None:
         yield from _secret(field, Ref("Secret", namespace, name), keys, known)
-    elif not any(ref.kind == "Secret" and ref.name == name for ref in known):
+    elif not known.has_name("Secret", name):
         told = f"no Secret {name} in these manifests; add it in the trigger's namespace"
         yield f"{field}.secretRef.name", f"{told}, or pass it with --secret NAMESPACE/{name}/{keys[0]}=VARIABLE"
 
 
-def _of_action(
-    action: Ref, spec: Mapping[str, Any], known: Mapping[Ref, Mapping[str, Any]]
-) -> Iterator[tuple[str, str]]:
+def _of_action(action: Ref, spec: Mapping[str, Any], known: Existing) -> Iterator[tuple[str, str]]:
     override = spec.get("sourceOverride")
     if override:
         target = _target(override["kind"], action.namespace, override["name"])
@@ -109,7 +131,7 @@ def _of_action(
             continue
         if action.namespace is not None:
             yield from _object(at, Ref(kind, action.namespace, name), source.get("key"), known)
-        elif not any(ref.kind == kind and ref.name == name for ref in known):
+        elif not known.has_name(kind, name):
             yield at, f"no {kind} {name} in these manifests; add it in the namespaces of the triggers"
 
 
@@ -136,10 +158,10 @@ def _part(value: Mapping[str, Any], field: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _object(field: str, target: Ref, key: Any, known: Mapping[Ref, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+def _object(field: str, target: Ref, key: Any, known: Existing) -> Iterator[tuple[str, str]]:
     """An object, and a key of it if one is named."""
-    found = known.get(target)
-    if found is _UNREAD:
+    found = known.find(target)
+    if found is UNREAD:
         return
     if found is None:
         yield from _missing(field, target, known)
@@ -154,19 +176,17 @@ def _target(kind: str, namespace: str | None, name: str) -> Ref:
     return Ref(kind, None if kind.startswith("Cluster") else namespace, name)
 
 
-def _missing(field: str, target: Ref, known: Mapping[Ref, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    if target in known:
+def _missing(field: str, target: Ref, known: Existing) -> Iterator[tuple[str, str]]:
+    if known.find(target) is not None:
         return
     others = sorted(str(ref) for ref in known if ref.kind == target.kind or ref.name == target.name)
     there = f"there are: {', '.join(others[:5])}" if others else f"there is no {target.kind} at all"
     yield field, f"no {target} in these manifests ({there}); add it, or correct kind, namespace or name"
 
 
-def _secret(
-    field: str, secret: Ref, keys: list[str], known: Mapping[Ref, Mapping[str, Any]]
-) -> Iterator[tuple[str, str]]:
-    found = known.get(secret)
-    if found is _UNREAD:
+def _secret(field: str, secret: Ref, keys: list[str], known: Existing) -> Iterator[tuple[str, str]]:
+    found = known.find(secret)
+    if found is UNREAD:
         return
     if found is None:
         place = secret.name if secret.namespace == "default" else f"{secret.namespace}/{secret.name}"
