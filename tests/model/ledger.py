@@ -46,6 +46,10 @@ RULES = frozenset(
         "deletion_confirmed",  # a reference is deleted when two complete answers, the second one later, lack it
         "numbers_go_on",  # an entry that is pruned leaves its number of runs to the one that follows it
         "pruned_late",  # the entry of a deleted reference is pruned when no check that read it is under way any more
+        "retry_of_last",  # only the last run of the entry is run again: not when a newer one was recorded
+        "retry_handles_nothing",  # settling a retry leaves `handled` as it is: it sent no request to git
+        "attempt_on_job",  # which attempt it is follows from the failed Job, not from a memory
+        "ttl_after_retry",  # a failed Job gets its TTL when its retry was decided, not before
     }
 )
 
@@ -71,13 +75,18 @@ class Entry(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A Job: the run's number, commit and request; alive until deleted. `run_request`: which requested run it is."""
+    """A Job: the run's number, commit and request; alive until deleted. `run_request`: which requested run it is.
+
+    `attempt` is 0 for a run, and k for its k-th retry.
+    """
 
     number: int
     commit: str
     request: int
     alive: bool
     run_request: int = 0
+    attempt: int = 0
+    failed: bool = False
 
 
 class Replica(NamedTuple):
@@ -131,11 +140,14 @@ class Model:
     """The protocol with `events` and `replicas` lanes.
 
     Events: always, files, crash, lost, lag, ttl, deleted, wipe, edit, forged, polls, calls, hides; `record`: a first
-    check by schedule runs nothing; `annotation`: a person requests a run, once for each head at most. An edit of the
-    number of runs comes while no run is being made: what is made just then is the known remainder.
+    check by schedule runs nothing; `annotation`: a person requests a run, once for each head at most; `retry`: any Job
+    may fail, and failed ones are run again, `retries` times. An edit of the number of runs comes while no run is being
+    made: what is made just then is the known remainder.
     """
 
-    def __init__(self, heads: str, *, without: str = "", events: str = "", replicas: int = 2, crashes: int = 1) -> None:
+    def __init__(
+        self, heads: str, *, without: str = "", events: str = "", replicas: int = 2, crashes: int = 1, retries: int = 1
+    ) -> None:
         self.heads = heads
         self.rules = RULES - set(without.split())
         self.events = set(events.split())
@@ -144,7 +156,8 @@ class Model:
         self.on_change = "always" not in self.events
         self.polls = "polls" in self.events
         self.calls = not self.polls or "calls" in self.events
-        self.most_jobs = len(heads) * 2 + 2
+        self.retries = retries if "retry" in self.events else 0
+        self.most_jobs = (len(heads) * 2 + 2) * (1 + self.retries)
 
     def same_files(self, old: str | None, new: str) -> bool:
         """Whether the selected files of two commits are the same, as `rules/decision` knows."""
@@ -168,6 +181,11 @@ class Model:
             return max(above)
         following = [job for job in above if job.number == runs + 1]
         return following[-1] if following else None
+
+    def is_retried(self, job: Job, entry: Entry) -> bool:
+        """Whether a Job is to be run again, by the Job and the entry."""
+        last = entry.runs == job.number or ("retry_of_last" not in self.rules and entry.runs > job.number)
+        return job.alive and job.failed and job.attempt < self.retries and last
 
     def steps(self, state: State) -> Iterator[tuple[str, State]]:
         """Every transition possible from `state`, as (name, next state)."""
@@ -212,7 +230,12 @@ class Model:
         posting = any(r.at == "post" and r.data is not None and not r.data[2] for r in state.replicas)
         for place, job in enumerate(state.jobs):
             gone = (*state.jobs[:place], job._replace(alive=False), *state.jobs[place + 1 :])
+            if self.retries and job.alive and not job.failed:
+                failed = (*state.jobs[:place], job._replace(failed=True), *state.jobs[place + 1 :])
+                yield f"job {job.number} fails", state._replace(jobs=failed)
             settled = job.alive and job.number <= live.runs
+            if "ttl_after_retry" in self.rules and self.is_retried(job, live):
+                continue
             if settled and (("ttl" in self.events and not posting) or "deleted" in self.events):
                 yield f"job {job.number} removed", state._replace(jobs=gone)
         for lane in range(len(state.replicas)):
@@ -278,8 +301,8 @@ class Model:
                     yield f"{lane} sweep requests", become("idle", latest, None, wake=True, polls=False)
                 job = self.unsettled(state.jobs, live)
                 if job:
-                    data = (job.number, job.commit, job.request, True, job.run_request)
-                    yield f"{lane} sweep job {job.number}", become("settle", latest, data, wake=me.wake)
+                    yield f"{lane} sweep job {job.number}", become("settle", latest, _settled_from(job), wake=me.wake)
+                yield from self.retry(state, lane, me, live, latest, become)
             return
         assert me.data is not None
         if me.at == "ask":
@@ -288,8 +311,7 @@ class Model:
             for known in {len(state.jobs), max(0, len(state.jobs) - 1)}:
                 job = self.unsettled(state.jobs[:known], entry) if "settle_first" in self.rules else None
                 if job:
-                    data = (job.number, job.commit, job.request, True, job.run_request)
-                    yield f"{lane} unsettled {job.number}", become("settle", me.seen, data, wake=me.wake)
+                    yield f"{lane} unsettled {job.number}", become("settle", me.seen, _settled_from(job), wake=me.wake)
                 else:
                     head = HIDDEN if state.hidden == 1 else self.heads[state.shown]
                     data = (entry, head, state.expired)
@@ -320,7 +342,7 @@ class Model:
         elif me.at == "post":
             yield from self.post(state, lane, me, latest, become)
         elif me.at == "settle":
-            number, commit, request, again, by_annotation = me.data
+            number, commit, request, again, by_annotation, attempt = me.data
             assert isinstance(number, int)
             assert isinstance(request, int)
             assert isinstance(by_annotation, int)
@@ -332,6 +354,8 @@ class Model:
             else:
                 asked = min(request, live.requested)
                 handled = asked if "settle_lowers" in self.rules else max(live.handled, asked)
+                if attempt and "retry_handles_nothing" in self.rules:
+                    handled = live.handled
                 runs_handled = by_annotation if "run_request_of_job" in self.rules else live.runs_requested
                 runs_handled = max(live.runs_handled, min(runs_handled, live.runs_requested))
                 counted = live.requested, handled, live.announced
@@ -398,11 +422,27 @@ class Model:
         elif "live_read" in self.rules and live[:2] != entry[:2]:
             yield f"{lane} restart", become("idle", latest, None, wake=True)
         else:
-            yield f"{lane} live read", become("post", me.seen, (entry, commit, False, request), wake=me.wake or waits)
+            data = (entry, commit, False, request, None)
+            yield f"{lane} live read", become("post", me.seen, data, wake=me.wake or waits)
+
+    def retry(self, state, lane, me, live, latest, become):  # type: ignore[no-untyped-def]
+        """The leader runs a failed Job again: decided by the Job and an entry that may be old; then the live read."""
+        for version in range(me.seen, latest + 1):
+            entry = state.entries[version]
+            for job in state.jobs:
+                if not self.is_retried(job, entry):
+                    continue
+                if "live_read" in self.rules and live[:2] != entry[:2]:
+                    yield f"{lane} retry of {job.number} not now", become("idle", latest, None, wake=me.wake)
+                else:
+                    data = (entry, job.commit, False, entry.requested, job)
+                    yield f"{lane} retry of {job.number}", become("post", version, data, wake=me.wake)
 
     def post(self, state, lane, me, latest, become):  # type: ignore[no-untyped-def]
         """Create the Job of the next number: 201, an answer lost, or 409 with whoever made it."""
-        entry, commit, unknown, request = me.data
+        entry, commit, unknown, request, failed = me.data
+        attempt = 0 if failed is None else failed.attempt + 1 if "attempt_on_job" in self.rules else 1
+        by_annotation = entry.runs_requested if failed is None else failed.run_request
         number = entry.runs + 1
         if unknown and "unknown_rereads" in self.rules:
             yield f"{lane} reread", become("idle", latest, None, wake=True)
@@ -410,18 +450,17 @@ class Model:
         existing = [job for job in state.jobs if job.number == number and job.alive]
         if existing:
             job = existing[-1]
-            mine = (number, commit, request, False, entry.runs_requested)
-            from_job = (job.number, job.commit, job.request, True, job.run_request)
-            take = from_job if "settle_from_job" in self.rules or job.commit != commit else mine
+            mine = (number, commit, request, False, by_annotation, attempt)
+            take = _settled_from(job) if "settle_from_job" in self.rules or job.commit != commit else mine
             yield f"{lane} exists {number}", become("settle", me.seen, take, wake=me.wake)
         elif len(state.jobs) < self.most_jobs:
-            jobs = (*state.jobs, Job(number, commit, request, alive=True, run_request=entry.runs_requested))
-            data = (number, commit, request, False, entry.runs_requested)
+            made = Job(number, commit, request, alive=True, run_request=by_annotation, attempt=attempt)
+            jobs, data = (*state.jobs, made), (number, commit, request, False, by_annotation, attempt)
             yield f"{lane} post {number}={commit}", become("settle", me.seen, data, wake=me.wake, jobs=jobs)
             if "lost" in self.events and not unknown:
                 yield (
                     f"{lane} post lost {number}",
-                    become("post", me.seen, (entry, commit, True, request), wake=me.wake, jobs=jobs),
+                    become("post", me.seen, (entry, commit, True, request, failed), wake=me.wake, jobs=jobs),
                 )
 
     def violation(self, state: State) -> str | None:
@@ -438,22 +477,32 @@ class Model:
         if self.on_change:
             if wiping and len(made) > state.head + 1 + state.wiped:
                 return f"{len(made)} jobs for {state.head + 1} heads and a wipe"
-            place = -1
+            place, retries = -1, 0
             for index, job in enumerate(() if wiping else made):
                 before = made[index - 1] if index else None
                 by_annotation = job.run_request > (before.run_request if before else 0)
+                if job.attempt:
+                    if not before or before.commit != job.commit:
+                        return f"job {index + 1} goes back to {job.commit}, as a retry"
+                    retries += 1
+                    if not before.failed or retries > self.retries:
+                        return f"job {index + 1} is one retry too many"
+                    continue
+                retries = 0
                 if before and before.commit == job.commit and not by_annotation:
                     return f"job {index + 1} repeats {job.commit}"
                 place = self.heads.find(job.commit, max(place, 0) if by_annotation else place + 1)
                 if place < 0 or place > state.head:
                     return f"job {index + 1} goes back to {job.commit}"
-        elif len(made) > state.delivered + live.runs_requested:
+        elif len([job for job in made if not job.attempt]) > state.delivered + live.runs_requested:
             return f"{len(made)} jobs for {state.delivered} requests and {live.runs_requested} by annotation"
         idle = all(r.at == "idle" and not r.wake for r in state.replicas)
         quiet = idle and (state.delivered > state.head or (self.polls and state.due == state.head))
         due = live.requested > live.handled or live.runs_requested > live.runs_handled
-        if not quiet or due or self.unsettled(state.jobs, live):
+        if not quiet or due or self.unsettled(state.jobs, live) or any(self.is_retried(j, live) for j in state.jobs):
             return None
+        if made and made[-1].failed and made[-1].attempt < self.retries:
+            return f"lost: the retry of run {made[-1].number}"
         if (
             live.runs_requested
             and not wiping
@@ -494,3 +543,8 @@ class Model:
                     came[known] = (state, name)
                     queue.append(known)
         return Result(states=len(came), violation=None)
+
+
+def _settled_from(job: Job) -> tuple[object, ...]:
+    """What settling takes from a Job that another check created."""
+    return (job.number, job.commit, job.request, True, job.run_request, job.attempt)
