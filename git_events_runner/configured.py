@@ -59,6 +59,7 @@ def policy_of(config: RuntimeConfig) -> Policy:
         minimum_interval_s=policy.minimum_interval_seconds,
         unfinished_runs_per_namespace=policy.unfinished_runs_per_namespace,
         pod_settings=policy.pod_settings,
+        may_replace_runs=policy.may_replace_runs,
     )
 
 

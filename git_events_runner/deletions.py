@@ -2,7 +2,8 @@
 
 A run that waited too long has its reason in the trigger's status (phase and condition), a Job whose trigger is deleted
 in an Event on the Job. A copy of a Secret needs no record: the Job that owns it shows why, and the next leader decides
-the same from it. No other code of the controller sends DELETE (tests/repo).
+the same from it; nor does a run that a newer one supersedes or replaces. No other code of the controller sends DELETE
+(tests/repo).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from git_events_runner.rules.identity import Owner
 from git_events_runner.rules.lastjob import EXPIRED, JobPhase
 from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
 from git_events_runner.rules.messages import Fence
-from git_events_runner.rules.overtaken import is_overtaken
+from git_events_runner.rules.overtaken import REPLACED, is_overtaken
 from git_events_runner.rules.report import Problem, Report
 
 log = structlog.get_logger(target="queue")
@@ -123,6 +124,27 @@ class Deletions:
             raise
         if told:
             self._publish(owner, message)
+
+    async def end_overtaken(self, job: Snapshot, phase: str) -> None:
+        """Delete a run that a newer one supersedes or replaces, as it was last seen.
+
+        The Job and its entry show why (`rules/overtaken.ended_as`). One that runs exists until its pod is gone, after
+        the pod's own grace period.
+
+        Raises:
+            ApiError: The Job was not deleted (if ApiUnavailable: perhaps).
+        """
+        self._note(job.uid, phase)
+        propagation = "Foreground" if phase == REPLACED else "Background"
+        try:
+            await self._delete(job, resource_version=str(job.version), propagation=propagation)
+        except ApiNotFound:  # an earlier request, whose answer was lost, has arrived
+            return
+        except ApiUnavailable:
+            raise
+        except ApiError:  # it is still there
+            self._phases.pop(job.uid, None)
+            raise
 
     async def delete_orphan(self, job: Snapshot, fence: Fence) -> None:
         """Delete a waiting Job whose trigger does not exist any more: an Event on the Job first.

@@ -14,7 +14,7 @@ from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.fairness import FairCache
 from git_events_runner.rules.identity import owner_of
-from git_events_runner.rules.policy import Policy, limit_reached, refusal, too_often
+from git_events_runner.rules.policy import Policy, limit_reached, refusal, replaces_runs, too_often
 from git_events_runner.rules.report import Problem
 from git_events_runner.rules.resolve import Resolved, resolve
 from git_events_runner.rules.schedule import Schedule, parse_schedule
@@ -60,7 +60,9 @@ class Gate:
         resolved = resolve(trigger, source, self._store.get)
         if isinstance(resolved, Problem):
             return resolved
-        refused = refusal(self._policy(), resolved, namespace, self._labels(namespace))
+        policy = self._policy()
+        refused = refusal(policy, resolved, namespace, self._labels(namespace))
+        refused = refused or replaces_runs(policy, trigger.spec.concurrency)
         if refused is None:
             return resolved
         self._announce(trigger.ref, trigger.metadata.uid, refused)

@@ -23,10 +23,13 @@ from git_events_runner.errors import (
 )
 from git_events_runner.resources.job import JobView, RunKey, job_name
 from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.check_result import words_of
 from git_events_runner.rules.clone import clone_of
+from git_events_runner.rules.concurrency import limit_of
 from git_events_runner.rules.job import JobDefaults, Run, Security, manifest
+from git_events_runner.rules.lastjob import unfinished_jobs
 from git_events_runner.rules.ledger import Mutation, Outcome, Settle, entry_of, rfc3339, run_number_after
 from git_events_runner.rules.messages import Made, RunOrder
 from git_events_runner.rules.pod import problems
@@ -64,8 +67,8 @@ class Writer(Protocol):
 class Slots(Protocol):
     """The installation's places for running Jobs; only the leader has any to give."""
 
-    def take(self, ref: Ref) -> bool:
-        """Take a place for the Job that is about to be created; False: create it suspended."""
+    def take(self, ref: Ref, limit: ConcurrencyLimit | None = None) -> bool:
+        """Take a slot for the Job that is about to be created, which records `limit`; False: create it suspended."""
 
     def release(self, ref: Ref) -> None:
         """The Job was not created."""
@@ -190,8 +193,12 @@ class Runs:
         key = RunKey(trigger_uid=order.uid, source=order.source, number=run_number_after(order.entry))
         name = job_name(order.trigger.name, key)
         ref = Ref("Job", order.trigger.namespace, name)
-        starts = self._slots.take(ref)
-        body = self._manifest(order, key, name, suspend=not starts)
+        trigger = self._store.get(order.trigger)
+        if trigger is None or trigger.model is None or trigger.generation != order.generation:
+            return Made.RESTART
+        limit = limit_of(order.trigger, order.source, trigger.model.spec.concurrency)
+        starts = self._knows_last(order, limit) and self._slots.take(ref, limit)
+        body = self._manifest(order, key, name, limit, suspend=not starts)
         try:
             created = await self._api.create(KINDS["Job"], body, timeout_s=_POST_TIMEOUT_S, strict=True)
         except ApiAlreadyExists:
@@ -219,6 +226,18 @@ class Runs:
             f"({words_of(order.reason) or order.reason})",
         )
         return await self._settle(order, name, created)
+
+    def _knows_last(self, order: RunOrder, limit: ConcurrencyLimit | None) -> bool:
+        """Whether the store has the Job of the source's last run, or that one has ended (`last_known` in the model).
+
+        It may wait, and the cache be behind: then the new Job must not start before it.
+        """
+        if limit is None:
+            return True
+        found = self._store.get(order.trigger)
+        last = unfinished_jobs(found.raw.get("status")) if found is not None else {}
+        jobs = (Ref("Job", order.trigger.namespace, name) for name, source in last.items() if source == order.source)
+        return all(self._store.get(job) is not None for job in jobs)
 
     def _wrong(self, order: RunOrder) -> Problem | None:
         """What of the Action's pod settings cannot be; the API server judges the rest when it gets the Job."""
@@ -268,7 +287,9 @@ class Runs:
         self._announcer.publish(order.trigger, order.uid, kind="Warning", reason=reason, note=message)
         return Problem(reason=reason, message=message)
 
-    def _manifest(self, order: RunOrder, key: RunKey, name: str, *, suspend: bool) -> dict[str, Any]:
+    def _manifest(
+        self, order: RunOrder, key: RunKey, name: str, limit: ConcurrencyLimit | None, *, suspend: bool
+    ) -> dict[str, Any]:
         resolved = order.resolved
         defaults = self._defaults()
         run = Run(
@@ -297,6 +318,7 @@ class Runs:
             previous_commit=order.entry.commit,
             identity=self._identity,
             suspend=suspend,
+            concurrency=limit,
             security=self._security(order.trigger.namespace or "", defaults),
         )
         return manifest(run, resolved.action_model.spec.action_job, defaults)

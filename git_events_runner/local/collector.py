@@ -78,6 +78,8 @@ class Collector:
                 owners = [one for one in dependent["metadata"]["ownerReferences"] if one["uid"] != uid]
                 self._storage.put(kind, {**dependent, "metadata": {**dependent["metadata"], "ownerReferences": owners}})
         elif "foregroundDeletion" in finalizers:
+            if (obj.get("status") or {}).get("active"):
+                return  # its pod is a process here, no object
             for kind, dependent in mine:
                 self._delete(kind, dependent)
             if any(self._storage.get(k, d["metadata"].get("namespace"), d["metadata"]["name"]) for k, d in mine):

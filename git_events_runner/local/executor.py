@@ -15,7 +15,7 @@ from git_events_runner.resources.ref import Ref
 
 from .containers import LocalCommand, Place, cloner_command, worker_command
 from .ignored import ignored
-from .jobstatus import FAILED, SUCCEEDED, TOO_LONG, Ending, ended, ending, started
+from .jobstatus import FAILED, SUCCEEDED, TOO_LONG, Ending, ended, ending, started, stopped, working
 from .metadata import rfc3339
 from .processes import execute
 from .retries import after, delay_s
@@ -67,6 +67,7 @@ class Executor:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[str] = set()
         self._done: set[str] = set()
+        self._starts: dict[str, int] = {}  # how often each Job was started
         self._over_at: dict[str, datetime] = {}
 
     async def run(self) -> None:
@@ -95,6 +96,7 @@ class Executor:
                 task.cancel()
         self._stopping &= self._running.keys()
         self._done &= jobs.keys()
+        self._starts = {uid: starts for uid, starts in self._starts.items() if uid in jobs}
         self._over_at = {uid: at for uid, at in self._over_at.items() if uid in jobs}
         for uid, snapshot in jobs.items():
             if uid not in self._running and uid not in self._done and snapshot.model.holds_slot:
@@ -105,7 +107,9 @@ class Executor:
 
     async def _live(self, snapshot: Snapshot) -> None:
         """One Job from its start to its last condition."""
-        ref, folder = snapshot.ref, self._folder / snapshot.uid
+        ref, starts = snapshot.ref, self._starts.get(snapshot.uid, 0)
+        self._starts[snapshot.uid] = starts + 1
+        folder = self._folder / (f"{snapshot.uid}-{starts}" if starts else snapshot.uid)
         folder.mkdir(mode=0o700)
         try:
             job = await self._api.get(ref)
@@ -116,6 +120,10 @@ class Executor:
             await self._write(ref, ended(how, _now(), failures=failures))
             self._reporter.job_ended(ref, how.reason, why)
             self._done.add(snapshot.uid)
+        except asyncio.CancelledError:
+            if snapshot.uid in self._stopping:
+                await self._note_stopped(ref)
+            raise
         except ApiNotFound:
             self._done.add(snapshot.uid)
         except ApiError as error:
@@ -123,6 +131,13 @@ class Executor:
         finally:
             if not self._keep:
                 await remove(folder)
+
+    async def _note_stopped(self, ref: Ref) -> None:
+        """Its processes have ended: a Job deleted in the foreground is gone then, a suspended one may start again."""
+        found = self._store.get(ref)
+        if found is not None:
+            with contextlib.suppress(ApiError):
+                await self._write(ref, stopped(_now(), suspended=found.model.suspended))
 
     async def _outcome(self, job: Mapping[str, Any], ref: Ref, uid: str, folder: Path) -> tuple[Ending, str, int]:
         """How the Job ended, why in words, and how many of its pods failed."""
@@ -170,6 +185,8 @@ class Executor:
             workers = [worker_command(one, await variables.of(one), at) for one in pod["containers"]]
             cloners = [cloner_command(one, await variables.of(one), at) for one in pod.get("initContainers") or ()]
             for what, commands in (("cloner", cloners), ("command", workers)):
+                if commands is workers:
+                    await self._write(ref, working())
                 for command in commands:
                     code = await self._execute(command, ref, uid)
                     if code:

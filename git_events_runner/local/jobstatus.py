@@ -47,8 +47,21 @@ TOO_LONG = Ending(
 
 
 def started(moment: str) -> dict[str, Any]:
-    """The status while the pod runs, first its init container; `moment` is RFC 3339."""
-    return {"status": {"startTime": moment, "active": 1, "ready": 0}}
+    """The status while the pod runs, first its init container; `moment` is RFC 3339. It is suspended no more."""
+    return {"status": {"startTime": moment, "active": 1, "ready": 0, "conditions": None}}
+
+
+def working() -> dict[str, Any]:
+    """The status once the pod has cloned and its worker runs."""
+    return {"status": {"ready": 1}}
+
+
+def stopped(moment: str, *, suspended: bool) -> dict[str, Any]:
+    """The status after the pod of a Job that was suspended or is being deleted is gone."""
+    status: dict[str, Any] = {"active": None, "ready": 0}
+    if suspended:
+        status["conditions"] = [_condition("Suspended", "JobSuspended", "Job suspended", moment)]
+    return {"status": status}
 
 
 def ending(how: Ending, moment: str) -> dict[str, Any]:
@@ -67,14 +80,15 @@ def ended(how: Ending, moment: str, *, failures: int = 1) -> dict[str, Any]:
 
 
 def _conditions(how: Ending, types: Sequence[str], moment: str) -> list[dict[str, str]]:
-    return [
-        {
-            "type": type_,
-            "status": "True",
-            "reason": how.reason,
-            "message": how.message,
-            "lastProbeTime": moment,
-            "lastTransitionTime": moment,
-        }
-        for type_ in types
-    ]
+    return [_condition(type_, how.reason, how.message, moment) for type_ in types]
+
+
+def _condition(type_: str, reason: str, message: str, moment: str) -> dict[str, str]:
+    return {
+        "type": type_,
+        "status": "True",
+        "reason": reason,
+        "message": message,
+        "lastProbeTime": moment,
+        "lastTransitionTime": moment,
+    }

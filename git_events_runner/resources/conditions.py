@@ -175,6 +175,15 @@ class Reason(StrEnum):
         "WaitingForSlot",
         "The newest run of a source has waited longer than `jobWaitingTimeoutSeconds`; it stays queued. A warning.",
     )
+    SUPERSEDED = (
+        "Superseded",
+        "A newer run of the source superseded a waiting Job, which was deleted before it started (`concurrency`).",
+    )
+    REPLACED = "Replaced", "A newer run of the source stopped a Job (`concurrency.policy: Replace`)."
+    CONCURRENCY_NOT_ALLOWED = (
+        "ConcurrencyNotAllowed",
+        "A trigger has `concurrency.policy: Replace` where the runtime config forbids it.",
+    )
     TRIGGER_DELETED = "TriggerDeleted", "A waiting Job is deleted because its trigger was deleted; an Event on the Job."
     WEBHOOK_OPEN = (
         "WebhookOpen",

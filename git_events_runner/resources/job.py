@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from .kinds import GROUP
+from .queuemarks import QUEUE_ANNOTATIONS, ConcurrencyLimit
 
 RUN_ANNOTATION = f"{GROUP}/run"
 COMMIT_ANNOTATION = f"{GROUP}/commit"
@@ -56,6 +57,7 @@ _OWN_ANNOTATIONS = frozenset(
         TTL_ANNOTATION,
         WAITING_ANNOTATION,
         ADMISSION_ANNOTATION,
+        *QUEUE_ANNOTATIONS,
     )
 )
 TASKS_KEPT = 200
@@ -205,6 +207,12 @@ def _count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
+def _has_pods(status: Mapping[str, Any], true: Mapping[str, Any]) -> bool:
+    """Whether pods may be left of a Job: the Job controller counts some, or has not seen its suspension yet."""
+    counted = any(_count(status.get(name)) for name in ("active", "terminating"))
+    return counted or (status.get("startTime") is not None and "Suspended" not in true)
+
+
 def _keeps_copy(spec: Mapping[str, Any], copy: str) -> bool:
     """Whether the pod mounts the copy as one that has to be there, as Jobs do whose pods may be replaced."""
     pod = (spec.get("template") or {}).get("spec") or {}
@@ -219,7 +227,8 @@ class JobView:
 
     These are the Job's own words: `rules/identity` decides whether it is a run of a trigger at all. `legacy` means that
     it has the labels of v0.4 and no run, `idle` that it starts no pod, `keeps_copy` that its pod cannot start without
-    the copy of a Secret. `reason` is the verdict that made it, `run_request` the number of the run that was requested.
+    the copy of a Secret, `has_pods` that it may have pods: it was started, and no suspension has ended them yet.
+    `reason` is the verdict that made it, `run_request` the number of the run that was requested.
     """
 
     run: RunKey | None
@@ -254,6 +263,8 @@ class JobView:
     labels: Mapping[str, str]
     trigger_kind: str
     trigger_name: str
+    limit: ConcurrencyLimit | None
+    has_pods: bool
 
     @property
     def finished(self) -> bool:
@@ -351,4 +362,6 @@ class JobView:
             labels={name: str(labels[name]) for name in _TRACKING if name in labels},
             trigger_kind=str(labels.get(TRIGGER_KIND_LABEL) or ""),
             trigger_name=trigger_name,
+            limit=ConcurrencyLimit.of(annotations),
+            has_pods=_has_pods(status, true),
         )

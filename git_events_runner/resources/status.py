@@ -108,7 +108,8 @@ class LastJob(Part):
         default=None,
         description="Queued, Suspended (by another party), Running, Succeeded or Failed; Deleted: before it ended; "
         "Expired: "
-        "it waited too long for a slot; `Gone`: deleted while no replica was the leader.",
+        "it waited too long for a slot; Superseded or Replaced: a newer run replaced it; `Gone`: deleted while no "
+        "replica was the leader.",
     )
     commit: Text | None = Field(
         default=None,

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic.config import JsonDict
 from pydantic.dataclasses import dataclass
 
+from .concurrency import Concurrency
 from .history import HistoryLimit
 from .meta import Resource
 from .part import PART, Flag, Name, Part, Reference, Text
@@ -153,6 +154,9 @@ class TriggerSpec(Part):
         default=False,
         description="true: no checks and no new Jobs. Accepted requests are recorded and checked on resume; a "
         "missed scheduled time is handled once on resume. Existing Jobs continue.",
+    )
+    concurrency: Concurrency | None = Field(
+        default=None, description="Which runs may not overlap; unset: runs may overlap."
     )
     first_check: Literal["Run", "Record"] = Field(
         default="Run",

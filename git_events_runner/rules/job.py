@@ -38,6 +38,7 @@ from git_events_runner.resources.job import (
     copy_name,
 )
 from git_events_runner.resources.kinds import GROUP, VERSION
+from git_events_runner.resources.queuemarks import QUEUE_ANNOTATIONS, ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import HostKeyPolicy
 
@@ -75,6 +76,7 @@ _READ_BACK = frozenset(
         TTL_ANNOTATION,
         SECRET_ANNOTATION,
         ADMISSION_ANNOTATION,
+        *QUEUE_ANNOTATIONS,
         *(f"{GROUP}/{role}-name" for role in ("action", "source", "trigger")),
     )
 )
@@ -191,6 +193,7 @@ class Run:
     deliveries: str = ""
     run_request: int | None = None
     run_token: str | None = None
+    concurrency: ConcurrencyLimit | None = None
     previous_commit: str | None = None
     attempt: int = 1
 
@@ -282,6 +285,8 @@ def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs
     }
     objects = {"action": run.action, "source": run.watched.source, "trigger": run.trigger}
     noted |= {f"{GROUP}/{role}-name": ref.name for role, ref in objects.items() if len(ref.name) > _LABEL_CHARS}
+    if run.concurrency is not None:
+        noted |= run.concurrency.annotations
     return {name: value for name, value in noted.items() if value}
 
 

@@ -181,6 +181,11 @@ def delivery_known(status: Mapping[str, Any] | None, digest: str) -> bool:
     return any(text[at : at + _HASH_CHARS] == digest for at in range(0, len(text), _HASH_CHARS))
 
 
+def hashes_of(text: str) -> list[str]:
+    """The hashes in a text of `status.deliveries`."""
+    return [text[at : at + _HASH_CHARS] for at in range(0, len(text) - _HASH_CHARS + 1, _HASH_CHARS)]
+
+
 def deliveries_overtaken(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> bool:
     """Whether so many deliveries were counted between two readings that a hash of between may be missing by now.
 

@@ -16,6 +16,7 @@ from .problems import warnings_of
 from .report import Warn
 
 WAITING_FOR_SLOT = "WaitingForSlot"
+SUPERSEDED, REPLACED = "Superseded", "Replaced"
 
 
 def is_overtaken(owner: Owner[Any]) -> bool:
@@ -29,6 +30,18 @@ def may_expire(job: JobView, owner: Owner[Any]) -> bool:
     With `onChangeOnly: false` each request is a run of its own, so that no run replaces another one.
     """
     return owner.settled and (job.reason == CheckResult.FIRE_ALWAYS or is_overtaken(owner))
+
+
+def ended_as(job: JobView, owner: Owner[Any]) -> str | None:
+    """Why a Job that is gone was deleted by the leader: a newer run superseded or replaced it; None: it did not.
+
+    It follows from the Job and the entry, so that it is the same after a crash between the request and its record.
+    """
+    if job.limit is None or not job.limit.keeps_latest or not is_overtaken(owner):
+        return None
+    if job.suspended:
+        return SUPERSEDED
+    return REPLACED if job.limit.policy == "Replace" else None
 
 
 def warnings_over(status: Mapping[str, Any] | None, jobs: Iterable[Found]) -> list[Warn]:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from git_events_runner.errors import InvalidObject
+from git_events_runner.resources.concurrency import Concurrency
 
 from .clone import secrets_of
 from .cron import Cron
@@ -37,6 +38,7 @@ class Policy:
     minimum_interval_s: int = 0
     unfinished_runs_per_namespace: int = 0
     pod_settings: Literal["any", "baseline"] = "any"
+    may_replace_runs: bool = True
 
 
 def refusal(policy: Policy, resolved: Resolved, namespace: str, labels: Mapping[str, str]) -> Problem | None:
@@ -79,6 +81,17 @@ def refusal(policy: Policy, resolved: Resolved, namespace: str, labels: Mapping[
             f"{action}: {beyond} (the installation allows the baseline Pod Security Standard: policy.podSettings)",
         )
     return None
+
+
+def replaces_runs(policy: Policy, concurrency: Concurrency | None) -> Problem | None:
+    """Why a trigger may not have its concurrency; None: it may."""
+    if policy.may_replace_runs or concurrency is None or concurrency.policy != "Replace":
+        return None
+    return _refused(
+        "ConcurrencyNotAllowed",
+        "spec.concurrency.policy: Replace is not allowed by the installation (policy.mayReplaceRuns), because it stops "
+        "runs; use QueueLatest or Queue",
+    )
 
 
 def too_often(policy: Policy, schedule: Schedule, now: datetime) -> InvalidObject | None:

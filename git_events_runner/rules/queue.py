@@ -7,20 +7,24 @@ runs of triggers hold one or wait for one; `rules/identity` says which Jobs are.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from operator import attrgetter
 
 from git_events_runner.resources.job import JobView
+from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
 
+from .concurrency import Groups, waits_in_group
 from .fairness import Weight, equal, fair_order
 
 _EPOCH = datetime.fromtimestamp(0, tz=UTC)
 NOT_STARTING_S = 600.0
 _turn = attrgetter("turn")
+# Slots whose request is under way; a mapping has the limit that each Job records.
+Taken = Collection[Ref] | Mapping[Ref, ConcurrencyLimit | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,16 +103,17 @@ def used_slots(jobs: Iterable[Queued], taken: Collection[Ref]) -> int:
 
 
 def next_admissions(
-    jobs: Collection[Queued], *, slots: Slots, taken: Collection[Ref], held: Collection[Ref] = ()
+    jobs: Collection[Queued], *, slots: Slots, taken: Taken, held: Collection[Ref] = ()
 ) -> list[Queued]:
     """The waiting Jobs to admit now; those `held` cannot start for a reason of their own.
 
-    A free slot goes to the namespace that holds least for its weight, and in it to the oldest Job.
+    A free slot goes to the namespace that holds least for its weight, and in it to the oldest Job whose group has room.
     """
     holding = held_slots(jobs, taken)
     free = slots.total - holding.total()
     if free <= 0:
         return []
+    groups = _groups(jobs, taken)
     waiting: dict[str, list[Queued]] = {}
     for queued in jobs:
         if queued.waits:
@@ -116,7 +121,8 @@ def next_admissions(
     oldest: dict[str, list[Queued]] = {}
     for namespace, found in waiting.items():
         found.sort(key=_turn)
-        eligible = (queued for queued in found if queued.ref not in taken and queued.ref not in held)
+        able = (queued for queued in found if queued.ref not in taken and queued.ref not in held)
+        eligible = able if groups is None else _with_room(able, groups)
         if first := list(islice(eligible, max(min(slots.each - holding[namespace], free), 0))):
             oldest[namespace] = first
     rooms = dict(sorted(oldest.items(), key=lambda one: (slots.last.get(one[0], 0), one[1][0].turn)))
@@ -124,16 +130,47 @@ def next_admissions(
 
 
 def may_start(
-    new: Ref, jobs: Collection[Queued], *, slots: Slots, taken: Collection[Ref], held: Collection[Ref] = ()
+    new: Ref,
+    jobs: Collection[Queued],
+    *,
+    slots: Slots,
+    taken: Taken,
+    held: Collection[Ref] = (),
+    limit: ConcurrencyLimit | None = None,
 ) -> bool:
     """Whether a new Job may be made unsuspended: its namespace has a free slot, and none that could start waits.
 
-    One whose slot is `taken` waits for nothing but its request, which may take minutes.
+    One whose slot is `taken` waits for nothing but its request, which may take minutes. With a `limit` its group must
+    have room, too, and none of it may wait.
     """
     holding = held_slots(jobs, taken)
-    if holding.total() >= slots.total or holding[new.namespace or ""] >= slots.each:
+    namespace = new.namespace or ""
+    if holding.total() >= slots.total or holding[namespace] >= slots.each:
+        return False
+    groups = _groups(jobs, taken, limit)
+    if limit is not None and groups is not None and not groups.has_room(namespace, limit):
+        return False
+    if limit is not None and waits_in_group(jobs, namespace, limit.group):
         return False
     return not any(
-        queued.waits and queued.ref not in taken and queued.ref not in held and holding[queued.namespace] < slots.each
+        queued.waits
+        and queued.ref not in taken
+        and queued.ref not in held
+        and holding[queued.namespace] < slots.each
+        and (groups is None or groups.may_admit(queued))
         for queued in jobs
     )
+
+
+def _groups(jobs: Collection[Queued], taken: Taken, limit: ConcurrencyLimit | None = None) -> Groups | None:
+    """The groups, if any Job that waits or is new has a limit."""
+    if limit is None and not any(queued.waits and queued.job.limit is not None for queued in jobs):
+        return None
+    return Groups(jobs, taken if isinstance(taken, Mapping) else dict.fromkeys(taken))
+
+
+def _with_room(able: Iterable[Queued], groups: Groups) -> Iterator[Queued]:
+    for queued in able:
+        if groups.may_admit(queued):
+            groups.admit(queued)
+            yield queued

@@ -240,6 +240,10 @@ class PolicyConfig(_Section):
         description="What an Action may request for its pod: `any`, or what the Pod Security Standard `baseline` "
         "allows (no `hostPath`, nothing privileged).",
     )
+    may_replace_runs: Annotated[bool, Strict()] = Field(
+        default=True,
+        description="Whether triggers may have `concurrency.policy: Replace`, which stops running Jobs.",
+    )
 
 
 class WebhookConfig(_Section):

@@ -200,7 +200,8 @@ def actions(at):
 
 def _hook(source, action, watch=None, **webhook):
     call, path = webhook.pop("call", lambda _: ({}, b"")), webhook.pop("path", "/{name}")
-    top = {name: webhook.pop(name) for name in ("schedule", "suspend", "firstCheck", "historyLimit") if name in webhook}
+    optional = ("schedule", "suspend", "firstCheck", "historyLimit", "concurrency")
+    top = {name: webhook.pop(name) for name in optional if name in webhook}
     return Row(
         source=source,
         action=action,
@@ -307,6 +308,23 @@ ROWS = {
         spec={"schedule": {"interval": "1h"}, "suspend": False, "firstCheck": "Run", "historyLimit": 3},
     ),
     "hook-run": _hook(("GitRepo", "open"), ("Action", "nothing"), suspend=False, firstCheck="Run", historyLimit=3),
+    **{
+        f"{name}-{concurrency['policy'].lower()}": row
+        for concurrency in (
+            {"policy": "Allow", "limit": 3, "scope": "Source"},
+            {"policy": "Queue", "scope": "Trigger"},
+            {"policy": "QueueLatest", "group": "terraform", "limit": 2},
+            {"policy": "Replace", "scope": "Source"},
+        )
+        for name, row in {
+            "every": Row(
+                source=("GitRepo", "open"),
+                action=("Action", "nothing"),
+                spec={"schedule": {"interval": "1h"}, "concurrency": concurrency},
+            ),
+            "hook": _hook(("GitRepo", "open"), ("Action", "nothing"), concurrency=concurrency),
+        }.items()
+    },
 }
 # These run nothing by themselves.
 SUSPENDED = {

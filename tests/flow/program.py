@@ -82,7 +82,7 @@ class Slots:
     def __init__(self):
         self.free, self.taken, self.told = True, set(), []
 
-    def take(self, ref):
+    def take(self, ref, limit=None):
         if self.free:
             self.taken.add(ref)
         return self.free

@@ -122,7 +122,7 @@ async def test_an_observer_is_called_with_the_reason_why_the_controller_deleted_
         cluster.drop(cluster.ref(job))
         await until(lambda: seen.names == ["JobEnded"])
     assert seen.events[0].result == "Superseded"
-    assert cluster.reasons == []
+    assert cluster.reasons == ["Superseded"]
 
 
 @virtual

@@ -237,6 +237,8 @@ class Cluster:
             held = self._held(ref)["metadata"]
             if uid not in {None, held["uid"]} or resource_version not in {None, held["resourceVersion"]}:
                 raise ApiConflict("precondition")
+            if options.get("propagation") == "Foreground":  # the object is there until a test drops it
+                return self.change(ref, metadata={"deletionTimestamp": self.now().isoformat()})
             self.drop(ref)
             return {}
 

@@ -323,3 +323,35 @@ def test_descriptors_under_uvloop(tmp_path: Path) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(runs())
     assert left[-1] <= left[0] + 1
+
+
+async def test_a_job_deleted_in_the_foreground_is_there_until_its_processes_have_ended(bench: Bench):
+    """What waits for it starts after it, never beside it."""
+    uid = await bench.create(job("sh", "-c", "trap 'sleep 0.5; exit' TERM; echo up; while :; do sleep 0.1; done"))
+    await holds(lambda: "up" in bench.told.lines)
+    await bench.client.delete(JOB, propagation="Foreground")
+    await holds(lambda: not marked(uid) or bench.told.lines)
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await bench.client.get(JOB)
+            except ApiNotFound:
+                break
+            await asyncio.sleep(0.01)
+    assert not marked(uid)
+
+
+async def test_a_job_that_is_suspended_and_resumed_starts_again(bench: Bench):
+    """Its processes are stopped, its condition says so; resumed it has another start time, and may end well."""
+    await bench.create(job("sh", "-c", f"echo up; test -e {bench.folder}/resumed || sleep 60"))
+    await holds(lambda: "up" in bench.told.lines)
+    started = (await bench.until(lambda found: found["status"].get("ready")))["status"]["startTime"]
+    await bench.client.patch(JOB, [{"op": "replace", "path": "/spec/suspend", "value": True}])
+    suspended = await bench.until(lambda found: "Suspended" in conditions(found))
+    assert suspended["status"].get("active") is None
+    bench.folder.joinpath("resumed").touch()
+    await bench.client.patch(JOB, [{"op": "replace", "path": "/spec/suspend", "value": False}])
+    ended = await bench.until(lambda found: "Complete" in conditions(found))
+    assert bench.told.lines.count("up") == 2
+    assert "Suspended" not in conditions(ended)
+    assert ended["status"]["startTime"] >= started

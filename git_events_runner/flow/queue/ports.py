@@ -47,6 +47,9 @@ class Deletions(Protocol):
     async def expire(self, job: Snapshot, owner: Owner[Snapshot], message: str, fence: Fence) -> None:
         """Delete a run that waited too long."""
 
+    async def end_overtaken(self, job: Snapshot, phase: str) -> None:
+        """Delete a run that a newer one supersedes or replaces."""
+
     async def delete_orphan(self, job: Snapshot, fence: Fence) -> None:
         """Delete a waiting Job whose trigger does not exist any more."""
 

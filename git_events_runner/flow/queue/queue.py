@@ -12,12 +12,14 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, FenceLost
+from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.messages import Fence
 from git_events_runner.telemetry import Metrics
 
 from .admission import Admission
 from .ports import Announcer, Api, Copies, Deletions, Writer
+from .replacing import Replacing
 from .reports import Reports
 from .slots import SlotBook
 from .sweeps import Sweeps
@@ -83,20 +85,25 @@ class Queue:
             reports=reports,
             metrics=metrics,
         )
+        replacing = Replacing(
+            api=api, store=store, book=self._book, deletions=deletions, request_timeout_s=request_timeout_s
+        )
         self._sweeps = Sweeps(
             api=api,
             store=store,
             book=self._book,
             admission=self._admission,
             waiting=self._waiting,
+            replacing=replacing,
             request_timeout_s=request_timeout_s,
         )
         self._fence: Fence | None = None  # while this replica gives slots
 
-    def take(self, ref: Ref) -> bool:
+    def take(self, ref: Ref, limit: ConcurrencyLimit | None = None) -> bool:
         """Take a slot for a Job about to be created; False: none is free, an older Job waits, another is the leader.
 
-        This process may have stood still: that it was the leader is not enough, its fence must hold.
+        With a `limit` (what the Job records) its group must have room, too. This process may have stood still: that it
+        was the leader is not enough, its fence must hold.
         """
         if self._fence is None:
             return False
@@ -105,9 +112,9 @@ class Queue:
         except FenceLost:
             return False
         now = asyncio.get_running_loop().time()
-        if ref not in self._book.taken and not self._book.may_start(ref, now):
+        if ref not in self._book.taken and not self._book.may_start(ref, now, limit):
             return False
-        self._book.take(ref, now)
+        self._book.take(ref, now, limit)
         return True
 
     def release(self, ref: Ref) -> None:

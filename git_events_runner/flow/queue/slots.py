@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.resources.kinds import TRIGGERS
+from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import owner_of
 from git_events_runner.rules.queue import Queued, Slots, may_start, namespace_share, next_admissions, used_slots
@@ -27,6 +28,7 @@ class SlotBook:
         self._share = share
         self._weight = weight
         self.taken: dict[Ref, float] = {}  # since when; its Job may be there any time
+        self._limits: dict[Ref, ConcurrencyLimit] = {}  # what the Jobs record that are about to be created
         self._unknown: dict[Ref, float] = {}  # until when requests were sent whose outcome is unknown
         self._refused: set[Ref] = set()  # those whose last request was refused
         # Until when, and for how long: back-off of Jobs that cannot start.
@@ -51,10 +53,9 @@ class SlotBook:
 
     def _read(self, snapshot: Snapshot) -> Queued | None:
         """A Job as the queue sees it, None if that does not concern the queue; kept until the Job changes."""
-        view = snapshot.model
-        if view.deleting or view.ending or not self.is_run(snapshot):
+        if not self.is_run(snapshot):
             return None
-        queued = self._queued[snapshot.uid] = Queued(ref=snapshot.ref, job=view)
+        queued = self._queued[snapshot.uid] = Queued(ref=snapshot.ref, job=snapshot.model)
         return queued
 
     def is_run(self, snapshot: Snapshot) -> bool:
@@ -71,16 +72,22 @@ class SlotBook:
         runs = self.runs()
         return self._limit(), sum(queued.waits for queued in runs), used_slots(runs, self.taken)
 
-    def may_start(self, ref: Ref, now: float) -> bool:
-        """Whether a Job about to be created may start without waiting."""
-        return may_start(ref, self.runs(), slots=self._slots(), taken=self.taken, held=self.held(now))
+    def may_start(self, ref: Ref, now: float, limit: ConcurrencyLimit | None = None) -> bool:
+        """Whether a Job about to be created may start without waiting; `limit` is what it records."""
+        runs, slots = self.runs(), self._slots()
+        return may_start(ref, runs, slots=slots, taken=self._limits_taken(), held=self.held(now), limit=limit)
 
     def next_admissions(self, now: float) -> list[Queued]:
         """The waiting Jobs to admit now."""
-        return next_admissions(self.runs(), slots=self._slots(), taken=self.taken, held=self.held(now))
+        return next_admissions(self.runs(), slots=self._slots(), taken=self._limits_taken(), held=self.held(now))
 
-    def take(self, ref: Ref, now: float) -> None:
-        """A slot is in use from now on, and its namespace had its turn."""
+    def _limits_taken(self) -> dict[Ref, ConcurrencyLimit | None]:
+        return {ref: self._limits.get(ref) for ref in self.taken}
+
+    def take(self, ref: Ref, now: float, limit: ConcurrencyLimit | None = None) -> None:
+        """A slot is in use from now on, and its namespace had its turn; `limit` is what a new Job records."""
+        if limit is not None:
+            self._limits[ref] = limit
         if ref in self.taken and ref not in self._refused:
             self.doubt(ref, now)
         self._refused.discard(ref)
@@ -100,6 +107,7 @@ class SlotBook:
     def free(self, ref: Ref) -> None:
         """The slot is not in use, or its Job counts by itself now."""
         self.taken.pop(ref, None)
+        self._limits.pop(ref, None)
         self._unknown.pop(ref, None)
         self._refused.discard(ref)
 

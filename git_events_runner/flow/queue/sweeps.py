@@ -19,6 +19,7 @@ from git_events_runner.rules.messages import Fence
 
 from .admission import ADMISSION_PATH, Admission
 from .ports import Api
+from .replacing import Replacing
 from .slots import SlotBook
 from .waiting import WaitingRuns
 
@@ -38,6 +39,7 @@ class Sweeps:
         book: SlotBook,
         admission: Admission,
         waiting: WaitingRuns,
+        replacing: Replacing,
         request_timeout_s: float,
     ) -> None:
         self._api = api
@@ -45,6 +47,7 @@ class Sweeps:
         self._book = book
         self._admission = admission
         self._waiting = waiting
+        self._replacing = replacing
         self._request_timeout_s = request_timeout_s
 
     @asynccontextmanager
@@ -60,7 +63,7 @@ class Sweeps:
             return True
 
         self._orphans, self._notes = Handover(delete), Handover(note)
-        async with self._waiting.working(fence), working(self._orphans, self._notes):
+        async with self._waiting.working(fence), self._replacing.working(fence), working(self._orphans, self._notes):
             yield
 
     def sweep(self, now: float) -> None:
@@ -69,6 +72,8 @@ class Sweeps:
         self._waiting.begin_pass()
         for snapshot in self._store.unfinished_jobs():
             ref, view = snapshot.ref, snapshot.model
+            if view.limit is not None:
+                self._replacing.follow(snapshot)
             if not view.waits:
                 if not view.suspended and view.admission == WAITING and ref not in held and self._book.is_run(snapshot):
                     self._notes.put(ref.namespace, ref)

@@ -15,13 +15,21 @@ from git_events_runner.rules.jobs.lifecycle import (
     JobSuspended,
     RunJob,
 )
+from git_events_runner.rules.overtaken import REPLACED, SUPERSEDED
 from git_events_runner.telemetry import Metrics
 
 from .ports import Announcer
 
 log = structlog.get_logger(target="results")
 
-_STATUS = {SUCCEEDED: "Succeed", FAILED: "Failed", DELETED: "Deleted"}  # words of the metric's label
+# The words of the metric's label.
+_STATUS = {
+    SUCCEEDED: "Succeed",
+    FAILED: "Failed",
+    DELETED: "Deleted",
+    SUPERSEDED: SUPERSEDED,
+    REPLACED: REPLACED,
+}
 
 
 class JobLog:
@@ -35,6 +43,10 @@ class JobLog:
                 self._finished(event)
             case JobEnded(result="Deleted"):
                 log.info("job.cancelled", namespace=run.job.namespace, job=run.job.name)
+            case JobEnded(result="Superseded"):
+                log.info("job.superseded", namespace=run.job.namespace, job=run.job.name)
+            case JobEnded(result="Replaced"):
+                log.info("job.replaced", namespace=run.job.namespace, job=run.job.name)
             case JobSuspended():
                 log.info("job.suspended", namespace=run.job.namespace, job=run.job.name)
 
@@ -85,8 +97,18 @@ class JobEvents:
             case JobEnded(result="Deleted") if run.number is not None:
                 note = f"Job {run.job.name} was deleted before it ended; its change does not run again"
                 self._announcer.publish(run.trigger, run.trigger_uid, kind="Warning", reason="JobCancelled", note=note)
+            case JobEnded(result="Superseded"):
+                self._overtaken(
+                    run, SUPERSEDED, "it was deleted before it started (concurrency QueueLatest or Replace)"
+                )
+            case JobEnded(result="Replaced"):
+                self._overtaken(run, REPLACED, "it was stopped (concurrency Replace)")
             case JobSuspended():
                 self._suspended(run)
+
+    def _overtaken(self, run: RunJob, reason: str, how: str) -> None:
+        note = f"Job {run.job.name}: a newer run of source {run.source} runs instead, {how}"
+        self._announcer.publish(run.trigger, run.trigger_uid, kind="Normal", reason=reason, note=note)
 
     def _finished(self, run: RunJob) -> None:
         end = ended(run.job, run.view, run.source)

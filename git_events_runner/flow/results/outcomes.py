@@ -22,6 +22,7 @@ from git_events_runner.rules.jobs.lifecycle import (
 )
 from git_events_runner.rules.lastjob import EXPIRED, is_recorded_expired
 from git_events_runner.rules.ledger import rfc3339
+from git_events_runner.rules.overtaken import ended_as
 
 from .phases import LastPhases
 
@@ -156,7 +157,8 @@ class Outcomes:
         elif is_recorded_expired(status, owner.source, snapshot.ref.name):
             event = JobEnded(run=run, result=EXPIRED)
         else:
-            event = JobEnded(run=run, result=self._deleted_as(snapshot.uid) or DELETED)
+            result = self._deleted_as(snapshot.uid) or ended_as(last.model, owner) or DELETED
+            event = JobEnded(run=run, result=result)
         self._publish(event)
         state = RunState.of(last.model, phase=event.result)
         if state.finished is None:

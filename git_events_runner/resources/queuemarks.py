@@ -1,0 +1,69 @@
+"""What a Job records for the queue: its concurrency, when it was admitted, and how often it was put back.
+
+They are annotations, so that every leader decides the same, and an edited trigger does not change a Job that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .kinds import GROUP
+
+POLICY_ANNOTATION = f"{GROUP}/concurrency-policy"
+GROUP_ANNOTATION = f"{GROUP}/concurrency-group"
+LIMIT_ANNOTATION = f"{GROUP}/concurrency-limit"
+SUPERSEDES_ANNOTATION = f"{GROUP}/supersedes"
+QUEUE_ANNOTATIONS = frozenset((POLICY_ANNOTATION, GROUP_ANNOTATION, LIMIT_ANNOTATION, SUPERSEDES_ANNOTATION))
+
+_LIMITED = frozenset(("Queue", "QueueLatest", "Replace"))
+_DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcurrencyLimit:
+    """How many runs of a group may run at the same time, and what happens to the others; the group is a namespace's."""
+
+    policy: str
+    group: str
+    limit: int
+
+    @classmethod
+    def of(cls, annotations: Mapping[str, Any]) -> ConcurrencyLimit | None:
+        """Read a Job's annotations; None: its runs may overlap.
+
+        >>> ConcurrencyLimit.of({POLICY_ANNOTATION: "Queue", GROUP_ANNOTATION: "terraform", LIMIT_ANNOTATION: "2"})
+        ConcurrencyLimit(policy='Queue', group='terraform', limit=2)
+        """
+        policy, group = annotations.get(POLICY_ANNOTATION), annotations.get(GROUP_ANNOTATION)
+        if policy not in _LIMITED or not group:
+            return None
+        text = annotations.get(LIMIT_ANNOTATION) or ""
+        fits = len(text) <= _DIGITS and text.isascii() and text.isdigit()
+        return cls(policy=str(policy), group=str(group), limit=max(int(text), 1) if fits else 1)
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The annotations that say so."""
+        return {
+            POLICY_ANNOTATION: self.policy,
+            GROUP_ANNOTATION: self.group,
+            LIMIT_ANNOTATION: str(self.limit),
+        }
+
+    @property
+    def keeps_latest(self) -> bool:
+        """Whether a newer run of the same source supersedes a waiting one."""
+        return self.policy in {"QueueLatest", "Replace"}
+
+
+def scope_groups(trigger_kind: str, trigger: str, source: str) -> tuple[str, str]:
+    """The groups that every run of a trigger's source is in: those of scope Trigger and scope Source.
+
+    A shared group is a name without a slash.
+
+    >>> scope_groups("WebhookTrigger", "deploy", "app")
+    ('WebhookTrigger/deploy', 'WebhookTrigger/deploy/app')
+    """
+    return f"{trigger_kind}/{trigger}", f"{trigger_kind}/{trigger}/{source}"
