@@ -81,7 +81,7 @@ WRONG = [
     ("kind: GitRepo\n", "kind: Gitrepo\n", "kind", "did you mean GitRepo?"),
     ("kind: ScheduleTrigger\n", "kind: SchduleTrigger\n", "kind", "did you mean ScheduleTrigger?"),
     ("runner.rs/v1alpha1\nkind: Action", "runner.rs/v1\nkind: Action", "apiVersion", "v1alpha1"),
-    ("metadata:\n  name: app\nspec", "metadata:\n  nam: app\nspec", "metadata.name", "is required"),
+    ("metadata:\n  name: app\nspec", "metadata:\n  naming: app\nspec", "metadata.name", "is required"),
     ("  name: build\nspec", "  name: Build_1\nspec", "metadata.name", "Invalid value"),
     ("repoUri: https://git.example.com/team/app.git", "repoUri: git.example.com", "spec.repoUri", "http(s)://"),
     (
@@ -95,7 +95,7 @@ WRONG = [
     ("    secretRef: {name: forge}\n", "    secret: {name: forge}\n", "spec.authConfig.secret", "no such field"),
     ("    secretRef: {name: forge}\n", "    secretRef: {}\n", "spec.authConfig.secretRef.name", "is required"),
     ("    command: [make]", "    command: make", "spec.actionJob.command", "must be a list"),
-    ("    command: [make]", "    comand: [make]", "spec.actionJob.comand", "did you mean command?"),
+    ("    command: [make]", "    commandx: [make]", "spec.actionJob.commandx", "did you mean command?"),
     ("    serviceAccount: builder", "    serviceAccount: [builder]", "spec.actionJob.serviceAccount", "string"),
     ("    labels: {team: web}", "    labels: [team]", "spec.actionJob.labels", "mapping"),
     (
@@ -124,7 +124,7 @@ WRONG = [
     ("{interval: 1h}", "{cron: '61 * * * *'}", "spec.schedule.cron", "61"),
     ("{interval: 1h}", "{interval: 30s}", "spec.schedule.interval", "the installation allows 60 s or longer"),
     ("    kind: Action\n    name", "    kind: Actoin\n    name", "spec.action.kind", "did you mean Action?"),
-    ("    name: build\n---", "    name: biuld\n---", "spec.action.name", "no Action default/biuld"),
+    ("    name: build\n---", "    name: buildx\n---", "spec.action.name", "no Action default/buildx"),
     ("  schedule: {interval: 1h}\n", "", None, "spec.schedule: is required"),
     ("    multiSource: true", "    multiSource: maybe", "spec.webhook.multiSource", "true or false"),
     ("      type: github", "      type: githb", "spec.webhook.authConfig.type", "did you mean github?"),
