@@ -26,8 +26,8 @@ def ours(url, count, at_once, ca):
     import uvloop
 
     from git_events_runner.edges.git import Limits, http_remote
-    from git_events_runner.edges.git.question import Question, Reference, Repository
-    from git_events_runner.telemetry import Metrics
+    from git_events_runner.edges.git.request import GitRequest, Reference, Repository
+    from git_events_runner.telemetry.metrics import Metrics
 
     async def main():
         metrics = Metrics(prefix="benchmark")
@@ -41,7 +41,7 @@ def ours(url, count, at_once, ca):
 
         async def ask(repository, times):
             for _ in range(times):
-                await remote.commit_of(Question(repository, Reference("branch", "main")))
+                await remote.commit_of(GitRequest(repository, Reference("branch", "main")))
 
         await asyncio.gather(*(ask(each, 5) for each in repositories))
         began, used = time.perf_counter(), cpu_s()

@@ -19,7 +19,7 @@ from git_events_runner.cloner.__main__ import run
 from git_events_runner.edges.git import Limits, http_remote
 from git_events_runner.edges.git.access import SshAccess
 from git_events_runner.edges.git.pktline import packet
-from git_events_runner.edges.git.question import Credential, Question, Reference, Repository
+from git_events_runner.edges.git.request import Credential, GitRequest, Reference, Repository
 from git_events_runner.errors import GitError
 from git_events_runner.resources.description import SOURCE_VARIABLE, SourceDescription
 from tests.edges.git import attacks, bombs, sshattacks
@@ -64,7 +64,7 @@ def check(reference=MAIN, *, limits=LIMITS, **options):
         remote = http_remote(limits)
 
         async def commit_of():
-            answer = await remote.commit_of(Question(Repository(url=url, **options), reference))
+            answer = await remote.commit_of(GitRequest(Repository(url=url, **options), reference))
             return "answered" if answer.tag_object is None else "answered, the tag's commit"
 
         try:
@@ -79,11 +79,11 @@ async def crowd(url, _):
     """A hundred askers of the silent host, and one of a good host beside them."""
     remote = http_remote(HASTY)
     async with scripted(attacks.answering(attacks.listed(b"refs/heads/main"))) as good:
-        questions = [Question(Repository(url=f"{url}/{n}.git"), MAIN) for n in range(100)]
+        questions = [GitRequest(Repository(url=f"{url}/{n}.git"), MAIN) for n in range(100)]
         waiting = [asyncio.ensure_future(_outcome(remote.commit_of(each))) for each in questions]
         await asyncio.sleep(0.1)
         began = time.perf_counter()
-        await remote.commit_of(Question(Repository(url=good), MAIN))
+        await remote.commit_of(GitRequest(Repository(url=good), MAIN))
         took_ms = 1000 * (time.perf_counter() - began)
         reasons = sorted(set(await asyncio.gather(*waiting)))
         await remote.close()

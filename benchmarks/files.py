@@ -30,15 +30,15 @@ def client(url, old, new):
     import uvloop
 
     from git_events_runner.edges.git import Limits, http_remote
-    from git_events_runner.edges.git.question import Question, Reference, Repository
+    from git_events_runner.edges.git.request import GitRequest, Reference, Repository
     from git_events_runner.rules.selection import selection
-    from git_events_runner.telemetry import Metrics
+    from git_events_runner.telemetry.metrics import Metrics
 
     async def main():
         metrics = Metrics(prefix="x")
         remote = http_remote(Limits(), observer=metrics.git)
         source = Repository(url=url)
-        await remote.commit_of(Question(source, Reference("branch", "main")))  # the check that found a new commit
+        await remote.commit_of(GitRequest(source, Reference("branch", "main")))  # the check that found a new commit
         before, began, used = memory_mib("VmRSS"), time.perf_counter(), time.process_time()
         trees = await asyncio.gather(remote.tree(source, new), remote.tree(source, old))
         same = (await asyncio.to_thread(selection, PATTERNS, *trees)).same

@@ -18,7 +18,7 @@ import aiohttp
 
 from benchmarks.canned import HEAD
 from benchmarks.git import Canned
-from git_events_runner.local.apiserver import serving
+from git_events_runner.local.apiserver.server import serving
 from git_events_runner.resources.kinds import GROUP
 from tests.cluster.plane import Process, free_port
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from git_events_runner.cli.parser import PROGRAM, parser_for
 from git_events_runner.errors import ConfigError, bug_report, single
-from git_events_runner.stdout import discard
+from git_events_runner.telemetry.stdout import discard
 
 _FAILED = 1
 _WRONG_USE = 2

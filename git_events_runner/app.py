@@ -12,15 +12,10 @@ from functools import partial
 
 import structlog
 
-from git_events_runner.answers import Answers
-from git_events_runner.certificates import Certificates
-from git_events_runner.clockwatch import ClockWatch
-from git_events_runner.configured import git_remote, history_limit, host_key_policy, job_defaults, policy_of, weight_of
-from git_events_runner.counting import Counter
-from git_events_runner.deletions import Deletions
+from git_events_runner.concurrency.pools import Pool
 from git_events_runner.edges.kube.client import Client
-from git_events_runner.edges.kube.doubts import Doubts
-from git_events_runner.edges.kube.events import Events
+from git_events_runner.edges.kube.doubtful_jobs import DoubtfulJobs
+from git_events_runner.edges.kube.event_recorder import Events
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.lease import Fence, Lease
 from git_events_runner.edges.kube.secrets import Secrets
@@ -29,50 +24,62 @@ from git_events_runner.errors import (
     ApiError,
     FenceLost,
 )
-from git_events_runner.flow.annotated import AnnotatedRequests
+from git_events_runner.flow.annotation_requests import AnnotatedRequests
 from git_events_runner.flow.checks import Checks
+from git_events_runner.flow.checks.files import Files
+from git_events_runner.flow.checks.gate import PolicyGate
+from git_events_runner.flow.checks.handled import HandledTimes
+from git_events_runner.flow.checks.keyed_workers import KeyedWorkers
+from git_events_runner.flow.checks.open_requests import OpenRequests
+from git_events_runner.flow.checks.runs import Runs
 from git_events_runner.flow.config import Config
 from git_events_runner.flow.crds import Crds
-from git_events_runner.flow.files import Files
-from git_events_runner.flow.gate import Gate
-from git_events_runner.flow.gone import Gone
-from git_events_runner.flow.handled import HandledTimes
-from git_events_runner.flow.lanes import Lanes
-from git_events_runner.flow.missed import Missed
-from git_events_runner.flow.open_requests import OpenRequests
-from git_events_runner.flow.probes import Health, Probes
-from git_events_runner.flow.queue import Queue, live_jobs
-from git_events_runner.flow.reconcile import Reconciler
-from git_events_runner.flow.results import JobEvents, JobLog, JobMetrics, Results
-from git_events_runner.flow.runs import Runs
+from git_events_runner.flow.jobs.queue import Queue, live_jobs
+from git_events_runner.flow.jobs.results import JobEvents, JobLog, JobMetrics, Results
+from git_events_runner.flow.jobs.secret_copies import SecretCopies
+from git_events_runner.flow.jobs.starts import Starts
+from git_events_runner.flow.jobs.tracking import Tracking
+from git_events_runner.flow.reconciler import Reconciler
 from git_events_runner.flow.scheduler import Scheduler
-from git_events_runner.flow.secret_copies import SecretCopies
-from git_events_runner.flow.starts import Starts
-from git_events_runner.flow.status import StatusWriter
-from git_events_runner.flow.tracking import Tracking
+from git_events_runner.flow.status_writer import StatusWriter
+from git_events_runner.flow.trigger_cleanup import TriggerCleanup
+from git_events_runner.flow.utility import Health, Probes
 from git_events_runner.flow.webhooks import SecretChecks, Webhooks
-from git_events_runner.heartbeat import Heartbeat
-from git_events_runner.hookport import HookPort
-from git_events_runner.hostkeys import HostKeys
-from git_events_runner.liveness import expect_answers, follow_log
-from git_events_runner.log_stream import LogStream
-from git_events_runner.namespaces import Namespaces
-from git_events_runner.pools import Pool
-from git_events_runner.repositories import Repositories
+from git_events_runner.flow.webhooks.missed import MissedDeliveries
+from git_events_runner.flow.webhooks.recorder import DeliveryRecorder
 from git_events_runner.resources.kinds import KINDS, OURS, Kind
 from git_events_runner.resources.ref import Ref
-from git_events_runner.restores import Restores
 from git_events_runner.rules.messages import CheckRequest
-from git_events_runner.series import Detail
 from git_events_runner.serving import Limits, listening, running, served
+from git_events_runner.serving.certificates import Certificates
+from git_events_runner.serving.webhook_port import WebhookPort
 from git_events_runner.settings import RuntimeConfig, Settings, parse_runtime_config, restricts
-from git_events_runner.sourcehosts import SourceHosts
-from git_events_runner.sources import Copies, Remotes, Sources
-from git_events_runner.telemetry import Metrics
-from git_events_runner.triggers import LiveTriggers
-from git_events_runner.watched import watched
+from git_events_runner.telemetry.log_stream import LogStream
+from git_events_runner.telemetry.loop_lag import LoopLag
+from git_events_runner.telemetry.metrics import Metrics
+from git_events_runner.telemetry.trigger_series import Detail
+from git_events_runner.wiring.clock_skew import ClockSkew
+from git_events_runner.wiring.config import (
+    git_remote,
+    history_limit,
+    host_key_policy,
+    job_defaults,
+    policy_of,
+    weight_of,
+)
+from git_events_runner.wiring.deletions import Deletions
+from git_events_runner.wiring.git_sources import GitSources, Remotes, SecretCopier
+from git_events_runner.wiring.host_keys import HostKeys
+from git_events_runner.wiring.kept_responses import KeptResponses
+from git_events_runner.wiring.live_triggers import LiveTriggers
+from git_events_runner.wiring.liveness import expect_answers, follow_log
+from git_events_runner.wiring.repositories import Repositories
+from git_events_runner.wiring.restores import Restores
+from git_events_runner.wiring.source_hosts import SourceHosts
 from git_events_runner.wiring.status_page import status_page
-from git_events_runner.writes import Writes
+from git_events_runner.wiring.unreadable_namespaces import UnreadableNamespaces
+from git_events_runner.wiring.watched_kinds import watched
+from git_events_runner.wiring.write_health import WriteHealth
 
 log = structlog.get_logger(target="app")
 
@@ -114,7 +121,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     now = client.clock.now
     loop = asyncio.get_running_loop()
     health = Health(clock=loop.time)
-    doubts = Doubts()
+    doubts = DoubtfulJobs()
     store = Store(share=lambda: config.current.policy.object_mebibytes_per_namespace * 2**20, doubts=doubts)
 
     def edge_failed(kind: Kind | None, error: ApiError) -> None:
@@ -182,9 +189,11 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
             loopback=settings.allow_loopback,
         ),
     )
-    answers = Answers(now=now, shared=metrics.git.shared, room=store.sizes.requests)
+    answers = KeptResponses(now=now, shared=metrics.git.shared, room=store.sizes.requests)
     repositories = Repositories(store=store, forget=(remotes.forget, answers.forget))
-    git = Sources(secrets=secrets, host_keys=host_keys, remote=remotes.current, used=repositories.used, answers=answers)
+    git = GitSources(
+        secrets=secrets, host_keys=host_keys, remote=remotes.current, used=repositories.used, answers=answers
+    )
     hosts = SourceHosts(store=store, keep=page.keep_hosts)
     writer = StatusWriter(
         api=client,
@@ -194,9 +203,9 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         gather_s=_GATHER_S,
     )
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
-    gate = Gate(store=store, policy=lambda: policy_of(config.current), announcer=events, now=now)
+    gate = PolicyGate(store=store, policy=lambda: policy_of(config.current), announcer=events, now=now)
     triggers = LiveTriggers(reader=client, store=store)
-    copies = Copies(api=client, resolve=gate.resolve, secrets=secrets)
+    copies = SecretCopier(api=client, resolve=gate.resolve, secrets=secrets)
     deletions = Deletions(api=client, writer=writer, events=events, request_timeout_s=leader_timeout_s, now=now)
     secret_copies = SecretCopies(
         deletions=deletions,
@@ -238,7 +247,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         metrics=metrics,
         now=now,
     )
-    missed = Missed(store=store, writer=writer, announcer=events, metrics=metrics, now=now, weight=weight)
+    missed = MissedDeliveries(store=store, writer=writer, announcer=events, metrics=metrics, now=now, weight=weight)
     handled = HandledTimes(
         store=store,
         writer=writer,
@@ -260,7 +269,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         metrics=metrics,
         now=now,
     )
-    lanes = Lanes(
+    lanes = KeyedWorkers(
         check=checks.check,
         schedule_parallelism=settings.schedule_parallelism,
         webhook_parallelism=settings.webhooks_parallelism,
@@ -344,10 +353,12 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         failed=lambda error: edge_failed(None, error),
     )
 
-    gone = Gone(store=store, forget_lane=lanes.forget, forget_metrics=metrics.forget, with_metrics=metrics.triggers)
+    gone = TriggerCleanup(
+        store=store, forget_lane=lanes.forget, forget_metrics=metrics.forget, with_metrics=metrics.triggers
+    )
     webhooks = Webhooks(
         store=store,
-        counter=Counter(store=store, writer=writer, submit=lanes.submit, now=now),
+        counter=DeliveryRecorder(store=store, writer=writer, submit=lanes.submit, now=now),
         secrets=secrets,
         recheck_secret=secret_checks.note,
         default_header=lambda: config.current.trigger.webhook.default_auth_header,
@@ -375,7 +386,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         )
         for kind, namespace, label_selector, field_selector in watched(settings)
     }
-    clock = ClockWatch(
+    clock = ClockSkew(
         clock=client.clock,
         metrics=metrics,
         announcer=events,
@@ -383,7 +394,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         ref=config_ref,
         identity=settings.identity,
     )
-    namespaces = Namespaces(
+    namespaces = UnreadableNamespaces(
         served=settings.job_namespaces,
         store=store,
         metrics=metrics,
@@ -392,7 +403,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         note=partial(health.note, "namespaces"),
         none_served=partial(health.judged, "namespaces"),
     )
-    writes = Writes(
+    writes = WriteHealth(
         client=client,
         lease=lease,
         limit_s=_WRITE_LEASES * settings.lease.duration_s,
@@ -422,11 +433,11 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
             running(
                 status_page=page.run(),
                 crds=crds.run(),
-                heartbeat=Heartbeat(metrics=metrics).run(),
+                heartbeat=LoopLag(metrics=metrics).run(),
                 events=events.run(),
                 restores=restores.run(),
             ),
-            HookPort(webhooks, hooks, certificates, settings.trusted_proxies) as hook_port,
+            WebhookPort(webhooks, hooks, certificates, settings.trusted_proxies) as hook_port,
         ):
             await hook_port.open(must=False)
             await crds.wait_good()

@@ -14,10 +14,10 @@ from git_events_runner.app import controller
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.errors import ConfigError, GitEventsRunnerError, TaskEnded, bug_report, single
 from git_events_runner.garbage import FrozenSurvivors
-from git_events_runner.log_stream import LogStream
 from git_events_runner.settings import Settings
-from git_events_runner.telemetry import configure_logging
-from git_events_runner.traces import exporting
+from git_events_runner.telemetry.log_stream import LogStream
+from git_events_runner.telemetry.logs import configure_logging
+from git_events_runner.telemetry.traces import exporting
 
 log = structlog.get_logger(target="app")
 

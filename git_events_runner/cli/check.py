@@ -7,7 +7,7 @@ import asyncio
 import os
 
 from git_events_runner.local.standins import stand_ins
-from git_events_runner.stdout import printed
+from git_events_runner.telemetry.stdout import printed
 
 from .inspection import Inspection, inspect, inspect_with
 from .options import add_cluster

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from git_events_runner.stdout import printed
+from git_events_runner.telemetry.stdout import printed
 
 EXAMPLE = "git-events-runner crds | kubectl apply --server-side -f -"
 

@@ -9,7 +9,16 @@ from typing import Any
 
 from git_events_runner.errors import ConfigError, InvalidObject
 from git_events_runner.resources.parse import parse
-from git_events_runner.rules.forges import FORGES, Ignored, Push, Unreadable, forge_of, read, same_repository, watched
+from git_events_runner.rules.forges import (
+    FORGES,
+    IgnoredEvent,
+    MalformedPayload,
+    Push,
+    forge_of,
+    read,
+    same_repository,
+    watched,
+)
 from git_events_runner.rules.signatures import KeysRefused, Scheme, Signature, judge, keys_of
 
 from .facts import Facts, named, ref_of
@@ -77,12 +86,12 @@ def _steps(facts: Facts, headers: Headers, body: bytes) -> Iterator[Step]:
         yield Step(topic="authentication", text=f"it is verified as {auth.type}")
     kind = auth.type if auth is not None else "header"
     names = list(spec.sources.names)
-    chosen: Sequence[str] | Ignored = names
+    chosen: Sequence[str] | IgnoredEvent = names
     commit = None
     if kind in FORGES or spec.webhook.match_repository:
         try:
             push = read(forge_of(kind, headers), headers, body)
-        except Unreadable as error:
+        except MalformedPayload as error:
             yield Step(
                 topic="payload",
                 text=f"it gets 400: {error}",
@@ -98,7 +107,7 @@ def _steps(facts: Facts, headers: Headers, body: bytes) -> Iterator[Step]:
                 text=f"a push to {repositories} of {changes or 'unknown references'}",
             )
         chosen, commit = _chosen(facts, model, push)
-    if isinstance(chosen, Ignored):
+    if isinstance(chosen, IgnoredEvent):
         yield Step(
             topic="decision",
             text=f"it gets 200 and is ignored: {chosen.reason}",
@@ -146,9 +155,9 @@ def _unverified(facts: Facts, auth: Any, headers: Headers, body: bytes) -> Step 
     )
 
 
-def _chosen(facts: Facts, model: Any, push: Push | Ignored) -> tuple[Sequence[str] | Ignored, str | None]:
+def _chosen(facts: Facts, model: Any, push: Push | IgnoredEvent) -> tuple[Sequence[str] | IgnoredEvent, str | None]:
     """The sources that a push concerns, and the commit that it announces; or why it concerns none."""
-    if isinstance(push, Ignored):
+    if isinstance(push, IgnoredEvent):
         return push, None
     spec, namespace = model.spec, str(model.ref.namespace)
     aliases, names = facts.config.trigger.webhook.host_aliases, list(spec.sources.names)
@@ -160,10 +169,10 @@ def _chosen(facts: Facts, model: Any, push: Push | Ignored) -> tuple[Sequence[st
     }
     mine = [name for name in names if same_repository(uris[name], push.repositories, aliases=aliases)]
     if not mine and spec.webhook.match_repository:
-        return Ignored(reason="no source of the trigger is the repository that was pushed to"), None
+        return IgnoredEvent(reason="no source of the trigger is the repository that was pushed to"), None
     reference = spec.sources.watch_on.reference
     moved = watched(push, reference.type, reference.name)
-    if isinstance(moved, Ignored):
+    if isinstance(moved, IgnoredEvent):
         return moved, None
     return mine or names, moved.commit
 

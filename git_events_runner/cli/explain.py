@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 
 from git_events_runner.errors import ConfigError
-from git_events_runner.stdout import printed
+from git_events_runner.telemetry.stdout import printed
 
 from .explanation import explain
 from .facts import gather

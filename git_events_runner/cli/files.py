@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from git_events_runner.stdout import printed
+from git_events_runner.telemetry.stdout import printed
 
 EXAMPLE = "git ls-files | git-events-runner files --pattern 'docs/**'"
 _WRONG = 2

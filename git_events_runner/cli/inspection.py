@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from git_events_runner.configured import policy_of
 from git_events_runner.errors import ApiError, ApiForbidden, ConfigError, InvalidObject
-from git_events_runner.local.apiserver import serving
+from git_events_runner.local.apiserver.server import serving
 from git_events_runner.local.manifests import Loaded, Manifest, load, one_line
 from git_events_runner.local.references import UNREAD, Existing
 from git_events_runner.local.standins import StandIn
@@ -21,11 +20,12 @@ from git_events_runner.local.yamlfiles import files
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.policy import refusal, too_often
-from git_events_runner.rules.report import Problem
 from git_events_runner.rules.resolve import resolve
-from git_events_runner.rules.schedule import parse_schedule
+from git_events_runner.rules.schedule.schedule import parse_schedule
 from git_events_runner.settings.runtime import CONFIG_KEY, RuntimeConfig, parse_runtime_config
+from git_events_runner.wiring.config import policy_of
 
 from .installation import find_installation
 from .models import API_VERSION

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from git_events_runner.cloner.source import repository_of
-from git_events_runner.configured import git_remote, host_key_policy
-from git_events_runner.edges.git.hosts import Unobserved
-from git_events_runner.edges.git.question import Question, Reference
+from git_events_runner.edges.git.rate_limits import Unobserved
+from git_events_runner.edges.git.request import GitRequest, Reference
 from git_events_runner.errors import ApiError, GitError, InvalidObject, SecretUnusable
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.clone import describe, secrets_of
+from git_events_runner.rules.jobs.clone import describe, secrets_of
+from git_events_runner.wiring.config import git_remote, host_key_policy
 
 from .facts import Facts, Live, named
 from .session import Session
@@ -58,7 +58,7 @@ async def _commit(session: Session, facts: Facts, remote: Any, name: str) -> Liv
     pinned = (stored.get("status") or {}).get("hostKeys") or ()
     repository = repository_of(describe(source, host_key_policy(facts.config), pinned), files)
     reference = trigger.spec.sources.watch_on.reference
-    answer = await remote.commit_of(Question(repository, Reference(reference.type, reference.name)))
+    answer = await remote.commit_of(GitRequest(repository, Reference(reference.type, reference.name)))
     return Live(commit=answer.commit)
 
 

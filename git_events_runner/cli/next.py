@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from git_events_runner.errors import InvalidObject
-from git_events_runner.rules.schedule import Schedule, parse_schedule
-from git_events_runner.stdout import printed
+from git_events_runner.rules.schedule.schedule import Schedule, parse_schedule
+from git_events_runner.telemetry.stdout import printed
 
 from .numbers import count
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from git_events_runner.stdout import printed
+from git_events_runner.telemetry.stdout import printed
 
 _COLORS = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "bold": "1"}
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import timestamp
-from git_events_runner.rules.ledger import entry_of
+from git_events_runner.rules.ledger.mutations import entry_of
 from git_events_runner.rules.problems import all_problems, one_line, source_problems, warnings_of
-from git_events_runner.rules.schedule import parse_schedule
+from git_events_runner.rules.schedule.schedule import parse_schedule
 
 from .models import Condition, Run, Source, Trigger, TriggerDetail
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
-from git_events_runner.stdout import printed
+from git_events_runner.telemetry.stdout import printed
 
 from .usage import Parser
 

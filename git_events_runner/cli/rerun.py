@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from git_events_runner.errors import ConfigError
-from git_events_runner.stdout import printed
+from git_events_runner.telemetry.stdout import printed
 
 from .facts import ref_of
 from .models import Run

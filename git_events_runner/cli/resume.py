@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from git_events_runner.stdout import printed
+from git_events_runner.telemetry.stdout import printed
 
 from .facts import ref_of
 from .options import add_cluster, add_trigger

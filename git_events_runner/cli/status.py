@@ -11,8 +11,8 @@ from git_events_runner.errors import ApiForbidden, InvalidObject
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.kinds import KINDS, TRIGGERS
 from git_events_runner.resources.parse import parse
-from git_events_runner.rules.clone import phase_key
-from git_events_runner.stdout import printed
+from git_events_runner.rules.jobs.clone import phase_key
+from git_events_runner.telemetry.stdout import printed
 
 from .models import Condition, Run, Source, Trigger, TriggerDetail, TriggerList, dumped
 from .options import add_cluster, add_output, add_trigger

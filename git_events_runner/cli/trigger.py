@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from git_events_runner.errors import ConfigError
-from git_events_runner.stdout import printed
+from git_events_runner.telemetry.stdout import printed
 
 from .facts import ref_of
 from .numbers import count

@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from git_events_runner.configured import policy_of
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import requests_of
-from git_events_runner.rules.ledger import entry_of
+from git_events_runner.rules.ledger.mutations import entry_of
 from git_events_runner.rules.policy import refusal, too_often
 from git_events_runner.rules.problems import WEBHOOK, Problem, all_problems, one_line, warnings_of
 from git_events_runner.rules.resolve import resolve
-from git_events_runner.rules.schedule import parse_schedule
+from git_events_runner.rules.schedule.schedule import parse_schedule
 from git_events_runner.rules.signatures import KeysRefused, keys_of, short_keys, unusable
+from git_events_runner.wiring.config import policy_of
 
 from .facts import Facts, named, ref_of
 from .findings import SHOWN, Rank, Step, listed, names_of, words_of

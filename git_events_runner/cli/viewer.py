@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ApiError, ApiForbidden
-from git_events_runner.flow.queue import JOB_SELECTOR
+from git_events_runner.flow.jobs.queue import JOB_SELECTOR
 from git_events_runner.flow.ui import Facts, StatusPage
 from git_events_runner.resources.kinds import KINDS, OURS, TRIGGERS, Kind
 from git_events_runner.serving import listen, running, serving

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from git_events_runner.edges.git import http_remote, ssh_remote
-from git_events_runner.edges.git.question import Reference, shown
+from git_events_runner.edges.git.request import Reference, shown
 from git_events_runner.errors import (
     ConfigError,
     GitAuthRequired,
@@ -45,7 +45,7 @@ from git_events_runner.resources.description import (
 
 from .budget import CloneLimits, CloneTooLarge, DiskFailed
 from .changes import ChangesRequest
-from .clone import Cloned, Wish, clone, exchange_limits
+from .clone import Cloned, CloneRequest, clone, exchange_limits
 from .source import described_repository, wait_for_files
 
 OK, USAGE, CREDENTIALS, NOT_FOUND, NETWORK, OTHER, TOO_LARGE = 0, 2, 3, 4, 5, 6, 7
@@ -115,7 +115,7 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
 
         access = in_cluster(environment)
         repository = await asyncio.to_thread(looked_up_repository, access, options.kind, options.source)
-    wish = Wish(
+    wish = CloneRequest(
         repository=repository,
         reference=_reference(options),
         destination=options.destination,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from git_events_runner.edges.git import Remote
-from git_events_runner.edges.git.question import Repository, is_object_id
+from git_events_runner.edges.git.request import Repository, is_object_id
 from git_events_runner.errors import (
     GitCutOff,
     GitEventsRunnerError,

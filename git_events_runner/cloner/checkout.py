@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from git_events_runner.edges.git.question import shown
+from git_events_runner.edges.git.request import shown
 from git_events_runner.errors import GitTooLarge
 from git_events_runner.rules.automaton import TooCostly
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from git_events_runner.edges.git import Limits, Remote
-from git_events_runner.edges.git.question import Question, Reference, Repository
+from git_events_runner.edges.git.request import GitRequest, Reference, Repository
 from git_events_runner.errors import (
     ConfigError,
     GitCutOff,
@@ -53,7 +53,7 @@ class Cloned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class CloneRequest:
     """What to clone, and where to. `owned`: the destination is a run's own volume, so leftovers in it may go.
 
     `limits`: how much may be written there. `found_by`: the branch or tag that the commit was found by. `changes`: the
@@ -78,7 +78,7 @@ def exchange_limits(limits: CloneLimits) -> Limits:
 
 async def clone(
     remote: Remote,
-    wish: Wish,
+    wish: CloneRequest,
     *,
     warn: Callable[[str], None],
     debug: Callable[[str], None],
@@ -139,7 +139,7 @@ def remove(entry: Path) -> None:
 
 
 async def _clone_or_clean(
-    remote: Remote, wish: Wish, *, warn: Callable[[str], None], debug: Callable[[str], None]
+    remote: Remote, wish: CloneRequest, *, warn: Callable[[str], None], debug: Callable[[str], None]
 ) -> Cloned:
     """A clone, or an empty folder again: whoever uses the volume next finds no half of one, and its space."""
     try:
@@ -153,9 +153,9 @@ async def _clone_or_clean(
 
 
 async def _clone_once(
-    remote: Remote, wish: Wish, *, warn: Callable[[str], None], debug: Callable[[str], None]
+    remote: Remote, wish: CloneRequest, *, warn: Callable[[str], None], debug: Callable[[str], None]
 ) -> Cloned:
-    answer, reference = await remote.commit_of(Question(wish.repository, wish.reference)), wish.reference
+    answer, reference = await remote.commit_of(GitRequest(wish.repository, wish.reference)), wish.reference
     tag_object = answer.tag_object
     if wish.found_by is not None and wish.preserve_git_folder:
         tag_object = await _tag_object(remote, wish.repository, wish.found_by, answer.commit)
@@ -207,7 +207,7 @@ async def _tag_object(remote: Remote, repository: Repository, reference: Referen
     if reference.type == "branch":
         return None
     try:
-        answer = await remote.commit_of(Question(repository, reference))
+        answer = await remote.commit_of(GitRequest(repository, reference))
     except GitReferenceNotFound:
         return None
     return answer.tag_object if answer.commit == commit else None
@@ -215,7 +215,7 @@ async def _tag_object(remote: Remote, repository: Repository, reference: Referen
 
 def _unpack(
     fetched: Fetched,
-    wish: Wish,
+    wish: CloneRequest,
     wanted: tuple[Reference, str, str | None],
     budget: Budget,
     selects: Selects | None,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from git_events_runner.edges.git import Remote
-from git_events_runner.edges.git.question import Repository
+from git_events_runner.edges.git.request import Repository
 from git_events_runner.edges.git.shape import FetchShape
 from git_events_runner.errors import GitReferenceNotFound
 from git_events_runner.resources.clone_options import CloneOptions

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from git_events_runner.edges.git.question import Reference
+from git_events_runner.edges.git.request import Reference
 
 from .gitindex import Index
 from .pack import Pack

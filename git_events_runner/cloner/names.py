@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 
-from git_events_runner.edges.git.question import shown
+from git_events_runner.edges.git.request import shown
 from git_events_runner.errors import GitEventsRunnerError
 
 # Names in which nothing can be hidden.

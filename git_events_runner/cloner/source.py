@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from git_events_runner.edges.git.access import access_of, proxy_of
-from git_events_runner.edges.git.question import Credential, Repository
+from git_events_runner.edges.git.request import Credential, Repository
 from git_events_runner.errors import SecretUnusable
 from git_events_runner.resources.description import AUTH_FILES, CA_FILE, SourceDescription
 from git_events_runner.resources.ssh import SshAddress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from git_events_runner.edges.git import Remote
-from git_events_runner.edges.git.question import Reference, Repository
+from git_events_runner.edges.git.request import Reference, Repository
 from git_events_runner.errors import GitReferenceNotFound, GitTooLarge, GitTooManyReferences
 
 from .objects import Objects

@@ -15,7 +15,7 @@ import structlog
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ConfigError
 from git_events_runner.resources.ref import Ref
-from git_events_runner.telemetry import Metrics
+from git_events_runner.telemetry.metrics import Metrics
 
 log = structlog.get_logger(target="config")
 
@@ -23,7 +23,7 @@ DATA_KEY = "runtimeConfig"
 _T = TypeVar("_T")
 
 
-class Announcer(Protocol):
+class EventRecorder(Protocol):
     """Publishes Events."""
 
     def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
@@ -41,7 +41,7 @@ class Config(Generic[_T]):
         parse: Callable[[str], _T],
         restricts: Callable[[str], bool],
         default: _T,
-        announcer: Announcer,
+        announcer: EventRecorder,
         metrics: Metrics,
         judged: Callable[[str | None], None],
     ) -> None:

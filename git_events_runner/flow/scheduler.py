@@ -2,7 +2,7 @@
 
 A schedule is read again when its trigger's generation changes: live edits and deletions take effect immediately, and an
 edited schedule has no scheduled times before the edit. What was due while no replica was the leader is made up once, by
-the record of each source (`rules/schedule`). Scheduled times and triggers to be read are taken by
+the record of each source (`rules/schedule/schedule`). Scheduled times and triggers to be read are taken by
 namespace in turn, a slice of time each: what one tenant changes, or has due at one moment, delays no other tenant.
 """
 
@@ -17,19 +17,19 @@ from typing import Any, Protocol
 
 import structlog
 
+from git_events_runner.concurrency.fairness import RoundRobin, Weight
+from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.resources.kinds import SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.clone import phase_key
-from git_events_runner.rules.fairness import RoundRobin, Weight
-from git_events_runner.rules.ledger import entry_of, rfc3339
+from git_events_runner.rules.jobs.clone import phase_key
+from git_events_runner.rules.ledger.mutations import entry_of, rfc3339
+from git_events_runner.rules.ledger.report import Problem
+from git_events_runner.rules.ledger.stored_times import stored_time
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.naming import Naming
 from git_events_runner.rules.policy import Policy
-from git_events_runner.rules.report import Problem
-from git_events_runner.rules.schedule import Schedule, due
-from git_events_runner.rules.storedtime import stored_time
-from git_events_runner.slices import Slices
+from git_events_runner.rules.schedule.schedule import Schedule, due
 
 log = structlog.get_logger(target="scheduler")
 
@@ -57,7 +57,7 @@ class _Watch:
     serial: int = 0
 
 
-class Gate(Protocol):
+class PolicyGate(Protocol):
     """The installation's policy."""
 
     @property
@@ -75,7 +75,7 @@ class Scheduler:
         self,
         *,
         store: Store,
-        gate: Gate,
+        gate: PolicyGate,
         submit: Callable[[CheckRequest], None],
         forget: Callable[[str], None],
         edited: Callable[[Ref, str, str, datetime, Fence], None],

@@ -24,20 +24,20 @@ from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ConfigError, bug_report, single
+from git_events_runner.local.apiserver.server import ApiServer, serving
+from git_events_runner.local.executor.executor import Executor
+from git_events_runner.local.executor.volumes import remove
 from git_events_runner.resources.kinds import KINDS, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import requests_of
 from git_events_runner.serving import running
 from git_events_runner.settings import Settings
-from git_events_runner.stdout import discard, failed
+from git_events_runner.telemetry.stdout import discard, failed
 
-from .apiserver import ApiServer, serving
-from .executor import Executor
 from .manifests import Loaded, Manifest, load
 from .narrator import Narrator
 from .once import NEVER_AGAIN, Once
 from .standins import StandIn, stand_ins
-from .volumes import remove
 
 _DEBUG = 10
 _LOOPBACK = "127.0.0.1"
@@ -46,7 +46,7 @@ _SOCKET_BYTES = 100  # of a path; Linux takes 107, macOS 103
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class CloneRequest:
     """What the command line asks for; port 0 takes a free one."""
 
     paths: Sequence[str]
@@ -84,7 +84,7 @@ def main(arguments: argparse.Namespace) -> int:
     """
     import uvloop
 
-    wish = Wish(
+    wish = CloneRequest(
         paths=arguments.paths,
         webhooks_port=arguments.webhooks_port,
         utility_port=arguments.utility_port,
@@ -105,7 +105,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise single(wrong) from None
 
 
-async def _serve(wish: Wish) -> int:
+async def _serve(wish: CloneRequest) -> int:
     stop = asyncio.Event()
     narrator = Narrator(
         write=partial(_print, gone=stop.set),
@@ -196,7 +196,7 @@ async def _socket() -> AsyncIterator[Path | None]:
 
 
 @contextlib.asynccontextmanager
-async def _folder(wish: Wish, narrator: Narrator) -> AsyncIterator[Path]:
+async def _folder(wish: CloneRequest, narrator: Narrator) -> AsyncIterator[Path]:
     """The temporary folder of the Jobs' working directories."""
     folder = Path(tempfile.mkdtemp(prefix="git-events-runner-"))
     try:
@@ -210,7 +210,7 @@ async def _folder(wish: Wish, narrator: Narrator) -> AsyncIterator[Path]:
 
 @contextlib.asynccontextmanager
 async def _working(
-    wish: Wish, server: ApiServer, path: Path | None, folder: Path, reporter: _Reporter
+    wish: CloneRequest, server: ApiServer, path: Path | None, folder: Path, reporter: _Reporter
 ) -> AsyncIterator[Addresses]:
     """Executor and controller at work; the controller stops first."""
     settings = replace(

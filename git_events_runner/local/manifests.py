@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from git_events_runner.errors import ConfigError, InvalidObject
+from git_events_runner.local.apiserver.refusal import Refusal
 from git_events_runner.resources.kinds import KINDS, OURS, TRIGGERS
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules import patterns
-from git_events_runner.rules.schedule import parse_schedule
+from git_events_runner.rules.schedule.schedule import parse_schedule
 
 from . import configfile
 from .foreign import is_foreign, is_list, titled, wrong_type
 from .references import Existing, dangling
-from .refusal import Refusal
 from .standins import StandIn
 from .suggestions import unknown_field
 from .yamlfiles import Document, documents, files

@@ -14,9 +14,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from git_events_runner.local.apiserver.refusal import Cause, Refusal
 from git_events_runner.resources.kinds import Kind
-
-from .refusal import Cause, Refusal
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _TIME: dict[str, Any] = {"type": "string", "format": "date-time"}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from .access import AllowedNamespaces
+from .allowed_namespaces import AllowedNamespaces
 from .cloning import HISTORY_IS_KEPT, CloneSpec
 from .meta import Resource
 from .part import INT32_MAX, LONGEST_S, PART, SAFE_MAX, Flag, Name, Part, Reference, Text, TextMap, Texts

@@ -8,7 +8,7 @@ import yaml
 
 from .kinds import ACTIONS, GROUP, KINDS, OURS, VERSION, Kind
 from .parse import MODELS
-from .podparts import with_pod_parts
+from .pod_parts import with_pod_parts
 from .schema import schema_of
 
 CATEGORY = "git-events-runner"

@@ -17,7 +17,7 @@ from .kinds import KINDS
 from .meta import Metadata
 from .proxy import PROXY_URL, PROXY_URL_FORM
 from .ref import Ref
-from .repouri import FORMS, problem_of
+from .repository_uri import FORMS, problem_of
 from .sources import REPO_URI, ClusterGitRepo, ClusterGitRepoSpec, GitRepo, GitRepoSpec
 from .status import RepositoryStatus, SourceStatus, TriggerStatus
 from .triggers import ScheduleTrigger, ScheduleTriggerSpec, WebhookTrigger, WebhookTriggerSpec

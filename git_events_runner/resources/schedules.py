@@ -1,4 +1,4 @@
-"""What the API server takes as a schedule: the forms of `rules/intervals` and `rules/cronfields`, as patterns.
+"""Schedules that the API server accepts: the forms of `rules/schedule` (intervals and cron fields), as patterns.
 
 They refuse what can never work, and nothing that v0.4 or this program takes; what only a calendar or a list of time
 zones can tell is left to the controller.

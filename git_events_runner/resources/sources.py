@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
-from .access import AllowedNamespaces
+from .allowed_namespaces import AllowedNamespaces
 from .meta import Resource
 from .part import PART, Flag, Name, Part, Text
 from .proxy import PROXY_URL, PROXY_URL_CHARS, problem_of

@@ -13,8 +13,7 @@ from typing import Any
 from git_events_runner.resources.job import RUN_TOKEN_ANNOTATION
 from git_events_runner.resources.kinds import GROUP
 from git_events_runner.resources.status import TOKEN_CHARS
-
-from .ledger import Guards, Outcome, draft, entry_of
+from git_events_runner.rules.ledger.mutations import Guards, Outcome, draft, entry_of
 
 CHECK_ANNOTATION = f"{GROUP}/requested-at"
 RUN_ANNOTATION = RUN_TOKEN_ANNOTATION

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from git_events_runner.resources.job import timestamp
-
-from .ledger import Entry
+from git_events_runner.rules.ledger.mutations import Entry
 
 ANNOUNCED_WAIT_S = 30.0
 _SHORTEST_WAIT_S = 0.5

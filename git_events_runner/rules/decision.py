@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+from git_events_runner.rules.ledger.mutations import Entry, Mutation, Skip, rfc3339
+from git_events_runner.rules.ledger.stored_times import stored_time
+
 from .announcements import announced_unseen, announced_wait_s
 from .check_result import CheckResult
-from .ledger import Entry, Mutation, Skip, rfc3339
 from .selection import Selection
-from .storedtime import stored_time
 
 JUST_S = 30.0
 

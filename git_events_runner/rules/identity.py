@@ -17,8 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.kinds import ACTIONS, GROUP, TRIGGERS
 from git_events_runner.resources.ref import Ref
-
-from .ledger import Entry, entry_of, highest_number
+from git_events_runner.rules.ledger.mutations import Entry, entry_of, highest_number
 
 
 class Found(Protocol):

@@ -8,8 +8,8 @@ from enum import Enum
 from typing import Protocol
 
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger.mutations import Entry
 
-from .ledger import Entry
 from .resolve import Resolved
 
 _TASKS_KEPT = 64
@@ -72,7 +72,7 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Again:
+class Requeue:
     """A check that did not come to its end: look again after `after_s` seconds (None: by growing back-off).
 
     `failed`: it counts for the back-off and against `limit_s`, after which another replica takes over.
@@ -110,7 +110,7 @@ class RunOrder:
     run_token: str | None = None
 
 
-class Made(Enum):
+class RunResult(Enum):
     """How an order ended: its run is recorded; the world moved on, look again; or there is nothing to run for."""
 
     SETTLED = "settled"

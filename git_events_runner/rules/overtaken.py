@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from git_events_runner.resources.job import JobView
+from git_events_runner.rules.ledger.report import Warn
 
 from .check_result import CheckResult
 from .identity import Found, Owner
 from .problems import warnings_of
-from .report import Warn
 
 WAITING_FOR_SLOT = "WaitingForSlot"
 SUPERSEDED, REPLACED = "Superseded", "Replaced"

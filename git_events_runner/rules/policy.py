@@ -14,14 +14,14 @@ from typing import Any, Literal
 
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.concurrency import Concurrency
+from git_events_runner.rules.jobs.clone import secrets_of
+from git_events_runner.rules.jobs.pod_settings import beyond_baseline
+from git_events_runner.rules.ledger.report import Problem
+from git_events_runner.rules.schedule.cron import Cron
+from git_events_runner.rules.schedule.cron_fields import ANY
+from git_events_runner.rules.schedule.schedule import Schedule
 
-from .clone import secrets_of
-from .cron import Cron
-from .cronfields import ANY
-from .podsettings import beyond_baseline
-from .report import Problem
 from .resolve import Resolved
-from .schedule import Schedule
 
 _DUE_TIMES = 64
 

@@ -8,9 +8,8 @@ from typing import Any, Protocol
 
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.ref import Ref
-
-from .job import Pointer
-from .report import Problem
+from git_events_runner.rules.jobs.manifest import Pointer
+from git_events_runner.rules.ledger.report import Problem
 
 
 class Found(Protocol):

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from git_events_runner.rules.ledger.report import Warn
+
 from .patterns import GITLINK, NOTHING, Patterns, selected_hash
 from .problems import RecordedWarning, warning_of
-from .report import Warn
 
 REASON = "FilesSelectNothing"
 _SHOWN_CHARS = 200

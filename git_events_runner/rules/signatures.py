@@ -143,7 +143,7 @@ def judge(scheme: Scheme, headers: Headers, body: bytes, keys: tuple[bytes, ...]
     return _TYPES[scheme.type](_Request(scheme=scheme, headers=headers, body=body, keys=keys, now_s=now_s))
 
 
-def judge_reader(scheme: Scheme, headers: Headers, keys: tuple[bytes, ...], *, default_header: str) -> Signature:
+def reader_verifier(scheme: Scheme, headers: Headers, keys: tuple[bytes, ...], *, default_header: str) -> Signature:
     """Judge a request without a body (a GET): signing types show the secret itself, in the default header.
 
     A public key, which signatures can be checked with, is no secret that somebody could show.
@@ -156,7 +156,7 @@ def judge_reader(scheme: Scheme, headers: Headers, keys: tuple[bytes, ...], *, d
     return Signature.WRONG if found is Signature.UNUSABLE and keys else found
 
 
-def waste(body: bytes) -> None:
+def equalize_timing(body: bytes) -> None:
     """Take as long as a wrong signature: who asks for triggers learns nothing from the time."""
     hmac.compare_digest(hmac.digest(b"no trigger", body, hashlib.sha256), bytes(32))
 

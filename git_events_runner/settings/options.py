@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from git_events_runner.errors import InvalidObject
-from git_events_runner.rules.rates import Rate
+from git_events_runner.rules.rate_limit import Rate
 
 _PORT_MAX = 65535
 _PARALLELISM_MAX = 255

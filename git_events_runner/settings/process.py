@@ -13,7 +13,7 @@ from typing import Any
 
 from git_events_runner.edges.kube.lease import Timing
 from git_events_runner.errors import ConfigError
-from git_events_runner.rules.rates import Rate
+from git_events_runner.rules.rate_limit import Rate
 
 from .options import OPTIONS
 

@@ -11,8 +11,8 @@ from git_events_runner.edges.kube.store import Store
 from git_events_runner.flow.ui import Decision, Decisions, Facts, StatusPage
 from git_events_runner.flow.ui.git_hosts import GitHosts
 from git_events_runner.rules.check_result import CheckResult
-from git_events_runner.rules.ledger import entry_of
-from git_events_runner.rules.messages import Again, CheckRequest
+from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.rules.messages import CheckRequest, Requeue
 from git_events_runner.rules.problems import problem_of
 from git_events_runner.settings import VERSION, ActionConfig
 
@@ -56,7 +56,7 @@ class ControllerPage:
         self._metrics.keep_hosts(hosts)
         self.observer.keep_hosts(hosts)
 
-    def decided(self, request: CheckRequest, result: CheckResult, again: Again | None) -> None:
+    def decided(self, request: CheckRequest, result: CheckResult, again: Requeue | None) -> None:
         """A check has ended: its record in the status has commit and problem, this process alone has the rest."""
         trigger = self._store.get(request.trigger)
         if trigger is None or trigger.uid != request.uid:

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from starlette.types import ASGIApp
 
-from git_events_runner.edges.git.hosts import Observer
+from git_events_runner.edges.git.rate_limits import Observer
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.rules.check_result import CheckResult
-from git_events_runner.rules.messages import Again, CheckRequest
+from git_events_runner.rules.messages import CheckRequest, Requeue
 from git_events_runner.settings import ActionConfig, Settings
 
 
@@ -37,7 +37,7 @@ class Page(Protocol):
     def keep_hosts(self, hosts: Collection[str]) -> None:
         """No source names any other host."""
 
-    def decided(self, request: CheckRequest, result: CheckResult, again: Again | None) -> None:
+    def decided(self, request: CheckRequest, result: CheckResult, again: Requeue | None) -> None:
         """A check has ended."""
 
     async def run(self) -> None:
@@ -53,7 +53,7 @@ class NoPage:
         self.observer = observer
         self.keep_hosts = observer.keep_hosts
 
-    def decided(self, request: CheckRequest, result: CheckResult, again: Again | None) -> None:
+    def decided(self, request: CheckRequest, result: CheckResult, again: Requeue | None) -> None:
         """Keep nothing."""
 
     async def run(self) -> None:

@@ -36,22 +36,22 @@ def _replace(owner, name, by):
 
 @mutant("own-clock", "each replica uses its own clock, and times that lie ahead count", "clock of the leader a day off")
 def own_clock():
-    from git_events_runner.edges.kube.clock import ServerClock
+    from git_events_runner.edges.kube.server_clock import ServerClock
 
     _replace(ServerClock, "wrong", property(lambda _: False))
     _no_time_lies_ahead()
 
 
 def _no_time_lies_ahead():
-    from git_events_runner.rules import ledger, repair, storedtime
+    from git_events_runner.rules.ledger import mutations, repair, stored_times
 
-    for module in (ledger, repair, storedtime):
+    for module in (mutations, repair, stored_times):
         _replace(module, "lies_ahead", lambda moment, now: False)
 
 
 @mutant("slow-recovery", "open requests are checked by the leader alone, after 24 s in its memory", *_CRASHES)
 def slow_recovery():
-    from git_events_runner.flow import open_requests
+    from git_events_runner.flow.checks import open_requests
 
     _replace(open_requests, "OPEN_S", 24.0)
     _replace(open_requests, "stored_time", lambda text, now: None)
@@ -67,18 +67,18 @@ def no_fence():
 
 @mutant("trusted-status", "numbers of a status are used as they are", "status edited by hand")
 def trusted_status():
-    from git_events_runner.flow import reconcile
-    from git_events_runner.rules import ledger
+    from git_events_runner.flow import reconciler
+    from git_events_runner.rules.ledger import mutations
 
-    _replace(reconcile, "wrong_values", lambda status, now: ())
-    ledger.min = lambda *numbers: numbers[0] if len(numbers) == 2 else min(*numbers)
+    _replace(reconciler, "wrong_values", lambda status_writer, now: ())
+    mutations.min = lambda *numbers: numbers[0] if len(numbers) == 2 else min(*numbers)
 
 
 @mutant("blocking-log", "log lines are written where they are logged", "standard output unread", "standard output full")
 def blocking_log():
     import os
 
-    from git_events_runner.log_stream import LogStream
+    from git_events_runner.telemetry.log_stream import LogStream
 
     def write(stream, text):
         os.write(stream._descriptor, text.encode())
@@ -90,23 +90,23 @@ def blocking_log():
 @mutant("secret-500", "a Secret that cannot be read now is answered with 500", "all replicas cut off")
 def secret_500():
     from git_events_runner.edges.kube import secrets
-    from git_events_runner.flow.webhooks import authority
+    from git_events_runner.flow.webhooks import authentication
 
     _replace(secrets, "_STALE_S", 0.0)
-    keys = authority.Authority._keys
+    keys = authentication.Authority._keys
 
     async def failing(self, trigger, auth, *, live):
         try:
             return await keys(self, trigger, auth, live=live)
-        except authority.Unproven as unproven:
-            raise authority.Unproven(500, authority.UNREADABLE) from unproven
+        except authentication.Unproven as unproven:
+            raise authentication.Unproven(500, authentication.UNREADABLE) from unproven
 
-    _replace(authority.Authority, "_keys", failing)
+    _replace(authentication.Authority, "_keys", failing)
 
 
 @mutant("deleted-first", "why a Job is deleted is recorded after its deletion", f"kill -9 after {_DELETED}")
 def deleted_first():
-    from git_events_runner.deletions import Deletions
+    from git_events_runner.wiring.deletions import Deletions
 
     expire = Deletions.expire
 
@@ -129,23 +129,23 @@ def trusted_watch():
 def random_names():
     import secrets
 
-    from git_events_runner.flow import runs
+    from git_events_runner.flow.checks import runs
 
     _replace(runs, "job_name", lambda trigger, key: f"{trigger}-{secrets.token_hex(8)}")
 
 
 @mutant("recorded-first", "a delivery is answered before it is recorded", "kill -9 before the record of a delivery")
 def recorded_first():
-    from git_events_runner.flow import status
+    from git_events_runner.flow import status_writer
 
-    write = status.StatusWriter.write
+    write = status_writer.StatusWriter.write
 
     async def careless(self, ref, uid, *mutations):
         import asyncio
 
         if any(type(each).__name__ == "Count" for each in mutations):
             asyncio.get_running_loop().create_task(write(self, ref, uid, *mutations))
-            return [status.Outcome.WRITE for _ in mutations]
+            return [status_writer.Outcome.WRITE for _ in mutations]
         return await write(self, ref, uid, *mutations)
 
-    _replace(status.StatusWriter, "write", careless)
+    _replace(status_writer.StatusWriter, "write", careless)

@@ -11,7 +11,7 @@ import pytest
 
 from git_events_runner.__main__ import main
 from git_events_runner.edges.kube.client import Client
-from git_events_runner.local.apiserver import serving
+from git_events_runner.local.apiserver.server import serving
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 

@@ -5,7 +5,7 @@ from pydantic import TypeAdapter
 from starlette.responses import JSONResponse
 
 from git_events_runner.cli.models import TriggerDetail, TriggerList
-from git_events_runner.local.refusal import Refusal
+from git_events_runner.local.apiserver.refusal import Refusal
 from git_events_runner.resources.ref import Ref
 from tests.cli.conftest import run
 

@@ -12,9 +12,9 @@ import threading
 import pytest
 
 from git_events_runner.cloner.__main__ import run
-from git_events_runner.cloner.clone import Wish, clone
+from git_events_runner.cloner.clone import CloneRequest, clone
 from git_events_runner.edges.git import Limits, http_remote
-from git_events_runner.edges.git.question import Reference, Repository
+from git_events_runner.edges.git.request import Reference, Repository
 from git_events_runner.errors import GitUnreachable
 from git_events_runner.resources.description import SOURCE_VARIABLE, WAIT_VARIABLE, SourceDescription
 from tests.cloner.cloning import blob_of, cloned, tree_of
@@ -238,7 +238,7 @@ async def test_through_the_proxy_of_the_source(server, repository, target, tmp_p
 
 
 def wish(server, target, *, owned=False):
-    return Wish(
+    return CloneRequest(
         repository=Repository(url=server.url("app.git")),
         reference=Reference("branch", "main"),
         destination=target,

@@ -11,7 +11,7 @@ import pytest
 
 from git_events_runner.cloner.lookup import ApiAccess, in_cluster, looked_up_repository
 from git_events_runner.edges.git.access import ProxyAccess, SshAccess
-from git_events_runner.edges.git.question import Credential, Repository
+from git_events_runner.edges.git.request import Credential, Repository
 from git_events_runner.errors import ConfigError, GitUnreachable, SecretUnusable
 from tests.edges.git.gitserver import Certificates
 

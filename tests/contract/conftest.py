@@ -20,9 +20,9 @@ from starlette.responses import JSONResponse, Response
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.connection import Connection
 from git_events_runner.errors import ApiAlreadyExists, ApiNotFound
-from git_events_runner.local.apiserver import ApiServer, serving
-from git_events_runner.local.refusal import Refusal
-from git_events_runner.local.routes import Answer, Interceptor
+from git_events_runner.local.apiserver.refusal import Refusal
+from git_events_runner.local.apiserver.routes import Answer, Interceptor
+from git_events_runner.local.apiserver.server import ApiServer, serving
 from git_events_runner.resources.crds import crds
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref

@@ -5,15 +5,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from git_events_runner.deletions import Deletions
-from git_events_runner.edges.kube.events import Events
+from git_events_runner.edges.kube.event_recorder import Events
 from git_events_runner.edges.kube.store import Store, snapshot_of
 from git_events_runner.errors import ApiNotFound
-from git_events_runner.flow.status import StatusWriter
+from git_events_runner.flow.status_writer import StatusWriter
 from git_events_runner.resources.job import RunKey, job_name
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.rules.identity import owner_of
-from git_events_runner.telemetry import Metrics
+from git_events_runner.telemetry.metrics import Metrics
+from git_events_runner.wiring.deletions import Deletions
 
 from .conftest import World
 from .examples import ENTRY, JOB, TRIGGER

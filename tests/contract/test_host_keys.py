@@ -9,14 +9,14 @@ import pytest
 
 from git_events_runner.edges.kube.store import Store, snapshot_of
 from git_events_runner.errors import GitHostKeyChanged, GitHostKeyUnknown
-from git_events_runner.hostkeys import HostKeys
 from git_events_runner.resources.ssh import HostKeyPolicy, SshAddress
-from tests.rules.test_hostkeys import ED, OTHER
+from git_events_runner.wiring.host_keys import HostKeys
+from tests.rules.test_host_keys import ED, OTHER
 
 URL = "git@git.example:a/b"
 
 
-class Announcer:
+class EventRecorder:
     """Remembers Events."""
 
     def __init__(self):
@@ -30,7 +30,7 @@ class Replica:
     """One controller's view: a store of its own, and its Events."""
 
     def __init__(self, client, policy=None):
-        self.store, self.events = Store(), Announcer()
+        self.store, self.events = Store(), EventRecorder()
         self.host_keys = HostKeys(
             api=client,
             store=self.store,

@@ -9,7 +9,7 @@ from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ApiGone
-from git_events_runner.local.apiserver import serving
+from git_events_runner.local.apiserver.server import serving
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.serving import running
 

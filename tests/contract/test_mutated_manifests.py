@@ -12,7 +12,7 @@ import pytest
 
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.errors import ApiError, ConfigError
-from git_events_runner.local.apiserver import serving
+from git_events_runner.local.apiserver.server import serving
 from git_events_runner.local.manifests import load
 from git_events_runner.resources.kinds import KINDS
 from tests.cluster.plane import ControlPlane

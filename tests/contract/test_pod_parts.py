@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from git_events_runner.errors import ApiInvalid
-from git_events_runner.local import schema as in_process
+from git_events_runner.local.apiserver import schema as in_process
 from git_events_runner.resources.crds import crds
 from tests.cluster import podschema
 from tests.cluster.api import Api, Refused

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from git_events_runner.resources.podparts import pod_parts
+from git_events_runner.resources.pod_parts import pod_parts
 from tests.e2e.images import REGISTRY
 from tests.forges import deliveries as d
 

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from git_events_runner.resources.description import SECRET_DIR
-from git_events_runner.rules.job import TOKEN_FOLDER
+from git_events_runner.rules.jobs.manifest import TOKEN_FOLDER
 from tests.cluster.api import Refused
 from tests.cluster.plane import wait_until
 from tests.e2e.cluster import BATCH, PASSWORD

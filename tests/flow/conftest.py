@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from git_events_runner.local.apiserver import ApiServer, serving
+from git_events_runner.local.apiserver.server import ApiServer, serving
 
 
 @pytest.fixture

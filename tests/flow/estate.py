@@ -4,28 +4,28 @@ import asyncio
 from collections import deque
 from contextlib import asynccontextmanager
 
+from git_events_runner.concurrency.fairness import equal
 from git_events_runner.edges.kube.client import Page
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.store import StoreWriter
 from git_events_runner.errors import ApiGone
-from git_events_runner.flow.annotated import AnnotatedRequests
-from git_events_runner.flow.gone import Gone
-from git_events_runner.flow.lanes import Lanes
-from git_events_runner.flow.open_requests import OpenRequests
-from git_events_runner.flow.reconcile import Reconciler
-from git_events_runner.flow.results import JobEvents, JobLog, JobMetrics, Results
+from git_events_runner.flow.annotation_requests import AnnotatedRequests
+from git_events_runner.flow.checks.keyed_workers import KeyedWorkers
+from git_events_runner.flow.checks.open_requests import OpenRequests
+from git_events_runner.flow.jobs.results import JobEvents, JobLog, JobMetrics, Results
+from git_events_runner.flow.jobs.starts import Starts
+from git_events_runner.flow.reconciler import Reconciler
 from git_events_runner.flow.scheduler import Scheduler
-from git_events_runner.flow.starts import Starts
-from git_events_runner.flow.status import StatusWriter
+from git_events_runner.flow.status_writer import StatusWriter
+from git_events_runner.flow.trigger_cleanup import TriggerCleanup
 from git_events_runner.flow.webhooks import SecretChecks
 from git_events_runner.resources.kinds import KINDS, OURS
-from git_events_runner.rules.fairness import equal
-from git_events_runner.rules.ledger import rfc3339
-from git_events_runner.rules.report import Report
-from git_events_runner.rules.statuspatch import combine
+from git_events_runner.rules.ledger.mutations import rfc3339
+from git_events_runner.rules.ledger.patch import combine
+from git_events_runner.rules.ledger.report import Report
 from git_events_runner.serving import running
-from git_events_runner.sourcehosts import SourceHosts
-from git_events_runner.triggers import LiveTriggers
+from git_events_runner.wiring.live_triggers import LiveTriggers
+from git_events_runner.wiring.source_hosts import SourceHosts
 from tests.flow.test_queue import queue_of
 from tests.flow.virtual import until
 from tests.flow.world import START, Cluster, Fence, kept, recorded, tracking_of
@@ -171,7 +171,7 @@ class Estate:
             api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01
         )
         written = {"api": cluster, "writer": self.writer, "announcer": cluster, "metrics": cluster.metrics}
-        self.lanes = Lanes(
+        self.lanes = KeyedWorkers(
             check=self.told.check,
             schedule_parallelism=16,
             webhook_parallelism=16,
@@ -226,7 +226,7 @@ class Estate:
     async def replica(self):
         """The parts of each replica."""
         cluster = self.cluster
-        gone = Gone(
+        gone = TriggerCleanup(
             store=cluster.store,
             forget_lane=self.lanes.forget,
             forget_metrics=cluster.metrics.forget,

@@ -9,7 +9,7 @@ from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiUnavailable, SecretUnusable
 from git_events_runner.flow.webhooks import Bounds, Webhooks
 from git_events_runner.serving import Limits, listen, serving
-from git_events_runner.telemetry import Metrics
+from git_events_runner.telemetry.metrics import Metrics
 from tests.forges import deliveries as d
 
 KINDS = ["header", "github", "gitlab", "gitea", "bitbucket", "azure", "standard-webhooks", "hmac"]

@@ -10,7 +10,7 @@ import sys
 
 import uvloop
 
-from git_events_runner.flow.probes import Health, Probes
+from git_events_runner.flow.utility import Health, Probes
 from git_events_runner.resources.ref import Ref
 from git_events_runner.serving import listen, serving
 from tests.flow.hooks import served

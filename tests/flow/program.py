@@ -3,14 +3,14 @@
 import asyncio
 from dataclasses import dataclass
 
-from git_events_runner.edges.git.question import TreeEntry
+from git_events_runner.edges.git.request import TreeEntry
 from git_events_runner.flow.checks import Checks
-from git_events_runner.flow.files import Files
-from git_events_runner.flow.handled import HandledTimes
-from git_events_runner.flow.runs import Runs
+from git_events_runner.flow.checks.files import Files
+from git_events_runner.flow.checks.handled import HandledTimes
+from git_events_runner.flow.checks.runs import Runs
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.job import JobDefaults
-from git_events_runner.rules.ledger import entry_of
+from git_events_runner.rules.jobs.manifest import JobDefaults
+from git_events_runner.rules.ledger.mutations import entry_of
 from git_events_runner.rules.messages import CheckRequest
 from tests.flow.world import A, Cluster, recorded
 

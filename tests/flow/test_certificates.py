@@ -11,11 +11,11 @@ import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from git_events_runner.certificates import Certificates
 from git_events_runner.errors import ConfigError
 from git_events_runner.serving import Limits, listen, running, serving
+from git_events_runner.serving.certificates import Certificates
 from git_events_runner.settings import TlsFiles, TlsSecret
-from git_events_runner.telemetry import Metrics
+from git_events_runner.telemetry.metrics import Metrics
 from tests.cluster.certificates import Authority
 
 

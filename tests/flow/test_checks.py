@@ -14,9 +14,9 @@ from git_events_runner.errors import (
     SecretUnusable,
 )
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger import Count, delivery_hash
-from git_events_runner.rules.messages import Again
-from git_events_runner.rules.statuspatch import combine
+from git_events_runner.rules.ledger.mutations import Count, delivery_hash
+from git_events_runner.rules.ledger.patch import combine
+from git_events_runner.rules.messages import Requeue
 from tests.flow.program import REF, annotation, program
 from tests.flow.virtual import virtual
 from tests.flow.world import A, B, Fence, recorded
@@ -295,11 +295,11 @@ async def test_a_due_time_waits_for_what_is_missing():
     action = made.cluster.objects[Ref("Action", "n", "build")]
     made.cluster.drop(Ref("Action", "n", "build"))
     due = "2026-05-06T07:00:00Z"
-    assert await made.check(due=due, fence=Fence()) == Again()
-    assert await made.check(due=due, fence=Fence(), retry=True) == Again()
+    assert await made.check(due=due, fence=Fence()) == Requeue()
+    assert await made.check(due=due, fence=Fence(), retry=True) == Requeue()
     assert len(made.cluster.made("write")) == 1
     made.cluster.change(REF, status=recorded(runs=0, commit=None, requested=1))
-    assert await made.check(due=due, fence=Fence(), retry=True) == Again()
+    assert await made.check(due=due, fence=Fence(), retry=True) == Requeue()
     made.cluster.put(action | {"metadata": {"name": "build", "namespace": "n"}})
     assert await made.check(due=due, fence=Fence(), retry=True)
     assert await made.check(due=due, fence=Fence(), retry=True) is None
@@ -367,9 +367,9 @@ async def test_what_is_missing_for_a_moment_drops_no_occurrence():
     made = program(requested=0, runs=1, commit=A)
     due = "2026-05-06T07:00:00Z"
     made.git.error = ApiNotFound("reading GitRepo n/app: not found")
-    assert await made.check(due=due, fence=Fence()) == Again()
+    assert await made.check(due=due, fence=Fence()) == Requeue()
     made.cluster.change(REF, status=recorded(requested=1))
-    assert await made.check() == Again(limit_s=30.0)
+    assert await made.check() == Requeue(limit_s=30.0)
     made.git.then = lambda: made.cluster.drop(REF)
     assert await made.check(due=due, fence=Fence()) is None
 
@@ -384,7 +384,7 @@ async def test_a_due_time_waits_for_patterns_that_can_be_read():
     made.git.head = B
     made.git.tree_error = InvalidObject("spec.sources.watchOn.files", "matching takes too many steps")
     due = "2026-05-06T07:00:00Z"
-    assert await made.check(due=due, fence=Fence()) == Again()
+    assert await made.check(due=due, fence=Fence()) == Requeue()
     made.cluster.change(REF, spec={"sources": good["sources"]})
     assert await made.check(due=due, fence=Fence(), retry=True) is None
     assert [annotation(job, "occurrence") for job in made.jobs()] == [due]
@@ -398,7 +398,7 @@ async def test_a_due_time_waits_for_a_spec_that_can_be_read():
     made.cluster.change(REF, spec={"sources": good["sources"] | {"kind": "Nothing"}})
     made.git.head = B
     due = "2026-05-06T07:00:00Z"
-    assert await made.check(due=due, fence=Fence()) == Again()
+    assert await made.check(due=due, fence=Fence()) == Requeue()
     made.cluster.change(REF, spec={"sources": good["sources"]})
     assert await made.check(due=due, fence=Fence(), retry=True) is None
     assert [annotation(job, "occurrence") for job in made.jobs()] == [due]

@@ -7,7 +7,7 @@ import pytest
 from git_events_runner.errors import ApiUnavailable
 from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.tasks import answer_of
+from git_events_runner.rules.ledger.tasks import task_status_of
 from tests.flow.test_deletions import leader
 from tests.flow.test_queue import leading, queue_of
 from tests.flow.virtual import until, virtual
@@ -115,8 +115,8 @@ async def test_the_requests_of_a_superseded_run_lead_to_the_newer_one():
         await until(lambda: there(cluster, jobs) == [1, 3], within_s=5)
     newest = cluster.objects[cluster.ref(jobs[2])]
     found = [(newest["metadata"]["name"], "Queued", newest["metadata"]["annotations"])]
-    assert answer_of("task-2", {}, found).text == f"superseded by job {newest['metadata']['name']} waiting"
-    assert answer_of("task-3", {}, found).text == f"job {newest['metadata']['name']} waiting"
+    assert task_status_of("task-2", {}, found).text == f"superseded by job {newest['metadata']['name']} waiting"
+    assert task_status_of("task-3", {}, found).text == f"job {newest['metadata']['name']} waiting"
 
 
 @virtual

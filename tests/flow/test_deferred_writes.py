@@ -5,16 +5,16 @@ import itertools
 
 import pytest
 
+from git_events_runner.concurrency.fairness import equal
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiConflict, ApiForbidden, ApiUnavailable
-from git_events_runner.flow.lanes import Lanes
-from git_events_runner.flow.status import StatusWriter
+from git_events_runner.flow.checks.keyed_workers import KeyedWorkers
+from git_events_runner.flow.status_writer import StatusWriter
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.fairness import equal
-from git_events_runner.rules.ledger import Count, Outcome, Skip, delivery_hash, entry_of
+from git_events_runner.rules.ledger.mutations import Count, Outcome, Skip, delivery_hash, entry_of
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.serving import running
-from git_events_runner.telemetry import Metrics
+from git_events_runner.telemetry.metrics import Metrics
 from tests.flow.hooks import trigger
 from tests.flow.program import REF as HOOK
 from tests.flow.program import program
@@ -119,7 +119,7 @@ async def test_a_deferred_write_waits_for_company_while_many_triggers_are_writte
 async def test_who_deferred_is_told_when_it_cannot_be_written(world, failure, monkeypatch):
     """Stale, or refused: somebody has to look again."""
     api, writer = world
-    monkeypatch.setattr("git_events_runner.flow.status._REFUSED_S", 0.1)
+    monkeypatch.setattr("git_events_runner.flow.status_writer._REFUSED_S", 0.1)
     api.failure = failure
     told = asyncio.Event()
     writer.defer(REF, "u-t", skip(runs=1 if failure else 7), unwritten=told.set)
@@ -162,7 +162,7 @@ async def test_writes_that_are_refused_do_not_make_a_loop_of_looks():
         raise ApiForbidden("no")
 
     cluster.patch = cluster.replace = refused
-    lanes = Lanes(
+    lanes = KeyedWorkers(
         check=lambda request: made.checks.check(request),  # noqa: PLW0108  replaced below
         schedule_parallelism=1,
         webhook_parallelism=1,

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from git_events_runner.flow.handled import HandledTimes
+from git_events_runner.flow.checks.handled import HandledTimes
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger import entry_of
+from git_events_runner.rules.ledger.mutations import entry_of
 from git_events_runner.rules.messages import CheckRequest
 from tests.flow.virtual import virtual
 from tests.flow.world import START, Cluster, Fence, recorded

@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from git_events_runner.deletions import Deletions
+from git_events_runner.concurrency.fairness import equal
 from git_events_runner.errors import ApiError, ApiUnavailable
-from git_events_runner.flow.secret_copies import SecretCopies
+from git_events_runner.flow.jobs.secret_copies import SecretCopies
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.fairness import equal
+from git_events_runner.wiring.deletions import Deletions
 from tests.flow.test_concurrent_admissions import busy
 from tests.flow.test_queue import leading, queue_of, tenant
 from tests.flow.test_results import following

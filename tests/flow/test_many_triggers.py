@@ -5,12 +5,12 @@ import time
 from collections import Counter
 from datetime import timedelta
 
-from git_events_runner.flow import gate as gate_module
+from git_events_runner.flow.checks import gate as gate_module
 from git_events_runner.resources.kinds import TRIGGERS as TRIGGER_KINDS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.policy import Policy
 from tests.flow.busy import reading_slowly, work_for_a_slice
-from tests.flow.test_reconcile import reconciling
+from tests.flow.test_reconciler import reconciling
 from tests.flow.test_scheduler import scheduling
 from tests.flow.virtual import at, until, virtual
 from tests.flow.world import START, Cluster, recorded

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from git_events_runner.flow.missed import Missed
+from git_events_runner.concurrency.fairness import equal
+from git_events_runner.flow.webhooks.missed import MissedDeliveries
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.fairness import equal
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.serving import running
 from tests.flow.virtual import at, until, virtual
@@ -20,7 +20,7 @@ def hook(cluster, namespace, name="hook"):
 
 
 def missed_of(cluster):
-    return Missed(
+    return MissedDeliveries(
         store=cluster.store,
         writer=cluster,
         announcer=cluster,

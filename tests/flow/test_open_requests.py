@@ -3,9 +3,9 @@
 import asyncio
 from datetime import timedelta
 
-from git_events_runner.flow.open_requests import AGAIN_S, OPEN_S, OpenRequests
+from git_events_runner.flow.checks.open_requests import AGAIN_S, OPEN_S, OpenRequests
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger import rfc3339
+from git_events_runner.rules.ledger.mutations import rfc3339
 from tests.flow.virtual import at, virtual
 from tests.flow.world import Cluster, Fence, recorded
 

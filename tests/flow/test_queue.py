@@ -4,11 +4,11 @@ import asyncio
 from contextlib import asynccontextmanager
 
 from git_events_runner.errors import ApiError, ApiUnavailable, FenceLost, SecretUnusable
-from git_events_runner.flow.queue import Queue
+from git_events_runner.flow.jobs.queue import Queue
 from git_events_runner.resources.job import KUEUE_LABEL
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.job import label
-from git_events_runner.triggers import LiveTriggers
+from git_events_runner.rules.jobs.manifest import label
+from git_events_runner.wiring.live_triggers import LiveTriggers
 from tests.flow.virtual import at, until, virtual
 from tests.flow.world import B, Cluster, Fence, deletions_of, recorded, tracking_of
 

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from git_events_runner.rules.ledger import entry_of
-from tests.flow import test_reconcile as reconciles
+from git_events_runner.rules.ledger.mutations import entry_of
+from tests.flow import test_reconciler as reconciles
 from tests.flow import test_results as results
 from tests.flow.hooks import served, trigger
 from tests.flow.program import REF, program

@@ -4,15 +4,15 @@ import asyncio
 
 import pytest
 
+from git_events_runner.concurrency.fairness import equal
 from git_events_runner.errors import ApiError
-from git_events_runner.flow.missed import Missed
+from git_events_runner.flow.webhooks.missed import MissedDeliveries
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.fairness import equal
 from git_events_runner.serving import running
 from tests.flow.test_concurrent_admissions import busy
 from tests.flow.test_missed import hook as polled
 from tests.flow.test_missed import missed_of
-from tests.flow.test_reconcile import conditions, reconciling
+from tests.flow.test_reconciler import conditions, reconciling
 from tests.flow.test_secret_checks import Reader, checking, hook, ready
 from tests.flow.virtual import at, until, virtual
 from tests.flow.world import A, Cluster
@@ -117,7 +117,7 @@ async def test_a_missed_delivery_found_twice_is_written_once_with_the_last_commi
             return await super().write(ref, uid, *mutations)
 
     written, cluster = [], Slow()
-    missed = Missed(
+    missed = MissedDeliveries(
         store=cluster.store,
         writer=cluster,
         announcer=cluster,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from git_events_runner.repositories import Repositories
 from git_events_runner.resources.ref import Ref
 from git_events_runner.serving import running
+from git_events_runner.wiring.repositories import Repositories
 from tests.flow.virtual import until, virtual
 from tests.flow.world import Cluster
 

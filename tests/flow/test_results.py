@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
+from git_events_runner.concurrency.fairness import equal
 from git_events_runner.errors import ApiForbidden, ApiUnavailable
-from git_events_runner.flow.results import JobEvents, JobLog, JobMetrics, Results
+from git_events_runner.flow.jobs.results import JobEvents, JobLog, JobMetrics, Results
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.fairness import equal
-from git_events_runner.rules.ledger import entry_of
-from git_events_runner.triggers import LiveTriggers
+from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.wiring.live_triggers import LiveTriggers
 from tests.flow.virtual import until, virtual
 from tests.flow.world import A, Cluster, Fence, ended, recorded, tracking_of
 

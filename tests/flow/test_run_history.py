@@ -3,8 +3,8 @@
 import asyncio
 
 from git_events_runner.resources.job import JobView
-from git_events_runner.rules.ledger import Settle
-from git_events_runner.rules.statuspatch import combine
+from git_events_runner.rules.ledger.mutations import Settle
+from git_events_runner.rules.ledger.patch import combine
 from tests.flow.test_results import REF, following
 from tests.flow.virtual import until, virtual
 from tests.flow.world import Cluster, ended, recorded

@@ -6,12 +6,12 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
+from git_events_runner.concurrency.fairness import equal
 from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.fairness import equal
-from git_events_runner.rules.ledger import rfc3339
+from git_events_runner.rules.ledger.mutations import rfc3339
 from git_events_runner.rules.policy import Policy
-from git_events_runner.rules.schedule import due
+from git_events_runner.rules.schedule.schedule import due
 from git_events_runner.serving import running
 from tests.flow.virtual import at, until, virtual
 from tests.flow.world import START, Cluster, Fence, recorded

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from git_events_runner.concurrency.fairness import equal
 from git_events_runner.edges.kube.secrets import Secrets
 from git_events_runner.errors import ApiForbidden, ApiNotFound, ApiUnavailable
 from git_events_runner.flow.webhooks import SecretChecks
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.fairness import equal
-from git_events_runner.rules.report import Problem, Report
+from git_events_runner.rules.ledger.report import Problem, Report
 from git_events_runner.serving import running
 from tests.flow.busy import reading_slowly
 from tests.flow.virtual import at, until, virtual

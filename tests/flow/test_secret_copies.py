@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from git_events_runner.deletions import Deletions
+from git_events_runner.concurrency.fairness import equal
 from git_events_runner.errors import ApiError, ApiNotFound, SecretUnusable
-from git_events_runner.flow.secret_copies import SecretCopies
+from git_events_runner.flow.jobs.secret_copies import SecretCopies
 from git_events_runner.resources.job import KUEUE_LABEL, copy_name
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.fairness import equal
+from git_events_runner.wiring.deletions import Deletions
 from tests.flow.virtual import until, virtual
 from tests.flow.world import Cluster, Fence, recorded
 

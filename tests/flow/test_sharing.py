@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from git_events_runner.answers import Answers
-from git_events_runner.edges.git.question import Answer, Reference, Repository
-from git_events_runner.flow.lanes import Lanes
+from git_events_runner.concurrency.fairness import equal
+from git_events_runner.edges.git.request import Reference, Repository, ResolvedReference
+from git_events_runner.flow.checks.keyed_workers import KeyedWorkers
 from git_events_runner.flow.scheduler import Scheduler
-from git_events_runner.rules.fairness import equal
 from git_events_runner.serving import running
+from git_events_runner.wiring.kept_responses import KeptResponses
 from tests.flow.program import Program
 from tests.flow.virtual import at, until, virtual
 from tests.flow.world import A, B, Cluster, Fence
@@ -25,7 +25,7 @@ class Forge:
 
     def __init__(self, cluster, *, seconds):
         self.requests, self.head, self.seconds = [], A, seconds
-        self.answers = Answers(now=cluster.now, shared=lambda _: None, room=lambda _: 0)
+        self.answers = KeptResponses(now=cluster.now, shared=lambda _: None, room=lambda _: 0)
 
     async def commit_of(self, source, namespace, ref_type, ref_name, *, urgent, unchanged=None):
         repository = Repository(url=source.spec.repo_uri, owner=namespace)
@@ -34,7 +34,7 @@ class Forge:
             sent_at, head = at(), self.head
             self.requests.append((sent_at, repository.url))
             await asyncio.sleep(self.seconds)
-            return Answer(commit=head, tag_object=None, sent_at=sent_at)
+            return ResolvedReference(commit=head, tag_object=None, sent_at=sent_at)
 
         return await self.answers.get(repository, Reference(ref_type, ref_name), request, unchanged=unchanged)
 
@@ -45,7 +45,7 @@ async def controller(cluster, forge):
     program = Program(cluster)
     program.git = forge
     program.write_with(cluster, lambda request: lanes.submit(request))  # noqa: PLW0108  they are built below
-    lanes = Lanes(
+    lanes = KeyedWorkers(
         check=program.checks.check,
         schedule_parallelism=16,
         webhook_parallelism=16,

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from git_events_runner.flow.starts import Starts
+from git_events_runner.flow.jobs.starts import Starts
 from tests.flow.virtual import until, virtual
 from tests.flow.world import START, Cluster, Fence, recorded
 

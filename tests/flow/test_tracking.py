@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from git_events_runner.edges.kube.doubts import Doubts
+from git_events_runner.edges.kube.doubtful_jobs import DoubtfulJobs
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiForbidden, ApiInvalid, ApiUnavailable
 from git_events_runner.resources.ref import Ref
@@ -29,7 +29,7 @@ class Selecting(Cluster):
     """Its watch of Jobs selects by a label: an object that loses the label is shown as deleted, as it was before."""
 
     def __init__(self):
-        super().__init__(store=Store(doubts=Doubts()))
+        super().__init__(store=Store(doubts=DoubtfulJobs()))
         self.doubts = self.store.doubts
 
     def put(self, obj):

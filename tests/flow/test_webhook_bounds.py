@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from git_events_runner.errors import ApiUnavailable
-from git_events_runner.rules.rates import Rate
+from git_events_runner.rules.rate_limit import Rate
 from tests.flow.hooks import KINDS, served, trigger
 from tests.forges import deliveries as d
 

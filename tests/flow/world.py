@@ -4,21 +4,21 @@ import asyncio
 import copy
 from datetime import UTC, datetime, timedelta
 
-from git_events_runner.deletions import Deletions
-from git_events_runner.edges.kube.doubts import Doubts
+from git_events_runner.edges.kube.doubtful_jobs import DoubtfulJobs
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiInvalid, ApiNotFound, FenceLost
-from git_events_runner.flow.gate import Gate
-from git_events_runner.flow.tracking import Tracking
-from git_events_runner.local import patch as patches
-from git_events_runner.local.refusal import Refusal
+from git_events_runner.flow.checks.gate import PolicyGate
+from git_events_runner.flow.jobs.tracking import Tracking
+from git_events_runner.local.apiserver import patch as patches
+from git_events_runner.local.apiserver.refusal import Refusal
 from git_events_runner.resources.job import RunKey, job_name
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger import Outcome
+from git_events_runner.rules.ledger.mutations import Outcome
+from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.policy import Policy
-from git_events_runner.rules.statuspatch import combine
-from git_events_runner.telemetry import Metrics
+from git_events_runner.telemetry.metrics import Metrics
+from git_events_runner.wiring.deletions import Deletions
 
 START = datetime(2026, 5, 6, 7, 0, 0, tzinfo=UTC)
 A, B = "a" * 40, "b" * 40
@@ -42,7 +42,7 @@ class Cluster:
         for writer in self._writers.values():
             writer.replace([], version="0")
         self.policy = Policy()
-        self.gate = Gate(store=self.store, policy=lambda: self.policy, announcer=self, now=self.now)
+        self.gate = PolicyGate(store=self.store, policy=lambda: self.policy, announcer=self, now=self.now)
 
     def now(self):
         """The wall clock: the loop's time since START, and what somebody set it by."""
@@ -326,7 +326,7 @@ def deletions_of(cluster):
 
 def tracking_of(cluster):
     """Tracking as the controller has it."""
-    doubts = Doubts() if cluster.store.doubts is None else cluster.store.doubts
+    doubts = DoubtfulJobs() if cluster.store.doubts is None else cluster.store.doubts
     return Tracking(api=cluster, store=cluster.store, doubts=doubts, announcer=cluster, request_timeout_s=5.0)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from git_events_runner.rules.forges.fields import fields
-from git_events_runner.rules.forges.push import Unreadable
+from git_events_runner.rules.forges.push import MalformedPayload
 
 WANTED = {"a": {}, "b": {"a": {}, "c": {"a": {}}}}
 KEYS = st.sampled_from(["a", "b", "c", "d", "\u2603", '"', "\\"])
@@ -38,7 +38,7 @@ def test_the_fields_are_those_that_json_reads(value, indent, ascii_only):
 @given(st.binary(max_size=60) | st.text('{}[]",:\\ab1 ', max_size=60).map(str.encode))
 def test_no_bytes_make_another_error(body):
     """A body that cannot be read says so."""
-    with contextlib.suppress(Unreadable):
+    with contextlib.suppress(MalformedPayload):
         fields(body, WANTED)
 
 
@@ -60,5 +60,5 @@ def test_no_bytes_make_another_error(body):
 )
 def test_what_has_no_end_or_no_sense_is_unreadable(body):
     """Millions of brackets, members, elements or escapes; a wanted key twice; no number; not JSON."""
-    with pytest.raises(Unreadable):
+    with pytest.raises(MalformedPayload):
         fields(body, WANTED)

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from git_events_runner.rules.forges import FORGES, Ignored, Push, Unreadable, delivery_of, forge_of, read, watched
+from git_events_runner.rules.forges import (
+    FORGES,
+    IgnoredEvent,
+    MalformedPayload,
+    Push,
+    delivery_of,
+    forge_of,
+    read,
+    watched,
+)
 from git_events_runner.rules.forges import same_repository as same
 from tests.forges import deliveries as d
 from tests.forges.test_signatures import headers_of
@@ -48,7 +57,7 @@ def test_a_tag_is_a_tag_and_not_a_branch(name):
     """An annotated tag announces the commit it points to, not the tag object."""
     push = said(name, PUSHES[name](ref="refs/tags/v1"))
     assert watched(push, "tag", "v1").commit == d.AFTER
-    assert isinstance(watched(push, "branch", "v1"), Ignored)
+    assert isinstance(watched(push, "branch", "v1"), IgnoredEvent)
 
 
 @pytest.mark.parametrize("head", [None, {}, {"id": "short"}])
@@ -62,9 +71,9 @@ def test_a_tag_without_a_head_commit_announces_what_it_names(head):
 def test_a_deletion_and_another_branch_are_ignored_with_a_reason(name):
     """Nothing to look at: said, not asked."""
     gone = watched(said(name, PUSHES[name](after=d.ZERO)), "branch", "main")
-    assert gone == Ignored(reason="refs/heads/main was deleted")
+    assert gone == IgnoredEvent(reason="refs/heads/main was deleted")
     other = watched(said(name, PUSHES[name](ref="refs/heads/other")), "branch", "main")
-    assert other == Ignored(reason="refs/heads/main is not among the changed references")
+    assert other == IgnoredEvent(reason="refs/heads/main is not among the changed references")
 
 
 @pytest.mark.parametrize("name", PUSHES)
@@ -107,7 +116,7 @@ def test_all_changes_of_a_push_are_read_not_the_first():
 )
 def test_pings_and_other_events_are_ignored_with_a_reason(name, found):
     """Only what moves a reference is a push."""
-    assert isinstance(said(name, found), Ignored)
+    assert isinstance(said(name, found), IgnoredEvent)
 
 
 @pytest.mark.parametrize("name", ["github", "gitea"])
@@ -117,7 +126,7 @@ def test_forms_are_read_where_a_forge_sends_them(name):
     assert watched(said(name, make(form=True)), "branch", "main").commit == d.AFTER
     for given_type, forge in (("text/plain", name), ("", name), ("application/x-www-form-urlencoded", "gitlab")):
         headers, body = d.gitlab() if forge == "gitlab" else make()
-        with pytest.raises(Unreadable) as refused:
+        with pytest.raises(MalformedPayload) as refused:
             said(forge, (headers | {"Content-Type": given_type}, body))
         assert refused.value.media_type
 
@@ -149,15 +158,15 @@ def test_a_twisted_body_is_unreadable_and_nothing_else(dialect, body):
     headers = {"content-type": [b"application/json"]} | {name: [b"push"] for name in FORGES[dialect].events}
     if dialect == "bitbucket":
         headers["x-event-key"] = [b"repo:push"]
-    with contextlib.suppress(Unreadable):
-        assert isinstance(read(dialect, headers, body), Ignored)
+    with contextlib.suppress(MalformedPayload):
+        assert isinstance(read(dialect, headers, body), IgnoredEvent)
 
 
 @pytest.mark.parametrize("dialect", FORGES)
 def test_an_empty_body_is_refused_as_such(dialect):
     """A sender that was set to send no payload learns what is missing."""
     headers = {"content-type": [b"application/json"]} | {name: [b"push"] for name in FORGES[dialect].events}
-    with pytest.raises(Unreadable, match="the body is empty; it must be the event's JSON payload"):
+    with pytest.raises(MalformedPayload, match="the body is empty; it must be the event's JSON payload"):
         read(dialect, headers, b" \n")
 
 
@@ -211,7 +220,7 @@ def test_no_json_makes_an_error(dialect, event, payload):
         given_payload = payload | more if isinstance(payload, dict) else payload
         try:
             found = read(dialect, headers, json.dumps(given_payload).encode())
-        except Unreadable:
+        except MalformedPayload:
             continue
         if isinstance(found, Push):
             watched(found, "branch", "main")

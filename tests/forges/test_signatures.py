@@ -16,8 +16,8 @@ from git_events_runner.rules.signatures import (
     Signature,
     form_payload,
     judge,
-    judge_reader,
     keys_of,
+    reader_verifier,
     short_keys,
 )
 from tests.forges import deliveries as d
@@ -243,7 +243,7 @@ def test_who_asks_for_a_task_shows_the_secret(name):
     """A GET has no body to sign: the secret itself stands in the default header."""
     keys = keys_of(b"one secret of the house\nanother")
     for value, expected in ((b"another", "GOOD"), (b"third", "WRONG"), (b"", "MISSING")):
-        found = judge_reader(scheme(name), {"x-trigger-auth": [value]}, keys, default_header="x-trigger-auth")
+        found = reader_verifier(scheme(name), {"x-trigger-auth": [value]}, keys, default_header="x-trigger-auth")
         assert found.name == expected
 
 
@@ -251,7 +251,7 @@ def test_a_public_key_is_no_secret_to_show():
     """Who knows the key that signatures are checked with may not ask for tasks."""
     keys = (b"whpk_" + base64.b64encode(bytes(32)), d.SIGNING.encode())
     for known, value, expected in ((keys, keys[0], "WRONG"), (keys[:1], keys[0], "WRONG"), (keys, keys[1], "GOOD")):
-        found = judge_reader(scheme("standard-webhooks"), {"x-token": [value]}, known, default_header="x-token")
+        found = reader_verifier(scheme("standard-webhooks"), {"x-token": [value]}, known, default_header="x-token")
         assert found.name == expected
 
 

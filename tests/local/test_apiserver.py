@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.errors import ApiGone, ApiNotFound, ApiUnavailable
-from git_events_runner.local.apiserver import ApiServer, serving
+from git_events_runner.local.apiserver.server import ApiServer, serving
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 

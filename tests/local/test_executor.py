@@ -15,10 +15,10 @@ from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ApiNotFound
-from git_events_runner.local.apiserver import serving
-from git_events_runner.local.containers import LocalCommand
-from git_events_runner.local.executor import Executor
-from git_events_runner.local.processes import execute, marked
+from git_events_runner.local.apiserver.server import serving
+from git_events_runner.local.executor.containers import LocalCommand
+from git_events_runner.local.executor.executor import Executor
+from git_events_runner.local.executor.processes import execute, marked
 from git_events_runner.resources.description import SOURCE_VARIABLE, SourceDescription
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref

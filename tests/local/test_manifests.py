@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from git_events_runner.errors import ConfigError
-from git_events_runner.local.apiserver import serving
+from git_events_runner.local.apiserver.server import serving
 from git_events_runner.local.manifests import load
 
 from .conftest import MANIFESTS, write

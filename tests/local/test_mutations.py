@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from git_events_runner.errors import ConfigError
-from git_events_runner.local.apiserver import ApiServer, serving
+from git_events_runner.local.apiserver.server import ApiServer, serving
 from git_events_runner.local.manifests import load
 from git_events_runner.resources.kinds import KINDS
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from git_events_runner.local.jobstatus import FAILED, Ending
-from git_events_runner.local.retries import after
+from git_events_runner.local.executor.job_status import FAILED, Ending
+from git_events_runner.local.executor.retries import after
 
 
 def job(limit: int | None, *rules: dict[str, Any]) -> dict[str, Any]:

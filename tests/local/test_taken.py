@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from git_events_runner.errors import ConfigError
-from git_events_runner.local.apiserver import ApiServer, serving
+from git_events_runner.local.apiserver.server import ApiServer, serving
 from git_events_runner.local.manifests import Loaded, load
 from git_events_runner.local.standins import stand_ins
 from git_events_runner.resources.kinds import KINDS

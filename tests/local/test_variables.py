@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from git_events_runner.errors import ApiNotFound, ConfigError
-from git_events_runner.local.variables import Variables
+from git_events_runner.local.executor.variables import Variables
 from git_events_runner.resources.ref import Ref
 
 

@@ -6,9 +6,9 @@ import base64
 import pytest
 
 from git_events_runner.errors import ApiNotFound, ConfigError
-from git_events_runner.local.volumes import Volumes, remove
-from git_events_runner.rules.job import SecretKeys
-from tests.rules.test_job import APP, Clone, made, pod
+from git_events_runner.local.executor.volumes import Volumes, remove
+from git_events_runner.rules.jobs.manifest import SecretKeys
+from tests.rules.test_manifest import APP, Clone, made, pod
 
 
 class Reader:

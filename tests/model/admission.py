@@ -1,7 +1,7 @@
 """Exhaustive model of who resumes a Job: two leaders in turn with caches that are behind, people, other controllers.
 
-A Job of a run that waits for a slot. Each transition bears the name of the step in `flow/queue`; the Job is a list of
-versions, of which each leader has seen one. A request that was sent may arrive at any later moment, also when its
+A Job of a run that waits for a slot. Each transition has the name of the step in `flow/jobs/queue`; the Job is a list
+of versions, of which each leader has seen one. A request that was sent may arrive at any later moment, also when its
 sender leads no more. `explore` walks every interleaving and returns the first violation, or None.
 """
 

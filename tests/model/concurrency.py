@@ -1,6 +1,6 @@
 """Exhaustive model of `spec.concurrency`: runs of one group, two leaders in turn with caches that are behind.
 
-Each transition has the name of the step in `flow/queue`. A run's Job is in one phase at a time:
+Each transition has the name of the step in `flow/jobs/queue`. A run's Job is in one phase at a time:
 
 `-` not created, `w` waiting (suspended), `r` running, `d` being deleted while its pod lives, `o` its object is gone and
 its pod lives, `f` finished, `x` deleted before it started, `c` stopped.

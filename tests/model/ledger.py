@@ -1,7 +1,8 @@
 """Exhaustive model of the run ledger: one trigger, one source, replicas with stale caches, crashes, lost answers.
 
-Each transition bears the name of the step in `flow/checks` and the mutation in `rules/ledger`. `explore` walks every
-interleaving and returns the first violation with its trace, or None; so a rule is shown to be needed by leaving it out.
+Each transition has the name of the step in `flow/checks` and the mutation in `rules/ledger/mutations`. `explore` walks
+every interleaving and returns the first violation with its trace, or None; so a rule is shown to be needed by leaving
+it out.
 
 Heads are letters: the commits that the reference shows one after another. Letters that differ in case only have the
 same selected files (`Aa`), which matters with the `files` event. With the `lag` event git shows a head later than the

@@ -1,9 +1,9 @@
 """Exhaustive model of `maxRunningJobs`: two leaders in turn, caches that are behind, late requests side by side.
 
-Each transition bears the name of the step in `flow/queue` and `flow/runs`. A request is a POST of an unsuspended Job or
-the PATCH that admits a waiting one. One sent while its sender held the lease arrives before the next leader lists, or
-never (the writes carry time-outs, and the lease outlives the fence by them); by the same leader it may be waited for in
-vain for any time. `explore` walks every interleaving and returns the first violation, or None.
+Each transition has the name of the step in `flow/jobs/queue` and `flow/checks/runs`. A request is a POST of an
+unsuspended Job or the PATCH that admits a waiting one. One sent while its sender held the lease arrives before the next
+leader lists, or never (the writes have time-outs, and the lease outlives the fence by them); the same leader may wait
+for it in vain for any time. `explore` walks every interleaving and returns the first violation, or None.
 """
 
 from __future__ import annotations

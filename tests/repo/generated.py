@@ -7,15 +7,15 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
-from git_events_runner.events import LOG_EVENTS
 from git_events_runner.resources import conditions
 from git_events_runner.resources.crds import crds, to_yaml
 from git_events_runner.resources.parsers import PARSERS
-from git_events_runner.resources.podparts import pod_parts
+from git_events_runner.resources.pod_parts import pod_parts
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.settings import OPTIONS, VARIABLES, default_runtime_config_yaml
 from git_events_runner.settings.runtime import RuntimeConfig
-from git_events_runner.telemetry import Metrics
+from git_events_runner.telemetry.log_events import LOG_EVENTS
+from git_events_runner.telemetry.metrics import Metrics
 from tests.repo import chart
 
 ROOT = Path(__file__).parents[2]

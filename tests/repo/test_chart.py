@@ -9,7 +9,7 @@ import yaml
 
 from git_events_runner.resources.crds import crds
 from git_events_runner.settings import IMAGE_REGISTRY, VERSION, default_runtime_config_yaml
-from git_events_runner.telemetry import Metrics
+from git_events_runner.telemetry.metrics import Metrics
 from tests.repo import chart, helm
 from tests.repo.rendered import CASES, EVERYTHING, MONITORING, render_case
 

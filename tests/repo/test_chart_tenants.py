@@ -5,9 +5,9 @@ import re
 import pytest
 import yaml
 
-from git_events_runner.configured import job_defaults, policy_of
-from git_events_runner.rules.podsettings import CAPABILITIES, SELINUX_TYPES, SYSCTLS
+from git_events_runner.rules.jobs.pod_settings import CAPABILITIES, SELINUX_TYPES, SYSCTLS
 from git_events_runner.settings import RuntimeConfig
+from git_events_runner.wiring.config import job_defaults, policy_of
 from tests.repo import helm
 from tests.repo.rendered import render_case
 from tests.repo.test_chart import one

@@ -9,7 +9,7 @@ PACKAGE = Path(git_events_runner.__file__).parent
 
 
 def test_no_other_code_sends_a_deletion():
-    """Only `deletions.py` calls `delete` of the API; only the client builds the request."""
+    """Only `wiring/deletions.py` calls `delete` of the API; only the client builds the request."""
     found, methods = set(), set()
     for path in PACKAGE.rglob("*.py"):
         name = str(path.relative_to(PACKAGE))
@@ -20,5 +20,5 @@ def test_no_other_code_sends_a_deletion():
                 found.add(name)
             if isinstance(node, ast.Constant) and node.value == "DELETE":
                 methods.add(name)
-    assert found == {"deletions.py"}
+    assert found == {"wiring/deletions.py"}
     assert methods == {"edges/kube/client.py", "rules/forges/bitbucket.py"}  # the second reads a payload

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from git_events_runner.events import LOG_EVENTS
 from git_events_runner.flow.crds import missing_fields
 from git_events_runner.resources.conditions import Reason
 from git_events_runner.resources.crds import crds
 from git_events_runner.rules.check_result import CheckResult
+from git_events_runner.telemetry.log_events import LOG_EVENTS
 from tests.repo import generated
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def test_every_log_event_is_listed_and_used():
 def test_every_reason_in_the_code_is_listed():
     """Conditions and Events use the one list."""
     text = "\n".join(path.read_text() for room in ("flow", "edges", "rules") for path in (PACKAGE / room).rglob("*.py"))
-    text += (PACKAGE / "errors.py").read_text() + (PACKAGE / "sources.py").read_text()
+    text += (PACKAGE / "errors.py").read_text() + (PACKAGE / "wiring" / "git_sources.py").read_text()
     used = set(re.findall(r'\breason(?:: ClassVar\[str\])? ?= ?"([A-Z][A-Za-z]+)"', text))
     used |= set(re.findall(r'reason: str = "([A-Z][A-Za-z]+)"', text))
     assert used - {reason.value for reason in Reason} == set()

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.rules.test_job import SHARED, Clone, SecretKeys, made, pod
+from tests.rules.test_manifest import SHARED, Clone, SecretKeys, made, pod
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pods.md").read_text()
 

@@ -14,23 +14,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from git_events_runner.edges.git.http import _trusting, trusted_parts
-from git_events_runner.edges.git.keybounds import KeyBounds
+from git_events_runner.edges.git.http.transport import _trusting, trusted_parts
 from git_events_runner.edges.git.limits import Limits
 from git_events_runner.edges.git.packs import read_tree
 from git_events_runner.edges.git.pktline import PacketReader, packet
-from git_events_runner.edges.git.question import Repository
-from git_events_runner.edges.git.sshkeys import read_key
+from git_events_runner.edges.git.request import Repository
+from git_events_runner.edges.git.ssh.key_bounds import KeyBounds
+from git_events_runner.edges.git.ssh.keys import read_key
 from git_events_runner.errors import GitError
 from git_events_runner.resources import bounds
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.references import Branches, References
 from git_events_runner.resources.ssh import SshAddress, host_keys, problem_of
 from git_events_runner.rules.forge_links import commit_page
-from git_events_runner.rules.forges import Unreadable, read
+from git_events_runner.rules.forges import MalformedPayload, read
 from git_events_runner.rules.patterns import Patterns
 from git_events_runner.rules.references import Watched
-from git_events_runner.rules.schedule import parse_schedule
+from git_events_runner.rules.schedule.schedule import parse_schedule
 from git_events_runner.rules.senders import forwarded_sender
 from git_events_runner.rules.signatures import Scheme, judge, keys_of
 from tests.edges.git.hostilekeys import openssh
@@ -176,7 +176,7 @@ def payload():
     headers = {"x-github-event": [b"push"], "content-type": [b"application/json"]}
 
     def work():
-        with contextlib.suppress(Unreadable):
+        with contextlib.suppress(MalformedPayload):
             read("github", headers, body)
 
     return work

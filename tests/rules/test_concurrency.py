@@ -11,9 +11,9 @@ from git_events_runner.resources.concurrency import Concurrency
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.admission import Queued, Slots, may_start, next_admissions
 from git_events_runner.rules.concurrency import limit_of, occupies
 from git_events_runner.rules.policy import Policy, replaces_runs
-from git_events_runner.rules.queue import Queued, Slots, may_start, next_admissions
 
 TRIGGER = Ref("WebhookTrigger", "n", "hook")
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -26,7 +26,7 @@ from git_events_runner.rules.decision import (
     needs_files,
     occurrence_of,
 )
-from git_events_runner.rules.ledger import Skip, entry_of
+from git_events_runner.rules.ledger.mutations import Skip, entry_of
 from git_events_runner.rules.selection import Selection
 
 A, B, C, TAG = "a" * 40, "b" * 40, "c" * 40, "7" * 40

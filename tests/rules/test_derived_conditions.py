@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 import git_events_runner
 from git_events_runner.resources.status import TriggerStatus
-from git_events_runner.resources.statusbounds import bounded_status
+from git_events_runner.resources.status_bounds import bounded_status
 from git_events_runner.rules.derived_conditions import CONDITIONS_BYTES, conditions_of
-from git_events_runner.rules.ledger import Outcome, Prune, entry_of, rfc3339
+from git_events_runner.rules.ledger.mutations import Outcome, Prune, entry_of, rfc3339
+from git_events_runner.rules.ledger.patch import combine
+from git_events_runner.rules.ledger.report import CloneReport, Problem, Report, Warn, is_news, nothing_to_clear
 from git_events_runner.rules.problems import earlier_sources, problem_of
-from git_events_runner.rules.report import CloneReport, Problem, Report, Warn, is_news, nothing_to_clear
-from git_events_runner.rules.statuspatch import combine
 from tests.rules.previous_reports import previous_report
 
 NOW = "2026-01-01T00:00:00Z"
@@ -214,12 +214,12 @@ def test_what_somebody_wrote_as_a_problem_ends_with_the_next_report(odd):
 
 _OTHERS = {
     "cli/overview.py": "shows conditions to people",
-    "edges/kube/answers.py": "the API server's answers to requests",
+    "edges/kube/responses.py": "the API server's answers to requests",
     "edges/kube/client.py": "the API server's answers to requests",
     "flow/ui/trigger_view.py": "shows the problem of a source to people",
     "resources/job.py": "conditions that Kubernetes writes into Jobs",
-    "rules/endings.py": "conditions that Kubernetes writes into Jobs",
-    "rules/hostkeys.py": "a source's own condition, compared as a whole",
+    "rules/jobs/run_end.py": "conditions that Kubernetes writes into Jobs",
+    "rules/host_keys.py": "a source's own condition, compared as a whole",
     "rules/problems.py": "the data: the message of a problem or a warning",
     "rules/derived_conditions.py": "takes over what another version wrote, as it is",
 }

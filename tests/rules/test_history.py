@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from git_events_runner.local import patch as patches_of
+from git_events_runner.local.apiserver import patch as patches_of
 from git_events_runner.resources.job import COMMIT_ANNOTATION, REASON_ANNOTATION, RUN_ANNOTATION, JobView, RunKey
 from git_events_runner.resources.status import TriggerStatus
 from git_events_runner.rules.history import (
@@ -19,9 +19,9 @@ from git_events_runner.rules.history import (
     remember,
     unfinished_runs,
 )
-from git_events_runner.rules.lastjob import JobPhase, unfinished_jobs
-from git_events_runner.rules.ledger import Guards, Outcome
-from git_events_runner.rules.statuspatch import patch_for
+from git_events_runner.rules.jobs.last_job import JobPhase, unfinished_jobs
+from git_events_runner.rules.ledger.mutations import Guards, Outcome
+from git_events_runner.rules.ledger.patch import patch_for
 
 BYTES = 4096
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from git_events_runner.resources.job import JobView, RunKey, job_name
-from git_events_runner.rules.ledger import (
+from git_events_runner.rules.ledger.mutations import (
     Announced,
     Count,
     Guards,
@@ -20,7 +20,7 @@ from git_events_runner.rules.ledger import (
     delivery_known,
     entry_of,
 )
-from git_events_runner.rules.statuspatch import combine, patch_for
+from git_events_runner.rules.ledger.patch import combine, patch_for
 
 A, B = "a" * 40, "b" * 40
 NOW = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)

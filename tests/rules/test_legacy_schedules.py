@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
 from git_events_runner.errors import InvalidObject
-from git_events_runner.rules.cron import Cron
-from git_events_runner.rules.intervals import parse_interval
+from git_events_runner.rules.schedule.cron import Cron
+from git_events_runner.rules.schedule.intervals import parse_interval
 from tests.servers.legacy import asked
 
 SEED = 20_260_101

@@ -8,9 +8,9 @@ import pytest
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import Owner
+from git_events_runner.rules.ledger.report import Warn
 from git_events_runner.rules.overtaken import is_overtaken, may_expire, warnings_over
 from git_events_runner.rules.problems import warnings_of
-from git_events_runner.rules.report import Warn
 
 
 @dataclass

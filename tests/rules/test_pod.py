@@ -3,12 +3,12 @@
 import pytest
 
 from git_events_runner.resources.job import JobView, copy_name
-from git_events_runner.rules.job import Clone, SecretKeys, Security
-from git_events_runner.rules.pod import problems
-from git_events_runner.rules.report import CloneReport
-from git_events_runner.rules.statuspatch import combine
+from git_events_runner.rules.jobs.manifest import Clone, SecretKeys, Security
+from git_events_runner.rules.jobs.pod import problems
+from git_events_runner.rules.ledger.patch import combine
+from git_events_runner.rules.ledger.report import CloneReport
 from tests.rules.examples import action_job
-from tests.rules.test_job import APP, made, pod
+from tests.rules.test_manifest import APP, made, pod
 
 EVERYTHING = {
     "env": [{"name": "STAGE", "value": "$(HOME)"}, {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}],

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.job import Pointer
+from git_events_runner.rules.jobs.manifest import Pointer
 from git_events_runner.rules.policy import Policy, limit_reached, refusal, too_often
 from git_events_runner.rules.resolve import Resolved
-from git_events_runner.rules.schedule import parse_schedule
+from git_events_runner.rules.schedule.schedule import parse_schedule
 
 NOW = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
 OPEN = Policy()

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from git_events_runner.resources.status import LEDGER_MAX
-from git_events_runner.rules.ledger import Count, Outcome, Settle, delivery_hash, entry_of, run_number_after
-from git_events_runner.rules.repair import Repair, in_words, wrong_values
-from git_events_runner.rules.statuspatch import combine
+from git_events_runner.rules.ledger.mutations import Count, Outcome, Settle, delivery_hash, entry_of, run_number_after
+from git_events_runner.rules.ledger.patch import combine
+from git_events_runner.rules.ledger.repair import Repair, in_words, wrong_values
 
 NOW = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
 AT = "2026-05-06T07:08:09Z"

@@ -1,9 +1,9 @@
 """Conditions: one line for each source with a problem, gone with its success; nothing written that is not news."""
 
 from git_events_runner.rules.derived_conditions import conditions_of
-from git_events_runner.rules.ledger import Outcome
-from git_events_runner.rules.report import CloneReport, Problem, Report, Warn
-from git_events_runner.rules.statuspatch import combine
+from git_events_runner.rules.ledger.mutations import Outcome
+from git_events_runner.rules.ledger.patch import combine
+from git_events_runner.rules.ledger.report import CloneReport, Problem, Report, Warn
 
 UNREACHABLE = Problem(reason="Unreachable", message="https://x/y: connection refused")
 MISSING = Problem(reason="SourceNotFound", message="GitRepo n/s does not exist", stalled=True)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from git_events_runner.errors import InvalidObject
-from git_events_runner.rules.cron import Cron
-from git_events_runner.rules.intervals import parse_interval
-from git_events_runner.rules.schedule import Schedule, due, parse_schedule
+from git_events_runner.rules.schedule.cron import Cron
+from git_events_runner.rules.schedule.intervals import parse_interval
+from git_events_runner.rules.schedule.schedule import Schedule, due, parse_schedule
 
 NOW = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
 

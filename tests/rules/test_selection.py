@@ -2,7 +2,7 @@
 
 import pytest
 
-from git_events_runner.edges.git.question import TreeEntry
+from git_events_runner.edges.git.request import TreeEntry
 from git_events_runner.rules.patterns import GITLINK
 from git_events_runner.rules.selection import compared, selection
 from tests.flow.world import A, B

@@ -9,9 +9,9 @@ from git_events_runner.resources.description import SECRET_DIR, SOURCE_VARIABLE,
 from git_events_runner.resources.job import copy_name
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ssh import HostKeyPolicy
-from git_events_runner.rules.clone import describe, phase_key, secrets_of
-from git_events_runner.rules.job import Clone
-from tests.rules.test_job import APP, SHARED, made, pod
+from git_events_runner.rules.jobs.clone import describe, phase_key, secrets_of
+from git_events_runner.rules.jobs.manifest import Clone
+from tests.rules.test_manifest import APP, SHARED, made, pod
 
 POLICY = HostKeyPolicy()
 HTTP = {"url": "http://proxy.example:3128"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from git_events_runner.log_stream import LogStream
+from git_events_runner.telemetry.log_stream import LogStream
 from tests.cluster.plane import wait_until
 
 

@@ -7,8 +7,8 @@ import uuid
 import pytest
 import structlog
 
-from git_events_runner.telemetry import configure_logging
-from git_events_runner.traces import exporting, root_span_id, trace_id
+from git_events_runner.telemetry.logs import configure_logging
+from git_events_runner.telemetry.traces import exporting, root_span_id, trace_id
 from tests.telemetry.collector import collecting
 
 

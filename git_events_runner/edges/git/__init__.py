@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 
-from git_events_runner.rules.fairness import Room, Weight, equal, no_room
+from git_events_runner.concurrency.fairness import Room, Weight, equal, no_room
+from git_events_runner.edges.git.ssh.transport import SshTransport
 
-from .addresses import LOOPBACK, Addresses
-from .hosts import Hosts, Observer, Unobserved
+from .allowed_addresses import LOOPBACK, Addresses
 from .limits import Limits, Transport
+from .rate_limits import HostRateLimits, Observer, Unobserved
 from .remote import Remote
-from .ssh import SshTransport
 
 
 def http_remote(
@@ -29,11 +29,11 @@ def http_remote(
     `refused_networks` are refused besides those that always are; `allowed_networks` are exceptions to them.
     `room` is how many repositories of a namespace are remembered in any case.
     """
-    from .http import HttpTransport  # with aiohttp: a clone over SSH does without
-    from .proxies import Proxies
+    from git_events_runner.edges.git.http.proxies import Proxies
+    from git_events_runner.edges.git.http.transport import HttpTransport  # with aiohttp: a clone over SSH does without
 
     watcher = observer or Unobserved()
-    hosts = Hosts(limits=limits, observer=watcher, weight=weight, room=room)
+    hosts = HostRateLimits(limits=limits, observer=watcher, weight=weight, room=room)
     addresses = Addresses(refused_networks, allowed=allowed_networks)
     http = HttpTransport(
         limits=limits,

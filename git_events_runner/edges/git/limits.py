@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .protocol import RemoteRef
-from .question import Repository
+from .request import Repository
 from .shape import ONE_COMMIT, FetchShape
 
 

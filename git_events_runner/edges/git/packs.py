@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from git_events_runner.errors import GitProtocolError, GitReferenceNotFound, GitTooLarge
 
 from .limits import Limits
-from .question import TreeEntry
+from .request import TreeEntry
 
 _COMMIT, _TREE, _BLOB, _TAG, _OFS_DELTA, _REF_DELTA = 1, 2, 3, 4, 6, 7
 _NAMES = {_COMMIT: b"commit", _TREE: b"tree", _BLOB: b"blob", _TAG: b"tag"}

@@ -21,7 +21,7 @@ from git_events_runner.errors import (
 )
 
 from .pktline import Marker, Packet, PacketReader, packet
-from .question import is_object_id, shown
+from .request import is_object_id, shown
 from .shape import ONE_COMMIT, FetchShape
 
 AGENT = b"agent=git/git-events-runner"

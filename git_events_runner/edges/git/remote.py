@@ -18,6 +18,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+from git_events_runner.concurrency.fairness import Room, equal, no_room
+from git_events_runner.concurrency.pools import Pool
 from git_events_runner.errors import (
     GitError,
     GitProtocolError,
@@ -28,19 +30,17 @@ from git_events_runner.errors import (
     GitTooManyReferences,
     GitUnsupported,
 )
-from git_events_runner.pools import Pool
-from git_events_runner.rules.fairness import Room, equal, no_room
 
-from .backoffs import Backoffs
-from .hosts import Hosts, Observer, Unobserved
+from .backoff import Backoffs
+from .large_trees import SMALL_PACK_BYTES, SMALL_TREE_BYTES, LargeTrees, NotSmall
 from .limits import Limits, Transport
-from .memory import SMALL_PACK_BYTES, SMALL_TREE_BYTES, LargeTrees, NotSmall
 from .packs import Tree, TreesTooLarge, read_tree
 from .protocol import BELOW, PackFront, RemoteRef
-from .question import Answer, Question, Reference, ReferenceList, Repository, is_object_id, shown
-from .remembered import Remembered
+from .rate_limits import HostRateLimits, Observer, Unobserved
+from .repository_cache import RepositoryCache
+from .request import GitRequest, Reference, ReferenceList, Repository, ResolvedReference, is_object_id, shown
 from .shape import ONE_COMMIT, FetchShape
-from .sharing import Batch, Lane, Recent, Refs, Shared
+from .single_flight import Batch, Lane, LruCache, Refs, Shared
 
 _T = TypeVar("_T")
 # Reading a pack of this size takes about 5 ms; a larger one is read in a thread, so that the loop goes on.
@@ -61,7 +61,7 @@ class Remote:
         *,
         limits: Limits,
         transports: Mapping[str, Transport],
-        hosts: Hosts | None = None,
+        hosts: HostRateLimits | None = None,
         observer: Observer | None = None,
         room: Room = no_room,
     ) -> None:
@@ -72,15 +72,15 @@ class Remote:
         self._limits = limits
         self._transports = transports
         self._observer = observer or Unobserved()
-        self._hosts = hosts or Hosts(limits=limits, observer=self._observer, weight=equal)
+        self._hosts = hosts or HostRateLimits(limits=limits, observer=self._observer, weight=equal)
         self._backoffs = Backoffs(limit=4 * limits.remembered, room=room)
         self._places = LargeTrees()
-        self._remembered = Remembered(limit=limits.remembered, room=room)
+        self._remembered = RepositoryCache(limit=limits.remembered, room=room)
         self._pool = Pool("trees", threads=2, own=1)
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._leaving: dict[str, Batch] = {}  # by repository: begun, and not sent yet
         self._fetches: WeakValueDictionary[tuple[str, str], Shared[Tree]] = WeakValueDictionary()
-        self._trees: Recent[tuple[str, str], Tree] = Recent(limit=limits.kept_entries, weigh=_entries)
+        self._trees: LruCache[tuple[str, str], Tree] = LruCache(limit=limits.kept_entries, weigh=_entries)
 
     async def close(self) -> None:
         """Close the connections of all transports."""
@@ -94,7 +94,7 @@ class Remote:
         self._backoffs.forget_all(keys)
         self._remembered.forget(keys)
 
-    async def commit_of(self, question: Question, *, urgent: bool = False) -> Answer:
+    async def commit_of(self, question: GitRequest, *, urgent: bool = False) -> ResolvedReference:
         """The commit of a reference, from an exchange sent after this call.
 
         A commit is its own answer, once it has been found; it is looked for until then, and never again.
@@ -118,7 +118,7 @@ class Remote:
         if ref is None:
             raise GitReferenceNotFound(f"{repository} has no {reference} (looked for {shown(name)})")
         await self._check_kind(question, ref.peeled or ref.object_id, urgent=urgent)
-        return Answer(
+        return ResolvedReference(
             commit=ref.peeled or ref.object_id, tag_object=ref.object_id if ref.peeled else None, sent_at=sent_at
         )
 
@@ -193,7 +193,7 @@ class Remote:
             if not own:
                 self._observer.shared(repository.host)
 
-    async def _check_kind(self, question: Question, object_id: str, *, urgent: bool) -> None:
+    async def _check_kind(self, question: GitRequest, object_id: str, *, urgent: bool) -> None:
         """Let a reference lead to a commit only; git sees to it that branches do.
 
         Raises:
@@ -254,7 +254,7 @@ class Remote:
 
         return await self._in_time(repository, f"fetching {commit}", ask())
 
-    async def _known(self, repository: Repository, reference: Reference, *, urgent: bool) -> Answer:
+    async def _known(self, repository: Repository, reference: Reference, *, urgent: bool) -> ResolvedReference:
         """A commit reference: itself, when the server has been seen to have it."""
         sent_at, commit = asyncio.get_running_loop().time(), reference.commit
         key = (repository.key, commit)
@@ -264,7 +264,7 @@ class Remote:
             self._remembered.commits.put(repository.owner, key, commit)
         else:
             self._observer.shared(repository.host)
-        return Answer(commit=commit, tag_object=None, sent_at=sent_at)
+        return ResolvedReference(commit=commit, tag_object=None, sent_at=sent_at)
 
     async def _refs(self, repository: Repository, names: Collection[str], *, urgent: bool, place: str = "") -> Refs:
         """Those references of an exchange that is sent after this call, and when; `place`: who shares it."""

@@ -9,9 +9,9 @@ from typing import Any, cast
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from git_events_runner.pools import Pool
+from git_events_runner.concurrency.pools import Pool
 
-from .addresses import Addresses, refused
+from .allowed_addresses import Addresses, refused
 
 # More than there are checks under way: a name server that never answers holds a thread for a minute, and no other
 # name may wait for it. A waiting thread costs next to nothing.
@@ -41,7 +41,7 @@ class Names:
         return await self._pool.run(socket.getnameinfo, address, flags)
 
 
-class JudgingResolver(AbstractResolver):
+class ValidatingResolver(AbstractResolver):
     """Resolves names as the system does, and gives only addresses that may be connected to."""
 
     def __init__(self, addresses: Addresses, names: Names) -> None:

@@ -21,12 +21,12 @@ from git_events_runner.resources.bounds import LIST_BYTES
 from git_events_runner.resources.kinds import KINDS, POD, Kind
 from git_events_runner.resources.ref import Ref
 
-from .answers import ERROR_BYTES, PageTooLargeError, cause_of, read_most, refusal_of
-from .clock import ServerClock
 from .connection import Connection, connect, connect_to
 from .history import FREE, History, Known
+from .request_slots import RequestSlots
+from .responses import ERROR_BYTES, PageTooLargeError, cause_of, read_most, refusal_of
+from .server_clock import ServerClock
 from .streams import keep_alive, lines
-from .turns import Turns
 
 _TIMEOUT_S = 30.0
 _GRACE_S = 2.0
@@ -55,7 +55,7 @@ class Client:
         self._connection = connection
         self._watch_grace_s = watch_grace_s
         self._distrusted_since: float | None = None
-        self._turns = Turns()
+        self._turns = RequestSlots()
         self.clock = ServerClock()
         self.written_at = float("-inf")  # the loop's time when a write last succeeded
         self.history = History()

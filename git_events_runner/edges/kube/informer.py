@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Protocol
 
+from git_events_runner.concurrency.slices import Slices
 from git_events_runner.errors import ApiError, ApiForbidden, ApiGone, ApiNotFound, ApiTooManyRequests
 from git_events_runner.resources.kinds import Kind
 from git_events_runner.resources.ref import Ref
-from git_events_runner.slices import Slices
 
 from .client import Page
 from .store import StoreWriter

@@ -13,16 +13,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from git_events_runner.concurrency.fairness import FairCache
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.bounds import OBJECTS_OF_NAMESPACE_BYTES
 from git_events_runner.resources.job import JobView, own_metadata, with_tracking
 from git_events_runner.resources.kinds import KINDS, OURS, TRIGGERS
 from git_events_runner.resources.parse import again, parse
 from git_events_runner.resources.ref import Ref
-from git_events_runner.resources.statusbounds import bounded_status
-from git_events_runner.rules.fairness import FairCache
+from git_events_runner.resources.status_bounds import bounded_status
 
-from .doubts import Doubts, may_exist
+from .doubtful_jobs import DoubtfulJobs, may_exist
 from .scopes import Scopes
 from .shares import Shares, weight_of
 from .sizes import Sizes
@@ -126,7 +126,7 @@ class Store:
     """The read side."""
 
     def __init__(
-        self, *, share: Callable[[], int] = lambda: OBJECTS_OF_NAMESPACE_BYTES, doubts: Doubts | None = None
+        self, *, share: Callable[[], int] = lambda: OBJECTS_OF_NAMESPACE_BYTES, doubts: DoubtfulJobs | None = None
     ) -> None:
         """`share` is how much memory the objects of our kinds in one namespace may take, in bytes.
 

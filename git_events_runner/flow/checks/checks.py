@@ -37,14 +37,14 @@ from git_events_runner.rules.decision import (
     occurrence_of,
 )
 from git_events_runner.rules.identity import runs_of
-from git_events_runner.rules.ledger import Entry, Outcome, Settle, entry_of, last_deliveries, rfc3339
-from git_events_runner.rules.messages import Again, CheckRequest, Made, RunOrder
-from git_events_runner.rules.report import Problem
+from git_events_runner.rules.ledger.mutations import Entry, Outcome, Settle, entry_of, last_deliveries, rfc3339
+from git_events_runner.rules.ledger.report import Problem
+from git_events_runner.rules.messages import CheckRequest, Requeue, RunOrder, RunResult
 from git_events_runner.rules.resolve import Resolved
-from git_events_runner.telemetry import Metrics
+from git_events_runner.telemetry.metrics import Metrics
 
 from .observer import Case, Observed, Observer
-from .ports import Files, Gate, Git, Handled, Reader, Runs, Writer
+from .ports import Files, Git, Handled, PolicyGate, Reader, Runs, Writer
 from .problems import Problems, log_fields
 from .skips import Skips
 
@@ -63,7 +63,7 @@ class Checks:
         self,
         *,
         store: Store,
-        gate: Gate,
+        gate: PolicyGate,
         reader: Reader,
         git: Git,
         files: Files,
@@ -72,7 +72,7 @@ class Checks:
         handled: Handled,
         submit: Callable[[CheckRequest], None],
         missed: Callable[[CheckRequest, str], None],
-        decided: Callable[[CheckRequest, CheckResult, Again | None], None],
+        decided: Callable[[CheckRequest, CheckResult, Requeue | None], None],
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
@@ -92,7 +92,7 @@ class Checks:
         self._metrics = metrics
         self._now = now
 
-    async def check(self, request: CheckRequest) -> Again | None:
+    async def check(self, request: CheckRequest) -> Requeue | None:
         """Look once, to the end; None when the occurrence is answered, else when to look again."""
         started = time.monotonic()
         if request.due_at is not None and not request.retry:
@@ -106,7 +106,7 @@ class Checks:
                     break
                 await self._reread(request, attempt)
             else:
-                again = Again()
+                again = Requeue()
         except FenceLost:
             result = CheckResult.FENCE_LOST
             if request.tasks:  # what was counted here is this replica's to answer, leader or not
@@ -137,7 +137,7 @@ class Checks:
         task = request.tasks[0] if request.tasks else None
         log.debug("check.finished", **log_fields(request), verdict=result.value, seconds=round(seconds, 4), task=task)
 
-    async def _attempt(self, request: CheckRequest) -> tuple[CheckResult, Again | None]:
+    async def _attempt(self, request: CheckRequest) -> tuple[CheckResult, Requeue | None]:
         """One pass over the steps: its result (RESTART: begin again), and when to check again."""
         snapshot = self._store.get(request.trigger)
         if snapshot is None or snapshot.uid != request.uid:
@@ -163,10 +163,10 @@ class Checks:
         )
         result, again = await self._check(case)
         if poll_follows and again is None and result is not CheckResult.SUSPENDED:
-            again = Again() if result is CheckResult.WRONG_CONFIG else Again(after_s=_POLL_AGAIN_S, failed=False)
+            again = Requeue() if result is CheckResult.WRONG_CONFIG else Requeue(after_s=_POLL_AGAIN_S, failed=False)
         return result, again
 
-    async def _check(self, case: Case) -> tuple[CheckResult, Again | None]:
+    async def _check(self, case: Case) -> tuple[CheckResult, Requeue | None]:
         """Observe as long as the decision needs it, then do what was decided."""
         observed = Observed(Observation(now=self._now()))
         resolved: Resolved | Problem | None = None
@@ -184,7 +184,7 @@ class Checks:
             case Nothing():
                 return decision.result, None
             case Wait():
-                return decision.result, Again(after_s=decision.after_s, failed=False)
+                return decision.result, Requeue(after_s=decision.after_s, failed=False)
         assert isinstance(resolved, Resolved)  # noqa: S101  nothing else is decided without an observation
         match decision:
             case NoRun():
@@ -196,9 +196,9 @@ class Checks:
                     return ended
         await self._observer.warn(case, resolved, observed.observation)
         again_s = decision.again_s
-        return decision.result, None if again_s is None else Again(after_s=again_s, failed=False)
+        return decision.result, None if again_s is None else Requeue(after_s=again_s, failed=False)
 
-    async def _wrong_config(self, case: Case, problem: Problem) -> tuple[CheckResult, Again | None]:
+    async def _wrong_config(self, case: Case, problem: Problem) -> tuple[CheckResult, Requeue | None]:
         """Report what has to be changed first.
 
         A scheduled time waits for what is missing (the next one may be a day away). So does a request for half a minute
@@ -206,12 +206,12 @@ class Checks:
         """
         request = case.request
         brief = problem.reason in _MISSING and not request.fence
-        later = Again() if request.due_at else self._limited(request, None) if brief else None
+        later = Requeue() if request.due_at else self._limited(request, None) if brief else None
         return CheckResult.WRONG_CONFIG, await self._problems.report(request, problem, later)
 
     async def _start_run(
         self, case: Case, resolved: Resolved, observed: Observed, decided: StartRun
-    ) -> tuple[CheckResult, Again | None] | None:
+    ) -> tuple[CheckResult, Requeue | None] | None:
         """Create the Job and settle it; None: that was done, else how the check ends instead."""
         request, status = case.request, case.trigger.raw.get("status")
         if resolved.override:
@@ -240,8 +240,8 @@ class Checks:
         if isinstance(made, Problem):
             again = await self._problems.report(request, made, self._limited(request, None))
             return CheckResult.REFUSED, again
-        if made is not Made.SETTLED:
-            return (CheckResult.RESTART if made is Made.RESTART else CheckResult.DROPPED), None
+        if made is not RunResult.SETTLED:
+            return (CheckResult.RESTART if made is RunResult.RESTART else CheckResult.DROPPED), None
         if request.due_at and decided.result is CheckResult.FIRE_CHANGED and request.called:
             self._missed(request, decided.commit)
         return None
@@ -281,13 +281,13 @@ class Checks:
             await asyncio.sleep(random.uniform(0, min(0.01 * 2**attempt, 1.0)))  # noqa: S311  jitter, not a secret
         self._store.observe(await self._reader.get(request.trigger))
 
-    def _git_failed(self, request: CheckRequest, error: GitError | SecretUnusable) -> Again:
+    def _git_failed(self, request: CheckRequest, error: GitError | SecretUnusable) -> Requeue:
         after_s = (error.retry_after_s or None) if isinstance(error, GitError) else None
         return self._limited(request, after_s)
 
-    def _limited(self, request: CheckRequest, after_s: float | None) -> Again:
+    def _limited(self, request: CheckRequest, after_s: float | None) -> Requeue:
         """Who does not lead tries for a while; then the leader's sweep takes the request over."""
-        return Again(after_s=after_s, limit_s=None if request.fence else _WEBHOOK_RETRY_S)
+        return Requeue(after_s=after_s, limit_s=None if request.fence else _WEBHOOK_RETRY_S)
 
 
 def _unknown_deliveries(case: Case) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from git_events_runner.edges.kube.store import Snapshot
 from git_events_runner.rules.decision import CheckSpec, Head, Observation, Observe, Occurrence, Requests
-from git_events_runner.rules.ledger import Entry
+from git_events_runner.rules.ledger.mutations import Entry
 from git_events_runner.rules.messages import CheckRequest, Unchanged
 from git_events_runner.rules.resolve import Resolved
 

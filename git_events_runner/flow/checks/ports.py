@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger import Mutation, Outcome
-from git_events_runner.rules.messages import CheckRequest, Made, RunOrder, Unchanged
-from git_events_runner.rules.report import Problem
+from git_events_runner.rules.ledger.mutations import Mutation, Outcome
+from git_events_runner.rules.ledger.report import Problem
+from git_events_runner.rules.messages import CheckRequest, RunOrder, RunResult, Unchanged
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.selection import Selection
 
@@ -85,7 +85,7 @@ class Writer(Protocol):
 class Runs(Protocol):
     """Makes runs."""
 
-    async def make(self, order: RunOrder) -> Made | Problem:
+    async def make(self, order: RunOrder) -> RunResult | Problem:
         """Create the Job of an order and settle it, or say why not."""
 
 
@@ -96,7 +96,7 @@ class Handled(Protocol):
         """A check found no change; what it writes of the handled times now."""
 
 
-class Gate(Protocol):
+class PolicyGate(Protocol):
     """Finds what a run needs, unless the installation's policy is against it."""
 
     def resolve(self, trigger: Any, source: str) -> Resolved | Problem:

@@ -10,10 +10,10 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound
-from git_events_runner.rules.ledger import rfc3339
-from git_events_runner.rules.messages import Again, CheckRequest
-from git_events_runner.rules.report import Problem, Report, is_news
-from git_events_runner.telemetry import Metrics
+from git_events_runner.rules.ledger.mutations import rfc3339
+from git_events_runner.rules.ledger.report import Problem, Report, is_news
+from git_events_runner.rules.messages import CheckRequest, Requeue
+from git_events_runner.telemetry.metrics import Metrics
 
 from .ports import Writer
 
@@ -29,7 +29,7 @@ class Problems:
         self._metrics = metrics
         self._now = now
 
-    async def report(self, request: CheckRequest, problem: Problem, again: Again | None) -> Again | None:
+    async def report(self, request: CheckRequest, problem: Problem, again: Requeue | None) -> Requeue | None:
         """Put a problem into the conditions (written only when it is news) and the log."""
         snapshot = self._store.get(request.trigger)
         self._metrics.check_failed(request.trigger, problem.reason)
@@ -52,11 +52,11 @@ class Problems:
                 log.warning("status.failed", **log_fields(request), error=str(failed), reason=failed.reason)
         return again
 
-    async def report_trigger(self, request: CheckRequest, snapshot: Snapshot, problem: Problem) -> Again | None:
+    async def report_trigger(self, request: CheckRequest, snapshot: Snapshot, problem: Problem) -> Requeue | None:
         """Put a problem of the whole trigger into its conditions; a scheduled time waits until it is solved."""
         report = Report(source=None, problem=problem, generation=snapshot.generation, now=rfc3339(self._now()))
         await self._writer.write(request.trigger, request.uid, report)
-        return Again() if request.due_at else None
+        return Requeue() if request.due_at else None
 
 
 def log_fields(request: CheckRequest) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from functools import partial
 
 from git_events_runner.edges.kube.store import Snapshot
 from git_events_runner.rules.decision import NoRun
-from git_events_runner.rules.ledger import Outcome, rfc3339
+from git_events_runner.rules.ledger.mutations import Outcome, rfc3339
+from git_events_runner.rules.ledger.report import Report, nothing_to_clear
 from git_events_runner.rules.messages import CheckRequest
-from git_events_runner.rules.report import Report, nothing_to_clear
 
 from .ports import Handled, Writer
 

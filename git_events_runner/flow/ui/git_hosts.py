@@ -14,7 +14,7 @@ _KEPT = 1024
 
 
 class Observer(Protocol):
-    """Who counts requests to git servers; as `edges/git/hosts` declares it."""
+    """Who counts requests to git servers; as `edges/git/rate_limits` declares it."""
 
     def exchanged(self, host: str, *, seconds: float, reason: str | None) -> None:
         """One exchange ended; `reason` is that of its error."""

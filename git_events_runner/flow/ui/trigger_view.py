@@ -14,11 +14,11 @@ from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.clone import phase_key
 from git_events_runner.rules.forge_links import commit_page, host_of
-from git_events_runner.rules.ledger import Entry, entry_of
+from git_events_runner.rules.jobs.clone import phase_key
+from git_events_runner.rules.ledger.mutations import Entry, entry_of
 from git_events_runner.rules.problems import problem_of, warnings_of
-from git_events_runner.rules.schedule import Schedule, parse_schedule
+from git_events_runner.rules.schedule.schedule import Schedule, parse_schedule
 
 from .facts import Decision, Decisions
 from .parts import When, paged, run_views, strip, when

@@ -14,22 +14,34 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from git_events_runner.concurrency.pools import Pool
 from git_events_runner.edges.kube.store import Snapshot, Store
-from git_events_runner.pools import Pool
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.forges import unsigned_ping
 from git_events_runner.rules.identity import runs_of
-from git_events_runner.rules.rates import Rate
+from git_events_runner.rules.ledger.tasks import task_status_of
+from git_events_runner.rules.rate_limit import Rate
 from git_events_runner.rules.senders import Network
-from git_events_runner.rules.signatures import Headers, waste
-from git_events_runner.rules.tasks import answer_of
-from git_events_runner.telemetry import Metrics
+from git_events_runner.rules.signatures import Headers, equalize_timing
+from git_events_runner.telemetry.metrics import Metrics
 
-from .answers import INVALID, MISSING, NO_TRIGGER, PING, REFUSED, UNIFORM, UNREADABLE, WRONG, Refused, Taken, Unproven
-from .authority import Authority
-from .deliveries import Counter, Deliveries, Delivery
+from .authentication import Authentication
+from .deliveries import Deliveries, Delivery, DeliveryRecorder
 from .keys import SecretReader
 from .limits import Bodies, Bounds, Buckets, sender_of
+from .responses import (
+    INVALID,
+    MISSING,
+    NO_TRIGGER,
+    PING,
+    REFUSED,
+    UNIFORM,
+    UNREADABLE,
+    WRONG,
+    DeliveryResult,
+    HttpError,
+    Unproven,
+)
 
 log = structlog.get_logger(target="webhooks")
 
@@ -51,7 +63,7 @@ class Webhooks:
         self,
         *,
         store: Store,
-        counter: Counter,
+        counter: DeliveryRecorder,
         secrets: SecretReader,
         recheck_secret: Callable[[Ref], None],
         default_header: Callable[[], str],
@@ -77,7 +89,7 @@ class Webhooks:
         self._buckets = Buckets(rates)
         self._bounds = bounds
         self._bodies = Bodies(bounds)
-        self._authority = Authority(
+        self._authority = Authentication(
             secrets=secrets, default_header=default_header, buckets=self._buckets, recheck=recheck_secret, now=now
         )
         self._deliveries = Deliveries(store=store, counter=counter, buckets=self._buckets, aliases=aliases)
@@ -95,17 +107,17 @@ class Webhooks:
             response = await self._answer(asked)
         except Unproven as unproven:
             response = (await self._unproven(asked, unproven)).response()
-        except Refused as refused:
+        except HttpError as refused:
             self._refused(refused, asked)
             refused.close = refused.close or asked.unread
             response = refused.response()
         except ClientDisconnect:
-            closed = Refused(400, "the sender closed the connection", close=True)
+            closed = HttpError(400, "the sender closed the connection", close=True)
             self._refused(closed, asked)
             response = closed.response()
         except Exception:
             log.exception("webhook.crashed", path=scope["path"])
-            response = Refused(500, "internal error", close=True).response()
+            response = HttpError(500, "internal error", close=True).response()
         finally:
             self._open -= 1
         seconds = time.monotonic() - asked.began_at
@@ -120,16 +132,16 @@ class Webhooks:
         reads = len(path) == _TASK_PATH and path[2] == "tasks"
         if method != "POST" and not (reads and method == "GET"):
             allowed = "GET" if reads else "POST"
-            raise Refused(405, f"use {allowed}", allow=allowed)
+            raise HttpError(405, f"use {allowed}", allow=allowed)
         if not self._ready() or self._open > self._bounds.waiting:
-            raise Refused(503, "not able to take requests now", retry_after_s=2)
+            raise HttpError(503, "not able to take requests now", retry_after_s=2)
         self._buckets.check_sender(asked.sender)
         if reads and method == "GET":
             return await self._task(asked)
         if not 1 <= len(path) <= _LONGEST_PATH or not all(_NAME.match(name) for name in path):
             raise Unproven(404, NO_TRIGGER)
         if unsigned_ping(asked.headers) and (uniform or self._pinged(asked)):
-            return Taken(status=200, message=PING).response()
+            return DeliveryResult(status=200, message=PING).response()
         if not uniform:
             self._known(asked)
         with self._bodies.open(asked.sender) as held:
@@ -174,7 +186,7 @@ class Webhooks:
             listed = self._store.all("WebhookTrigger", path[0])
             found = [one for one in listed if one.model and one.model.spec.webhook.match_repository]
         if not found and self._store.refused(path[0], "WebhookTrigger"):
-            raise Refused(503, REFUSED, retry_after_s=_REFUSED_S)
+            raise HttpError(503, REFUSED, retry_after_s=_REFUSED_S)
         return found
 
     def _pinged(self, asked: _Asked) -> bool:
@@ -186,7 +198,7 @@ class Webhooks:
     async def _equalize(self, asked: _Asked, body: bytes) -> None:
         """A trigger that does not exist costs what a wrong signature costs."""
         if not self._triggers(asked.path):
-            await self._pool.run(waste, body, owner=asked.path[0])
+            await self._pool.run(equalize_timing, body, owner=asked.path[0])
             raise Unproven(404, NO_TRIGGER)
 
     async def _take(self, asked: _Asked, delivery: Delivery) -> Response:
@@ -235,19 +247,19 @@ class Webhooks:
         self._proven(asked)
         asked.known.extend(trigger for trigger, _ in verified)
         results = await asyncio.gather(*(self._take_one(delivery, trigger, warning) for trigger, warning in verified))
-        failed = [result for result in results if isinstance(result, Refused)]
-        failed += [Refused(_NOT_NOW, one.message, retry_after_s=one.retry_after_s) for one in unread]
+        failed = [result for result in results if isinstance(result, HttpError)]
+        failed += [HttpError(_NOT_NOW, one.message, retry_after_s=one.retry_after_s) for one in unread]
         if failed:
             raise max(failed, key=lambda refused: refused.status)
-        taken = [result for result in results if isinstance(result, Taken)]
+        taken = [result for result in results if isinstance(result, DeliveryResult)]
         best = next((one for one in taken if one.status == 202), next((t for t in taken if t.task), taken[0]))  # noqa: PLR2004
         names = {trigger.ref.name: one.message for (trigger, _), one in zip(verified, taken, strict=True)}
         return best.response(triggers=names)
 
-    async def _take_one(self, delivery: Delivery, trigger: Snapshot, warning: str | None) -> Taken | Refused:
+    async def _take_one(self, delivery: Delivery, trigger: Snapshot, warning: str | None) -> DeliveryResult | HttpError:
         try:
             taken = await self._deliveries.take(delivery, trigger, None, warning=warning)
-        except Refused as refused:
+        except HttpError as refused:
             return refused
         self._taken(taken, trigger, delivery)
         return taken
@@ -261,35 +273,35 @@ class Webhooks:
         await self._authority.verify_reader(trigger, asked.headers)
         self._proven(asked)
         if self._store.refused(namespace, "Job"):
-            raise Refused(503, REFUSED, retry_after_s=_REFUSED_S)
+            raise HttpError(503, REFUSED, retry_after_s=_REFUSED_S)
         jobs = (
             (job.ref.name, job.model.phase, job.raw["metadata"].get("annotations") or {})
             for job in runs_of(trigger, self._store.jobs_of(trigger.uid))
         )
-        answer = answer_of(task, trigger.raw.get("status"), jobs)
+        answer = task_status_of(task, trigger.raw.get("status"), jobs)
         if answer is None:
-            raise Refused(404, "no such task: it was never accepted, or is long past")
+            raise HttpError(404, "no such task: it was never accepted, or is long past")
         listed = [{"name": job, "state": state} for job, state in answer.jobs]
         body = {"status": "ok", "message": answer.text, "task_id": task, "state": answer.state, "jobs": listed}
         return JSONResponse(body)
 
-    async def _unproven(self, asked: _Asked, unproven: Unproven) -> Refused:
+    async def _unproven(self, asked: _Asked, unproven: Unproven) -> HttpError:
         """The answer to a request that proved nothing: its own, or one for all, at a time that tells nothing."""
         self._refused(unproven, asked)
-        answer: Refused = unproven
+        answer: HttpError = unproven
         if asked.uniform:
-            answer = Refused(404, UNIFORM)
+            answer = HttpError(404, UNIFORM)
             passed_s = time.monotonic() - asked.began_at
             await asyncio.sleep(_UNIFORM_S - passed_s % _UNIFORM_S)
         if unproven.status != _NOT_NOW:
             try:
                 self._buckets.take_failure(asked.sender, *asked.names)
-            except Refused as refused:
+            except HttpError as refused:
                 answer = refused
         answer.close = answer.close or asked.unread
         return answer
 
-    def _taken(self, taken: Taken, trigger: Snapshot, delivery: Delivery) -> None:
+    def _taken(self, taken: DeliveryResult, trigger: Snapshot, delivery: Delivery) -> None:
         fields: dict[str, Any] = {"namespace": trigger.ref.namespace, "name": trigger.ref.name}
         fields |= {"status": taken.status, "seconds": round(time.monotonic() - delivery.began_at, 4)}
         if taken.task is None:
@@ -299,7 +311,7 @@ class Webhooks:
         else:
             log.info("webhook.repeated", **fields, task=taken.task)
 
-    def _refused(self, refused: Refused, asked: _Asked) -> None:
+    def _refused(self, refused: HttpError, asked: _Asked) -> None:
         """A flood of refusals writes a few lines a second, and how many more there were."""
         if self._buckets.try_take(_LOGGED, "logged"):
             self._unlogged += 1
@@ -351,7 +363,7 @@ def _headers(request: Request) -> Headers:
     return found
 
 
-def _worst(refusals: Sequence[Refused]) -> Unproven:
+def _worst(refusals: Sequence[HttpError]) -> Unproven:
     """One answer for many refusals: 401 if no signature was there, 403 if one was wrong, 500 if nobody could tell."""
     messages = {refused.message for refused in refusals}
     if WRONG in messages:

@@ -10,34 +10,34 @@ from typing import Any, Protocol
 
 import structlog
 
+from git_events_runner.concurrency.pools import Pool
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound
-from git_events_runner.pools import Pool
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.forges import (
     FORGES,
-    Ignored,
+    IgnoredEvent,
+    MalformedPayload,
     Push,
-    Unreadable,
     delivery_of,
     forge_of,
     read,
     same_repository,
     watched,
 )
-from git_events_runner.rules.ledger import delivery_hash, delivery_known
+from git_events_runner.rules.ledger.mutations import delivery_hash, delivery_known
+from git_events_runner.rules.ledger.tasks import task_id
 from git_events_runner.rules.signatures import Headers
-from git_events_runner.rules.tasks import task_id
 
-from .answers import ACCEPTED, DUPLICATE, NO_TRIGGER, SUSPENDED, Refused, Taken
 from .limits import IN_PLACE_BYTES, Buckets
+from .responses import ACCEPTED, DUPLICATE, NO_TRIGGER, SUSPENDED, DeliveryResult, HttpError
 
 log = structlog.get_logger(target="webhooks")
 
 _COUNT_S = 10.0
 
 
-class Counter(Protocol):
+class DeliveryRecorder(Protocol):
     """Counts requests durably."""
 
     async def count(
@@ -62,11 +62,11 @@ class Delivery:
     path: tuple[str, ...]
     headers: Headers
     body: bytes
-    said: dict[str, Push | Ignored]
+    said: dict[str, Push | IgnoredEvent]
     began_at: float
     pool: Pool
 
-    async def says(self, auth_type: str) -> Push | Ignored:
+    async def says(self, auth_type: str) -> Push | IgnoredEvent:
         """What the payload says.
 
         Raises:
@@ -79,8 +79,8 @@ class Delivery:
                     self.said[forge] = await self.pool.run(read, forge, self.headers, self.body, owner=self.path[0])
                 else:
                     self.said[forge] = read(forge, self.headers, self.body)
-            except Unreadable as error:
-                raise Refused(415 if error.media_type else 400, str(error)) from None
+            except MalformedPayload as error:
+                raise HttpError(415 if error.media_type else 400, str(error)) from None
         return self.said[forge]
 
     async def task(self, auth_type: str) -> str:
@@ -95,7 +95,7 @@ class Deliveries:
     """Takes verified deliveries."""
 
     def __init__(
-        self, *, store: Store, counter: Counter, buckets: Buckets, aliases: Callable[[], Mapping[str, str]]
+        self, *, store: Store, counter: DeliveryRecorder, buckets: Buckets, aliases: Callable[[], Mapping[str, str]]
     ) -> None:
         """`aliases`: other names of forges' hosts."""
         self._store = store
@@ -103,7 +103,9 @@ class Deliveries:
         self._counter = counter
         self._buckets = buckets
 
-    async def take(self, delivery: Delivery, trigger: Snapshot, source: str | None, *, warning: str | None) -> Taken:
+    async def take(
+        self, delivery: Delivery, trigger: Snapshot, source: str | None, *, warning: str | None
+    ) -> DeliveryResult:
         """Take a delivery that speaks for the trigger (about one source, if its path names one).
 
         Raises:
@@ -116,43 +118,43 @@ class Deliveries:
         asked: dict[str, str | None] = dict.fromkeys(names)
         if auth_type in FORGES or spec.webhook.match_repository:
             chosen = self._chosen(await delivery.says(auth_type), trigger, names)
-            if isinstance(chosen, Ignored):
-                return Taken(status=200, message=f"ignored: {chosen.reason}")
+            if isinstance(chosen, IgnoredEvent):
+                return DeliveryResult(status=200, message=f"ignored: {chosen.reason}")
             asked = chosen
         for name in asked:
             self._buckets.take("source", trigger.ref.namespace or "", trigger.ref.name, name)
         task = await delivery.task(auth_type)
         if delivery_known(trigger.raw.get("status"), delivery_hash(task)):
-            return Taken(status=200, message=DUPLICATE, task=task)
+            return DeliveryResult(status=200, message=DUPLICATE, task=task)
         if not await self._count(trigger, asked, task, warning):
-            return Taken(status=200, message=DUPLICATE, task=task)
+            return DeliveryResult(status=200, message=DUPLICATE, task=task)
         message = SUSPENDED if spec.suspend else ACCEPTED
-        return Taken(status=202, message=message, task=task, sources=tuple(asked))
+        return DeliveryResult(status=202, message=message, task=task, sources=tuple(asked))
 
     def _sources(self, spec: Any, source: str | None) -> tuple[str, ...]:
         names: tuple[str, ...] = spec.sources.names
         if source is not None:
             if source not in names:
-                raise Refused(404, NO_TRIGGER)
+                raise HttpError(404, NO_TRIGGER)
             return (source,)
         if not spec.webhook.multi_source and not spec.webhook.match_repository:
-            raise Refused(400, "the trigger takes requests for one source: POST /{namespace}/{trigger}/{source}")
+            raise HttpError(400, "the trigger takes requests for one source: POST /{namespace}/{trigger}/{source}")
         return names
 
     def _chosen(
-        self, said: Push | Ignored, trigger: Snapshot, names: tuple[str, ...]
-    ) -> dict[str, str | None] | Ignored:
+        self, said: Push | IgnoredEvent, trigger: Snapshot, names: tuple[str, ...]
+    ) -> dict[str, str | None] | IgnoredEvent:
         """The sources to look at, each with the commit announced for it; or why there are none."""
-        if isinstance(said, Ignored):
+        if isinstance(said, IgnoredEvent):
             return said
         spec = trigger.model.spec
         aliases, urls = self._aliases(), said.repositories
         mine = [name for name in names if same_repository(self._address(trigger, name), urls, aliases=aliases)]
         if not mine and spec.webhook.match_repository:
-            return Ignored(reason="no source of the trigger is the repository that was pushed to")
+            return IgnoredEvent(reason="no source of the trigger is the repository that was pushed to")
         reference = spec.sources.watch_on.reference
         moved = watched(said, reference.type, reference.name)
-        if isinstance(moved, Ignored):
+        if isinstance(moved, IgnoredEvent):
             return moved
         chosen = mine or list(names)
         announces = bool(mine) or len(chosen) == 1
@@ -168,8 +170,8 @@ class Deliveries:
             async with asyncio.timeout(_COUNT_S):
                 return await self._counter.count(trigger.ref, trigger.uid, asked, task=task, warning=warning)
         except ApiNotFound:
-            raise Refused(404, NO_TRIGGER) from None
+            raise HttpError(404, NO_TRIGGER) from None
         except (ApiError, TimeoutError) as error:
             ref = trigger.ref
             log.warning("webhook.uncounted", namespace=ref.namespace, name=ref.name, error=str(error) or "time-out")
-            raise Refused(503, "the request could not be recorded; send it again", retry_after_s=2) from None
+            raise HttpError(503, "the request could not be recorded; send it again", retry_after_s=2) from None

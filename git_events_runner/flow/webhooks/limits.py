@@ -11,11 +11,11 @@ from typing import Self
 
 from starlette.requests import ClientDisconnect, Request
 
-from git_events_runner.rules.rates import Bucket, Rate
+from git_events_runner.rules.rate_limit import Bucket, Rate
 from git_events_runner.rules.senders import Network, forwarded_sender, sender
 from git_events_runner.rules.signatures import Headers
 
-from .answers import Refused
+from .responses import HttpError
 
 # A larger body is hashed and parsed in a thread: one of the largest costs 10 ms for each key that is tried.
 IN_PLACE_BYTES = 256 * 1024
@@ -123,8 +123,8 @@ def _taken(buckets: OrderedDict[tuple[str, ...], Bucket], rate: Rate, key: tuple
     return wait_s
 
 
-def _too_many(scope: str, wait_s: float) -> Refused:
-    return Refused(429, f"too many requests ({scope} limit)", retry_after_s=wait_s)
+def _too_many(scope: str, wait_s: float) -> HttpError:
+    return HttpError(429, f"too many requests ({scope} limit)", retry_after_s=wait_s)
 
 
 class Body:
@@ -210,7 +210,7 @@ class Bodies:
                     body.timeout.reschedule(self._deadline(body))
         except TimeoutError:
             text = f"the body did not arrive within {bounds.body_s:g} s, or too slowly"
-            raise Refused(408, text, close=True) from None
+            raise HttpError(408, text, close=True) from None
         finally:
             body.timeout = None
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -219,7 +219,7 @@ class Bodies:
         """How large a body may be, by its headers."""
         encodings = headers.get("content-encoding", ())
         if any(encoding.strip().lower() not in {b"", b"identity"} for encoding in encodings):
-            raise Refused(415, "send the body without Content-Encoding", close=True)
+            raise HttpError(415, "send the body without Content-Encoding", close=True)
         most = self._bounds.most(_one(headers, "content-type"))
         length = _one(headers, "content-length")
         if length.isdigit() and (len(length) > 8 or int(length) > most):  # noqa: PLR2004  eight digits are enough
@@ -266,15 +266,15 @@ class Bodies:
                 holders[body.sender] -= body.held
                 self._held -= body.give_way()
         if self._held > most:
-            raise Refused(503, "not able to take requests now", retry_after_s=2, close=True)
+            raise HttpError(503, "not able to take requests now", retry_after_s=2, close=True)
 
 
 def _one(headers: Headers, name: str) -> bytes:
     return next(iter(headers.get(name, ())), b"")
 
 
-def _too_large(most: int) -> Refused:
-    return Refused(413, f"the body is larger than {most} bytes", close=True)
+def _too_large(most: int) -> HttpError:
+    return HttpError(413, f"the body is larger than {most} bytes", close=True)
 
 
 def sender_of(request: Request, trusted: Sequence[Network]) -> str:

@@ -16,16 +16,16 @@ from typing import Any, Protocol
 
 import structlog
 
+from git_events_runner.concurrency.fairness import RoundRobin, Weight
+from git_events_runner.concurrency.handover import Handover, working
+from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, SecretUnusable
-from git_events_runner.handover import Handover, working
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.fairness import RoundRobin, Weight
-from git_events_runner.rules.ledger import Mutation, Outcome, rfc3339
+from git_events_runner.rules.ledger.mutations import Mutation, Outcome, rfc3339
+from git_events_runner.rules.ledger.report import Report
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.problems import WEBHOOK, Problem, is_same, part_problem
-from git_events_runner.rules.report import Report
-from git_events_runner.slices import Slices
 
 from .keys import SecretReader, read_keys
 
@@ -45,7 +45,7 @@ class Writer(Protocol):
         """Write mutations; their outcomes."""
 
 
-class Announcer(Protocol):
+class EventRecorder(Protocol):
     """Publishes Events."""
 
     def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
@@ -61,7 +61,7 @@ class SecretChecks:
         store: Store,
         secrets: SecretReader,
         writer: Writer,
-        announcer: Announcer,
+        announcer: EventRecorder,
         now: Callable[[], datetime],
         weight: Weight,
     ) -> None:

@@ -3,16 +3,16 @@
 `read` turns a verified body into a `Push` or an `Ignored` with its reason; the commit that runs is read from git.
 """
 
-from .addresses import same_repository
 from .payload import FORGES, delivery_of, forge_of, read, unsigned_ping
-from .push import Change, Ignored, Push, Unreadable, watched
+from .push import Change, IgnoredEvent, MalformedPayload, Push, watched
+from .repository_urls import same_repository
 
 __all__ = [
     "FORGES",
     "Change",
-    "Ignored",
+    "IgnoredEvent",
+    "MalformedPayload",
     "Push",
-    "Unreadable",
     "delivery_of",
     "forge_of",
     "read",

@@ -6,7 +6,7 @@ https://learn.microsoft.com/azure/devops/service-hooks/events#git.push
 from __future__ import annotations
 
 from .fields import Wanted
-from .push import Ignored, Push, Unreadable, at, change, text_at, texts
+from .push import IgnoredEvent, MalformedPayload, Push, at, change, text_at, texts
 
 WANTED: Wanted = {
     "id": {},
@@ -18,7 +18,7 @@ WANTED: Wanted = {
 }
 
 
-def push_of(_: str, payload: object) -> Push | Ignored:
+def push_of(_: str, payload: object) -> Push | IgnoredEvent:
     """Every reference of a push.
 
     Raises:
@@ -26,10 +26,10 @@ def push_of(_: str, payload: object) -> Push | Ignored:
     """
     event = text_at(payload, "eventType") or ""
     if event != "git.push":
-        return Ignored(reason=f"event {event or 'without eventType'} moves no reference")
+        return IgnoredEvent(reason=f"event {event or 'without eventType'} moves no reference")
     listed = at(payload, "resource", "refUpdates")
     if not isinstance(listed, list):
-        raise Unreadable("resource.refUpdates is no list")
+        raise MalformedPayload("resource.refUpdates is no list")
     repository = at(payload, "resource", "repository")
     return Push(
         repositories=texts(*(text_at(repository, name) for name in ("remoteUrl", "sshUrl", "webUrl", "url"))),

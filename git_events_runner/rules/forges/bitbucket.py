@@ -7,7 +7,7 @@ https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html
 from __future__ import annotations
 
 from .fields import Wanted
-from .push import Change, Ignored, Push, Unreadable, at, change, text_at, texts
+from .push import Change, IgnoredEvent, MalformedPayload, Push, at, change, text_at, texts
 
 _SIDE: Wanted = {"type": {}, "name": {}, "target": {"hash": {}}}
 WANTED: Wanted = {
@@ -18,7 +18,7 @@ WANTED: Wanted = {
 }
 
 
-def push_of(event: str, payload: object) -> Push | Ignored:
+def push_of(event: str, payload: object) -> Push | IgnoredEvent:
     """`repo:push` (Cloud) and `repo:refs_changed`, `mirror:repo_synchronized` (Data Center).
 
     Raises:
@@ -28,20 +28,20 @@ def push_of(event: str, payload: object) -> Push | Ignored:
         return _cloud(payload)
     if event in {"repo:refs_changed", "mirror:repo_synchronized"}:
         return _data_center(payload)
-    return Ignored(reason="a ping" if event == "diagnostics:ping" else f"event {event} moves no reference")
+    return IgnoredEvent(reason="a ping" if event == "diagnostics:ping" else f"event {event} moves no reference")
 
 
 def _cloud(payload: object) -> Push:
     listed = at(payload, "push", "changes")
     if not isinstance(listed, list):
-        raise Unreadable("push.changes is no list")
+        raise MalformedPayload("push.changes is no list")
     changes: list[Change] = []
     for one in listed:
         new, old = at(one, "new"), at(one, "old")
         named = new if isinstance(new, dict) else old
         kind, name = text_at(named, "type"), text_at(named, "name")
         if name is None:
-            raise Unreadable("a change has neither new nor old name")
+            raise MalformedPayload("a change has neither new nor old name")
         place = "refs/tags/" if kind == "tag" else "refs/heads/"
         changes.append(change(place + name, at(new, "target", "hash"), deleted=not isinstance(new, dict)))
     repository = at(payload, "repository")
@@ -52,7 +52,7 @@ def _cloud(payload: object) -> Push:
 def _data_center(payload: object) -> Push:
     listed = at(payload, "changes")
     if not isinstance(listed, list):
-        raise Unreadable("changes is no list")
+        raise MalformedPayload("changes is no list")
     changes: list[Change] = []
     for one in listed:
         reference = text_at(one, "refId") or text_at(one, "ref", "id")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .push import Unreadable
+from .push import MalformedPayload
 
 Wanted = Mapping[str, "Wanted"]
 """The keys that are wanted of an object, or of each object in a list; an empty one stands for a text or number."""
@@ -127,7 +127,7 @@ class _Reader:
     def _step(self) -> None:
         self._steps += 1
         if self._steps > _STEPS:
-            raise Unreadable("the body has too many parts")
+            raise MalformedPayload("the body has too many parts")
 
 
 def _scalar(token: bytes) -> Any:
@@ -141,5 +141,5 @@ def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-def _no_json() -> Unreadable:
-    return Unreadable("the body is not JSON")
+def _no_json() -> MalformedPayload:
+    return MalformedPayload("the body is not JSON")

@@ -6,7 +6,7 @@ https://docs.github.com/en/webhooks/webhook-events-and-payloads#push, https://do
 from __future__ import annotations
 
 from .fields import Wanted
-from .push import Ignored, Push, at, change, text_at, texts
+from .push import IgnoredEvent, Push, at, change, text_at, texts
 
 WANTED: Wanted = {
     "ref": {},
@@ -16,7 +16,7 @@ WANTED: Wanted = {
 }
 
 
-def push_of(event: str, payload: object) -> Push | Ignored:
+def push_of(event: str, payload: object) -> Push | IgnoredEvent:
     """A `push` event; everything else is ignored (`create` and `delete` come beside a push).
 
     For an annotated tag `after` is the tag object: the commit is in `head_commit`.
@@ -25,7 +25,7 @@ def push_of(event: str, payload: object) -> Push | Ignored:
         Unreadable: It is not what these forges send.
     """
     if event != "push":
-        return Ignored(reason=f"event {event} moves no reference" if event != "ping" else "a ping")
+        return IgnoredEvent(reason=f"event {event} moves no reference" if event != "ping" else "a ping")
     repository = at(payload, "repository")
     moved = change(at(payload, "ref"), at(payload, "after"), deleted=at(payload, "deleted") is True)
     if moved.reference.startswith("refs/tags/") and not moved.deleted:

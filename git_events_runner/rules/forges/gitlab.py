@@ -7,7 +7,7 @@ https://docs.gitlab.com/administration/system_hooks/ (a system hook names its ev
 from __future__ import annotations
 
 from .fields import Wanted
-from .push import Change, Ignored, Push, Unreadable, at, change, text_at, texts
+from .push import Change, IgnoredEvent, MalformedPayload, Push, at, change, text_at, texts
 
 WANTED: Wanted = {
     "object_kind": {},
@@ -22,7 +22,7 @@ WANTED: Wanted = {
 _PUSHES = {"push", "tag_push"}
 
 
-def push_of(event: str, payload: object) -> Push | Ignored:
+def push_of(event: str, payload: object) -> Push | IgnoredEvent:
     """Push Hook, Tag Push Hook, and the same events of a System Hook (also `repository_update`, several references).
 
     `checkout_sha` is the commit; for an annotated tag `after` is the tag object. Both are absent on deletion.
@@ -36,7 +36,7 @@ def push_of(event: str, payload: object) -> Push | Ignored:
     if name == "repository_update":
         return Push(repositories=urls, changes=_several(at(payload, "changes")))
     if name not in _PUSHES:
-        return Ignored(reason=f"event {event or name} moves no reference")
+        return IgnoredEvent(reason=f"event {event or name} moves no reference")
     moved = change(at(payload, "ref"), at(payload, "after"))
     if not moved.deleted:
         shown = at(payload, "checkout_sha")
@@ -46,5 +46,5 @@ def push_of(event: str, payload: object) -> Push | Ignored:
 
 def _several(listed: object) -> tuple[Change, ...]:
     if not isinstance(listed, list):
-        raise Unreadable("changes is no list")
+        raise MalformedPayload("changes is no list")
     return tuple(change(at(one, "ref"), at(one, "after")) for one in listed)

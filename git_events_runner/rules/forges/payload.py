@@ -11,7 +11,7 @@ from git_events_runner.rules.signatures import Headers, form_payload
 
 from . import azure, bitbucket, github, gitlab
 from .fields import Wanted, fields
-from .push import Ignored, Push, Unreadable, text_at
+from .push import IgnoredEvent, MalformedPayload, Push, text_at
 
 _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
 _WHOLE_BYTES = 256 * 1024
@@ -22,7 +22,7 @@ class _Forge:
     """Where a forge names its events, which fields are read and how, and whether it may send forms."""
 
     events: tuple[str, ...]
-    push_of: Callable[[str, object], Push | Ignored]
+    push_of: Callable[[str, object], Push | IgnoredEvent]
     wanted: Wanted
     forms: bool = False
 
@@ -73,12 +73,12 @@ def delivery_of(headers: Headers, auth_type: str, body: bytes) -> str | None:
     if auth_type == "azure":
         try:
             return text_at(_decoded(body, azure.WANTED), "id")
-        except Unreadable:
+        except MalformedPayload:
             return None
     return None
 
 
-def read(forge: str, headers: Headers, body: bytes) -> Push | Ignored:
+def read(forge: str, headers: Headers, body: bytes) -> Push | IgnoredEvent:
     """What a delivery says.
 
     Raises:
@@ -90,18 +90,18 @@ def read(forge: str, headers: Headers, body: bytes) -> Push | Ignored:
     if media_type == _FORM and known.forms:
         field = form_payload(body)
         if field is None:
-            raise Unreadable("the form has no field payload")
+            raise MalformedPayload("the form has no field payload")
         body = field
     elif media_type != _JSON:
-        raise Unreadable(f"the content type is not {_JSON}", media_type=True)
+        raise MalformedPayload(f"the content type is not {_JSON}", media_type=True)
     events = [headers[name][0].decode("latin-1") for name in known.events if headers.get(name)]
     if known.events and not events:
-        raise Unreadable(f"no header {known.events[-1]} names the event")
+        raise MalformedPayload(f"no header {known.events[-1]} names the event")
     if not body.strip():
-        raise Unreadable("the body is empty; it must be the event's JSON payload")
+        raise MalformedPayload("the body is empty; it must be the event's JSON payload")
     payload = _decoded(body, known.wanted)
     if not isinstance(payload, dict):
-        raise Unreadable("the body is no JSON object")
+        raise MalformedPayload("the body is no JSON object")
     return known.push_of(events[0][:_EVENT_CHARS] if events else "", payload)
 
 
@@ -120,9 +120,9 @@ def _decoded(body: bytes, wanted: Wanted) -> object:
     try:
         return json.loads(body.decode(), object_pairs_hook=_once, parse_constant=_no_number)
     except RecursionError:
-        raise Unreadable("the body is nested too deeply") from None
+        raise MalformedPayload("the body is nested too deeply") from None
     except ValueError:  # also UnicodeError, and numbers with thousands of digits
-        raise Unreadable("the body is not JSON") from None
+        raise MalformedPayload("the body is not JSON") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

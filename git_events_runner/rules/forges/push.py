@@ -10,7 +10,7 @@ _REFERENCE_CHARS = 1024
 _HALF = re.compile("[\ud800-\udfff]")
 
 
-class Unreadable(Exception):
+class MalformedPayload(Exception):
     """A body that is not what its forge sends; the message says in which respect."""
 
     def __init__(self, message: str, *, media_type: bool = False) -> None:
@@ -37,7 +37,7 @@ class Push:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ignored:
+class IgnoredEvent:
     """An event that moves no reference, and why nothing follows from it."""
 
     reason: str
@@ -50,13 +50,13 @@ def change(reference: object, commit: object, *, deleted: bool = False) -> Chang
         Unreadable: The reference is none.
     """
     if not isinstance(reference, str) or not 0 < len(reference) <= _REFERENCE_CHARS or _HALF.search(reference):
-        raise Unreadable("a changed reference has no name")
+        raise MalformedPayload("a changed reference has no name")
     text = commit.lower() if isinstance(commit, str) else ""
     gone = deleted or (bool(text) and not text.strip("0"))
     return Change(reference=reference, commit=text if not gone and _COMMIT.match(text) else None, deleted=gone)
 
 
-def watched(push: Push, reference_type: str, name: str) -> Change | Ignored:
+def watched(push: Push, reference_type: str, name: str) -> Change | IgnoredEvent:
     """The last change of the watched reference, or why the push does not concern it.
 
     A watched commit may be brought by any push: it counts as a change that announces nothing.
@@ -67,12 +67,12 @@ def watched(push: Push, reference_type: str, name: str) -> Change | Ignored:
     full = name if name.startswith("refs/") else place + name
     mine = [one for one in push.changes if one.reference == full]
     if mine and mine[-1].deleted:
-        return Ignored(reason=f"{full} was deleted")
+        return IgnoredEvent(reason=f"{full} was deleted")
     if mine:
         return mine[-1]
     if not push.complete:
         return Change(reference=full, commit=None)
-    return Ignored(reason=f"{full} is not among the changed references")
+    return IgnoredEvent(reason=f"{full} is not among the changed references")
 
 
 def text_at(payload: object, *path: str) -> str | None:

@@ -124,7 +124,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* What the Pod Security Standard `baseline` allows; the same as in git_events_runner/rules/podsettings.py. */}}
+{{/* What the Pod Security Standard `baseline` allows; the same as in git_events_runner/rules/jobs/pod_settings.py. */}}
 {{- define "git-events-runner.baselineCapabilities" -}}
 [AUDIT_WRITE, CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, MKNOD, NET_BIND_SERVICE, SETFCAP, SETGID, SETPCAP, SETUID, SYS_CHROOT]
 {{- end }}

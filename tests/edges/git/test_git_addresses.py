@@ -7,13 +7,13 @@ from contextlib import closing
 
 import pytest
 
-from git_events_runner.configured import git_remote
 from git_events_runner.edges.git import Unobserved
 from git_events_runner.edges.git.access import ProxyAccess, SshAccess
-from git_events_runner.edges.git.addresses import LOOPBACK, Addresses
-from git_events_runner.edges.git.question import Question, Reference, Repository
+from git_events_runner.edges.git.allowed_addresses import LOOPBACK, Addresses
+from git_events_runner.edges.git.request import GitRequest, Reference, Repository
 from git_events_runner.errors import GitAddressRefused, GitError
 from git_events_runner.settings import GitConfig, Settings
+from git_events_runner.wiring.config import git_remote
 from tests.edges.git.gitserver import commit, new_repository
 
 MAIN = Reference("branch", "main")
@@ -58,7 +58,7 @@ async def test_a_refusal_tells_nothing_of_the_address(strict, open_port):
         for port in (open_port, 1):
             for repository in sources(host, port):
                 with pytest.raises(GitAddressRefused) as refused:
-                    await strict.commit_of(Question(repository, MAIN), urgent=True)
+                    await strict.commit_of(GitRequest(repository, MAIN), urgent=True)
                 texts.add(str(refused.value))
                 asked += 1
     assert asked > 150
@@ -70,14 +70,14 @@ async def test_numbers_are_addresses_behind_a_proxy_too(strict, host):
     """A proxy would read `2130706433` as 127.0.0.1, so a source may not name it either."""
     for proxy in (None, ProxyAccess(url="http://192.0.2.9:3128"), ProxyAccess(url=f"socks5://{host}:1")):
         with pytest.raises(GitError) as refused:
-            await strict.commit_of(Question(Repository(url=f"http://{host}:1/x.git", proxy=proxy), MAIN))
+            await strict.commit_of(GitRequest(Repository(url=f"http://{host}:1/x.git", proxy=proxy), MAIN))
         assert not refused.value.retryable
 
 
 async def test_a_network_that_is_allowed_again(git_server):
     """`git.allowedNetworks` lets sources to a server on loopback, as in a sidecar; so does the process's setting."""
     made = commit(new_repository(git_server.root / "app.git"), {"a": b"1"})
-    question = Question(Repository(url=git_server.url("app.git")), MAIN)
+    question = GitRequest(Repository(url=git_server.url("app.git")), MAIN)
     for remote in (
         git_remote(GitConfig(allowed_networks=("127.0.0.1/32",)), observer=Unobserved()),
         git_remote(GitConfig(), observer=Unobserved(), loopback=True),

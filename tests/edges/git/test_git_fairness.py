@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from git_events_runner.edges.git import Limits, Remote
-from git_events_runner.edges.git.backoffs import Backoffs
+from git_events_runner.edges.git.backoff import Backoffs
 from git_events_runner.edges.git.protocol import RemoteRef
-from git_events_runner.edges.git.question import Credential, Question, Reference, Repository
+from git_events_runner.edges.git.request import Credential, GitRequest, Reference, Repository
 from git_events_runner.errors import GitRateLimited, GitTimeout, GitTooLarge, GitUnreachable
 from tests.flow.virtual import at, virtual
 
@@ -62,7 +62,7 @@ def limited_for(*tokens, seconds=3600.0):
 
 
 async def ask(remote, *args, reference=MAIN, urgent=False, **more):
-    return await remote.commit_of(Question(source(*args, **more), reference), urgent=urgent)
+    return await remote.commit_of(GitRequest(source(*args, **more), reference), urgent=urgent)
 
 
 async def paused(remote, *args, **more):

@@ -6,16 +6,16 @@ import aiohttp
 import pytest
 
 from git_events_runner.edges.git import http_remote
-from git_events_runner.edges.git.framing import HEAD_BYTES, CountingHandler, count_on
+from git_events_runner.edges.git.http.framing import HEAD_BYTES, CountingHandler, count_on
 from git_events_runner.edges.git.limits import Limits
-from git_events_runner.edges.git.question import Question, Reference, Repository
+from git_events_runner.edges.git.request import GitRequest, Reference, Repository
 from git_events_runner.errors import GitProtocolError
 from tests.edges.git import attacks
 from tests.edges.git.gitserver import commit, new_repository, scripted
 
 
 def question(url):
-    return Question(Repository(url=f"{url}/x.git"), Reference("branch", "main"))
+    return GitRequest(Repository(url=f"{url}/x.git"), Reference("branch", "main"))
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ async def test_a_few_informational_responses(patient):
 async def test_a_real_server_is_served(patient, git_server):
     """A real server's chunked answers, hundreds on one connection, never count as too much."""
     made = commit(new_repository(git_server.root / "app.git"), {f"f{number}": b"x" for number in range(500)})
-    there = Question(Repository(url=git_server.url("app.git")), Reference("branch", "main"))
+    there = GitRequest(Repository(url=git_server.url("app.git")), Reference("branch", "main"))
     for _ in range(100):
         assert (await patient.commit_of(there)).commit == made
     assert len(await patient.tree(there.repository, made)) == 500
@@ -75,7 +75,7 @@ async def test_a_real_server_is_served(patient, git_server):
 async def test_every_connector_counts():
     """The canary: aiohttp makes its connections' protocols by the factory that is replaced, and calls what is extended.
 
-    Raised by an upgrade of aiohttp? `edges/git/framing.py` says what to compare.
+    Raised by an upgrade of aiohttp? `edges/git/http/framing.py` says what to compare.
     """
     connector = count_on(aiohttp.TCPConnector())
     async with scripted(attacks.refusing(200)) as url, aiohttp.ClientSession(connector=connector) as session:

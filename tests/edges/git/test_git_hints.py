@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from git_events_runner.edges.git.question import Credential, Question, Reference, Repository
 from git_events_runner.edges.git.remote import Remote
+from git_events_runner.edges.git.request import Credential, GitRequest, Reference, Repository
 from git_events_runner.errors import GitAuthRequired, GitError, GitProtocolError, GitTlsError
 
 ANSWER = "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -41,6 +41,6 @@ async def test_hints(remote: Remote, port: int, url: str, credential: str | None
     secret = Credential.token(credential) if credential else None
     there = Repository(url=url.format(port), credential=secret)
     with pytest.raises(error) as refused:
-        await remote.commit_of(Question(there, Reference("branch", "main")))
+        await remote.commit_of(GitRequest(there, Reference("branch", "main")))
     assert told in str(refused.value)
     assert "hush" not in str(refused.value)

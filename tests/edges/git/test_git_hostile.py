@@ -13,7 +13,7 @@ import pytest
 from git_events_runner.edges.git import Limits, http_remote
 from git_events_runner.edges.git.access import SshAccess
 from git_events_runner.edges.git.pktline import packet
-from git_events_runner.edges.git.question import Credential, Question, Reference, Repository
+from git_events_runner.edges.git.request import Credential, GitRequest, Reference, Repository
 from git_events_runner.errors import (
     GitError,
     GitProtocolError,
@@ -40,7 +40,7 @@ async def hasty():
 
 
 def question(url):
-    return Question(Repository(url=url), Reference("branch", "main"))
+    return GitRequest(Repository(url=url), Reference("branch", "main"))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ async def test_a_connection_that_is_neither_taken_nor_refused(hasty, url):
         there = Repository(url=url.format(port), ssh=SshAccess(insecure=True))
         started = time.monotonic()
         with pytest.raises(GitTimeout):
-            await hasty.commit_of(Question(there, Reference("branch", "main")))
+            await hasty.commit_of(GitRequest(there, Reference("branch", "main")))
         assert time.monotonic() - started < 2 * DEADLINE_S + 1
 
 
@@ -168,7 +168,7 @@ async def test_a_certificate_that_does_not_hold(hasty, certificates, certificate
         ca_pem = certificates.ca_pem if certificate == "expired.pem" else None
         there = Repository(url=url, ca_pem=ca_pem, credential=Credential.token("Bearer word"))
         with pytest.raises(GitTlsError, match="certificate is not accepted") as caught:
-            await hasty.commit_of(Question(there, Reference("branch", "main")))
+            await hasty.commit_of(GitRequest(there, Reference("branch", "main")))
         await hasty.close()
     assert ("expired" in str(caught.value)) == (certificate == "expired.pem")
     assert asked == []

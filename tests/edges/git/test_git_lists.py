@@ -9,7 +9,7 @@ import pytest
 from git_events_runner.edges.git import Limits, http_remote
 from git_events_runner.edges.git.pktline import packet
 from git_events_runner.edges.git.protocol import MOST_REFERENCES
-from git_events_runner.edges.git.question import Question, Reference, Repository
+from git_events_runner.edges.git.request import GitRequest, Reference, Repository
 from git_events_runner.errors import GitCutOff, GitTooManyReferences
 from tests.edges.git.gitserver import commit, git, new_repository, scripted
 
@@ -74,7 +74,7 @@ async def test_lists_share_exchanges_among_themselves(git_server, repository, re
     made = commit(repository, {"a": b"1"})
     references(repository, {"refs/heads/x": made, "refs/tags/v1": made})
     source = Repository(url=git_server.url("app.git"))
-    question = Question(source, Reference("branch", "main"))
+    question = GitRequest(source, Reference("branch", "main"))
     await remote.commit_of(question)
     git_server.exchanges.clear()
     heads, tags, one = await asyncio.gather(

@@ -8,10 +8,10 @@ import gc
 import pytest
 
 from git_events_runner.edges.git import Limits, http_remote
-from git_events_runner.edges.git.addresses import Addresses
-from git_events_runner.edges.git.backoffs import Backoffs
-from git_events_runner.edges.git.question import Question, Reference, Repository
-from git_events_runner.edges.git.sharing import Recent
+from git_events_runner.edges.git.allowed_addresses import Addresses
+from git_events_runner.edges.git.backoff import Backoffs
+from git_events_runner.edges.git.request import GitRequest, Reference, Repository
+from git_events_runner.edges.git.single_flight import LruCache
 from git_events_runner.errors import (
     GitAddressRefused,
     GitError,
@@ -22,7 +22,7 @@ from git_events_runner.errors import (
     GitUnreachable,
     GitUnsupported,
 )
-from git_events_runner.telemetry import Metrics
+from git_events_runner.telemetry.metrics import Metrics
 from tests.edges.git.gitserver import commit, new_repository
 
 MAIN = Reference("branch", "main")
@@ -30,7 +30,7 @@ FULL = (429, {"Retry-After": "30"}, b"")
 
 
 def ask(url, reference=MAIN):
-    return Question(Repository(url=url), reference)
+    return GitRequest(Repository(url=url), reference)
 
 
 @pytest.fixture
@@ -91,15 +91,15 @@ async def test_a_tree_that_is_too_large_is_not_fetched_again(git_server, reposit
             with pytest.raises(GitTooLarge):
                 await remote.tree(source, made)
         assert len(git_server.exchanges) == 2
-        assert (await remote.commit_of(Question(source, MAIN))).commit == made
-        assert (await remote.commit_of(Question(source, Reference("commit", made)))).commit == made
+        assert (await remote.commit_of(GitRequest(source, MAIN))).commit == made
+        assert (await remote.commit_of(GitRequest(source, Reference("commit", made)))).commit == made
     finally:
         await remote.close()
 
 
 def test_what_is_kept_is_bounded():
     """The values used last stay, as many as weigh no more than the limit together."""
-    kept = Recent(limit=10, weigh=len)
+    kept = LruCache(limit=10, weigh=len)
     kept.put("a", "1234")
     kept.put("b", "5678")
     assert kept.get("a") == "1234"
@@ -112,7 +112,7 @@ def test_what_is_kept_is_bounded():
 
 def test_what_a_namespace_brings_in_drops_nothing_of_another_with_less():
     """Neither many values nor large ones; a namespace's only one is kept when it comes, up to half of all."""
-    kept = Recent(limit=20, weigh=len)
+    kept = LruCache(limit=20, weigh=len)
     kept.put("g", "1234", "good")
     for number in range(50):
         kept.put(number, "x" * (1 + number % 10), "evil")
@@ -167,7 +167,7 @@ async def test_pace(git_server, repository):
     commit(repository, {"a": b"1"})
     remote = http_remote(Limits(host_rate=20, host_burst=2, deadline_s=1.0))
     loop = asyncio.get_running_loop()
-    questions = [Question(Repository(url=git_server.url("app.git"), verify=n % 2 == 0), MAIN) for n in range(2)]
+    questions = [GitRequest(Repository(url=git_server.url("app.git"), verify=n % 2 == 0), MAIN) for n in range(2)]
     try:
         await asyncio.gather(*(remote.commit_of(each) for each in questions))
         started = loop.time()

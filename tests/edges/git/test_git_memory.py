@@ -8,10 +8,10 @@ import tracemalloc
 import pytest
 
 from git_events_runner.edges.git import http_remote
+from git_events_runner.edges.git.large_trees import LargeTrees
 from git_events_runner.edges.git.limits import Limits
-from git_events_runner.edges.git.memory import LargeTrees
 from git_events_runner.edges.git.packs import Tree
-from git_events_runner.edges.git.question import Repository
+from git_events_runner.edges.git.request import Repository
 from tests.edges.git.gitserver import commit_tree, git, new_repository
 
 

@@ -9,7 +9,7 @@ from git_events_runner.edges.git import Limits, http_remote
 from git_events_runner.edges.git.access import SshAccess
 from git_events_runner.edges.git.pktline import packet
 from git_events_runner.edges.git.protocol import Capabilities, fetch_request, ls_refs_request
-from git_events_runner.edges.git.question import Question, Reference, Repository
+from git_events_runner.edges.git.request import GitRequest, Reference, Repository
 from git_events_runner.errors import GitProtocolError, GitReferenceNotFound
 from tests.edges.git.gitserver import commit, git, new_repository
 from tests.edges.git.oldgit import DIED, dies_in_v2, like_git_2_25, real_old_git
@@ -34,16 +34,16 @@ async def test_everything_is_asked_of_old_servers(old_server, remote):
     git("tag", "-a", "-m", "m", "v1", made, cwd=repository)
     source = Repository(url=old_server.url("app.git"))
     for _ in range(2):
-        assert (await remote.commit_of(Question(source, Reference("branch", "main")))).commit == made
-        assert (await remote.commit_of(Question(source, Reference("tag", "v1")))).commit == made
+        assert (await remote.commit_of(GitRequest(source, Reference("branch", "main")))).commit == made
+        assert (await remote.commit_of(GitRequest(source, Reference("tag", "v1")))).commit == made
         with pytest.raises(GitReferenceNotFound):
-            await remote.commit_of(Question(source, Reference("branch", "nope")))
+            await remote.commit_of(GitRequest(source, Reference("branch", "nope")))
     assert [entry.path for entry in await remote.tree(source, made)] == ["a", "d/b"]
     got = bytearray()
     assert await remote.pack(source, made, write=got.extend) == "sha1"
     assert got.startswith(b"PACK")
     second = commit(repository, {"a": b"2"}, parent=made)
-    assert (await remote.commit_of(Question(source, Reference("branch", "main")))).commit == second
+    assert (await remote.commit_of(GitRequest(source, Reference("branch", "main")))).commit == second
 
 
 @pytest.mark.parametrize("first", ["refs", "pack"])
@@ -54,22 +54,22 @@ async def test_one_fall_back_and_it_is_remembered(git_server, remote, first):
     git_server.strict = dies_in_v2
     source = Repository(url=git_server.url("app.git"))
     if first == "refs":
-        await remote.commit_of(Question(source, Reference("branch", "main")))
+        await remote.commit_of(GitRequest(source, Reference("branch", "main")))
     else:
         await remote.pack(source, made, write=lambda _: None)
     assert [exchange.method for exchange in git_server.exchanges] == ["GET", "POST", "GET", "POST"][
         : 4 - (first == "refs")
     ]
     before = len(git_server.seen)
-    await remote.commit_of(Question(source, Reference("branch", "main")))
+    await remote.commit_of(GitRequest(source, Reference("branch", "main")))
     await remote.pack(source, made, write=lambda _: None)
     assert [headers.get("Git-Protocol") for headers, _ in git_server.seen[before:]] == [None, None]
     git_server.strict = None
     git_server.replies["/app.git/info/refs"] = (200, {"Content-Type": "text/html"}, b"")
     with pytest.raises(GitProtocolError):
-        await remote.commit_of(Question(source, Reference("branch", "main")), urgent=True)
+        await remote.commit_of(GitRequest(source, Reference("branch", "main")), urgent=True)
     git_server.replies.clear()
-    await remote.commit_of(Question(source, Reference("branch", "main")), urgent=True)
+    await remote.commit_of(GitRequest(source, Reference("branch", "main")), urgent=True)
     assert git_server.seen[-1][0]["Git-Protocol"] == "version=2"
 
 
@@ -89,7 +89,7 @@ async def test_compression_is_refused_in_words(git_server):
     commit(new_repository(git_server.root / "app.git"), {"a": b"1"})
     remote = http_remote(Limits())
     try:
-        await remote.commit_of(Question(Repository(url=git_server.url("app.git")), Reference("branch", "main")))
+        await remote.commit_of(GitRequest(Repository(url=git_server.url("app.git")), Reference("branch", "main")))
     finally:
         await remote.close()
     assert [headers["Accept-Encoding"] for headers, _ in git_server.seen] == ["identity", "identity"]
@@ -133,7 +133,7 @@ async def test_the_fall_back_over_ssh():
         remote = http_remote(Limits(deadline_s=20.0))
         try:
             for _ in range(3):
-                answer = await remote.commit_of(Question(source, Reference("branch", "main")))
+                answer = await remote.commit_of(GitRequest(source, Reference("branch", "main")))
                 assert answer.commit == "a" * 40
         finally:
             await remote.close()

@@ -11,7 +11,7 @@ import pytest
 
 from git_events_runner.edges.git.limits import Limits
 from git_events_runner.edges.git.packs import read_tree
-from git_events_runner.edges.git.question import TreeEntry
+from git_events_runner.edges.git.request import TreeEntry
 from git_events_runner.errors import GitError, GitProtocolError, GitReferenceNotFound, GitTooLarge
 from tests.edges.git.bombs import (
     backward_deltas,

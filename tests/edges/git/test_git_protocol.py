@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from git_events_runner.edges.git.http import _Last, _Taker
+from git_events_runner.edges.git.http.transport import _Last, _Taker
 from git_events_runner.edges.git.pktline import Marker, PacketReader, packet
 from git_events_runner.edges.git.protocol import (
     Advertisement,
@@ -19,7 +19,7 @@ from git_events_runner.edges.git.protocol import (
     fetch_request,
     ls_refs_request,
 )
-from git_events_runner.edges.git.question import Credential, Reference, Repository
+from git_events_runner.edges.git.request import Credential, Reference, Repository
 from git_events_runner.errors import (
     GitError,
     GitNotFound,

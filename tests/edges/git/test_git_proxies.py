@@ -6,8 +6,8 @@ import pytest
 from yarl import URL
 
 from git_events_runner.edges.git import Limits, http_remote
-from git_events_runner.edges.git.proxies import Proxies
-from git_events_runner.edges.git.question import Credential, Question, Reference, Repository
+from git_events_runner.edges.git.http.proxies import Proxies
+from git_events_runner.edges.git.request import Credential, GitRequest, Reference, Repository
 from git_events_runner.errors import GitAddressRefused, GitUnreachable, GitUnsupported
 from tests.edges.git.gitserver import GitServer, commit, new_repository
 from tests.edges.git.proxies import proxy
@@ -64,7 +64,7 @@ async def answer(url, **options):
     """The commit of main, by an edge of its own."""
     remote = http_remote(Limits(deadline_s=10.0))
     try:
-        return (await remote.commit_of(Question(Repository(url=url, **options), MAIN))).commit
+        return (await remote.commit_of(GitRequest(Repository(url=url, **options), MAIN))).commit
     finally:
         await remote.close()
 

@@ -8,7 +8,7 @@ import pytest
 
 from git_events_runner.edges.git.pktline import packet
 from git_events_runner.edges.git.protocol import PackFront
-from git_events_runner.edges.git.question import Question, Reference, Repository
+from git_events_runner.edges.git.request import GitRequest, Reference, Repository
 from git_events_runner.errors import GitError, GitReferenceNotFound
 from tests.edges.git.gitserver import commit, git, new_repository, scripted
 from tests.edges.git.oldgit import like_git_2_25
@@ -31,8 +31,8 @@ async def test_a_tag_that_leads_to_no_commit_is_said_at_the_check(git_server, re
         git("update-ref", f"refs/other/{name}", target, cwd=repository)
     source = Repository(url=git_server.url("app.git"))
     for reference in [Reference("tag", f"{how}-commit") for how in ("light", "of", "twice")]:
-        assert (await remote.commit_of(Question(source, reference))).commit == made
-    assert (await remote.commit_of(Question(source, Reference("branch", "refs/other/commit")))).commit == made
+        assert (await remote.commit_of(GitRequest(source, reference))).commit == made
+    assert (await remote.commit_of(GitRequest(source, Reference("branch", "refs/other/commit")))).commit == made
     for name in ("tree", "blob"):
         for reference in (
             *(Reference("tag", f"{how}-{name}") for how in ("light", "of", "twice")),
@@ -41,7 +41,7 @@ async def test_a_tag_that_leads_to_no_commit_is_said_at_the_check(git_server, re
             if server == "v0" and reference.name.startswith(("of", "twice")):
                 continue  # a server that speaks v0 need not give what is not advertised
             with pytest.raises(GitReferenceNotFound, match=f"points to a {name}, not to a commit"):
-                await remote.commit_of(Question(source, reference))
+                await remote.commit_of(GitRequest(source, reference))
 
 
 async def test_what_a_tag_leads_to_is_asked_once(git_server, remote):
@@ -49,7 +49,7 @@ async def test_what_a_tag_leads_to_is_asked_once(git_server, remote):
     repository = new_repository(git_server.root / "app.git")
     made = commit(repository, {f"f{n}": b"x" * 1000 for n in range(1000)})
     git("tag", "-a", "-m", "m", "v1", made, cwd=repository)
-    question = Question(Repository(url=git_server.url("app.git")), Reference("tag", "v1"))
+    question = GitRequest(Repository(url=git_server.url("app.git")), Reference("tag", "v1"))
     for _ in range(3):
         await remote.commit_of(question)
     assert [each.method for each in git_server.exchanges] == ["GET", "POST", "POST", "POST", "POST"]
@@ -102,7 +102,7 @@ async def test_long_and_many_headers(remote, lines, accepted):
         await reader.read()
 
     async with scripted(script) as url:
-        question = Question(Repository(url=url), Reference("branch", "main"))
+        question = GitRequest(Repository(url=url), Reference("branch", "main"))
         if accepted:
             assert (await remote.commit_of(question)).commit == "a" * 40
         else:

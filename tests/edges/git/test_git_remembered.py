@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from git_events_runner.edges.git import Limits, http_remote
-from git_events_runner.edges.git.question import Credential, Question, Reference, Repository
+from git_events_runner.edges.git.request import Credential, GitRequest, Reference, Repository
 from git_events_runner.errors import GitAuthRequired
 from tests.edges.git.gitserver import commit, new_repository
 
@@ -27,7 +27,7 @@ async def asked(git_server, remote, repositories):
     """The methods of the requests that one round of checks takes."""
     before = len(git_server.exchanges)
     for repository in repositories:
-        await remote.commit_of(Question(repository, MAIN))
+        await remote.commit_of(GitRequest(repository, MAIN))
     return [exchange.method for exchange in git_server.exchanges[before:]]
 
 

@@ -8,8 +8,8 @@ import base64
 import pytest
 
 from git_events_runner.edges.git import Limits, http_remote
-from git_events_runner.edges.git.http import trusted_parts
-from git_events_runner.edges.git.question import Credential, Question, Reference, Repository
+from git_events_runner.edges.git.http.transport import trusted_parts
+from git_events_runner.edges.git.request import Credential, GitRequest, Reference, Repository
 from git_events_runner.errors import (
     GitAuthRequired,
     GitForbidden,
@@ -29,7 +29,7 @@ BYTES_PER_CHECK = 1300
 
 
 def ask(url, reference=MAIN, **options):
-    return Question(Repository(url=url, **options), reference)
+    return GitRequest(Repository(url=url, **options), reference)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from git_events_runner.edges.git.question import Credential, Question, Reference, Repository
+from git_events_runner.edges.git.request import Credential, GitRequest, Reference, Repository
 from git_events_runner.errors import GitAuthRequired, GitError, GitNotFound, GitReferenceNotFound, GitUnsupported
 from tests.servers import git
 
@@ -68,7 +68,7 @@ async def test_every_reference(place, remote):
     made, source = place.made, place.source
 
     async def at(reference):
-        return (await remote.commit_of(Question(source, reference))).commit
+        return (await remote.commit_of(GitRequest(source, reference))).commit
 
     with pytest.raises(GitReferenceNotFound):
         await at(MAIN)
@@ -100,7 +100,7 @@ async def test_questions_that_wait_together(place, remote):
     """Ten references asked for at once each have their own answer, from one exchange."""
     made = place.made
     heads = {f"b{n}": made.push({"f": f"{n}\n"}, branch=f"b{n}") for n in range(10)}
-    asked = [remote.commit_of(Question(place.source, Reference("branch", name))) for name in heads]
+    asked = [remote.commit_of(GitRequest(place.source, Reference("branch", name))) for name in heads]
     answers = await asyncio.gather(*asked)
     assert [answer.commit for answer in answers] == list(heads.values())
     assert len({answer.sent_at for answer in answers}) == 1
@@ -113,7 +113,7 @@ async def test_a_pull_request_by_its_full_name(forge, remote):
     topic = made.push({"a": "2\n"}, branch="topic")
     reference = Reference("branch", f"refs/pull/{made.pull_request('topic')}/head")
     source = Repository(url=made.url)
-    assert (await remote.commit_of(Question(source, reference))).commit == topic
+    assert (await remote.commit_of(GitRequest(source, reference))).commit == topic
 
 
 async def test_wrong_credentials(nginx, forge, remote):
@@ -124,9 +124,9 @@ async def test_wrong_credentials(nginx, forge, remote):
     wrong = Credential.basic("user", "wrong-word")
     for url in (private.url, behind.url):
         with pytest.raises((GitAuthRequired, GitNotFound)):
-            await remote.commit_of(Question(Repository(url=url), MAIN))
+            await remote.commit_of(GitRequest(Repository(url=url), MAIN))
         with pytest.raises(GitError) as caught:
-            await remote.commit_of(Question(Repository(url=url, credential=wrong), MAIN))
+            await remote.commit_of(GitRequest(Repository(url=url, credential=wrong), MAIN))
         assert "wrong-word" not in str(caught.value)
 
 
@@ -136,11 +136,11 @@ async def test_head_may_point_elsewhere(nginx, remote):
     first = made.push({"a": "1\n"})
     made.push({"a": "2\n"}, branch="other")
     source = Repository(url=made.url)
-    assert (await remote.commit_of(Question(source, MAIN))).commit == first
+    assert (await remote.commit_of(GitRequest(source, MAIN))).commit == first
     made.git("symbolic-ref", "HEAD", "refs/heads/other")
-    assert (await remote.commit_of(Question(source, MAIN))).commit == first
+    assert (await remote.commit_of(GitRequest(source, MAIN))).commit == first
     made.git("symbolic-ref", "HEAD", "refs/heads/nowhere")
-    assert (await remote.commit_of(Question(source, MAIN))).commit == first
+    assert (await remote.commit_of(GitRequest(source, MAIN))).commit == first
 
 
 async def test_files_without_a_program_are_refused(nginx, remote):
@@ -149,7 +149,7 @@ async def test_files_without_a_program_are_refused(nginx, remote):
     made.push({"a": "1\n"})
     made.git("update-server-info")
     with pytest.raises(GitUnsupported, match="dumb"):
-        await remote.commit_of(Question(Repository(url=f"{nginx.url}/dumb/{made.name}.git"), MAIN))
+        await remote.commit_of(GitRequest(Repository(url=f"{nginx.url}/dumb/{made.name}.git"), MAIN))
 
 
 @pytest.mark.parametrize("references", [1, 5000])
@@ -160,7 +160,7 @@ async def test_bytes_of_a_check(nginx, remote, references):
     made.git("update-ref", "--stdin", stdin="".join(f"create refs/heads/b{n} {head}\n" for n in range(references)))
     source = Repository(url=made.url, credential=Credential.basic("somebody", "a long enough password"))
     for _ in range(3):
-        assert (await remote.commit_of(Question(source, MAIN))).commit == head
+        assert (await remote.commit_of(GitRequest(source, MAIN))).commit == head
     last = nginx.requests(made)[-1]
     assert last.method == "POST"
     assert last.sent + last.received <= 1100

@@ -6,10 +6,9 @@ import asyncio
 
 import pytest
 
-from git_events_runner.configured import git_remote
 from git_events_runner.edges.git import Limits, Unobserved, http_remote
 from git_events_runner.edges.git.access import ProxyAccess, SshAccess, proxy_of
-from git_events_runner.edges.git.question import Credential, Question, Reference, Repository
+from git_events_runner.edges.git.request import Credential, GitRequest, Reference, Repository
 from git_events_runner.errors import (
     GitAddressRefused,
     GitAuthRequired,
@@ -23,7 +22,8 @@ from git_events_runner.resources.description import PROXY_FILES
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.parse import parse
 from git_events_runner.settings import GitConfig
-from git_events_runner.sources import Remotes
+from git_events_runner.wiring.config import git_remote
+from git_events_runner.wiring.git_sources import Remotes
 from tests.edges.git.gitserver import GitServer, commit, new_repository
 from tests.edges.git.proxies import proxy
 from tests.edges.git.test_git_sources import sources_of
@@ -57,7 +57,7 @@ def access(url, login=None):
 
 async def ask(remote, url, through, **options):
     """The commit of main, through a proxy."""
-    return (await remote.commit_of(Question(Repository(url=url, proxy=through, **options), MAIN))).commit
+    return (await remote.commit_of(GitRequest(Repository(url=url, proxy=through, **options), MAIN))).commit
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_PROXY)
@@ -209,7 +209,7 @@ async def test_what_is_no_proxy(remote, url, through, problem):
     """What cannot be a proxy, or not for this URL, is refused by the name of the field before anything is sent."""
     repository = Repository(url=url, ssh=SshAccess() if "git@" in url else None, proxy=access(through))
     with pytest.raises(GitUnsupported, match=problem) as caught:
-        await remote.commit_of(Question(repository, MAIN))
+        await remote.commit_of(GitRequest(repository, MAIN))
     assert "spec.proxy" in str(caught.value)
     assert "sesame" not in str(caught.value)
 

@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from git_events_runner.answers import Answers
-from git_events_runner.configured import git_remote
 from git_events_runner.edges.git import Unobserved
-from git_events_runner.edges.git.question import Credential
+from git_events_runner.edges.git.request import Credential
 from git_events_runner.errors import GitAuthRequired, GitUnsupported, SecretUnusable
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.parse import parse
-from git_events_runner.rules.job import SecretKeys
+from git_events_runner.rules.jobs.manifest import SecretKeys
 from git_events_runner.settings import GitConfig
-from git_events_runner.sources import Remotes, Sources, read_keys
+from git_events_runner.wiring.config import git_remote
+from git_events_runner.wiring.git_sources import GitSources, Remotes, read_keys
+from git_events_runner.wiring.kept_responses import KeptResponses
 from tests.edges.git.gitserver import commit, new_repository
 
 
@@ -35,8 +35,8 @@ class Secrets:
 
 def sources_of(secrets, remotes):
     """Sources without SSH."""
-    answers = Answers(now=lambda: datetime.now(UTC), shared=lambda _: None, room=lambda _: 0)
-    return Sources(secrets=secrets, host_keys=None, remote=remotes.current, used=lambda *_: None, answers=answers)
+    answers = KeptResponses(now=lambda: datetime.now(UTC), shared=lambda _: None, room=lambda _: 0)
+    return GitSources(secrets=secrets, host_keys=None, remote=remotes.current, used=lambda *_: None, answers=answers)
 
 
 def source_of(url, *, name="app", secret=True):

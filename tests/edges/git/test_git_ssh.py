@@ -12,10 +12,10 @@ import pytest
 
 from git_events_runner.edges.git import Limits, http_remote
 from git_events_runner.edges.git.access import SshAccess
-from git_events_runner.edges.git.addresses import Addresses
-from git_events_runner.edges.git.hosts import Unobserved
-from git_events_runner.edges.git.question import Question, Reference, Repository
-from git_events_runner.edges.git.ssh import SshTransport, upload_pack
+from git_events_runner.edges.git.allowed_addresses import Addresses
+from git_events_runner.edges.git.rate_limits import Unobserved
+from git_events_runner.edges.git.request import GitRequest, Reference, Repository
+from git_events_runner.edges.git.ssh.transport import SshTransport, upload_pack
 from git_events_runner.errors import (
     GitAddressRefused,
     GitAuthRequired,
@@ -77,7 +77,7 @@ def at(sshd, path, **access):
 
 
 async def ask(remote, repository, reference=MAIN):
-    return (await remote.commit_of(Question(repository, reference), urgent=True)).commit
+    return (await remote.commit_of(GitRequest(repository, reference), urgent=True)).commit
 
 
 async def test_branches_tags_and_trees(sshd, tmp_path, remote):
@@ -91,7 +91,7 @@ async def test_branches_tags_and_trees(sshd, tmp_path, remote):
     there = served(sshd, path)
     assert await ask(remote, there) == second
     assert await ask(remote, there, Reference("tag", "light")) == first
-    noted = await remote.commit_of(Question(there, Reference("tag", "noted")))
+    noted = await remote.commit_of(GitRequest(there, Reference("tag", "noted")))
     assert (noted.commit, noted.tag_object) == (first, git("rev-parse", "refs/tags/noted", cwd=path))
     assert await ask(remote, there, Reference("branch", "refs/pull/7/head")) == first
     assert [entry.path for entry in await remote.tree(there, first)] == ["a", "d/b"]

@@ -13,7 +13,7 @@ from git_events_runner.edges.git import Limits, http_remote
 from git_events_runner.edges.git.access import SshAccess
 from git_events_runner.edges.git.pktline import packet
 from git_events_runner.edges.git.protocol import FLUSH
-from git_events_runner.edges.git.question import Question, Reference, Repository
+from git_events_runner.edges.git.request import GitRequest, Reference, Repository
 from git_events_runner.errors import (
     GitAuthRequired,
     GitHostKeyUnknown,
@@ -61,7 +61,7 @@ async def fails(remote, there, *errors):
     """The question fails with one of these within twice the deadline, in bounded memory."""
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises(errors) as caught:
-        await remote.commit_of(Question(there, MAIN))
+        await remote.commit_of(GitRequest(there, MAIN))
     assert time.monotonic() - started < 2 * DEADLINE_S + 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
     return caught.value
@@ -178,8 +178,8 @@ async def test_one_that_hangs_does_not_hold_up_others(keys, hasty):
         await channel.stdin.read()
 
     async with scripted(sshattacks.silent) as url, serving(keys, process=good) as port:
-        hanging = asyncio.ensure_future(hasty.commit_of(Question(repository(keys, port_of(url)), MAIN)))
-        answer = await hasty.commit_of(Question(repository(keys, port), MAIN))
+        hanging = asyncio.ensure_future(hasty.commit_of(GitRequest(repository(keys, port_of(url)), MAIN)))
+        answer = await hasty.commit_of(GitRequest(repository(keys, port), MAIN))
         assert answer.commit == "b" * 40
         assert not hanging.done()
         with pytest.raises(GitTimeout):
@@ -201,6 +201,6 @@ async def test_sessions_that_never_end_do_not_pile_up(keys):
     async with serving(keys, process=keeps) as port:
         there = repository(keys, port)
         for _ in range(30):
-            await remote.commit_of(Question(there, MAIN))
+            await remote.commit_of(GitRequest(there, MAIN))
         assert len(set(logins)) <= 4
         await remote.close()

@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization as forms
 
 from git_events_runner.edges.git.access import SshAccess
-from git_events_runner.edges.git.keybounds import KeyBounds
-from git_events_runner.edges.git.sshkeys import Keys, read_key
+from git_events_runner.edges.git.ssh.key_bounds import KeyBounds
+from git_events_runner.edges.git.ssh.keys import Keys, read_key
 from git_events_runner.errors import SecretUnusable
 from git_events_runner.resources.bounds import KEY_BYTES
 from tests.edges.git.hostilekeys import P, Q, der, openssh, pbes2, pem, rsa_pem, small_primes

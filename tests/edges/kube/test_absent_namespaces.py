@@ -10,7 +10,7 @@ from git_events_runner.edges.kube.client import Page
 from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ApiForbidden, ApiUnavailable
-from git_events_runner.flow.queue import live_jobs
+from git_events_runner.flow.jobs.queue import live_jobs
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.serving import running

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from git_events_runner.edges.kube.client import Client
-from git_events_runner.edges.kube.clock import ServerClock
+from git_events_runner.edges.kube.server_clock import ServerClock
 from git_events_runner.errors import ApiNotFound
 from git_events_runner.resources.ref import Ref
 from tests.edges.kube.scripted import Reply, Server, status

@@ -12,7 +12,7 @@ import yaml
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.connection import _Token, connect, environment_proxy
 from git_events_runner.errors import ApiUnauthorized, ApiUnavailable, ConfigError
-from git_events_runner.local.apiserver import serving
+from git_events_runner.local.apiserver.server import serving
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 from tests.cluster.certificates import Authority

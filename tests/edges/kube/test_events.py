@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from git_events_runner.concurrency.fairness import equal
 from git_events_runner.edges.kube.client import Client
-from git_events_runner.edges.kube.events import Events
+from git_events_runner.edges.kube.event_recorder import Events
 from git_events_runner.errors import ApiAlreadyExists, ApiNotFound, ApiUnavailable
-from git_events_runner.local.apiserver import serving
+from git_events_runner.local.apiserver.server import serving
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.fairness import equal
 from git_events_runner.serving import running
 from tests.flow.virtual import at, virtual
 from tests.flow.virtual import until as virtually

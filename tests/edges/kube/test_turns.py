@@ -5,8 +5,8 @@ import doctest
 
 import pytest
 
-from git_events_runner.edges.kube import turns as module
-from git_events_runner.edges.kube.turns import Turns
+from git_events_runner.edges.kube import request_slots as module
+from git_events_runner.edges.kube.request_slots import RequestSlots
 from git_events_runner.resources.kinds import KINDS
 from tests.flow.virtual import at, virtual
 
@@ -14,7 +14,7 @@ from tests.flow.virtual import at, virtual
 @virtual
 async def test_requests_of_one_namespace_hold_up_none_of_another():
     """A thousand status writes of a tenant under way and waiting: a neighbour's request is sent immediately."""
-    turns = Turns()
+    turns = RequestSlots()
     sent = {"evil": 0, "good": 0}
 
     async def request(namespace):
@@ -38,7 +38,7 @@ async def test_requests_of_one_namespace_hold_up_none_of_another():
 @virtual
 async def test_a_request_for_the_lease_waits_for_no_other(namespaces):
     """With 600 status writes of a second under way, in its own namespace or in 600 others, it is sent immediately."""
-    turns = Turns()
+    turns = RequestSlots()
 
     async def request(path):
         async with turns.of(path):
@@ -58,7 +58,7 @@ async def test_a_request_for_the_lease_waits_for_no_other(namespaces):
 @virtual
 async def test_a_request_that_is_cancelled_gives_its_turn_back():
     """While it waits, and in the moment in which it is admitted."""
-    turns = Turns()
+    turns = RequestSlots()
 
     async def request():
         async with turns.of("/api/v1/nodes"):
@@ -76,4 +76,4 @@ async def test_a_request_that_is_cancelled_gives_its_turn_back():
 def test_the_namespace_of_a_request_is_in_its_path():
     """The module's doctest; what is cluster-wide shares a turn of its own."""
     assert doctest.testmod(module).failed == 0
-    assert Turns().of("/api/v1/nodes")._namespace == ""
+    assert RequestSlots().of("/api/v1/nodes")._namespace == ""

@@ -3,9 +3,9 @@
 import pytest
 
 from git_events_runner.rules.jobs import changes
-from git_events_runner.rules.pod import problems
+from git_events_runner.rules.jobs.pod import problems
 from tests.rules.examples import action_job
-from tests.rules.test_job import SHARED, Clone, made, pod
+from tests.rules.test_manifest import SHARED, Clone, made, pod
 
 _NAMES = ("GIT_EVENTS_RUNNER_PREVIOUS_COMMIT", "GIT_EVENTS_RUNNER_CHANGES")
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.rules.examples import action_job
-from tests.rules.test_job import made, pod
+from tests.rules.test_manifest import made, pod
 
 
 def told(action):

@@ -2,7 +2,7 @@
 
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.jobs.event import event_of
-from tests.rules.test_job import made, pod
+from tests.rules.test_manifest import made, pod
 
 
 def test_every_reason_of_a_run_is_an_event():

@@ -1,0 +1,70 @@
+"""Repositories that failed are left alone for a growing time, whoever asks and however often."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+from copy import copy
+from dataclasses import dataclass
+
+from git_events_runner.concurrency.fairness import FairCache, Room, no_room
+from git_events_runner.errors import GitError, GitRateLimited, GitReferenceNotFound
+
+_FIRST_S = 1.0
+_LONGEST_S = 300.0
+_LIMIT = 16_384
+_DOUBLINGS = 9
+_CLOSE_ENOUGH_S = 0.05  # who was told when to come back may be a timer's tick early
+# A reference that is not there is an answer; a limited rate is the host's affair.
+_NO_FAILURE = (GitReferenceNotFound, GitRateLimited)
+
+
+@dataclass(slots=True)
+class _Failure:
+    count: int
+    until: float
+    error: GitError
+
+
+class Backoffs:
+    """Failures in a row by `Repository.key` (so by credential, too), or by a part of what is asked of it.
+
+    1 s doubled up to 5 min, less up to a half by chance.
+    """
+
+    def __init__(self, *, limit: int = _LIMIT, room: Room = no_room) -> None:
+        """`limit` is how many failures are remembered, `room` is how many failures of one namespace are in any case."""
+        self._failures: FairCache[str, _Failure] = FairCache(limit=limit, room=room)
+
+    def check(self, key: str, now: float) -> None:
+        """Pass when the repository may be asked.
+
+        Raises:
+            GitError: The failure of the last time; `retry_after_s` says when to come back.
+        """
+        failure = self._failures.get(key)
+        if failure is not None and failure.until > now + _CLOSE_ENOUGH_S:
+            error = copy(failure.error)
+            error.retry_after_s, error.repeated = failure.until - now, True
+            raise error
+
+    def failed(self, key: str, error: GitError, now: float, *, namespace: str = "") -> bool:
+        """Record a failure of a namespace's question; whether it now backs off (the error then says for how long)."""
+        if isinstance(error, _NO_FAILURE):
+            return False
+        known = self._failures.get(key)
+        count = known.count + 1 if known else 1
+        wait_s = min(_FIRST_S * 2 ** min(count - 1, _DOUBLINGS), _LONGEST_S) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
+        error.retry_after_s = wait_s
+        self._failures.put(namespace, key, _Failure(count, now + wait_s, error))
+        return True
+
+    def forget(self, key: str) -> None:
+        """The repository answered, or somebody says that it has changed: ask at once."""
+        self._failures.pop(key)
+
+    def forget_all(self, keys: Collection[str]) -> None:
+        """Nothing is configured under these keys any more; their parts are dropped with them."""
+        for key in self._failures:
+            if key.partition("/")[0] in keys:
+                self._failures.pop(key)

@@ -1,0 +1,470 @@
+"""Git over HTTP(S): one POST a question on a kept-alive connection (gitprotocol-http, gitprotocol-v2).
+
+The first question of a repository learns by `GET info/refs` whether the server speaks v2, and where redirects lead;
+later ones are one POST. A server that no longer understands makes us forget and learn again, once a question; one whose
+program ends without a word when it is spoken to in v2 is spoken to in v0 from then on.
+Names are resolved here and their addresses judged before anything connects; through a proxy, the proxy resolves them.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from git_events_runner.concurrency.fairness import FairCache, Room, no_room
+from git_events_runner.concurrency.pools import Pool
+from git_events_runner.edges.git.allowed_addresses import Addresses, unreachable
+from git_events_runner.edges.git.limits import Limits
+from git_events_runner.edges.git.protocol import (
+    Advertisement,
+    Capabilities,
+    FetchAnswer,
+    LsRefs,
+    RemoteRef,
+    fetch_request,
+    ls_refs_request,
+)
+from git_events_runner.edges.git.rate_limits import HostRateLimits, Observer
+from git_events_runner.edges.git.request import Repository, shown
+from git_events_runner.edges.git.shape import ONE_COMMIT, FetchShape
+from git_events_runner.edges.git.single_flight import LruCache
+from git_events_runner.errors import (
+    GitCutOff,
+    GitEmptyAnswer,
+    GitError,
+    GitNotFound,
+    GitProtocolError,
+    GitRedirectRefused,
+    GitReferenceNotFound,
+    GitTimeout,
+    GitTlsError,
+    GitUnreachable,
+    GitUnsupported,
+)
+
+from .errors import (
+    MOVED,
+    PROXY_UNAUTHORIZED,
+    GitProgramFailed,
+    ProxyLoginRefused,
+    check_answer,
+    exhausted_s,
+    follow,
+    proxy_refused,
+)
+from .framing import FramingTooLarge
+from .proxies import Proxies
+from .sessions import Sessions
+
+# What OpenSSL says of an answer that is no TLS record.
+_NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"))
+_SERVICE = "git-upload-pack"
+_ADVERTISEMENT = f"application/x-{_SERVICE}-advertisement"
+_RESULT = f"application/x-{_SERVICE}-result"
+_REQUEST = f"application/x-{_SERVICE}-request"
+_POST_HEADERS = {"Content-Type": _REQUEST, "Accept": _RESULT}
+_V2_HEADERS = {"Git-Protocol": "version=2"}
+_REDIRECTS = 5
+_CONTEXTS_BYTES = 4 * 2**20
+_CONTEXT_BYTES = 16 * 1024  # what one takes beside its certificates
+_KEPT_BYTES = 4096
+_V2 = 2
+_PART_CHARACTERS = 32 * 1024
+_BEGIN, _END = "-----BEGIN ", "-----END CERTIFICATE-----"
+_NO_CA = "the CA given in the Secret is not a PEM certificate"
+
+
+class _Last:
+    """The question asked last of a repository, and the answer: mostly both come again, byte for byte."""
+
+    __slots__ = ("answer", "limit_bytes", "names", "refs", "request")
+
+    def __init__(self, names: Collection[str], capabilities: Capabilities, limit_bytes: int) -> None:
+        self.names = frozenset(names)
+        self.request = ls_refs_request(capabilities, self.names)
+        self.limit_bytes = limit_bytes
+        self.answer = b""
+        self.refs: Mapping[str, RemoteRef] = {}
+
+
+class _Taker:
+    """Takes an answer to ls-refs; one that is the last one again is not read again."""
+
+    __slots__ = ("_first", "_last", "_parser", "_parts")
+
+    def __init__(self, last: _Last) -> None:
+        self._last = last
+        self._parts = 0
+        self._first = b""
+        self._parser: LsRefs | None = None
+
+    def take(self, data: bytes) -> None:
+        """Take the next bytes of the answer.
+
+        Raises:
+            GitError: As LsRefs.feed.
+        """
+        self._parts += 1
+        if self._parts == 1:
+            self._first = data
+            if data == self._last.answer:
+                return
+        if self._parser is None:
+            self._parser = LsRefs(self._last.names, limit_bytes=self._last.limit_bytes)
+            if self._parts > 1:
+                self._parser.feed(self._first)
+        self._parser.feed(data)
+
+    def finish(self) -> Mapping[str, RemoteRef]:
+        """The references found.
+
+        Raises:
+            GitProtocolError: The answer was cut off.
+        """
+        if self._parts == 1 and self._parser is None:
+            return self._last.refs
+        refs = (self._parser or LsRefs(self._last.names, limit_bytes=self._last.limit_bytes)).finish()
+        if self._parts == 1 and len(self._first) <= _KEPT_BYTES:
+            self._last.answer, self._last.refs = self._first, refs
+        return refs
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """What was learned of a repository: where it is in the end, how its server speaks, and what it said last.
+
+    `v2`: protocol v2 was offered to it; False for one whose program does not survive that.
+    """
+
+    post_url: URL
+    moved: bool
+    v2: bool
+    capabilities: Capabilities
+    last: _Last | None = None
+
+
+class HttpTransport:
+    """All HTTP(S) repositories over one session; connections are shared where the TLS settings are the same."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        hosts: HostRateLimits,
+        observer: Observer,
+        addresses: Addresses,
+        proxies: Proxies,
+        room: Room = no_room,
+    ) -> None:
+        """`room` is how many repositories of a namespace are remembered in any case."""
+        self._limits = limits
+        self._hosts = hosts
+        self._observer = observer
+        self._addresses = addresses
+        self._sessions = Sessions(limits=limits, addresses=addresses, proxies=proxies)
+        self._known: FairCache[str, _Known] = FairCache(limit=limits.remembered, room=room)
+        self._contexts: LruCache[str, tuple[ssl.SSLContext, int]] = LruCache(
+            limit=_CONTEXTS_BYTES, weigh=lambda kept: kept[1] + _CONTEXT_BYTES
+        )
+        self._pool = Pool("certificates", threads=2, own=1)
+
+    async def close(self) -> None:
+        """Close the connections; the transport can be used again afterwards."""
+        await self._sessions.close()
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
+        for key in keys:
+            self._known.pop(key)
+
+    async def ls_refs(self, repository: Repository, names: Collection[str]) -> Mapping[str, RemoteRef]:
+        """Those of the full reference names that exist.
+
+        Raises:
+            GitError: Any of its classes, by what went wrong.
+        """
+
+        async def ask(known: _Known) -> Mapping[str, RemoteRef]:
+            last = known.last
+            if last is None or last.names != names:
+                last = known.last = _Last(names, known.capabilities, self._limits.refs_bytes)
+            taker = _Taker(last)
+            await self._post(repository, known, last.request, taker.take)
+            return taker.finish()
+
+        known = self._known.get(repository.key)
+        if known is not None and (known.capabilities.version == _V2 or not known.v2):
+            try:
+                return await ask(known) if known.v2 else (await self._learn(repository, names, v2=False))[1]
+            except (GitProtocolError, GitRedirectRefused, GitNotFound) as error:
+                if not _worth_learning(error, known):
+                    raise
+                self._known.pop(repository.key)
+        known, refs = await self._learn(repository, names)
+        if known.capabilities.version != _V2:
+            return refs
+        try:
+            return await ask(known)
+        except (GitEmptyAnswer, GitProgramFailed):
+            return (await self._in_v0(repository, names))[1]
+
+    async def fetch(
+        self,
+        repository: Repository,
+        commit: str,
+        *,
+        blobless: bool,
+        write: Callable[[bytes], object],
+        shape: FetchShape = ONE_COMMIT,
+    ) -> str:
+        """Write the pack of a commit, by default without history; gives the object format, `sha1` or `sha256`.
+
+        Raises:
+            GitReferenceNotFound: The server does not have, or does not give, that commit.
+            GitError: Any other of its classes, by what went wrong.
+        """
+        known = self._known.get(repository.key)
+        if known is None:
+            known, _ = await self._learn(repository, ())
+        try:
+            return await self._fetch(repository, known, commit, write, blobless=blobless, shape=shape)
+        except GitEmptyAnswer:
+            if known.capabilities.version != _V2:
+                raise
+            known, _ = await self._in_v0(repository, ())
+            return await self._fetch(repository, known, commit, write, blobless=blobless, shape=shape)
+
+    async def _fetch(
+        self,
+        repository: Repository,
+        known: _Known,
+        commit: str,
+        write: Callable[[bytes], object],
+        *,
+        blobless: bool,
+        shape: FetchShape,
+    ) -> str:
+        answer = FetchAnswer(known.capabilities, limit_bytes=self._limits.pack_bytes)
+
+        def take(data: bytes) -> None:
+            for part in answer.feed(data):
+                write(part)
+
+        try:
+            request = fetch_request(known.capabilities, commit, blobless=blobless, shape=shape)
+            await self._post(repository, known, request, take)
+            answer.finish()
+        except GitProgramFailed as error:
+            # So JGit (Gerrit) answers for a commit that it does not have.
+            raise GitReferenceNotFound(f"{repository}: the server does not give {commit}") from error
+        except (GitProtocolError, GitRedirectRefused, GitNotFound):
+            self._known.pop(repository.key)
+            raise
+        return known.capabilities.object_format
+
+    async def _in_v0(self, repository: Repository, names: Collection[str]) -> tuple[_Known, Mapping[str, RemoteRef]]:
+        """What `_learn` gives of a server that ends without a word in v2.
+
+        Raises:
+            GitError: It does not do better in v0, or insists on v2.
+        """
+        self._known.pop(repository.key)
+        known, refs = await self._learn(repository, names, v2=False)
+        if known.capabilities.version == _V2:
+            self._known.pop(repository.key)
+            raise GitProtocolError(f"{repository}: the server's git ends without an answer; see the server's log")
+        return known, refs
+
+    async def _learn(
+        self, repository: Repository, names: Collection[str], *, v2: bool = True
+    ) -> tuple[_Known, Mapping[str, RemoteRef]]:
+        asked = url = _advertisement_url(repository)
+        self._addresses.check(url.raw_host or "")
+        for _ in range(_REDIRECTS):
+            parser = Advertisement(names, limit_bytes=self._limits.advertisement_bytes)
+            target = await self._send(repository, "GET", url, b"", parser.feed, v2=v2)
+            if target is None:
+                known = _Known(
+                    post_url=url.with_query(None).with_path(
+                        url.raw_path[: -len("/info/refs")] + "/" + _SERVICE, encoded=True
+                    ),
+                    moved=url != asked,
+                    v2=v2,
+                    capabilities=_known_format(parser.finish()),
+                )
+                self._known.put(repository.owner, repository.key, known)
+                return known, parser.refs
+            url = target
+        raise GitRedirectRefused(f"{repository} redirects more than {_REDIRECTS} times")
+
+    async def _post(self, repository: Repository, known: _Known, body: bytes, take: Callable[[bytes], object]) -> None:
+        received = 0
+
+        def count(data: bytes) -> None:
+            nonlocal received
+            received += len(data)
+            take(data)
+
+        version = known.capabilities.version
+        try:
+            target = await self._send(repository, "POST", known.post_url, body, count, v2=version == _V2)
+        except GitCutOff as error:
+            if received:
+                raise
+            raise GitEmptyAnswer(str(error)) from error
+        if target is not None:
+            raise GitRedirectRefused(f"{repository} redirects in the middle of a conversation")
+        if not received:
+            raise GitEmptyAnswer(f"{repository}: the server's git ended without an answer; see the server's log")
+
+    async def _send(
+        self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object], *, v2: bool
+    ) -> URL | None:
+        """One exchange; the URL redirected to, or None after `take` had the whole answer."""
+        try:
+            try:
+                return await self._exchange(repository, method, url, body, take, v2=v2)
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError, BrokenPipeError):
+                # A kept-alive connection that the server closed meanwhile; asking twice changes nothing there.
+                return await self._exchange(repository, method, url, body, take, v2=v2)
+        except GitError:
+            raise
+        except aiohttp.ServerTimeoutError as error:
+            raise GitTimeout(f"{repository} sent nothing for {self._limits.idle_s} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _translate(repository, error) from error
+
+    async def _exchange(
+        self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object], *, v2: bool
+    ) -> URL | None:
+        headers = {**(_POST_HEADERS if body else {}), **(_V2_HEADERS if v2 else {})}
+        if repository.credential is not None:
+            headers = {**headers, "Authorization": repository.credential.authorization}
+        size = 0
+        context = await self._context(repository)
+        async with self._sessions.request(
+            repository, method, url, body=body, headers=headers, context=context
+        ) as answer:
+            if (wait_s := exhausted_s(answer)) is not None:
+                self._hosts.pause(repository, wait_s)
+            if answer.status in MOVED:
+                return follow(repository, url, answer, "/info/refs" if method == "GET" else "/" + _SERVICE)
+            check_answer(repository, answer, _RESULT if body else _ADVERTISEMENT)
+            try:
+                while data := await answer.content.readany():
+                    size += len(data)
+                    take(data)
+            finally:
+                self._observer.received(repository.host, size)
+        return None
+
+    async def _context(self, repository: Repository) -> ssl.SSLContext | bool:
+        if not repository.verify:
+            return False
+        if repository.ca_pem is None:
+            return True
+        kept = self._contexts.get(repository.ca_pem)
+        if kept is None:
+            context = None
+            for part in trusted_parts(repository.ca_pem):
+                context = await self._pool.run(_trusting, repository, part, context, owner=repository.owner)
+            if context is None:
+                raise GitTlsError(f"{repository}: {_NO_CA}")
+            kept = (context, len(repository.ca_pem))
+            self._contexts.put(repository.ca_pem, kept, repository.owner)
+        return kept[0]
+
+
+def _worth_learning(error: GitError, known: _Known) -> bool:
+    """A repository that moved to where it was found may have moved again; elsewhere 404 is an answer."""
+    return known.moved or not isinstance(error, GitNotFound)
+
+
+def _advertisement_url(repository: Repository) -> URL:
+    try:
+        url = URL(repository.url.rstrip("/"))
+        if not url.host or url.scheme not in {"http", "https"}:
+            raise GitUnsupported(f"{repository}: an http(s) URL with a host is needed")
+        if url.user is not None or url.password is not None:
+            raise GitUnsupported(f"{repository}: put the user name and password into a Secret, not into the URL")
+        return url.with_path(url.raw_path.rstrip("/") + "/info/refs", encoded=True).update_query(service=_SERVICE)
+    except ValueError as error:
+        raise GitUnsupported(f"{repository}: this is not a URL") from error
+
+
+def _known_format(capabilities: Capabilities) -> Capabilities:
+    if capabilities.object_format not in {"sha1", "sha256"}:
+        raise GitUnsupported(f"the repository uses the unknown object format {shown(capabilities.object_format)}")
+    return capabilities
+
+
+def trusted_parts(ca_pem: str) -> Iterator[str]:
+    """The certificates of a bundle, some at a time: reading one holds the interpreter's lock."""
+    *ended, rest = ca_pem.split(_END)
+    part = ""
+    for each in (*(each + _END for each in ended), rest):
+        part += each
+        if len(part) > _PART_CHARACTERS and _BEGIN in part:
+            yield part
+            part = ""
+    if _BEGIN in part:
+        yield part
+
+
+def _trusting(repository: Repository, ca_pem: str, context: ssl.SSLContext | None) -> ssl.SSLContext:
+    """A context that trusts these certificates only, as git's `http.sslCAInfo`; intermediates and leaves too."""
+    try:
+        if context is not None:
+            context.load_verify_locations(cadata=ca_pem)
+            return context
+        context = ssl.create_default_context(cadata=ca_pem)
+    except (ssl.SSLError, ValueError) as error:
+        raise GitTlsError(f"{repository}: {_NO_CA}") from error
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    # Python 3.13 turns this on; private CAs without its extensions work with git and with the original.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _tls_error(repository: Repository, error: Exception) -> GitTlsError:
+    """A certificate that is not accepted, a server that speaks no TLS, or no TLS that both speak."""
+    detail = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    if isinstance(detail, ssl.SSLCertVerificationError | ssl.CertificateError):
+        return GitTlsError(f"{repository}: the server's certificate is not accepted: {shown(str(detail))}")
+    reason = str(getattr(detail, "reason", None) or detail)
+    if reason in _NO_TLS:
+        return GitTlsError(f"{repository}: the server speaks no TLS at this port; is it http://, or another port?")
+    return GitTlsError(f"{repository}: no TLS connection: {shown(reason.replace('_', ' ').lower())}")
+
+
+def _translate(repository: Repository, error: Exception) -> GitError:
+    """Our error for one of aiohttp's; its text stays out unless it is known to hold no credential."""
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return _tls_error(repository, error)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        whose = "the host name" if repository.proxy is None else "the host name in spec.proxy.url"
+        return GitUnreachable(f"{repository}: {whose} does not resolve")
+    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        wants = isinstance(error, ProxyLoginRefused) or getattr(error, "status", None) == PROXY_UNAUTHORIZED
+        if wants and repository.proxy is not None:
+            return proxy_refused(repository, repository.proxy)
+        whose = "the proxy" if repository.proxy is None else "the proxy in spec.proxy.url"
+        return GitUnreachable(f"{repository}: {whose} does not answer, or does not let us through")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return unreachable(repository, error.host, error.port, error.os_error)
+    if isinstance(error, aiohttp.InvalidURL):
+        which = "the URL" if repository.proxy is None else "the URL, or that in spec.proxy.url,"
+        return GitUnsupported(f"{repository}: {which} has no host that can be reached")
+    if isinstance(error, FramingTooLarge):
+        return GitProtocolError(f"{repository}: {error}")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return GitCutOff(f"{repository}: the answer was cut off")
+    if isinstance(error, aiohttp.ServerDisconnectedError | OSError):
+        return GitUnreachable(f"{repository}: the server closed the connection without an answer")
+    return GitProtocolError(f"{repository}: the answer is not HTTP: {type(error).__name__}")

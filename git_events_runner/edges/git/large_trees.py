@@ -1,0 +1,68 @@
+"""Who may hold how much of what git servers send: small trees at any time, large ones a few at a time.
+
+A commit's trees are small for almost everybody: a pack within `SMALL_PACK_BYTES`, trees within `SMALL_TREE_BYTES`.
+Those are bounded by how many questions are under way. Anything larger needs a place, which is taken before it is
+received and given back when nothing refers to the tree any more; there are two of them, and a namespace has at most
+one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import Any
+from weakref import WeakValueDictionary
+
+SMALL_PACK_BYTES = 2 * 2**20
+SMALL_TREE_BYTES = 4 * 2**20
+_PLACES = 2
+
+
+class NotSmall(Exception):
+    """A pack is larger than one may be without a place."""
+
+
+class Reservation:
+    """Leave to hold one large tree; given back once, from any thread."""
+
+    def __init__(self, *semaphores: asyncio.Semaphore) -> None:
+        self._semaphores = semaphores
+        self._loop = asyncio.get_running_loop()
+        self._held = True
+
+    def give_back(self) -> None:
+        """Let the next one have it."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._release)
+
+    def hold_for(self, tree: Any) -> None:
+        """Give it back when nothing refers to the tree."""
+        weakref.finalize(tree, self.give_back).atexit = False
+
+    def _release(self) -> None:
+        if self._held:
+            self._held = False
+            for semaphore in self._semaphores:
+                semaphore.release()
+
+
+class LargeTrees:
+    """Places for large trees: two, of which a namespace has one.
+
+    So what is held is at most twice a pack and its trees, beside one small tree for each question under way.
+    """
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(_PLACES)
+        self._own: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def place(self, namespace: str) -> Reservation:
+        """A place for a tree of that namespace, when it is its turn."""
+        own = self._own.setdefault(namespace, asyncio.Semaphore(1))
+        await own.acquire()
+        try:
+            await self._all.acquire()
+        except BaseException:
+            own.release()
+            raise
+        return Reservation(self._all, own)

@@ -1,0 +1,306 @@
+"""Rate limiting towards git servers: slots and a rate for each host, and the pauses that a host asks for.
+
+All questions to a host (name and port) share its slots and its rate, and namespaces have them in turn
+(`concurrency/fairness`); those through a source's own proxy are apart, for that proxy may answer for the host. A pause
+(429, `Retry-After`) is for the credential that received it, without a credential for the namespace; it is for the whole
+host, and then a minute at most, when two credentials of two namespaces received one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Protocol
+
+from git_events_runner.concurrency.fairness import FairCache, Room, RoundRobin, Shares, Weight, no_room
+from git_events_runner.errors import GitRateLimited
+
+from .limits import Limits
+from .request import Repository
+
+_REMEMBERED = 1024
+_PAUSES = 256
+_LONGEST_WHOLE_S = 60.0
+_LONGEST_JITTER_S = 5.0
+_JITTER = 0.1
+_TICK_S = 0.001  # timers of the loop may be so early
+# One namespace may have three quarters of a host's slots under way, two three sevenths each.
+_GREED = 3
+
+
+class Observer(Protocol):
+    """Counts what questions to git servers cost; `host` is its name and port, in lower case."""
+
+    def exchanged(self, host: str, *, seconds: float, reason: str | None) -> None:
+        """One exchange ended; `reason` is that of its error."""
+
+    def received(self, host: str, size: int) -> None:
+        """So many bytes of answers came."""
+
+    def shared(self, host: str) -> None:
+        """A question was answered without an exchange of its own."""
+
+    def backed_off(self, host: str, *, seconds: float, throttled: bool) -> None:
+        """A source backs off for so many seconds; `throttled`: because the host asked for it."""
+
+
+class Unobserved:
+    """Counts nothing."""
+
+    def exchanged(self, host: str, *, seconds: float, reason: str | None) -> None:
+        """Count nothing."""
+
+    def received(self, host: str, size: int) -> None:
+        """Count nothing."""
+
+    def shared(self, host: str) -> None:
+        """Count nothing."""
+
+    def backed_off(self, host: str, *, seconds: float, throttled: bool) -> None:
+        """Count nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """What a host told one credential, by a question of one namespace, at the loop's time `at`."""
+
+    namespace: str
+    credential: str
+    at: float
+    seconds: float
+
+    @property
+    def until(self) -> float:
+        return self.at + self.seconds
+
+    def confirms(self, later: _Pause) -> bool:
+        """Whether the limit is the host's: another namespace received it, by another credential, a short while ago."""
+        recent = later.at - self.at <= _LONGEST_WHOLE_S
+        return recent and self.namespace != later.namespace and self.credential != later.credential
+
+
+class _Host:
+    """What is remembered of a host: slots, who waits, when the next question may leave, and pauses."""
+
+    __slots__ = ("asking", "next_at", "pauses", "shares", "timer", "waiting", "whole")
+
+    def __init__(self, concurrency: int, weight: Weight, room: Room) -> None:
+        self.shares = Shares(total=concurrency, each=concurrency, weight=weight, greed=_GREED)
+        self.waiting: RoundRobin[asyncio.Future[str]] = RoundRobin(weight=weight)
+        self.asking = 0
+        self.next_at = 0.0
+        self.timer: asyncio.TimerHandle | None = None  # of the next turn, while the rate is used up
+        self.pauses: FairCache[tuple[str, str], _Pause] = FairCache(limit=_PAUSES, room=room)
+        self.whole: _Pause | None = None
+
+    def pause_of(self, namespace: str, credential: str, now: float) -> _Pause | None:
+        """The pause that holds for a question; None when it may leave."""
+        held = [self.pauses.get(_principal(namespace, credential)), self.whole]
+        return max((pause for pause in held if pause and pause.until > now), key=lambda each: each.until, default=None)
+
+    def pause(self, pause: _Pause, now: float) -> bool:
+        """Take over a pause; False if a longer one holds already."""
+        key = _principal(pause.namespace, pause.credential)
+        known = self.pauses.get(key)
+        if known is not None and known.until >= pause.until:
+            return False
+        self.forget_past(now)
+        for other in self.pauses:
+            held = self.pauses.get(other)
+            if held is not None and held.confirms(pause):
+                seconds = min(held.until - now, pause.seconds, _LONGEST_WHOLE_S)
+                if self.whole is None or self.whole.until < now + seconds:
+                    self.whole = _Pause(pause.namespace, pause.credential, now, seconds)
+        self.pauses.put(pause.namespace, key, pause)
+        return True
+
+    def forget_past(self, now: float) -> None:
+        """Drop the pauses that are over."""
+        for key in self.pauses:
+            held = self.pauses.get(key)
+            if held is None or held.until <= now:
+                self.pauses.pop(key)
+
+
+class Turn:
+    """One question's slot at its host while it is under way; it may be the question of several namespaces."""
+
+    __slots__ = ("_admitted", "_host", "_hosts", "_namespaces", "_repository", "_through")
+
+    def __init__(self, hosts: HostRateLimits, repository: Repository, namespaces: set[str]) -> None:
+        self._hosts = hosts
+        self._repository = repository
+        self._namespaces = namespaces
+        self._host: _Host | None = None
+        self._admitted: asyncio.Future[str] | None = None
+        self._through: str | None = None
+
+    def join(self, namespace: str) -> None:
+        """The question is that namespace's, too: it leaves at the first turn of any of them."""
+        if namespace in self._namespaces:
+            return
+        self._namespaces.add(namespace)
+        if self._host is not None and self._admitted is not None and not self._admitted.done():
+            self._host.waiting.put(namespace, self._admitted)
+            self._hosts.advance(self._host)
+
+    async def __aenter__(self) -> None:
+        host = self._host = self._hosts.enter(self._repository)
+        try:
+            self._hosts.check(host, self._repository, self._namespaces)
+            await self._wait(host)
+            self._hosts.check_pause(host, self._repository, self._namespaces)
+        except BaseException:
+            self._hosts.leave(host, self._repository, self._through)
+            raise
+
+    async def _wait(self, host: _Host) -> None:
+        admitted = self._admitted = asyncio.get_running_loop().create_future()
+        for namespace in self._namespaces:
+            host.waiting.put(namespace, admitted)
+        try:
+            self._hosts.advance(host)
+            await admitted
+        finally:
+            if admitted.done() and not admitted.cancelled():
+                self._through = admitted.result()
+            for namespace in self._namespaces:
+                host.waiting.discard(namespace, admitted)
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._host is not None:
+            self._hosts.leave(self._host, self._repository, self._through)
+
+
+class HostRateLimits:
+    """The hosts that are asked now, and those of which something is remembered."""
+
+    def __init__(self, *, limits: Limits, observer: Observer, weight: Weight, room: Room = no_room) -> None:
+        """`weight` is that of a namespace among the others, `room` how many hosts of one are remembered in any case."""
+        self._limits = limits
+        self._step_s = 1 / limits.host_rate
+        self._observer = observer
+        self._weight = weight
+        self._room = room
+        self._asked: dict[str, _Host] = {}
+        self._remembered: FairCache[str, _Host] = FairCache(limit=_REMEMBERED, room=room)
+
+    def turn(self, repository: Repository, namespaces: set[str] | None = None) -> Turn:
+        """A slot at the repository's host, for `async with`; entered when the host's rate allows one more question.
+
+        Args:
+            repository: What is asked.
+            namespaces: Those of a shared question, to which `Turn.join` adds; None: that of the repository.
+
+        Raises:
+            GitRateLimited: On entering: the host asked for a pause, or so many questions of these namespaces wait that
+                this one is better asked later.
+        """
+        return Turn(self, repository, {repository.owner} if namespaces is None else namespaces)
+
+    def pause(self, repository: Repository, seconds: float) -> None:
+        """Ask nothing with this credential at the repository's host for so many seconds."""
+        now, host = asyncio.get_running_loop().time(), self._of(repository)
+        if host.pause(_Pause(repository.owner, repository.credential_key, now, seconds), now):
+            self._observer.backed_off(repository.host, seconds=seconds, throttled=True)
+        self._remember(host, repository)
+
+    def enter(self, repository: Repository) -> _Host:
+        """The repository's host, which is asked from now on."""
+        host = self._asked[repository.paced_as] = self._of(repository)
+        host.asking += 1
+        return host
+
+    def leave(self, host: _Host, repository: Repository, through: str | None) -> None:
+        """The question of `enter` has ended; it had the slot of the namespace `through`, or none."""
+        host.asking -= 1
+        if through is not None:
+            host.shares.give_back(through)
+            self.advance(host)
+        if not host.asking:
+            self._asked.pop(repository.paced_as, None)
+            self._remember(host, repository)
+
+    def check(self, host: _Host, repository: Repository, namespaces: set[str]) -> None:
+        """Pass when the host wants no pause, and its rate allows a question of these namespaces soon.
+
+        Raises:
+            GitRateLimited: As `turn`.
+        """
+        self.check_pause(host, repository, namespaces)
+        ahead = min(host.waiting.ahead(namespace) for namespace in namespaces)
+        wait_s = self._wait_s(host) + ahead * self._step_s
+        if wait_s > self._limits.deadline_s / 2:
+            rate = f"{self._limits.host_rate:g} requests per second"
+            raise GitRateLimited(
+                f"{repository}: more than {rate} wait for this host (git.hostRate)", retry_after_s=wait_s
+            )
+
+    def check_pause(self, host: _Host, repository: Repository, namespaces: set[str]) -> None:
+        """Pass when the host wants no pause of at least one of these namespaces.
+
+        Raises:
+            GitRateLimited: As `turn`.
+        """
+        if not len(host.pauses):
+            return
+        now, credential = asyncio.get_running_loop().time(), repository.credential_key
+        pauses = [host.pause_of(namespace, credential, now) for namespace in namespaces]
+        held = [pause for pause in pauses if pause is not None]
+        if len(held) < len(pauses):
+            return
+        least = min(held, key=lambda pause: pause.until)
+        left_s = least.until - now
+        raise GitRateLimited(
+            f"{repository}: the server throttles requests: wait {least.seconds:.0f} s",
+            retry_after_s=left_s + random.uniform(0, min(_JITTER * left_s, _LONGEST_JITTER_S)),  # noqa: S311  jitter
+        )
+
+    def advance(self, host: _Host) -> None:
+        """Let those who wait ask, in their turn, as far as slots and rate allow."""
+        loop = asyncio.get_running_loop()
+        while (wait_s := self._wait_s(host)) <= _TICK_S:
+            taken = host.waiting.take(host.shares.may_take)
+            if taken is None:
+                return
+            namespace, admitted = taken
+            if not admitted.done():
+                host.shares.take(namespace)
+                host.next_at = self._refilled(host, loop.time()) + self._step_s
+                admitted.set_result(namespace)
+        if host.timer is None and len(host.waiting):
+            host.timer = loop.call_later(wait_s, self._tick, host)
+
+    def _tick(self, host: _Host) -> None:
+        host.timer = None
+        self.advance(host)
+
+    def _refilled(self, host: _Host, now: float) -> float:
+        """A bucket of `host_burst` tokens as one number: the time at which all of them are used up."""
+        return max(host.next_at, now - self._limits.host_burst * self._step_s)
+
+    def _wait_s(self, host: _Host) -> float:
+        now = asyncio.get_running_loop().time()
+        return self._refilled(host, now) + self._step_s - now
+
+    def _of(self, repository: Repository) -> _Host:
+        name = repository.paced_as
+        known = self._asked.get(name) or self._remembered.get(name)
+        return known or _Host(self._limits.host_concurrency, self._weight, self._room)
+
+    def _remember(self, host: _Host, repository: Repository) -> None:
+        """Keep a host that is not asked now; that of which there is nothing to know is forgotten."""
+        if host.asking:
+            return
+        now, name = asyncio.get_running_loop().time(), repository.paced_as
+        host.forget_past(now)
+        if len(host.pauses) or host.next_at > now - self._limits.host_burst * self._step_s:
+            self._remembered.put(repository.owner, name, host)
+        else:
+            self._remembered.pop(name)
+
+
+def _principal(namespace: str, credential: str) -> tuple[str, str]:
+    """Whom a pause is for: a credential, or who asks without one."""
+    return ("", credential) if credential else (namespace, "")

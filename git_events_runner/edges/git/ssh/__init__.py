@@ -1,0 +1,1 @@
+"""Git over SSH: the transport, keys within bounds, logins, and connections that are shared."""

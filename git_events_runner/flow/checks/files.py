@@ -1,0 +1,131 @@
+"""What the patterns of triggers select in commits: compared at a change, and a warning while it is nothing at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.concurrency.pools import Pool
+from git_events_runner.edges.kube.store import Store
+from git_events_runner.errors import (
+    ApiError,
+    FenceLost,
+    GitError,
+    GitReferenceNotFound,
+    GitTooLarge,
+    InvalidObject,
+    SecretUnusable,
+)
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger.mutations import Mutation, Outcome, rfc3339
+from git_events_runner.rules.ledger.report import Report
+from git_events_runner.rules.messages import CheckRequest
+from git_events_runner.rules.patterns import check as check_patterns
+from git_events_runner.rules.problems import is_same_warning
+from git_events_runner.rules.selection import Selection, compared, is_open, selection, warned, warning
+
+log = structlog.get_logger(target="checks")
+
+
+class Trees(Protocol):
+    """Reads trees of git servers."""
+
+    async def tree(self, source: Any, namespace: str, commit: str) -> Iterable[Any]:
+        """The entries (path, mode, blob) of a commit's tree."""
+
+
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+
+class Files:
+    """Selects files by patterns, in the threads of a pool."""
+
+    def __init__(self, *, store: Store, git: Trees, writer: Writer, pool: Pool, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._git = git
+        self._writer = writer
+        self._now = now
+        self._pool = pool
+
+    async def compare(
+        self, source: Any, namespace: str, patterns: Sequence[str], commit: str, recorded: str
+    ) -> Selection:
+        """Which files of a commit are selected, and whether they are those of the recorded one.
+
+        Raises:
+            InvalidObject: A pattern cannot be read, or matching takes too many steps.
+            GitError: The commit's tree could not be had.
+        """
+        git = self._git
+        check_patterns(patterns)
+
+        async def selected(of: str) -> Selection:
+            # The tree is referred to by nothing but this call: it goes before another one comes.
+            return await self._pool.run(selection, patterns, await git.tree(source, namespace, of), owner=namespace)
+
+        async def before() -> Selection | None:
+            try:
+                return await selected(recorded)
+            except (GitReferenceNotFound, GitTooLarge):
+                return None  # cannot be fetched any more: counts as changed
+
+        return compared(*await asyncio.gather(selected(commit), before()))
+
+    async def warn(
+        self,
+        request: CheckRequest,
+        source: Any,
+        patterns: Sequence[str],
+        commit: str,
+        *,
+        first: bool,
+        found: Selection | None,
+    ) -> None:
+        """Warn while the patterns select nothing of a source; never raises, and no run waits for it.
+
+        `found` is what was selected of the commit, if that is known; else it is found out at a source's first check.
+        """
+        snapshot = self._store.get(request.trigger)
+        if snapshot is None or snapshot.uid != request.uid:
+            return
+        status = snapshot.raw.get("status")
+        told = warned(status, request.source)
+        if found is None and is_open(status, request.source, patterns, first=first, generation=snapshot.generation):
+            found = await self._selection(request, source, patterns, commit)
+        empty = found is not None and found.empty
+        if not empty and (told is None or (found is None and patterns)):
+            return  # there is nothing to warn of, or nothing new
+        mutation = warning(request.source, patterns, commit, empty=empty, generation=snapshot.generation)
+        report = Report(source=request.source, problem=None, generation=snapshot.generation, now=rfc3339(self._now()))
+        name = {"namespace": request.trigger.namespace, "name": request.trigger.name}
+        if mutation.message and not is_same_warning(told, mutation.message):
+            log.warning("files.unmatched", **name, source=request.source, error=mutation.message)
+        try:
+            if request.fence:
+                request.fence.check()
+            await self._writer.write(request.trigger, request.uid, report, mutation)
+        except FenceLost:
+            return  # the next leader's check finds it out
+        except ApiError as failed:
+            log.warning("status.failed", **name, error=str(failed), reason=failed.reason)
+
+    async def _selection(
+        self, request: CheckRequest, source: Any, patterns: Sequence[str], commit: str
+    ) -> Selection | None:
+        """What is selected of a commit; None: it could not be found out."""
+        namespace = request.trigger.namespace or ""
+        try:
+            check_patterns(patterns)
+            tree = await self._git.tree(source, namespace, commit)
+            return await self._pool.run(selection, patterns, tree, owner=namespace)
+        except (GitError, SecretUnusable, InvalidObject) as error:
+            log.debug("check.failed", namespace=namespace, name=request.trigger.name, error=str(error))
+            return None

@@ -1,0 +1,113 @@
+"""From a trigger's source to what a run needs, or to why there may be none: resolution and the installation's policy.
+
+Everything that resolves goes through here, so that nothing asks git, copies a Secret or makes a Job past the policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from git_events_runner.concurrency.fairness import FairCache
+from git_events_runner.edges.kube.store import Store
+from git_events_runner.errors import InvalidObject
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.identity import owner_of
+from git_events_runner.rules.ledger.report import Problem
+from git_events_runner.rules.policy import Policy, limit_reached, refusal, replaces_runs, too_often
+from git_events_runner.rules.resolve import Resolved, resolve
+from git_events_runner.rules.schedule.schedule import Schedule, parse_schedule
+
+_AGAIN = timedelta(minutes=10)
+_KEPT = 2000
+_SCHEDULES_KEPT = 8192
+
+
+class EventRecorder(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""
+
+
+class PolicyGate:
+    """Decides by the policy of now; a refusal becomes an Event of the trigger, the same at most every ten minutes."""
+
+    def __init__(
+        self, *, store: Store, policy: Callable[[], Policy], announcer: EventRecorder, now: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._policy = policy
+        self._announcer = announcer
+        self._now = now
+        self._announced: FairCache[tuple[str, str, str], datetime] = FairCache(limit=_KEPT, room=store.sizes.requests)
+        self._schedules: FairCache[tuple[str | None, str | None, int], Schedule | Problem]
+        self._schedules = FairCache(limit=_SCHEDULES_KEPT, room=store.sizes.triggers)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of now."""
+        return self._policy()
+
+    def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
+        """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
+        namespace = trigger.ref.namespace or ""
+        if self._store.refused(namespace):  # what is not known there is not missing
+            why = self._store.scopes.why(namespace)
+            message = f"namespace {namespace} cannot be read ({why}); bind the controller's roles in it"
+            return Problem(reason="NamespaceRefused", message=message)
+        resolved = resolve(trigger, source, self._store.get)
+        if isinstance(resolved, Problem):
+            return resolved
+        policy = self._policy()
+        refused = refusal(policy, resolved, namespace, self._labels(namespace))
+        refused = refused or replaces_runs(policy, trigger.spec.concurrency)
+        if refused is None:
+            return resolved
+        self._announce(trigger.ref, trigger.metadata.uid, refused)
+        return refused
+
+    def schedule_of(self, namespace: str, interval: str | None, cron: str | None) -> Schedule | Problem:
+        """The schedule of a trigger's spec, or why it cannot be followed; validated once for each text and policy."""
+        policy = self._policy()
+        key = (interval, cron, policy.minimum_interval_s)
+        found = self._schedules.get(key)
+        if found is None:
+            found = self._validated(policy, interval, cron)
+            self._schedules.put(namespace, key, found)
+        return found
+
+    def _validated(self, policy: Policy, interval: str | None, cron: str | None) -> Schedule | Problem:
+        try:
+            schedule = parse_schedule(interval, cron)
+        except InvalidObject as error:
+            return Problem(reason="InvalidSchedule", message=str(error), stalled=True)
+        often = too_often(policy, schedule, self._now())
+        return schedule if often is None else Problem(reason="IntervalTooShort", message=str(often), stalled=True)
+
+    def no_room(self, trigger: Ref, uid: str, making: int) -> Problem | None:
+        """Whether the trigger's namespace has as many unfinished runs as it may, with those being made just now."""
+        policy, namespace = self._policy(), trigger.namespace or ""
+        if not policy.unfinished_runs_per_namespace:
+            return None
+        unfinished = sum(
+            not (job.model.finished or job.model.deleting) and owner_of(job, self._store) is not None
+            for job in self._store.all("Job", namespace)
+        )
+        full = limit_reached(policy, namespace, unfinished + making)
+        if full is not None:
+            self._announce(trigger, uid, full)
+        return full
+
+    def _labels(self, namespace: str) -> Mapping[str, str]:
+        found = self._store.get(Ref("Namespace", None, namespace))
+        return (found.raw["metadata"].get("labels") or {}) if found else {}
+
+    def _announce(self, trigger: Ref, uid: str, problem: Problem) -> None:
+        key, now = (uid, problem.reason, problem.message), self._now()
+        said = self._announced.get(key)
+        if said is not None and now - said < _AGAIN:
+            return
+        self._announced.put(trigger.namespace or "", key, now)
+        self._announcer.publish(trigger, uid, kind="Warning", reason=problem.reason, note=problem.message)

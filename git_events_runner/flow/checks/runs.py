@@ -1,0 +1,344 @@
+"""Making a run: the last live look, the POST of its Job, and taking that Job into the record (steps 4 to 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.edges.kube.store import Store
+from git_events_runner.errors import (
+    ApiAlreadyExists,
+    ApiConflict,
+    ApiError,
+    ApiForbidden,
+    ApiNotFound,
+    ApiTooManyRequests,
+    ApiUnavailable,
+)
+from git_events_runner.resources.job import JobView, RunKey, job_name
+from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.queuemarks import ConcurrencyLimit
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.check_result import words_of
+from git_events_runner.rules.concurrency import limit_of
+from git_events_runner.rules.jobs.clone import clone_of
+from git_events_runner.rules.jobs.last_job import unfinished_jobs
+from git_events_runner.rules.jobs.manifest import JobDefaults, Run, Security, manifest
+from git_events_runner.rules.jobs.pod import problems
+from git_events_runner.rules.ledger.mutations import Mutation, Outcome, Settle, entry_of, rfc3339, run_number_after
+from git_events_runner.rules.ledger.report import Problem, Report
+from git_events_runner.rules.messages import RunOrder, RunResult
+from git_events_runner.rules.resolve import Resolved
+from git_events_runner.telemetry.metrics import Metrics
+
+log = structlog.get_logger(target="runs")
+
+_ANSWER_AGE_S = 60.0
+_LOOK_AGE_S = 5.0
+_POST_TIMEOUT_S = 5.0
+_ATTEMPTS = 8
+
+
+class Api(Protocol):
+    """What making a run needs of the API server."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+
+    async def create(
+        self, kind: Kind, obj: Mapping[str, Any], *, timeout_s: float | None = None, strict: bool = False
+    ) -> dict[str, Any]:
+        """Create an object."""
+
+
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+
+class Slots(Protocol):
+    """The installation's places for running Jobs; only the leader has any to give."""
+
+    def take(self, ref: Ref, limit: ConcurrencyLimit | None = None) -> bool:
+        """Take a slot for the Job that is about to be created, which records `limit`; False: create it suspended."""
+
+    def release(self, ref: Ref) -> None:
+        """The Job was not created."""
+
+    def confirm(self, ref: Ref) -> None:
+        """The Job is in the store now and counts by itself."""
+
+
+class PolicyGate(Protocol):
+    """The installation's policy."""
+
+    def no_room(self, trigger: Ref, uid: str, making: int) -> Problem | None:
+        """Whether the trigger's namespace has as many unfinished runs as it may, with those being made just now."""
+
+
+class EventRecorder(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""
+
+
+class Runs:
+    """Makes Jobs. A run lives in the cluster or not at all; only those under way are counted, by namespace."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        store: Store,
+        gate: PolicyGate,
+        writer: Writer,
+        slots: Slots,
+        announcer: EventRecorder,
+        defaults: Callable[[], JobDefaults],
+        identity: str,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._gate = gate
+        self._writer = writer
+        self._slots = slots
+        self._announcer = announcer
+        self._defaults = defaults
+        self._identity = identity
+        self._metrics = metrics
+        self._now = now
+        self._making: Counter[str | None] = Counter()
+
+    async def make(self, order: RunOrder) -> RunResult | Problem:
+        """Create the Job of an order unless the world moved on, and settle it.
+
+        Raises:
+            ApiError: The API server does not answer; nothing is recorded, so the run is tried again.
+            FenceLost: The order was leader work, and this replica leads no more.
+        """
+        namespace = order.trigger.namespace
+        full = self._gate.no_room(order.trigger, order.uid, self._making[namespace])
+        if full is not None:
+            return full
+        self._making[namespace] += 1
+        try:
+            return await self._make(order)
+        finally:
+            self._making[namespace] -= 1
+            if not self._making[namespace]:
+                del self._making[namespace]
+
+    async def _make(self, order: RunOrder) -> RunResult | Problem:
+        loop = asyncio.get_running_loop()
+        error: ApiError | None = None
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                after_s = error.retry_after_s if isinstance(error, ApiTooManyRequests) else 0.0
+                pause_s = random.uniform(0.05, min(0.1 * 2**attempt, 3.0))  # noqa: S311  jitter
+                await asyncio.sleep(max(pause_s, after_s))
+            if loop.time() - order.asked_at > _ANSWER_AGE_S:
+                return RunResult.RESTART
+            try:
+                looked_at = loop.time()
+                moved = await self._moved_on(order)
+                if moved is not None:
+                    return moved
+                if loop.time() - looked_at > _LOOK_AGE_S:
+                    continue  # a slow answer, or this process stood still: the Job may have run and gone meanwhile
+                if order.fence:
+                    order.fence.check()
+                return await self._post(order)
+            except (ApiConflict, ApiUnavailable, ApiTooManyRequests) as problem:
+                error = problem
+                log.info("job.delayed", **_fields(order), error=str(problem), reason=problem.reason or "Unavailable")
+        if error is None:
+            return RunResult.RESTART
+        raise error
+
+    async def _moved_on(self, order: RunOrder) -> RunResult | None:
+        """Whether trigger and action are, live, still what was decided on."""
+        try:
+            trigger, action = await asyncio.gather(self._api.get(order.trigger), self._api.get(order.resolved.action))
+        except ApiNotFound:
+            return RunResult.DROPPED if self._store.get(order.trigger) is None else RunResult.RESTART
+        self._store.observe(trigger)
+        self._store.observe(action)
+        if trigger["metadata"]["uid"] != order.uid or trigger["metadata"].get("deletionTimestamp"):
+            return RunResult.DROPPED
+        same_trigger = trigger["metadata"].get("generation") == order.generation
+        resolved = order.resolved
+        same_action = (
+            action["metadata"]["uid"] == resolved.action_uid
+            and action["metadata"].get("generation") == resolved.action_generation
+            and not action["metadata"].get("deletionTimestamp")
+        )
+        same_entry = entry_of(trigger.get("status"), order.source).key == order.entry.key
+        return None if same_trigger and same_action and same_entry else RunResult.RESTART
+
+    async def _post(self, order: RunOrder) -> RunResult | Problem:
+        wrong = self._wrong(order)
+        if wrong is not None:
+            return wrong
+        key = RunKey(trigger_uid=order.uid, source=order.source, number=run_number_after(order.entry))
+        name = job_name(order.trigger.name, key)
+        ref = Ref("Job", order.trigger.namespace, name)
+        trigger = self._store.get(order.trigger)
+        if trigger is None or trigger.model is None or trigger.generation != order.generation:
+            return RunResult.RESTART
+        limit = limit_of(order.trigger, order.source, trigger.model.spec.concurrency)
+        starts = self._knows_last(order, limit) and self._slots.take(ref, limit)
+        body = self._manifest(order, key, name, limit, suspend=not starts)
+        try:
+            created = await self._api.create(KINDS["Job"], body, timeout_s=_POST_TIMEOUT_S, strict=True)
+        except ApiAlreadyExists:
+            try:
+                return await self._existing(order, key, ref)
+            finally:
+                self._slots.release(ref)  # not before the Job is known, and counts by itself
+        except (ApiUnavailable, asyncio.CancelledError):
+            raise  # it may have been created: the place stays taken until the queue has looked
+        except ApiError as error:
+            self._slots.release(ref)
+            if isinstance(error, (ApiConflict, ApiTooManyRequests)):
+                raise
+            return self._refused(order, error)
+        self._store.observe(created)
+        self._slots.confirm(ref)
+        started = not JobView.of(created).suspended
+        log.info("job.created", **_fields(order), job=name, commit=order.commit, reason=order.reason, started=started)
+        self._announcer.publish(
+            order.trigger,
+            order.uid,
+            kind="Normal",
+            reason="JobCreated",
+            note=f"Job {name} runs {order.resolved.action} for source {order.source} at commit {order.commit[:12]} "
+            f"({words_of(order.reason) or order.reason})",
+        )
+        return await self._settle(order, name, created)
+
+    def _knows_last(self, order: RunOrder, limit: ConcurrencyLimit | None) -> bool:
+        """Whether the store has the Job of the source's last run, or that one has ended (`last_known` in the model).
+
+        It may wait, and the cache be behind: then the new Job must not start before it.
+        """
+        if limit is None:
+            return True
+        found = self._store.get(order.trigger)
+        last = unfinished_jobs(found.raw.get("status")) if found is not None else {}
+        jobs = (Ref("Job", order.trigger.namespace, name) for name, source in last.items() if source == order.source)
+        return all(self._store.get(job) is not None for job in jobs)
+
+    def _wrong(self, order: RunOrder) -> Problem | None:
+        """What of the Action's pod settings cannot be; the API server judges the rest when it gets the Job."""
+        defaults, action = self._defaults(), order.resolved.action_model.spec.action_job
+        workdir = action.workdir or defaults.workdir
+        found = "; ".join(problems(action, workdir=workdir, volume_name=defaults.volume_name))
+        if not found:
+            return None
+        message = f"{order.resolved.action}: {found}"
+        self._announcer.publish(order.trigger, order.uid, kind="Warning", reason="InvalidSpec", note=message)
+        return Problem(reason="InvalidSpec", message=message, stalled=True)
+
+    async def _settle(self, order: RunOrder, name: str, job: Mapping[str, Any]) -> RunResult:
+        settle = Settle.from_job(name, JobView.of(job), now=self._now())
+        if settle is None:
+            return RunResult.DROPPED
+        report = Report(source=order.source, problem=None, generation=order.generation, now=rfc3339(self._now()))
+        try:
+            outcome, _ = await self._writer.write(order.trigger, order.uid, settle, report)
+        except ApiNotFound:
+            return RunResult.DROPPED
+        return RunResult.RESTART if outcome is Outcome.STALE else RunResult.SETTLED
+
+    async def _existing(self, order: RunOrder, key: RunKey, ref: Ref) -> RunResult | Problem:
+        """Another replica was faster, or something else bears the name."""
+        try:
+            job = await self._api.get(ref)
+        except ApiNotFound:
+            return RunResult.RESTART
+        if JobView.of(job).run == key:
+            self._store.observe(job)
+            await self._settle(order, ref.name, job)
+            return RunResult.RESTART
+        message = f"{ref} exists and is not this trigger's; delete or rename it, the run waits for its name"
+        self._announcer.publish(order.trigger, order.uid, kind="Warning", reason="JobNameConflict", note=message)
+        return Problem(reason="JobNameConflict", message=message)
+
+    def _refused(self, order: RunOrder, error: ApiError) -> RunResult | Problem:
+        if isinstance(error, ApiForbidden) and error.namespace_terminating:
+            return RunResult.DROPPED
+        if isinstance(error, ApiNotFound):
+            return RunResult.RESTART  # the namespace is gone, and soon the trigger
+        quota = isinstance(error, ApiForbidden) and "exceeded quota" in str(error)
+        reason = "QuotaExceeded" if quota else "JobCreateFailed"
+        message = f"the Job was refused and will be tried again: {error}"
+        self._metrics.job_refused(order.trigger)
+        self._announcer.publish(order.trigger, order.uid, kind="Warning", reason=reason, note=message)
+        return Problem(reason=reason, message=message)
+
+    def _manifest(
+        self, order: RunOrder, key: RunKey, name: str, limit: ConcurrencyLimit | None, *, suspend: bool
+    ) -> dict[str, Any]:
+        resolved = order.resolved
+        defaults = self._defaults()
+        run = Run(
+            name=name,
+            key=key,
+            trigger=order.trigger,
+            watched=resolved.watched,
+            commit=order.commit,
+            action=resolved.action,
+            action_uid=resolved.action_uid,
+            clone=clone_of(
+                resolved,
+                order.trigger.namespace or "",
+                defaults.host_keys,
+                self._pinned(resolved),
+                defaults.cloner_bounds,
+            ),
+            override=resolved.override,
+            reason=order.reason,
+            occurrence=order.due_at or str(order.request or 0),
+            file_hash=order.file_hash,
+            task_ids=order.tasks,
+            deliveries=order.deliveries,
+            run_request=order.run_request,
+            run_token=order.run_token,
+            previous_commit=order.entry.commit,
+            identity=self._identity,
+            suspend=suspend,
+            concurrency=limit,
+            security=self._security(order.trigger.namespace or "", defaults),
+        )
+        return manifest(run, resolved.action_model.spec.action_job, defaults)
+
+    def _pinned(self, resolved: Resolved) -> tuple[str, ...]:
+        """The host keys of the source that is cloned, as of now: they may have been pinned within this very check."""
+        found = self._store.get(resolved.cloned.source)
+        keys: tuple[str, ...] = found.model.status.host_keys if found is not None and found.model is not None else ()
+        return keys
+
+    def _security(self, namespace: str, defaults: JobDefaults) -> Security:
+        """What the pods of the namespace have to satisfy."""
+        found = self._store.get(Ref("Namespace", None, namespace))
+        return Security.of(defaults.pod_security, found.raw["metadata"] if found else {})
+
+
+def _fields(order: RunOrder) -> dict[str, Any]:
+    return {
+        "kind": order.trigger.kind,
+        "namespace": order.trigger.namespace,
+        "name": order.trigger.name,
+        "source": order.source,
+    }

@@ -1,0 +1,148 @@
+"""Which slots are in use, which waiting Jobs are passed over for a while, and which namespace was served last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.resources.kinds import TRIGGERS
+from git_events_runner.resources.queuemarks import ConcurrencyLimit
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.admission import Queued, Slots, may_start, namespace_share, next_admissions, used_slots
+from git_events_runner.rules.identity import owner_of
+
+_FIRST_HOLD_S = 2.0
+_LONGEST_HOLD_S = 60.0
+ARRIVES_S = 60.0  # no request arrives later: its connection was closed after seven seconds
+
+
+class SlotBook:
+    """The queue's memory, without a request: all of its methods are done before anything else can happen."""
+
+    def __init__(
+        self, *, store: Store, limit: Callable[[], int], share: Callable[[], int], weight: Callable[[str], int]
+    ) -> None:
+        """`share` is what the runtime config allows one namespace (0: automatic), `weight` its turns in a round."""
+        self._store = store
+        self._limit = limit
+        self._share = share
+        self._weight = weight
+        self.taken: dict[Ref, float] = {}  # since when; its Job may be there any time
+        self._limits: dict[Ref, ConcurrencyLimit] = {}  # what the Jobs record that are about to be created
+        self._unknown: dict[Ref, float] = {}  # until when requests were sent whose outcome is unknown
+        self._refused: set[Ref] = set()  # those whose last request was refused
+        # Until when, and for how long: back-off of Jobs that cannot start.
+        self._held: dict[Ref, tuple[float, float]] = {}
+        self.leaving: set[Ref] = set()  # those under deletion
+        self._runs: set[str] = set()  # uids of Jobs that were seen to be runs
+        self._queued: dict[str, Queued] = {}  # by the Job's uid
+        self._last: dict[str, int] = {}  # namespace → which admission its last one was
+        self._admissions = 0
+        self._several = False
+
+    def runs(self) -> list[Queued]:
+        """The runs that hold a slot or wait for one."""
+        found = []
+        for snapshot in self._store.unfinished_jobs():
+            known = self._queued.get(snapshot.uid)
+            if known is None or known.job is not snapshot.model:
+                known = self._read(snapshot)
+            if known is not None:
+                found.append(known)
+        return found
+
+    def _read(self, snapshot: Snapshot) -> Queued | None:
+        """A Job as the queue sees it, None if that does not concern the queue; kept until the Job changes."""
+        if not self.is_run(snapshot):
+            return None
+        queued = self._queued[snapshot.uid] = Queued(ref=snapshot.ref, job=snapshot.model)
+        return queued
+
+    def is_run(self, snapshot: Snapshot) -> bool:
+        """Whether a Job is a run, or was seen to be one."""
+        if snapshot.uid in self._runs:
+            return True
+        if owner_of(snapshot, self._store) is None:
+            return False
+        self._runs.add(snapshot.uid)
+        return True
+
+    def usage(self) -> tuple[int, int, int]:
+        """The limit, how many runs wait, and how many slots are in use."""
+        runs = self.runs()
+        return self._limit(), sum(queued.waits for queued in runs), used_slots(runs, self.taken)
+
+    def may_start(self, ref: Ref, now: float, limit: ConcurrencyLimit | None = None) -> bool:
+        """Whether a Job about to be created may start without waiting; `limit` is what it records."""
+        runs, slots = self.runs(), self._slots()
+        return may_start(ref, runs, slots=slots, taken=self._limits_taken(), held=self.held(now), limit=limit)
+
+    def next_admissions(self, now: float) -> list[Queued]:
+        """The waiting Jobs to admit now."""
+        return next_admissions(self.runs(), slots=self._slots(), taken=self._limits_taken(), held=self.held(now))
+
+    def _limits_taken(self) -> dict[Ref, ConcurrencyLimit | None]:
+        return {ref: self._limits.get(ref) for ref in self.taken}
+
+    def take(self, ref: Ref, now: float, limit: ConcurrencyLimit | None = None) -> None:
+        """A slot is in use from now on, and its namespace had its turn; `limit` is what a new Job records."""
+        if limit is not None:
+            self._limits[ref] = limit
+        if ref in self.taken and ref not in self._refused:
+            self.doubt(ref, now)
+        self._refused.discard(ref)
+        self.taken[ref] = now
+        self._admissions += 1
+        self._last[ref.namespace or ""] = self._admissions
+
+    def doubt(self, ref: Ref, now: float) -> None:
+        """The outcome of a request that was sent by now is unknown: it may still arrive."""
+        if ref in self.taken:
+            self._unknown[ref] = now
+
+    def is_starting(self, ref: Ref) -> bool:
+        """Whether a slot is taken for a request that has no outcome yet, after none whose outcome is unknown."""
+        return ref in self.taken and ref not in self._unknown
+
+    def free(self, ref: Ref) -> None:
+        """The slot is not in use, or its Job counts by itself now."""
+        self.taken.pop(ref, None)
+        self._limits.pop(ref, None)
+        self._unknown.pop(ref, None)
+        self._refused.discard(ref)
+
+    def give_back(self, ref: Ref, now: float) -> None:
+        """The last request was refused; the slot is free unless an earlier one may still arrive."""
+        found, since = self._store.get(ref), self._unknown.get(ref)
+        if since is None or now - since >= ARRIVES_S or (found is not None and not found.model.waits):
+            self.free(ref)
+        else:
+            self._refused.add(ref)
+
+    def hold(self, ref: Ref, now: float) -> None:
+        """Pass a Job over for a while that doubles."""
+        _, last_s = self._held.get(ref, (0.0, _FIRST_HOLD_S / 2))
+        hold_s = min(last_s * 2, _LONGEST_HOLD_S)
+        self._held[ref] = (now + hold_s, hold_s)
+
+    def held(self, now: float) -> frozenset[Ref]:
+        """The Jobs that are passed over."""
+        return frozenset(self.leaving.union(ref for ref, (until, _) in self._held.items() if until > now))
+
+    def count_namespaces(self) -> None:
+        """Note whether triggers of several namespaces share the slots; forget the turns of those without triggers."""
+        namespaces = self._store.namespaces(*TRIGGERS)
+        self._last = {namespace: last for namespace, last in self._last.items() if namespace in namespaces}
+        self._several = len(namespaces) > 1
+
+    def prune(self) -> None:
+        """Forget Jobs that are deleted."""
+        self._held = {ref: held for ref, held in self._held.items() if self._store.get(ref) is not None}
+        self._runs = {uid for uid in self._runs if self._store.by_uid("Job", uid) is not None}
+        unfinished = {snapshot.uid for snapshot in self._store.unfinished_jobs()}
+        self._queued = {uid: queued for uid, queued in self._queued.items() if uid in unfinished}
+
+    def _slots(self) -> Slots:
+        total = self._limit()
+        each = namespace_share(total, self._share(), several=self._several)
+        return Slots(total=total, each=each, weight=self._weight, last=self._last)

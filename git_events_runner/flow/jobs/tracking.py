@@ -1,0 +1,246 @@
+"""Runs that are not seen any more are read live before anything is concluded; labels that they lost are put back.
+
+A Job that leaves the watch before it ended stays in the store, in doubt (`edges/kube/doubtful_jobs`): every replica
+reads it live. If it does not exist, it was deleted; if it exists without the labels that select it, the leader puts
+them back and reports that. A Job that a status records as unfinished, and that no cache knows, is read live, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.concurrency.fairness import FairCache
+from git_events_runner.concurrency.slices import Slices
+from git_events_runner.edges.kube.doubtful_jobs import DoubtfulJobs
+from git_events_runner.edges.kube.store import Snapshot, Store, version_of
+from git_events_runner.errors import ApiError, ApiForbidden, ApiNotFound, FenceLost
+from git_events_runner.resources.job import (
+    RUN_ANNOTATION,
+    TRIGGER_KIND_LABEL,
+    TRIGGER_LABEL,
+    RunKey,
+    job_name,
+    with_tracking,
+)
+from git_events_runner.resources.kinds import TRIGGERS
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.identity import owner_of
+from git_events_runner.rules.jobs.last_job import unfinished_jobs
+from git_events_runner.rules.jobs.manifest import label
+from git_events_runner.rules.messages import Fence
+
+log = structlog.get_logger(target="tracking")
+
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+_AGAIN_S = 10.0  # of one that exists without its labels, while they are not put back
+_LONGEST_AGAIN_S = 600.0
+_KEPT = 1000
+_TOGETHER = 16
+
+
+class Api(Protocol):
+    """What tracking needs of the API server."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+
+    async def patch(
+        self,
+        ref: Ref,
+        body: list[dict[str, Any]],
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Apply a JSON Patch."""
+
+
+class EventRecorder(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""
+
+
+class Tracking:
+    """Keeps what this replica knows of the runs true, whatever is done to their labels."""
+
+    def __init__(
+        self, *, api: Api, store: Store, doubts: DoubtfulJobs, announcer: EventRecorder, request_timeout_s: float
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._doubts = doubts
+        self._announcer = announcer
+        self._request_timeout_s = request_timeout_s
+        self._fence: Fence | None = None  # while this replica is the leader
+        self._pauses: dict[Ref, float] = {}  # of reads that fail
+        # Job uid → when its labels may be put back again, and how long to wait after that.
+        self._restored: FairCache[str, tuple[float, float]] = FairCache(limit=_KEPT)
+
+    async def run(self) -> None:
+        """Read Jobs that are in doubt, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._doubts.wait()
+            due = self._doubts.due(loop.time())
+            for start in range(0, len(due), _TOGETHER):
+                async with asyncio.TaskGroup() as group:
+                    for ref, uid in due[start : start + _TOGETHER]:
+                        group.create_task(self._resolve(ref, uid))
+
+    async def run_leading(self, fence: Fence) -> None:
+        """Put labels back until leadership ends."""
+        self._fence = fence
+        self._doubts.hurry()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._fence = None
+
+    async def is_deleted(self, trigger: Snapshot, source: str, name: str) -> bool:
+        """Whether the Job that the trigger's status names does not exist, live; one that lost its labels is known then.
+
+        An object of that name that is not the run's Job counts as none.
+
+        Raises:
+            ApiError: The API server does not answer, or refuses.
+        """
+        ref = Ref("Job", trigger.ref.namespace, name)
+        try:
+            found = await self._api.get(ref)
+        except ApiNotFound:
+            return True
+        metadata = found["metadata"]
+        run = RunKey.parse((metadata.get("annotations") or {}).get(RUN_ANNOTATION))
+        if run is None or (run.trigger_uid, run.source) != (trigger.uid, source):
+            return True
+        if job_name(trigger.ref.name, run) != name:
+            return True
+        found["kind"] = "Job"
+        tracked = with_tracking(found, _labels_of(trigger, source, metadata), {})
+        self._store.found(tracked or found)
+        if tracked is not None:
+            self._doubts.add(ref, metadata["uid"])
+        return False
+
+    async def find_lost(self) -> None:
+        """Read live every Job that a status records as unfinished and that the store does not know.
+
+        What may not be read is left out: nothing of that namespace is started either.
+
+        Raises:
+            ApiError: The API server does not answer.
+        """
+        slices = Slices()
+        for seen in (trigger for kind in TRIGGERS for trigger in self._store.all(kind)):
+            await slices.rest()
+            trigger = self._store.trigger(seen.uid) or seen  # its Jobs run on when it is deleted meanwhile
+            lost = unfinished_jobs(trigger.raw.get("status"))
+            known = {job.ref.name for job in self._store.jobs_of(trigger.uid)} if lost else ()
+            for name, source in lost.items():
+                if name in known or self._store.refused(trigger.ref.namespace, "Job"):
+                    continue
+                with contextlib.suppress(ApiForbidden):
+                    await self.is_deleted(trigger, source, name)
+
+    async def _resolve(self, ref: Ref, uid: str) -> None:
+        held, loop = self._store.get(ref), asyncio.get_running_loop()
+        if held is None or held.uid != uid:
+            self._doubts.discard(ref)
+            return
+        try:
+            found = await self._api.get(ref)
+        except ApiNotFound:
+            self._conclude(ref, uid)
+            return
+        except ApiError as error:
+            if isinstance(error, ApiForbidden) and self._store.lacks_namespace(ref.namespace or ""):
+                self._conclude(ref, uid)  # the roles in a namespace are deleted with it
+                return
+            pause_s = self._pauses.get(ref, _FIRST_PAUSE_S)
+            self._pauses[ref] = min(pause_s * 2, _LONGEST_PAUSE_S)
+            self._doubts.delay(ref, loop.time() + pause_s)
+            log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
+            return
+        self._pauses.pop(ref, None)
+        if found["metadata"].get("uid") != uid:
+            self._conclude(ref, uid)
+            return
+        held = self._store.get(ref)
+        if held is None or held.uid != uid:
+            return  # its deletion was concluded meanwhile, or it is another one, with a doubt of its own
+        if version_of(found) < held.version:  # it left the watch again after this answer
+            self._doubts.delay(ref, loop.time() + _FIRST_PAUSE_S)
+            return
+        tracked = with_tracking(found, held.model.labels, held.raw["metadata"]["annotations"])
+        if tracked is None:  # the watch is behind
+            self._store.observe({**found, "kind": "Job"})
+            self._doubts.discard(ref)
+            return
+        self._store.observe({**tracked, "kind": "Job"})
+        self._doubts.delay(ref, loop.time() + _AGAIN_S)
+        await self._put_back(held, found, tracked)
+
+    def _conclude(self, ref: Ref, uid: str) -> None:
+        self._pauses.pop(ref, None)
+        self._doubts.discard(ref)
+        self._store.confirm_deleted(ref, uid)
+
+    async def _put_back(self, held: Snapshot, found: Mapping[str, Any], tracked: Mapping[str, Any]) -> None:
+        """Restore labels and annotations of a run, if this replica is the leader; more and more rarely of one Job."""
+        loop, owner = asyncio.get_running_loop(), owner_of(held, self._store)
+        if self._fence is None or owner is None:
+            return
+        earliest, again_s = self._restored.get(held.uid) or (0.0, _AGAIN_S)
+        if loop.time() < earliest:
+            self._doubts.delay(held.ref, earliest)
+            return
+        patch: list[dict[str, Any]] = [{"op": "test", "path": "/metadata/uid", "value": held.uid}]
+        names: list[str] = []
+        for part in ("labels", "annotations"):
+            there, wanted = found["metadata"].get(part), tracked["metadata"].get(part) or {}
+            lost = {name: value for name, value in wanted.items() if (there or {}).get(name) != value}
+            if lost and there is None:
+                patch += [{"op": "test", "path": f"/metadata/{part}", "value": None}]
+                patch += [{"op": "add", "path": f"/metadata/{part}", "value": lost}]
+            else:
+                patch += [
+                    {"op": "add", "path": f"/metadata/{part}/{name.replace('/', '~1')}", "value": value}
+                    for name, value in lost.items()
+                ]
+            names += sorted(lost)
+        try:
+            self._fence.check()
+            restored = await self._api.patch(held.ref, patch, timeout_s=self._request_timeout_s)
+        except FenceLost:
+            return
+        except ApiError as error:
+            log.info("job.delayed", namespace=held.ref.namespace, job=held.ref.name, error=str(error))
+            return
+        self._store.observe({**restored, "kind": "Job"})
+        earliest, again_s = loop.time() + again_s, min(again_s * 2, _LONGEST_AGAIN_S)
+        self._restored.put(held.ref.namespace or "", held.uid, (earliest, again_s))
+        log.warning("job.relabelled", namespace=held.ref.namespace, job=held.ref.name, error=", ".join(names))
+        note = f"Job {held.ref.name} had lost what it is found by ({', '.join(names)}); it was put back"
+        for ref, uid in ((owner.trigger.ref, owner.trigger.uid), (held.ref, held.uid)):
+            self._announcer.publish(ref, uid, kind="Warning", reason="JobRelabelled", note=note)
+
+
+def _labels_of(trigger: Snapshot, source: str, metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The tracking labels of a run's Job, as far as trigger and owner tell them."""
+    prefix = TRIGGER_KIND_LABEL.rpartition("/")[0]
+    labels = {TRIGGER_KIND_LABEL: trigger.ref.kind, TRIGGER_LABEL: label(trigger.ref.name)}
+    if trigger.model is not None:
+        labels |= {f"{prefix}/source-kind": trigger.model.spec.sources.kind, f"{prefix}/source-name": label(source)}
+    owner = next((one for one in metadata.get("ownerReferences") or () if one.get("controller")), None)
+    if owner is not None:
+        labels |= {f"{prefix}/action-kind": owner["kind"], f"{prefix}/action-name": label(owner["name"])}
+    return labels

@@ -1,0 +1,427 @@
+"""Keeps each trigger's status true to its spec: conditions for what is missing or wrong, no entries of sources gone.
+
+Runs on the leader: reacts to changes of our six kinds, and looks every few seconds for counted requests that nobody
+answered (their replica died, or git did not answer it in time).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.concurrency.fairness import Weight
+from git_events_runner.concurrency.handover import Handover, working
+from git_events_runner.concurrency.slices import Slices
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.errors import ApiError, ApiNotFound, FenceLost, InvalidObject
+from git_events_runner.resources.kinds import ACTIONS, SOURCES, TRIGGERS
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules import patterns
+from git_events_runner.rules.derived_conditions import EARLIER_LIMIT, names_in_spec
+from git_events_runner.rules.identity import runs_of
+from git_events_runner.rules.ledger.mutations import Mutation, Outcome, Prune, entry_of, rfc3339
+from git_events_runner.rules.ledger.patch import combine
+from git_events_runner.rules.ledger.repair import Repair, in_words, wrong_values
+from git_events_runner.rules.ledger.report import Problem, Report, Warn
+from git_events_runner.rules.messages import Fence
+from git_events_runner.rules.naming import Naming
+from git_events_runner.rules.policy import Policy
+from git_events_runner.rules.problems import earlier_sources, source_problems, warning_of, warnings_of
+from git_events_runner.rules.resolve import Resolved
+from git_events_runner.rules.schedule.schedule import Schedule
+from git_events_runner.telemetry.metrics import Metrics
+
+log = structlog.get_logger(target="reconcile")
+
+FINALIZER = "scheduletriggers.git-events-runner.rs"
+_PASS_S = 5.0
+_GATHER_S = 0.2
+_WRITE_S = 10.0
+_BACKOFF_S = (5.0, 15.0)
+_REPAIR_SHOWN_S = 600.0
+_CLEARED_AT_ONCE = 64  # problems; after their write the trigger is reconciled again
+_EARLIER_S = EARLIER_LIMIT.total_seconds() + 60
+_SAID = ("conditions", "observedGeneration", "state", "lastRunNumber", "problems", "warnings")
+_OPEN = "spec.webhook.authConfig is not set: everyone who can connect to the port may call"
+
+
+class Api(Protocol):
+    """What reconciling needs of the API server."""
+
+    async def patch(
+        self,
+        ref: Ref,
+        body: list[dict[str, Any]] | dict[str, Any],
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Apply a patch."""
+
+
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+
+class EventRecorder(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""
+
+
+class Requests(Protocol):
+    """Recorded requests that are not handled."""
+
+    def begin(self) -> None:
+        """A leadership begins."""
+
+    async def sweep(self, fence: Fence) -> None:
+        """Ask for checks of those that have been open for long."""
+
+
+class PolicyGate(Protocol):
+    """The installation's policy."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of now."""
+
+    def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
+        """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
+
+    def schedule_of(self, namespace: str, interval: str | None, cron: str | None) -> Schedule | Problem:
+        """The schedule of a trigger's spec, or why it cannot be followed."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """One trigger as reconciled last: what its status said of its spec, if nothing was to be written.
+
+    `wrong` are the sources in which reconciling found a problem, as of that generation.
+    """
+
+    uid: str
+    said: object = None
+    generation: int | None = None
+    wrong: frozenset[str] = frozenset()
+
+
+class Reconciler:
+    """The leader's look at every trigger's spec."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        store: Store,
+        gate: PolicyGate,
+        writer: Writer,
+        announcer: EventRecorder,
+        requests: Requests,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+        weight: Weight,
+    ) -> None:
+        """`weight` is that of a namespace among the others."""
+        self._api = api
+        self._store = store
+        self._gate = gate
+        self._writer = writer
+        self._announcer = announcer
+        self._requests = requests
+        self._metrics = metrics
+        self._now = now
+        self._weight = weight
+        self._naming = Naming()
+        self._slices = Slices()
+        self._known: dict[Ref, _Known] = {}
+        self._repaired: dict[
+            str, float
+        ] = {}  # uid → the loop's time of the last repair of its status, the oldest first
+        self._earlier: dict[str, float] = {}  # uid → since when a problem of another version is known, as above
+
+    async def run_leading(self, fence: Fence) -> None:
+        """Reconcile all triggers, then those that changes concern, until leadership ends."""
+        loop = asyncio.get_running_loop()
+        self._known.clear()
+        self._repaired.clear()
+        self._earlier.clear()
+        self._naming.clear()
+        self._requests.begin()
+        warned: dict[Ref, int] = {}
+
+        async def reconcile(ref: Ref) -> bool:
+            return await self._reconcile_one(ref, fence)
+
+        self._waiting = Handover(reconcile, weight=self._weight, backoff_s=_BACKOFF_S)
+        with self._store.subscribe(*TRIGGERS, declared=(*SOURCES, *ACTIONS, "Namespace")) as changes:
+            await self._warn((snapshot.ref for snapshot in self._store.all("GitRepo")), warned)
+            async with working(self._waiting):
+                policy = None
+                next_sweep = loop.time()
+                while True:
+                    if policy == self._gate.policy:
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout_at(next_sweep):
+                                await changes.wait()
+                                await asyncio.sleep(_GATHER_S)
+                    changed = changes.take()
+                    await self._warn((ref for ref in changed if ref.kind == "GitRepo"), warned)
+                    await self._note_concerned(changed)
+                    if policy != self._gate.policy:
+                        policy = self._gate.policy
+                        await self._note_all(trigger.ref for kind in TRIGGERS for trigger in self._store.all(kind))
+                    if loop.time() >= next_sweep:
+                        await self._note_all(self._known_long_ago(self._repaired, _REPAIR_SHOWN_S))
+                        await self._note_all(self._known_long_ago(self._earlier, _EARLIER_S))
+                        await self._requests.sweep(fence)
+                        next_sweep = loop.time() + _PASS_S
+
+    async def _note_all(self, triggers: Iterable[Ref]) -> None:
+        """These are to be reconciled, in their namespace's turn; what has become of them by then counts."""
+        for ref in triggers:
+            self._note(ref)
+            await self._slices.rest()
+
+    def _note(self, ref: Ref) -> None:
+        self._waiting.put(ref.namespace, ref)
+
+    async def _reconcile_one(self, ref: Ref, fence: Fence) -> bool:
+        """Reconcile a trigger as it is now; False: its status could not be written."""
+        trigger = self._store.get(ref)
+        if trigger is None:
+            self._naming.drop(ref)
+            self._known.pop(ref, None)
+            return True
+        self._naming.put(ref, self._named_by(trigger))
+        return await self._reconcile(trigger, fence)
+
+    async def _warn(self, refs: Iterable[Ref], warned: dict[Ref, int]) -> None:
+        """Report once for each version of a spec that a GitRepo's Secret namespaces are ignored, as by v0.4."""
+        for ref in refs:
+            await self._slices.rest()
+            source = self._store.get(ref)
+            if source is None or source.model is None:
+                warned.pop(ref, None)
+                continue
+            fields = source.model.spec.ignored_namespaces
+            if fields and warned.get(ref) != source.generation:
+                warned[ref] = source.generation
+                note = f"{', '.join(fields)}: ignored; a GitRepo's Secrets are read from its own namespace"
+                self._announcer.publish(ref, source.uid, kind="Warning", reason="SecretNamespaceIgnored", note=note)
+
+    async def _note_concerned(self, changed: Iterable[Ref]) -> None:
+        """Note the triggers among the changed objects, those that name one of the others, and those of a namespace.
+
+        Where a delivery was counted and no more, nothing is to be done.
+        """
+        for ref in changed:
+            await self._slices.rest()
+            if ref.kind not in TRIGGERS:
+                await self._note_all(self._naming.of((ref,)))
+                continue
+            one = self._store.get(ref)
+            if (
+                one is None
+                or self._known_of(one).said != _said(one)
+                or wrong_values(one.raw.get("status"), self._now())
+            ):
+                self._note(ref)
+
+    def _known_of(self, trigger: Snapshot) -> _Known:
+        """What is known of a trigger; nothing of one that was created under the name of another."""
+        known = self._known.get(trigger.ref)
+        if known is None or known.uid != trigger.uid:
+            known = self._known[trigger.ref] = _Known(uid=trigger.uid)
+        return known
+
+    def _named_by(self, trigger: Snapshot) -> list[Ref]:
+        """The objects whose change concerns a trigger: its namespace, sources, action, and the source that this clones.
+
+        What an action clones changes with the action, at which the trigger is reconciled.
+        """
+        namespace = trigger.ref.namespace
+        named = [Ref("Namespace", None, namespace or "")]
+        if trigger.model is None:
+            return named
+        spec = trigger.model.spec
+
+        def ref(kind: str, name: str) -> Ref:
+            return Ref(kind, None if kind.startswith("Cluster") else namespace, name)
+
+        action = ref(spec.action.kind, spec.action.name)
+        named += [action, *(ref(spec.sources.kind, name) for name in spec.sources.names)]
+        found = self._store.get(action)
+        override = found.model.spec.source_override if found and found.model else None
+        return [*named, ref(override.kind, override.name)] if override is not None else named
+
+    async def _reconcile(self, trigger: Snapshot, fence: Fence) -> bool:
+        """Finalizer of the original, entries of sources that are gone, conditions; written only when they change."""
+        if self._store.refused(trigger.ref.namespace, trigger.ref.kind):
+            self._known_of(trigger).said = None  # not writable; its namespace is noted when it can be read again
+            return True
+        started = time.monotonic()
+        failed = refused = False
+        try:
+            async with asyncio.timeout(_WRITE_S):
+                await self._remove_finalizer(trigger, fence)
+            mutations = [*self._mutations(trigger), *self._repairs(trigger)]
+            settled = not mutations and not self._unsettled(trigger)
+            self._known_of(trigger).said = _said(trigger) if settled else None
+            if mutations:
+                fence.check()
+                async with asyncio.timeout(_WRITE_S):
+                    await self._writer.write(trigger.ref, trigger.uid, *mutations)
+        except ApiNotFound:
+            pass
+        except (ApiError, TimeoutError) as error:
+            failed = refused = True
+            reason = error.reason if isinstance(error, ApiError) else "Timeout"
+            log.warning(
+                "trigger.failed", **_fields(trigger), error=str(error) or "its status is not written", reason=reason
+            )
+        except FenceLost:
+            raise
+        except Exception:  # the border of one trigger: a bug in it must not end the others
+            failed = True
+            log.exception("trigger.crashed", **_fields(trigger))
+        if trigger.ref.kind == "ScheduleTrigger" and self._store.get(trigger.ref) is not None:
+            self._metrics.reconcile_finished(trigger.ref, time.monotonic() - started, failed=failed)
+        return not refused
+
+    def _repairs(self, trigger: Snapshot) -> list[Mutation]:
+        """Replace what cannot be right in the status; the warning that says so stays for ten minutes."""
+        now, loop_now = self._now(), asyncio.get_running_loop().time()
+        found = wrong_values(trigger.raw.get("status"), now)
+        if found:
+            self._repaired.pop(trigger.uid, None)
+            self._repaired[trigger.uid] = loop_now
+            note = in_words(found)
+            log.warning("status.repaired", **_fields(trigger), error=note)
+            self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason="StatusRepaired", note=note)
+            return [Repair(now=now), Warn(reason="StatusRepaired", source=None, message=note)]
+        if loop_now - self._repaired.get(trigger.uid, float("-inf")) < _REPAIR_SHOWN_S:
+            return []
+        self._repaired.pop(trigger.uid, None)
+        over = Warn(reason="StatusRepaired", source=None, message=None)
+        return [over] if warning_of(trigger.raw.get("status"), over.reason, None) is not None else []
+
+    def _known_long_ago(self, since: dict[str, float], limit_s: float) -> list[Ref]:
+        """The triggers in which something has been shown for as long as it is to be."""
+        now, found = asyncio.get_running_loop().time(), []
+        for uid, at in list(since.items()):
+            if now - at < limit_s:
+                break
+            trigger = self._store.trigger(uid)
+            if trigger is None:
+                del since[uid]
+            else:
+                found.append(trigger.ref)
+        return found
+
+    def _mutations(self, trigger: Snapshot) -> list[Mutation]:
+        status = trigger.raw.get("status") or {}
+        now = rfc3339(self._now())
+        if earlier_sources(status):
+            self._earlier.setdefault(trigger.uid, asyncio.get_running_loop().time())
+        else:
+            self._earlier.pop(trigger.uid, None)
+
+        def report(source: str | None, problem: Problem | None) -> Report:
+            return Report(source=source, problem=problem, generation=trigger.generation, now=now)
+
+        wanted: list[Mutation] = []
+        if trigger.model is None:
+            wanted.append(report(None, Problem(reason="InvalidSpec", message=str(trigger.invalid), stalled=True)))
+        else:
+            problem = self._wrong_spec(trigger.model)
+            wanted.append(report(None, problem))
+            webhook = getattr(trigger.model.spec, "webhook", None)
+            if webhook is not None:
+                message = _OPEN if webhook.auth_config is None else None
+                wanted.append(Warn(reason="WebhookOpen", source=None, message=message))
+            names = list(trigger.model.spec.sources.names)
+            named = frozenset(names)
+            resolved = {name: self._gate.resolve(trigger.model, name) for name in names if problem is None}
+            wrong = {name: found for name, found in resolved.items() if isinstance(found, Problem)}
+            wanted += [report(name, found) for name, found in wrong.items()]
+            over = sorted(self._over(trigger, frozenset(wrong)))
+            wanted += [report(name, None) for name in over[:_CLEARED_AT_ONCE]]
+            stale = [one for one in warnings_of(status) if one.source is not None and one.source not in named]
+            wanted += [Warn(reason=one.reason, source=one.source, message=None) for one in stale[:_CLEARED_AT_ONCE]]
+            if not self._unsettled(trigger):
+                wanted.append(Prune(keep=named))
+        return wanted if Outcome.WRITE in combine(status, wanted, sources=names_in_spec(trigger.raw))[1] else []
+
+    def _unsettled(self, trigger: Snapshot) -> bool:
+        """Whether a Job is above the record, or may be: then no entry may go."""
+        if self._store.refused(trigger.ref.namespace, "Job"):
+            return True
+        status, jobs = trigger.raw.get("status"), runs_of(trigger, self._store.jobs_of(trigger.uid))
+        return any(job.model.run.number > entry_of(status, job.model.run.source).runs for job in jobs)
+
+    def _over(self, trigger: Snapshot, wrong: frozenset[str]) -> frozenset[str]:
+        """The sources whose recorded problems are over; `wrong` are those that have a problem now.
+
+        What was found wrong here ends here. What a check found (a host key that is refused) is left to the next check,
+        unless the spec has changed or a term begins: then nobody knows whose finding it was.
+        """
+        problems, names = source_problems(trigger.raw.get("status")), trigger.model.spec.sources.names
+        known = self._known_of(trigger)
+        stalled = frozenset(name for name, problem in problems.items() if problem.stalled)
+        mine = stalled if known.generation != trigger.generation else stalled & known.wrong
+        known.generation, known.wrong = trigger.generation, wrong | mine  # also until the write of their end succeeded
+        refused = frozenset(name for name, problem in problems.items() if problem.reason == "NamespaceRefused")
+        return (frozenset(problems).difference(names) | mine | refused) - wrong
+
+    def _wrong_spec(self, model: Any) -> Problem | None:
+        """What the API server cannot judge: the schedule's meaning and the patterns' limits."""
+        try:
+            schedule = model.spec.schedule
+            if schedule is not None:
+                found = self._gate.schedule_of(model.ref.namespace or "", schedule.interval, schedule.cron)
+                if isinstance(found, Problem):
+                    return found
+            files = model.spec.sources.watch_on.files
+            if files:
+                patterns.check(files)
+        except InvalidObject as error:
+            return Problem(reason="InvalidSpec", message=str(error), stalled=True)
+        return None
+
+    async def _remove_finalizer(self, trigger: Snapshot, fence: Fence) -> None:
+        """The original put a finalizer on ScheduleTriggers; nobody else would ever remove it."""
+        finalizers = list(trigger.raw["metadata"].get("finalizers") or ())
+        if FINALIZER not in finalizers:
+            return
+        fence.check()
+        place = finalizers.index(FINALIZER)
+        path = f"/metadata/finalizers/{place}"
+        patch = [{"op": "test", "path": path, "value": FINALIZER}, {"op": "remove", "path": path}]
+        self._store.observe(await self._api.patch(trigger.ref, patch))
+        log.info("finalizer.removed", **_fields(trigger))
+
+
+def _said(trigger: Snapshot) -> tuple[object, ...]:
+    """All that reconciling looks at in a trigger; the rest of its status changes with each delivery."""
+    status, finalizers = trigger.raw.get("status") or {}, trigger.raw["metadata"].get("finalizers")
+    entries = status.get("checkedSources")
+    runs = {name: entry_of(status, name).runs for name in entries} if isinstance(entries, dict) else None
+    told = [status.get(name) for name in _SAID]
+    return (trigger.generation, finalizers, runs, source_problems(status), *told)
+
+
+def _fields(trigger: Snapshot) -> dict[str, Any]:
+    return {"kind": trigger.ref.kind, "namespace": trigger.ref.namespace, "name": trigger.ref.name}

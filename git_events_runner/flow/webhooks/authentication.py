@@ -1,0 +1,148 @@
+"""Whether a request may speak for a trigger: its Secret, read when needed, and the judgement of `rules/signatures`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from git_events_runner.concurrency.pools import Pool
+from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.errors import ApiError, SecretUnusable
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.problems import WEBHOOK, part_problem
+from git_events_runner.rules.rate_limit import Rate
+from git_events_runner.rules.signatures import Headers, Scheme, Signature, judge, reader_verifier, short_keys
+
+from .keys import SecretReader, read_keys
+from .limits import IN_PLACE_BYTES, Buckets
+from .responses import AWAY, MISSING, OLD, UNREADABLE, WRONG, Unproven
+
+log = structlog.get_logger(target="webhooks")
+
+_REREAD = Rate(burst=1, seconds=5)
+_HMAC_HEADER = "x-signature"
+_REFUSALS = {Signature.MISSING: (401, MISSING), Signature.WRONG: (403, WRONG), Signature.OLD: (401, OLD)}
+_DOUBTFUL = frozenset({Signature.WRONG, Signature.UNUSABLE})  # the Secret may have been changed just now
+_RETRY_AFTER_S = 2.0
+_SHORT = "has fewer than 16 bytes and can be guessed; take a longer one"
+
+
+class Authentication:
+    """Judges requests; a Secret just rotated is read again once."""
+
+    def __init__(
+        self,
+        *,
+        secrets: SecretReader,
+        default_header: Callable[[], str],
+        buckets: Buckets,
+        recheck: Callable[[Ref], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        """`recheck` is called where a trigger's conditions do not fit what its Secret is now.
+
+        `now` is the time that signed timestamps are compared with.
+        """
+        self._now = now
+        self._secrets = secrets
+        self._recheck = recheck
+        self._default_header = default_header
+        self._buckets = buckets
+        self._pool = Pool("signatures", threads=2)
+
+    async def verify(self, trigger: Snapshot, headers: Headers, body: bytes, *, present: bool = False) -> str | None:
+        """Return if the request may speak for the trigger: what is to be warned of about its secret, or None.
+
+        `present`: there is a proof, as `missing` has found.
+
+        Raises:
+            Unproven: It may not, or nobody can tell.
+        """
+        auth = trigger.model.spec.webhook.auth_config
+        if auth is None:
+            return None
+        scheme = self._scheme(auth)
+
+        def judgement(keys: tuple[bytes, ...]) -> Signature:
+            return judge(scheme, headers, body, keys, now_s=self._now().timestamp())
+
+        keys = await self._judged(trigger, auth, judgement, weight=len(body), present=present)
+        return f"key {auth.key} of Secret {auth.secret_ref.name} {_SHORT}" if short_keys(keys) else None
+
+    def missing(self, trigger: Snapshot, headers: Headers) -> bool:
+        """Whether a request has no proof at all that the trigger would accept: its body need not be read."""
+        auth = trigger.model.spec.webhook.auth_config
+        if auth is None:
+            return False
+        return judge(self._scheme(auth), headers, b"", (), now_s=self._now().timestamp()) is Signature.MISSING
+
+    async def verify_reader(self, trigger: Snapshot, headers: Headers) -> None:
+        """Return if the request, which has no body to sign, knows the trigger's secret.
+
+        Raises:
+            Unproven: It does not, or nobody can tell.
+        """
+        auth = trigger.model.spec.webhook.auth_config
+        if auth is not None:
+            scheme, default = self._scheme(auth), self._default_header()
+            await self._judged(
+                trigger, auth, lambda keys: reader_verifier(scheme, headers, keys, default_header=default)
+            )
+
+    def _scheme(self, auth: Any) -> Scheme:
+        default = _HMAC_HEADER if auth.type == "hmac" else self._default_header()
+        return Scheme(type=auth.type, header=auth.header or default, algorithm=auth.algorithm)
+
+    async def _judged(
+        self,
+        trigger: Snapshot,
+        auth: Any,
+        judgement: Callable[[tuple[bytes, ...]], Signature],
+        *,
+        weight: int = 0,
+        present: bool = False,
+    ) -> tuple[bytes, ...]:
+        missing = not present and judgement(()) is Signature.MISSING
+        found = Signature.MISSING if missing else Signature.WRONG
+        namespace, name = trigger.ref.namespace or "", auth.secret_ref.name
+        keys: tuple[bytes, ...] = ()
+        for live in (False, True):
+            if found is Signature.MISSING:
+                break
+            keys = await self._keys(trigger, auth, live=live)
+            found = (
+                judgement(keys) if weight <= IN_PLACE_BYTES else await self._pool.run(judgement, keys, owner=namespace)
+            )
+            if found not in _DOUBTFUL or live or self._buckets.try_take(_REREAD, "reread", namespace, name):
+                break
+        if found is Signature.GOOD:
+            if part_problem(trigger.raw.get("status"), WEBHOOK) is not None:
+                self._recheck(trigger.ref)
+            return keys
+        if found is Signature.UNUSABLE:
+            self._unreadable(trigger, f"key {auth.key} of Secret {namespace}/{name} holds no usable secret")
+        status, message = _REFUSALS.get(found, (500, UNREADABLE))
+        raise Unproven(status, message)
+
+    async def _keys(self, trigger: Snapshot, auth: Any, *, live: bool) -> tuple[bytes, ...]:
+        try:
+            return await read_keys(self._secrets, trigger.ref.namespace or "", auth, live=live)
+        except SecretUnusable as error:
+            named = (trigger.ref.namespace or "", auth.secret_ref.name)
+            if not live and not self._buckets.try_take(_REREAD, "reread", *named):
+                return await self._keys(trigger, auth, live=True)
+            self._unreadable(trigger, str(error))
+            raise Unproven(500, UNREADABLE) from None
+        except ApiError as error:
+            self._unreadable(trigger, str(error), away=True)
+            raise Unproven(503, AWAY, retry_after_s=_RETRY_AFTER_S) from None
+
+    def _unreadable(self, trigger: Snapshot, error: str, *, away: bool = False) -> None:
+        ref = trigger.ref
+        if not self._buckets.try_take(_REREAD, "told", ref.namespace or "", ref.name):
+            log.warning("secret.unreadable", namespace=ref.namespace, name=ref.name, error=error)
+            if not away:
+                self._recheck(ref)

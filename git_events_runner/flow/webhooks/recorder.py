@@ -1,0 +1,60 @@
+"""Counting a delivery: into the trigger's status first, then its checks are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from git_events_runner.edges.kube.store import Store
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger.mutations import Count, Mutation, Outcome, delivery_hash, rfc3339
+from git_events_runner.rules.ledger.report import Warn
+from git_events_runner.rules.messages import CheckRequest
+from git_events_runner.rules.problems import warnings_of
+
+
+class Writer(Protocol):
+    """Writes a trigger's status."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations; their outcomes."""
+
+
+class DeliveryRecorder:
+    """What webhooks know as the counter: a request is in the status, then its check is on its way."""
+
+    def __init__(
+        self, *, store: Store, writer: Writer, submit: Callable[[CheckRequest], None], now: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._submit = submit
+        self._now = now
+
+    async def count(
+        self,
+        trigger: Ref,
+        uid: str,
+        asked: Mapping[str, str | None],
+        *,
+        task: str,
+        warning: str | None,
+    ) -> bool:
+        """Count one delivery for each source (with the commit announced for it), then ask for the checks.
+
+        False: it was counted before (also by a write of ours whose answer was lost, hence the checks).
+
+        Raises:
+            ApiError: It is not counted, or nobody knows.
+        """
+        count = Count(asked=asked, delivery=delivery_hash(task), at=rfc3339(self._now()))
+        known = self._store.get(trigger)
+        warnings: list[Warn] = []
+        if warning or (known and warnings_of(known.raw.get("status"))):
+            warnings.append(Warn(reason="WebhookSecretShort", source=None, message=warning))
+            warnings += [Warn(reason="WebhookMissed", source=source, message=None) for source in asked]
+        outcomes = await self._writer.write(trigger, uid, count, *warnings)
+        for source in asked:
+            self._submit(CheckRequest(trigger=trigger, uid=uid, source=source, due_at=None, fence=None, tasks=(task,)))
+        return outcomes[0] is Outcome.WRITE

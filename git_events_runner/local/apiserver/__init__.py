@@ -1,0 +1,1 @@
+"""A small Kubernetes API server in this process, for `local` and tests."""

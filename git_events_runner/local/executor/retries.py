@@ -1,0 +1,49 @@
+"""What the Job controller does when a pod has failed: another one, or the end of the Job.
+
+https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .job_status import FAILED, POLICY, Ending
+
+_FIRST_S, _LONGEST_S = 1.0, 60.0
+
+
+def after(job: Mapping[str, Any], failures: int, container: str, code: int) -> Ending | int:
+    """How the Job ends after a pod whose container failed with an exit code; else how many failures count by now.
+
+    `failures` counts those before; a rule `Ignore` adds none.
+    """
+    spec = job["spec"]
+    for index, rule in enumerate((spec.get("podFailurePolicy") or {}).get("rules") or ()):
+        if not _matches(rule.get("onExitCodes"), container, code):
+            continue
+        if rule.get("action") == "FailJob":
+            pod = f"{job['metadata']['namespace']}/{job['metadata']['name']}-local"
+            told = f"Container {container} for pod {pod} failed with exit code {code} matching FailJob rule at index"
+            told = f"{told} {index}"
+            return Ending(step=POLICY.step, end=POLICY.end, reason=POLICY.reason, message=told)
+        if rule.get("action") == "Ignore":
+            return failures
+        break
+    return FAILED if failures >= (spec.get("backoffLimit") or 0) else failures + 1
+
+
+def delay_s(failures: int) -> float:
+    """Seconds before the next pod: 1, doubled with each failure, at most 60 (a cluster begins with 10).
+
+    >>> [delay_s(1), delay_s(2), delay_s(20)]
+    [1.0, 2.0, 60.0]
+    """
+    return float(min(_FIRST_S * 2 ** (max(failures, 1) - 1), _LONGEST_S))
+
+
+def _matches(rule: Any, container: str, code: int) -> bool:
+    if not isinstance(rule, Mapping) or rule.get("containerName") not in {None, container}:
+        return False
+    inside = code in (rule.get("values") or ())
+    return inside if rule.get("operator") == "In" else not inside

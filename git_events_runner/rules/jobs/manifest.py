@@ -1,0 +1,490 @@
+"""The Job of a run: manifest, labels, variables, and which Secret keys its init container may see.
+
+Fields, names and variables are the original's (docs/reference.md); what is ours: the derived name, the run annotations,
+credentials mounted into the init container alone, no token on the pod, tracking labels that win.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from git_events_runner.resources.actions import ActionJob
+from git_events_runner.resources.clone_options import OPTIONS_VARIABLE
+from git_events_runner.resources.description import REFERENCE_VARIABLE, SECRET_DIR, SOURCE_VARIABLE, WAIT_VARIABLE
+from git_events_runner.resources.job import (
+    ADMISSION_ANNOTATION,
+    ADMITTED,
+    COMMIT_ANNOTATION,
+    DELIVERIES_ANNOTATION,
+    ELSEWHERE,
+    FILE_HASH_ANNOTATION,
+    IDENTITY_LABEL,
+    KUEUE_LABEL,
+    OCCURRENCE_ANNOTATION,
+    REASON_ANNOTATION,
+    RUN_ANNOTATION,
+    RUN_REQUEST_ANNOTATION,
+    RUN_TOKEN_ANNOTATION,
+    SECRET_ANNOTATION,
+    TASK_IDS_ANNOTATION,
+    TASKS_KEPT,
+    TTL_ANNOTATION,
+    WAITING,
+    WAITING_ANNOTATION,
+    RunKey,
+    copy_name,
+)
+from git_events_runner.resources.kinds import GROUP, VERSION
+from git_events_runner.resources.queuemarks import QUEUE_ANNOTATIONS, ConcurrencyLimit
+from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ssh import HostKeyPolicy
+
+from . import changes
+from .event import event_of
+from .pod import failure_policy, may_be_replaced, settle_pod, settle_worker
+
+TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  a path, not a secret
+_LABEL_CHARS = 63
+_CLONER_UID = 65532
+_COPY_WAIT_S = 180
+_ENFORCE_LABEL = "pod-security.kubernetes.io/enforce"
+# On every namespace of OpenShift: the users that its pods may have. Whoever sets it elsewhere gets the image's own user
+# (https://docs.openshift.com/container-platform/latest/authentication/managing-security-context-constraints.html).
+_UID_RANGE_ANNOTATION = "openshift.io/sa.scc.uid-range"
+_RESTRICTED: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+# Nobody else's, also where a run has none of them: what they say is believed when a Job is read back.
+_READ_BACK = frozenset(
+    (
+        RUN_ANNOTATION,
+        COMMIT_ANNOTATION,
+        FILE_HASH_ANNOTATION,
+        REASON_ANNOTATION,
+        OCCURRENCE_ANNOTATION,
+        TASK_IDS_ANNOTATION,
+        DELIVERIES_ANNOTATION,
+        RUN_REQUEST_ANNOTATION,
+        RUN_TOKEN_ANNOTATION,
+        WAITING_ANNOTATION,
+        TTL_ANNOTATION,
+        SECRET_ANNOTATION,
+        ADMISSION_ANNOTATION,
+        *QUEUE_ANNOTATIONS,
+        *(f"{GROUP}/{role}-name" for role in ("action", "source", "trigger")),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneBounds:
+    """How much a clone may write."""
+
+    max_bytes: int
+    max_files: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDefaults:
+    """What the runtime config says about Jobs; times in seconds, a longest time of 0 is none.
+
+    `workdir_size_limit` is a quantity, empty for none; `cloner_resources` as in a container.
+    """
+
+    active_deadline_s: int
+    ttl_s: int
+    waiting_timeout_s: int
+    service_account: str | None
+    workdir: str
+    volume_name: str
+    cloner_name: str
+    cloner_image: str
+    cloner_api_token: bool
+    worker_name: str
+    worker_image: str
+    variables_prefix: str
+    pod_security: str
+    host_keys: HostKeyPolicy = field(default_factory=HostKeyPolicy)
+    cloner_bounds: CloneBounds | None = None
+    cloner_resources: Mapping[str, Any] = field(default_factory=dict)
+    workdir_size_limit: str = ""
+    max_active_deadline_s: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """What a pod has to satisfy: the worker the `restricted` standard, and whether the cluster assigns user and group.
+
+    Where it does, a pod that names its own is refused: OpenShift's `restricted-v2` takes only those of the namespace's
+    range, and sets them where a pod names none.
+    """
+
+    restricted: bool = False
+    assigned_ids: bool = False
+
+    @classmethod
+    def of(cls, wanted: str, namespace: Mapping[str, Any]) -> Security:
+        """By the runtime config's `podSecurity` and the metadata of the Job's namespace."""
+        enforced = (namespace.get("labels") or {}).get(_ENFORCE_LABEL) == "restricted"
+        assigned = _UID_RANGE_ANNOTATION in (namespace.get("annotations") or {})
+        return cls(
+            restricted=wanted == "restricted" or (wanted in {"auto", "openshift"} and enforced),
+            assigned_ids=wanted == "openshift" or assigned,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretKeys:
+    """A Secret and the keys of it that the cloner needs: key in the Secret → file name in the mounted folder.
+
+    The keys in `optional` are mounted under their own names if they are there.
+    """
+
+    namespace: str
+    name: str
+    files: Mapping[str, str]
+    optional: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """A source and a reference in it: what the trigger watches, or what an override clones."""
+
+    source: Ref
+    ref_type: str
+    ref_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clone:
+    """What the init container gets: the described source (JSON), the Secrets to mount, and what to clone."""
+
+    pointer: Pointer
+    description: str
+    secrets: tuple[SecretKeys, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything that a Job is made from. `previous_commit` is the one recorded before this run."""
+
+    name: str
+    key: RunKey
+    trigger: Ref
+    watched: Pointer
+    commit: str
+    action: Ref
+    action_uid: str
+    clone: Clone
+    override: bool
+    reason: str
+    occurrence: str
+    file_hash: str | None
+    task_ids: tuple[str, ...]
+    identity: str
+    suspend: bool
+    security: Security
+    deliveries: str = ""
+    run_request: int | None = None
+    run_token: str | None = None
+    concurrency: ConcurrencyLimit | None = None
+    previous_commit: str | None = None
+    attempt: int = 1
+
+
+def label(value: str) -> str:
+    """A name as a label value: over 63 characters it is cut and closed with a digest.
+
+    >>> label("app")
+    'app'
+    >>> len(label("a" * 80))
+    63
+    """
+    if len(value) <= _LABEL_CHARS:
+        return value
+    digest = hashlib.sha256(value.encode()).hexdigest()[:10]
+    return f"{value[: _LABEL_CHARS - 11].rstrip('-_.')}-{digest}"
+
+
+def literal(value: str) -> str:
+    """A value that the kubelet must not expand: `$` doubled.
+
+    >>> literal("x$(HOME)")
+    'x$$(HOME)'
+    """
+    return value.replace("$", "$$")
+
+
+def variables(run: Run, defaults: JobDefaults, workdir: str) -> list[dict[str, str]]:
+    """The worker's environment: v0.4's names, then those of the run."""
+    watched, trigger, cloned = run.watched, run.trigger, run.clone.pointer
+    named = {
+        "WORKDIR": workdir,
+        "TRIGGER_KIND": trigger.kind,
+        "TRIGGER_NAME": trigger.name,
+        "TRIGGER_SOURCE_KIND": watched.source.kind,
+        "TRIGGER_SOURCE_NAME": watched.source.name,
+        "TRIGGER_SOURCE_NAMESPACE": watched.source.namespace,
+        "TRIGGER_SOURCE_COMMIT": run.commit,
+        "TRIGGER_SOURCE_REF_TYPE": watched.ref_type,
+        "TRIGGER_SOURCE_REF_NAME": watched.ref_name,
+    }
+    if run.override:
+        named |= {
+            "ACTION_SOURCE_KIND": cloned.source.kind,
+            "ACTION_SOURCE_NAME": cloned.source.name,
+            "ACTION_SOURCE_NAMESPACE": cloned.source.namespace,
+            "ACTION_SOURCE_REF_TYPE": cloned.ref_type,
+            "ACTION_SOURCE_REF_NAME": cloned.ref_name,
+        }
+    named |= {
+        "EVENT": event_of(run.reason),
+        "TRIGGER_SOURCE_PREVIOUS_COMMIT": run.previous_commit,
+        "RUN_NUMBER": str(run.key.number),
+        "RUN_ATTEMPT": str(run.attempt),
+        "CHANGED_FILES": changes.file_of(workdir),
+    }
+    prefix = defaults.variables_prefix
+    return [{"name": prefix + name, "value": literal(value)} for name, value in named.items() if value is not None]
+
+
+def tracking_labels(run: Run) -> dict[str, str]:
+    """The labels by which everybody finds the Jobs of a trigger, an action or a source."""
+    objects = {"action": run.action, "source": run.watched.source, "trigger": run.trigger}
+    labels = {f"{GROUP}/{role}-kind": ref.kind for role, ref in objects.items()}
+    labels |= {f"{GROUP}/{role}-name": label(ref.name) for role, ref in objects.items()}
+    labels[IDENTITY_LABEL] = label(run.identity)
+    return labels
+
+
+def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool) -> dict[str, str]:
+    """What the ledger reads back from a Job, and the whole names where labels are cut."""
+    waiting = (
+        defaults.waiting_timeout_s if action.job_waiting_timeout_seconds is None else action.job_waiting_timeout_seconds
+    )
+    ttl = defaults.ttl_s if action.ttl_seconds_after_finished is None else action.ttl_seconds_after_finished
+    noted = {
+        RUN_ANNOTATION: str(run.key),
+        COMMIT_ANNOTATION: run.commit,
+        FILE_HASH_ANNOTATION: run.file_hash or "",
+        REASON_ANNOTATION: run.reason,
+        OCCURRENCE_ANNOTATION: run.occurrence,
+        TASK_IDS_ANNOTATION: ",".join(run.task_ids[-TASKS_KEPT:]),
+        DELIVERIES_ANNOTATION: run.deliveries,
+        RUN_REQUEST_ANNOTATION: str(run.run_request or ""),
+        RUN_TOKEN_ANNOTATION: run.run_token or "",
+        WAITING_ANNOTATION: str(waiting),
+        TTL_ANNOTATION: str(ttl),
+        SECRET_ANNOTATION: "copy" if needs_copy else "",
+    }
+    objects = {"action": run.action, "source": run.watched.source, "trigger": run.trigger}
+    noted |= {f"{GROUP}/{role}-name": ref.name for role, ref in objects.items() if len(ref.name) > _LABEL_CHARS}
+    if run.concurrency is not None:
+        noted |= run.concurrency.annotations
+    return {name: value for name, value in noted.items() if value}
+
+
+def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, Any]:
+    """The batch/v1 Job (https://kubernetes.io/docs/concepts/workloads/controllers/job/), without its TTL.
+
+    The TTL is patched in by the leader once the run is settled, so that a Job cannot vanish unsettled.
+    """
+    namespace = run.trigger.namespace
+    needs_copy = any(keys.namespace != namespace for keys in run.clone.secrets)
+    labels = {**(action.labels or {}), **tracking_labels(run)}
+    own = run_annotations(run, action, defaults, needs_copy=needs_copy)
+    annotations = {n: value for n, value in (action.annotations or {}).items() if n not in _READ_BACK} | own
+    admission = ELSEWHERE if KUEUE_LABEL in labels else WAITING if run.suspend or needs_copy else ADMITTED
+    deadline = defaults.active_deadline_s if action.active_deadline_seconds is None else action.active_deadline_seconds
+    if defaults.max_active_deadline_s:
+        deadline = min(deadline, defaults.max_active_deadline_s)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": run.name,
+            "namespace": namespace,
+            "labels": labels,
+            "annotations": {**annotations, ADMISSION_ANNOTATION: admission},
+            "ownerReferences": [
+                {
+                    "apiVersion": f"{GROUP}/{VERSION}",
+                    "kind": run.action.kind,
+                    "name": run.action.name,
+                    "uid": run.action_uid,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": {
+            "backoffLimit": action.backoff_limit or 0,
+            "podFailurePolicy": failure_policy(action, defaults.cloner_name, defaults.worker_name),
+            "parallelism": 1,
+            "suspend": admission != ADMITTED,
+            "activeDeadlineSeconds": deadline,
+            "template": {
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": _pod(run, action, defaults, needs_copy=needs_copy),
+            },
+        },
+    }
+
+
+def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool) -> dict[str, Any]:
+    workdir = action.workdir or defaults.workdir
+    account = action.service_account or defaults.service_account
+    assigned = run.security.assigned_ids
+    group = {} if assigned else {"fsGroup": _CLONER_UID}
+    work_mount = {"name": defaults.volume_name, "mountPath": workdir}
+    token_mount = {"name": "git-events-runner-token", "mountPath": TOKEN_FOLDER, "readOnly": True}
+    source_mount = {"name": "git-events-runner-source", "mountPath": SECRET_DIR, "readOnly": True}
+    volumes: list[dict[str, Any]] = [{"name": defaults.volume_name, "emptyDir": _empty_dir(defaults)}]
+    volumes.append(changes.volume())
+    cloner_mounts: list[dict[str, Any]] = [work_mount, changes.mount(workdir, read_only=False)]
+    worker_mounts: list[dict[str, Any]] = [work_mount, changes.mount(workdir, read_only=True)]
+    if run.clone.secrets:
+        volumes.append({"name": source_mount["name"], "projected": _projection(run, action, needs_copy=needs_copy)})
+        cloner_mounts.append(source_mount)
+    if account or defaults.cloner_api_token:
+        volumes.append({"name": token_mount["name"], "projected": _token_projection()})
+        if account:
+            worker_mounts.append(token_mount)
+        if defaults.cloner_api_token:
+            cloner_mounts.append(token_mount)
+    cloner: dict[str, Any] = {
+        "name": defaults.cloner_name,
+        "image": action.cloner_image or defaults.cloner_image,
+        "args": _cloner_arguments(run, action, workdir),
+        "env": _cloner_environment(run, action, workdir, needs_copy=needs_copy),
+        "volumeMounts": cloner_mounts,
+        "securityContext": dict(_RESTRICTED) if assigned else {**_RESTRICTED, "runAsUser": _CLONER_UID},
+    }
+    worker: dict[str, Any] = {
+        "name": defaults.worker_name,
+        "image": action.action_image or defaults.worker_image,
+        "env": variables(run, defaults, workdir),
+        "workingDir": workdir,
+        "volumeMounts": worker_mounts,
+    }
+    if defaults.cloner_resources:
+        cloner["resources"] = dict(defaults.cloner_resources)
+    if run.security.restricted:
+        worker["securityContext"] = dict(_RESTRICTED)
+    if action.command is not None:
+        worker["command"] = list(action.command)
+    if action.args is not None:
+        worker["args"] = list(action.args)
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}} | group,
+        "initContainers": [cloner],
+        "containers": [worker],
+        "volumes": volumes,
+    }
+    if account:
+        pod["serviceAccountName"] = account
+    settle_worker(worker, action)
+    settle_pod(pod, action)
+    return pod
+
+
+def _empty_dir(defaults: JobDefaults) -> dict[str, str]:
+    """The working directory's volume; the kubelet evicts a pod that writes more than `sizeLimit` into it."""
+    return {"sizeLimit": defaults.workdir_size_limit} if defaults.workdir_size_limit else {}
+
+
+def _cloner_environment(run: Run, action: ActionJob, workdir: str, *, needs_copy: bool) -> list[dict[str, Any]]:
+    found = [{"name": SOURCE_VARIABLE, "value": literal(run.clone.description)}]
+    found += changes.cloner_variables(workdir, run.previous_commit, override=run.override)
+    if action.clone is not None and (options := action.clone.options.to_json()):
+        found.append({"name": OPTIONS_VARIABLE, "value": literal(options)})
+    pointer = run.clone.pointer
+    if action.preserve_git_folder and not run.override and pointer.ref_type != "commit":
+        found.append({"name": REFERENCE_VARIABLE, "value": literal(f"{pointer.ref_type} {pointer.ref_name}")})
+    if needs_copy:
+        found.append({"name": WAIT_VARIABLE, "value": str(_COPY_WAIT_S)})
+    return found
+
+
+def _cloner_arguments(run: Run, action: ActionJob, workdir: str) -> list[str]:
+    pointer = run.clone.pointer
+    what = (pointer.ref_type, pointer.ref_name) if run.override else ("commit", run.commit)
+    arguments = ["--kind", pointer.source.kind, "--source", literal(pointer.source.name)]
+    arguments += [f"--{what[0]}", literal(what[1]), "--destination", literal(workdir)]
+    if action.preserve_git_folder:
+        arguments.append("--preserve-git-folder")
+    if action.enable_cloner_debug:
+        arguments.append("--debug")
+    return arguments
+
+
+def _projection(run: Run, action: ActionJob, *, needs_copy: bool) -> dict[str, Any]:
+    """The Secret keys as files; a copy holds the files under their final names.
+
+    A copy is deleted once the cloner is done. A kubelet complains of a Secret that a running pod mounts and that is
+    gone, unless it is optional; our cloner then waits for the files. With another cloner, and where a pod may be
+    replaced, it stays to the end.
+    """
+    if needs_copy:
+        files = {name: name for keys in run.clone.secrets for name in keys.files.values()}
+        optional = tuple(name for keys in run.clone.secrets for name in keys.optional)
+        sources = _secret_sources(copy_name(run.name), files, optional)
+        if not (may_be_replaced(action) or action.cloner_image):
+            sources[0]["secret"]["optional"] = True
+    else:
+        sources = [
+            source for keys in run.clone.secrets for source in _secret_sources(keys.name, keys.files, keys.optional)
+        ]
+    return {"defaultMode": 0o444, "sources": sources}
+
+
+def _secret_sources(name: str, files: Mapping[str, str], optional: tuple[str, ...]) -> list[dict[str, Any]]:
+    """A Secret's keys; those that may be missing in a source of their own: `optional` holds for all keys of one."""
+    items = [{"key": key, "path": path} for key, path in sorted(files.items())]
+    sources: list[dict[str, Any]] = [{"secret": {"name": name, "items": items}}]
+    if optional:
+        some = [{"key": key, "path": key} for key in optional]
+        sources.append({"secret": {"name": name, "optional": True, "items": some}})
+    return sources
+
+
+def _token_projection() -> dict[str, Any]:
+    """The token that Kubernetes itself would mount, in the places where clients look for it."""
+    root = {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    return {
+        "defaultMode": 0o444,
+        "sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+            {"configMap": root},
+            {"downwardAPI": {"items": [namespace]}},
+        ],
+    }
+
+
+def secret_copy(job: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, Any]:
+    """The Secret that a Job owns when its source's credential lives in another namespace; values base64."""
+    metadata = job["metadata"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {
+            "name": copy_name(metadata["name"]),
+            "namespace": metadata["namespace"],
+            "labels": {"app.kubernetes.io/managed-by": "git-events-runner"},
+            "ownerReferences": [
+                {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
+            ],
+        },
+        "data": dict(data),
+    }

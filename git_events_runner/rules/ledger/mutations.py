@@ -1,0 +1,499 @@
+"""The run ledger: what a trigger's status says, and every change of it as a value that can be judged again.
+
+The Jobs are the log and the status is what was settled from it (ARCHITECTURE.md, "The run ledger"). Each mutation is
+applied to the status just read: it is then to be written, done already, or stale (its tests do not hold any more).
+So a write of unknown outcome is judged by reading, and writers of two replicas never undo one another.
+The transitions bear the names of tests/model/ledger.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from git_events_runner.resources.history import HISTORY_DEFAULT
+from git_events_runner.resources.job import UNFINISHED_PHASES, JobView, timestamp
+from git_events_runner.resources.status import LEDGER_MAX
+from git_events_runner.rules.history import HISTORY, record_of, remember
+
+from .stored_times import lies_ahead, lies_later
+
+DELIVERIES_KEPT = 64
+RAISED = LEDGER_MAX // 10
+_HASH_CHARS = 11
+
+
+class Outcome(Enum):
+    """What a mutation finds when it is applied to a status."""
+
+    WRITE = "write"
+    DONE = "done"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """When a delivery was counted (RFC 3339), and the commit that it announced, if it named one."""
+
+    commit: str | None
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """`status.checkedSources[source]`; `adopted` means that the original wrote it (no run number yet)."""
+
+    exists: bool
+    adopted: bool
+    runs: int
+    commit: str | None
+    file_hash: str | None
+    changed: str | None
+    requested: int
+    handled: int
+    run_requested: int
+    run_handled: int
+    announced: Announced | None
+    answered_at: str | None
+    job_name: str | None
+
+    @property
+    def key(self) -> tuple[int, str | None]:
+        """What decisions rest on and writes test: the highest settled run, and the commit."""
+        return (self.runs, self.commit)
+
+    @property
+    def run_is_due(self) -> bool:
+        """Whether a run that was requested by annotation is still to be made."""
+        return self.run_requested > self.run_handled
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request for a check or for a run is still to be handled."""
+        return self.requested > self.handled or self.run_is_due
+
+
+def highest_number(
+    status: Mapping[str, Any] | None, source: str, *, named: Callable[[], bool] = lambda: True
+) -> int | None:
+    """The highest number that a run of the source can have: the recorded one and the next; None means any.
+
+    An entry that records no run yet (new, wiped by a restore, or v0.4's) allows any (`allows` in the model). Of a
+    source that is neither on record nor `named`, only numbers up to `lastRunNumber` were given. It is called for every
+    Job in every pass of the queue, so it reads no more than that.
+    """
+    status = status if isinstance(status, Mapping) else {}
+    entries = status.get("checkedSources")
+    entry = entries.get(source) if isinstance(entries, Mapping) else None
+    if not isinstance(entry, Mapping) or not _is_record(entry):
+        return None if named() else _run_number(status.get("lastRunNumber")) or 0
+    runs = entry.get("runs")
+    if _run_number(runs) is None or not _text(entry.get("commitHash")):
+        return None
+    return (_run_number(runs) or 0) + 1
+
+
+def is_number(value: object) -> bool:
+    """Whether a status can hold that number: one written by hand or by a restore may be anything.
+
+    >>> is_number(7), is_number(2**63 - 1), is_number(-1), is_number(True)
+    (True, False, False, False)
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LEDGER_MAX
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and is_number(value) else 0
+
+
+def _run_number(value: object) -> int | None:
+    """A number of runs. One that is too high reads as above every Job (`edited_raises` in the model), others as none.
+
+    Read as none, it would let the Jobs of runs that were recorded long ago be recorded again.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= LEDGER_MAX:
+        return RAISED
+    return value if isinstance(value, int) and is_number(value) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
+    """Read one source's entry; strange values read as absent. New entries start at `lastRunNumber`.
+
+    Nothing above `requested` is handled, whatever the status says: later deliveries would never run.
+    """
+    status = status if isinstance(status, Mapping) else {}
+    entries = status.get("checkedSources")
+    raw = entries.get(source) if isinstance(entries, Mapping) else None
+    found = _is_record(raw)
+    data: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
+    announced = data.get("announced")
+    commit = _text(announced.get("commit")) if isinstance(announced, Mapping) else None
+    at = _text(announced.get("at")) if isinstance(announced, Mapping) else None
+    last_job = data.get("lastJob")
+    runs, requested = _run_number(data.get("runs")), _number(data.get("requested"))
+    run_requested = _number(data.get("runRequested"))
+    return Entry(
+        exists=found,
+        adopted=found and runs is None and bool(_text(data.get("commitHash"))),
+        runs=runs if runs is not None else _run_number(status.get("lastRunNumber")) or 0,
+        commit=_text(data.get("commitHash")),
+        file_hash=_text(data.get("fileHash")),
+        changed=_text(data.get("changed")),
+        requested=requested,
+        handled=min(_number(data.get("handled")), requested),
+        run_requested=run_requested,
+        run_handled=min(_number(data.get("runHandled")), run_requested),
+        announced=Announced(commit=commit, at=at) if at else None,
+        answered_at=_text(data.get("answeredAt")),
+        job_name=_text(last_job.get("name")) if isinstance(last_job, Mapping) else None,
+    )
+
+
+def _is_record(entry: object) -> bool:
+    """Whether an entry records anything of the ledger: one that has a problem alone reads as none."""
+    return isinstance(entry, Mapping) and (len(entry) != 1 or "problem" not in entry)
+
+
+def run_number_after(entry: Entry) -> int:
+    """The number of the next run."""
+    return entry.runs + 1
+
+
+def delivery_hash(delivery: str) -> str:
+    """Eight bytes that stand for a delivery (its task id) in `status.deliveries` (11 characters)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(delivery.encode()).digest()[:8]).decode().rstrip("=")
+
+
+def delivery_known(status: Mapping[str, Any] | None, digest: str) -> bool:
+    """Whether the delivery is among the last 64 that were counted."""
+    text = (status or {}).get("deliveries")
+    if not isinstance(text, str):
+        return False
+    return any(text[at : at + _HASH_CHARS] == digest for at in range(0, len(text), _HASH_CHARS))
+
+
+def hashes_of(text: str) -> list[str]:
+    """The hashes in a text of `status.deliveries`."""
+    return [text[at : at + _HASH_CHARS] for at in range(0, len(text) - _HASH_CHARS + 1, _HASH_CHARS)]
+
+
+def deliveries_overtaken(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> bool:
+    """Whether so many deliveries were counted between two readings that a hash of between may be missing by now.
+
+    A delivery whose hash is not in `after` was then counted or not: nothing tells.
+
+    >>> old, new = delivery_hash("old"), delivery_hash("new")
+    >>> deliveries_overtaken({"deliveries": old}, {"deliveries": old + new})
+    False
+    >>> deliveries_overtaken({"deliveries": old}, {"deliveries": new * DELIVERIES_KEPT})
+    True
+    """
+    known, found = (str((status or {}).get("deliveries") or "") for status in (before, after))
+    full = len(found) >= DELIVERIES_KEPT * _HASH_CHARS
+    return full and not (known and delivery_known(after, known[-_HASH_CHARS:]))
+
+
+def last_deliveries(status: Mapping[str, Any] | None, count: int) -> str:
+    """The hashes of the last `count` deliveries, as one string."""
+    text = (status or {}).get("deliveries")
+    return text[-count * _HASH_CHARS :] if isinstance(text, str) and count > 0 else ""
+
+
+class Mutation(Protocol):
+    """A change of one trigger's status."""
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Change `status` in place and say WRITE; or leave it and say DONE or STALE."""
+
+    def guards(self) -> Guards:
+        """What the write must find unchanged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """Fields that a write tests: `ledger` sources on runs and commitHash, `counted` sources on `requested` too."""
+
+    ledger: frozenset[str] = frozenset()
+    counted: frozenset[str] = frozenset()
+    conditions: bool = False
+    whole: bool = False
+
+    def __or__(self, other: Guards) -> Guards:
+        """Both together, for writes that share one request."""
+        return Guards(
+            ledger=self.ledger | other.ledger,
+            counted=self.counted | other.counted,
+            conditions=self.conditions or other.conditions,
+            whole=self.whole or other.whole,
+        )
+
+
+def draft(status: dict[str, Any], source: str, *, adopt: bool = True) -> dict[str, Any]:
+    """The entry to change, with every field present that later writes test (or insert into, as into the history).
+
+    An entry of the original gets its run number, which ends its adoption, only from a look at its source.
+    """
+    before = entry_of(status, source)
+    entries = status.get("checkedSources")
+    if not isinstance(entries, dict):
+        entries = status["checkedSources"] = {}
+    if not isinstance(status.get(HISTORY), list):
+        status[HISTORY] = []
+    entry = entries.get(source)
+    if not isinstance(entry, dict):
+        entry = entries[source] = {}
+    for name in ("commitHash", "fileHash", "changed"):
+        entry.setdefault(name, None)
+    entry["requested"], entry["handled"] = before.requested, before.handled
+    if adopt or not before.adopted:
+        entry["runs"] = before.runs
+    elif "runs" in entry:
+        del entry["runs"]  # no number at all
+    return entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """A delivery, at `at`, asks for checks: source → commit announced for it, if any.
+
+    It is recognised by its own hash, when it comes again and when the outcome of a write is unknown.
+    """
+
+    asked: Mapping[str, str | None]
+    delivery: str
+    at: str
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Raise `requested` by one for each source, once for each delivery."""
+        if delivery_known(status, self.delivery):
+            return Outcome.DONE
+        text = status.get("deliveries")
+        kept = text if isinstance(text, str) and len(text) % _HASH_CHARS == 0 else ""
+        status["deliveries"] = (kept + self.delivery)[-DELIVERIES_KEPT * _HASH_CHARS :]
+        for source, commit in self.asked.items():
+            entry = draft(status, source, adopt=False)
+            entry["requested"] += 1
+            entry["announced"] = {"commit": commit, "at": self.at}
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """Counting is lost when two replicas count at once: `requested` and the ids are tested."""
+        return Guards(counted=frozenset(self.asked))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """Take a Job into the record: from its annotations, whoever created it."""
+
+    source: str
+    number: int
+    commit: str
+    file_hash: str | None
+    request: int | None
+    answered_at: str | None
+    job: str
+    phase: str
+    changed: str
+    now: str | None = None
+    run_request: int | None = None
+    record: Mapping[str, Any] | None = None
+    history_limit: int = HISTORY_DEFAULT
+
+    @classmethod
+    def from_job(cls, name: str, job: JobView, *, now: datetime) -> Settle | None:
+        """The settlement that a Job of ours stands for; None when its annotations are not ours or incomplete."""
+        if job.run is None or not job.commit:
+            return None
+        made = job.created_at or now
+        due = timestamp(job.due_at)
+        return cls(
+            source=job.run.source,
+            number=job.run.number,
+            commit=job.commit,
+            file_hash=job.file_hash,
+            request=job.request,
+            answered_at=rfc3339(made) if due is not None and lies_ahead(due, made) else job.due_at,
+            job=name,
+            phase=job.phase,
+            changed=rfc3339(made),
+            now=rfc3339(now),
+            run_request=job.run_request,
+            record=record_of(name, job),
+        )
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Record the run; `handled` becomes the Job's own request number even if that lowers it.
+
+        Of the runs that were requested, those up to the Job's own number have theirs (the model's `asked_of_job`).
+        """
+        before = entry_of(status, self.source)
+        if before.runs >= self.number:
+            return Outcome.DONE
+        highest = highest_number(status, self.source)
+        if highest is not None and self.number > highest:
+            return Outcome.STALE
+        entry = draft(status, self.source)
+        entry["runs"] = self.number
+        if self.commit != before.commit:
+            entry["changed"] = self.changed
+        entry["commitHash"] = self.commit
+        entry["fileHash"] = self.file_hash
+        if self.request is not None:
+            entry["handled"] = min(self.request, before.requested)
+        if self.answered_at and not lies_later(before.answered_at, self.answered_at, self.now):
+            entry["answeredAt"] = self.answered_at
+        if self.run_request is not None:
+            entry["runHandled"] = max(before.run_handled, min(self.run_request, before.run_requested))
+        entry["lastJob"] = {"name": self.job, "phase": self.phase, "commit": self.commit}
+        if self.phase in UNFINISHED_PHASES:
+            status["state"] = "Running"
+        else:
+            status.setdefault("state", "Idle")
+        status["lastRun"] = self.changed
+        if self.record is not None:
+            remember(status, self.record, self.history_limit)
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """Runs and commit of the source."""
+        return Guards(ledger=frozenset({self.source}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A check found nothing to run: requests counted as of its reading are handled, a commit with the same files kept.
+
+    `commit` differs from the recorded one when the selected files are the same (or the original recorded the tag
+    object): the new commit is then recorded without a run (skip_commit in the model).
+    """
+
+    source: str
+    expected: tuple[int, str | None]
+    handled: int
+    commit: str | None
+    file_hash: str | None
+    changed: str | None = None
+    answered_at: str | None = None
+    now: str | None = None
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Mark requests handled, never lowering; refuse when a run or another commit was recorded meanwhile."""
+        before = entry_of(status, self.source)
+        if before.key != self.expected:
+            return Outcome.STALE
+        handled = max(before.handled, min(self.handled, before.requested))
+        if handled == before.handled and self.commit == before.commit and not before.adopted:
+            return Outcome.DONE
+        entry = draft(status, self.source)
+        entry["handled"] = handled
+        entry["commitHash"] = self.commit
+        if self.commit != before.commit:
+            entry["fileHash"] = self.file_hash
+            entry["changed"] = self.changed
+        if self.answered_at and not lies_later(before.answered_at, self.answered_at, self.now):
+            entry["answeredAt"] = self.answered_at
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """Runs and commit of the source: otherwise an older answer of git could undo a newer run."""
+        return Guards(ledger=frozenset({self.source}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touch:
+    """Scheduled times that checks handled without a change, by source; `at` is when the last such check ended.
+
+    `lastRun` is coarse: at most one write in ten minutes. An edited schedule moves the times alone (`at` is None).
+    """
+
+    at: str | None
+    answered: Mapping[str, str]
+    now: str | None = None
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Move `lastRun` and each `answeredAt` forward."""
+        outcome = Outcome.DONE
+        if self.at and not lies_later(_text(status.get("lastRun")), self.at, self.now):
+            status["lastRun"] = self.at
+            outcome = Outcome.WRITE
+        for source, due in self.answered.items():
+            known = entry_of(status, source)
+            if not known.exists or known.adopted or known.answered_at == due:
+                continue
+            if not lies_later(known.answered_at, due, self.now):
+                status["checkedSources"][source]["answeredAt"] = due
+                outcome = Outcome.WRITE
+        return outcome
+
+    def guards(self) -> Guards:
+        """The sources whose `answeredAt` moves."""
+        return Guards(ledger=frozenset(self.answered))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The leader's view of the Jobs: `state`, and the phase of each source's last Job."""
+
+    running: bool
+    phases: Mapping[str, tuple[str, str]]
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Set the phase where the entry still names that Job; `WrongConfig` stays until its cause goes."""
+        changed = False
+        for source, (name, phase) in self.phases.items():
+            if entry_of(status, source).job_name != name:
+                continue
+            job = status["checkedSources"][source]["lastJob"]
+            if job.get("phase") != phase:
+                status["checkedSources"][source]["lastJob"] = {**job, "phase": phase}
+                changed = True
+        state = "Running" if self.running else "Idle" if status.get("state") == "Running" else status.get("state")
+        if status.get("state") != state:
+            status["state"] = state
+            changed = True
+        return Outcome.WRITE if changed else Outcome.DONE
+
+    def guards(self) -> Guards:
+        """The sources whose Job is named."""
+        return Guards(ledger=frozenset(self.phases))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune:
+    """Remove entries of sources that the trigger does not name any more; `lastRunNumber` keeps their numbers."""
+
+    keep: frozenset[str]
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Judge by the spec of the very object that is written (the writer passes it as `keep`)."""
+        entries = status.get("checkedSources")
+        gone = [name for name in entries if name not in self.keep] if isinstance(entries, dict) else []
+        if not gone:
+            return Outcome.DONE
+        highest = max(entry_of(status, name).runs for name in gone)
+        status["lastRunNumber"] = max(_run_number(status.get("lastRunNumber")) or 0, highest)
+        for name in gone:
+            del status["checkedSources"][name]
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """The whole object, by its resource version."""
+        return Guards(whole=True)
+
+
+def rfc3339(moment: datetime) -> str:
+    """Aware time as the API server writes it, to the second.
+
+    >>> rfc3339(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    '2026-01-02T03:04:05Z'
+    """
+    return moment.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"

@@ -1,0 +1,1 @@
+"""Schedules: intervals, cron expressions, and the scheduled times that follow from them."""

@@ -1,0 +1,1 @@
+"""Logs, metrics and traces: the closed lists of log events and metrics, and how late the event loop is."""

@@ -1,0 +1,350 @@
+"""Joins Secrets and git: a source object becomes a question, a Job's credential becomes a copy.
+
+What flow knows as `Git` and `Copies`; made by app.py, which is why it may know both edges.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Generic, Protocol, TypeVar
+
+from git_events_runner.edges.git.access import proxy_of
+from git_events_runner.edges.git.remote import Remote
+from git_events_runner.edges.git.request import (
+    Credential,
+    GitRequest,
+    Reference,
+    Repository,
+    ResolvedReference,
+    TreeEntry,
+)
+from git_events_runner.errors import (
+    ApiAlreadyExists,
+    ApiConflict,
+    ApiForbidden,
+    GitAuthRequired,
+    GitError,
+    GitHostKeyRefused,
+    SecretUnusable,
+)
+from git_events_runner.resources.bounds import FILE_BYTES
+from git_events_runner.resources.description import CA_FILE, KNOWN_HOSTS_FILE
+from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ssh import SshAddress
+from git_events_runner.rules.jobs.clone import secrets_of
+from git_events_runner.rules.jobs.manifest import SecretKeys, secret_copy
+from git_events_runner.rules.ledger.report import Problem
+from git_events_runner.rules.messages import Unchanged
+from git_events_runner.rules.resolve import Resolved
+from git_events_runner.wiring.host_keys import HostKeys
+from git_events_runner.wiring.kept_responses import KeptResponses
+
+_T = TypeVar("_T")
+_S = TypeVar("_S")
+_KEYS_TRIED = 3
+RemoteInUse = AbstractAsyncContextManager[Remote]
+
+
+class SecretReader(Protocol):
+    """Reads Secrets, with a time-limited cache."""
+
+    async def get(self, namespace: str, name: str, *keys: str) -> Mapping[str, bytes]:
+        """Those of the keys that a Secret has, decoded."""
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Read it anew the next time."""
+
+
+class Api(Protocol):
+    """What copying a Secret needs of the API server."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+
+    async def create(
+        self, kind: Kind, obj: Mapping[str, Any], *, timeout_s: float | None = None, strict: bool = False
+    ) -> dict[str, Any]:
+        """Create an object."""
+
+
+class Remotes(Generic[_S]):
+    """The way to git servers as the settings are now; when they change, requests under way end in the old one.
+
+    An old one is closed with its last request; one that was idle then, with the next request of all.
+    """
+
+    def __init__(self, *, settings: Callable[[], _S], make: Callable[[_S], Remote]) -> None:
+        """`make` is called with the settings before the first question, and after each change of theirs."""
+        self._settings = settings
+        self._make = make
+        self._made: dict[Remote, int] = {}  # requests under way; the last one is that of the settings
+        self._of: _S | None = None
+
+    @asynccontextmanager
+    async def current(self) -> AsyncIterator[Remote]:
+        """That of the settings as they are now, for one request."""
+        settings = self._settings()
+        if settings is not self._of:
+            if not self._made or settings != self._of:
+                self._made[self._make(settings)] = 0
+            self._of = settings
+        remote = next(reversed(self._made))
+        self._made[remote] += 1
+        try:
+            yield remote
+        finally:
+            self._made[remote] -= 1
+            for old in [one for one in list(self._made)[:-1] if not self._made[one]]:
+                del self._made[old]
+                await old.close()
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
+        for remote in self._made:
+            remote.forget(keys)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for remote in self._made:
+            await remote.close()
+
+
+class GitSources:
+    """Asks git about source objects, with the credentials that they name."""
+
+    def __init__(
+        self,
+        *,
+        secrets: SecretReader,
+        host_keys: HostKeys,
+        remote: Callable[[], RemoteInUse],
+        used: Callable[[Ref, str, str], object],
+        answers: KeptResponses,
+    ) -> None:
+        """`remote` is called for each request, and entered while it lasts.
+
+        `used` is called with a source, a namespace and the key of the repository that the source is for it.
+        """
+        self._used = used
+        self._answers = answers
+        self._secrets = secrets
+        self._host_keys = host_keys
+        self._remote = remote
+
+    async def commit_of(
+        self,
+        source: Any,
+        namespace: str,
+        ref_type: str,
+        ref_name: str,
+        *,
+        urgent: bool = False,
+        unchanged: Unchanged | None = None,
+    ) -> ResolvedReference:
+        """The commit of a reference of a GitRepo or ClusterGitRepo, from a question sent after the call.
+
+        Args:
+            source: Its model.
+            namespace: The trigger's.
+            ref_type: branch, tag or commit.
+            ref_name: Its name.
+            urgent: Ask even if the source failed a moment ago (a webhook says that it has changed).
+            unchanged: What an answer from a request sent before the call has to show to be used; None: none is.
+
+        Raises:
+            GitError: The git server gave no answer.
+            SecretUnusable: A Secret that the source names cannot be used.
+        """
+        reference = Reference(ref_type, ref_name)  # type: ignore[arg-type]  # checked by the model
+
+        async def ask(repository: Repository) -> ResolvedReference:
+            async def request() -> ResolvedReference:
+                async with self._remote() as remote:
+                    return await remote.commit_of(GitRequest(repository, reference), urgent=urgent)
+
+            return await self._answers.get(repository, reference, request, unchanged=unchanged)
+
+        return await self._ask(source, namespace, ask)
+
+    async def tree(self, source: Any, namespace: str, commit: str) -> Iterable[TreeEntry]:
+        """The entries of a commit's tree, without contents.
+
+        Raises:
+            GitError: The git server gave no answer, or not this commit.
+            SecretUnusable: A Secret that the source names cannot be used.
+        """
+
+        async def ask(repository: Repository) -> Iterable[TreeEntry]:
+            async with self._remote() as remote:
+                return await remote.tree(repository, commit)
+
+        return await self._ask(source, namespace, ask)
+
+    async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
+        """Learn the host key of a source that only a Job will ask, so that the Job has one to compare with.
+
+        Raises:
+            GitHostKeyRefused: The server's key is not accepted.
+            SecretUnusable: A Secret that the source names cannot be used.
+        """
+        address = SshAddress.of(source.spec.repo_uri)
+        if address is None:
+            return
+        access = self._host_keys.access(source, address, await self._files(source, namespace))
+        if access.insecure or access.known_hosts:
+            return
+        try:
+            await self.commit_of(source, namespace, ref_type, ref_name)
+        except GitHostKeyRefused:
+            raise
+        except GitError:
+            return  # what else is wrong there, the Job will say
+
+    async def _ask(self, source: Any, namespace: str, ask: Callable[[Repository], Awaitable[_T]]) -> _T:
+        """Ask with the source's credential; once more with a Secret read anew, or after a host key was accepted."""
+        files = await self._files(source, namespace)
+        forgotten = False
+        address = SshAddress.of(source.spec.repo_uri)
+        own = address is not None and bool(files.get(KNOWN_HOSTS_FILE, "").strip())
+        for left in range(_KEYS_TRIED, -1, -1):
+            try:
+                repository = self._made(source, namespace, files)
+                self._used(source.ref, namespace, repository.key)
+                answer = await ask(repository)
+            except SecretUnusable as unusable:
+                raise _named(unusable, secrets_of(source, namespace)) from None
+            except GitAuthRequired as refused:
+                if forgotten or refused.repeated or not self._forget(source, namespace):
+                    raise
+                forgotten = True  # the Secret may have been rotated within the cache time
+                renewed = await self._files(source, namespace)
+                if renewed == files:
+                    raise
+                files = renewed
+            except GitHostKeyRefused as refused:
+                if address is None or not left:
+                    raise
+                source = await self._host_keys.refused(source, address, refused, own=own)
+            else:
+                if address is not None:
+                    await self._host_keys.answered(source, own=own)
+                return answer
+        raise AssertionError("the last try returns or raises")  # pragma: no cover
+
+    def _forget(self, source: Any, namespace: str) -> bool:
+        wanted = secrets_of(source, namespace)
+        for keys in wanted:
+            self._secrets.forget(keys.namespace, keys.name)
+        return bool(wanted)
+
+    async def _files(self, source: Any, namespace: str) -> dict[str, str]:
+        """What the source's Secrets hold, by the names of `resources.description`."""
+        files: dict[str, str] = {}
+        for keys in secrets_of(source, namespace):
+            files |= {name: _utf8(value, keys, name) for name, value in (await read_keys(self._secrets, keys)).items()}
+        return files
+
+    def _made(self, source: Any, namespace: str, files: Mapping[str, str]) -> Repository:
+        spec = source.spec
+        address = SshAddress.of(spec.repo_uri)
+        if address is not None:
+            return Repository(url=spec.repo_uri, ssh=self._host_keys.access(source, address, files), owner=namespace)
+        credential = None
+        if spec.auth_config is not None and spec.auth_config.type == "basic":
+            credential = Credential.basic(files["username"], files["password"])
+        elif spec.auth_config is not None and spec.auth_config.type == "token":
+            credential = Credential.token(files["token"])
+        verify = not (spec.tls_config is not None and spec.tls_config.no_verify_ssl)
+        return Repository(
+            url=spec.repo_uri,
+            credential=credential,
+            ca_pem=files.get(CA_FILE),
+            verify=verify,
+            proxy=proxy_of(spec.proxy.url, files) if spec.proxy is not None else None,
+            owner=namespace,
+        )
+
+
+class SecretCopier:
+    """Copies the Secret of a cluster source beside the Job that needs it."""
+
+    def __init__(self, *, api: Api, resolve: Callable[[Any, str], Resolved | Problem], secrets: SecretReader) -> None:
+        self._api = api
+        self._resolve = resolve
+        self._secrets = secrets
+
+    async def copy_for(self, job: Mapping[str, Any], trigger: Any, source: str) -> None:
+        """Create the Secret that the Job mounts and owns, from the source as it is declared now.
+
+        Raises:
+            SecretUnusable: The source, the Secret or a key in it is missing, or the policy is against it by now.
+            ApiError: The API server refused.
+        """
+        namespace = job["metadata"]["namespace"]
+        if namespace != trigger.ref.namespace or source not in trigger.spec.sources.names:
+            message = f"Job {namespace}/{job['metadata']['name']} is for {source}, which {trigger.ref} does not name"
+            raise SecretUnusable(message, reason="SourceNotFound")
+        resolved = self._resolve(trigger, source)
+        if isinstance(resolved, Problem):
+            raise SecretUnusable(resolved.message, reason=resolved.reason)
+        data: dict[str, str] = {}
+        for keys in secrets_of(resolved.cloned_model, namespace):
+            found = await read_keys(self._secrets, keys)
+            data |= {name: base64.b64encode(value).decode() for name, value in found.items()}
+        wanted = secret_copy(job, data)
+        try:
+            await self._api.create(KINDS["Secret"], wanted, strict=True)
+        except ApiAlreadyExists:
+            try:
+                existing = await self._api.get(Ref("Secret", namespace, wanted["metadata"]["name"]))
+            except ApiForbidden:
+                return  # it may be created there, not read: the one of an earlier attempt, as its name is the Job's
+            owners = existing["metadata"].get("ownerReferences") or ()
+            if not any(owner.get("uid") == job["metadata"]["uid"] for owner in owners):
+                message = f"Secret {namespace}/{wanted['metadata']['name']} exists and is not this Job's; delete it"
+                raise ApiConflict(message) from None
+
+
+async def read_keys(secrets: SecretReader, keys: SecretKeys) -> dict[str, bytes]:
+    """The wanted keys of a Secret, by file name.
+
+    Raises:
+        SecretUnusable: The Secret or one of its keys is missing, or a value is too large for its use.
+    """
+    data = await secrets.get(keys.namespace, keys.name, *keys.files, *keys.optional)
+    optional = {key: data[key] for key in keys.optional if key in data}
+    missing = [key for key in keys.files if key not in data]
+    if missing:
+        raise SecretUnusable(
+            f"Secret {keys.namespace}/{keys.name} has no key {', '.join(sorted(missing))}; add it or name another key",
+            reason="SecretKeyMissing",
+        )
+    found = {name: data[key] for key, name in keys.files.items()} | optional
+    for name, value in found.items():
+        if len(value) > FILE_BYTES[name]:
+            raise SecretUnusable(
+                f"Secret {keys.namespace}/{keys.name}: what is used as {name} has {len(value)} bytes; at most "
+                f"{FILE_BYTES[name]} are allowed: shorten it",
+                reason="SecretInvalid",
+            )
+    return found
+
+
+def _named(unusable: SecretUnusable, wanted: Sequence[SecretKeys]) -> SecretUnusable:
+    """The error, and which Secret it is about, where its message does not name one."""
+    if not wanted or str(unusable).startswith("Secret "):
+        return unusable
+    names = " or ".join(dict.fromkeys(f"{keys.namespace}/{keys.name}" for keys in wanted))
+    return SecretUnusable(f"Secret {names}: {unusable}", reason=unusable.reason)
+
+
+def _utf8(value: bytes, keys: SecretKeys, name: str) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise SecretUnusable(
+            f"Secret {keys.namespace}/{keys.name}: what is used as {name} is not UTF-8 text", reason="SecretInvalid"
+        ) from None

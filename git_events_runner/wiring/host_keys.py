@@ -1,0 +1,175 @@
+"""Host keys of SSH servers: which are accepted for a source, and what its status says about them.
+
+The first key seen is pinned in the source's status by compare-and-swap on its resource version: of two replicas that
+see one at the same time, the second finds the key of the first, and asks with that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.edges.git.access import SshAccess, access_of
+from git_events_runner.edges.kube.store import Snapshot, Store, snapshot_of
+from git_events_runner.errors import ApiConflict, ApiError, ApiForbidden, GitHostKeyRefused, GitHostKeyUnknown
+from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ssh import HostKeyPolicy, SshAddress, fingerprint, known_for
+from git_events_runner.rules.host_keys import NOT_CHECKED, PINNED, HostKeyVerdict, accepted, advice
+from git_events_runner.rules.ledger.mutations import rfc3339
+
+log = structlog.get_logger(target="hostkeys")
+
+_ATTEMPTS = 8
+
+
+class Api(Protocol):
+    """What is needed of the API server."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+
+    async def patch(
+        self,
+        ref: Ref,
+        body: dict[str, Any],
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Apply a merge patch."""
+
+
+class EventRecorder(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""
+
+
+class HostKeys:
+    """Decides for each source with an SSH URL, and keeps its status."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        store: Store,
+        announcer: EventRecorder,
+        policy: Callable[[], HostKeyPolicy],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._announcer = announcer
+        self._policy = policy
+        self._now = now
+
+    def access(self, source: Any, address: SshAddress, files: Mapping[str, str]) -> SshAccess:
+        """With which key to ask a source, and which host keys to accept.
+
+        Raises:
+            SecretUnusable: The known hosts in its Secret cannot be read.
+        """
+        policy = self._policy()
+        known = known_for(address, policy, source.status.host_keys)
+        return access_of(files, known_hosts="\n".join(known), any_host_key=policy.insecure)
+
+    async def refused(self, source: Any, address: SshAddress, error: GitHostKeyRefused, *, own: bool) -> Any:
+        """The server's key was refused: the source to ask with again, when another key is accepted meanwhile or now.
+
+        `own`: the Secret's known hosts decided.
+
+        Raises:
+            GitHostKeyRefused: Somebody has to act; the message says how.
+            ApiError: The API server does not answer.
+        """
+        policy = self._policy()
+        for _ in range(_ATTEMPTS):
+            live = snapshot_of(await self._api.get(source.ref), source.ref.kind)
+            if live.model is None or live.uid != source.metadata.uid or live.generation != source.metadata.generation:
+                raise error
+            if not own and known_for(address, policy, live.model.status.host_keys) != known_for(
+                address, policy, source.status.host_keys
+            ):
+                self._store.observe({"kind": live.ref.kind, **live.raw})
+                return live.model
+            if isinstance(error, GitHostKeyUnknown) and policy.mode == "pin" and not own and error.offered:
+                pinned = await self._pin(live, address, error)
+                if pinned is not None:
+                    return pinned
+                continue
+            hint = advice(source.ref, address, policy, own=own, reason=error.reason)
+            said = type(error)(f"{error}; {hint}", offered=error.offered)
+            await self._say(live, HostKeyVerdict(reason=error.reason, message=str(said)), event="Warning")
+            raise said from error
+        raise error
+
+    async def answered(self, source: Any, *, own: bool) -> None:
+        """The server has answered: a complaint about its key ends, and insecure answers are named as such, once."""
+        verdict = accepted(source.raw_status, self._policy(), own=own)
+        if verdict is None:
+            return
+        found = self._store.get(source.ref)
+        if found is not None and found.uid == source.metadata.uid:
+            await self._say(found, verdict, event="Warning" if verdict.reason == NOT_CHECKED else None)
+
+    async def _pin(self, live: Snapshot, address: SshAddress, error: GitHostKeyRefused) -> Any | None:
+        """Pin the key that was shown; None when the source has changed meanwhile."""
+        line = f"{address.place} {error.offered}"
+        seen = fingerprint(error.offered)
+        verdict = HostKeyVerdict(reason=PINNED, message=f"{address.place} is known by {seen}", pin=(line,))
+        try:
+            written = await self._write(live, verdict)
+        except ApiConflict:
+            return None
+        except ApiForbidden as forbidden:
+            raise GitHostKeyUnknown(
+                f"{error}, and the controller may not pin it: let it patch {live.ref.kind.lower()}s/status",
+                offered=error.offered,
+            ) from forbidden
+        if written is not None:
+            note = f"the host key of {address.place} was seen for the first time and is pinned: {seen}"
+            self._announcer.publish(live.ref, live.uid, kind="Normal", reason=PINNED, note=note)
+            log.info("hostkey.pinned", **_fields(live.ref), host=address.place, key=seen)
+            return written
+        return live.model
+
+    async def _say(self, found: Snapshot, verdict: HostKeyVerdict, *, event: str | None) -> None:
+        """Put a verdict into the status; with an Event if that is news. The next time makes up for a failure."""
+        try:
+            written = await self._write(found, verdict)
+        except ApiError as error:
+            if not isinstance(error, ApiConflict):
+                log.warning("status.failed", **_fields(found.ref), error=str(error), reason=error.reason)
+            return
+        if written is None or event is None:
+            return
+        self._announcer.publish(found.ref, found.uid, kind=event, reason=verdict.reason, note=verdict.message)
+        if verdict.refused:
+            log.warning("hostkey.refused", **_fields(found.ref), reason=verdict.reason, error=verdict.message)
+        else:
+            log.warning("hostkey.unchecked", **_fields(found.ref), error=verdict.message)
+
+    async def _write(self, found: Snapshot, verdict: HostKeyVerdict) -> Any | None:
+        """One merge patch on the version that was read; None when there is nothing to write.
+
+        Raises:
+            ApiConflict: The object has changed since.
+        """
+        status = found.raw.get("status") or {}
+        wanted = verdict.applied(status, generation=found.generation, now=rfc3339(self._now()))
+        if wanted is None:
+            return None
+        metadata = {"resourceVersion": found.raw["metadata"]["resourceVersion"], "uid": found.uid}
+        body = {"metadata": metadata, "status": wanted}
+        raw = await self._api.patch(found.ref, body, subresource="status", strict=True)
+        self._store.observe(raw)
+        return snapshot_of(raw, found.ref.kind).model
+
+
+def _fields(ref: Ref) -> dict[str, Any]:
+    return {"kind": ref.kind, "namespace": ref.namespace, "name": ref.name}
