@@ -126,7 +126,8 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
         changes=ChangesRequest.of(environment) if described else None,
         options=CloneOptions.parse(environment.get(OPTIONS_VARIABLE, "")) if described else CloneOptions(),
     )
-    remote = (ssh_remote if repository.scheme == "ssh" else http_remote)(exchange_limits(limits))
+    only_ssh = repository.scheme == "ssh" and not wish.options.submodules
+    remote = (ssh_remote if only_ssh else http_remote)(exchange_limits(limits))
     try:
         return await clone(remote, wish, warn=_say, debug=_say if options.debug else lambda _: None)
     finally:

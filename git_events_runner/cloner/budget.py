@@ -44,6 +44,11 @@ class Budget:
         self._bytes = limits.max_bytes
         self._entries = limits.max_files
 
+    @property
+    def left_bytes(self) -> int:
+        """How many bytes may still be written."""
+        return self._bytes
+
     def spend(self, size: int) -> None:
         """Count bytes that are about to be written.
 

@@ -74,13 +74,25 @@ class Checkout:
     pointers: _Few = field(default_factory=_Few)
     filters: dict[str, _Few] = field(default_factory=dict)
     unchanged: _Few = field(default_factory=_Few)
+    most_gitlinks: int = 0
+    gitlinks: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    def add_submodule(self, path: bytes, object_id: bytes) -> None:
+        """Note a submodule: one that is cloned later, one more than may be cloned, or one that stays empty."""
+        if not self.most_gitlinks:
+            self.submodules.add(path)
+        elif len(self.gitlinks) <= self.most_gitlinks:
+            self.gitlinks.append((path, object_id))
 
     def warn(self, warn: Callable[[str], None]) -> None:
         """One line for everything that is not as after a `git clone` with all its tools."""
         if self.left_out and not self.files:
             warn("the patterns of spec.actionJob.clone.sparse select no file of the commit; nothing is written")
         if self.submodules.count:
-            warn(f"submodules are not cloned, their folders are left empty: {self.submodules}")
+            warn(
+                "submodules are not cloned (spec.actionJob.clone.submodules), their folders are left empty: "
+                f"{self.submodules}"
+            )
         if self.pointers.count:
             warn(f"files in Git LFS are not fetched, their pointers are left as they are: {self.pointers}")
         if self.filters:
@@ -126,10 +138,11 @@ def check_out(
     index: Index | None = None,
     shared: bool = False,
     selects: Selects | None = None,
+    most_gitlinks: int = 0,
 ) -> Checkout:
     """Write the files of a tree below an open, empty directory (but for `.git`); `shared`: the group may write.
 
-    `selects`: which of them; None: all.
+    `selects`: which of them; None: all. `most_gitlinks`: how many submodules are cloned later; 0: none is.
 
     Raises:
         UnsafeTree: A path is refused; what was written until then lies there.
@@ -138,7 +151,9 @@ def check_out(
         GitProtocolError: The pack lacks something.
         OSError: The disk is full or not writable.
     """
-    out = Checkout(budget=budget, index=index, extra_mode=_GROUP_MAY_WRITE if shared else 0)
+    out = Checkout(
+        budget=budget, index=index, extra_mode=_GROUP_MAY_WRITE if shared else 0, most_gitlinks=most_gitlinks
+    )
     writer = _Writer(pack, out, selects)
     writer.write_tree(tree, _Folder(None, b"", _DIRECTORY_MODE, destination), b"", Attributes(), 0)
     out.warn(warn)
@@ -235,7 +250,7 @@ class _Writer:
     def _write_other(self, object_id: bytes, kind: int, name: bytes, path: bytes, directory: int) -> None:
         if kind == _SUBMODULE:
             os.mkdir(name, _DIRECTORY_MODE, dir_fd=directory)
-            self._out.submodules.add(path)
+            self._out.add_submodule(path, object_id)
         elif kind == _LINK:
             self._write_link(object_id, name, path, directory)
         else:

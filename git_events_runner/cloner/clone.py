@@ -26,12 +26,13 @@ from git_events_runner.resources.clone_options import CloneOptions
 from .budget import Budget, CloneLimits
 from .changes import ChangesRequest, Cloning, list_changes
 from .checkout import Checkout, check_out
-from .commits import cut_commits, tree_and_parents
+from .commits import cut_commits, tree_and_parents, tree_of
 from .fetching import Fetched, Fetching, pack_limits
 from .gitfolder import keep
 from .gitindex import Index
 from .pack import COMMIT
 from .sparse import Selects, selecting
+from .submodules import MOST_SUBMODULES, Submodules, parent_of
 from .tags import packed_refs, tags_of
 
 # A clone may take as long as its Job; a server that falls silent is given up long before.
@@ -182,6 +183,8 @@ async def _clone_once(
         out = await asyncio.to_thread(
             _unpack, fetched, wish, (reference, answer.commit, tag_object), budget, selects, warn
         )
+        if wish.options.submodules:
+            await _clone_submodules(remote, wish, fetched, out, answer.commit, git_folder, budget, warn, debug)
         if wish.changes is not None:
             cloning = Cloning(
                 repository=wish.repository,
@@ -200,6 +203,40 @@ async def _clone_once(
     else:
         shutil.rmtree(git_folder)
     return Cloned(commit=answer.commit, files=out.files, size_bytes=out.size_bytes)
+
+
+async def _clone_submodules(
+    remote: Remote,
+    wish: Wish,
+    fetched: Fetched,
+    out: Checkout,
+    commit: str,
+    scratch: Path,
+    budget: Budget,
+    warn: Callable[[str], None],
+    debug: Callable[[str], None],
+) -> None:
+    """Clone the submodules of what was written; their files count as its files."""
+    directory = os.open(wish.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        submodules = Submodules(
+            remote=remote,
+            source=wish.repository,
+            hosts=wish.options.submodule_hosts,
+            destination=directory,
+            scratch=scratch,
+            limits=wish.limits,
+            budget=budget,
+            shared=wish.owned,
+            warn=warn,
+            debug=debug,
+        )
+        tree = tree_of(fetched.objects, bytes.fromhex(commit))
+        await submodules.clone(parent_of(wish.repository.url, fetched.objects, tree, out))
+    finally:
+        os.close(directory)
+    out.files += submodules.files
+    out.size_bytes += submodules.size_bytes
 
 
 async def _tag_object(remote: Remote, repository: Repository, reference: Reference, commit: str) -> str | None:
@@ -231,7 +268,17 @@ def _unpack(
     index = Index(sha256=fetched.form == "sha256") if wish.preserve_git_folder else None
     directory = os.open(wish.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        out = check_out(objects, tree, directory, warn, shared=wish.owned, budget=budget, index=index, selects=selects)
+        out = check_out(
+            objects,
+            tree,
+            directory,
+            warn,
+            shared=wish.owned,
+            budget=budget,
+            index=index,
+            selects=selects,
+            most_gitlinks=MOST_SUBMODULES if wish.options.submodules else 0,
+        )
     finally:
         os.close(directory)
     if index is not None:

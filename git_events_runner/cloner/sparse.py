@@ -13,6 +13,7 @@ from .objects import Objects
 from .pack import TREE, tree_entries
 
 FIELD = "spec.actionJob.clone.sparse"
+MODULES = b".gitmodules"
 _TYPE, _FOLDER, _SUBMODULE = 0o170000, 0o040000, 0o160000
 _DEPTH = 256
 
@@ -38,7 +39,9 @@ def selecting(patterns: Sequence[str]) -> Selects | None:
 
 
 def missing(objects: Objects, tree: bytes, selects: Selects | None, *, most: int) -> list[bytes]:
-    """Ids of the files and links that are written and not there, each once; files of attributes always are read.
+    """Ids of the files and links that are written and not there, each once.
+
+    Files of attributes, and that of submodules, are always read.
 
     Raises:
         GitTooLarge: There are more than `most` entries, or folders are nested too deeply.
@@ -48,7 +51,7 @@ def missing(objects: Objects, tree: bytes, selects: Selects | None, *, most: int
     for path, mode, object_id in _files(objects, tree, most):
         if mode & _TYPE == _SUBMODULE or object_id in objects:
             continue
-        if path.rpartition(b"/")[2] == ATTRIBUTES or selects is None or selects(path, False):
+        if path.rpartition(b"/")[2] == ATTRIBUTES or path == MODULES or selects is None or selects(path, False):
             found[object_id] = None
     return list(found)
 

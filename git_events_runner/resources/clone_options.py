@@ -20,13 +20,16 @@ BLOBLESS = "blob:none"
 class CloneOptions:
     """What is cloned: `depth` commits of history (0: all), without old contents of files if `blobless`.
 
-    `tags`: with the tags of these commits. `sparse`: patterns of the files that are written; none: all.
+    `tags`: with the tags of these commits. `sparse`: patterns of the files that are written; none: all. `submodules`:
+    with those at the source's own host and at `submodule_hosts`.
     """
 
     depth: int = 1
     tags: bool = False
     blobless: bool = False
     sparse: tuple[str, ...] = ()
+    submodules: bool = False
+    submodule_hosts: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The value of the variable: what differs from the defaults; empty if nothing does.

@@ -145,7 +145,14 @@ test -s /run/secrets/*/*/token && echo token; touch /x 2>/dev/null || echo read-
     "jobWaitingTimeoutSeconds": 601,
     "enableClonerDebug": True,
     "preserveGitFolder": True,
-    "clone": {"depth": 0, "tags": True, "filter": "blob:none", "sparse": ["*"]},
+    "clone": {
+        "depth": 0,
+        "tags": True,
+        "filter": "blob:none",
+        "sparse": ["*"],
+        "submodules": True,
+        "submoduleHosts": ["elsewhere.example"],
+    },
 }
 _ON_42 = {"containerName": "action-worker", "operator": "In", "values": [42]}
 
@@ -159,7 +166,11 @@ def actions(at):
             "nothing": {"actionJob": None},
             "print": {
                 "actionJob": plain
-                | {"enableClonerDebug": False, "preserveGitFolder": False, "clone": {"tags": False, "filter": "none"}},
+                | {
+                    "enableClonerDebug": False,
+                    "preserveGitFolder": False,
+                    "clone": {"tags": False, "submodules": False, "filter": "none"},
+                },
                 "sourceOverride": None,
             },
             "settings": {"actionJob": SETTINGS},

@@ -58,7 +58,8 @@ ACTION_JOB: dict[str, Any] = {
     "jobWaitingTimeoutSeconds": 60,
     "enableClonerDebug": True,
     "preserveGitFolder": True,
-    "clone": {"depth": 0, "tags": True, "filter": "blob:none", "sparse": ["/docs/"]},
+    "clone": {"depth": 0, "tags": True, "filter": "blob:none", "sparse": ["/docs/"],
+              "submodules": True, "submoduleHosts": ["git.example"]},
 }  # fmt: skip
 _SOURCES = {
     "kind": "GitRepo",

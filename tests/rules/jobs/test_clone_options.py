@@ -34,6 +34,8 @@ def test_options_are_passed_as_data():
         "sparse": ["/a$(HOME)/"],
     }
     assert "$$(HOME)" in passed
+    hosts = {"submodules": True, "submoduleHosts": ["Git.Example:8443"]}
+    assert json.loads(told({"clone": hosts})) == {"submodules": True, "submodule_hosts": ["git.example:8443"]}
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,10 @@ def test_options_are_passed_as_data():
         ({"filter": "tree:0"}, "'none' or 'blob:none'"),
         ({"sparse": "docs"}, "valid tuple"),
         ({"sparse": ["x"] * 1001}, "at most 1000"),
+        ({"submoduleHosts": ["git.example"]}, "submoduleHosts has an effect only with submodules: true"),
+        ({"submodules": True, "submoduleHosts": ["https://git.example"]}, "without scheme and path"),
+        ({"submodules": True, "submoduleHosts": ["git.example/team"]}, "without scheme and path"),
+        ({"submodules": True, "submoduleHosts": ["x"] * 33}, "at most 32"),
     ],
 )
 def test_what_makes_no_sense_is_refused(clone, message):
