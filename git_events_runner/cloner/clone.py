@@ -207,7 +207,7 @@ async def _clone_once(
 
 async def _clone_submodules(
     remote: Remote,
-    wish: Wish,
+    wish: CloneRequest,
     fetched: Fetched,
     out: Checkout,
     commit: str,

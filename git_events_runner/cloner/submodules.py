@@ -18,7 +18,7 @@ from pathlib import Path
 from yarl import URL
 
 from git_events_runner.edges.git import Remote
-from git_events_runner.edges.git.question import Repository, shown
+from git_events_runner.edges.git.request import Repository, shown
 from git_events_runner.errors import ConfigError, GitEventsRunnerError
 from git_events_runner.resources.clone_options import CloneOptions
 from git_events_runner.resources.ssh import SshAddress
