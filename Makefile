@@ -59,6 +59,12 @@ images: ## build the three images with docker, podman or buildah (REGISTRY, VERS
 sbom: $(STAMP) ## list the contents of the built images, as dist/*.cdx.json
 	images/sbom.sh
 
+release-dry-run: $(STAMP) ## everything of a release that needs no registry, into dist/ (RELEASE.md; IMAGES=no leaves the images out)
+	release/dry-run.sh
+
+print-registry:
+	@echo $(REGISTRY)
+
 demo: $(STAMP) ## a push becomes a finished run, in half a minute, without a cluster
 	@$(BIN)/python -m demo
 
@@ -90,4 +96,4 @@ lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
 clean: ## remove what the targets made in this folder
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup lint format generate test test-fast e2e images sbom demo transcript chaos bench bench-git bench-scale lock clean
+.PHONY: help setup lint format generate test test-fast e2e images sbom release-dry-run print-registry demo transcript chaos bench bench-git bench-scale lock clean

@@ -11,7 +11,7 @@ import yaml
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.kinds import GROUP
 from git_events_runner.resources.parse import parse
-from tests.repo import helm
+from tests.repo import actionlint, helm
 from tests.repo.rendered import CASES, render_case
 
 ROOT = Path(__file__).parents[2]
@@ -82,9 +82,16 @@ def scripts():
 
 
 def workflows():
-    """Workflows of the forge."""
-    if (ROOT / ".github" / "workflows").is_dir():
-        yield from run("zizmor", "--offline", "--no-progress", "--quiet", ".github/workflows")
+    """Workflows of the forge: security (zizmor), schema, syntax and scripts (actionlint, where Go is)."""
+    files = [str(path.relative_to(ROOT)) for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))]
+    yield from run("zizmor", "--offline", "--no-progress", "--quiet", ".github/workflows")
+    yield from run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    yield from run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    program = actionlint.build()
+    if program is None:
+        print("workflows: actionlint needs Go, which this machine does not have")
+    else:
+        yield from run(program, "-shellcheck", BIN / "shellcheck", *files)
 
 
 def _is_shell(path):
