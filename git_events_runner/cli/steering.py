@@ -14,6 +14,7 @@ from git_events_runner.errors import ApiNotFound, ConfigError
 from git_events_runner.resources.job import UNFINISHED_PHASES
 from git_events_runner.rules.annotated import CHECK_ANNOTATION, RUN_ANNOTATION, SOURCES_ANNOTATION
 from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.rules.problems import source_problems
 
 from .facts import ref_of
 from .output import plain
@@ -87,9 +88,7 @@ def state_of(trigger: Mapping[str, Any], requested: Requested) -> tuple[str, int
         return "waiting for the leader", None
     entries = {name: entry_of(status, name) for name in requested.sources}
     if any(entry.is_open for entry in entries.values()):
-        problems = [
-            str(one.get("message")) for one in status.get("conditions") or () if one.get("type") == "Reconciling"
-        ]
+        problems = [problem.message for name, problem in source_problems(status).items() if name in entries]
         return f"checking{': ' + problems[0] if problems else ''}", None
     new = [name for name, entry in entries.items() if entry.runs > entry_of(before, name).runs]
     jobs = {name: ((status.get("checkedSources") or {}).get(name) or {}).get("lastJob") or {} for name in new}

@@ -2,7 +2,8 @@
 
 A key's work never runs twice at the same time; what is put meanwhile makes it run once more. Work that failed is tried
 again after a time that doubles, however often it is put. Namespaces take turns, and one alone has at most three
-quarters of what runs at a time. All of it ends with `run`: what has not begun then never does.
+quarters of what runs at a time. All of it ends with `run`: what has not begun then never does. A bug that one object
+brings out is logged and counts as a failure of that object's work alone; the loss of leadership ends all of it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import structlog
+
 from git_events_runner.concurrency.fairness import RoundRobin, Shares, Weight, equal
+from git_events_runner.concurrency.retry_delays import delay_s
 from git_events_runner.errors import FenceLost
+
+log = structlog.get_logger(target="handover")
 
 TOGETHER = 64
 _FIRST_BACKOFF_S = 1.0
@@ -29,7 +35,7 @@ class _State:
     namespace: str
     running: bool = False
     again: bool = False
-    backoff_s: float = 0.0
+    failures: int = 0
 
 
 class Handover(Generic[_K]):
@@ -44,7 +50,7 @@ class Handover(Generic[_K]):
         limit_s: float | None = None,
         backoff_s: tuple[float, float] = (_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S),
     ) -> None:
-        """`together` is how many keys' work runs at a time; what `work` raises ends `run`.
+        """`together` is how many keys' work runs at a time; FenceLost that `work` raises ends `run`.
 
         Work that takes longer than `limit_s` is cancelled, and has failed. `backoff_s` is the time after the first
         failure, and the longest one.
@@ -98,16 +104,21 @@ class Handover(Generic[_K]):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._limit_s):
                     done = await self._work(key)
+        except FenceLost:
+            raise
+        except Exception:  # the border of one object's work: a bug in it must not end the others'
+            log.exception("object.crashed", namespace=namespace, name=str(key))
         finally:
             self._shares.give_back(namespace)
             self._came.set()
         state.running = False
         if not done:
+            state.failures += 1
             first_s, longest_s = self._backoff_s
-            state.backoff_s = min(max(state.backoff_s * 2, first_s), longest_s)
-            asyncio.get_running_loop().call_later(state.backoff_s, self._enqueue, key)
+            wait_s = delay_s(state.failures, first_s=first_s, longest_s=longest_s)
+            asyncio.get_running_loop().call_later(wait_s, self._enqueue, key)
         elif state.again:
-            state.backoff_s = 0.0
+            state.failures = 0
             self._enqueue(key)
         else:
             del self._states[key]

@@ -97,6 +97,10 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
         "A webhook's Secret cannot be used or read: found by a check, or by a request (500, 503; 404 if uniform).",
     ),
     "status.failed": ("warning", "A status could not be written; it is tried again with the next check."),
+    "object.crashed": (
+        "error",
+        "A bug in background work for one object (`name`), with its traceback; it is tried again alone.",
+    ),
     "trigger.crashed": (
         "error",
         "A bug in the processing of one trigger, with its traceback; the others are not affected.",

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from git_events_runner.concurrency.handover import TOGETHER, Handover, working
 from git_events_runner.errors import FenceLost
@@ -135,25 +136,44 @@ async def test_nothing_begins_after_the_end():
 
 
 @virtual
-async def test_a_failure_ends_the_body_and_is_raised_itself():
-    """A bug before the loss of leadership, which the caller expects."""
-
-    async def broken(key):
-        await asyncio.sleep(0.001)
-        raise KeyError(key)
+async def test_the_loss_of_leadership_ends_the_body_and_is_raised_itself():
+    """The caller expects it."""
 
     async def fenced(_key):
         await asyncio.sleep(0.001)
         raise FenceLost("lost")
 
-    for works, expected in (((broken,), KeyError), ((fenced,), FenceLost), ((fenced, broken), KeyError)):
-        handovers = [Handover(work) for work in works]
-        with pytest.raises(expected):  # noqa: PT012  the body is what is ended
-            async with working(*handovers):
-                for handover in handovers:
-                    handover.put("n", "a")
-                await asyncio.sleep(10)
-                raise AssertionError("the body was not ended")
+    handover = Handover(fenced)
+    with pytest.raises(FenceLost):  # noqa: PT012  the body is what is ended
+        async with working(handover):
+            handover.put("n", "a")
+            await asyncio.sleep(10)
+            raise AssertionError("the body was not ended")
+
+
+@virtual
+async def test_a_bug_in_the_work_of_one_object_is_logged_and_ends_no_other():
+    """One line with its traceback for each attempt; it backs off as after a failure, and is done when it can be."""
+    began = []
+
+    async def work(key):
+        began.append((key, round(at(), 3)))
+        if key == "broken" and at() < 10:
+            raise KeyError(key)
+        return True
+
+    handover = Handover(work)
+    with capture_logs() as logs:
+        async with working(handover):
+            handover.put("n", "broken")
+            handover.put("n", "good")
+            await asyncio.sleep(5)
+            handover.put("n", "later")
+            await asyncio.sleep(60)
+    assert [when for key, when in began if key == "broken"] == [0.0, 1.0, 3.0, 7.0, 15.0]
+    assert [(key, when) for key, when in began if key != "broken"] == [("good", 0.0), ("later", 5.0)]
+    assert [(one["event"], one["namespace"], one["name"]) for one in logs] == [("object.crashed", "n", "broken")] * 4
+    assert len(handover) == 0
 
 
 @settings(max_examples=60, deadline=None)

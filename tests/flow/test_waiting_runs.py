@@ -12,9 +12,9 @@ def ready(cluster, trigger):
     return conditions_of(cluster.objects[cluster.ref(trigger)]["status"])["Ready"]
 
 
-def world(runs=1, **last):
+def world(runs=1, cluster=None, **last):
     """A trigger of another one's Job, which holds the only slot, and of a source with waiting runs."""
-    cluster = Cluster()
+    cluster = cluster or Cluster()
     busy = cluster.trigger(name="busy", status=recorded())
     holder = cluster.job(busy, suspend=False)
     condition = {"type": "Ready", "status": "True", "reason": "Succeeded", "message": "watching"}
@@ -56,6 +56,30 @@ async def test_an_overtaken_run_expires_and_the_newest_stays():
     assert cluster.ref(new) in cluster.objects
     assert ready(cluster, trigger)["status"] == "True"
     assert set(cluster.reasons) == {"Expired", "WaitingForSlot"}
+
+
+class Hanging(Cluster):
+    """Statuses are not written while `hangs`."""
+
+    hangs = False
+
+    async def write(self, ref, uid, *mutations):
+        if self.hangs:
+            await asyncio.Event().wait()
+        return await super().write(ref, uid, *mutations)
+
+
+@virtual
+async def test_a_run_whose_expiry_cannot_be_recorded_starts_when_a_slot_is_free():
+    """A status write that hangs for hours holds the Job for half a minute, not for as long as it hangs."""
+    cluster, trigger, holder = world(cluster=Hanging())
+    old = cluster.job(trigger, 1, age_s=1, waiting_timeout_seconds="60", reason="fire-always")
+    async with leader(cluster, limit=1):
+        await asyncio.sleep(50)
+        cluster.hangs = True
+        await asyncio.sleep(15)
+        cluster.finish(holder)
+        await until(lambda: not cluster.objects[cluster.ref(old)]["spec"]["suspend"], within_s=40)
 
 
 @virtual

@@ -8,12 +8,12 @@ from copy import copy
 from dataclasses import dataclass
 
 from git_events_runner.concurrency.fairness import FairCache, Room, no_room
+from git_events_runner.concurrency.retry_delays import delay_s
 from git_events_runner.errors import GitError, GitRateLimited, GitReferenceNotFound
 
 _FIRST_S = 1.0
 _LONGEST_S = 300.0
 _LIMIT = 16_384
-_DOUBLINGS = 9
 _CLOSE_ENOUGH_S = 0.05  # who was told when to come back may be a timer's tick early
 # A reference that is not there is an answer; a limited rate is the host's affair.
 _NO_FAILURE = (GitReferenceNotFound, GitRateLimited)
@@ -54,7 +54,7 @@ class Backoffs:
             return False
         known = self._failures.get(key)
         count = known.count + 1 if known else 1
-        wait_s = min(_FIRST_S * 2 ** min(count - 1, _DOUBLINGS), _LONGEST_S) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
+        wait_s = delay_s(count, first_s=_FIRST_S, longest_s=_LONGEST_S) * random.uniform(0.5, 1.0)  # noqa: S311  jitter
         error.retry_after_s = wait_s
         self._failures.put(namespace, key, _Failure(count, now + wait_s, error))
         return True

@@ -12,9 +12,12 @@ import asyncio
 from dataclasses import dataclass
 
 from git_events_runner.concurrency.fairness import RoundRobin, equal
+from git_events_runner.concurrency.retry_delays import delay_s
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.ref import Ref
 
+FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
 _KEPT_EACH = 2000  # in one namespace
 
 
@@ -22,6 +25,7 @@ _KEPT_EACH = 2000  # in one namespace
 class _Doubt:
     uid: str
     due_at: float  # the loop's time
+    failures: int = 0  # of reads, one after another
 
 
 class DoubtfulJobs:
@@ -56,10 +60,17 @@ class DoubtfulJobs:
                 del self._doubts[ref.namespace or ""]
 
     def delay(self, ref: Ref, until: float) -> None:
-        """Read it again at that time of the loop."""
+        """It was read: read it again at that time of the loop."""
         doubt = self._doubts.get(ref.namespace or "", {}).get(ref)
         if doubt is not None:
-            doubt.due_at = until
+            doubt.due_at, doubt.failures = until, 0
+
+    def back_off(self, ref: Ref, now: float) -> None:
+        """It could not be read: read it again after a time that doubles."""
+        doubt = self._doubts.get(ref.namespace or "", {}).get(ref)
+        if doubt is not None:
+            doubt.failures += 1
+            doubt.due_at = now + delay_s(doubt.failures, first_s=FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
 
     def hurry(self) -> None:
         """Read them all now."""

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from git_events_runner.concurrency.fairness import RoundRobin, Weight
+from git_events_runner.concurrency.retry_delays import delay_s
 from git_events_runner.errors import ApiAlreadyExists, ApiError, ApiNotFound, ApiTooManyRequests, ApiUnavailable
 from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
@@ -131,7 +132,7 @@ class Events:
 
     async def _publish_through(self, ref: Ref, uid: str, kind: str, reason: str, note: str, stamp: str) -> None:
         """Publish an Event, through failures of the API server."""
-        attempts, pause_s = 0, 1.0
+        attempts, failures = 0, 0
         while True:
             try:
                 async with self._requests:
@@ -141,8 +142,9 @@ class Events:
                 if attempts >= _ATTEMPTS:
                     raise
                 self._failed(error)
+            failures += 1
+            pause_s = delay_s(failures, first_s=1.0, longest_s=_LONGEST_PAUSE_S)
             await asyncio.sleep(max(pause_s, len(self._busy) / _PER_SECOND))  # all of them keep within the rate
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     async def _publish(self, ref: Ref, uid: str, kind: str, reason: str, note: str, stamp: str) -> None:
         """Publish an Event; once more is the same as once."""

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from git_events_runner.concurrency.fairness import RoundRobin, Shares, Weight
+from git_events_runner.concurrency.retry_delays import delay_s
 from git_events_runner.rules.check_order import CheckOrder, Rank
 from git_events_runner.rules.messages import CheckRequest, Requeue
 
@@ -260,9 +261,10 @@ class KeyedWorkers:
         if source in lane.waiting:  # its due time and its tasks are not answered yet
             lane.waiting[source] = request.merge(lane.waiting[source])
             return
-        backoff_s = min(_FIRST_BACKOFF_S * 2 ** min(max(failures - 1, 0), 10), self._longest_backoff_s)
-        delay_s = backoff_s if again.after_s is None else again.after_s
-        lane.retries[source] = (loop.call_later(delay_s, self.submit, request), request)
+        wait_s = again.after_s
+        if wait_s is None:
+            wait_s = delay_s(failures, first_s=_FIRST_BACKOFF_S, longest_s=self._longest_backoff_s)
+        lane.retries[source] = (loop.call_later(wait_s, self.submit, request), request)
 
 
 def _clear(lane: _Lane) -> None:

@@ -16,7 +16,7 @@ import structlog
 
 from git_events_runner.concurrency.fairness import FairCache
 from git_events_runner.concurrency.slices import Slices
-from git_events_runner.edges.kube.doubtful_jobs import DoubtfulJobs
+from git_events_runner.edges.kube.doubtful_jobs import FIRST_PAUSE_S, DoubtfulJobs
 from git_events_runner.edges.kube.store import Snapshot, Store, version_of
 from git_events_runner.errors import ApiError, ApiForbidden, ApiNotFound, FenceLost
 from git_events_runner.resources.job import (
@@ -36,8 +36,6 @@ from git_events_runner.rules.messages import Fence
 
 log = structlog.get_logger(target="tracking")
 
-_FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 30.0
 _AGAIN_S = 10.0  # of one that exists without its labels, while they are not put back
 _LONGEST_AGAIN_S = 600.0
 _KEPT = 1000
@@ -81,7 +79,6 @@ class Tracking:
         self._announcer = announcer
         self._request_timeout_s = request_timeout_s
         self._fence: Fence | None = None  # while this replica is the leader
-        self._pauses: dict[Ref, float] = {}  # of reads that fail
         # Job uid → when its labels may be put back again, and how long to wait after that.
         self._restored: FairCache[str, tuple[float, float]] = FairCache(limit=_KEPT)
 
@@ -165,12 +162,9 @@ class Tracking:
             if isinstance(error, ApiForbidden) and self._store.lacks_namespace(ref.namespace or ""):
                 self._conclude(ref, uid)  # the roles in a namespace are deleted with it
                 return
-            pause_s = self._pauses.get(ref, _FIRST_PAUSE_S)
-            self._pauses[ref] = min(pause_s * 2, _LONGEST_PAUSE_S)
-            self._doubts.delay(ref, loop.time() + pause_s)
+            self._doubts.back_off(ref, loop.time())
             log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
             return
-        self._pauses.pop(ref, None)
         if found["metadata"].get("uid") != uid:
             self._conclude(ref, uid)
             return
@@ -178,7 +172,7 @@ class Tracking:
         if held is None or held.uid != uid:
             return  # its deletion was concluded meanwhile, or it is another one, with a doubt of its own
         if version_of(found) < held.version:  # it left the watch again after this answer
-            self._doubts.delay(ref, loop.time() + _FIRST_PAUSE_S)
+            self._doubts.delay(ref, loop.time() + FIRST_PAUSE_S)
             return
         tracked = with_tracking(found, held.model.labels, held.raw["metadata"]["annotations"])
         if tracked is None:  # the watch is behind
@@ -190,7 +184,6 @@ class Tracking:
         await self._put_back(held, found, tracked)
 
     def _conclude(self, ref: Ref, uid: str) -> None:
-        self._pauses.pop(ref, None)
         self._doubts.discard(ref)
         self._store.confirm_deleted(ref, uid)
 

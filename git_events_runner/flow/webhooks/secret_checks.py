@@ -18,6 +18,7 @@ import structlog
 
 from git_events_runner.concurrency.fairness import RoundRobin, Weight
 from git_events_runner.concurrency.handover import Handover, working
+from git_events_runner.concurrency.retry_delays import delay_s
 from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, SecretUnusable
@@ -77,7 +78,7 @@ class SecretChecks:
         self._doubted: set[Ref] = set()
         self._came = asyncio.Event()
         self._due: dict[str, float] = {}  # uid → when the leader checks it again
-        self._bad_s: dict[str, float] = {}
+        self._bad: dict[str, int] = {}  # uid → how often it was no good, one time after another
         self._slices = Slices()
 
     def note(self, trigger: Ref) -> None:
@@ -121,7 +122,7 @@ class SecretChecks:
         """Note every trigger from time to time, and those that change, until leadership ends."""
         loop = asyncio.get_running_loop()
         self._due.clear()
-        self._bad_s.clear()
+        self._bad.clear()
         generations: dict[str, int] = {}
         with self._store.subscribe("WebhookTrigger") as changes:
             await self._plan_all(generations)
@@ -146,10 +147,10 @@ class SecretChecks:
             return
         if generations.get(changed.uid) != changed.generation:
             generations[changed.uid] = changed.generation
-            self._bad_s.pop(changed.uid, None)
+            self._bad.pop(changed.uid, None)
             self._due[changed.uid] = asyncio.get_running_loop().time() + _GOOD_S
             self._put(ref)
-        elif changed.uid not in self._bad_s and part_problem(changed.raw.get("status"), WEBHOOK) is not None:
+        elif changed.uid not in self._bad and part_problem(changed.raw.get("status"), WEBHOOK) is not None:
             self._plan(changed, good=False)  # another replica has found it
 
     async def _note_due(self, generations: dict[str, int]) -> None:
@@ -159,7 +160,7 @@ class SecretChecks:
             trigger = self._store.by_uid("WebhookTrigger", uid)
             if trigger is None:
                 del self._due[uid]
-                self._bad_s.pop(uid, None)
+                self._bad.pop(uid, None)
                 generations.pop(uid, None)
             elif self._due[uid] <= now:
                 self._due[uid] = now + _GOOD_S * random.uniform(0.9, 1.1)  # noqa: S311  jitter, not a secret
@@ -185,10 +186,10 @@ class SecretChecks:
     def _plan(self, trigger: Snapshot, *, good: bool) -> None:
         """What is no good is checked again soon, by the leader."""
         if good or trigger.uid not in self._due:
-            self._bad_s.pop(trigger.uid, None)
+            self._bad.pop(trigger.uid, None)
             return
-        wait_s = self._bad_s.get(trigger.uid, _BAD_S)
-        self._bad_s[trigger.uid] = min(wait_s * 2, _LONGEST_BAD_S)
+        failures = self._bad[trigger.uid] = self._bad.get(trigger.uid, 0) + 1
+        wait_s = delay_s(failures, first_s=_BAD_S, longest_s=_LONGEST_BAD_S)
         self._due[trigger.uid] = asyncio.get_running_loop().time() + wait_s
 
     async def _check(self, trigger: Snapshot, *, live: bool) -> bool:

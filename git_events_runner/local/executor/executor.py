@@ -18,7 +18,7 @@ from git_events_runner.resources.ref import Ref
 from .containers import LocalCommand, PodFolders, cloner_command, worker_command
 from .job_status import FAILED, SUCCEEDED, TOO_LONG, Ending, ended, ending, started, stopped, working
 from .processes import execute
-from .retries import after, delay_s
+from .retries import after, next_pod_s
 from .variables import Variables
 from .volumes import Volumes, remove
 
@@ -158,7 +158,7 @@ class Executor:
                     if isinstance(decided, Ending):
                         return decided, why, failures
                     counted = decided
-                    pause_s = delay_s(failures)
+                    pause_s = next_pod_s(failures)
                     self._reporter.job_printed(ref, f"{why}; tried again in {pause_s:.0f} s")
                     await asyncio.sleep(pause_s)
         except TimeoutError:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from git_events_runner.concurrency.retry_delays import delay_s
+
 from .job_status import FAILED, POLICY, Ending
 
 _FIRST_S, _LONGEST_S = 1.0, 60.0
@@ -33,13 +35,13 @@ def after(job: Mapping[str, Any], failures: int, container: str, code: int) -> E
     return FAILED if failures >= (spec.get("backoffLimit") or 0) else failures + 1
 
 
-def delay_s(failures: int) -> float:
+def next_pod_s(failures: int) -> float:
     """Seconds before the next pod: 1, doubled with each failure, at most 60 (a cluster begins with 10).
 
-    >>> [delay_s(1), delay_s(2), delay_s(20)]
+    >>> [next_pod_s(1), next_pod_s(2), next_pod_s(20)]
     [1.0, 2.0, 60.0]
     """
-    return float(min(_FIRST_S * 2 ** (max(failures, 1) - 1), _LONGEST_S))
+    return delay_s(failures, first_s=_FIRST_S, longest_s=_LONGEST_S)
 
 
 def _matches(rule: Any, container: str, code: int) -> bool:

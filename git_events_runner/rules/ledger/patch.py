@@ -33,10 +33,11 @@ def combine(
     named = list(draft.get("checkedSources") or ()) if sources is None else sources
     ended = adopt_conditions(draft, named, now)
     outcomes = [mutation.apply(draft) for mutation in mutations]
-    if derived or Outcome.WRITE in outcomes:
-        changed = derive_conditions(draft, now, generation) or ended
-        if changed and all(outcomes[number] is not Outcome.WRITE for number in reports):
-            outcomes[reports[-1]] = Outcome.WRITE
+    if not derived and Outcome.WRITE not in outcomes:
+        return dict(status or {}), outcomes
+    changed = derive_conditions(draft, now, generation) or ended
+    if changed and all(outcomes[number] is not Outcome.WRITE for number in reports):
+        outcomes[reports[-1]] = Outcome.WRITE
     return draft, outcomes
 
 

@@ -27,6 +27,7 @@ from .slots import SlotBook
 log = structlog.get_logger(target="queue")
 
 _AGAIN_S = 10.0
+_EXPIRE_S = 30.0  # a status that cannot be written must not keep the Job from its slot
 
 
 class WaitingRuns:
@@ -67,7 +68,7 @@ class WaitingRuns:
         async def expire(ref: Ref) -> bool:
             return await self._expire(ref, fence)
 
-        self._expiries = Handover(expire, backoff_s=(_AGAIN_S, _AGAIN_S))
+        self._expiries = Handover(expire, limit_s=_EXPIRE_S, backoff_s=(_AGAIN_S, _AGAIN_S))
         self._reports_due = Handover(self._report)
         try:
             async with working(self._expiries, self._reports_due):
@@ -151,10 +152,11 @@ class WaitingRuns:
         try:
             await self._deletions.expire(snapshot, owner, message, fence)
         except ApiError as error:
-            if self._deletions.phase_of(snapshot.uid) is None:  # else it is told as expired, and perhaps deleted
-                self._book.leaving.discard(ref)
             log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
             return False
+        finally:
+            if self._deletions.phase_of(snapshot.uid) is None:  # else it is recorded as expired, and perhaps deleted
+                self._book.leaving.discard(ref)
         self._book.leaving.discard(ref)
         labels = series_labels(snapshot, owner, self._store)
         self._metrics.job_ended(labels, ref.namespace or "", "Expired", None)
