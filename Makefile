@@ -71,6 +71,9 @@ demo: $(STAMP) ## a push becomes a finished run, in half a minute, without a clu
 transcript: $(STAMP) ## run the demo and put its output into README.md
 	$(BIN)/python -m demo.transcript --write
 
+pictures: $(STAMP) ## take the pictures of the status page for docs/status-page.md (needs chromium; fonts-inter makes them nicer)
+	$(BIN)/python -m tests.flow.ui.pictures
+
 chaos: $(STAMP) ## an hour of faults of all kinds, with a report of broken promises (MINUTES, SEED, ONLY, CHAOS=options)
 	$(BIN)/python -u -m tests.chaos --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1) --only "$(ONLY)" $(CHAOS)
 
@@ -96,4 +99,4 @@ lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
 clean: ## remove what the targets made in this folder
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup lint format generate test test-fast e2e images sbom release-dry-run print-registry demo transcript chaos bench bench-git bench-scale lock clean
+.PHONY: help setup lint format generate test test-fast e2e images sbom release-dry-run print-registry demo transcript pictures chaos bench bench-git bench-scale lock clean

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -135,12 +136,17 @@ class StripBar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strip:
-    """The last runs of a trigger as bars, the latest at the right; `summary` says the same in words."""
+    """The last runs of a trigger as bars, the latest at the right; `summary` is the same in words."""
 
     bars: Sequence[StripBar]
     width: int
     height: int
     summary: str
+    succeeded: int
+    failed: int
+    usual: str
+    longest: str
+    waited: str
 
 
 def strip(runs: Sequence[RunRow], now: datetime) -> Strip | None:
@@ -148,7 +154,8 @@ def strip(runs: Sequence[RunRow], now: datetime) -> Strip | None:
     shown = [run for run in reversed(runs[:STRIP_RUNS]) if run.tone is not Tone.OFF]
     if not shown:
         return None
-    took = [seconds_of(run, now)[1] for run in shown]
+    times = [seconds_of(run, now) for run in shown]
+    took = [ran for _, ran in times]
     longest = max((each for each in took if each is not None), default=0.0) or 1.0
     slots = max(len(shown), _STRIP_SLOTS)
     bars = []
@@ -165,7 +172,22 @@ def strip(runs: Sequence[RunRow], now: datetime) -> Strip | None:
     summary = (
         f"The last {len(shown)} runs: {succeeded} succeeded, {failed} failed; the longest took {duration(longest)}."
     )
-    return Strip(bars=bars, width=slots * _STRIP_STEP, height=_STRIP_HEIGHT, summary=summary)
+    return Strip(
+        bars=bars,
+        width=slots * _STRIP_STEP,
+        height=_STRIP_HEIGHT,
+        summary=summary,
+        succeeded=succeeded,
+        failed=failed,
+        usual=duration(_median(took)),
+        longest=duration(longest),
+        waited=duration(_median([waited for waited, _ in times])),
+    )
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,10 @@ def _shown(value: Any) -> Any:
 
 
 class Templates:
-    """Renders pages; every value is escaped, and characters that deceive are shown as escapes."""
+    """Renders pages; every value is escaped, and characters that deceive are shown as escapes.
+
+    All templates are compiled here, once, so that no view waits for it.
+    """
 
     def __init__(self) -> None:
         self.files = {
@@ -41,7 +44,8 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.globals |= {"static_version": digest.hexdigest()[:12], "many": many}
+        self._templates = {name: self._environment.get_template(name) for name in self._environment.list_templates()}
 
     def render(self, name: str, values: Mapping[str, Any]) -> str:
         """One page."""
-        return self._environment.get_template(name).render(values)
+        return self._templates[name].render(values)
