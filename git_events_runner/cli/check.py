@@ -10,6 +10,7 @@ from git_events_runner.local.standins import stand_ins
 from git_events_runner.telemetry.stdout import printed
 
 from .inspection import Inspection, inspect, inspect_with
+from .models import CheckOut, ManifestProblemOut, dumped
 from .options import add_cluster
 from .output import painted, plain, structured
 from .reports import junit, sarif
@@ -62,7 +63,7 @@ def _show(found: Inspection, form: str) -> int:
     if form == "junit":
         return printed(junit(found)) or code
     if form == "json":
-        return structured("json", found.as_json()) or code
+        return structured("json", dumped(_out(found))) or code
     lines = [painted(plain(str(problem)), "bad") for problem in found.problems]
     lines += [painted(f"skipped: {plain(one)}", "dim") for one in found.skipped]
     lines += [painted(f"note: {plain(one)}", "dim") for one in found.notes]
@@ -71,3 +72,10 @@ def _show(found: Inspection, form: str) -> int:
         f"{wrong} problem{'s' * (wrong != 1)}" if wrong else f"{objects} object{'s' * (objects != 1)}: no problems"
     )
     return printed("\n".join(lines) + "\n") or code
+
+
+def _out(found: Inspection) -> CheckOut:
+    problems = [
+        ManifestProblemOut(file=one.file, line=one.line, field=one.field, text=one.text) for one in found.problems
+    ]
+    return CheckOut(objects=found.objects, problems=problems, skipped=[*found.skipped], notes=[*found.notes])

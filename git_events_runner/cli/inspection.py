@@ -28,7 +28,6 @@ from git_events_runner.settings.runtime import CONFIG_KEY, RuntimeConfig, parse_
 from git_events_runner.wiring.config import policy_of
 
 from .installation import find_installation
-from .models import API_VERSION
 from .session import Session
 
 _AT_A_TIME = 16
@@ -66,17 +65,6 @@ class Inspection:
     problems: Sequence[ManifestProblem]
     skipped: Sequence[str] = ()
     notes: Sequence[str] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """The documented form."""
-        problems = [{"file": p.file, "line": p.line, "field": p.field, "text": p.text} for p in self.problems]
-        return {
-            "apiVersion": API_VERSION,
-            "objects": self.objects,
-            "problems": problems,
-            "skipped": [*self.skipped],
-            "notes": [*self.notes],
-        }
 
 
 async def inspect(paths: Sequence[str], secrets: Sequence[StandIn], namespace: str) -> Inspection:

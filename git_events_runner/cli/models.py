@@ -109,6 +109,41 @@ class ExplanationOut(_Model):
     steps: list[StepOut] = Field(description="The facts.")
 
 
+class FindingOut(_Model):
+    """One finding about the installation."""
+
+    level: str = Field(description="ok, warning, problem or unknown (it could not be read).")
+    topic: str = Field(description="What it is about.")
+    text: str = Field(description="What was found.")
+    remedy: str = Field(default="", description="What to do about it.")
+
+
+class FindingList(_Model):
+    """Output of `doctor -o json`."""
+
+    api_version: str = Field(default=API_VERSION, description="Version of this form.")
+    items: list[FindingOut] = Field(description="The findings.")
+
+
+class ManifestProblemOut(_Model):
+    """One problem of a manifest."""
+
+    file: str = Field(description="The file, `stdin` for standard input, `-` where none can be named.")
+    line: int | None = Field(default=None, description="The line; null: the file itself.")
+    field: str = Field(description="Path of the field; empty: the document.")
+    text: str = Field(description="What is wrong, and what to do.")
+
+
+class CheckOut(_Model):
+    """Output of `check -o json`."""
+
+    api_version: str = Field(default=API_VERSION, description="Version of this form.")
+    objects: int = Field(description="How many objects were read; 0 if there are problems.")
+    problems: list[ManifestProblemOut] = Field(description="The problems.")
+    skipped: list[str] = Field(description="Documents that are no concern of this program.")
+    notes: list[str] = Field(description="What could not be checked.")
+
+
 def dumped(model: BaseModel) -> dict[str, Any]:
     """A model as JSON has it."""
     return model.model_dump(mode="json", by_alias=True)

@@ -37,5 +37,5 @@ def add_trigger(parser: argparse.ArgumentParser, *, optional: bool = False) -> N
         "name",
         metavar="KIND/NAME",
         nargs="?" if optional else None,
-        help="a trigger, as scheduletrigger/nightly or wt/hook; a name alone is looked for in both kinds",
+        help="a trigger, as scheduletrigger/nightly or wt/hook; a name alone is searched for in both kinds",
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from git_events_runner.resources.job import JobView
 from git_events_runner.rules.admission import is_not_starting
+from git_events_runner.rules.concurrency import groups_of, occupies
 from git_events_runner.rules.ledger.mutations import Entry, entry_of
 
 from .facts import Facts
@@ -171,18 +172,10 @@ def _queued(facts: Facts, job: str, view: JobView) -> Step:
     topic = f"run of {view.run.source if view.run else ''}"
     limit, share = facts.config.action.max_running_jobs, facts.config.action.max_running_jobs_per_namespace
     raw = next(one for one in facts.jobs if one["metadata"]["name"] == job)
-    group = _group(raw)
     others = [(one, JobView.of(one)) for one in facts.unfinished or ()]
     holding = [(one, other) for one, other in others if other.holds_slot]
-    if group is not None:
-        mine = [one for one, _ in holding if _group(one) == group]
-        names = listed(sorted(one["metadata"]["name"] for one in mine))
-        return Step(
-            topic=topic,
-            text=f"Job {job} waits for {names or 'another run'} of its concurrency group",
-            rank=Rank.JOB,
-            remedy="it starts when that run ends, see spec.concurrency",
-        )
+    if (found := _in_group(facts, job, view)) is not None:
+        return found
     here = [one for one, _ in holding if one["metadata"].get("namespace") == raw["metadata"].get("namespace")]
     oldest = min((str(other.started_at), one["metadata"]["name"]) for one, other in holding)[1] if holding else None
     if share and len(here) >= share:
@@ -205,8 +198,19 @@ def _queued(facts: Facts, job: str, view: JobView) -> Step:
     )
 
 
-def _group(job: Mapping[str, Any]) -> str | None:
-    """The concurrency group of a Job that is limited by one."""
-    annotations = job["metadata"].get("annotations") or {}
-    found = [value for name, value in annotations.items() if name.endswith("/concurrency-group")]
-    return str(found[0]) if found else None
+def _in_group(facts: Facts, job: str, view: JobView) -> Step | None:
+    """Whether a Job waits for others that may not overlap with it; None: its group has room."""
+    if view.limit is None:
+        return None
+    namespace = facts.trigger["metadata"].get("namespace")
+    jobs = {one["metadata"]["name"]: one for one in (*(facts.unfinished or ()), *facts.jobs)}
+    here = {name: JobView.of(one) for name, one in jobs.items() if one["metadata"].get("namespace") == namespace}
+    held = sorted(name for name, other in here.items() if occupies(other) and view.limit.group in groups_of(other))
+    if len(held) < view.limit.limit:
+        return None
+    return Step(
+        topic=f"run of {view.run.source if view.run else ''}",
+        text=f"Job {job} waits for {listed(held)} of its concurrency group {view.limit.group}",
+        rank=Rank.JOB,
+        remedy="it starts when that run ends, see spec.concurrency",
+    )

@@ -61,7 +61,7 @@ class Groups:
         for queued in jobs:
             if queued.ref in taken or occupies(queued.job):
                 seen.add(queued.ref)
-                self._add(queued.ref.namespace or "", _groups(queued.job), queued.job.limit)
+                self._add(queued.ref.namespace or "", groups_of(queued.job), queued.job.limit)
             if queued.waits and (run := queued.job.run) is not None:
                 key = (run.trigger_uid, run.source)
                 self._first[key] = min(run.number, self._first.get(key, run.number))
@@ -92,14 +92,15 @@ class Groups:
 
     def admit(self, queued: Grouped) -> None:
         """It is going to start."""
-        self._add(queued.ref.namespace or "", _groups(queued.job), queued.job.limit)
+        self._add(queued.ref.namespace or "", groups_of(queued.job), queued.job.limit)
 
 
 def waits_in_group(jobs: Iterable[Grouped], namespace: str, group: str) -> bool:
     """Whether a Job of the group waits: a new one of the group waits behind it."""
-    return any(queued.waits and queued.ref.namespace == namespace and group in _groups(queued.job) for queued in jobs)
+    return any(queued.waits and queued.ref.namespace == namespace and group in groups_of(queued.job) for queued in jobs)
 
 
-def _groups(job: JobView) -> frozenset[str]:
+def groups_of(job: JobView) -> frozenset[str]:
+    """The groups that a Job is in: those of its trigger and source, and the one that it records."""
     scopes = scope_groups(job.trigger_kind, job.trigger_name, job.run.source) if job.run is not None else ()
     return frozenset((*scopes, job.limit.group) if job.limit is not None else scopes)

@@ -11,6 +11,7 @@ import pytest
 
 from git_events_runner.cli.models import ExplanationOut
 from git_events_runner.resources.job import RunKey, job_name
+from git_events_runner.resources.queuemarks import ConcurrencyLimit
 
 SHA, OTHER = "a" * 40, "b" * 40
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -108,7 +109,7 @@ async def suspended(cluster, tmp_path):
 
 async def group_busy(cluster, tmp_path):
     other = await cluster.trigger("other", status=status())
-    group = {f"{GROUP}/concurrency-group": "terraform"}
+    group = ConcurrencyLimit(policy="Queue", group="terraform", limit=1).annotations
     await job(cluster, other, 1, annotations=group)
     mine = await cluster.trigger(status=status(app=entry(phase="Queued")))
     await job(cluster, mine, 1, suspend=True, annotations=group)
@@ -206,7 +207,7 @@ PUZZLES = {
     window: ["OutsideWindow: source app: waits until 2030-01-01T08:00:00Z: no window is open"],
     debounce: ["Debounce: source app: waits until 2030-01-01T08:00:00Z"],
     suspended: ["the trigger is suspended", "resume it: git-events-runner resume scheduletrigger/nightly -n default"],
-    group_busy: ["waits for other-", "of its concurrency group", "it starts when that run ends"],
+    group_busy: ["waits for other-", "of its concurrency group terraform", "it starts when that run ends"],
     slot_busy: ["waits for a slot: all 1 are held (the oldest by Job other-", "raise action.maxRunningJobs"],
     quota: ["QuotaExceeded", "count/jobs.batch=0", "raise the namespace's ResourceQuota"],
     host_back_off: ["RateLimited: source app: git.example.com throttles (429)", "check less often"],
