@@ -16,7 +16,7 @@ from git_events_runner.settings import OPTIONS, VARIABLES, default_runtime_confi
 from git_events_runner.settings.runtime import RuntimeConfig
 from git_events_runner.telemetry.log_events import LOG_EVENTS
 from git_events_runner.telemetry.metrics import Metrics
-from tests.repo import chart
+from tests.repo import chart, command_line
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = "docs/reference.md"
@@ -26,6 +26,7 @@ def files():
     """Path → text of every generated file."""
     made = {f"manifests/crds/{crd['spec']['names']['plural']}.yaml": to_yaml(crd) for crd in crds()}
     made |= {REFERENCE: reference(), "docs/logs.md": logs(), "docs/metrics.md": metrics(), "docs/bounds.md": bounds()}
+    made |= {"docs/command-line.md": command_line.page()}
     return made | chart.files()
 
 
