@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from git_events_runner.edges.git import http_remote, ssh_remote
+from git_events_runner.edges.git import http_remote, lfs_client, ssh_remote
 from git_events_runner.edges.git.request import Reference, shown
 from git_events_runner.errors import (
     ConfigError,
@@ -128,10 +128,13 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
     )
     only_ssh = repository.scheme == "ssh" and not wish.options.submodules
     remote = (ssh_remote if only_ssh else http_remote)(exchange_limits(limits))
+    lfs = lfs_client(exchange_limits(limits)) if wish.options.lfs else None
     try:
-        return await clone(remote, wish, warn=_say, debug=_say if options.debug else lambda _: None)
+        return await clone(remote, wish, warn=_say, debug=_say if options.debug else lambda _: None, lfs=lfs)
     finally:
         await remote.close()
+        if lfs is not None:
+            await lfs.close()
 
 
 def _disk_failed(error: OSError, destination: Path) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from git_events_runner.edges.git.request import shown
 from git_events_runner.errors import GitTooLarge
@@ -24,6 +24,8 @@ from .gitindex import Index
 from .names import PLAIN, UnsafeTree, check_name
 from .objects import Objects
 from .pack import BLOB, TREE, tree_entries
+from .pointers import Pointer, is_pointer
+from .pointers import read as read_pointer
 from .sparse import Selects
 
 _LINK, _SUBMODULE, _TREE, _FILE = 0o120000, 0o160000, 0o040000, 0o100000
@@ -33,8 +35,6 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Open directories while writing; git itself limits paths to 4096 bytes.
 _DEPTH = 256
 _PATH_BYTES = 4096
-_LFS = b"version https://git-lfs.github.com/spec/v1"
-_LFS_MOST_BYTES = 1024
 _LFS_FILTER = "lfs"
 _NAMED = 5
 _FILTERS = 16
@@ -76,6 +76,18 @@ class Checkout:
     unchanged: _Few = field(default_factory=_Few)
     most_gitlinks: int = 0
     gitlinks: list[tuple[bytes, bytes]] = field(default_factory=list)
+    most_pointers: int = 0
+    contents: list[Pointer] = field(default_factory=list)
+
+    def add_pointer(self, path: bytes, content: bytes, mode: int, conversion: Conversion) -> None:
+        """Note a pointer of Git LFS: one whose content is fetched later, or one that stays."""
+        if not self.most_pointers:
+            self.pointers.add(path)
+        elif conversion.filter == _LFS_FILTER and len(self.contents) <= self.most_pointers:
+            if (found := read_pointer(content)) is None:
+                self.pointers.add(path)
+            else:
+                self.contents.append(Pointer(path=path, oid=found[0], size=found[1], mode=mode))
 
     def add_submodule(self, path: bytes, object_id: bytes) -> None:
         """Note a submodule: one that is cloned later, one more than may be cloned, or one that stays empty."""
@@ -94,7 +106,8 @@ class Checkout:
                 f"{self.submodules}"
             )
         if self.pointers.count:
-            warn(f"files in Git LFS are not fetched, their pointers are left as they are: {self.pointers}")
+            option = "" if self.most_pointers else " (spec.actionJob.clone.lfs)"
+            warn(f"files in Git LFS are not fetched{option}, their pointers are left as they are: {self.pointers}")
         if self.filters:
             named = "; ".join(f"{shown(name)}: {files}" for name, files in self.filters.items())
             warn(f"filters of .gitattributes are not run, files are left as they are in the repository: {named}")
@@ -139,10 +152,12 @@ def check_out(
     shared: bool = False,
     selects: Selects | None = None,
     most_gitlinks: int = 0,
+    most_pointers: int = 0,
 ) -> Checkout:
     """Write the files of a tree below an open, empty directory (but for `.git`); `shared`: the group may write.
 
     `selects`: which of them; None: all. `most_gitlinks`: how many submodules are cloned later; 0: none is.
+    `most_pointers`: how many contents of Git LFS are fetched later.
 
     Raises:
         UnsafeTree: A path is refused; what was written until then lies there.
@@ -152,7 +167,11 @@ def check_out(
         OSError: The disk is full or not writable.
     """
     out = Checkout(
-        budget=budget, index=index, extra_mode=_GROUP_MAY_WRITE if shared else 0, most_gitlinks=most_gitlinks
+        budget=budget,
+        index=index,
+        extra_mode=_GROUP_MAY_WRITE if shared else 0,
+        most_gitlinks=most_gitlinks,
+        most_pointers=most_pointers,
     )
     writer = _Writer(pack, out, selects)
     writer.write_tree(tree, _Folder(None, b"", _DIRECTORY_MODE, destination), b"", Attributes(), 0)
@@ -295,15 +314,17 @@ class _Writer:
                 if size and os.write(file, content) != size:
                     os.lseek(file, 0, os.SEEK_SET)
                     _write_all(file, content)
-                if size < _LFS_MOST_BYTES and content.startswith(_LFS):
-                    out.pointers.add(path)
+                if is_pointer(content):
+                    out.add_pointer(path, content, given, conversion)
             exact = self._given.get(given)
             if exact is None:
                 exact = self._given[given] = stat.S_IMODE(os.fstat(file).st_mode) == given
             if not exact:
                 os.fchmod(file, given)
             if out.index is not None:
-                out.index.add(path, _FILE | mode, object_id, os.fstat(file))
+                entry = out.index.add(path, _FILE | mode, object_id, os.fstat(file))
+                if out.contents and out.contents[-1].path == path:
+                    out.contents[-1] = replace(out.contents[-1], entry=entry)
         finally:
             os.close(file)
         out.files += 1

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from git_events_runner.edges.git import Limits, Remote
 from git_events_runner.edges.git.request import GitRequest, Reference, Repository
@@ -30,10 +31,14 @@ from .commits import cut_commits, tree_and_parents, tree_of
 from .fetching import Fetched, Fetching, pack_limits
 from .gitfolder import keep
 from .gitindex import Index
+from .lfs import MOST_POINTERS, LfsFiles, api_url
 from .pack import COMMIT
 from .sparse import Selects, selecting
 from .submodules import MOST_SUBMODULES, Submodules, parent_of
 from .tags import packed_refs, tags_of
+
+if TYPE_CHECKING:
+    from git_events_runner.edges.git.http.lfs import LfsClient
 
 # A clone may take as long as its Job; a server that falls silent is given up long before.
 # The controller has asked with the same key, within the bounds of its configuration, which a Job does not know.
@@ -84,6 +89,7 @@ async def clone(
     warn: Callable[[str], None],
     debug: Callable[[str], None],
     pauses_s: Sequence[float] = PAUSES_S,
+    lfs: LfsClient | None = None,
 ) -> Cloned:
     """Clone one commit without history; failures of the network are tried again after each of the pauses.
 
@@ -100,7 +106,7 @@ async def clone(
     prepare(wish.destination, owned=wish.owned)
     for pause_s in (*pauses_s, None):
         try:
-            return await _clone_or_clean(remote, wish, warn=warn, debug=debug)
+            return await _clone_or_clean(remote, lfs, wish, warn=warn, debug=debug)
         except (GitUnreachable, GitTimeout, GitRateLimited, GitCutOff) as error:
             wait_s = max(pause_s or 0.0, getattr(error, "retry_after_s", 0.0))
             if pause_s is None or wait_s > _PATIENCE_S:
@@ -140,11 +146,16 @@ def remove(entry: Path) -> None:
 
 
 async def _clone_or_clean(
-    remote: Remote, wish: CloneRequest, *, warn: Callable[[str], None], debug: Callable[[str], None]
+    remote: Remote,
+    lfs: LfsClient | None,
+    wish: CloneRequest,
+    *,
+    warn: Callable[[str], None],
+    debug: Callable[[str], None],
 ) -> Cloned:
     """A clone, or an empty folder again: whoever uses the volume next finds no half of one, and its space."""
     try:
-        return await _clone_once(remote, wish, warn=warn, debug=debug)
+        return await _clone_once(remote, lfs, wish, warn=warn, debug=debug)
     except BaseException:
         for entry in sorted(wish.destination.iterdir(), key=lambda each: each.name == ".git"):
             if entry.name != _KEPT:
@@ -154,7 +165,12 @@ async def _clone_or_clean(
 
 
 async def _clone_once(
-    remote: Remote, wish: CloneRequest, *, warn: Callable[[str], None], debug: Callable[[str], None]
+    remote: Remote,
+    lfs: LfsClient | None,
+    wish: CloneRequest,
+    *,
+    warn: Callable[[str], None],
+    debug: Callable[[str], None],
 ) -> Cloned:
     answer, reference = await remote.commit_of(GitRequest(wish.repository, wish.reference)), wish.reference
     tag_object = answer.tag_object
@@ -180,11 +196,40 @@ async def _clone_once(
         tags = await tags_of(remote, wish.repository) if wish.options.tags and wish.preserve_git_folder else {}
         want = (wish.preserve_git_folder and tag_object) or answer.commit
         fetched = await fetching.commit(want, answer.commit, wish.options, selects)
-        out = await asyncio.to_thread(
-            _unpack, fetched, wish, (reference, answer.commit, tag_object), budget, selects, warn
-        )
+        out = await asyncio.to_thread(_unpack, fetched, wish, answer.commit, budget, selects, warn)
+        tree = tree_of(fetched.objects, bytes.fromhex(answer.commit))
+        directory = os.open(wish.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        files.callback(os.close, directory)
+        if lfs is not None and out.contents:
+            lfs_files = LfsFiles(
+                client=lfs,
+                repository=wish.repository,
+                url=api_url(wish.repository, fetched.objects, tree),
+                directory=directory,
+                scratch=git_folder / "lfs",
+                budget=budget,
+                index=out.index,
+            )
+            out.size_bytes += await lfs_files.fetch(out.contents)
         if wish.options.submodules:
-            await _clone_submodules(remote, wish, fetched, out, answer.commit, git_folder, budget, warn, debug)
+            submodules = Submodules(
+                remote=remote,
+                lfs=lfs,
+                source=wish.repository,
+                hosts=wish.options.submodule_hosts,
+                destination=directory,
+                scratch=git_folder,
+                limits=wish.limits,
+                budget=budget,
+                shared=wish.owned,
+                warn=warn,
+                debug=debug,
+            )
+            await submodules.clone(parent_of(wish.repository.url, fetched.objects, tree, out))
+            out.files += submodules.files
+            out.size_bytes += submodules.size_bytes
+        if out.index is not None:
+            await asyncio.to_thread(_keep, fetched, wish, (reference, answer.commit, tag_object), budget, out.index)
         if wish.changes is not None:
             cloning = Cloning(
                 repository=wish.repository,
@@ -205,40 +250,6 @@ async def _clone_once(
     return Cloned(commit=answer.commit, files=out.files, size_bytes=out.size_bytes)
 
 
-async def _clone_submodules(
-    remote: Remote,
-    wish: CloneRequest,
-    fetched: Fetched,
-    out: Checkout,
-    commit: str,
-    scratch: Path,
-    budget: Budget,
-    warn: Callable[[str], None],
-    debug: Callable[[str], None],
-) -> None:
-    """Clone the submodules of what was written; their files count as its files."""
-    directory = os.open(wish.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        submodules = Submodules(
-            remote=remote,
-            source=wish.repository,
-            hosts=wish.options.submodule_hosts,
-            destination=directory,
-            scratch=scratch,
-            limits=wish.limits,
-            budget=budget,
-            shared=wish.owned,
-            warn=warn,
-            debug=debug,
-        )
-        tree = tree_of(fetched.objects, bytes.fromhex(commit))
-        await submodules.clone(parent_of(wish.repository.url, fetched.objects, tree, out))
-    finally:
-        os.close(directory)
-    out.files += submodules.files
-    out.size_bytes += submodules.size_bytes
-
-
 async def _tag_object(remote: Remote, repository: Repository, reference: Reference, commit: str) -> str | None:
     """The annotated tag that a commit was found by, if it still is there."""
     if reference.type == "branch":
@@ -253,14 +264,13 @@ async def _tag_object(remote: Remote, repository: Repository, reference: Referen
 def _unpack(
     fetched: Fetched,
     wish: CloneRequest,
-    wanted: tuple[Reference, str, str | None],
+    commit: str,
     budget: Budget,
     selects: Selects | None,
     warn: Callable[[str], None],
 ) -> Checkout:
-    """Write the commit's files, and make `.git` a repository if it is to stay."""
+    """Write the commit's files."""
     objects = fetched.objects
-    reference, commit, tag_object = wanted
     commit_id = bytes.fromhex(commit)
     if objects.kind(commit_id) not in {COMMIT, None}:
         raise GitReferenceNotFound(f"{commit} is not a commit")
@@ -278,21 +288,28 @@ def _unpack(
             index=index,
             selects=selects,
             most_gitlinks=MOST_SUBMODULES if wish.options.submodules else 0,
+            most_pointers=MOST_POINTERS if wish.options.lfs else 0,
         )
     finally:
         os.close(directory)
-    if index is not None:
-        keep(
-            wish.destination / ".git",
-            fetched.packs,
-            url=str(wish.repository),
-            reference=reference,
-            commit=commit,
-            tag_object=tag_object,
-            index=index,
-            cut=cut_commits(fetched.packs[0]),
-            partial=len(fetched.packs) > 1 or wish.options.blobless,
-            sparse=wish.options.sparse,
-            spend=budget.spend,
-        )
     return out
+
+
+def _keep(
+    fetched: Fetched, wish: CloneRequest, wanted: tuple[Reference, str, str | None], budget: Budget, index: Index
+) -> None:
+    """Make `.git` a repository that is to stay."""
+    reference, commit, tag_object = wanted
+    keep(
+        wish.destination / ".git",
+        fetched.packs,
+        url=str(wish.repository),
+        reference=reference,
+        commit=commit,
+        tag_object=tag_object,
+        index=index,
+        cut=cut_commits(fetched.packs[0]),
+        partial=len(fetched.packs) > 1 or wish.options.blobless,
+        sparse=wish.options.sparse,
+        spend=budget.spend,
+    )

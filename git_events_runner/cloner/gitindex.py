@@ -13,6 +13,15 @@ _WORD = 0xFFFFFFFF
 _SECOND = 10**9
 _HEADER = 12
 _EXTENDED, _SKIP_WORKTREE = 0x4000, 0x4000
+_MODE = 6
+
+
+def _packed(found: os.stat_result, mode: int) -> bytes:
+    created, changed = found.st_ctime_ns, found.st_mtime_ns
+    return _STAT.pack(
+        *(created // _SECOND & _WORD, created % _SECOND, changed // _SECOND & _WORD, changed % _SECOND),
+        *(found.st_dev & _WORD, found.st_ino & _WORD, mode, found.st_uid, found.st_gid, found.st_size & _WORD),
+    )
 
 
 class Index:
@@ -26,17 +35,19 @@ class Index:
         self._sorted = True
         self._version = 2
 
-    def add(self, path: bytes, mode: int, object_id: bytes, found: os.stat_result) -> None:
-        """Note a path as it now lies on the disk."""
-        created, changed = found.st_ctime_ns, found.st_mtime_ns
+    def add(self, path: bytes, mode: int, object_id: bytes, found: os.stat_result) -> int:
+        """Note a path as it now is on the disk; where its entry is."""
         start = len(self._out)
         self._starts.append(start)
-        self._out += _STAT.pack(
-            *(created // _SECOND & _WORD, created % _SECOND, changed // _SECOND & _WORD, changed % _SECOND),
-            *(found.st_dev & _WORD, found.st_ino & _WORD, mode, found.st_uid, found.st_gid, found.st_size & _WORD),
-        )
+        self._out += _packed(found, mode)
         self._out += object_id + min(len(path), _NAME_MOST).to_bytes(2) + path
         self._end(start, path)
+        return start
+
+    def put_stat(self, entry: int, found: os.stat_result) -> None:
+        """Note that the file of an entry was replaced on the disk."""
+        mode = _STAT.unpack_from(self._out, entry)[_MODE]
+        self._out[entry : entry + _STAT.size] = _packed(found, mode)
 
     def add_left_out(self, path: bytes, mode: int, object_id: bytes) -> None:
         """Note a path that is not on the disk, because of a sparse checkout."""

@@ -14,6 +14,8 @@ from .pack import TREE, tree_entries
 
 FIELD = "spec.actionJob.clone.sparse"
 MODULES = b".gitmodules"
+LFS_CONFIG = b".lfsconfig"
+_ALWAYS = frozenset({MODULES, LFS_CONFIG})
 _TYPE, _FOLDER, _SUBMODULE = 0o170000, 0o040000, 0o160000
 _DEPTH = 256
 
@@ -41,7 +43,7 @@ def selecting(patterns: Sequence[str]) -> Selects | None:
 def missing(objects: Objects, tree: bytes, selects: Selects | None, *, most: int) -> list[bytes]:
     """Ids of the files and links that are written and not there, each once.
 
-    Files of attributes, and that of submodules, are always read.
+    Files of attributes, and those of submodules and Git LFS, are always read.
 
     Raises:
         GitTooLarge: There are more than `most` entries, or folders are nested too deeply.
@@ -51,7 +53,7 @@ def missing(objects: Objects, tree: bytes, selects: Selects | None, *, most: int
     for path, mode, object_id in _files(objects, tree, most):
         if mode & _TYPE == _SUBMODULE or object_id in objects:
             continue
-        if path.rpartition(b"/")[2] == ATTRIBUTES or path == MODULES or selects is None or selects(path, False):
+        if path.rpartition(b"/")[2] == ATTRIBUTES or path in _ALWAYS or selects is None or selects(path, False):
             found[object_id] = None
     return list(found)
 

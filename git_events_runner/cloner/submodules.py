@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yarl import URL
 
@@ -28,9 +29,13 @@ from .checkout import Checkout, check_out
 from .commits import tree_of
 from .fetching import Fetched, Fetching
 from .gitconfig import BrokenConfig, entries
+from .lfs import MOST_POINTERS, LfsFiles, api_url
 from .objects import Objects
 from .pack import BLOB, TREE, tree_entries
 from .sparse import MODULES
+
+if TYPE_CHECKING:
+    from git_events_runner.edges.git.http.lfs import LfsClient
 
 MOST_SUBMODULES = 100
 _DEPTH = 8
@@ -55,6 +60,7 @@ class Submodules:
     """Clones submodules below an open directory, with the bounds of the whole clone."""
 
     remote: Remote
+    lfs: LfsClient | None
     source: Repository
     hosts: tuple[str, ...]
     destination: int
@@ -111,16 +117,17 @@ class Submodules:
                 )
                 fetched = await fetching.commit(commit.hex(), commit.hex(), CloneOptions(), None)
                 packed = before - self.budget.left_bytes
-                return await asyncio.to_thread(self._write, repository, fetched, commit, path)
+                return await self._write(repository, fetched, commit, path)
         finally:
             shutil.rmtree(folder)
             self.budget.give_back(packed)
 
-    def _write(self, repository: Repository, fetched: Fetched, commit: bytes, path: bytes) -> Parent:
+    async def _write(self, repository: Repository, fetched: Fetched, commit: bytes, path: bytes) -> Parent:
         tree = tree_of(fetched.objects, commit)
         directory = self._opened(path)
         try:
-            out = check_out(
+            out = await asyncio.to_thread(
+                check_out,
                 fetched.objects,
                 tree,
                 directory,
@@ -128,7 +135,18 @@ class Submodules:
                 budget=self.budget,
                 shared=self.shared,
                 most_gitlinks=MOST_SUBMODULES,
+                most_pointers=MOST_POINTERS if self.lfs is not None else 0,
             )
+            if self.lfs is not None and out.contents:
+                files = LfsFiles(
+                    client=self.lfs,
+                    repository=repository,
+                    url=api_url(repository, fetched.objects, tree),
+                    directory=directory,
+                    scratch=self.scratch / "lfs",
+                    budget=self.budget,
+                )
+                out.size_bytes += await files.fetch(out.contents)
         finally:
             os.close(directory)
         self.files += out.files

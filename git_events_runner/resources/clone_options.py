@@ -21,7 +21,7 @@ class CloneOptions:
     """What is cloned: `depth` commits of history (0: all), without old contents of files if `blobless`.
 
     `tags`: with the tags of these commits. `sparse`: patterns of the files that are written; none: all. `submodules`:
-    with those at the source's own host and at `submodule_hosts`.
+    with those at the source's own host and at `submodule_hosts`. `lfs`: with contents of Git LFS.
     """
 
     depth: int = 1
@@ -30,6 +30,7 @@ class CloneOptions:
     sparse: tuple[str, ...] = ()
     submodules: bool = False
     submodule_hosts: tuple[str, ...] = ()
+    lfs: bool = False
 
     def to_json(self) -> str:
         """The value of the variable: what differs from the defaults; empty if nothing does.

@@ -71,6 +71,12 @@ class CloneSpec(Part):
         json_schema_extra={"default": []},
     )
 
+    lfs: Flag = Field(
+        default=False,
+        description="true: files in Git LFS are fetched from the source's own LFS server, for sources with an http or "
+        "https URL.",
+    )
+
     @model_validator(mode="after")
     def _hosts_are_for_submodules(self) -> Self:
         if self.submodule_hosts and not self.submodules:
@@ -87,6 +93,7 @@ class CloneSpec(Part):
             sparse=self.sparse,
             submodules=self.submodules,
             submodule_hosts=tuple(host.lower() for host in self.submodule_hosts),
+            lfs=self.lfs,
         )
 
     @property

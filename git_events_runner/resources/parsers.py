@@ -215,6 +215,14 @@ PARSERS = (
         worst_ms=300,
     ),
     Parser(
+        name="answer of an LFS server",
+        giver="git server",
+        bound="1 MiB for 100 contents; 32 headers for a download, of 16 KiB each; only in the cloner",
+        refused="the clone fails",
+        worst_ms=30,
+        calls=("edges.git.http.lfs:loads", "edges.git.http.lfs:URL", "edges.git.http.lfs:match"),
+    ),
+    Parser(
         name="payload of a webhook",
         giver="sender",
         bound="25 MiB, after it was verified; above 256 KiB only the required fields, in 2,000,000 steps",

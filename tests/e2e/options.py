@@ -152,6 +152,7 @@ test -s /run/secrets/*/*/token && echo token; touch /x 2>/dev/null || echo read-
         "sparse": ["*"],
         "submodules": True,
         "submoduleHosts": ["elsewhere.example"],
+        "lfs": True,
     },
 }
 _ON_42 = {"containerName": "action-worker", "operator": "In", "values": [42]}
@@ -169,7 +170,7 @@ def actions(at):
                 | {
                     "enableClonerDebug": False,
                     "preserveGitFolder": False,
-                    "clone": {"tags": False, "submodules": False, "filter": "none"},
+                    "clone": {"tags": False, "submodules": False, "lfs": False, "filter": "none"},
                 },
                 "sourceOverride": None,
             },

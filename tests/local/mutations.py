@@ -59,7 +59,7 @@ ACTION_JOB: dict[str, Any] = {
     "enableClonerDebug": True,
     "preserveGitFolder": True,
     "clone": {"depth": 0, "tags": True, "filter": "blob:none", "sparse": ["/docs/"],
-              "submodules": True, "submoduleHosts": ["git.example"]},
+              "submodules": True, "submoduleHosts": ["git.example"], "lfs": True},
 }  # fmt: skip
 _SOURCES = {
     "kind": "GitRepo",

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from git_events_runner.edges.git.http.lfs import ANSWER_BYTES, batch_of
 from git_events_runner.edges.git.http.transport import _trusting, trusted_parts
 from git_events_runner.edges.git.limits import Limits
 from git_events_runner.edges.git.packs import read_tree
@@ -171,6 +172,17 @@ def _varint(value):
     return bytes([*found, value])
 
 
+def lfs_answer():
+    """As many values as fit, none of which is what was asked for."""
+    text = b"[" + b"1," * (ANSWER_BYTES // 2 - 2) + b"1]"
+
+    def work():
+        with contextlib.suppress(GitError):
+            batch_of(Repository(url="https://git.example/a.git"), text)
+
+    return work
+
+
 def payload():
     body = b'{"ref":"refs/heads/main","x":[' + b"[]," * (8 * 2**20) + b"[]]}"
     headers = {"x-github-event": [b"push"], "content-type": [b"application/json"]}
@@ -218,6 +230,7 @@ INPUTS = {
     "object of our kinds, or a Job": stored_object,
     "packets of git's protocol": packets,
     "pack with the trees of a commit": pack,
+    "answer of an LFS server": lfs_answer,
     "payload of a webhook": payload,
     "head of a webhook": request_head,
     "address of a view of the status page": view_of_status_page,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 from git_events_runner.concurrency.fairness import Room, Weight, equal, no_room
 from git_events_runner.edges.git.ssh.transport import SshTransport
@@ -12,6 +13,9 @@ from .allowed_addresses import LOOPBACK, Addresses
 from .limits import Limits, Transport
 from .rate_limits import HostRateLimits, Observer, Unobserved
 from .remote import Remote
+
+if TYPE_CHECKING:
+    from git_events_runner.edges.git.http.lfs import LfsClient
 
 
 def http_remote(
@@ -49,10 +53,38 @@ def http_remote(
     return Remote(limits=limits, transports=allowed, hosts=hosts, observer=watcher, room=room)
 
 
+def lfs_client(limits: Limits) -> LfsClient:
+    """A client for Git LFS, with the rules for addresses that a clone has."""
+    from git_events_runner.edges.git.http.lfs import LfsClient
+    from git_events_runner.edges.git.http.proxies import Proxies
+    from git_events_runner.edges.git.http.transport import HttpTransport
+
+    watcher = Unobserved()
+    return LfsClient(
+        HttpTransport(
+            limits=limits,
+            hosts=HostRateLimits(limits=limits, observer=watcher, weight=equal),
+            observer=watcher,
+            addresses=Addresses(),
+            proxies=Proxies.of(os.environ),
+        )
+    )
+
+
 def ssh_remote(limits: Limits) -> Remote:
     """A Remote that speaks ssh only."""
     ssh = SshTransport(limits=limits, addresses=Addresses(), observer=Unobserved())
     return Remote(limits=limits, transports={"ssh": ssh})
 
 
-__all__ = ["LOOPBACK", "Limits", "Observer", "Remote", "SshTransport", "Unobserved", "http_remote", "ssh_remote"]
+__all__ = [
+    "LOOPBACK",
+    "Limits",
+    "Observer",
+    "Remote",
+    "SshTransport",
+    "Unobserved",
+    "http_remote",
+    "lfs_client",
+    "ssh_remote",
+]

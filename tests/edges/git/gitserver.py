@@ -132,6 +132,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(*reply)
         if server.authorization is not None and self.headers.get("Authorization") != server.authorization:
             return self._answer(401, {"WWW-Authenticate": 'Basic realm="git"'}, b"no")
+        if server.lfs is not None and (reply := server.lfs(self.command, path, dict(self.headers), body)) is not None:
+            return self._answer(*reply)
         v2 = server.v2 and self.headers.get("Git-Protocol") == "version=2"
         if server.strict is not None and v2 and (reply := server.strict(self.command, body)) is not None:
             return self._answer(*reply)
@@ -173,6 +175,7 @@ class GitServer(ThreadingHTTPServer):
         self.authorization: str | None = None
         self.v2 = True
         self.strict: Callable[[str, bytes], tuple[int, dict[str, str], bytes] | None] | None = None
+        self.lfs: Callable[[str, str, dict[str, str], bytes], tuple[int, dict[str, str], bytes] | None] | None = None
         self.environment: dict[str, str] = {}
         self.seen: list[tuple[dict[str, str], bytes]] = []
         self.replies: dict[str, tuple[int, dict[str, str], bytes]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
+from typing import NoReturn
 
 import aiohttp
 from yarl import URL
@@ -106,7 +107,7 @@ def check_answer(repository: Repository, answer: aiohttp.ClientResponse, content
     if status != _OK:
         if status == _SERVER and kind == content_type:
             raise GitProgramFailed(f"{repository}: the server's git fails with HTTP {status}")
-        _refuse(repository, answer, status)
+        refuse(repository, answer, status)
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise GitProtocolError(f"{repository}: the server compresses a response although the request does not allow it")
     if kind == content_type:
@@ -121,7 +122,8 @@ def check_answer(repository: Repository, answer: aiohttp.ClientResponse, content
     )
 
 
-def _refuse(repository: Repository, answer: aiohttp.ClientResponse, status: int) -> None:
+def refuse(repository: Repository, answer: aiohttp.ClientResponse, status: int) -> NoReturn:
+    """Raise what a status that is not 200 means; see `check_answer`."""
     wait_s = retry_after_s(answer)
     if wait_s is None:
         wait_s = exhausted_s(answer)

@@ -165,7 +165,7 @@ class HttpTransport:
         self._hosts = hosts
         self._observer = observer
         self._addresses = addresses
-        self._sessions = Sessions(limits=limits, addresses=addresses, proxies=proxies)
+        self.sessions = Sessions(limits=limits, addresses=addresses, proxies=proxies)
         self._known: FairCache[str, _Known] = FairCache(limit=limits.remembered, room=room)
         self._contexts: LruCache[str, tuple[ssl.SSLContext, int]] = LruCache(
             limit=_CONTEXTS_BYTES, weigh=lambda kept: kept[1] + _CONTEXT_BYTES
@@ -174,7 +174,7 @@ class HttpTransport:
 
     async def close(self) -> None:
         """Close the connections; the transport can be used again afterwards."""
-        await self._sessions.close()
+        await self.sessions.close()
 
     def forget(self, keys: Collection[str]) -> None:
         """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
@@ -338,7 +338,7 @@ class HttpTransport:
         except aiohttp.ServerTimeoutError as error:
             raise GitTimeout(f"{repository} sent nothing for {self._limits.idle_s} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _translate(repository, error) from error
+            raise translate(repository, error) from error
 
     async def _exchange(
         self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object], *, v2: bool
@@ -347,8 +347,8 @@ class HttpTransport:
         if repository.credential is not None:
             headers = {**headers, "Authorization": repository.credential.authorization}
         size = 0
-        context = await self._context(repository)
-        async with self._sessions.request(
+        context = await self.context(repository)
+        async with self.sessions.request(
             repository, method, url, body=body, headers=headers, context=context
         ) as answer:
             if (wait_s := exhausted_s(answer)) is not None:
@@ -364,7 +364,20 @@ class HttpTransport:
                 self._observer.received(repository.host, size)
         return None
 
-    async def _context(self, repository: Repository) -> ssl.SSLContext | bool:
+    def check_address(self, url: URL) -> None:
+        """Refuse a URL whose host is an address that may not be connected to; names are judged once they are resolved.
+
+        Raises:
+            GitAddressRefused: It is.
+        """
+        self._addresses.check(url.raw_host or "")
+
+    async def context(self, repository: Repository) -> ssl.SSLContext | bool:
+        """Which certificates are accepted for a repository: those of a context, the system's (True), or any (False).
+
+        Raises:
+            GitTlsError: The CA is not PEM.
+        """
         if not repository.verify:
             return False
         if repository.ca_pem is None:
@@ -443,7 +456,7 @@ def _tls_error(repository: Repository, error: Exception) -> GitTlsError:
     return GitTlsError(f"{repository}: no TLS connection: {shown(reason.replace('_', ' ').lower())}")
 
 
-def _translate(repository: Repository, error: Exception) -> GitError:
+def translate(repository: Repository, error: Exception) -> GitError:
     """Our error for one of aiohttp's; its text stays out unless it is known to hold no credential."""
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return _tls_error(repository, error)
