@@ -27,7 +27,7 @@ from git_events_runner.errors import (
 from git_events_runner.flow.annotation_requests import AnnotatedRequests
 from git_events_runner.flow.checks import Checks
 from git_events_runner.flow.checks.files import Files
-from git_events_runner.flow.checks.gate import PolicyGate
+from git_events_runner.flow.checks.gate import ConfiguredPolicyGate
 from git_events_runner.flow.checks.handled import HandledTimes
 from git_events_runner.flow.checks.keyed_workers import KeyedWorkers
 from git_events_runner.flow.checks.open_requests import OpenRequests
@@ -41,7 +41,7 @@ from git_events_runner.flow.jobs.starts import Starts
 from git_events_runner.flow.jobs.tracking import Tracking
 from git_events_runner.flow.reconciler import Reconciler
 from git_events_runner.flow.scheduler import Scheduler
-from git_events_runner.flow.status_writer import StatusWriter
+from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.flow.trigger_cleanup import TriggerCleanup
 from git_events_runner.flow.utility import Health, Probes
 from git_events_runner.flow.webhooks import SecretChecks, Webhooks
@@ -195,7 +195,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         secrets=secrets, host_keys=host_keys, remote=remotes.current, used=repositories.used, answers=answers
     )
     hosts = SourceHosts(store=store, keep=page.keep_hosts)
-    writer = StatusWriter(
+    writer = GroupedStatusWriter(
         api=client,
         store=store,
         metrics=metrics,
@@ -203,7 +203,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         gather_s=_GATHER_S,
     )
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
-    gate = PolicyGate(store=store, policy=lambda: policy_of(config.current), announcer=events, now=now)
+    gate = ConfiguredPolicyGate(store=store, policy=lambda: policy_of(config.current), announcer=events, now=now)
     triggers = LiveTriggers(reader=client, store=store)
     copies = SecretCopier(api=client, resolve=gate.resolve, secrets=secrets)
     deletions = Deletions(api=client, writer=writer, events=events, request_timeout_s=leader_timeout_s, now=now)

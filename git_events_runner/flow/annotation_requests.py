@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -12,31 +12,19 @@ from git_events_runner.concurrency.fairness import Weight
 from git_events_runner.concurrency.handover import Handover, working
 from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.ports import EventRecorder
 from git_events_runner.errors import ApiError, ApiNotFound, FenceLost
+from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import AnnotatedRequest, RecordRequest, requests_of
-from git_events_runner.rules.ledger.mutations import Mutation, Outcome, rfc3339
+from git_events_runner.rules.ledger.mutations import Outcome, rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
 
 log = structlog.get_logger(target="requests")
 
 _BACKOFF_S = (1.0, 30.0)
 _LONGEST_S = 10.0  # a write that takes longer must not keep a place of those that are handled at a time
-
-
-class Writer(Protocol):
-    """Writes a trigger's status."""
-
-    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
-        """Write mutations; their outcomes."""
-
-
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
 
 
 class AnnotatedRequests:
@@ -46,7 +34,7 @@ class AnnotatedRequests:
         self,
         *,
         store: Store,
-        writer: Writer,
+        writer: StatusWriter,
         submit: Callable[[CheckRequest], None],
         announcer: EventRecorder,
         now: Callable[[], datetime],

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 
 from git_events_runner.edges.kube.store import Store
+from git_events_runner.edges.ports import EventRecorder
 from git_events_runner.errors import ConfigError
 from git_events_runner.resources.ref import Ref
 from git_events_runner.telemetry.metrics import Metrics
@@ -21,13 +22,6 @@ log = structlog.get_logger(target="config")
 
 DATA_KEY = "runtimeConfig"
 _T = TypeVar("_T")
-
-
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
 
 
 class Config(Generic[_T]):

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
+from git_events_runner.edges.ports import KubeReader
 from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.resources.crds import crds
 from git_events_runner.resources.kinds import GROUP, KINDS, OURS, VERSION
@@ -22,13 +23,6 @@ log = structlog.get_logger(target="crds")
 COMMAND = "git-events-runner crds | kubectl apply --server-side --force-conflicts -f -"
 _GOOD_S = 30.0
 _BAD_S = 3.0
-
-
-class Reader(Protocol):
-    """Reads an object live."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
 
 
 def missing_fields(kind: str, crd: Mapping[str, Any]) -> list[str]:
@@ -74,7 +68,7 @@ def _lacking(needed: Mapping[str, Any], found: Mapping[str, Any], path: str) -> 
 class Crds:
     """Judges the six CRDs at start and every half minute."""
 
-    def __init__(self, *, reader: Reader, judged: Callable[[str | None], None]) -> None:
+    def __init__(self, *, reader: KubeReader, judged: Callable[[str | None], None]) -> None:
         self._reader = reader
         self._judged = judged
         self._good = asyncio.Event()

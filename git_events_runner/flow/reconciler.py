@@ -20,7 +20,9 @@ from git_events_runner.concurrency.fairness import Weight
 from git_events_runner.concurrency.handover import Handover, working
 from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.ports import EventRecorder, KubeWriter
 from git_events_runner.errors import ApiError, ApiNotFound, FenceLost, InvalidObject
+from git_events_runner.flow.ports import PolicyGate, StatusWriter
 from git_events_runner.resources.kinds import ACTIONS, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules import patterns
@@ -32,10 +34,7 @@ from git_events_runner.rules.ledger.repair import Repair, in_words, wrong_values
 from git_events_runner.rules.ledger.report import Problem, Report, Warn
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.naming import Naming
-from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.problems import earlier_sources, source_problems, warning_of, warnings_of
-from git_events_runner.rules.resolve import Resolved
-from git_events_runner.rules.schedule.schedule import Schedule
 from git_events_runner.telemetry.metrics import Metrics
 
 log = structlog.get_logger(target="reconcile")
@@ -52,35 +51,6 @@ _SAID = ("conditions", "observedGeneration", "state", "lastRunNumber", "problems
 _OPEN = "spec.webhook.authConfig is not set: everyone who can connect to the port may call"
 
 
-class Api(Protocol):
-    """What reconciling needs of the API server."""
-
-    async def patch(
-        self,
-        ref: Ref,
-        body: list[dict[str, Any]] | dict[str, Any],
-        *,
-        subresource: str | None = None,
-        strict: bool = False,
-        timeout_s: float | None = None,
-    ) -> dict[str, Any]:
-        """Apply a patch."""
-
-
-class Writer(Protocol):
-    """Writes a trigger's status."""
-
-    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
-        """Write mutations; their outcomes."""
-
-
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
-
-
 class Requests(Protocol):
     """Recorded requests that are not handled."""
 
@@ -89,20 +59,6 @@ class Requests(Protocol):
 
     async def sweep(self, fence: Fence) -> None:
         """Ask for checks of those that have been open for long."""
-
-
-class PolicyGate(Protocol):
-    """The installation's policy."""
-
-    @property
-    def policy(self) -> Policy:
-        """The policy of now."""
-
-    def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
-        """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
-
-    def schedule_of(self, namespace: str, interval: str | None, cron: str | None) -> Schedule | Problem:
-        """The schedule of a trigger's spec, or why it cannot be followed."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,10 +80,10 @@ class Reconciler:
     def __init__(
         self,
         *,
-        api: Api,
+        api: KubeWriter,
         store: Store,
         gate: PolicyGate,
-        writer: Writer,
+        writer: StatusWriter,
         announcer: EventRecorder,
         requests: Requests,
         metrics: Metrics,

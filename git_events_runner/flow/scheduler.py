@@ -13,13 +13,14 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from git_events_runner.concurrency.fairness import RoundRobin, Weight
 from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.flow.ports import PolicyGate
 from git_events_runner.resources.kinds import SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.clone import phase_key
@@ -28,7 +29,6 @@ from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.ledger.stored_times import stored_time
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.naming import Naming
-from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.schedule.schedule import Schedule, due
 
 log = structlog.get_logger(target="scheduler")
@@ -55,17 +55,6 @@ class _Watch:
     answered: datetime | None
     at: datetime | None = None
     serial: int = 0
-
-
-class PolicyGate(Protocol):
-    """The installation's policy."""
-
-    @property
-    def policy(self) -> Policy:
-        """The policy of now."""
-
-    def schedule_of(self, namespace: str, interval: str | None, cron: str | None) -> Schedule | Problem:
-        """The schedule of a trigger's spec, or why it cannot be followed."""
 
 
 class Scheduler:

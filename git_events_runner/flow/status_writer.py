@@ -12,13 +12,14 @@ import contextlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from git_events_runner.edges.kube.store import Store
+from git_events_runner.edges.ports import KubeClient
 from git_events_runner.errors import ApiConflict, ApiError, ApiInvalid, ApiNotFound, ApiTooManyRequests, ApiUnavailable
-from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.status_bounds import bounded_status
 from git_events_runner.rules.derived_conditions import names_in_spec
@@ -47,35 +48,6 @@ _SLOW_S = 0.05  # a write that takes longer is one of a large status, or of an A
 _SLOW_GATHER = 2.0  # of the time that the last write took: one trigger occupies the API server for a third of the time
 _LONGEST_GATHER_S = 0.5  # a delivery waits for it before its 202
 _REFUSED_S = 15.0
-
-
-class StatusApi(Protocol):
-    """What the writer needs of the API server."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
-
-    async def patch(
-        self,
-        ref: Ref,
-        body: list[dict[str, Any]],
-        *,
-        subresource: str | None = None,
-        strict: bool = False,
-        timeout_s: float | None = None,
-    ) -> dict[str, Any]:
-        """Apply a JSON Patch."""
-
-    async def replace(
-        self,
-        kind: Kind,
-        obj: Mapping[str, Any],
-        *,
-        subresource: str | None = None,
-        strict: bool = False,
-        timeout_s: float | None = None,
-    ) -> dict[str, Any]:
-        """Put an object with its resource version."""
 
 
 @dataclass(slots=True)
@@ -113,13 +85,13 @@ class _LostAnswers:
         return any(outcomes[n] is Outcome.WRITE and isinstance(mutations[n], Count) for n in self._numbers)
 
 
-class StatusWriter:
+class GroupedStatusWriter:
     """Group commit: one write at a time for each trigger; `run` must be running for `write` to return."""
 
     def __init__(
         self,
         *,
-        api: StatusApi,
+        api: KubeClient,
         store: Store,
         metrics: Metrics,
         history_limit: Callable[[object], int],

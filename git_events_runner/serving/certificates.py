@@ -11,13 +11,13 @@ import contextlib
 import os
 import ssl
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
+from git_events_runner.edges.ports import EventRecorder, SecretReader
 from git_events_runner.errors import ApiError, ConfigError, SecretUnusable
 from git_events_runner.resources.ref import Ref
 from git_events_runner.settings import TlsFiles, TlsSecret
@@ -27,23 +27,6 @@ log = structlog.get_logger(target="tls")
 
 _LOOK_S = 30.0
 _UNUSABLE = (OSError, ssl.SSLError, SecretUnusable, ApiError, KeyError, ValueError)
-
-
-class SecretReader(Protocol):
-    """Reads Secrets, with a time-limited cache."""
-
-    async def get(self, namespace: str, name: str, *keys: str) -> Mapping[str, bytes]:
-        """Those of the keys that a Secret has, decoded."""
-
-    def forget(self, namespace: str, name: str) -> None:
-        """Read it anew the next time."""
-
-
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
 
 
 class Certificates:

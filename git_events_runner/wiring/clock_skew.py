@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 
 from git_events_runner.edges.kube.store import Store
+from git_events_runner.edges.ports import EventRecorder
 from git_events_runner.resources.ref import Ref
 
 log = structlog.get_logger(target="clock")
@@ -32,13 +33,6 @@ class Metrics(Protocol):
 
     def clock_skew(self, seconds: float) -> None:
         """This machine's clock is so far ahead of the API server's."""
-
-
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
 
 
 class ClockSkew:

@@ -11,17 +11,19 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.edges.ports import ImmediateEventRecorder, KubeWriter
 from git_events_runner.errors import ApiError, ApiNotFound, ApiTooManyRequests, ApiUnavailable
+from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.resources.job import copy_name
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import Owner
 from git_events_runner.rules.jobs.last_job import EXPIRED, JobPhase
-from git_events_runner.rules.ledger.mutations import Mutation, Outcome, rfc3339
+from git_events_runner.rules.ledger.mutations import rfc3339
 from git_events_runner.rules.ledger.report import Problem, Report
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.overtaken import REPLACED, is_overtaken
@@ -31,47 +33,15 @@ log = structlog.get_logger(target="queue")
 _KEPT = 1000
 
 
-class Api(Protocol):
-    """What deleting needs of the API server."""
-
-    async def delete(
-        self,
-        ref: Ref,
-        *,
-        uid: str | None = None,
-        resource_version: str | None = None,
-        propagation: str = "Background",
-        timeout_s: float | None = None,
-    ) -> object:
-        """Delete an object."""
-
-
-class Writer(Protocol):
-    """Writes a trigger's status."""
-
-    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
-        """Write mutations; their outcomes."""
-
-
-class Recorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
-
-    async def record(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one now."""
-
-
 class Deletions:
     """Deletes Jobs and copies of Secrets while this replica is the leader."""
 
     def __init__(
         self,
         *,
-        api: Api,
-        writer: Writer,
-        events: Recorder,
+        api: KubeWriter,
+        writer: StatusWriter,
+        events: ImmediateEventRecorder,
         request_timeout_s: float,
         now: Callable[[], datetime],
     ) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from git_events_runner.edges.git.access import proxy_of
 from git_events_runner.edges.git.remote import Remote
@@ -20,6 +20,7 @@ from git_events_runner.edges.git.request import (
     ResolvedReference,
     TreeEntry,
 )
+from git_events_runner.edges.ports import KubeClient, SecretReader
 from git_events_runner.errors import (
     ApiAlreadyExists,
     ApiConflict,
@@ -31,7 +32,7 @@ from git_events_runner.errors import (
 )
 from git_events_runner.resources.bounds import FILE_BYTES
 from git_events_runner.resources.description import CA_FILE, KNOWN_HOSTS_FILE
-from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import SshAddress
 from git_events_runner.rules.jobs.clone import secrets_of
@@ -46,28 +47,6 @@ _T = TypeVar("_T")
 _S = TypeVar("_S")
 _KEYS_TRIED = 3
 RemoteInUse = AbstractAsyncContextManager[Remote]
-
-
-class SecretReader(Protocol):
-    """Reads Secrets, with a time-limited cache."""
-
-    async def get(self, namespace: str, name: str, *keys: str) -> Mapping[str, bytes]:
-        """Those of the keys that a Secret has, decoded."""
-
-    def forget(self, namespace: str, name: str) -> None:
-        """Read it anew the next time."""
-
-
-class Api(Protocol):
-    """What copying a Secret needs of the API server."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
-
-    async def create(
-        self, kind: Kind, obj: Mapping[str, Any], *, timeout_s: float | None = None, strict: bool = False
-    ) -> dict[str, Any]:
-        """Create an object."""
 
 
 class Remotes(Generic[_S]):
@@ -271,7 +250,9 @@ class GitSources:
 class SecretCopier:
     """Copies the Secret of a cluster source beside the Job that needs it."""
 
-    def __init__(self, *, api: Api, resolve: Callable[[Any, str], Resolved | Problem], secrets: SecretReader) -> None:
+    def __init__(
+        self, *, api: KubeClient, resolve: Callable[[Any, str], Resolved | Problem], secrets: SecretReader
+    ) -> None:
         self._api = api
         self._resolve = resolve
         self._secrets = secrets

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from git_events_runner.edges.git.access import SshAccess, access_of
 from git_events_runner.edges.kube.store import Snapshot, Store, snapshot_of
+from git_events_runner.edges.ports import EventRecorder, KubeClient
 from git_events_runner.errors import ApiConflict, ApiError, ApiForbidden, GitHostKeyRefused, GitHostKeyUnknown
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import HostKeyPolicy, SshAddress, fingerprint, known_for
@@ -25,38 +26,13 @@ log = structlog.get_logger(target="hostkeys")
 _ATTEMPTS = 8
 
 
-class Api(Protocol):
-    """What is needed of the API server."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
-
-    async def patch(
-        self,
-        ref: Ref,
-        body: dict[str, Any],
-        *,
-        subresource: str | None = None,
-        strict: bool = False,
-        timeout_s: float | None = None,
-    ) -> dict[str, Any]:
-        """Apply a merge patch."""
-
-
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
-
-
 class HostKeys:
     """Decides for each source with an SSH URL, and keeps its status."""
 
     def __init__(
         self,
         *,
-        api: Api,
+        api: KubeClient,
         store: Store,
         announcer: EventRecorder,
         policy: Callable[[], HostKeyPolicy],

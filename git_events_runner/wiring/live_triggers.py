@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.ports import KubeReader
 from git_events_runner.errors import ApiNotFound
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 
 
-class Reader(Protocol):
-    """Reads an object live."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
-
-
 class LiveTriggers:
     """Looks triggers up past the cache, and lays what it finds over it."""
 
-    def __init__(self, *, reader: Reader, store: Store) -> None:
+    def __init__(self, *, reader: KubeReader, store: Store) -> None:
         self._reader = reader
         self._store = store
 

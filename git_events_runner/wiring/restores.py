@@ -14,6 +14,7 @@ import structlog
 
 from git_events_runner.edges.kube.history import History
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.ports import ImmediateEventRecorder
 from git_events_runner.errors import ApiError, ClusterRestored
 from git_events_runner.resources.ref import Ref
 
@@ -29,18 +30,18 @@ class Metrics(Protocol):
         """The API server's data was set back to an older state."""
 
 
-class Recorder(Protocol):
-    """Publishes Events."""
-
-    async def record(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one now."""
-
-
 class Restores:
     """Waits for a version that decreased."""
 
     def __init__(
-        self, *, history: History, store: Store, metrics: Metrics, events: Recorder, ref: Ref, identity: str
+        self,
+        *,
+        history: History,
+        store: Store,
+        metrics: Metrics,
+        events: ImmediateEventRecorder,
+        ref: Ref,
+        identity: str,
     ) -> None:
         """`ref` is the object whose Events report it."""
         self._history = history

@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from git_events_runner.edges.kube.store import Store
+from git_events_runner.edges.ports import EventRecorder
 from git_events_runner.resources.ref import Ref
 
 log = structlog.get_logger(target="namespaces")
@@ -24,13 +25,6 @@ class Metrics(Protocol):
 
     def namespaces_not_served(self, reason: str, number: int) -> None:
         """So many namespaces of the list cannot be read for that reason."""
-
-
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
 
 
 class UnreadableNamespaces:

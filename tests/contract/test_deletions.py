@@ -8,7 +8,7 @@ import pytest
 from git_events_runner.edges.kube.event_recorder import Events
 from git_events_runner.edges.kube.store import Store, snapshot_of
 from git_events_runner.errors import ApiNotFound
-from git_events_runner.flow.status_writer import StatusWriter
+from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.resources.job import RunKey, job_name
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.rules.identity import owner_of
@@ -39,7 +39,7 @@ class Fence:
 async def deleting(world: World, act):
     """Run `act(deletions, store)` until its DELETE was answered, and no further."""
     now, store = (lambda: datetime.now(UTC)), Store()
-    writer = StatusWriter(
+    writer = GroupedStatusWriter(
         api=world.client, store=store, metrics=Metrics(prefix="x"), history_limit=lambda _: 10, gather_s=0.0
     )
     events = Events(api=world.client, identity="x", now=now, failed=lambda _: None, weight=lambda _: 1)

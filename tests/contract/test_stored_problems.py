@@ -7,7 +7,7 @@ import pytest
 
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiInvalid
-from git_events_runner.flow.status_writer import StatusWriter
+from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.rules.derived_conditions import conditions_of
 from git_events_runner.rules.ledger.mutations import Count, Outcome, delivery_hash, rfc3339
 from git_events_runner.rules.ledger.report import CloneReport, Problem, Report, Warn
@@ -25,7 +25,7 @@ async def write(world: World, trigger, *mutations):
     """Write them by a process of this version; their outcomes, and the status that is stored then."""
     ref, store = world.ref("ScheduleTrigger", "x"), Store()
     store.observe(trigger | {"kind": "ScheduleTrigger"})
-    writer = StatusWriter(api=world.client, store=store, metrics=Metrics(prefix="x"), gather_s=0.0)
+    writer = GroupedStatusWriter(api=world.client, store=store, metrics=Metrics(prefix="x"), gather_s=0.0)
     running = asyncio.ensure_future(writer.run())
     try:
         async with asyncio.timeout(20):

@@ -16,7 +16,7 @@ from git_events_runner.flow.jobs.results import JobEvents, JobLog, JobMetrics, R
 from git_events_runner.flow.jobs.starts import Starts
 from git_events_runner.flow.reconciler import Reconciler
 from git_events_runner.flow.scheduler import Scheduler
-from git_events_runner.flow.status_writer import StatusWriter
+from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.flow.trigger_cleanup import TriggerCleanup
 from git_events_runner.flow.webhooks import SecretChecks
 from git_events_runner.resources.kinds import KINDS, OURS
@@ -167,7 +167,7 @@ class Estate:
     def _parts(self):
         cluster = self.cluster
         shared = {"store": cluster.store, "now": cluster.now}
-        self.writer = StatusWriter(
+        self.writer = GroupedStatusWriter(
             api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01
         )
         written = {"api": cluster, "writer": self.writer, "announcer": cluster, "metrics": cluster.metrics}

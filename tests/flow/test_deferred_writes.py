@@ -9,7 +9,7 @@ from git_events_runner.concurrency.fairness import equal
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiConflict, ApiForbidden, ApiUnavailable
 from git_events_runner.flow.checks.keyed_workers import KeyedWorkers
-from git_events_runner.flow.status_writer import StatusWriter
+from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger.mutations import Count, Outcome, Skip, delivery_hash, entry_of
 from git_events_runner.rules.messages import CheckRequest
@@ -59,7 +59,7 @@ class Api:
 async def world():
     api, store = Api(), Store()
     store.observe(api.object)
-    writer = StatusWriter(api=api, store=store, metrics=Metrics(prefix="t"), history_limit=kept, gather_s=0.01)
+    writer = GroupedStatusWriter(api=api, store=store, metrics=Metrics(prefix="t"), history_limit=kept, gather_s=0.01)
     async with running(writer=writer.run()):
         yield api, writer
 
@@ -98,7 +98,9 @@ async def test_a_deferred_write_waits_for_company_while_many_triggers_are_writte
     cluster.latency_s = 0.05
     uids = {f"busy{n}": cluster.trigger(name=f"busy{n}", status=recorded())["metadata"]["uid"] for n in range(triggers)}
     uid = cluster.trigger(status=recorded(requested=2, handled=1))["metadata"]["uid"]
-    writer = StatusWriter(api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01)
+    writer = GroupedStatusWriter(
+        api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01
+    )
 
     async def keep_busy(name):
         for turn in itertools.count():
@@ -155,7 +157,9 @@ async def test_writes_that_are_refused_do_not_make_a_loop_of_looks():
     cluster.change(
         HOOK, status=recorded(runs=1, commit=A, requested=2, handled=1) | {"lastRun": "2026-05-06T07:00:00Z"}
     )
-    writer = StatusWriter(api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01)
+    writer = GroupedStatusWriter(
+        api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01
+    )
 
     async def refused(*_, **__):
         await asyncio.sleep(0.001)

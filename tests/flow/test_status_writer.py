@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from git_events_runner.errors import ApiConflict, ApiInvalid, ApiNotFound, ApiTooManyRequests, ApiUnavailable
-from git_events_runner.flow.status_writer import StatusWriter
+from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger.mutations import Count, Outcome, Prune, Settle, Skip, delivery_hash, entry_of
 from git_events_runner.rules.ledger.patch import combine
@@ -20,7 +20,9 @@ REF = Ref("WebhookTrigger", "n", "hook")
 
 @asynccontextmanager
 async def writing(cluster):
-    writer = StatusWriter(api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01)
+    writer = GroupedStatusWriter(
+        api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01
+    )
     async with running(status=writer.run()):
         yield writer
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from git_events_runner.edges.kube.doubtful_jobs import DoubtfulJobs
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiInvalid, ApiNotFound, FenceLost
-from git_events_runner.flow.checks.gate import PolicyGate
+from git_events_runner.flow.checks.gate import ConfiguredPolicyGate
 from git_events_runner.flow.jobs.tracking import Tracking
 from git_events_runner.local.apiserver import patch as patches
 from git_events_runner.local.apiserver.refusal import Refusal
@@ -42,7 +42,7 @@ class Cluster:
         for writer in self._writers.values():
             writer.replace([], version="0")
         self.policy = Policy()
-        self.gate = PolicyGate(store=self.store, policy=lambda: self.policy, announcer=self, now=self.now)
+        self.gate = ConfiguredPolicyGate(store=self.store, policy=lambda: self.policy, announcer=self, now=self.now)
 
     def now(self):
         """The wall clock: the loop's time since START, and what somebody set it by."""

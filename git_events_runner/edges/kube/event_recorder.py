@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
 
 from git_events_runner.concurrency.fairness import RoundRobin, Weight
 from git_events_runner.concurrency.retry_delays import delay_s
+from git_events_runner.edges.ports import KubeWriter
 from git_events_runner.errors import ApiAlreadyExists, ApiError, ApiNotFound, ApiTooManyRequests, ApiUnavailable
-from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 
 _WAITING_EACH = 500  # in one namespace
@@ -28,26 +28,6 @@ _ATTEMPTS = 6  # of an Event that the API server refuses for a while; while it d
 _LONGEST_PAUSE_S = 10.0
 _TOGETHER = 64  # requests
 _NOTE_BYTES = 1024  # pkg/apis/core/validation/events.go, which counts bytes
-
-
-class Api(Protocol):
-    """What publishing needs of the API server."""
-
-    async def create(
-        self, kind: Kind, obj: Mapping[str, Any], *, timeout_s: float | None = None, strict: bool = False
-    ) -> dict[str, Any]:
-        """Create an object."""
-
-    async def patch(
-        self,
-        ref: Ref,
-        body: dict[str, Any],
-        *,
-        subresource: str | None = None,
-        strict: bool = False,
-        timeout_s: float | None = None,
-    ) -> dict[str, Any]:
-        """Apply a merge patch."""
 
 
 @dataclass(slots=True)
@@ -63,7 +43,7 @@ class Events:
     def __init__(
         self,
         *,
-        api: Api,
+        api: KubeWriter,
         identity: str,
         now: Callable[[], datetime],
         failed: Callable[[ApiError], None],

@@ -16,9 +16,10 @@ import binascii
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakValueDictionary
 
+from git_events_runner.edges.ports import KubeReader
 from git_events_runner.errors import ApiError, ApiForbidden, ApiNotFound, ApiUnavailable, SecretUnusable
 from git_events_runner.resources.bounds import SECRET_VALUE_BYTES, SECRETS_KEPT_BYTES
 from git_events_runner.resources.ref import Ref
@@ -31,13 +32,6 @@ _TURN_S = 5.0
 _ENTRY_BYTES = 1024  # what one takes beside its values
 _READS, _READS_OF_NAMESPACE = 8, 2
 _KEYS = 16  # a Secret has a handful of them that anybody asks for
-
-
-class Reader(Protocol):
-    """Reads an object live."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
 
 
 class _Data(dict[str, bytes]):
@@ -81,7 +75,7 @@ class Secrets:
     def __init__(
         self,
         *,
-        reader: Reader,
+        reader: KubeReader,
         cache_s: float,
         clock: Callable[[], float],
         kept_bytes: int = SECRETS_KEPT_BYTES,

@@ -12,6 +12,7 @@ from datetime import datetime
 import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.ports import KubeReader
 from git_events_runner.errors import (
     ApiError,
     ApiNotFound,
@@ -21,6 +22,7 @@ from git_events_runner.errors import (
     InvalidObject,
     SecretUnusable,
 )
+from git_events_runner.flow.ports import DeferringStatusWriter, PolicyGate
 from git_events_runner.resources.job import timestamp
 from git_events_runner.rules.annotated import last_run_token
 from git_events_runner.rules.check_result import CheckResult
@@ -44,7 +46,7 @@ from git_events_runner.rules.resolve import Resolved
 from git_events_runner.telemetry.metrics import Metrics
 
 from .observer import Case, Observed, Observer
-from .ports import Files, Git, Handled, PolicyGate, Reader, Runs, Writer
+from .ports import Files, Git, Handled, Runs
 from .problems import Problems, log_fields
 from .skips import Skips
 
@@ -64,10 +66,10 @@ class Checks:
         *,
         store: Store,
         gate: PolicyGate,
-        reader: Reader,
+        reader: KubeReader,
         git: Git,
         files: Files,
-        writer: Writer,
+        writer: DeferringStatusWriter,
         runs: Runs,
         handled: Handled,
         submit: Callable[[CheckRequest], None],

@@ -20,8 +20,8 @@ from git_events_runner.errors import (
     InvalidObject,
     SecretUnusable,
 )
-from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import Mutation, Outcome, rfc3339
+from git_events_runner.flow.ports import StatusWriter
+from git_events_runner.rules.ledger.mutations import rfc3339
 from git_events_runner.rules.ledger.report import Report
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.rules.patterns import check as check_patterns
@@ -38,17 +38,12 @@ class Trees(Protocol):
         """The entries (path, mode, blob) of a commit's tree."""
 
 
-class Writer(Protocol):
-    """Writes a trigger's status."""
-
-    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
-        """Write mutations; their outcomes."""
-
-
 class Files:
     """Selects files by patterns, in the threads of a pool."""
 
-    def __init__(self, *, store: Store, git: Trees, writer: Writer, pool: Pool, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, *, store: Store, git: Trees, writer: StatusWriter, pool: Pool, now: Callable[[], datetime]
+    ) -> None:
         self._store = store
         self._git = git
         self._writer = writer

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from git_events_runner.concurrency.fairness import FairCache
 from git_events_runner.edges.kube.store import Store
+from git_events_runner.edges.ports import EventRecorder
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import owner_of
@@ -24,14 +25,7 @@ _KEPT = 2000
 _SCHEDULES_KEPT = 8192
 
 
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
-
-
-class PolicyGate:
+class ConfiguredPolicyGate:
     """Decides by the policy of now; a refusal becomes an Event of the trigger, the same at most every ten minutes."""
 
     def __init__(

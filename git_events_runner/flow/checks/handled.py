@@ -12,10 +12,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import FenceLost
+from git_events_runner.flow.ports import DeferringStatusWriter
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger.mutations import Mutation, Touch, entry_of, rfc3339
@@ -25,13 +26,6 @@ from git_events_runner.rules.messages import CheckRequest, Fence
 _COARSE_S = 600.0
 _EDIT_S = 1.0
 _PENDING_S = 5.0
-
-
-class Writer(Protocol):
-    """Writes a trigger's status."""
-
-    def defer(self, ref: Ref, uid: str, mutation: Mutation, *, unwritten: Callable[[], None]) -> None:
-        """Write a mutation with the next write of that trigger, within a second; else call `unwritten`."""
 
 
 @dataclass(slots=True)
@@ -49,7 +43,12 @@ class HandledTimes:
     """Writes handled times, coarsely."""
 
     def __init__(
-        self, *, store: Store, writer: Writer, pending: Callable[[str, str], bool], now: Callable[[], datetime]
+        self,
+        *,
+        store: Store,
+        writer: DeferringStatusWriter,
+        pending: Callable[[str, str], bool],
+        now: Callable[[], datetime],
     ) -> None:
         """`pending` tells whether a check of a source (trigger uid, source) is under way or waits."""
         self._store = store

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import Mutation, Outcome
+from git_events_runner.rules.ledger.mutations import Mutation
 from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.messages import CheckRequest, RunOrder, RunResult, Unchanged
-from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.selection import Selection
 
 
@@ -72,16 +70,6 @@ class Files(Protocol):
         """Warn while the patterns select nothing of a source (`first`: this is its first check)."""
 
 
-class Writer(Protocol):
-    """Writes a trigger's status."""
-
-    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
-        """Write mutations; their outcomes."""
-
-    def defer(self, ref: Ref, uid: str, mutation: Mutation, *, unwritten: Callable[[], None]) -> None:
-        """Write a mutation with the next write of that trigger, within a second; else call `unwritten`."""
-
-
 class Runs(Protocol):
     """Makes runs."""
 
@@ -94,17 +82,3 @@ class Handled(Protocol):
 
     def note(self, request: CheckRequest, status: Mapping[str, Any]) -> list[Mutation]:
         """A check found no change; what it writes of the handled times now."""
-
-
-class PolicyGate(Protocol):
-    """Finds what a run needs, unless the installation's policy is against it."""
-
-    def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
-        """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
-
-
-class Reader(Protocol):
-    """Reads an object live."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""

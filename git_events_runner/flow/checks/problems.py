@@ -10,12 +10,11 @@ import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound
+from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.rules.ledger.mutations import rfc3339
 from git_events_runner.rules.ledger.report import Problem, Report, is_news
 from git_events_runner.rules.messages import CheckRequest, Requeue
 from git_events_runner.telemetry.metrics import Metrics
-
-from .ports import Writer
 
 log = structlog.get_logger(target="checks")
 
@@ -23,7 +22,7 @@ log = structlog.get_logger(target="checks")
 class Problems:
     """Reports problems of a source, and of a whole trigger."""
 
-    def __init__(self, *, store: Store, writer: Writer, metrics: Metrics, now: Callable[[], datetime]) -> None:
+    def __init__(self, *, store: Store, writer: StatusWriter, metrics: Metrics, now: Callable[[], datetime]) -> None:
         self._store = store
         self._writer = writer
         self._metrics = metrics

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from git_events_runner.edges.kube.store import Store
+from git_events_runner.edges.ports import EventRecorder, KubeClient
 from git_events_runner.errors import (
     ApiAlreadyExists,
     ApiConflict,
@@ -21,8 +22,9 @@ from git_events_runner.errors import (
     ApiTooManyRequests,
     ApiUnavailable,
 )
+from git_events_runner.flow.ports import PolicyGate, StatusWriter
 from git_events_runner.resources.job import JobView, RunKey, job_name
-from git_events_runner.resources.kinds import KINDS, Kind
+from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.check_result import words_of
@@ -31,7 +33,7 @@ from git_events_runner.rules.jobs.clone import clone_of
 from git_events_runner.rules.jobs.last_job import unfinished_jobs
 from git_events_runner.rules.jobs.manifest import JobDefaults, Run, Security, manifest
 from git_events_runner.rules.jobs.pod import problems
-from git_events_runner.rules.ledger.mutations import Mutation, Outcome, Settle, entry_of, rfc3339, run_number_after
+from git_events_runner.rules.ledger.mutations import Outcome, Settle, entry_of, rfc3339, run_number_after
 from git_events_runner.rules.ledger.report import Problem, Report
 from git_events_runner.rules.messages import RunOrder, RunResult
 from git_events_runner.rules.resolve import Resolved
@@ -43,25 +45,6 @@ _ANSWER_AGE_S = 60.0
 _LOOK_AGE_S = 5.0
 _POST_TIMEOUT_S = 5.0
 _ATTEMPTS = 8
-
-
-class Api(Protocol):
-    """What making a run needs of the API server."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
-
-    async def create(
-        self, kind: Kind, obj: Mapping[str, Any], *, timeout_s: float | None = None, strict: bool = False
-    ) -> dict[str, Any]:
-        """Create an object."""
-
-
-class Writer(Protocol):
-    """Writes a trigger's status."""
-
-    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
-        """Write mutations; their outcomes."""
 
 
 class Slots(Protocol):
@@ -77,30 +60,16 @@ class Slots(Protocol):
         """The Job is in the store now and counts by itself."""
 
 
-class PolicyGate(Protocol):
-    """The installation's policy."""
-
-    def no_room(self, trigger: Ref, uid: str, making: int) -> Problem | None:
-        """Whether the trigger's namespace has as many unfinished runs as it may, with those being made just now."""
-
-
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
-
-
 class Runs:
     """Makes Jobs. A run lives in the cluster or not at all; only those under way are counted, by namespace."""
 
     def __init__(
         self,
         *,
-        api: Api,
+        api: KubeClient,
         store: Store,
         gate: PolicyGate,
-        writer: Writer,
+        writer: StatusWriter,
         slots: Slots,
         announcer: EventRecorder,
         defaults: Callable[[], JobDefaults],

@@ -7,12 +7,13 @@ from datetime import datetime
 from functools import partial
 
 from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.flow.ports import DeferringStatusWriter
 from git_events_runner.rules.decision import NoRun
 from git_events_runner.rules.ledger.mutations import Outcome, rfc3339
 from git_events_runner.rules.ledger.report import Report, nothing_to_clear
 from git_events_runner.rules.messages import CheckRequest
 
-from .ports import Handled, Writer
+from .ports import Handled
 
 
 class Skips:
@@ -21,7 +22,7 @@ class Skips:
     def __init__(
         self,
         *,
-        writer: Writer,
+        writer: DeferringStatusWriter,
         handled: Handled,
         submit: Callable[[CheckRequest], None],
         now: Callable[[], datetime],

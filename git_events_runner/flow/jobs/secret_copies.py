@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -19,11 +19,13 @@ from git_events_runner.concurrency.fairness import Weight
 from git_events_runner.concurrency.handover import Handover, working
 from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.ports import EventRecorder
 from git_events_runner.errors import ApiError, ApiNotFound, SecretUnusable
+from git_events_runner.flow.ports import SecretCopier, StatusWriter
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import Owner, owner_of
 from git_events_runner.rules.jobs.secret_copies import copy_needed
-from git_events_runner.rules.ledger.mutations import Mutation, Outcome, rfc3339
+from git_events_runner.rules.ledger.mutations import rfc3339
 from git_events_runner.rules.ledger.report import Problem, Report
 from git_events_runner.rules.messages import Fence
 
@@ -43,27 +45,6 @@ class Deletions(Protocol):
         """Delete the copy of a Secret."""
 
 
-class SecretCopier(Protocol):
-    """Makes the Secret that a Job's init container mounts when its source's credential lives elsewhere."""
-
-    async def copy_for(self, job: Mapping[str, Any], trigger: Any, source: str) -> None:
-        """Create it, owned by the Job; done already is fine."""
-
-
-class Writer(Protocol):
-    """Writes a trigger's status."""
-
-    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
-        """Write mutations; their outcomes."""
-
-
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
-
-
 class SecretCopies:
     """Follows the runs whose Jobs need a copy."""
 
@@ -73,7 +54,7 @@ class SecretCopies:
         deletions: Deletions,
         store: Store,
         copies: SecretCopier,
-        writer: Writer,
+        writer: StatusWriter,
         announcer: EventRecorder,
         now: Callable[[], datetime],
         weight: Weight,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -18,6 +18,7 @@ from git_events_runner.concurrency.fairness import FairCache
 from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.doubtful_jobs import FIRST_PAUSE_S, DoubtfulJobs
 from git_events_runner.edges.kube.store import Snapshot, Store, version_of
+from git_events_runner.edges.ports import EventRecorder, KubeClient
 from git_events_runner.errors import ApiError, ApiForbidden, ApiNotFound, FenceLost
 from git_events_runner.resources.job import (
     RUN_ANNOTATION,
@@ -42,36 +43,11 @@ _KEPT = 1000
 _TOGETHER = 16
 
 
-class Api(Protocol):
-    """What tracking needs of the API server."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
-
-    async def patch(
-        self,
-        ref: Ref,
-        body: list[dict[str, Any]],
-        *,
-        subresource: str | None = None,
-        strict: bool = False,
-        timeout_s: float | None = None,
-    ) -> dict[str, Any]:
-        """Apply a JSON Patch."""
-
-
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
-
-
 class Tracking:
     """Keeps what this replica knows of the runs true, whatever is done to their labels."""
 
     def __init__(
-        self, *, api: Api, store: Store, doubts: DoubtfulJobs, announcer: EventRecorder, request_timeout_s: float
+        self, *, api: KubeClient, store: Store, doubts: DoubtfulJobs, announcer: EventRecorder, request_timeout_s: float
     ) -> None:
         self._api = api
         self._store = store

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from git_events_runner.concurrency.pools import Pool
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.ports import SecretReader
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.forges import unsigned_ping
 from git_events_runner.rules.identity import runs_of
@@ -27,7 +28,6 @@ from git_events_runner.telemetry.metrics import Metrics
 
 from .authentication import Authentication
 from .deliveries import Deliveries, Delivery, DeliveryRecorder
-from .keys import SecretReader
 from .limits import Bodies, Bounds, Buckets, sender_of
 from .responses import (
     INVALID,

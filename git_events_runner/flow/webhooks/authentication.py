@@ -10,13 +10,14 @@ import structlog
 
 from git_events_runner.concurrency.pools import Pool
 from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.edges.ports import SecretReader
 from git_events_runner.errors import ApiError, SecretUnusable
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.problems import WEBHOOK, part_problem
 from git_events_runner.rules.rate_limit import Rate
 from git_events_runner.rules.signatures import Headers, Scheme, Signature, judge, reader_verifier, short_keys
 
-from .keys import SecretReader, read_keys
+from .keys import read_keys
 from .limits import IN_PLACE_BYTES, Buckets
 from .responses import AWAY, MISSING, OLD, UNREADABLE, WRONG, Unproven
 

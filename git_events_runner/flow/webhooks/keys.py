@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
+from git_events_runner.edges.ports import SecretReader
 from git_events_runner.errors import SecretUnusable
 from git_events_runner.rules.signatures import KeysRefused, keys_of, unusable
-
-
-class SecretReader(Protocol):
-    """Reads Secrets, with a time-limited cache."""
-
-    async def get(self, namespace: str, name: str, *keys: str, live: bool = False) -> Mapping[str, bytes]:
-        """Those of the keys that a Secret has, decoded; `live`: as it is now, whatever was read before."""
 
 
 async def read_keys(

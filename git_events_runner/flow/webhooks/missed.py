@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
 
 from git_events_runner.concurrency.fairness import RoundRobin, Weight
 from git_events_runner.concurrency.handover import Handover, working
 from git_events_runner.edges.kube.store import Store
+from git_events_runner.edges.ports import EventRecorder
 from git_events_runner.errors import ApiError
+from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import Mutation, Outcome, entry_of
+from git_events_runner.rules.ledger.mutations import entry_of
 from git_events_runner.rules.ledger.report import Warn
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.telemetry.metrics import Metrics
@@ -34,20 +35,6 @@ _WRITE_S = 10.0
 _Key = tuple[Ref, str, str]  # the trigger, its uid, a source
 
 
-class Writer(Protocol):
-    """Writes a trigger's status."""
-
-    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
-        """Write mutations; their outcomes."""
-
-
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
-
-
 class MissedDeliveries:
     """Judges what polls found."""
 
@@ -55,7 +42,7 @@ class MissedDeliveries:
         self,
         *,
         store: Store,
-        writer: Writer,
+        writer: StatusWriter,
         announcer: EventRecorder,
         metrics: Metrics,
         now: Callable[[], datetime],

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Protocol
 
 from git_events_runner.edges.kube.store import Store
+from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import Count, Mutation, Outcome, delivery_hash, rfc3339
+from git_events_runner.rules.ledger.mutations import Count, Outcome, delivery_hash, rfc3339
 from git_events_runner.rules.ledger.report import Warn
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.rules.problems import warnings_of
-
-
-class Writer(Protocol):
-    """Writes a trigger's status."""
-
-    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
-        """Write mutations; their outcomes."""
 
 
 class DeliveryRecorder:
     """What webhooks know as the counter: a request is in the status, then its check is on its way."""
 
     def __init__(
-        self, *, store: Store, writer: Writer, submit: Callable[[CheckRequest], None], now: Callable[[], datetime]
+        self, *, store: Store, writer: StatusWriter, submit: Callable[[CheckRequest], None], now: Callable[[], datetime]
     ) -> None:
         self._store = store
         self._writer = writer

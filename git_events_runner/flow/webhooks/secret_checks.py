@@ -12,7 +12,7 @@ import contextlib
 import random
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -21,14 +21,16 @@ from git_events_runner.concurrency.handover import Handover, working
 from git_events_runner.concurrency.retry_delays import delay_s
 from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.ports import EventRecorder, SecretReader
 from git_events_runner.errors import ApiError, ApiNotFound, SecretUnusable
+from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import Mutation, Outcome, rfc3339
+from git_events_runner.rules.ledger.mutations import rfc3339
 from git_events_runner.rules.ledger.report import Report
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.problems import WEBHOOK, Problem, is_same, part_problem
 
-from .keys import SecretReader, read_keys
+from .keys import read_keys
 
 log = structlog.get_logger(target="webhooks")
 
@@ -39,20 +41,6 @@ _BAD_S, _LONGEST_BAD_S = 5.0, 60.0
 _PASS_S = 2.0
 
 
-class Writer(Protocol):
-    """Writes a trigger's status."""
-
-    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
-        """Write mutations; their outcomes."""
-
-
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
-
-
 class SecretChecks:
     """Reports webhook Secrets that cannot be used; at most ten reads in a second."""
 
@@ -61,7 +49,7 @@ class SecretChecks:
         *,
         store: Store,
         secrets: SecretReader,
-        writer: Writer,
+        writer: StatusWriter,
         announcer: EventRecorder,
         now: Callable[[], datetime],
         weight: Weight,

@@ -9,21 +9,15 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from git_events_runner.edges.ports import KubeReader
 from git_events_runner.errors import ApiNotFound, ConfigError
 from git_events_runner.resources.ref import Ref
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 _KEYED = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
 _LOOPBACK = "127.0.0.1"
-
-
-class Reader(Protocol):
-    """Reads objects."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
@@ -47,7 +41,7 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
 class Variables:
     """Resolves the variables of the containers of one Job."""
 
-    reader: Reader
+    reader: KubeReader
     job: Mapping[str, Any]
 
     async def of(self, container: Mapping[str, Any]) -> dict[str, str]:

@@ -10,8 +10,9 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from git_events_runner.edges.ports import KubeReader
 from git_events_runner.errors import ApiNotFound, ConfigError
 from git_events_runner.resources.ref import Ref
 
@@ -19,17 +20,10 @@ _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
 
 
-class Reader(Protocol):
-    """Reads objects."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
-
-
 class Volumes:
     """The folders of one Job: `work` for what the cloner and the worker share, `secrets` for the rest."""
 
-    def __init__(self, *, reader: Reader, namespace: str, work: Path, secrets: Path) -> None:
+    def __init__(self, *, reader: KubeReader, namespace: str, work: Path, secrets: Path) -> None:
         self._reader = reader
         self._namespace = namespace
         self._work = work

@@ -13,6 +13,7 @@ import structlog
 from git_events_runner.concurrency.handover import Handover, working
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, ApiUnavailable, SecretUnusable
+from git_events_runner.flow.ports import SecretCopier
 from git_events_runner.resources.job import ADMISSION_ANNOTATION, ADMITTED
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import owner_of
@@ -20,7 +21,7 @@ from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.messages import Fence
 from git_events_runner.telemetry.metrics import Metrics
 
-from .ports import Api, Deletions, SecretCopier
+from .ports import Api, Deletions
 from .reports import Reports
 from .slots import ARRIVES_S, SlotBook
 

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.edges.ports import KubeClient
 from git_events_runner.resources.kinds import Kind
-from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import Owner
-from git_events_runner.rules.ledger.mutations import Mutation, Outcome
 from git_events_runner.rules.messages import Fence
 
-Json = list[dict[str, Any]]
 
-
-class Api(Protocol):
+class Api(KubeClient, Protocol):
     """What the queue needs of the API server."""
 
     def list(
         self, kind: Kind, *, namespace: str | None = None, label_selector: str | None = None
     ) -> AsyncIterator[dict[str, Any]]:
         """All objects of a kind."""
-
-    async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
-
-    async def patch(
-        self,
-        ref: Ref,
-        body: Json,
-        *,
-        subresource: str | None = None,
-        strict: bool = False,
-        timeout_s: float | None = None,
-    ) -> dict[str, Any]:
-        """Apply a JSON Patch."""
 
 
 class Deletions(Protocol):
@@ -52,24 +35,3 @@ class Deletions(Protocol):
 
     async def delete_orphan(self, job: Snapshot, fence: Fence) -> None:
         """Delete a waiting Job whose trigger does not exist any more."""
-
-
-class SecretCopier(Protocol):
-    """Makes the Secret that a Job's init container mounts when its source's credential lives elsewhere."""
-
-    async def copy_for(self, job: Mapping[str, Any], trigger: Any, source: str) -> None:
-        """Create it, owned by the Job; done already is fine."""
-
-
-class Writer(Protocol):
-    """Writes a trigger's status."""
-
-    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
-        """Write mutations; their outcomes."""
-
-
-class EventRecorder(Protocol):
-    """Publishes Events."""
-
-    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""

@@ -11,14 +11,16 @@ from typing import Any
 import structlog
 
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.ports import EventRecorder
 from git_events_runner.errors import ApiError, FenceLost
+from git_events_runner.flow.ports import SecretCopier, StatusWriter
 from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.messages import Fence
 from git_events_runner.telemetry.metrics import Metrics
 
 from .admission import Admission
-from .ports import Api, Deletions, EventRecorder, SecretCopier, Writer
+from .ports import Api, Deletions
 from .replacing import Replacing
 from .reports import Reports
 from .slots import SlotBook
@@ -41,7 +43,7 @@ class Queue:
         list_jobs: Callable[[], AsyncIterator[dict[str, Any]]],
         store: Store,
         copies: SecretCopier,
-        writer: Writer,
+        writer: StatusWriter,
         announcer: EventRecorder,
         limit: Callable[[], int],
         share: Callable[[], int],

@@ -9,12 +9,12 @@ from datetime import datetime
 import structlog
 
 from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.edges.ports import EventRecorder
 from git_events_runner.errors import ApiError
+from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.rules.identity import Owner
 from git_events_runner.rules.ledger.mutations import Outcome, rfc3339
 from git_events_runner.rules.ledger.report import Problem, Report, Warn
-
-from .ports import EventRecorder, Writer
 
 log = structlog.get_logger(target="queue")
 
@@ -24,7 +24,7 @@ _WRITE_S = 10.0  # a Job that is reported holds one of the requests that run sid
 class Reports:
     """Writes a condition, and publishes an Event."""
 
-    def __init__(self, *, writer: Writer, announcer: EventRecorder, now: Callable[[], datetime]) -> None:
+    def __init__(self, *, writer: StatusWriter, announcer: EventRecorder, now: Callable[[], datetime]) -> None:
         self._writer = writer
         self._announcer = announcer
         self._now = now

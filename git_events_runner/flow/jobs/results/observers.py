@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import structlog
 
+from git_events_runner.edges.ports import EventRecorder
 from git_events_runner.rules.check_result import words_of
 from git_events_runner.rules.jobs.lifecycle import DELETED, FAILED, SUCCEEDED, JobEnded, JobEvent, JobSuspended, RunJob
 from git_events_runner.rules.jobs.run_end import COMMIT_CHARS, ended
 from git_events_runner.rules.overtaken import REPLACED, SUPERSEDED
 from git_events_runner.telemetry.metrics import Metrics
-
-from .ports import EventRecorder
 
 log = structlog.get_logger(target="results")
 

@@ -14,6 +14,7 @@ from git_events_runner.concurrency.handover import Handover, working
 from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound
+from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.resources.job import UNFINISHED_PHASES
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
@@ -27,7 +28,6 @@ from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.overtaken import warnings_over
 
 from .phases import LastPhases
-from .ports import Writer
 
 log = structlog.get_logger(target="results")
 
@@ -39,7 +39,7 @@ class Projection:
     """Shows Jobs, each trigger's by itself: a status that cannot be written delays no other."""
 
     def __init__(
-        self, *, store: Store, phases: LastPhases, writer: Writer, now: Callable[[], datetime], weight: Weight
+        self, *, store: Store, phases: LastPhases, writer: StatusWriter, now: Callable[[], datetime], weight: Weight
     ) -> None:
         """`weight` is that of a namespace among the others."""
         self._store = store

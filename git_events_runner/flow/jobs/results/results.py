@@ -10,6 +10,8 @@ from datetime import datetime
 from git_events_runner.concurrency.fairness import Weight
 from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.ports import KubeWriter
+from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.lifecycle import JobObserver
@@ -17,7 +19,6 @@ from git_events_runner.rules.messages import CheckRequest, Fence
 
 from .outcomes import Outcomes
 from .phases import LastPhases
-from .ports import Api, Writer
 from .projection import Projection
 from .sweeper import Sweeper
 
@@ -34,9 +35,9 @@ class Results:
     def __init__(
         self,
         *,
-        api: Api,
+        api: KubeWriter,
         store: Store,
-        writer: Writer,
+        writer: StatusWriter,
         observers: Sequence[JobObserver],
         submit: Callable[[CheckRequest], None],
         deleted_as: Callable[[str], str | None],

@@ -14,6 +14,7 @@ from git_events_runner.concurrency.fairness import Weight
 from git_events_runner.concurrency.handover import Handover, working
 from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.ports import KubeWriter
 from git_events_runner.errors import ApiError
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.kinds import TRIGGERS
@@ -25,7 +26,6 @@ from git_events_runner.rules.ledger.mutations import rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
 
 from .phases import LastPhases
-from .ports import Api
 
 log = structlog.get_logger(target="results")
 
@@ -46,7 +46,7 @@ class Sweeper:
     def __init__(
         self,
         *,
-        api: Api,
+        api: KubeWriter,
         store: Store,
         phases: LastPhases,
         now: Callable[[], datetime],

@@ -1,0 +1,61 @@
+"""What several modules of flow need of one another, each interface declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.ledger.mutations import Mutation, Outcome
+from git_events_runner.rules.policy import Policy
+from git_events_runner.rules.problems import Problem
+from git_events_runner.rules.resolve import Resolved
+from git_events_runner.rules.schedule.schedule import Schedule
+
+
+class StatusWriter(Protocol):
+    """Writes triggers' statuses."""
+
+    async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
+        """Write mutations to the status of the trigger with that uid; their outcomes.
+
+        Raises:
+            ApiNotFound: The trigger was deleted, or another one has its name.
+            ApiError: The API server did not take the write, or its outcome stayed unknown.
+        """
+
+
+class DeferringStatusWriter(StatusWriter, Protocol):
+    """Writes triggers' statuses, some of them a little later."""
+
+    def defer(self, ref: Ref, uid: str, mutation: Mutation, *, unwritten: Callable[[], None]) -> None:
+        """Write a mutation with the next write of that trigger, within a second; else call `unwritten`."""
+
+
+class PolicyGate(Protocol):
+    """The installation's policy, and what it lets run."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of now."""
+
+    def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
+        """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
+
+    def schedule_of(self, namespace: str, interval: str | None, cron: str | None) -> Schedule | Problem:
+        """The schedule of a trigger's spec, or why it cannot be followed."""
+
+    def no_room(self, trigger: Ref, uid: str, making: int) -> Problem | None:
+        """Why its namespace may have no further Job, with `making` that are being created."""
+
+
+class SecretCopier(Protocol):
+    """Makes the Secret that a Job's init container mounts when its source's credential lives elsewhere."""
+
+    async def copy_for(self, job: Mapping[str, Any], trigger: Any, source: str) -> None:
+        """Create it, owned by the Job; nothing if none is needed.
+
+        Raises:
+            SecretUnusable: The credential cannot be used.
+            ApiError: The copy is not there, or its outcome is unknown.
+        """
