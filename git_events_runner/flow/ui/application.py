@@ -29,6 +29,8 @@ ROOT = "/ui"
 _STREAMS, _STREAMS_OF_ONE = 64, 16
 _QUERY_CHARS, _FIELDS = 2048, 16
 _KEPT_S = 300.0
+# All readers together: a flood of views must not delay what else the process does.
+_VIEWS_PER_S, _VIEWS_AT_ONCE = 20.0, 60.0
 _POLICY = "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
 HEADERS = {
     "Content-Security-Policy": _POLICY,
@@ -62,6 +64,7 @@ class StatusPage:
         self._templates = Templates()
         self._streams: Counter[str] = Counter()
         self._drop: asyncio.TimerHandle | None = None
+        self._views, self._viewed_at = _VIEWS_AT_ONCE, float("-inf")
         self._pages: Mapping[str, Callable[[Rows, Facts, views.Query, datetime], dict[str, Any]]] = {
             "overview": lambda rows, facts, _, now: views.overview(rows, facts, now),
             "triggers": lambda rows, _, query, now: views.triggers(rows, query, now),
@@ -97,6 +100,8 @@ class StatusPage:
                 return _plain("there is no such file", 404)
             content, media_type = found
             return Response(content, media_type=media_type, headers={"Cache-Control": "public, max-age=31536000"})
+        if not self._may_view():
+            return _plain("too many views at a time", 503, {"Retry-After": "1"})
         query = _query(scope["query_string"])
         parts = _parts(scope)
         if not self._store.synced(*TRIGGERS, "Job"):
@@ -109,6 +114,16 @@ class StatusPage:
             return await self._page("missing.html", {"what": "This page"}, parts, 404)
         values = make(await self._rows(), self._facts(), query, self._now())
         return await self._page(f"{name}.html", values, parts)
+
+    def _may_view(self) -> bool:
+        """Whether the rate of views allows one more."""
+        now = asyncio.get_running_loop().time()
+        self._views = min(self._views + (now - self._viewed_at) * _VIEWS_PER_S, _VIEWS_AT_ONCE)
+        self._viewed_at = now
+        if self._views < 1:
+            return False
+        self._views -= 1
+        return True
 
     async def _trigger(self, parts: list[str], query: views.Query) -> Response:
         ref = Ref(parts[1], parts[2], parts[3])

@@ -15,6 +15,7 @@ from git_events_runner.resources.status import Condition, TriggerStatus
 from git_events_runner.rules.check_result import words_of
 from git_events_runner.rules.identity import Owner
 from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.rules.references import reference_of, source_of
 
 EPOCH = datetime.fromtimestamp(0, tz=UTC)
 _RUNNING = frozenset(("Running", "Queued", "Suspended"))
@@ -230,7 +231,7 @@ def run_row(job: Snapshot, owner: Owner[Snapshot]) -> RunRow:
     view: JobView = job.model
     phase = "CloneFailed" if view.clone_exit is not None else view.phase
     tone, words = _PHASES[phase]
-    source, _, reference = owner.source.partition("@")
+    source, reference = split(owner.source)
     return RunRow(
         trigger=owner.trigger.ref,
         source=source,
@@ -270,13 +271,24 @@ def _history(snapshot: Snapshot, sources: Iterable[str]) -> Iterable[RunRow]:
             yield _recorded(snapshot.ref, {**last, "job": last["name"], "source": source, "number": number})
 
 
+def split(key: str) -> tuple[str, str]:
+    """Source and reference of the key of an entry; the reference is empty for an entry of the source itself.
+
+    >>> split("app@heads/feature/x"), split("app")
+    (('app', 'feature/x'), ('app', ''))
+    """
+    reference = reference_of(key)
+    return source_of(key), reference[1] if reference is not None else ""
+
+
 def _recorded(trigger: Ref, raw: Mapping[str, Any]) -> RunRow:
     phase = _text(raw.get("phase")) or "Gone"
     tone, words = _PHASES.get(phase, (Tone.OFF, phase))
+    source, reference = split(_text(raw.get("source")))
     return RunRow(
         trigger=trigger,
-        source=_text(raw.get("source")),
-        reference=_text(raw.get("reference")),
+        source=source,
+        reference=_text(raw.get("reference")) or reference,
         number=_number(raw.get("number")),
         job=_text(raw.get("job")),
         commit=_text(raw.get("commit")),

@@ -22,7 +22,7 @@ from git_events_runner.rules.schedule.schedule import Schedule, parse_schedule
 
 from .facts import Decision, Decisions
 from .parts import When, paged, run_views, strip, when
-from .rows import RunRow, Tone, TriggerRow
+from .rows import RunRow, Tone, TriggerRow, split
 from .words import many, short
 
 _RESULTS: dict[str, tuple[Tone, str]] = {
@@ -47,6 +47,7 @@ _RESULTS: dict[str, tuple[Tone, str]] = {
     "fence-lost": (Tone.OFF, "Left to the next leader"),
     "dropped": (Tone.OFF, "Dropped: the trigger or source was deleted"),
 }
+_REFERENCES = 20
 _YAML_CHARS = 256 * 1024
 _LOADED = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -66,6 +67,16 @@ class DecisionView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceView:
+    """One of the references of a source that patterns select."""
+
+    name: str
+    commit: str
+    commit_url: str | None
+    changed: When | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceView:
     """One source of the trigger: what is recorded of it, and its last decision."""
 
@@ -82,6 +93,8 @@ class SourceView:
     problem: str
     last: RunRow | None
     decisions: Sequence[DecisionView]
+    references: Sequence[ReferenceView]
+    more_references: int
 
 
 def trigger(
@@ -172,6 +185,7 @@ def _source(
     uri = found.model.spec.repo_uri if found is not None and found.model is not None else ""
     entry = entry_of(raw.get("status"), name)
     problem = problem_of(raw.get("status"), name)
+    references = _references(raw.get("status"), name)
     return SourceView(
         name=name,
         kind=ref.kind,
@@ -186,7 +200,25 @@ def _source(
         problem=f"{problem.reason}: {problem.message}" if problem is not None else "",
         last=last,
         decisions=decisions,
+        references=[
+            ReferenceView(
+                name=split(key)[1],
+                commit=short(one.commit),
+                commit_url=commit_page(uri, one.commit, forge),
+                changed=when(timestamp(one.changed), now),
+            )
+            for key, one in references[:_REFERENCES]
+        ],
+        more_references=max(len(references) - _REFERENCES, 0),
     )
+
+
+def _references(status: Mapping[str, Any] | None, source: str) -> list[tuple[str, Entry]]:
+    """The entries of the source's references, the one that moved last first."""
+    entries = (status or {}).get("checkedSources")
+    keys = [key for key in entries if split(key)[1] and split(key)[0] == source] if isinstance(entries, Mapping) else []
+    found = [(key, entry_of(status, key)) for key in keys]
+    return sorted(found, key=lambda one: one[1].changed or "", reverse=True)
 
 
 def _forge(spec: Any) -> str | None:

@@ -105,6 +105,32 @@ async def test_hostile_texts_are_shown_as_text(text):
                 assert visible(text) in html.unescape(shown)
 
 
+async def test_a_flood_of_views_is_refused(get):
+    """Sixty in one moment, then twenty per second; files and the next second's views are served."""
+    statuses = [(await get("/ui/hosts"))[0] for _ in range(150)]
+    assert statuses[:60] == [200] * 60
+    assert 503 in statuses
+    status, headers, _ = await get("/ui/nothing")
+    assert (await get("/ui/static/style.css"))[0] == 200
+    assert status == 404 or headers["Retry-After"] == "1"
+
+
+async def test_further_readers_get_no_live_updates(made):
+    """Sixteen streams of one address; the next one is told to come later, and one that has left frees its place."""
+    async with served(made) as url, aiohttp.ClientSession() as session:
+        open_streams = [await session.get(f"{url}/ui/events") for _ in range(16)]
+        for stream in open_streams:
+            await stream.content.readuntil(b"\n\n")
+        async with session.get(f"{url}/ui/events") as refused:
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "30")
+        open_streams.pop().close()
+        async with asyncio.timeout(30):
+            while (stream := await session.get(f"{url}/ui/events")).status != 200:
+                stream.close()
+        for each in (stream, *open_streams):
+            each.close()
+
+
 async def test_a_change_is_reported_within_two_seconds(made):
     """A stream of server-sent events reports that something has changed; it ends with the page."""
     async with served(made) as url, aiohttp.ClientSession() as session, session.get(f"{url}/ui/events") as events:

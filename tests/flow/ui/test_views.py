@@ -159,6 +159,21 @@ async def test_runs_come_from_jobs_and_from_the_history_once_each():
     assert found == [(2, "Succeeded", None), (1, "Failed", 3)]
 
 
+async def test_references_of_a_source_are_listed_with_their_commits():
+    """Those that moved last first, twenty at most; the run of a reference names it."""
+    made = Company()
+    made.add("GitRepo", "shop", "app", spec={"repoUri": "https://github.com/acme/app"})
+    entries = {f"app@heads/b{each}": {"commitHash": sha(each), "changed": at(hours=each)} for each in range(1, 25)}
+    history = [{"number": 1, "source": "app@heads/b1", "job": "x", "phase": "Succeeded"}]
+    made.trigger("shop", "hook", sources=["app"], status={"checkedSources": entries, "history": history})
+    rows = await rows_of(made)
+    [source] = page_of(made, rows, Ref("ScheduleTrigger", "shop", "hook"))["sources"]
+    assert [each.name for each in source.references] == [f"b{each}" for each in range(1, 21)]
+    assert source.more_references == 4
+    assert source.references[0].commit_url == f"https://github.com/acme/app/commit/{sha(1)}"
+    assert [(run.source, run.reference) for run in rows.runs] == [("app", "b1")]
+
+
 @pytest.mark.parametrize(
     ("status", "spec", "state"),
     [
