@@ -228,6 +228,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         share=lambda: config.current.action.max_running_jobs_per_namespace,
         weight=lambda namespace: weight_of(config.current, namespace),
         waiting_timeout_s=lambda: config.current.action.job_waiting_timeout_seconds,
+        start_timeout_s=lambda: config.current.action.start_timeout_seconds,
         request_timeout_s=leader_timeout_s,
         deletions=deletions,
         find_lost=tracking.find_lost,

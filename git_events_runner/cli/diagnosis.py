@@ -13,7 +13,7 @@ from git_events_runner.flow.crds import COMMAND, missing_fields
 from git_events_runner.resources.job import JobView, timestamp
 from git_events_runner.resources.kinds import OURS
 from git_events_runner.rules import problems
-from git_events_runner.rules.admission import is_not_starting
+from git_events_runner.rules.starting import is_not_starting
 from git_events_runner.settings.runtime import VERSION
 
 from .installation import Installation

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from git_events_runner.resources.job import JobView
-from git_events_runner.rules.admission import is_not_starting
 from git_events_runner.rules.concurrency import groups_of, occupies
 from git_events_runner.rules.ledger.mutations import Entry, entry_of
+from git_events_runner.rules.starting import is_not_starting
 
 from .facts import Facts
 from .findings import Rank, Step, listed, short, words_of

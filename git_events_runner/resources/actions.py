@@ -107,6 +107,11 @@ class ActionJob(Part):
         "overtaken it, or with `onChangeOnly: false`; the newest run is reported and stays queued. 0: without limit; "
         "unset: the runtime config's.",
     )
+    start_timeout_seconds: Annotated[int, Field(strict=True, ge=0, le=SAFE_MAX)] | None = Field(
+        default=None,
+        description="How many seconds a Job may have no ready pod, its clone included, before it is suspended, gives "
+        "its slot back and is tried again later; 0: without limit; unset: the runtime config's.",
+    )
     enable_cloner_debug: Flag = Field(default=False, description="true: the cloner logs at debug.")
     preserve_git_folder: Flag = Field(
         default=False, description="true: the `.git` folder is kept, as a shallow clone to work in."

@@ -175,6 +175,10 @@ class Reason(StrEnum):
         "WaitingForSlot",
         "The newest run of a source has waited longer than `jobWaitingTimeoutSeconds`; it stays queued. A warning.",
     )
+    JOB_NOT_STARTING = (
+        "JobNotStarting",
+        "A Job has had no ready pod for `startTimeoutSeconds`; its slot is free, and it is tried again. A warning.",
+    )
     SUPERSEDED = (
         "Superseded",
         "A newer run of the source superseded a waiting Job, which was deleted before it started (`concurrency`).",

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from .kinds import GROUP
-from .queuemarks import QUEUE_ANNOTATIONS, ConcurrencyLimit
+from .queuemarks import QUEUE_ANNOTATIONS, REQUEUED, START_TIMEOUT_ANNOTATION, ConcurrencyLimit, Suspensions
 
 RUN_ANNOTATION = f"{GROUP}/run"
 COMMIT_ANNOTATION = f"{GROUP}/commit"
@@ -265,6 +265,8 @@ class JobView:
     trigger_name: str
     limit: ConcurrencyLimit | None
     has_pods: bool
+    suspensions: Suspensions
+    start_timeout_s: int | None
 
     @property
     def finished(self) -> bool:
@@ -285,10 +287,13 @@ class JobView:
     def suspended_elsewhere(self) -> bool:
         """Whether another party suspended it: it was started once, or nothing says that the suspension is ours.
 
+        One that we put back because it did not start is ours while no other party changed it.
+
         A resumed Job keeps its start time, or condition `Suspended` turns False
         (https://kubernetes.io/docs/concepts/workloads/controllers/job/#suspending-a-job).
         """
         ours = self.admission in {None, WAITING} and self.started_at is None and not self.resumed
+        ours = ours or (self.admission == REQUEUED and self.suspensions.are_ours)
         return self.suspended and not (ours or self.queued_elsewhere)
 
     @property
@@ -325,6 +330,7 @@ class JobView:
         end = true.get("Complete") or true.get("Failed")
         occurrence = annotations.get(OCCURRENCE_ANNOTATION) or ""
         owners = metadata.get("ownerReferences") or ()
+        ttl_given = spec.get("ttlSecondsAfterFinished") is not None
         run, name = RunKey.parse(annotations.get(RUN_ANNOTATION)), metadata.get("name")
         trigger_name = str(annotations.get(TRIGGER_LABEL) or labels.get(TRIGGER_LABEL) or "")  # cut in the label
         if run and name and name != job_name(trigger_name, run):
@@ -346,7 +352,7 @@ class JobView:
             pod_started=_has_started(status),
             reason=annotations.get(REASON_ANNOTATION),
             run_request=_natural(annotations.get(RUN_REQUEST_ANNOTATION)),
-            has_ttl=spec.get("ttlSecondsAfterFinished") is not None,
+            has_ttl=ttl_given,
             queued_elsewhere=KUEUE_LABEL in labels or spec.get("managedBy", _JOB_CONTROLLER) != _JOB_CONTROLLER,
             admission=annotations.get(ADMISSION_ANNOTATION) or None,
             resumed=any(c.get("type") == "Suspended" and c.get("status") == "False" for c in conditions),
@@ -364,4 +370,6 @@ class JobView:
             trigger_name=trigger_name,
             limit=ConcurrencyLimit.of(annotations),
             has_pods=_has_pods(status, true),
+            suspensions=Suspensions.of(metadata, admission=annotations.get(ADMISSION_ANNOTATION), has_ttl=ttl_given),
+            start_timeout_s=_natural(annotations.get(START_TIMEOUT_ANNOTATION)),
         )

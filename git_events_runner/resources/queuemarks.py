@@ -15,7 +15,16 @@ POLICY_ANNOTATION = f"{GROUP}/concurrency-policy"
 GROUP_ANNOTATION = f"{GROUP}/concurrency-group"
 LIMIT_ANNOTATION = f"{GROUP}/concurrency-limit"
 SUPERSEDES_ANNOTATION = f"{GROUP}/supersedes"
-QUEUE_ANNOTATIONS = frozenset((POLICY_ANNOTATION, GROUP_ANNOTATION, LIMIT_ANNOTATION, SUPERSEDES_ANNOTATION))
+START_TIMEOUT_ANNOTATION = f"{GROUP}/start-timeout-seconds"
+ADMITTED_AT_ANNOTATION = f"{GROUP}/admitted-at"
+REQUEUES_ANNOTATION = f"{GROUP}/requeues"
+REQUEUED_AT_ANNOTATION = f"{GROUP}/requeued-at"
+QUEUE_ANNOTATIONS = frozenset(
+    (
+        *(POLICY_ANNOTATION, GROUP_ANNOTATION, LIMIT_ANNOTATION, SUPERSEDES_ANNOTATION, START_TIMEOUT_ANNOTATION),
+        *(ADMITTED_AT_ANNOTATION, REQUEUES_ANNOTATION, REQUEUED_AT_ANNOTATION),
+    )
+)
 
 _LIMITED = frozenset(("Queue", "QueueLatest", "Replace"))
 _DIGITS = 4
@@ -39,9 +48,7 @@ class ConcurrencyLimit:
         policy, group = annotations.get(POLICY_ANNOTATION), annotations.get(GROUP_ANNOTATION)
         if policy not in _LIMITED or not group:
             return None
-        text = annotations.get(LIMIT_ANNOTATION) or ""
-        fits = len(text) <= _DIGITS and text.isascii() and text.isdigit()
-        return cls(policy=str(policy), group=str(group), limit=max(int(text), 1) if fits else 1)
+        return cls(policy=str(policy), group=str(group), limit=max(_number(annotations.get(LIMIT_ANNOTATION)), 1))
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -56,6 +63,45 @@ class ConcurrencyLimit:
     def keeps_latest(self) -> bool:
         """Whether a newer run of the same source supersedes a waiting one."""
         return self.policy in {"QueueLatest", "Replace"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspensions:
+    """Which changes of `spec.suspend` are ours: `own` is their number, `all` that of every party's.
+
+    `requeues` is how often a Job was put back because it did not start, `requeued_at` when (RFC 3339).
+    """
+
+    own: int
+    all: int
+    requeues: int
+    requeued_at: str | None
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any], *, admission: str | None, has_ttl: bool) -> Suspensions:
+        """Read a Job: each change of its spec raises the generation, and those by us are recorded in annotations.
+
+        The controller changes the TTL once, `suspend` when it admits a Job, and twice for each start that did not
+        happen. Any other change is another party's.
+        """
+        annotations, generation = metadata.get("annotations") or {}, metadata.get("generation")
+        requeues = _number(annotations.get(REQUEUES_ANNOTATION))
+        changes = generation - 1 - has_ttl if isinstance(generation, int) else -1
+        own = (ADMITTED_AT_ANNOTATION in annotations) + 2 * requeues - (admission == REQUEUED)
+        return cls(own=own, all=changes, requeues=requeues, requeued_at=annotations.get(REQUEUED_AT_ANNOTATION))
+
+    @property
+    def are_ours(self) -> bool:
+        """Whether no other party has changed the Job's spec."""
+        return self.own == self.all
+
+
+REQUEUED = "requeued"
+
+
+def _number(value: object) -> int:
+    text = value if isinstance(value, str) else ""
+    return int(text) if len(text) <= _DIGITS and text.isascii() and text.isdigit() else 0
 
 
 def scope_groups(trigger_kind: str, trigger: str, source: str) -> tuple[str, str]:

@@ -19,9 +19,9 @@ from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
 
 from .concurrency import Groups, waits_in_group
+from .starting import queued_at
 
 _EPOCH = datetime.fromtimestamp(0, tz=UTC)
-NOT_STARTING_S = 600.0
 _turn = attrgetter("turn")
 # Slots whose request is under way; a mapping has the limit that each Job records.
 Taken = Collection[Ref] | Mapping[Ref, ConcurrencyLimit | None]
@@ -49,21 +49,9 @@ class Queued:
             ("namespace", namespace),
             ("waits", self.job.waits),
             ("holds_slot", self.job.holds_slot),
-            ("turn", (self.job.created_at or _EPOCH, self.ref.name, namespace)),
+            ("turn", (queued_at(self.job) or _EPOCH, self.ref.name, namespace)),
         ):
             object.__setattr__(self, name, value)
-
-
-def is_not_starting(job: JobView, now: datetime) -> bool:
-    """Whether a Job holds a slot, but for ten minutes no pod of it was ready or ended.
-
-    Its image may be missing, a quota may refuse its pod, no node may have room, or its clone may hang. The Job
-    controller sets `startTime` again whenever the Job is resumed.
-    """
-    since = job.started_at or job.created_at
-    if since is None or job.pod_started or not job.holds_slot:
-        return False
-    return (now - since).total_seconds() >= NOT_STARTING_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

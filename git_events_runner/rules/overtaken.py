@@ -14,6 +14,7 @@ from git_events_runner.rules.ledger.report import Warn
 from .check_result import CheckResult
 from .identity import Found, Owner
 from .problems import warnings_of
+from .starting import JOB_NOT_STARTING
 
 WAITING_FOR_SLOT = "WaitingForSlot"
 SUPERSEDED, REPLACED = "Superseded", "Replaced"
@@ -37,18 +38,34 @@ def ended_as(job: JobView, owner: Owner[Any]) -> str | None:
 
     It follows from the Job and the entry, so that it is the same after a crash between the request and its record.
     """
-    if job.limit is None or not job.limit.keeps_latest or not is_overtaken(owner):
+    if not is_overtaken(owner):
         return None
-    if job.suspended:
+    if job.suspended and (keeps_latest(job) or may_be_skipped(job)):
         return SUPERSEDED
-    return REPLACED if job.limit.policy == "Replace" else None
+    return REPLACED if job.limit is not None and job.limit.policy == "Replace" else None
+
+
+def keeps_latest(job: JobView) -> bool:
+    """Whether a newer run of the same source supersedes the Job while it waits."""
+    return job.limit is not None and job.limit.keeps_latest
+
+
+def may_be_skipped(job: JobView) -> bool:
+    """Whether a Job did not start, and must not run after a newer run of its source has; a request's own run may."""
+    return job.suspensions.requeues > 0 and not job.pod_started and job.reason != CheckResult.FIRE_ALWAYS
 
 
 def warnings_over(status: Mapping[str, Any] | None, jobs: Iterable[Found]) -> list[Warn]:
     """Remove warnings whose cause is over; `jobs` are its unfinished Jobs."""
-    waiting = {job.model.run.source for job in jobs if job.model.waits}
+    waiting, not_starting = set(), set()
+    for job in jobs:
+        if job.model.waits:
+            waiting.add(job.model.run.source)
+        if job.model.run is not None and job.model.suspensions.requeues and not job.model.pod_started:
+            not_starting.add(job.model.run.source)
+    present = {WAITING_FOR_SLOT: waiting, JOB_NOT_STARTING: not_starting}
     return [
         Warn(reason=one.reason, source=one.source, message=None)
         for one in warnings_of(status)
-        if one.reason == WAITING_FOR_SLOT and one.source not in waiting
+        if one.reason in present and one.source not in present[one.reason]
     ]

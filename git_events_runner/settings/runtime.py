@@ -180,6 +180,11 @@ class ActionConfig(_Section):
         "of its source has overtaken it, or with `onChangeOnly: false`. The newest run is reported "
         "(`WaitingForSlot`) and stays queued. 0: no limit.",
     )
+    start_timeout_seconds: Seconds = Field(
+        default=600,
+        description="How long a Job may have no ready pod, its clone included, before it is suspended, gives its slot "
+        "back and is tried again later, unless the Action sets it; 0: no limit.",
+    )
     default_service_account: Account = Field(
         default=None, description="Service account of Jobs whose Action names none."
     )

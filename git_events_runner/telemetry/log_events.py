@@ -50,6 +50,7 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     ),
     "job.gone": ("info", "A Job was deleted while no replica was the leader; its result is unknown."),
     "job.relabelled": ("warning", "Labels by which a run's Job is found were removed; they were put back (`error`)."),
+    "job.requeued": ("warning", "A Job had no ready pod for `seconds`; it was suspended and is tried again later."),
     "job.replaced": ("info", "A newer run of its source has stopped a Job (concurrency `Replace`)."),
     "job.superseded": ("info", "A newer run of its source superseded a waiting Job; it was deleted before it started."),
     "job.suspended": ("info", "Another party suspended a Job; the controller does not resume it."),

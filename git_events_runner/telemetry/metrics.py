@@ -79,7 +79,7 @@ class Metrics:
         self._waiting = gauge("jobs_queue_waiting", "Jobs that wait for a slot")
         self._running = gauge("jobs_queue_running", "Jobs that hold a slot")
         self._not_starting = gauge(
-            "jobs_not_starting", "Jobs that hold a slot and have had no ready or ended pod for 10 min", *trigger
+            "jobs_not_starting", "Jobs without a ready or ended pod for 10 min, or suspended again for that", *trigger
         )
         self._waiting_too_long = gauge(
             "jobs_waiting_too_long",
@@ -105,6 +105,8 @@ class Metrics:
             name="missed_webhook", text="Commits that a schedule found and no delivery announced", in_v04=False
         )
         self._missed = family(*trigger, counters=(missed,))
+        requeued = Counted(name="jobs_requeued", text="Jobs that did not start and were suspended again", in_v04=False)
+        self._requeued = family(*trigger, counters=(requeued,))
         self._certificate_valid = gauge("certificate_valid", "Whether the newest TLS certificate could be used")
         self._certificate_end = gauge(
             "certificate_expiry_timestamp_seconds", "When the TLS certificate that serves webhooks expires (0: no TLS)"
@@ -198,6 +200,10 @@ class Metrics:
         for labels, count in shown.items():
             gauge.labels(*labels).set(count)
         self._counts_shown[gauge] = set(shown)
+
+    def job_requeued(self, ref: Ref) -> None:
+        """A Job of the trigger did not start and was suspended again."""
+        self._requeued.add(ref, (ref.namespace or "", ref.kind, ref.name), 0)
 
     def job_waited(self, seconds: float) -> None:
         """A Job got its place."""

@@ -23,6 +23,7 @@ def job_defaults(config: RuntimeConfig) -> JobDefaults:
         max_active_deadline_s=action.max_active_deadline_seconds,
         ttl_s=action.ttl_seconds_after_finished,
         waiting_timeout_s=action.job_waiting_timeout_seconds,
+        start_timeout_s=action.start_timeout_seconds,
         service_account=action.default_service_account,
         workdir=action.workdir.mount_path,
         volume_name=action.workdir.volume_name,

@@ -143,6 +143,7 @@ test -s /run/secrets/*/*/token && echo token; touch /x 2>/dev/null || echo read-
     "ttlSecondsAfterFinished": 901,
     "activeDeadlineSeconds": 121,
     "jobWaitingTimeoutSeconds": 601,
+    "startTimeoutSeconds": 602,
     "enableClonerDebug": True,
     "preserveGitFolder": True,
     "clone": {

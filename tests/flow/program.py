@@ -19,6 +19,7 @@ DEFAULTS = JobDefaults(
     active_deadline_s=3600,
     ttl_s=7200,
     waiting_timeout_s=300,
+    start_timeout_s=600,
     service_account=None,
     workdir="/w",
     volume_name="w",

@@ -29,7 +29,7 @@ class Copies:
             self.then()
 
 
-def queue_of(cluster, *, limit=2, waiting_s=300, share=0):
+def queue_of(cluster, *, limit=2, waiting_s=300, start_s=600, share=0):
     cluster.copies, cluster.limit, cluster.weights = Copies(), limit, {}
     cluster.deletions = deletions_of(cluster)
     return Queue(
@@ -43,6 +43,7 @@ def queue_of(cluster, *, limit=2, waiting_s=300, share=0):
         share=lambda: share,
         weight=lambda namespace: cluster.weights.get(namespace, 1),
         waiting_timeout_s=lambda: waiting_s,
+        start_timeout_s=lambda: start_s,
         request_timeout_s=5.0,
         deletions=cluster.deletions,
         find_lost=tracking_of(cluster).find_lost,

@@ -66,7 +66,7 @@ class Cluster:
     def change(self, ref, **fields):
         """Change top-level fields (spec: a new generation)."""
         obj = copy.deepcopy(self.objects[ref])
-        if "spec" in fields and ref.kind != "Job":
+        if "spec" in fields:
             obj["metadata"]["generation"] += 1
         for name, value in fields.items():
             obj[name] = {**(obj.get(name) or {}), **value}
@@ -214,8 +214,11 @@ class Cluster:
     async def patch(self, ref, body, **options):
         def act():
             try:
-                change = patches.apply if isinstance(body, list) else patches.merge
-                return self.put(change(copy.deepcopy(self._held(ref)), body))
+                change, held = patches.apply if isinstance(body, list) else patches.merge, self._held(ref)
+                changed = change(copy.deepcopy(held), body)
+                if changed.get("spec") != held.get("spec"):
+                    changed["metadata"]["generation"] += 1
+                return self.put(changed)
             except Refusal as refused:
                 raise ApiInvalid(str(refused.body)) from refused
 

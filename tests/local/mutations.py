@@ -56,6 +56,7 @@ ACTION_JOB: dict[str, Any] = {
     "ttlSecondsAfterFinished": 60,
     "activeDeadlineSeconds": 60,
     "jobWaitingTimeoutSeconds": 60,
+    "startTimeoutSeconds": 60,
     "enableClonerDebug": True,
     "preserveGitFolder": True,
     "clone": {"depth": 0, "tags": True, "filter": "blob:none", "sparse": ["/docs/"],

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from tests.rules.test_manifest import SHARED, Clone, SecretKeys, made, pod
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pods.md").read_text()
@@ -37,6 +38,7 @@ def full():
         run_request=1,
         run_token="t",
         previous_commit="b" * 40,
+        concurrency=ConcurrencyLimit(policy="Queue", group="terraform", limit=1),
     )
 
 

@@ -1,4 +1,4 @@
-"""Jobs that do not start: admitted, but without a ready or ended pod for ten minutes. The leader counts them."""
+"""Jobs that do not start: no ready or ended pod for ten minutes, or put back for that. The leader counts them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import datetime
 
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.admission import is_not_starting
 from git_events_runner.rules.identity import owner_of
 from git_events_runner.rules.messages import Fence
+from git_events_runner.rules.starting import is_not_starting
 from git_events_runner.telemetry.metrics import Metrics
 
 _PASS_S = 15.0

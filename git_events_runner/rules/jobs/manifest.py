@@ -38,7 +38,7 @@ from git_events_runner.resources.job import (
     copy_name,
 )
 from git_events_runner.resources.kinds import GROUP, VERSION
-from git_events_runner.resources.queuemarks import QUEUE_ANNOTATIONS, ConcurrencyLimit
+from git_events_runner.resources.queuemarks import QUEUE_ANNOTATIONS, START_TIMEOUT_ANNOTATION, ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import HostKeyPolicy
 
@@ -100,6 +100,7 @@ class JobDefaults:
     active_deadline_s: int
     ttl_s: int
     waiting_timeout_s: int
+    start_timeout_s: int
     service_account: str | None
     workdir: str
     volume_name: str
@@ -268,6 +269,7 @@ def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs
     waiting = (
         defaults.waiting_timeout_s if action.job_waiting_timeout_seconds is None else action.job_waiting_timeout_seconds
     )
+    start = defaults.start_timeout_s if action.start_timeout_seconds is None else action.start_timeout_seconds
     ttl = defaults.ttl_s if action.ttl_seconds_after_finished is None else action.ttl_seconds_after_finished
     noted = {
         RUN_ANNOTATION: str(run.key),
@@ -280,6 +282,7 @@ def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs
         RUN_REQUEST_ANNOTATION: str(run.run_request or ""),
         RUN_TOKEN_ANNOTATION: run.run_token or "",
         WAITING_ANNOTATION: str(waiting),
+        START_TIMEOUT_ANNOTATION: str(start),
         TTL_ANNOTATION: str(ttl),
         SECRET_ANNOTATION: "copy" if needs_copy else "",
     }

@@ -15,10 +15,13 @@ from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound, ApiUnavailable, SecretUnusable
 from git_events_runner.flow.ports import SecretCopier
 from git_events_runner.resources.job import ADMISSION_ANNOTATION, ADMITTED
+from git_events_runner.resources.queuemarks import ADMITTED_AT_ANNOTATION, REQUEUED
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import owner_of
+from git_events_runner.rules.ledger.mutations import rfc3339
 from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.messages import Fence
+from git_events_runner.rules.starting import queued_at
 from git_events_runner.telemetry.metrics import Metrics
 
 from .ports import Api, Deletions
@@ -28,6 +31,7 @@ from .slots import ARRIVES_S, SlotBook
 log = structlog.get_logger(target="queue")
 
 ADMISSION_PATH = f"/metadata/annotations/{ADMISSION_ANNOTATION.replace('/', '~1')}"
+_ADMITTED_AT_PATH = f"/metadata/annotations/{ADMITTED_AT_ANNOTATION.replace('/', '~1')}"
 _TAKEN_S = 15.0
 
 
@@ -190,13 +194,26 @@ class Admission:
             {"op": "test", "path": "/metadata/uid", "value": snapshot.uid},
             {"op": "test", "path": "/spec/suspend", "value": True},
             {"op": "test", "path": ADMISSION_PATH, "value": view.admission},
-            {"op": "test", "path": "/status/startTime", "value": None},
+            *self._tests_and_marks(snapshot),
             {"op": "add", "path": ADMISSION_PATH, "value": ADMITTED},
             {"op": "replace", "path": "/spec/suspend", "value": False},
         ]
         self._store.observe(await self._api.patch(ref, patch, timeout_s=self._request_timeout_s))
         self._book.free(ref)
-        waited_s = (self._now() - view.created_at).total_seconds() if view.created_at else 0.0
+        since = queued_at(view)
+        waited_s = (self._now() - since).total_seconds() if since else 0.0
         self._metrics.job_waited(max(waited_s, 0.0))
         log.info("job.admitted", namespace=ref.namespace, job=ref.name, seconds=round(waited_s, 3))
         return True
+
+    def _tests_and_marks(self, snapshot: Snapshot) -> list[dict[str, Any]]:
+        """What shows that the suspension is still ours, and what records that the controller lifted it.
+
+        One that was never started has no start time; one that did not start has the generation that we gave it.
+        """
+        if snapshot.model.admission == REQUEUED:
+            return [{"op": "test", "path": "/metadata/generation", "value": snapshot.generation}]
+        return [
+            {"op": "test", "path": "/status/startTime", "value": None},
+            {"op": "add", "path": _ADMITTED_AT_PATH, "value": rfc3339(self._now())},
+        ]

@@ -24,6 +24,7 @@ from .ports import Api, Deletions
 from .replacing import Replacing
 from .reports import Reports
 from .slots import SlotBook
+from .starts import NotStarting
 from .sweeps import Sweeps
 from .waiting import WaitingRuns
 
@@ -49,6 +50,7 @@ class Queue:
         share: Callable[[], int],
         weight: Callable[[str], int],
         waiting_timeout_s: Callable[[], int],
+        start_timeout_s: Callable[[], int],
         request_timeout_s: float,
         deletions: Deletions,
         find_lost: Callable[[], Awaitable[None]],
@@ -65,7 +67,7 @@ class Queue:
         self._find_lost = find_lost
         self._limit = limit
         self._metrics = metrics
-        self._book = SlotBook(store=store, limit=limit, share=share, weight=weight)
+        self._book = SlotBook(store=store, limit=limit, share=share, weight=weight, now=now)
         reports = Reports(writer=writer, announcer=announcer, now=now)
         self._admission = Admission(
             api=api,
@@ -90,6 +92,16 @@ class Queue:
         replacing = Replacing(
             api=api, store=store, book=self._book, deletions=deletions, request_timeout_s=request_timeout_s
         )
+        self._starts = NotStarting(
+            api=api,
+            store=store,
+            book=self._book,
+            reports=reports,
+            timeout_s=start_timeout_s,
+            request_timeout_s=request_timeout_s,
+            metrics=metrics,
+            now=now,
+        )
         self._sweeps = Sweeps(
             api=api,
             store=store,
@@ -97,6 +109,7 @@ class Queue:
             admission=self._admission,
             waiting=self._waiting,
             replacing=replacing,
+            starts=self._starts,
             request_timeout_s=request_timeout_s,
         )
         self._fence: Fence | None = None  # while this replica gives slots
@@ -136,6 +149,7 @@ class Queue:
         loop = asyncio.get_running_loop()
         await self._list_live(fence)
         self._book.count_namespaces()
+        self._starts.begin()
         self._waiting.begin()  # slots taken in an earlier term stay taken: their requests may still arrive
         self._fence = fence
         try:

@@ -1,6 +1,7 @@
 """Runs that a newer run of their source makes superfluous: a waiting one is deleted, a running one is stopped first.
 
-Only where the Job itself records `QueueLatest` or `Replace`, and after the newer run is recorded. The Job that runs
+Only where the Job itself records `QueueLatest` or `Replace` (or did not start, and the newer run has), and after the
+newer run is recorded. The Job that runs
 instead gets the requests of the deleted one, so that a task id leads to it. A stopped Job is deleted in the foreground:
 it exists until its pod is gone, and until then nothing of its group starts.
 """
@@ -21,7 +22,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import owner_of
 from git_events_runner.rules.ledger.tasks import requests_of
 from git_events_runner.rules.messages import Fence
-from git_events_runner.rules.overtaken import REPLACED, SUPERSEDED, is_overtaken
+from git_events_runner.rules.overtaken import REPLACED, SUPERSEDED, is_overtaken, keeps_latest, may_be_skipped
 
 from .ports import Api, Deletions
 from .slots import SlotBook
@@ -63,8 +64,7 @@ class Replacing:
     def _end_of(self, snapshot: Snapshot) -> tuple[str, Ref] | None:
         """How it is to end, and the Job that runs instead; None: it stays."""
         view = snapshot.model
-        limit = view.limit
-        if limit is None or not limit.keeps_latest or view.finished or view.deleting or view.ending:
+        if not (keeps_latest(view) or may_be_skipped(view)) or view.finished or view.deleting or view.ending:
             return None
         if self._book.is_starting(snapshot.ref) or self._store.refused(snapshot.ref.namespace, "Job"):
             return None
@@ -72,11 +72,13 @@ class Replacing:
         if owner is None or not is_overtaken(owner) or owner.entry.job_name is None:
             return None
         newest = Ref("Job", snapshot.ref.namespace, owner.entry.job_name)
-        if view.waits:
-            return SUPERSEDED, newest
         found = self._store.get(newest)
+        if view.waits:
+            started = found is None or found.model.pod_started
+            return (SUPERSEDED, newest) if keeps_latest(view) or started else None
         awaited = found is not None and found.model.waits
-        return (REPLACED, newest) if limit.policy == "Replace" and not view.suspended and awaited else None
+        replaces = view.limit is not None and view.limit.policy == "Replace"
+        return (REPLACED, newest) if replaces and not view.suspended and awaited else None
 
     async def _delete(self, ref: Ref, fence: Fence) -> bool:
         """Hand the requests over, then delete the Job as it was last seen; False: it has to be tried again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.resources.kinds import TRIGGERS
@@ -10,6 +11,7 @@ from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.admission import Queued, Slots, may_start, namespace_share, next_admissions, used_slots
 from git_events_runner.rules.identity import owner_of
+from git_events_runner.rules.starting import backs_off_until
 
 _FIRST_HOLD_S = 2.0
 _LONGEST_HOLD_S = 60.0
@@ -20,13 +22,20 @@ class SlotBook:
     """The queue's memory, without a request: all of its methods are done before anything else can happen."""
 
     def __init__(
-        self, *, store: Store, limit: Callable[[], int], share: Callable[[], int], weight: Callable[[str], int]
+        self,
+        *,
+        store: Store,
+        limit: Callable[[], int],
+        share: Callable[[], int],
+        weight: Callable[[str], int],
+        now: Callable[[], datetime],
     ) -> None:
         """`share` is what the runtime config allows one namespace (0: automatic), `weight` its turns in a round."""
         self._store = store
         self._limit = limit
         self._share = share
         self._weight = weight
+        self._now = now
         self.taken: dict[Ref, float] = {}  # since when; its Job may be there any time
         self._limits: dict[Ref, ConcurrencyLimit] = {}  # what the Jobs record that are about to be created
         self._unknown: dict[Ref, float] = {}  # until when requests were sent whose outcome is unknown
@@ -36,6 +45,7 @@ class SlotBook:
         self.leaving: set[Ref] = set()  # those under deletion
         self._runs: set[str] = set()  # uids of Jobs that were seen to be runs
         self._queued: dict[str, Queued] = {}  # by the Job's uid
+        self._backing_off: dict[Ref, datetime] = {}  # Jobs that did not start → when they may be tried again
         self._last: dict[str, int] = {}  # namespace → which admission its last one was
         self._admissions = 0
         self._several = False
@@ -56,6 +66,8 @@ class SlotBook:
         if not self.is_run(snapshot):
             return None
         queued = self._queued[snapshot.uid] = Queued(ref=snapshot.ref, job=snapshot.model)
+        if (until := backs_off_until(snapshot.model)) is not None:
+            self._backing_off[snapshot.ref] = until
         return queued
 
     def is_run(self, snapshot: Snapshot) -> bool:
@@ -127,7 +139,16 @@ class SlotBook:
 
     def held(self, now: float) -> frozenset[Ref]:
         """The Jobs that are passed over."""
-        return frozenset(self.leaving.union(ref for ref, (until, _) in self._held.items() if until > now))
+        held = self.leaving.union(ref for ref, (until, _) in self._held.items() if until > now)
+        if self._backing_off:
+            clock = self._now()
+            held = held.union(ref for ref, until in self._backing_off.items() if until > clock)
+        return frozenset(held)
+
+    def backs_off(self, ref: Ref) -> bool:
+        """Whether a Job that did not start waits before it is tried again."""
+        until = self._backing_off.get(ref)
+        return until is not None and until > self._now()
 
     def count_namespaces(self) -> None:
         """Note whether triggers of several namespaces share the slots; forget the turns of those without triggers."""
@@ -138,6 +159,8 @@ class SlotBook:
     def prune(self) -> None:
         """Forget Jobs that are deleted."""
         self._held = {ref: held for ref, held in self._held.items() if self._store.get(ref) is not None}
+        clock = self._now()
+        self._backing_off = {ref: until for ref, until in self._backing_off.items() if until > clock}
         self._runs = {uid for uid in self._runs if self._store.by_uid("Job", uid) is not None}
         unfinished = {snapshot.uid for snapshot in self._store.unfinished_jobs()}
         self._queued = {uid: queued for uid, queued in self._queued.items() if uid in unfinished}

@@ -82,8 +82,10 @@ class WaitingRuns:
 
     def follow(self, snapshot: Snapshot, owner: Owner[Snapshot], now: float) -> None:
         """One of the waiting Jobs."""
-        since = self._seen[snapshot.uid] = self._first_seen.get(snapshot.uid, now)
         ref = snapshot.ref
+        if self._book.backs_off(ref):
+            return  # it does not start, and its time begins when it waits for a slot again
+        since = self._seen[snapshot.uid] = self._first_seen.get(snapshot.uid, now)
         if self._book.is_starting(ref):
             return
         if self._is_expiring(snapshot, owner, now - since):

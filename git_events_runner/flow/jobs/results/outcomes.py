@@ -96,7 +96,7 @@ class Outcomes:
 
     def _changed(self, before: Snapshot | None, current: Snapshot, touched: set[str]) -> None:
         view: JobView = current.model
-        if before is None or (before.model.phase, before.model.deleting) != (view.phase, view.deleting):
+        if before is None or _shown(before.model) != _shown(view):
             owner = owner_of(current, self._store)
             if owner is not None:
                 touched.add(owner.trigger.uid)
@@ -161,3 +161,8 @@ class Outcomes:
     def _publish(self, event: JobEvent) -> None:
         for observer in self._observers:
             observer.observe(event)
+
+
+def _shown(view: JobView) -> tuple[str, bool, bool]:
+    """What a status shows of a Job, with whether one that was put back has started at last."""
+    return view.phase, view.deleting, view.pod_started and view.suspensions.requeues > 0
