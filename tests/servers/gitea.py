@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tests.cluster.plane import Process, free_port, wait_until
 from tests.servers.git import Repository, Unavailable
+from tests.servers.lfs import pointer
 
 SOURCES = Path(__file__).parent / "gitea_build"
 VERSION = "1.26.0"
@@ -42,6 +43,9 @@ SSH_LISTEN_HOST = 127.0.0.1
 SSH_LISTEN_PORT = {ssh_port}
 SSH_SERVER_HOST_KEYS = {folder}/host_key
 BUILTIN_SSH_SERVER_USER = git
+LFS_START_SERVER = true
+[lfs]
+PATH = {folder}/lfs
 [database]
 DB_TYPE = sqlite3
 [security]
@@ -152,6 +156,23 @@ class ForgeRepository(Repository):
         return self._forge.api(
             "POST", f"{self.api_path}/pulls", {"head": branch, "base": into, "title": f"merge {branch}"}
         )["number"]
+
+    def store_lfs(self, content):
+        """Upload a content to Git LFS as the administrator; gives its pointer."""
+        oid = hashlib.sha256(content).hexdigest()
+        kind, login = "application/vnd.git-lfs+json", {"Authorization": self._forge.basic()}
+        asked = {"operation": "upload", "transfers": ["basic"], "objects": [{"oid": oid, "size": len(content)}]}
+        headers = login | {"Accept": kind, "Content-Type": kind}
+        url = f"{self.url}/info/lfs/objects/batch"
+        request = urllib.request.Request(url, data=json.dumps(asked).encode(), headers=headers, method="POST")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            [found] = json.loads(answer.read())["objects"]
+        upload = found["actions"]["upload"]
+        headers = login | (upload.get("header") or {}) | {"Content-Type": "application/octet-stream"}
+        request = urllib.request.Request(upload["href"], data=content, headers=headers, method="PUT")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status == 200
+        return pointer(content).decode()
 
     def deploy_key(self, public, *, read_only=True):
         """Let a public key read this repository over SSH."""
