@@ -40,6 +40,7 @@ from git_events_runner.flow.jobs.secret_copies import SecretCopies
 from git_events_runner.flow.jobs.starts import Starts
 from git_events_runner.flow.jobs.tracking import Tracking
 from git_events_runner.flow.reconciler import Reconciler
+from git_events_runner.flow.retries import Retries
 from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.flow.trigger_cleanup import TriggerCleanup
@@ -172,11 +173,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         reader=client, cache_s=settings.secrets_cache_time_s, clock=loop.time, objects=store.sizes.objects
     )
     host_keys = HostKeys(
-        api=client,
-        store=store,
-        announcer=events,
-        policy=lambda: host_key_policy(config.current),
-        now=now,
+        api=client, store=store, announcer=events, policy=lambda: host_key_policy(config.current), now=now
     )
     remotes = Remotes(
         settings=lambda: config.current.git,
@@ -208,13 +205,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     copies = SecretCopier(api=client, resolve=gate.resolve, secrets=secrets)
     deletions = Deletions(api=client, writer=writer, events=events, request_timeout_s=leader_timeout_s, now=now)
     secret_copies = SecretCopies(
-        deletions=deletions,
-        store=store,
-        copies=copies,
-        writer=writer,
-        announcer=events,
-        now=now,
-        weight=weight,
+        deletions=deletions, store=store, copies=copies, writer=writer, announcer=events, now=now, weight=weight
     )
     tracking = Tracking(api=client, store=store, doubts=doubts, announcer=events, request_timeout_s=leader_timeout_s)
     queue = Queue(
@@ -278,13 +269,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         weight=weight,
     )
     scheduler = Scheduler(
-        store=store,
-        gate=gate,
-        submit=lanes.submit,
-        forget=lanes.forget,
-        edited=handled.edited,
-        now=now,
-        weight=weight,
+        store=store, gate=gate, submit=lanes.submit, forget=lanes.forget, edited=handled.edited, now=now, weight=weight
     )
     results = Results(
         api=client,
@@ -295,7 +280,19 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         deleted_as=deletions.phase_of,
         job_deleted=tracking.is_deleted,
         trigger_gone=triggers.gone,
+        most_retries=lambda: config.current.trigger.max_retry_limit,
         request_timeout_s=leader_timeout_s,
+        now=now,
+        weight=weight,
+    )
+    retries = Retries(
+        reader=client,
+        store=store,
+        gate=gate,
+        runs=runs,
+        announcer=events,
+        most=lambda: config.current.trigger.max_retry_limit,
+        metrics=metrics,
         now=now,
         weight=weight,
     )
@@ -334,6 +331,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                     queue,
                     secret_copies,
                     results,
+                    retries,
                     starts,
                     reconciler,
                     annotated,

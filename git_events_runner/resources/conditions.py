@@ -114,6 +114,7 @@ class Reason(StrEnum):
         "JobFailed",
         "A run's Job failed; the Event names source, commit, the cause and the command for its logs.",
     )
+    JOB_RETRIED = "JobRetried", "A run's Job failed, and a new Job runs the same commit again (`spec.retry`)."
     JOB_CANCELLED = "JobCancelled", "A run's Job was deleted before it ended; it does not run again."
     JOB_SUSPENDED = "JobSuspended", "Another party suspended a run's Job; the controller does not resume it."
     JOB_RELABELLED = (

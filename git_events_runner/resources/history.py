@@ -24,13 +24,17 @@ class RunRecord(Part):
     source: Text | None = Field(default=None, description="The source that it is a run of.")
     commit: Text | None = Field(default=None, description="The commit that it runs, in short.")
     reason: Text | None = Field(
-        default=None, description="Why it was started: `fire-first`, `fire-changed`, `fire-always`, `fire-requested`."
+        default=None,
+        description="Why it was started: `fire-first`, `fire-changed`, `fire-always`, `fire-requested`, `retry`.",
     )
     job: Text | None = Field(default=None, description="Name of its Job, which may be deleted by now.")
     phase: Text | None = Field(default=None, description="As `phase` of `lastJob`.")
     queued: Text | None = Field(default=None, description="When its Job was created.")
     started: Text | None = Field(default=None, description="When its Job started.")
     finished: Text | None = Field(default=None, description="When its Job ended, or was seen to be deleted.")
+    attempt: Text | None = Field(
+        default=None, description="Of a retry: which attempt it is, of how many, as `2/4`; the first one has none."
+    )
     exit_code: Annotated[int, Field(strict=True)] | None = Field(
         default=None, description="Exit code of the container that failed, where Kubernetes reports it."
     )

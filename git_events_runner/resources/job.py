@@ -12,6 +12,7 @@ from typing import Any
 
 from .kinds import GROUP
 from .queuemarks import QUEUE_ANNOTATIONS, REQUEUED, START_TIMEOUT_ANNOTATION, ConcurrencyLimit, Suspensions
+from .retry import GENERATION_ANNOTATION, RETRY_ANNOTATIONS, Attempt
 
 RUN_ANNOTATION = f"{GROUP}/run"
 COMMIT_ANNOTATION = f"{GROUP}/commit"
@@ -58,6 +59,7 @@ _OWN_ANNOTATIONS = frozenset(
         WAITING_ANNOTATION,
         ADMISSION_ANNOTATION,
         *QUEUE_ANNOTATIONS,
+        *RETRY_ANNOTATIONS,
     )
 )
 TASKS_KEPT = 200
@@ -247,6 +249,8 @@ class JobView:
     pod_started: bool
     reason: str | None
     run_request: int | None
+    attempt: Attempt
+    trigger_generation: int | None
     has_ttl: bool
     queued_elsewhere: bool
     admission: str | None
@@ -352,6 +356,8 @@ class JobView:
             pod_started=_has_started(status),
             reason=annotations.get(REASON_ANNOTATION),
             run_request=_natural(annotations.get(RUN_REQUEST_ANNOTATION)),
+            attempt=Attempt.of(annotations),
+            trigger_generation=_natural(annotations.get(GENERATION_ANNOTATION)),
             has_ttl=ttl_given,
             queued_elsewhere=KUEUE_LABEL in labels or spec.get("managedBy", _JOB_CONTROLLER) != _JOB_CONTROLLER,
             admission=annotations.get(ADMISSION_ANNOTATION) or None,

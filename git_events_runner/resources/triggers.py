@@ -13,6 +13,7 @@ from .concurrency import Concurrency
 from .history import HistoryLimit
 from .meta import Resource
 from .part import PART, Flag, Name, Part, Reference, Text
+from .retry import Retry
 from .schedules import INTERVAL, cron_rules
 from .status import TriggerStatus
 
@@ -158,6 +159,7 @@ class TriggerSpec(Part):
     concurrency: Concurrency | None = Field(
         default=None, description="Which runs may not overlap; unset: runs may overlap."
     )
+    retry: Retry | None = Field(default=None, description="Whether failed runs are run again; unset: they are not.")
     first_check: Literal["Run", "Record"] = Field(
         default="Run",
         description="What the first scheduled check of a source does. `Run`: it runs the action. `Record`: it records "

@@ -65,6 +65,7 @@ _REASONS: dict[str, str] = {
     CheckResult.FIRE_CHANGED: "new commit",
     CheckResult.FIRE_ALWAYS: "onChangeOnly: false",
     CheckResult.FIRE_REQUESTED: "requested by annotation",
+    "retry": "retry of a failed run",
 }
 
 

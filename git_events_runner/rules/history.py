@@ -58,6 +58,7 @@ def record_of(name: str, job: JobView) -> dict[str, Any] | None:
         "commit": (job.commit or "")[:COMMIT_CHARS] or None,
         "reason": job.reason,
         "job": name,
+        "attempt": str(job.attempt) if job.attempt.number > 1 else None,
         "queued": _moment(job.created_at),
     }
     return RunState.of(job).entered({name: value for name, value in record.items() if value is not None})

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Protocol
 
 from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.retry import Attempt
 from git_events_runner.rules.ledger.mutations import Entry
 
 from .resolve import Resolved
@@ -84,6 +85,14 @@ class Requeue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetryOf:
+    """The attempt that a retry is, and the commit before the one that runs, as the failed run had it."""
+
+    attempt: Attempt
+    previous_commit: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunOrder:
     """A decision to run: everything that the Job is made from, and what must still hold when it is made.
 
@@ -108,6 +117,17 @@ class RunOrder:
     fence: Fence | None
     run_request: int | None = None
     run_token: str | None = None
+    retry: RetryOf | None = None
+
+    @property
+    def occurrence(self) -> str:
+        """What the Job handles: a scheduled time, or the requests up to a number; a retry handles nothing."""
+        return "" if self.retry is not None else self.due_at or str(self.request or 0)
+
+    @property
+    def previous_commit(self) -> str | None:
+        """The commit before the one that runs."""
+        return self.retry.previous_commit if self.retry is not None else self.entry.commit
 
 
 class RunResult(Enum):

@@ -18,6 +18,7 @@ from git_events_runner.resources.crds import to_yaml
 from git_events_runner.resources.hints import meant
 from git_events_runner.resources.history import HISTORY_DEFAULT, HISTORY_MAX, HistoryLimit
 from git_events_runner.resources.parse import dotted, plain
+from git_events_runner.resources.retry import Retries
 from git_events_runner.resources.ssh import problem_of
 from git_events_runner.rules.quantities import quantity
 
@@ -278,6 +279,9 @@ class TriggerConfig(_Section):
     )
     max_history_limit: HistoryLimit = Field(
         default=HISTORY_MAX, description="Maximum of `historyLimit`, also for triggers that set more."
+    )
+    max_retry_limit: Retries = Field(
+        default=10, description="Maximum of `retry.limit`, also for triggers that set more; 0: no run is run again."
     )
 
 

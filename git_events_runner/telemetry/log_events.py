@@ -53,6 +53,7 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "job.requeued": ("warning", "A Job had no ready pod for `seconds`; it was suspended and is tried again later."),
     "job.replaced": ("info", "A newer run of its source has stopped a Job (concurrency `Replace`)."),
     "job.superseded": ("info", "A newer run of its source superseded a waiting Job; it was deleted before it started."),
+    "job.retried": ("info", "A Job failed, and a new Job runs its commit again; `attempt` is its number, of how many."),
     "job.suspended": ("info", "Another party suspended a Job; the controller does not resume it."),
     "job.swept": ("info", "A run whose creator did not record it is recorded by the leader."),
     "job.unconfirmed": (

@@ -99,6 +99,8 @@ class Metrics:
                 labels=("status",),
             ),
         )
+        retried = Counted(name="jobs_retried", text="Failed runs that were run again (spec.retry)", in_v04=False)
+        self._retried = family(*trigger, counters=(retried,))
         self._verdicts = counter("check_verdicts", "Checks by verdict", "verdict")
         self._failures = counter("check_failures", "Checks that could not be decided, by reason", "reason")
         missed = Counted(
@@ -178,6 +180,10 @@ class Metrics:
     def webhook_missed(self, ref: Ref) -> None:
         """The schedule of a webhook's trigger found a commit that no delivery announced."""
         self._missed.add(ref, (ref.namespace or "", ref.kind, ref.name), 0)
+
+    def job_retried(self, ref: Ref) -> None:
+        """A failed run of that trigger was run again."""
+        self._retried.add(ref, (ref.namespace or "", ref.kind, ref.name), 0)
 
     def queue(self, limit: int, waiting: int, running: int) -> None:
         """The queue as it stands."""

@@ -211,9 +211,12 @@ def actions(at):
     return found
 
 
+_RETRY = {"limit": 1, "backoff": "1m", "on": ["Failed", "CloneFailed"]}
+
+
 def _hook(source, action, watch=None, **webhook):
     call, path = webhook.pop("call", lambda _: ({}, b"")), webhook.pop("path", "/{name}")
-    optional = ("schedule", "suspend", "firstCheck", "historyLimit", "concurrency")
+    optional = ("schedule", "suspend", "firstCheck", "historyLimit", "concurrency", "retry")
     top = {name: webhook.pop(name) for name in optional if name in webhook}
     return Row(
         source=source,
@@ -318,9 +321,17 @@ ROWS = {
     "nothing": Row(
         source=("GitRepo", "open"),
         action=("Action", "nothing"),
-        spec={"schedule": {"interval": "1h"}, "suspend": False, "firstCheck": "Run", "historyLimit": 3},
+        spec={
+            "schedule": {"interval": "1h"},
+            "suspend": False,
+            "firstCheck": "Run",
+            "historyLimit": 3,
+            "retry": {"limit": 1, "backoff": "1m", "true": ["Failed", "CloneFailed"]},
+        },
     ),
-    "hook-run": _hook(("GitRepo", "open"), ("Action", "nothing"), suspend=False, firstCheck="Run", historyLimit=3),
+    "hook-run": _hook(
+        ("GitRepo", "open"), ("Action", "nothing"), suspend=False, firstCheck="Run", historyLimit=3, retry=_RETRY
+    ),
     **{
         f"{name}-{concurrency['policy'].lower()}": row
         for concurrency in (

@@ -200,6 +200,7 @@ class Estate:
                 deleted_as={}.get,
                 job_deleted=tracking_of(cluster).is_deleted,
                 trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
+                most_retries=lambda: 10,
                 request_timeout_s=5.0,
                 weight=equal,
             ),

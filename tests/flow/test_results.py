@@ -43,6 +43,7 @@ def results_of(cluster, deleted_as, tracking=None, observers=()):
         deleted_as=deleted_as,
         job_deleted=(tracking or tracking_of(cluster)).is_deleted,
         trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
+        most_retries=lambda: 10,
         request_timeout_s=5.0,
         now=cluster.now,
         weight=equal,

@@ -27,6 +27,7 @@ from git_events_runner.resources.job import JobView, RunKey, job_name
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.retry import Attempt
 from git_events_runner.rules.check_result import words_of
 from git_events_runner.rules.concurrency import limit_of
 from git_events_runner.rules.jobs.clone import clone_of
@@ -278,13 +279,15 @@ class Runs:
             ),
             override=resolved.override,
             reason=order.reason,
-            occurrence=order.due_at or str(order.request or 0),
+            occurrence=order.occurrence,
             file_hash=order.file_hash,
             task_ids=order.tasks,
             deliveries=order.deliveries,
             run_request=order.run_request,
             run_token=order.run_token,
-            previous_commit=order.entry.commit,
+            previous_commit=order.previous_commit,
+            attempt=order.retry.attempt if order.retry is not None else Attempt(),
+            generation=order.generation,
             identity=self._identity,
             suspend=suspend,
             concurrency=limit,

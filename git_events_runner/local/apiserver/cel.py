@@ -151,7 +151,7 @@ class _Parser:
                 inner = _item(inner, index)
                 continue
             name = self._take()
-            inner = self._method(inner, name) if self._accept("(") else _field(inner, name)
+            inner = self._method(inner, name) if self._accept("(") else _field(inner, _unescaped(name))
         return inner
 
     def _method(self, inner: Expression, name: str) -> Expression:
@@ -201,6 +201,16 @@ def _compare(operator: str, left: Expression, right: Expression) -> Expression:
     }
     operation = operations[operator]
     return lambda scope: operation(left(scope), right(scope))
+
+
+def _unescaped(name: str) -> str:
+    """The name of a field; Kubernetes writes one that is a word of CEL between two underscores.
+
+    >>> _unescaped("__true__"), _unescaped("__x")
+    ('true', '__x')
+    """
+    word = name.removeprefix("__").removesuffix("__")
+    return word if name == f"__{word}__" and word in {"true", "false", "null", "in"} else name
 
 
 def _field(inner: Expression, name: str) -> Expression:

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 
 from git_events_runner.rules.check_result import CheckResult
 
+from .retry import RETRY
+
 _EVENTS: Mapping[str, str] = {
     CheckResult.FIRE_CHANGED: "changed",
     CheckResult.FIRE_FIRST: "first",
     CheckResult.FIRE_ALWAYS: "always",
     CheckResult.FIRE_REQUESTED: "manual",
+    RETRY: "retry",
 }
 
 

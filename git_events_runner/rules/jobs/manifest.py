@@ -40,6 +40,7 @@ from git_events_runner.resources.job import (
 from git_events_runner.resources.kinds import GROUP, VERSION
 from git_events_runner.resources.queuemarks import QUEUE_ANNOTATIONS, START_TIMEOUT_ANNOTATION, ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.retry import FIRST_ATTEMPT, GENERATION_ANNOTATION, RETRY_ANNOTATIONS, Attempt
 from git_events_runner.resources.ssh import HostKeyPolicy
 
 from . import changes
@@ -72,6 +73,7 @@ _READ_BACK = frozenset(
         DELIVERIES_ANNOTATION,
         RUN_REQUEST_ANNOTATION,
         RUN_TOKEN_ANNOTATION,
+        *RETRY_ANNOTATIONS,
         WAITING_ANNOTATION,
         TTL_ANNOTATION,
         SECRET_ANNOTATION,
@@ -173,7 +175,7 @@ class Clone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Everything that a Job is made from. `previous_commit` is the one recorded before this run."""
+    """Everything that a Job is made from; `previous_commit` was recorded before it, `generation` is the trigger's."""
 
     name: str
     key: RunKey
@@ -196,7 +198,8 @@ class Run:
     run_token: str | None = None
     concurrency: ConcurrencyLimit | None = None
     previous_commit: str | None = None
-    attempt: int = 1
+    attempt: Attempt = FIRST_ATTEMPT
+    generation: int | None = None
 
 
 def label(value: str) -> str:
@@ -248,7 +251,7 @@ def variables(run: Run, defaults: JobDefaults, workdir: str) -> list[dict[str, s
         "EVENT": event_of(run.reason),
         "TRIGGER_SOURCE_PREVIOUS_COMMIT": run.previous_commit,
         "RUN_NUMBER": str(run.key.number),
-        "RUN_ATTEMPT": str(run.attempt),
+        "RUN_ATTEMPT": str(run.attempt.number),
         "CHANGED_FILES": changes.file_of(workdir),
     }
     prefix = defaults.variables_prefix
@@ -281,6 +284,7 @@ def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs
         DELIVERIES_ANNOTATION: run.deliveries,
         RUN_REQUEST_ANNOTATION: str(run.run_request or ""),
         RUN_TOKEN_ANNOTATION: run.run_token or "",
+        GENERATION_ANNOTATION: str(run.generation or ""),
         WAITING_ANNOTATION: str(waiting),
         START_TIMEOUT_ANNOTATION: str(start),
         TTL_ANNOTATION: str(ttl),
@@ -288,6 +292,7 @@ def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs
     }
     objects = {"action": run.action, "source": run.watched.source, "trigger": run.trigger}
     noted |= {f"{GROUP}/{role}-name": ref.name for role, ref in objects.items() if len(ref.name) > _LABEL_CHARS}
+    noted |= run.attempt.annotations
     if run.concurrency is not None:
         noted |= run.concurrency.annotations
     return {name: value for name, value in noted.items() if value}

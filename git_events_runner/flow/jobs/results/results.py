@@ -43,6 +43,7 @@ class Results:
         deleted_as: Callable[[str], str | None],
         job_deleted: Callable[[Snapshot, str, str], Awaitable[bool]],
         trigger_gone: Callable[[Snapshot], Awaitable[bool]],
+        most_retries: Callable[[], int],
         request_timeout_s: float,
         now: Callable[[], datetime],
         weight: Weight,
@@ -50,7 +51,8 @@ class Results:
         """`observers` are called with what happens to the Jobs.
 
         `deleted_as` is the last phase of a Job, by its uid, that this process deletes. `job_deleted` (of a trigger's
-        source, by name) and `trigger_gone` read live. `weight` is that of a namespace among the others.
+        source, by name) and `trigger_gone` read live. `most_retries` bounds those of a run. `weight` is that of a
+        namespace among the others.
         """
         self._store = store
         self._slices = Slices()
@@ -66,6 +68,7 @@ class Results:
             show=self._projection.put,
             job_deleted=job_deleted,
             trigger_gone=trigger_gone,
+            most_retries=most_retries,
             request_timeout_s=request_timeout_s,
             weight=weight,
         )

@@ -22,6 +22,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.history import RunState
 from git_events_runner.rules.identity import Owner, owner_of
 from git_events_runner.rules.jobs.last_job import unfinished_jobs
+from git_events_runner.rules.jobs.retry import next_attempt
 from git_events_runner.rules.ledger.mutations import rfc3339
 from git_events_runner.rules.messages import CheckRequest, Fence
 
@@ -54,6 +55,7 @@ class Sweeper:
         show: Callable[[Snapshot], None],
         job_deleted: Callable[[Snapshot, str, str], Awaitable[bool]],
         trigger_gone: Callable[[Snapshot], Awaitable[bool]],
+        most_retries: Callable[[], int],
         request_timeout_s: float,
         weight: Weight,
     ) -> None:
@@ -69,6 +71,7 @@ class Sweeper:
         self._show = show
         self._job_deleted = job_deleted
         self._trigger_gone = trigger_gone
+        self._most_retries = most_retries
         self._request_timeout_s = request_timeout_s
         self._weight = weight
         self._slices = Slices()
@@ -136,11 +139,16 @@ class Sweeper:
         return now
 
     def _may_end(self, job: Snapshot, owner: Owner[Snapshot] | None) -> bool:
-        """Whether a Job lacks a TTL and may have one: settled, or of a trigger that this replica does not know."""
+        """Whether a Job lacks a TTL and may have one: settled, or of a trigger that this replica does not know.
+
+        One that is run again if it fails, or because it failed, has to stay until then (`ttl_after_retry`).
+        """
         view: JobView = job.model
         if view.has_ttl or view.ttl_s is None or view.deleting or view.run is None:
             return False
-        return owner.settled if owner is not None else self._store.trigger(view.run.trigger_uid) is None
+        if owner is not None:
+            return owner.settled and next_attempt(view, owner, most=self._most_retries()) is None
+        return self._store.trigger(view.run.trigger_uid) is None
 
     async def _give_ttl(self, ref: Ref, fence: Fence) -> bool:
         """A settled Job gets its TTL, 15 s later at the earliest: older than any POST still under way."""

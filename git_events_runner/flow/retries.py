@@ -1,0 +1,213 @@
+"""Failed runs that are run again: the leader creates their Jobs when the back-off is over (rules/jobs/retry)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from git_events_runner.concurrency.fairness import Weight
+from git_events_runner.concurrency.handover import Handover, working
+from git_events_runner.concurrency.slices import Slices
+from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.errors import ApiError, ApiNotFound
+from git_events_runner.resources.changes import PREVIOUS_VARIABLE
+from git_events_runner.resources.job import JobView
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.identity import Owner, owner_of
+from git_events_runner.rules.jobs.retry import RETRY, next_attempt, retry_at
+from git_events_runner.rules.messages import Fence, RetryOf, RunOrder, RunResult
+from git_events_runner.rules.problems import Problem
+from git_events_runner.rules.resolve import Resolved
+from git_events_runner.telemetry.metrics import Metrics
+
+log = structlog.get_logger(target="retries")
+
+_LONGEST_SLEEP_S = 15.0
+_GATHER_S = 0.1
+
+
+class Reader(Protocol):
+    """Reads an object live."""
+
+    async def get(self, ref: Ref) -> dict[str, Any]:
+        """The object as it is now."""
+
+
+class PolicyGate(Protocol):
+    """What a run needs, under the policy of now."""
+
+    def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
+        """The objects of a run of that source, or why there may be none."""
+
+
+class Runs(Protocol):
+    """Creates Jobs."""
+
+    async def make(self, order: RunOrder) -> RunResult | Problem:
+        """Create the Job of an order, and settle it."""
+
+
+class EventRecorder(Protocol):
+    """Publishes Events."""
+
+    def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
+        """Publish one, some time."""
+
+
+class Retries:
+    """Follows the failed Jobs that may be run again while this replica is the leader."""
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        store: Store,
+        gate: PolicyGate,
+        runs: Runs,
+        announcer: EventRecorder,
+        most: Callable[[], int],
+        metrics: Metrics,
+        now: Callable[[], datetime],
+        weight: Weight,
+    ) -> None:
+        """`most` is how many retries of a run the runtime config allows."""
+        self._reader = reader
+        self._store = store
+        self._gate = gate
+        self._runs = runs
+        self._announcer = announcer
+        self._most = most
+        self._metrics = metrics
+        self._now = now
+        self._weight = weight
+        self._slices = Slices()
+        self._failed: set[Ref] = set()  # Jobs that may have to be run again
+
+    async def run_leading(self, fence: Fence) -> None:
+        """Create retries until leadership ends."""
+
+        async def retry(ref: Ref) -> bool:
+            return await self._retry(ref, fence)
+
+        self._failed.clear()
+        waiting = Handover(retry, weight=self._weight)
+        with self._store.subscribe("Job") as changes:
+            async with working(waiting):
+                await self._note(snapshot.ref for snapshot in self._store.all("Job"))
+                while True:
+                    sleep_s = self._put_due(waiting)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(sleep_s):
+                            await changes.wait()
+                            await asyncio.sleep(_GATHER_S)
+                    await self._note(changes.take())
+
+    async def _note(self, jobs: Any) -> None:
+        """Keep those of the Jobs that failed and may be run again."""
+        for ref in jobs:
+            await self._slices.rest()
+            if self._open(ref) is not None:
+                self._failed.add(ref)
+
+    def _open(self, ref: Ref) -> tuple[Snapshot, Owner[Snapshot]] | None:
+        """A failed Job that is to be run again some time, and whose run it is."""
+        job = self._store.get(ref)
+        if job is None or job.model.result != "Failed":
+            return None
+        owner = owner_of(job, self._store)
+        if owner is None or next_attempt(job.model, owner, most=self._most()) is None:
+            return None
+        return job, owner
+
+    def _put_due(self, waiting: Handover[Ref]) -> float:
+        """Hand over the Jobs whose retry is due; how long to sleep until the next one."""
+        now, sleep_s = self._now(), _LONGEST_SLEEP_S
+        for ref in list(self._failed):
+            found = self._open(ref)
+            if found is None:
+                self._failed.discard(ref)
+                continue
+            at = retry_at(found[0].model, found[1])
+            if at is None:
+                sleep_s = min(sleep_s, 1.0)  # it is not recorded yet
+            elif at <= now:
+                waiting.put(ref.namespace, ref)
+            else:
+                sleep_s = min(sleep_s, (at - now).total_seconds())
+        return sleep_s
+
+    async def _retry(self, ref: Ref, fence: Fence) -> bool:
+        """Create the retry of a failed Job, if it is still to be run again; False: that has to be tried again."""
+        found = self._open(ref)
+        at = retry_at(found[0].model, found[1]) if found is not None else None
+        if found is None or at is None or at > self._now():
+            return True
+        fence.check()
+        asked_at = asyncio.get_running_loop().time()
+        try:
+            live = await self._reader.get(ref)
+        except ApiNotFound:
+            return True
+        except ApiError:
+            return False
+        self._store.observe(live)
+        return await self._create(ref, live, asked_at, fence)
+
+    async def _create(self, ref: Ref, live: Mapping[str, Any], asked_at: float, fence: Fence) -> bool:
+        found = self._open(ref)
+        if found is None or found[0].uid != live["metadata"].get("uid"):
+            return True
+        job, owner = found
+        view: JobView = job.model
+        trigger, attempt = owner.trigger, next_attempt(view, owner, most=self._most())
+        if attempt is None or not view.commit:
+            return True
+        resolved = self._gate.resolve(trigger.model, owner.source)
+        if isinstance(resolved, Problem):
+            return False
+        order = RunOrder(
+            trigger=trigger.ref,
+            uid=trigger.uid,
+            generation=trigger.generation,
+            entry=owner.entry,
+            source=owner.source,
+            resolved=resolved,
+            commit=view.commit,
+            file_hash=view.file_hash,
+            reason=RETRY,
+            request=None,
+            due_at=None,
+            asked_at=asked_at,
+            tasks=(),
+            deliveries="",
+            fence=fence,
+            retry=RetryOf(attempt=attempt, previous_commit=_previous_commit(live)),
+        )
+        try:
+            made = await self._runs.make(order)
+        except ApiError as error:
+            log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
+            return False
+        if made is RunResult.SETTLED:
+            self._report(job, owner, f"attempt {attempt.number} of {attempt.most}")
+        return made in {RunResult.SETTLED, RunResult.DROPPED}
+
+    def _report(self, job: Snapshot, owner: Owner[Snapshot], attempt: str) -> None:
+        trigger = owner.trigger
+        log.info("job.retried", namespace=job.ref.namespace, job=job.ref.name, source=owner.source, attempt=attempt)
+        self._metrics.job_retried(trigger.ref)
+        note = f"Job {job.ref.name} failed, so source {owner.source} runs again at the same commit: {attempt}"
+        self._announcer.publish(trigger.ref, trigger.uid, kind="Normal", reason="JobRetried", note=note)
+
+
+def _previous_commit(job: Mapping[str, Any]) -> str | None:
+    """The commit before the one that a Job runs, as its init container got it."""
+    pod = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
+    variables = [variable for one in pod.get("initContainers") or () for variable in one.get("env") or ()]
+    found = next((one.get("value") for one in variables if one.get("name") == PREVIOUS_VARIABLE), None)
+    return found if found and not found.startswith("none:") else None

@@ -1,0 +1,62 @@
+"""Whether a failed run is run again, and when: from its Job, the trigger and the entry alone.
+
+So a restart of the controller changes nothing (`retry_of_last`, `attempt_on_job` and `ttl_after_retry` in tests/model).
+A retry is a run of its own, with the next number, at the commit of the failed one. It is made only while the failed run
+is the last one of its source, and the trigger is what it was when the failed Job was created.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from git_events_runner.resources.job import JobView
+from git_events_runner.resources.retry import Attempt, Retry
+from git_events_runner.rules.check_result import words_of
+from git_events_runner.rules.identity import Owner
+from git_events_runner.rules.schedule.intervals import parse_interval
+
+RETRY = "retry"
+_LONGEST_S = 3600.0
+
+
+def next_attempt(job: JobView, owner: Owner[Any], *, most: int) -> Attempt | None:
+    """Which attempt follows the Job if it fails, or None; `most` is how many retries the runtime config allows.
+
+    It has to have failed in a way that the trigger names, if it has ended.
+    """
+    trigger = owner.trigger
+    if job.run is None or owner.number is None or not owner.named or words_of(job.reason) is None:
+        return None
+    retry: Retry | None = trigger.model.spec.retry
+    if retry is None or trigger.model.spec.suspend or job.trigger_generation != trigger.model.metadata.generation:
+        return None
+    retries = min(retry.limit, most)
+    if job.attempt.number > retries or owner.entry.runs > owner.number or job.deleting:
+        return None
+    if job.finished and (job.result != "Failed" or cause_of(job) not in retry.causes):
+        return None
+    return Attempt(number=job.attempt.number + 1, most=retries + 1)
+
+
+def cause_of(job: JobView) -> str:
+    """Why a failed Job failed, in the words of `retry.on`."""
+    return "CloneFailed" if job.clone_exit is not None else "Failed"
+
+
+def retry_at(job: JobView, owner: Owner[Any]) -> datetime | None:
+    """When a failed Job that may be run again is; None while it has not ended, or is not recorded."""
+    retry: Retry | None = owner.trigger.model.spec.retry
+    if retry is None or job.ended_at is None or not owner.settled:
+        return None
+    return job.ended_at + timedelta(seconds=backoff_s(retry.backoff, job.attempt.number))
+
+
+def backoff_s(backoff: str, attempt: int) -> float:
+    """How long after the end of that attempt the next one starts.
+
+    >>> [backoff_s("1m", attempt) for attempt in (1, 2, 3, 9)], backoff_s("2h", 2)
+    ([60.0, 120.0, 240.0, 3600.0], 7200.0)
+    """
+    first_s = parse_interval(backoff) / 1000
+    return max(first_s, min(first_s * 2.0 ** min(attempt - 1, 20), _LONGEST_S))
