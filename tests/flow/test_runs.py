@@ -39,6 +39,22 @@ async def test_an_edit_while_git_was_asked_starts_the_check_again(kind):
 
 
 @virtual
+@pytest.mark.parametrize(("recorded", "event"), [(B, "changed"), (None, "first")])
+async def test_the_worker_gets_the_commit_that_was_recorded_before(recorded, event):
+    """And why it runs; the cloner gets the same commit to compare with, or that there is none."""
+    made = program(commit=recorded, runs=4 if recorded else 0)
+    await made.check()
+    pod = made.jobs()[0]["spec"]["template"]["spec"]
+    worker, cloner = (
+        {e["name"]: e.get("value") for e in pod[part][0]["env"]} for part in ("containers", "initContainers")
+    )
+    assert worker["ACTION_JOB_EVENT"] == event
+    assert worker.get("ACTION_JOB_TRIGGER_SOURCE_PREVIOUS_COMMIT") == recorded
+    assert worker["ACTION_JOB_RUN_NUMBER"] == ("5" if recorded else "1")
+    assert cloner["GIT_EVENTS_RUNNER_PREVIOUS_COMMIT"] == (recorded or "none: no previous commit is recorded")
+
+
+@virtual
 async def test_an_old_answer_of_git_makes_no_job():
     """More than a minute old: git is asked again."""
     made = program()

@@ -22,6 +22,7 @@ from git_events_runner.local.executor.processes import execute, marked
 from git_events_runner.resources.description import SOURCE_VARIABLE, SourceDescription
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.jobs import changes
 from git_events_runner.serving import running
 
 JOB = Ref("Job", "default", "x")
@@ -232,6 +233,24 @@ async def test_cloner(bench: Bench, repository: Repository):
     await bench.create(cloning(repository.url, commit))
     assert "Complete" in conditions(await bench.ended())
     assert bench.told.lines[-1] == "the script"
+
+
+async def test_changed_files_are_in_a_folder_next_to_the_working_directory(bench: Bench, repository: Repository):
+    """The command finds the list where the variable says, and not in the repository."""
+    old = repository.push(run_sh="one\n")
+    new = repository.push(run_sh="two\n")
+    made = cloning(repository.url, new)
+    pod, workdir = made["spec"]["template"]["spec"], "/action_workdir"
+    [init], [worker] = pod["initContainers"], pod["containers"]
+    pod["volumes"].append(changes.volume())
+    init["env"] += changes.cloner_variables(workdir, old, override=False)
+    init["volumeMounts"].append(changes.mount(workdir, read_only=False))
+    worker["env"].append({"name": "CHANGED_FILES", "value": changes.file_of(workdir)})
+    worker["volumeMounts"].append(changes.mount(workdir, read_only=True))
+    worker["command"] = ["sh", "-c", 'ls -A; cat "$CHANGED_FILES"']
+    await bench.create(made)
+    assert "Complete" in conditions(await bench.ended())
+    assert bench.told.lines[-2:] == ["run.sh", "M\trun.sh"]
 
 
 async def test_cloner_with_a_secret(bench: Bench, repository: Repository):
