@@ -94,13 +94,12 @@ class AnnotatedRequests:
     async def _record(self, trigger: Snapshot, one: AnnotatedRequest, fence: Fence) -> bool:
         """Record a request and submit its checks; False: another token was handled meanwhile."""
         fence.check()
-        outcomes = await self._writer.write(
-            trigger.ref, trigger.uid, RecordRequest(request=one, at=rfc3339(self._now()))
-        )
+        mutation = RecordRequest(request=one, at=rfc3339(self._now()))
+        outcomes = await self._writer.write(trigger.ref, trigger.uid, mutation)
         if outcomes[0] is not Outcome.WRITE:
             return outcomes[0] is Outcome.DONE
         log.info("request.recorded", **_fields(trigger), token=one.token, run=one.run, sources=list(one.sources))
-        for source in one.sources:
+        for source in mutation.keys(trigger.raw.get("status")):
             request = CheckRequest(trigger=trigger.ref, uid=trigger.uid, source=source, due_at=None, fence=fence)
             self._submit(request)
         return True

@@ -39,7 +39,7 @@ class PolicyGate(Protocol):
     def policy(self) -> Policy:
         """The policy of now."""
 
-    def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
+    def resolve(self, trigger: Any, source: str, *, deleted: bool = False) -> Resolved | Problem:
         """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
 
     def schedule_of(self, namespace: str, interval: str | None, cron: str | None) -> Schedule | Problem:

@@ -27,14 +27,18 @@ from git_events_runner.resources.kinds import ACTIONS, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules import patterns
 from git_events_runner.rules.derived_conditions import EARLIER_LIMIT, names_in_spec
-from git_events_runner.rules.identity import runs_of
-from git_events_runner.rules.ledger.mutations import Mutation, Outcome, Prune, entry_of, rfc3339
+from git_events_runner.rules.identity import is_watched, runs_of
+from git_events_runner.rules.ledger.mutations import Mutation, Outcome, entry_of, rfc3339
 from git_events_runner.rules.ledger.patch import combine
+from git_events_runner.rules.ledger.prune import Prune
 from git_events_runner.rules.ledger.repair import Repair, in_words, wrong_values
 from git_events_runner.rules.ledger.report import Problem, Report, Warn
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.naming import Naming
 from git_events_runner.rules.problems import earlier_sources, source_problems, warning_of, warnings_of
+from git_events_runner.rules.reference_entries import PRUNED_AFTER, kept_keys, watched_by
+from git_events_runner.rules.references import reference_of, source_of
+from git_events_runner.rules.resolve import Resolved
 from git_events_runner.telemetry.metrics import Metrics
 
 log = structlog.get_logger(target="reconcile")
@@ -103,6 +107,7 @@ class Reconciler:
         self._naming = Naming()
         self._slices = Slices()
         self._known: dict[Ref, _Known] = {}
+        self._deleted: dict[str, float] = {}  # uid → the loop's time when a reference of it was first seen deleted
         self._repaired: dict[
             str, float
         ] = {}  # uid → the loop's time of the last repair of its status, the oldest first
@@ -112,6 +117,7 @@ class Reconciler:
         """Reconcile all triggers, then those that changes concern, until leadership ends."""
         loop = asyncio.get_running_loop()
         self._known.clear()
+        self._deleted.clear()
         self._repaired.clear()
         self._earlier.clear()
         self._naming.clear()
@@ -142,6 +148,7 @@ class Reconciler:
                     if loop.time() >= next_sweep:
                         await self._note_all(self._known_long_ago(self._repaired, _REPAIR_SHOWN_S))
                         await self._note_all(self._known_long_ago(self._earlier, _EARLIER_S))
+                        await self._note_all(self._known_long_ago(self._deleted, PRUNED_AFTER.total_seconds()))
                         await self._requests.sweep(fence)
                         next_sweep = loop.time() + _PASS_S
 
@@ -218,6 +225,8 @@ class Reconciler:
             return Ref(kind, None if kind.startswith("Cluster") else namespace, name)
 
         action = ref(spec.action.kind, spec.action.name)
+        if spec.sources.watch_on.on_delete is not None:
+            named.append(ref(spec.sources.watch_on.on_delete.kind, spec.sources.watch_on.on_delete.name))
         named += [action, *(ref(spec.sources.kind, name) for name in spec.sources.names)]
         found = self._store.get(action)
         override = found.model.spec.source_override if found and found.model else None
@@ -310,16 +319,31 @@ class Reconciler:
                 wanted.append(Warn(reason="WebhookOpen", source=None, message=message))
             names = list(trigger.model.spec.sources.names)
             named = frozenset(names)
-            resolved = {name: self._gate.resolve(trigger.model, name) for name in names if problem is None}
+            resolved = {name: self._resolved(trigger.model, name) for name in names if problem is None}
             wrong = {name: found for name, found in resolved.items() if isinstance(found, Problem)}
             wanted += [report(name, found) for name, found in wrong.items()]
             over = sorted(self._over(trigger, frozenset(wrong)))
             wanted += [report(name, None) for name in over[:_CLEARED_AT_ONCE]]
-            stale = [one for one in warnings_of(status) if one.source is not None and one.source not in named]
+            stale = [
+                one for one in warnings_of(status) if one.source is not None and source_of(one.source) not in named
+            ]
             wanted += [Warn(reason=one.reason, source=one.source, message=None) for one in stale[:_CLEARED_AT_ONCE]]
             if not self._unsettled(trigger):
-                wanted.append(Prune(keep=named))
+                watched = watched_by(trigger.raw.get("spec"))
+                keep = kept_keys(status, names, watched, self._now())
+                wanted.append(Prune(keep=keep, now=self._now()))
+                if any(reference_of(key) and entry_of(status, key).commit is None for key in keep):
+                    self._deleted.setdefault(trigger.uid, asyncio.get_running_loop().time())
+                else:
+                    self._deleted.pop(trigger.uid, None)
         return wanted if Outcome.WRITE in combine(status, wanted, sources=names_in_spec(trigger.raw))[1] else []
+
+    def _resolved(self, trigger: Any, source: str) -> Resolved | Problem:
+        """What runs of a source need; also those for references that are deleted."""
+        found = self._gate.resolve(trigger, source)
+        if isinstance(found, Problem) or trigger.spec.sources.watch_on.on_delete is None:
+            return found
+        return self._gate.resolve(trigger, source, deleted=True)
 
     def _unsettled(self, trigger: Snapshot) -> bool:
         """Whether a Job is above the record, or may be: then no entry may go."""
@@ -334,13 +358,14 @@ class Reconciler:
         What was found wrong here ends here. What a check found (a host key that is refused) is left to the next check,
         unless the spec has changed or a term begins: then nobody knows whose finding it was.
         """
-        problems, names = source_problems(trigger.raw.get("status")), trigger.model.spec.sources.names
+        problems = source_problems(trigger.raw.get("status"))
         known = self._known_of(trigger)
         stalled = frozenset(name for name, problem in problems.items() if problem.stalled)
         mine = stalled if known.generation != trigger.generation else stalled & known.wrong
         known.generation, known.wrong = trigger.generation, wrong | mine  # also until the write of their end succeeded
         refused = frozenset(name for name, problem in problems.items() if problem.reason == "NamespaceRefused")
-        return (frozenset(problems).difference(names) | mine | refused) - wrong
+        over = frozenset(name for name in problems if not is_watched(trigger, name))
+        return (over | mine | refused) - wrong
 
     def _wrong_spec(self, model: Any) -> Problem | None:
         """What the API server cannot judge: the schedule's meaning and the patterns' limits."""

@@ -12,6 +12,7 @@ import contextlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -29,11 +30,12 @@ from git_events_runner.rules.ledger.mutations import (
     Guards,
     Mutation,
     Outcome,
-    Prune,
     Settle,
     deliveries_overtaken,
 )
 from git_events_runner.rules.ledger.patch import combine, patch_for
+from git_events_runner.rules.ledger.prune import Prune
+from git_events_runner.rules.reference_entries import kept_keys, watched_by
 from git_events_runner.telemetry.metrics import Metrics
 
 log = structlog.get_logger(target="status")
@@ -258,7 +260,7 @@ class GroupedStatusWriter:
             spec = base.get("spec")
             asked = spec.get("historyLimit") if isinstance(spec, Mapping) else None
             return replace(mutation, history_limit=self._history_limit(asked))
-        return _pruned_by(base) if isinstance(mutation, Prune) else mutation
+        return _pruned_by(base, mutation.now) if isinstance(mutation, Prune) else mutation
 
     async def _send(
         self, ref: Ref, uid: str, base: Mapping[str, Any], status: Mapping[str, Any], patch: list[dict[str, Any]] | None
@@ -319,12 +321,16 @@ def _bounded(waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
     return waiting, []
 
 
-def _pruned_by(base: Mapping[str, Any]) -> Prune:
-    """The sources to keep, by the spec of the very object that is written."""
-    names = names_in_spec(base)
+def _pruned_by(base: Mapping[str, Any], now: datetime | None) -> Prune:
+    """The sources and references to keep, by the spec of the very object that is written."""
+    names, status = names_in_spec(base), base.get("status") or {}
+    try:
+        watched = watched_by(base.get("spec"))
+    except ValueError:
+        names = None
     if names is None:
-        return Prune(keep=frozenset(((base.get("status") or {}).get("checkedSources") or {}).keys()))
-    return Prune(keep=frozenset(names))
+        return Prune(keep=frozenset((status.get("checkedSources") or {}).keys()))
+    return Prune(keep=kept_keys(status, names, watched, now))
 
 
 def _pause_s(attempt: int, problem: ApiError) -> float:

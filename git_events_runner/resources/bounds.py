@@ -60,11 +60,12 @@ STATUS_CONDITIONS = 16
 STATUS_DELIVERIES_CHARACTERS = 64 * 11
 STATUS_HOST_KEYS = 16
 STATUS_OTHER_ENTRIES = 1000
+STATUS_REFERENCES = 4000
 STATUS_WARNINGS = 3000
 STATUS_RUNS = 60
 """Of a stored status: a text, a condition's message, how many conditions, the digests of deliveries, how many pinned
-host keys, how many entries of sources that the spec does not name (any more), how many warnings, and how many runs of
-the history."""
+host keys, how many entries of sources that the spec does not name (any more), and of references of those that it names,
+how many warnings, and how many runs of the history."""
 
 OBJECTS_OF_NAMESPACE_BYTES = 128 * 2**20
 """Memory for the objects of our kinds in one namespace; the default of `policy.objectMebibytesPerNamespace`."""

@@ -170,6 +170,7 @@ PARSERS = (
             "resources.parse:TypeAdapter",
             "resources.schema:TypeAdapter",
             "resources.status:TypeAdapter",
+            "rules.reference_entries:TypeAdapter",
             "resources.job:fromisoformat",
             "resources.job:fullmatch",
             "resources.job:search",

@@ -28,7 +28,8 @@ TextMap = dict[Text, Text]
 ONE_NAME = Rule(
     pattern=r"[*?\[]",
     forbidden=True,
-    message="a reference is one branch or tag: write its name; wildcards (* ? [) are not taken",
+    message="a reference is one branch or tag: write its name; patterns go into references.branches and "
+    "references.tags",
 )
 GIT_NAME = Rule(
     pattern=r"^$|^@$|[\x00-\x20\x7f~^:\\]|[.][.]|@[{]|//|^/|/$|[.]$|^[.]|/[.]|[.]lock$|[.]lock/",
@@ -121,3 +122,14 @@ class Reference(Part):
     def name(self) -> str:
         """The name of the branch or tag, or the commit's id."""
         return next(value for value in (self.branch, self.tag, self.commit) if value is not None)
+
+    @property
+    def full_name(self) -> str:
+        """The full name of the branch or tag; of a commit its id.
+
+        >>> Reference(branch="main").full_name
+        'refs/heads/main'
+        """
+        if self.commit is not None or self.name.startswith("refs/"):
+            return self.name
+        return f"refs/{'tags' if self.tag is not None else 'heads'}/{self.name}"

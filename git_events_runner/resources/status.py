@@ -15,6 +15,7 @@ LEDGER_MAX = 10**12  # a number that is no mistake is below it; one more can alw
 HASH_CHARS = 128
 DELIVERIES_CHARS = 64 * 11
 TOKEN_CHARS = 128
+KNOWN_CHARS = 4000 * 8
 REASON_CHARS = 64
 PROBLEM_CHARS = 600
 WARNINGS_MAX = 3000
@@ -150,6 +151,18 @@ class CheckedSource(Part):
         default=None, description="Number of the request up to which all have their run."
     )
     last_job: LastJob | None = Field(default=None, description="The Job of the last settled run.")
+    missing_since: Moment | None = Field(
+        default=None, description="Since when git does not show the reference; it is deleted if a later check agrees."
+    )
+    listed_at: Moment | None = Field(
+        default=None, description="When the references of the source were first listed, for `watchOn.references`."
+    )
+    highest_version: Text | None = Field(
+        default=None, description="The highest version that ran or was recorded, for `tags.semver`."
+    )
+    known_references: Annotated[Text, Field(max_length=KNOWN_CHARS)] | None = Field(
+        default=None, description="Digests of the references that have no entry, beyond `limit`; `*`: all others."
+    )
     problem: SourceProblem | None = Field(default=None, description="Why the source does not run now, if so.")
 
 
@@ -221,7 +234,9 @@ class TriggerStatus(SourceStatus):
         description="When the last Job was created or the last check ended; while nothing runs, to about ten minutes.",
     )
     checked_sources: dict[str, CheckedSource] = Field(
-        default_factory=dict, description="The entry of each source, by its name."
+        default_factory=dict,
+        description="The entry of each source, by its name; with `watchOn.references` also of each reference, as "
+        "`source@heads/main` or `source@tags/v1`.",
     )
     last_run_number: Number | None = Field(
         default=None,

@@ -16,15 +16,20 @@ from .bounds import (
     STATUS_HOST_KEYS,
     STATUS_MESSAGE_CHARACTERS,
     STATUS_OTHER_ENTRIES,
+    STATUS_REFERENCES,
     STATUS_RUNS,
     STATUS_TEXT_CHARACTERS,
     STATUS_WARNINGS,
 )
 from .part import NAME_CHARS
+from .references import PATTERN_CHARS
+from .status import KNOWN_CHARS
 
 _CONDITIONS, _ENTRIES, _DELIVERIES, _HOST_KEYS = "conditions", "checkedSources", "deliveries", "hostKeys"
 _PROBLEMS, _WARNINGS = "problems", "warnings"
 _HISTORY = "history"
+_KEY_CHARS = NAME_CHARS + len("@heads/") + PATTERN_CHARS
+_KNOWN = "knownReferences"
 
 
 def bounded_status(status: Any, spec: Any) -> Any:
@@ -106,12 +111,14 @@ def _is_plain(value: object) -> bool:
 
 def _entries(entries: Mapping[str, Any], spec: Any) -> Mapping[str, Any]:
     """The entries within the bounds; the same mapping if all of them are."""
-    if len(entries) > STATUS_OTHER_ENTRIES or any(len(name) > NAME_CHARS for name in entries):
+    if len(entries) > STATUS_OTHER_ENTRIES or any(len(name) > _KEY_CHARS for name in entries):
         sources = spec.get("sources") if isinstance(spec, Mapping) else None
         names = sources.get("names") if isinstance(sources, Mapping) else None
         named = {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
-        others = (name for name in entries if name not in named and len(name) <= NAME_CHARS)
-        kept = {*named, *islice(others, STATUS_OTHER_ENTRIES)}
+        others = [name for name in entries if name not in named and len(name) <= _KEY_CHARS]
+        references = (name for name in others if name.partition("@")[0] in named)
+        rest = (name for name in others if name.partition("@")[0] not in named)
+        kept = {*named, *islice(references, STATUS_REFERENCES), *islice(rest, STATUS_OTHER_ENTRIES)}
         entries = {name: entry for name, entry in entries.items() if name in kept}
     found = {name: _entry(entry) for name, entry in entries.items()}
     return entries if all(found[name] is entry for name, entry in entries.items()) else found
@@ -121,5 +128,10 @@ def _entry(entry: Any) -> Any:
     """An entry with its texts cut; the same object if none is too long."""
     if not isinstance(entry, Mapping):
         return _cut(entry, STATUS_TEXT_CHARACTERS)
-    found = {name: _entry(value) for name, value in entry.items()}
+    found = {name: _known(value) if name == _KNOWN else _entry(value) for name, value in entry.items()}
     return entry if all(found[name] is value for name, value in entry.items()) else found
+
+
+def _known(text: Any) -> Any:
+    """The digests of references; too many of them read as none."""
+    return text if isinstance(text, str) and len(text) <= KNOWN_CHARS else _entry(text)

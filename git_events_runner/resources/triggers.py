@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.config import JsonDict
@@ -13,6 +14,7 @@ from .concurrency import Concurrency
 from .history import HistoryLimit
 from .meta import Resource
 from .part import PART, Flag, Name, Part, Reference, Text
+from .references import OnDelete, References
 from .retry import Retry
 from .schedules import INTERVAL, cron_rules
 from .status import TriggerStatus
@@ -30,7 +32,17 @@ Names = Annotated[
     tuple[Name, ...], Field(max_length=SOURCES_MAX), AfterValidator(lambda names: tuple(dict.fromkeys(names)))
 ]
 
-_NO_FIRST = "firstCheck: Record needs a schedule: without one the first check is a request, which runs the action"
+_FIRST = (
+    "!has(self.firstCheck) || self.firstCheck != 'Record' || has(self.schedule) || "
+    "(has(self.sources.watchOn) && has(self.sources.watchOn.references))"
+)
+_NO_FIRST = (
+    "firstCheck: Record needs a schedule, or watchOn.references: else the first check is a request, which runs the "
+    "action"
+)
+_ONE = "exactly one of reference and references must be set"
+_NO_DELETE = "onDelete needs references: it runs when one of the watched references is deleted"
+_ALWAYS = "onChangeOnly: false needs a single reference: with references, each runs when it changes"
 _MAIN = Reference(branch="main")
 _MAIN_JSON: JsonDict = {"branch": "main"}
 
@@ -39,6 +51,12 @@ _MAIN_JSON: JsonDict = {"branch": "main"}
 class WatchOn(Part):
     """What counts as a change."""
 
+    rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("!has(self.reference) || !has(self.references)", _ONE),
+        ("!has(self.onDelete) || has(self.references)", _NO_DELETE),
+        ("!has(self.references) || self.onChangeOnly", _ALWAYS),
+    )
+
     on_change_only: Flag = Field(
         description="true: run at the first check, then when something changed. false: run at every check (schedule) "
         "or "
@@ -46,8 +64,19 @@ class WatchOn(Part):
     )
     reference: Reference = Field(
         default=_MAIN,
-        description="The branch, tag or commit that is watched.",
-        json_schema_extra={"default": _MAIN_JSON},
+        description="The branch, tag or commit that is watched; unset, and without `references`: the branch `main`.",
+        json_schema_extra={"default": None},  # the API server would add it to `references`
+    )
+    references: References | None = Field(
+        default=None,
+        description="Patterns of branches and tags, instead of `reference`: each reference is watched by itself.",
+        json_schema_extra={"nullable": False},
+    )
+    on_delete: OnDelete | None = Field(
+        default=None,
+        description="The action that runs once when a reference that `references` select is deleted, with its last "
+        "known commit.",
+        json_schema_extra={"nullable": False},
     )
     files: Patterns | None = Field(
         default=None,
@@ -55,6 +84,21 @@ class WatchOn(Part):
         "differ. "
         "While they select nothing, the Ready condition has the warning FilesSelectNothing.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of_both(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("reference") is not None and data.get("references") is not None:
+            raise ValueError(_ONE)
+        return data
+
+    @model_validator(mode="after")
+    def _fits_references(self) -> Self:
+        if self.references is None and self.on_delete is not None:
+            raise ValueError(_NO_DELETE)
+        if self.references is not None and not self.on_change_only:
+            raise ValueError(_ALWAYS)
+        return self
 
 
 _ANY_CHANGE_OF_MAIN = WatchOn(on_change_only=True)
@@ -160,16 +204,24 @@ class TriggerSpec(Part):
         default=None, description="Which runs may not overlap; unset: runs may overlap."
     )
     retry: Retry | None = Field(default=None, description="Whether failed runs are run again; unset: they are not.")
-    first_check: Literal["Run", "Record"] = Field(
-        default="Run",
+    first_check: Literal["Run", "Record"] | None = Field(
+        default=None,
         description="What the first scheduled check of a source does. `Run`: it runs the action. `Record`: it records "
-        "the current commit, and runs nothing.",
+        "the current commit, and runs nothing. Unset: `Run`; with `watchOn.references` `Record`, for all references "
+        "that exist then.",
     )
     history_limit: HistoryLimit | None = Field(
         default=None,
         description="How many runs `status.history` keeps; unset: the runtime config's `trigger.historyLimit`, which "
         "is 10.",
     )
+
+    @property
+    def records_first(self) -> bool:
+        """Whether the first check records what it finds, and runs nothing."""
+        if self.first_check is None:
+            return self.sources.watch_on.references is not None
+        return self.first_check == "Record"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -183,7 +235,12 @@ class ScheduleTriggerSpec(TriggerSpec):
 class WebhookTriggerSpec(TriggerSpec):
     """Looks at its sources when it is called, and by the clock if it has a schedule too."""
 
-    rules: ClassVar[tuple[tuple[str, str], ...]] = (("self.firstCheck != 'Record' || has(self.schedule)", _NO_FIRST),)
+    rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            _FIRST,
+            _NO_FIRST,
+        ),
+    )
 
     webhook: Webhook = Field(description="Which requests are accepted.")
     schedule: Schedule | None = Field(
@@ -194,7 +251,7 @@ class WebhookTriggerSpec(TriggerSpec):
 
     @model_validator(mode="after")
     def _first_check_is_scheduled(self) -> Self:
-        if self.first_check == "Record" and self.schedule is None:
+        if self.first_check == "Record" and self.schedule is None and self.sources.watch_on.references is None:
             raise ValueError(_NO_FIRST)
         return self
 

@@ -15,6 +15,8 @@ from git_events_runner.resources.kinds import GROUP
 from git_events_runner.resources.status import TOKEN_CHARS
 from git_events_runner.rules.ledger.mutations import Guards, Outcome, draft, entry_of
 
+from .reference_entries import Listed, keys_of
+
 CHECK_ANNOTATION = f"{GROUP}/requested-at"
 RUN_ANNOTATION = RUN_TOKEN_ANNOTATION
 SOURCES_ANNOTATION = f"{GROUP}/run-requested-sources"
@@ -113,7 +115,7 @@ class RecordRequest:
         if _token(status, field) != self.request.known:
             return Outcome.STALE
         status[field] = self.request.token
-        for source in self.request.sources:
+        for source in self.keys(status):
             before, entry = entry_of(status, source), draft(status, source, adopt=False)
             if self.request.run:
                 entry["runRequested"], entry["runHandled"] = before.run_requested + 1, before.run_handled
@@ -122,6 +124,14 @@ class RecordRequest:
             if before.announced is None or not before.is_open:
                 entry["announced"] = {"commit": None, "at": self.at}
         return Outcome.WRITE
+
+    def keys(self, status: Mapping[str, Any] | None) -> list[str]:
+        """The entries that it concerns: where references are listed, a run is one of each that has a commit."""
+        found: list[str] = []
+        for source in self.request.sources:
+            references = keys_of(status, source) if self.request.run and Listed.of(status, source).at else None
+            found += [source] if references is None else [key for key in references if entry_of(status, key).commit]
+        return found
 
     def guards(self) -> Guards:
         """The whole object: two leaders count a token once."""

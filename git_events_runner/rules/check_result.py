@@ -26,16 +26,19 @@ class CheckResult(StrEnum):
     FIRE_CHANGED = "fire-changed", "A Job was created: a new commit, with other selected files if `files` is given."
     FIRE_ALWAYS = "fire-always", "A Job was created: `onChangeOnly` is false."
     FIRE_REQUESTED = "fire-requested", "A Job was created: the annotation `run-requested-at` requests it."
+    FIRE_DELETED = "fire-deleted", "A Job was created: a watched reference was deleted (`onDelete`)."
     SKIP_SAME = "skip-same", "The reference shows the recorded commit."
     SKIP_FILES_SAME = "skip-files-same", "A new commit with the same selected files; it is recorded without a run."
     SKIP_ADOPTED = "skip-adopted", "v0.4 recorded this commit; its entry is taken over without a run."
     SKIP_FIRST = "skip-first", "`firstCheck: Record`: the first check records the commit without a run."
+    SKIP_DELETED = "skip-deleted", "The reference is deleted, and nothing runs for that."
     SKIP_ANSWERED = "skip-answered", "An earlier check handled the scheduled time, or all requests."
     SUSPENDED = "suspended", "The trigger is suspended; requests stay open."
     WAIT_ANNOUNCED = (
         "wait-announced",
         "The git server does not show the commit that a delivery announced; it is checked again, for at most 30 s.",
     )
+    WAIT_DELETED = "wait-deleted", "Git does not show a watched reference; it is deleted if a check 15 s later agrees."
     WRONG_CONFIG = (
         "wrong-config",
         "An object that the trigger names is missing, wrong or not allowed; the conditions name it.",
@@ -66,6 +69,7 @@ _REASONS: dict[str, str] = {
     CheckResult.FIRE_ALWAYS: "onChangeOnly: false",
     CheckResult.FIRE_REQUESTED: "requested by annotation",
     "retry": "retry of a failed run",
+    CheckResult.FIRE_DELETED: "reference deleted",
 }
 
 

@@ -16,6 +16,7 @@ from git_events_runner.rules.ledger.stored_times import stored_time
 
 from .announcements import announced_unseen, announced_wait_s
 from .check_result import CheckResult
+from .reference_entries import CONFIRM, Forget, Missing
 from .selection import Selection
 
 JUST_S = 30.0
@@ -35,11 +36,18 @@ class Requests:
     upto: int
 
 
-Occurrence: TypeAlias = Due | Requests
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differs:
+    """A list of its source's references shows that this one differs from its entry."""
 
 
-def occurrence_of(due_at: datetime | None, entry: Entry) -> Occurrence:
+Occurrence: TypeAlias = Due | Requests | Differs
+
+
+def occurrence_of(due_at: datetime | None, entry: Entry, *, listed: bool = False) -> Occurrence:
     """What a check handles: open requests first (one may handle the scheduled time too), else the scheduled time."""
+    if listed:
+        return Differs()
     if due_at is None or entry.is_open:
         return Requests(upto=entry.requested)
     return Due(at=due_at)
@@ -49,7 +57,7 @@ def occurrence_of(due_at: datetime | None, entry: Entry) -> Occurrence:
 class CheckSpec:
     """The part of a trigger that decides on a check of one of its sources.
 
-    `called`: pushes are delivered to it. `patterns`: `files` is given.
+    `called`: pushes are delivered to it. `patterns`: `files` is given. `source` is the key of the entry.
     """
 
     source: str
@@ -58,6 +66,7 @@ class CheckSpec:
     record_first: bool = False
     suspend: bool = False
     called: bool = True
+    on_delete: bool = False
 
     @classmethod
     def of(cls, trigger: Any, source: str) -> CheckSpec:
@@ -67,9 +76,10 @@ class CheckSpec:
             source=source,
             on_change_only=watch.on_change_only,
             patterns=bool(watch.files),
-            record_first=trigger.spec.first_check == "Record",
+            record_first=trigger.spec.records_first and watch.references is None,
             suspend=trigger.spec.suspend,
             called=trigger.ref.kind == "WebhookTrigger",
+            on_delete=watch.on_delete is not None,
         )
 
 
@@ -83,11 +93,18 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """A complete answer to a request sent at that time lacks the reference, and shows others."""
+
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What a check knows at a time: at first nothing of git; then the reference's head; then the selected files."""
 
     now: datetime
-    head: Head | None = None
+    head: Head | Absent | None = None
     files: Selection | None = None
 
 
@@ -154,6 +171,8 @@ def decide(entry: Entry, occurrence: Occurrence, observation: Observation, spec:
     head = observation.head
     if head is None:
         return Observe(part="head")
+    if isinstance(head, Absent):
+        return _absent(entry, head, observation.now, spec)
     if needs_files(entry, head, spec) and observation.files is None:
         return Observe(part="files")
     unseen = announced_unseen(entry, head.commit, head.tag_object, head.sent_at)
@@ -175,6 +194,8 @@ def is_handled(entry: Entry, occurrence: Occurrence, spec: CheckSpec, now: datet
     handled by a request if no push is delivered to it: what was pushed after a request by annotation would wait for the
     next.
     """
+    if isinstance(occurrence, Differs):
+        return False
     if isinstance(occurrence, Requests):
         return not entry.is_open
     known = stored_time(entry.answered_at, now)
@@ -193,6 +214,29 @@ def needs_files(entry: Entry, head: Head, spec: CheckSpec) -> bool:
     return entry.commit not in {head.commit, head.tag_object if entry.adopted else head.commit}
 
 
+def _absent(entry: Entry, absent: Absent, now: datetime, spec: CheckSpec) -> Decision:
+    """A reference that git does not show is deleted when a request sent 15 s later does not show it either."""
+    if entry.commit is None and not entry.is_open:
+        return Nothing(result=CheckResult.SKIP_DELETED)
+    since = stored_time(entry.missing_since, now)
+    if since is None:
+        missing = Missing(source=spec.source, expected=entry.key, at=rfc3339(absent.sent_at))
+        again_s = CONFIRM.total_seconds() + 1
+        return NoRun(result=CheckResult.WAIT_DELETED, mutations=(missing,), again_s=again_s)
+    if absent.sent_at - since < CONFIRM:
+        return Wait(result=CheckResult.WAIT_DELETED, after_s=(CONFIRM - (absent.sent_at - since)).total_seconds())
+    if spec.on_delete and entry.commit is not None:
+        return StartRun(
+            result=CheckResult.FIRE_DELETED,
+            commit=entry.commit,
+            file_hash=None,
+            request=entry.requested,
+            run_request=entry.run_requested if entry.run_is_due else None,
+        )
+    forget = Forget(source=spec.source, expected=entry.key, at=rfc3339(now))
+    return NoRun(result=CheckResult.SKIP_DELETED, mutations=(forget,))
+
+
 def _result(
     entry: Entry, occurrence: Occurrence, observation: Observation, spec: CheckSpec, *, unseen: bool
 ) -> CheckResult:
@@ -201,7 +245,7 @@ def _result(
     A run that was requested by annotation waits for nothing.
     """
     head = observation.head
-    assert head is not None  # noqa: S101  the caller has observed it
+    assert isinstance(head, Head)  # noqa: S101  the caller has observed it
     scheduled = isinstance(occurrence, Due)
     if not scheduled and entry.run_is_due:
         return CheckResult.FIRE_REQUESTED
@@ -233,11 +277,14 @@ def _no_run(
 ) -> NoRun:
     """Record what has to be: handled requests, and a commit that needs no run."""
     head = observation.head
-    moved = result is not CheckResult.SKIP_SAME and head is not None
+    moved = result is not CheckResult.SKIP_SAME and isinstance(head, Head)
+    shown: tuple[Mutation, ...] = ()
+    if entry.missing_since is not None:
+        shown = (Missing(source=spec.source, expected=entry.key, at=None),)
     if not moved and upto <= entry.handled:
-        return NoRun(result=result, again_s=wait_s)
+        return NoRun(result=result, mutations=shown, again_s=wait_s)
     now = rfc3339(observation.now)
-    commit = head.commit if moved and head is not None else entry.commit
+    commit = head.commit if moved and isinstance(head, Head) else entry.commit
     digest = observation.files.digest if observation.files is not None else None
     skip = Skip(
         source=spec.source,
@@ -249,7 +296,7 @@ def _no_run(
         answered_at=rfc3339(occurrence.at) if isinstance(occurrence, Due) else None,
         now=now,
     )
-    return NoRun(result=result, mutations=(skip,), deferrable=not moved, again_s=wait_s)
+    return NoRun(result=result, mutations=(*shown, skip), deferrable=not moved and not shown, again_s=wait_s)
 
 
 def _start_run(
@@ -263,7 +310,7 @@ def _start_run(
 ) -> StartRun:
     """One run handles all open requests; with `onChangeOnly: false` the next one, and the others follow."""
     head = observation.head
-    assert head is not None  # noqa: S101  the caller has observed it
+    assert isinstance(head, Head)  # noqa: S101  the caller has observed it
     by_annotation = result is CheckResult.FIRE_REQUESTED
     request: int | None = upto
     if isinstance(occurrence, Due):

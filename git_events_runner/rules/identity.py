@@ -19,6 +19,8 @@ from git_events_runner.resources.kinds import ACTIONS, GROUP, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger.mutations import Entry, entry_of, highest_number
 
+from .references import Watched, full_name_of, reference_of, source_of
+
 
 class Found(Protocol):
     """An object of the store: a Job (its model is a JobView), a trigger or an action."""
@@ -68,7 +70,7 @@ class Owner(Generic[_T]):
     @property
     def named(self) -> bool:
         """Whether the trigger's spec names the source now: else nothing new happens for its sake."""
-        return _names(self.trigger, self.source)
+        return is_watched(self.trigger, self.source)
 
     @property
     def settled(self) -> bool:
@@ -98,7 +100,7 @@ def run_of(job: Found, trigger: _T) -> Owner[_T] | None:
         return None
     if (view.trigger_kind, view.trigger_name) != (trigger.ref.kind, trigger.ref.name):
         return None  # the Job's name was derived from another trigger's name
-    allowed = highest_number(trigger.raw.get("status"), run.source, named=lambda: _names(trigger, run.source))
+    allowed = highest_number(trigger.raw.get("status"), run.source, named=lambda: is_watched(trigger, run.source))
     if allowed is not None and run.number > allowed:
         return None
     return Owner(trigger=trigger, source=run.source, number=run.number)
@@ -116,7 +118,7 @@ def series_labels(job: Found, owner: Owner[Any], objects: Objects[Any]) -> dict[
     if owner.named:
         labels |= {
             f"{GROUP}/source-kind": trigger.model.spec.sources.kind,
-            f"{GROUP}/source-name": owner.source,
+            f"{GROUP}/source-name": source_of(owner.source),
         }
     action = _action_of(job, objects)
     if action is not None:
@@ -130,7 +132,7 @@ def _owner_of_legacy(job: Found, objects: Objects[_T]) -> Owner[_T] | None:
         return None
     trigger = objects.get(Ref(view.trigger_kind, job.ref.namespace, view.trigger_name))
     source = view.labels.get(f"{GROUP}/source-name", "")
-    if trigger is None or not (_names(trigger, source) or entry_of(trigger.raw.get("status"), source).exists):
+    if trigger is None or not (is_watched(trigger, source) or entry_of(trigger.raw.get("status"), source).exists):
         return None
     action = _action_of(job, objects)
     claimed = tuple(view.labels.get(f"{GROUP}/action-{part}") for part in ("kind", "name"))
@@ -146,5 +148,12 @@ def _action_of(job: Found, objects: Objects[_T]) -> _T | None:
     return next((one for one in found if one is not None and one.ref.namespace in {None, job.ref.namespace}), None)
 
 
-def _names(trigger: Found, source: str) -> bool:
-    return trigger.model is not None and source in trigger.model.spec.sources.names
+def is_watched(trigger: Found, source: str) -> bool:
+    """Whether the spec watches it: `source` is the key of a source or of one of its references."""
+    if trigger.model is None:
+        return False
+    sources, reference = trigger.model.spec.sources, reference_of(source)
+    if reference is None or source_of(source) not in sources.names:
+        return source in sources.names
+    references = sources.watch_on.references
+    return references is not None and Watched.of(references).selects(full_name_of(source))

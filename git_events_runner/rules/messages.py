@@ -28,7 +28,8 @@ class CheckRequest:
     """Look at one source of one trigger; `due_at` (RFC 3339) is the schedule's occurrence, None: counted requests.
 
     `retry`: this was tried before, so that nobody has just said that the source changed. `scheduled` is `due_at` with
-    its fraction, which no record keeps. `polls`: scheduled times alone caused it, no delivery among them.
+    its fraction, which no record keeps. `polls`: scheduled times alone caused it, no delivery among them. `listed`: the
+    list of its source's references shows that this one differs, or was requested though nothing is recorded.
     """
 
     trigger: Ref
@@ -40,6 +41,7 @@ class CheckRequest:
     retry: bool = False
     scheduled: datetime | None = None
     polls: bool = False
+    listed: bool = False
 
     @property
     def called(self) -> bool:
@@ -58,6 +60,7 @@ class CheckRequest:
             tasks=tasks[-_TASKS_KEPT:],
             retry=retry,
             polls=self.polls and newer.polls,
+            listed=self.listed or newer.listed,
         )
 
 

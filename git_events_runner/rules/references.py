@@ -94,9 +94,9 @@ class Watched:
             return False
         return self.versions is None or wanted is not self.tags or self.version(full_name) is not None
 
-    def has(self, key: str) -> bool:
-        """Whether the reference of a key is selected."""
-        return reference_of(key) is not None and self.matches(full_name_of(key))
+    def selects(self, full_name: str) -> bool:
+        """The same, kept for the names that were met last: entries and Jobs are compared in every pass."""
+        return _selects(self, full_name)
 
     def version(self, full_name: str) -> Version | None:
         """The version of a tag, if `semver` is given and it is in the range."""
@@ -104,6 +104,11 @@ class Watched:
             return None
         found = version_of(full_name[len(TAGS) :])
         return found if found is not None and found in self.versions else None
+
+
+@lru_cache(maxsize=16384)
+def _selects(watched: Watched, full_name: str) -> bool:
+    return watched.matches(full_name)
 
 
 @lru_cache(maxsize=1024)

@@ -11,6 +11,8 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.manifest import Pointer
 from git_events_runner.rules.ledger.report import Problem
 
+from .references import reference_of, source_of
+
 
 class Found(Protocol):
     """An object of the store: its model, or why it has none."""
@@ -54,20 +56,25 @@ class Resolved:
         return self.action_model.spec.source_override is not None
 
 
-def resolve(trigger: Any, source: str, find: Find) -> Resolved | Problem:
-    """Find what the trigger names. Cluster kinds have no namespace; the others are the trigger's neighbours."""
+def resolve(trigger: Any, source: str, find: Find, *, deleted: bool = False) -> Resolved | Problem:
+    """Find what the trigger names. Cluster kinds have no namespace; the others are the trigger's neighbours.
+
+    `source` is the key of an entry: a source, or one of its references. `deleted`: what runs when that was deleted.
+    """
     namespace = trigger.ref.namespace
     watch = trigger.spec.sources
-    watched_ref = _named(watch.kind, namespace, source)
+    watched_ref = _named(watch.kind, namespace, source_of(source))
     watched = _valid(watched_ref, find, "Source")
     if isinstance(watched, Problem):
         return watched
-    action_ref = _named(trigger.spec.action.kind, namespace, trigger.spec.action.name)
+    runs = watch.watch_on.on_delete if deleted and watch.watch_on.on_delete is not None else trigger.spec.action
+    action_ref = _named(runs.kind, namespace, runs.name)
     action = _valid(action_ref, find, "Action")
     if isinstance(action, Problem):
         return action
     reference = watch.watch_on.reference
-    pointer = Pointer(source=watched_ref, ref_type=reference.type, ref_name=reference.name)
+    ref_type, ref_name = reference_of(source) or (reference.type, reference.name)
+    pointer = Pointer(source=watched_ref, ref_type=ref_type, ref_name=ref_name)
     override = action.model.spec.source_override
     cloned, cloned_pointer = watched, pointer
     if override is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from git_events_runner.edges.git.access import proxy_of
 from git_events_runner.edges.git.remote import Remote
@@ -16,6 +16,7 @@ from git_events_runner.edges.git.request import (
     Credential,
     GitRequest,
     Reference,
+    ReferenceList,
     Repository,
     ResolvedReference,
     TreeEntry,
@@ -32,13 +33,16 @@ from git_events_runner.errors import (
 )
 from git_events_runner.resources.bounds import FILE_BYTES
 from git_events_runner.resources.description import CA_FILE, KNOWN_HOSTS_FILE
+from git_events_runner.resources.job import REASON_ANNOTATION
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import SshAddress
+from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.jobs.clone import secrets_of
 from git_events_runner.rules.jobs.manifest import SecretKeys, secret_copy
 from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.messages import Unchanged
+from git_events_runner.rules.references import source_of
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.wiring.host_keys import HostKeys
 from git_events_runner.wiring.kept_responses import KeptResponses
@@ -47,6 +51,13 @@ _T = TypeVar("_T")
 _S = TypeVar("_S")
 _KEYS_TRIED = 3
 RemoteInUse = AbstractAsyncContextManager[Remote]
+
+
+class Resolve(Protocol):
+    """Finds what a run needs."""
+
+    def __call__(self, trigger: Any, source: str, /, *, deleted: bool = False) -> Resolved | Problem:
+        """What a run of a trigger and the key of an entry needs, or why there may be none."""
 
 
 class Remotes(Generic[_S]):
@@ -145,6 +156,22 @@ class GitSources:
                     return await remote.commit_of(GitRequest(repository, reference), urgent=urgent)
 
             return await self._answers.get(repository, reference, request, unchanged=unchanged)
+
+        return await self._ask(source, namespace, ask)
+
+    async def references_of(
+        self, source: Any, namespace: str, prefixes: Sequence[str], *, urgent: bool = False
+    ) -> ReferenceList:
+        """The references of a GitRepo or ClusterGitRepo that begin like this, from a request sent after the call.
+
+        Raises:
+            GitError: The git server gave no complete answer.
+            SecretUnusable: A Secret that the source names cannot be used.
+        """
+
+        async def ask(repository: Repository) -> ReferenceList:
+            async with self._remote() as remote:
+                return await remote.references(repository, prefixes, urgent=urgent)
 
         return await self._ask(source, namespace, ask)
 
@@ -250,9 +277,7 @@ class GitSources:
 class SecretCopier:
     """Copies the Secret of a cluster source beside the Job that needs it."""
 
-    def __init__(
-        self, *, api: KubeClient, resolve: Callable[[Any, str], Resolved | Problem], secrets: SecretReader
-    ) -> None:
+    def __init__(self, *, api: KubeClient, resolve: Resolve, secrets: SecretReader) -> None:
         self._api = api
         self._resolve = resolve
         self._secrets = secrets
@@ -265,10 +290,11 @@ class SecretCopier:
             ApiError: The API server refused.
         """
         namespace = job["metadata"]["namespace"]
-        if namespace != trigger.ref.namespace or source not in trigger.spec.sources.names:
+        if namespace != trigger.ref.namespace or source_of(source) not in trigger.spec.sources.names:
             message = f"Job {namespace}/{job['metadata']['name']} is for {source}, which {trigger.ref} does not name"
             raise SecretUnusable(message, reason="SourceNotFound")
-        resolved = self._resolve(trigger, source)
+        reason = (job["metadata"].get("annotations") or {}).get(REASON_ANNOTATION)
+        resolved = self._resolve(trigger, source, deleted=reason == CheckResult.FIRE_DELETED)
         if isinstance(resolved, Problem):
             raise SecretUnusable(resolved.message, reason=resolved.reason)
         data: dict[str, str] = {}

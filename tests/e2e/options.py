@@ -351,7 +351,26 @@ ROWS = {
     },
 }
 # These run nothing by themselves.
+_BRANCHES = {
+    "references": {"branches": {"include": ["release/*"], "exclude": ["**/wip"]}, "limit": 50},
+    "onDelete": {"kind": "Action", "name": "print"},
+}
+_TAGS = {
+    "references": {"tags": {"include": ["v*"], "exclude": ["v0*"], "semver": ">=1.2 <2"}},
+    "onDelete": {"kind": "ClusterAction", "name": "print"},
+}
 SUSPENDED = {
+    "branches": Row(
+        source=("GitRepo", "open"),
+        action=_PRINTS,
+        watch=_BRANCHES,
+        spec={"schedule": {"interval": "1s"}, "suspend": True},
+    ),
+    "versions": Row(
+        source=("GitRepo", "open"), action=_PRINTS, watch=_TAGS, spec={"schedule": {"interval": "1s"}, "suspend": True}
+    ),
+    "hook-branches": _hook(("GitRepo", "open"), _PRINTS, _BRANCHES, suspend=True),
+    "hook-versions": _hook(("GitRepo", "open"), _PRINTS, _TAGS, suspend=True, firstCheck="Run"),
     "suspended": Row(
         source=("GitRepo", "open"), action=_PRINTS, spec={"schedule": {"interval": "1s"}, "suspend": True}
     ),

@@ -8,8 +8,9 @@ import pytest
 from git_events_runner.errors import ApiConflict, ApiInvalid, ApiNotFound, ApiTooManyRequests, ApiUnavailable
 from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import Count, Outcome, Prune, Settle, Skip, delivery_hash, entry_of
+from git_events_runner.rules.ledger.mutations import Count, Outcome, Settle, Skip, delivery_hash, entry_of
 from git_events_runner.rules.ledger.patch import combine
+from git_events_runner.rules.ledger.prune import Prune
 from git_events_runner.rules.ledger.report import Problem, Report
 from git_events_runner.serving import running
 from tests.flow.virtual import at, until, virtual

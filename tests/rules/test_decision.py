@@ -12,7 +12,9 @@ import pytest
 from git_events_runner.rules.announcements import announced_unseen, announced_wait_s
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.decision import (
+    Absent,
     CheckSpec,
+    Differs,
     Due,
     Head,
     NoRun,
@@ -27,6 +29,7 @@ from git_events_runner.rules.decision import (
     occurrence_of,
 )
 from git_events_runner.rules.ledger.mutations import Skip, entry_of
+from git_events_runner.rules.reference_entries import Forget, Missing
 from git_events_runner.rules.selection import Selection
 
 A, B, C, TAG = "a" * 40, "b" * 40, "c" * 40, "7" * 40
@@ -97,6 +100,8 @@ class Row:
     tag: str | None = None
 
 
+GONE = "gone"  # a complete answer lacks the reference
+MISSING = entry(missingSince=TIME)
 QUIET_SAME = NoRun(result=CheckResult.SKIP_SAME)
 NOW_TEXT = "2026-05-06T07:00:20Z"
 
@@ -261,6 +266,42 @@ TABLE = {
     "every check runs: a scheduled time does not wait": Row(
         announced(B), DUE, C, run("fire-always", C, due_at=DUE.at, again_s=8.0), EACH
     ),
+    # ---------------------------------------------------------------------------- references that git does not show
+    "a list shows that it differs: there need be no open request": Row(QUIET, Differs(), None, Observe(part="head")),
+    "a reference that is not shown may be deleted": Row(
+        QUIET,
+        Differs(),
+        GONE,
+        NoRun(
+            result=CheckResult.WAIT_DELETED,
+            mutations=(Missing(source="s", expected=(1, A), at=NOW_TEXT),),
+            again_s=16.0,
+        ),
+    ),
+    "it was not shown 10 s ago either": Row(
+        entry(missingSince="2026-05-06T07:00:10Z"),
+        REQUEST,
+        GONE,
+        Wait(result=CheckResult.WAIT_DELETED, after_s=5.0),
+    ),
+    "it was not shown 20 s ago either, and nothing runs": Row(
+        MISSING,
+        REQUEST,
+        GONE,
+        NoRun(result=CheckResult.SKIP_DELETED, mutations=(Forget(source="s", expected=(1, A), at=NOW_TEXT),)),
+    ),
+    "it was not shown 20 s ago either, and onDelete is given": Row(
+        MISSING, REQUEST, GONE, run("fire-deleted", A, request=1), {"on_delete": True}
+    ),
+    "it never had a commit and nothing is requested": Row(
+        entry(commitHash=None, requested=0), Differs(), GONE, nothing("skip-deleted")
+    ),
+    "it is shown again": Row(
+        entry(missingSince=TIME, requested=0),
+        Differs(),
+        A,
+        NoRun(result=CheckResult.SKIP_SAME, mutations=(Missing(source="s", expected=(1, A), at=None),)),
+    ),
     "a requested run does not wait": Row(
         announced(B, runRequested=1), REQUEST, A, run("fire-requested", A, request=0, run_request=1, again_s=8.0)
     ),
@@ -271,7 +312,9 @@ TABLE = {
 def test_each_situation_has_one_decision(situation):
     """The table above."""
     row = TABLE[situation]
-    head = None if row.head is None else Head(commit=row.head, tag_object=row.tag, sent_at=NOW)
+    shown = row.head is not None and row.head != GONE
+    head = Head(commit=row.head, tag_object=row.tag, sent_at=NOW) if shown else Absent(sent_at=NOW)
+    head = None if row.head is None else head
     observation = Observation(now=NOW, head=head, files=row.files)
     assert decide(row.entry, row.occurrence, observation, CheckSpec(source="s", **row.spec)) == row.decision
 

@@ -12,7 +12,6 @@ from git_events_runner.rules.ledger.mutations import (
     Guards,
     Outcome,
     Progress,
-    Prune,
     Settle,
     Skip,
     Touch,
@@ -21,6 +20,7 @@ from git_events_runner.rules.ledger.mutations import (
     entry_of,
 )
 from git_events_runner.rules.ledger.patch import combine, patch_for
+from git_events_runner.rules.ledger.prune import Prune
 
 A, B = "a" * 40, "b" * 40
 NOW = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)

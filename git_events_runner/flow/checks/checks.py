@@ -38,13 +38,16 @@ from git_events_runner.rules.decision import (
     decide,
     occurrence_of,
 )
-from git_events_runner.rules.identity import runs_of
+from git_events_runner.rules.identity import is_watched, runs_of
 from git_events_runner.rules.ledger.mutations import Entry, Outcome, Settle, entry_of, last_deliveries, rfc3339
 from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.messages import CheckRequest, Requeue, RunOrder, RunResult
+from git_events_runner.rules.reference_entries import Listed, WatchOne
+from git_events_runner.rules.references import key_of, reference_of
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.telemetry.metrics import Metrics
 
+from .lists import ReferenceLists
 from .observer import Case, Observed, Observer
 from .ports import Files, Git, Handled, Runs
 from .problems import Problems, log_fields
@@ -91,6 +94,9 @@ class Checks:
         self._runs = runs
         self._problems = Problems(store=store, writer=writer, metrics=metrics, now=now)
         self._skips = Skips(writer=writer, handled=handled, submit=submit, now=now)
+        self._lists = ReferenceLists(
+            store=store, git=git, files=files, writer=writer, skips=self._skips, check=self.check, now=now
+        )
         self._metrics = metrics
         self._now = now
 
@@ -152,9 +158,11 @@ class Checks:
         if snapshot.model is None:
             problem = Problem(reason="InvalidSpec", message=str(snapshot.invalid), stalled=True)
             return CheckResult.INVALID, await self._problems.report_trigger(request, snapshot, problem)
-        if request.source not in snapshot.model.spec.sources.names:
+        if not is_watched(snapshot, request.source):
             return CheckResult.DROPPED, None
-        occurrence = occurrence_of(timestamp(request.due_at), entry)
+        if await self._watches_one(request, snapshot):
+            return CheckResult.RESTART, None
+        occurrence = occurrence_of(timestamp(request.due_at), entry, listed=request.listed)
         poll_follows = request.due_at is not None and isinstance(occurrence, Requests)
         case = Case(
             request=replace(request, due_at=None, retry=True) if poll_follows else request,
@@ -163,7 +171,8 @@ class Checks:
             occurrence=occurrence,
             spec=CheckSpec.of(snapshot.model, request.source),
         )
-        result, again = await self._check(case)
+        lists = snapshot.model.spec.sources.watch_on.references is not None and reference_of(request.source) is None
+        result, again = await (self._list(case) if lists else self._check(case))
         if poll_follows and again is None and result is not CheckResult.SUSPENDED:
             again = Requeue() if result is CheckResult.WRONG_CONFIG else Requeue(after_s=_POLL_AGAIN_S, failed=False)
         return result, again
@@ -200,6 +209,26 @@ class Checks:
         again_s = decision.again_s
         return decision.result, None if again_s is None else Requeue(after_s=again_s, failed=False)
 
+    async def _list(self, case: Case) -> tuple[CheckResult, Requeue | None]:
+        """Check all references of a source."""
+        if case.spec.suspend:
+            return CheckResult.SUSPENDED, None
+        if self._lists.is_handled(case):
+            return CheckResult.SKIP_ANSWERED, None
+        resolved = self._gate.resolve(case.trigger.model, case.request.source)
+        if isinstance(resolved, Problem):
+            return await self._wrong_config(case, resolved)
+        return await self._lists.check_list(case, resolved)
+
+    async def _watches_one(self, request: CheckRequest, trigger: Snapshot) -> bool:
+        """Let the entry of a source that had patterns continue that of the single reference; whether that was due."""
+        watch = trigger.model.spec.sources.watch_on
+        if watch.references is not None or Listed.of(trigger.raw.get("status"), request.source).at is None:
+            return False
+        one = WatchOne(source=request.source, key=key_of(request.source, watch.reference.full_name))
+        await self._writer.write(request.trigger, request.uid, one)
+        return True
+
     async def _wrong_config(self, case: Case, problem: Problem) -> tuple[CheckResult, Requeue | None]:
         """Report what has to be changed first.
 
@@ -216,6 +245,11 @@ class Checks:
     ) -> tuple[CheckResult, Requeue | None] | None:
         """Create the Job and settle it; None: that was done, else how the check ends instead."""
         request, status = case.request, case.trigger.raw.get("status")
+        if decided.result is CheckResult.FIRE_DELETED:
+            found = self._gate.resolve(case.trigger.model, request.source, deleted=True)
+            if isinstance(found, Problem):
+                return await self._wrong_config(case, found)
+            resolved = found
         if resolved.override:
             other = resolved.cloned
             await self._git.meet(resolved.cloned_model, case.namespace, other.ref_type, other.ref_name)

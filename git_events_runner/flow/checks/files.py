@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -26,9 +26,17 @@ from git_events_runner.rules.ledger.report import Report
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.rules.patterns import check as check_patterns
 from git_events_runner.rules.problems import is_same_warning
+from git_events_runner.rules.references import Watched
 from git_events_runner.rules.selection import Selection, compared, is_open, selection, warned, warning
 
 log = structlog.get_logger(target="checks")
+
+
+_INLINE = 100
+
+
+def _selected(watched: Watched, refs: Mapping[str, tuple[str, str | None]]) -> dict[str, tuple[str, str | None]]:
+    return {name: shown for name, shown in refs.items() if watched.matches(name)}
 
 
 class Trees(Protocol):
@@ -49,6 +57,14 @@ class Files:
         self._writer = writer
         self._now = now
         self._pool = pool
+
+    async def selected(
+        self, watched: Watched, refs: Mapping[str, tuple[str, str | None]], namespace: str
+    ) -> dict[str, tuple[str, str | None]]:
+        """Those of the references, by full name, that patterns select; many are matched in a thread."""
+        if len(refs) <= _INLINE:
+            return _selected(watched, refs)
+        return await self._pool.run(_selected, watched, refs, owner=namespace)
 
     async def compare(
         self, source: Any, namespace: str, patterns: Sequence[str], commit: str, recorded: str

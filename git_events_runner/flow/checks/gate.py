@@ -44,14 +44,17 @@ class ConfiguredPolicyGate:
         """The policy of now."""
         return self._policy()
 
-    def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
-        """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
+    def resolve(self, trigger: Any, source: str, *, deleted: bool = False) -> Resolved | Problem:
+        """What a run of a trigger (its model) and one of its sources needs, or why there may be none.
+
+        `source` is the key of an entry; `deleted`: the run is for a reference that was deleted.
+        """
         namespace = trigger.ref.namespace or ""
         if self._store.refused(namespace):  # what is not known there is not missing
             why = self._store.scopes.why(namespace)
             message = f"namespace {namespace} cannot be read ({why}); bind the controller's roles in it"
             return Problem(reason="NamespaceRefused", message=message)
-        resolved = resolve(trigger, source, self._store.get)
+        resolved = resolve(trigger, source, self._store.get, deleted=deleted)
         if isinstance(resolved, Problem):
             return resolved
         policy = self._policy()

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from git_events_runner.edges.kube.store import Snapshot
-from git_events_runner.rules.decision import CheckSpec, Head, Observation, Observe, Occurrence, Requests
+from git_events_runner.errors import GitReferenceNotFound
+from git_events_runner.rules.decision import Absent, CheckSpec, Head, Observation, Observe, Occurrence, Requests
 from git_events_runner.rules.ledger.mutations import Entry
 from git_events_runner.rules.messages import CheckRequest, Unchanged
+from git_events_runner.rules.references import full_name_of, reference_of
 from git_events_runner.rules.resolve import Resolved
 
 from .ports import Files, Git
@@ -59,7 +61,7 @@ class Observer:
         if need.part == "head":
             return await self._head(case, resolved)
         head = observed.observation.head
-        assert head is not None  # noqa: S101  the files are those of a head
+        assert isinstance(head, Head)  # noqa: S101  the files are those of a head
         selection = await self._files.compare(
             resolved.watched_model, case.namespace, _patterns(case), head.commit, case.entry.commit or ""
         )
@@ -69,22 +71,48 @@ class Observer:
     async def _head(self, case: Case, resolved: Resolved) -> Observed:
         """One `ls-refs` request, sent after this call, or a response to another check that serves this one too."""
         watched, request = resolved.watched, case.request
-        answer = await self._git.commit_of(
-            resolved.watched_model,
-            case.namespace,
-            watched.ref_type,
-            watched.ref_name,
-            urgent=isinstance(case.occurrence, Requests) and not request.retry,
-            unchanged=_unchanged(request, case.entry) if case.spec.on_change_only else None,
-        )
+        urgent = isinstance(case.occurrence, Requests) and not request.retry
+        try:
+            answer = await self._git.commit_of(
+                resolved.watched_model,
+                case.namespace,
+                watched.ref_type,
+                watched.ref_name,
+                urgent=urgent,
+                unchanged=_unchanged(request, case.entry) if case.spec.on_change_only else None,
+            )
+        except GitReferenceNotFound:
+            if reference_of(request.source) is None:
+                raise
+            return await self._absent(case, resolved, urgent=urgent)
         now = self._now()
-        sent_at = now - timedelta(seconds=asyncio.get_running_loop().time() - answer.sent_at)
-        head = Head(commit=answer.commit, tag_object=answer.tag_object, sent_at=sent_at)
+        head = Head(commit=answer.commit, tag_object=answer.tag_object, sent_at=self._sent(now, answer.sent_at))
         return Observed(Observation(now=now, head=head), answer.sent_at)
+
+    async def _absent(self, case: Case, resolved: Resolved, *, urgent: bool) -> Observed:
+        """Whether a reference that was not found is really not there: the repository shows others, in a whole answer.
+
+        Raises:
+            GitReferenceNotFound: It is there and leads to no commit, or the repository shows nothing at all.
+            GitError: Any other of its classes.
+        """
+        name = full_name_of(case.request.source)
+        shown = await self._git.references_of(resolved.watched_model, case.namespace, (name,), urgent=urgent)
+        if name in shown.refs:
+            raise GitReferenceNotFound(f"{resolved.watched.source}: {name} points to no commit")
+        if not shown.alive:
+            raise GitReferenceNotFound(f"{resolved.watched.source} shows no reference at all, so that none is deleted")
+        now = self._now()
+        return Observed(Observation(now=now, head=Absent(sent_at=self._sent(now, shown.sent_at))), shown.sent_at)
+
+    @staticmethod
+    def _sent(now: datetime, sent_at: float) -> datetime:
+        """The wall clock when a request was sent, from the loop's time."""
+        return now - timedelta(seconds=asyncio.get_running_loop().time() - sent_at)
 
     async def warn(self, case: Case, resolved: Resolved, observation: Observation) -> None:
         """Warn while the patterns select nothing of the head, which no check could find out later."""
-        if observation.head is not None:
+        if isinstance(observation.head, Head):
             await self._files.warn(
                 case.request,
                 resolved.watched_model,

@@ -18,9 +18,12 @@ from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.rules.annotated import has_requests
+from git_events_runner.rules.identity import is_watched
 from git_events_runner.rules.ledger.mutations import Entry, entry_of
 from git_events_runner.rules.ledger.stored_times import stored_time
 from git_events_runner.rules.messages import CheckRequest, Fence
+from git_events_runner.rules.reference_entries import Listed, keys_of
+from git_events_runner.rules.references import reference_of
 
 log = structlog.get_logger(target="requests")
 
@@ -102,9 +105,9 @@ class OpenRequests:
         status = trigger.raw.get("status") or {}
         if not (trigger.ref.kind == "WebhookTrigger" or has_requests(status)):
             return
-        for source in trigger.model.spec.sources.names if status else ():
+        for source in _keys(trigger) if status else ():
             entry = entry_of(status, source)
-            if _is_open(trigger, entry):
+            if _is_open(trigger, source, entry):
                 yield trigger, source, entry
 
     def _submit_open(self, request: CheckRequest) -> None:
@@ -113,14 +116,30 @@ class OpenRequests:
         if trigger is None or trigger.uid != request.uid or self._pending(request.uid, request.source):
             return
         entry = entry_of(trigger.raw.get("status"), request.source)
-        if _is_open(trigger, entry):
+        if _is_open(trigger, request.source, entry):
             self._submit(request)
 
 
-def _is_open(trigger: Snapshot, entry: Entry) -> bool:
-    """Whether a check would handle anything: while its trigger is suspended, only runs that were requested."""
-    suspended = trigger.model is not None and trigger.model.spec.suspend
-    return entry.run_is_due if suspended else entry.is_open
+def _keys(trigger: Snapshot) -> list[str]:
+    """The sources of a trigger, and those of their references that have an entry and are watched."""
+    sources, status = trigger.model.spec.sources, trigger.raw.get("status")
+    names = list(sources.names)
+    if sources.watch_on.references is None:
+        return names
+    return names + [key for name in names for key in keys_of(status, name) if is_watched(trigger, key)]
+
+
+def _is_open(trigger: Snapshot, source: str, entry: Entry) -> bool:
+    """Whether a check would handle anything: while its trigger is suspended, only runs that were requested.
+
+    References that were never listed are listed as if that was requested: what exists then does not run later.
+    """
+    spec = trigger.model.spec if trigger.model is not None else None
+    if spec is not None and spec.suspend:
+        return entry.run_is_due
+    if spec is not None and spec.sources.watch_on.references is not None and reference_of(source) is None:
+        return entry.is_open or Listed.of(trigger.raw.get("status"), source).at is None
+    return entry.is_open
 
 
 def _request(trigger: Snapshot, source: str, fence: Fence | None) -> CheckRequest:

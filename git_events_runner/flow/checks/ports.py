@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from git_events_runner.rules.ledger.mutations import Mutation
 from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.messages import CheckRequest, RunOrder, RunResult, Unchanged
+from git_events_runner.rules.references import Watched
 from git_events_runner.rules.selection import Selection
 
 
@@ -25,6 +26,22 @@ class GitAnswer(Protocol):
     @property
     def sent_at(self) -> float:
         """When the question was sent."""
+
+
+class ReferenceAnswer(Protocol):
+    """A complete list of references; `sent_at` in the loop's time."""
+
+    @property
+    def refs(self) -> Mapping[str, tuple[str, str | None]]:
+        """By full name: the commit, and an annotated tag's own id."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the repository shows anything, so that what is not listed is not there."""
+
+    @property
+    def sent_at(self) -> float:
+        """When the request was sent."""
 
 
 class Git(Protocol):
@@ -48,9 +65,19 @@ class Git(Protocol):
     async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
         """Learn the host key of a source that only a Job will ask."""
 
+    async def references_of(
+        self, source: Any, namespace: str, prefixes: Sequence[str], *, urgent: bool
+    ) -> ReferenceAnswer:
+        """The references whose full names begin like this."""
+
 
 class Files(Protocol):
-    """Selects files by patterns."""
+    """Selects files, and references, by patterns."""
+
+    async def selected(
+        self, watched: Watched, refs: Mapping[str, tuple[str, str | None]], namespace: str
+    ) -> dict[str, tuple[str, str | None]]:
+        """Those of the references, by full name, that patterns select."""
 
     async def compare(
         self, source: Any, namespace: str, patterns: Sequence[str], commit: str, recorded: str

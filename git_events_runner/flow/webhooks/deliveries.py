@@ -14,6 +14,7 @@ from git_events_runner.concurrency.pools import Pool
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.references import References
 from git_events_runner.rules.forges import (
     FORGES,
     IgnoredEvent,
@@ -23,10 +24,12 @@ from git_events_runner.rules.forges import (
     forge_of,
     read,
     same_repository,
+    selected,
     watched,
 )
 from git_events_runner.rules.ledger.mutations import delivery_hash, delivery_known
 from git_events_runner.rules.ledger.tasks import task_id
+from git_events_runner.rules.references import TAGS, Watched, key_of, source_of
 from git_events_runner.rules.signatures import Headers
 
 from .limits import IN_PLACE_BYTES, Buckets
@@ -35,6 +38,7 @@ from .responses import ACCEPTED, DUPLICATE, NO_TRIGGER, SUSPENDED, DeliveryResul
 log = structlog.get_logger(target="webhooks")
 
 _COUNT_S = 10.0
+_MOST_KEYS = 64
 
 
 class DeliveryRecorder(Protocol):
@@ -121,7 +125,7 @@ class Deliveries:
             if isinstance(chosen, IgnoredEvent):
                 return DeliveryResult(status=200, message=f"ignored: {chosen.reason}")
             asked = chosen
-        for name in asked:
+        for name in dict.fromkeys(map(source_of, asked)):
             self._buckets.take("source", trigger.ref.namespace or "", trigger.ref.name, name)
         task = await delivery.task(auth_type)
         if delivery_known(trigger.raw.get("status"), delivery_hash(task)):
@@ -152,6 +156,8 @@ class Deliveries:
         mine = [name for name in names if same_repository(self._address(trigger, name), urls, aliases=aliases)]
         if not mine and spec.webhook.match_repository:
             return IgnoredEvent(reason="no source of the trigger is the repository that was pushed to")
+        if spec.sources.watch_on.references is not None:
+            return _references(said, spec.sources.watch_on.references, mine or list(names), exact=bool(mine))
         reference = spec.sources.watch_on.reference
         moved = watched(said, reference.type, reference.name)
         if isinstance(moved, IgnoredEvent):
@@ -175,3 +181,28 @@ class Deliveries:
             ref = trigger.ref
             log.warning("webhook.uncounted", namespace=ref.namespace, name=ref.name, error=str(error) or "time-out")
             raise HttpError(503, "the request could not be recorded; send it again", retry_after_s=2) from None
+
+
+def _references(
+    said: Push, references: References, sources: list[str], *, exact: bool
+) -> dict[str, str | None] | IgnoredEvent:
+    """The references to check, each with the commit announced for it; of many, all of them by a list.
+
+    So do tags of which only the highest version is watched. `exact`: the payload names the sources' repository.
+    """
+    patterns = Watched.of(references)
+    changes = selected(said, patterns.selects)
+    if isinstance(changes, IgnoredEvent):
+        return changes
+    listed = not said.complete or len(changes) > _MOST_KEYS
+    found: dict[str, str | None] = {}
+    for source in sources:
+        for change in () if listed else changes:
+            if patterns.versions is not None and change.reference.startswith(TAGS):
+                found[source] = None
+            else:
+                announces = exact or len(sources) == 1
+                found[key_of(source, change.reference)] = change.commit if announces else None
+        if listed:
+            found[source] = None
+    return found

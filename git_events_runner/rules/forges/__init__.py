@@ -4,7 +4,7 @@
 """
 
 from .payload import FORGES, delivery_of, forge_of, read, unsigned_ping
-from .push import Change, IgnoredEvent, MalformedPayload, Push, watched
+from .push import Change, IgnoredEvent, MalformedPayload, Push, selected, watched
 from .repository_urls import same_repository
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "forge_of",
     "read",
     "same_repository",
+    "selected",
     "unsigned_ping",
     "watched",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
@@ -54,6 +55,15 @@ def change(reference: object, commit: object, *, deleted: bool = False) -> Chang
     text = commit.lower() if isinstance(commit, str) else ""
     gone = deleted or (bool(text) and not text.strip("0"))
     return Change(reference=reference, commit=text if not gone and _COMMIT.match(text) else None, deleted=gone)
+
+
+def selected(push: Push, selects: Callable[[str], bool]) -> tuple[Change, ...] | IgnoredEvent:
+    """The last change of each reference that is selected, or why the push concerns none."""
+    mine = {one.reference: one for one in push.changes if selects(one.reference)}
+    if mine or not push.complete:
+        return tuple(mine.values())
+    named = ", ".join(one.reference for one in push.changes[:3])
+    return IgnoredEvent(reason=f"no changed reference is selected by watchOn.references ({named or 'none is named'})")
 
 
 def watched(push: Push, reference_type: str, name: str) -> Change | IgnoredEvent:

@@ -14,6 +14,7 @@ _EVENTS: Mapping[str, str] = {
     CheckResult.FIRE_ALWAYS: "always",
     CheckResult.FIRE_REQUESTED: "manual",
     RETRY: "retry",
+    CheckResult.FIRE_DELETED: "deleted",
 }
 
 

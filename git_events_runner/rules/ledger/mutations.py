@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from git_events_runner.resources.history import HISTORY_DEFAULT
 from git_events_runner.resources.job import UNFINISHED_PHASES, JobView, timestamp
 from git_events_runner.resources.status import LEDGER_MAX
+from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.history import HISTORY, record_of, remember
 
 from .stored_times import lies_ahead, lies_later
@@ -61,6 +62,7 @@ class Entry:
     announced: Announced | None
     answered_at: str | None
     job_name: str | None
+    missing_since: str | None = None
 
     @property
     def key(self) -> tuple[int, str | None]:
@@ -155,6 +157,7 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
         announced=Announced(commit=commit, at=at) if at else None,
         answered_at=_text(data.get("answeredAt")),
         job_name=_text(last_job.get("name")) if isinstance(last_job, Mapping) else None,
+        missing_since=_text(data.get("missingSince")),
     )
 
 
@@ -307,6 +310,7 @@ class Settle:
     run_request: int | None = None
     record: Mapping[str, Any] | None = None
     history_limit: int = HISTORY_DEFAULT
+    deleted: bool = False
 
     @classmethod
     def from_job(cls, name: str, job: JobView, *, now: datetime) -> Settle | None:
@@ -328,6 +332,7 @@ class Settle:
             now=rfc3339(now),
             run_request=job.run_request,
             record=record_of(name, job),
+            deleted=job.reason == CheckResult.FIRE_DELETED,
         )
 
     def apply(self, status: dict[str, Any]) -> Outcome:
@@ -343,10 +348,11 @@ class Settle:
             return Outcome.STALE
         entry = draft(status, self.source)
         entry["runs"] = self.number
-        if self.commit != before.commit:
+        if self.commit != before.commit or self.deleted:
             entry["changed"] = self.changed
-        entry["commitHash"] = self.commit
-        entry["fileHash"] = self.file_hash
+        entry["commitHash"], entry["fileHash"] = (None, None) if self.deleted else (self.commit, self.file_hash)
+        if before.missing_since:
+            entry["missingSince"] = None
         if self.request is not None:
             entry["handled"] = min(self.request, before.requested)
         if self.answered_at and not lies_later(before.answered_at, self.answered_at, self.now):
@@ -465,29 +471,6 @@ class Progress:
     def guards(self) -> Guards:
         """The sources whose Job is named."""
         return Guards(ledger=frozenset(self.phases))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prune:
-    """Remove entries of sources that the trigger does not name any more; `lastRunNumber` keeps their numbers."""
-
-    keep: frozenset[str]
-
-    def apply(self, status: dict[str, Any]) -> Outcome:
-        """Judge by the spec of the very object that is written (the writer passes it as `keep`)."""
-        entries = status.get("checkedSources")
-        gone = [name for name in entries if name not in self.keep] if isinstance(entries, dict) else []
-        if not gone:
-            return Outcome.DONE
-        highest = max(entry_of(status, name).runs for name in gone)
-        status["lastRunNumber"] = max(_run_number(status.get("lastRunNumber")) or 0, highest)
-        for name in gone:
-            del status["checkedSources"][name]
-        return Outcome.WRITE
-
-    def guards(self) -> Guards:
-        """The whole object, by its resource version."""
-        return Guards(whole=True)
 
 
 def rfc3339(moment: datetime) -> str:

@@ -1,0 +1,33 @@
+"""Removing the entries of what a trigger watches no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from .mutations import Guards, Outcome, entry_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune:
+    """Remove entries of sources that the trigger does not name any more; `lastRunNumber` keeps their numbers."""
+
+    keep: frozenset[str]
+    now: datetime | None = None
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Judge by the spec of the very object that is written (the writer passes it as `keep`)."""
+        entries = status.get("checkedSources")
+        gone = [name for name in entries if name not in self.keep] if isinstance(entries, dict) else []
+        if not gone:
+            return Outcome.DONE
+        highest = max(entry_of(status, name).runs for name in gone)
+        status["lastRunNumber"] = max(entry_of(status, "").runs, highest)
+        for name in gone:
+            del status["checkedSources"][name]
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """The whole object, by its resource version."""
+        return Guards(whole=True)

@@ -1,0 +1,280 @@
+"""The entries of references in a trigger's status: recorded at the first check, kept within the limit, pruned.
+
+The entry of a reference is `checkedSources[key]` (`references.key_of`). That of its source has what concerns all of
+them: its requests and scheduled times, when they were first listed, the highest version that ran, and digests of the
+references that have no entry of their own. A reference whose digest is not among them has moved, or is new.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from git_events_runner.resources.job import timestamp
+from git_events_runner.resources.references import References
+from git_events_runner.rules.ledger.mutations import Entry, Guards, Outcome, draft, entry_of
+
+from .references import MARK, Watched, full_name_of, source_of
+
+KNOWN_MOST = 4000
+ALL = "*"
+CONFIRM = timedelta(seconds=15)
+PRUNED_AFTER = timedelta(minutes=3)
+_DIGEST_CHARS = 8
+_REFERENCES = TypeAdapter(References)
+
+
+def digest_of(key: str, commit: str) -> str:
+    """Six bytes that stand for a reference at a commit."""
+    full = f"{key.partition(MARK)[2]}\0{commit}"
+    return base64.urlsafe_b64encode(hashlib.sha256(full.encode("utf-8", "replace")).digest()[:6]).decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """What the entry of a source records about its references.
+
+    `known` are digests of those without an entry; None: of all others, which are too many to remember.
+    """
+
+    at: str | None
+    highest: str | None
+    known: frozenset[str] | None
+    commit: str | None
+
+    @classmethod
+    def of(cls, status: Mapping[str, Any] | None, source: str) -> Listed:
+        """Read it; strange values read as absent."""
+        entry = _entries(status).get(source)
+        data = entry if isinstance(entry, Mapping) else {}
+        at, highest, known = (data.get(name) for name in ("listedAt", "highestVersion", "knownReferences"))
+        text = known if isinstance(known, str) else ""
+        digests = frozenset(text[at : at + _DIGEST_CHARS] for at in range(0, len(text), _DIGEST_CHARS))
+        commit = data.get("commitHash")
+        return cls(
+            at=at if isinstance(at, str) and at else None,
+            highest=highest if isinstance(highest, str) and highest else None,
+            known=None if text == ALL else digests,
+            commit=commit if isinstance(commit, str) and commit else None,
+        )
+
+
+def keys_of(status: Mapping[str, Any] | None, source: str) -> list[str]:
+    """The keys of the references of a source that have an entry.
+
+    >>> keys_of({"checkedSources": {"app": {}, "app@heads/x": {}, "app2@heads/y": {}}}, "app")
+    ['app@heads/x']
+    """
+    return [key for key in _entries(status) if key.startswith(source + MARK)]
+
+
+def _entries(status: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    entries = status.get("checkedSources") if isinstance(status, Mapping) else None
+    return entries if isinstance(entries, Mapping) else {}
+
+
+def _drop(status: dict[str, Any], key: str) -> None:
+    """Remove an entry; one that is created later goes on with its numbers."""
+    status["lastRunNumber"] = max(entry_of(status, "").runs, entry_of(status, key).runs)
+    del status["checkedSources"][key]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A complete answer lacks a reference since then; None: it is there (again)."""
+
+    source: str
+    expected: tuple[int, str | None]
+    at: str | None
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Note or remove it, unless a run or another commit was recorded meanwhile."""
+        before = entry_of(status, self.source)
+        if before.key != self.expected or not before.exists:
+            return Outcome.STALE
+        if before.missing_since == self.at:
+            return Outcome.DONE
+        entry = draft(status, self.source)
+        entry["missingSince"] = self.at
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """Runs and commit of the reference."""
+        return Guards(ledger=frozenset({self.source}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget:
+    """A reference is deleted and nothing runs: its entry records no commit, and all its requests are handled."""
+
+    source: str
+    expected: tuple[int, str | None]
+    at: str
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Leave the numbers; the entry is pruned later (`pruned_late` in the model)."""
+        before = entry_of(status, self.source)
+        if before.key != self.expected:
+            return Outcome.STALE
+        entry = draft(status, self.source)
+        entry |= {"commitHash": None, "fileHash": None, "changed": self.at, "missingSince": None}
+        entry["handled"] = before.requested
+        entry["runHandled"] = before.run_requested
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """Runs and commit of the reference."""
+        return Guards(ledger=frozenset({self.source}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListReferences:
+    """All references of a source were listed, at a time.
+
+    Attributes:
+        recorded: Those that get an entry with this commit without a run.
+        shown: All that are watched, with the commit that git shows.
+        superseded: Those whose entry is removed because a higher version ran.
+        known: Digests of those that have no entry and need no check; None: of all others.
+        highest: The highest version that ran or was recorded.
+        limit: How many have an entry.
+    """
+
+    source: str
+    at: str
+    recorded: Mapping[str, str]
+    shown: Mapping[str, str]
+    superseded: tuple[str, ...] = ()
+    known: frozenset[str] | None = frozenset()
+    highest: str | None = None
+    limit: int
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Record it in the source's entry; of too many entries those that moved last stay."""
+        outcome = self._base(status)
+        for key, commit in self.recorded.items():
+            if not entry_of(status, key).exists:
+                entry = draft(status, key)
+                entry["commitHash"], entry["changed"] = commit, self.at
+                outcome = Outcome.WRITE
+        for key in self.superseded:
+            before = entry_of(status, key)
+            if before.exists and not before.is_open:
+                _drop(status, key)
+                outcome = Outcome.WRITE
+        base = status["checkedSources"][self.source]
+        known = self.known
+        for key in self._too_many(status):
+            _drop(status, key)
+            outcome = Outcome.WRITE
+            known = known | {digest_of(key, self.shown[key])} if known is not None else None
+        text = ALL if known is None else "".join(sorted(known)) or None
+        if base.get("knownReferences") != text:
+            base["knownReferences"] = text
+            outcome = Outcome.WRITE
+        return outcome
+
+    def _base(self, status: dict[str, Any]) -> Outcome:
+        """The source's own entry: what a single reference recorded there is over."""
+        before = Listed.of(status, self.source)
+        highest = self.highest if self.highest is not None else before.highest
+        run_is_due = entry_of(status, self.source).run_is_due
+        if before.at and before.commit is None and before.highest == highest and not run_is_due:
+            return Outcome.DONE
+        base = draft(status, self.source)
+        if before.commit is not None:
+            base |= {"commitHash": None, "fileHash": None, "changed": self.at}
+            base.pop("lastJob", None)
+        base["listedAt"] = before.at or self.at
+        if run_is_due:  # requested before there was any reference to run
+            base["runHandled"] = base["runRequested"]
+        if highest is not None:
+            base["highestVersion"] = highest
+        return Outcome.WRITE
+
+    def _too_many(self, status: Mapping[str, Any]) -> list[str]:
+        """The keys over the limit whose entries may go, those that moved longest ago first."""
+        keys = keys_of(status, self.source)
+        idle = [key for key in keys if self._is_idle(entry_of(status, key), key)]
+        idle.sort(key=lambda key: (entry_of(status, key).changed or "", key))
+        return idle[: max(len(keys) - self.limit, 0)]
+
+    def _is_idle(self, entry: Entry, key: str) -> bool:
+        return not entry.is_open and entry.commit is not None and entry.commit == self.shown.get(key)
+
+    def guards(self) -> Guards:
+        """The whole object: entries appear and go."""
+        return Guards(whole=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOne:
+    """A single reference is watched where patterns were: the source's entry continues that of the reference."""
+
+    source: str
+    key: str
+
+    def apply(self, status: dict[str, Any]) -> Outcome:
+        """Take over what is known of the reference."""
+        if Listed.of(status, self.source).at is None:
+            return Outcome.DONE
+        known = entry_of(status, self.key)
+        base = draft(status, self.source)
+        for name in ("listedAt", "highestVersion", "knownReferences"):
+            base.pop(name, None)
+        if known.exists and known.commit is not None:
+            base |= {"commitHash": known.commit, "fileHash": known.file_hash, "changed": known.changed}
+        return Outcome.WRITE
+
+    def guards(self) -> Guards:
+        """The whole object, as what is known of the reference is removed later."""
+        return Guards(whole=True)
+
+
+def watched_by(spec: object) -> Watched | None:
+    """The patterns in a trigger's spec as it is stored; None: it watches a single reference.
+
+    Raises:
+        ValueError: They cannot be read.
+    """
+    sources = spec.get("sources") if isinstance(spec, Mapping) else None
+    watch = sources.get("watchOn") if isinstance(sources, Mapping) else None
+    raw = watch.get("references") if isinstance(watch, Mapping) else None
+    return Watched.of(_REFERENCES.validate_python(raw)) if raw is not None else None
+
+
+def is_over(entry: Entry, now: datetime) -> bool:
+    """Whether nothing is left to do for a reference that has no commit, and no check that read it is under way."""
+    if entry.commit is not None or entry.is_open:
+        return False
+    times = [timestamp(text) for text in (entry.changed, entry.announced.at if entry.announced else None)]
+    known = [moment for moment in times if moment is not None]
+    return all(abs(now - moment) > PRUNED_AFTER for moment in known)
+
+
+def kept_keys(
+    status: Mapping[str, Any] | None, names: Iterable[str], watched: Watched | None, now: datetime | None
+) -> frozenset[str]:
+    """The keys whose entries stay: of the sources, and of their watched references that are not over by now.
+
+    While the entry of a source is that of a list, none goes: a check takes over the single reference's first.
+    """
+    named = frozenset(names)
+    kept = set(named)
+    for key in _entries(status):
+        if MARK not in key or source_of(key) not in named:
+            continue
+        if watched is None:
+            if Listed.of(status, source_of(key)).at is not None:
+                kept.add(key)
+        elif watched.selects(full_name_of(key)):
+            entry = entry_of(status, key)
+            if not entry.exists or now is None or not is_over(entry, now):
+                kept.add(key)
+    return frozenset(kept)
