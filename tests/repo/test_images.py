@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,18 @@ def test_every_stage_is_of_the_platform_that_is_built_for(path):
     bases = re.findall(r"^ARG (?:GO_)?BASE=(.*)$", text, re.MULTILINE)
     assert bases
     assert all(re.search(r"@sha256:[0-9a-f]{64}$", base) for base in bases)
+
+
+def test_every_file_of_the_package_is_installed():
+    """Templates and style sheets are among the package's data: an image has nothing else of the repository."""
+    package = _ROOT / "git_events_runner"
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["git_events_runner"]
+    installed = {path for pattern in patterns for path in package.glob(pattern)}
+    other = {path for path in package.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}}
+    assert other == installed
+    folders = {path.parent for path in package.rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
 def test_the_cloner_finds_what_it_imports(tmp_path):

@@ -185,6 +185,7 @@ def _source(
     uri = found.model.spec.repo_uri if found is not None and found.model is not None else ""
     entry = entry_of(raw.get("status"), name)
     problem = problem_of(raw.get("status"), name)
+    shown = problem is not None and bool(decisions) and decisions[0].why == problem.message
     references = _references(raw.get("status"), name)
     return SourceView(
         name=name,
@@ -197,7 +198,7 @@ def _source(
         commit_url=commit_page(uri, entry.commit, forge),
         changed=when(timestamp(entry.changed), now),
         requests=entry.requested - entry.handled + entry.run_requested - entry.run_handled,
-        problem=f"{problem.reason}: {problem.message}" if problem is not None else "",
+        problem=f"{problem.reason}: {problem.message}" if problem is not None and not shown else "",
         last=last,
         decisions=decisions,
         references=[
