@@ -8,7 +8,7 @@ import binascii
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from git_events_runner.cloner.source import repository_of
+from git_events_runner.edges.git.described import repository_of
 from git_events_runner.edges.git.rate_limits import Unobserved
 from git_events_runner.edges.git.request import GitRequest, Reference
 from git_events_runner.errors import ApiError, GitError, InvalidObject, SecretUnusable

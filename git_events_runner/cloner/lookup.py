@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from git_events_runner.edges.git.described import repository_of
 from git_events_runner.edges.git.request import Repository
 from git_events_runner.errors import ApiNotFound, ConfigError, GitUnreachable, SecretUnusable
 from git_events_runner.resources.description import AUTH_FILES, CA_FILE, OPTIONAL_FILES, PROXY_FILES, SourceDescription
 from git_events_runner.resources.kinds import KINDS, SOURCES
-
-from .source import repository_of
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT_S = 15.0

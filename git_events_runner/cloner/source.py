@@ -3,41 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 
-from git_events_runner.edges.git.access import access_of, proxy_of
-from git_events_runner.edges.git.request import Credential, Repository
+from git_events_runner.edges.git.described import repository_of
+from git_events_runner.edges.git.request import Repository
 from git_events_runner.errors import SecretUnusable
-from git_events_runner.resources.description import AUTH_FILES, CA_FILE, SourceDescription
-from git_events_runner.resources.ssh import SshAddress
+from git_events_runner.resources.description import SourceDescription
 
 _POLL_S = 0.5
-
-
-def repository_of(description: SourceDescription, secrets: Mapping[str, str]) -> Repository:
-    """The repository with its credential; `secrets` by the names of `resources.description`.
-
-    Raises:
-        SecretUnusable: A value is missing or cannot be sent.
-    """
-    credential = None
-    url, auth_type = description.url, description.auth_type
-    if auth_type is not None:
-        missing = [name for name in AUTH_FILES[auth_type].values() if name not in secrets]
-        if missing:
-            raise SecretUnusable(f"the source's Secret lacks {', '.join(missing)}", reason="SecretKeyMissing")
-    proxy = proxy_of(description.proxy_url, secrets) if description.proxy_url is not None else None
-    if SshAddress.of(url) is not None:
-        known = "\n".join(description.host_keys)
-        ssh = access_of(secrets, known_hosts=known, any_host_key=description.any_host_key)
-        return Repository(url=url, ssh=ssh, proxy=proxy)
-    if auth_type == "basic":
-        credential = Credential.basic(secrets["username"], secrets["password"])
-    elif auth_type == "token":
-        credential = Credential.token(secrets["token"])
-    ca_pem, verify = secrets.get(CA_FILE), not description.no_verify_ssl
-    return Repository(url=url, credential=credential, ca_pem=ca_pem, verify=verify, proxy=proxy)
 
 
 async def wait_for_files(description: SourceDescription, timeout_s: float) -> None:

@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
-from git_events_runner.edges.git.access import proxy_of
+from git_events_runner.edges.git.described import repository_of
 from git_events_runner.edges.git.remote import Remote
 from git_events_runner.edges.git.request import (
-    Credential,
     GitRequest,
     Reference,
     ReferenceList,
@@ -32,13 +31,13 @@ from git_events_runner.errors import (
     SecretUnusable,
 )
 from git_events_runner.resources.bounds import FILE_BYTES
-from git_events_runner.resources.description import CA_FILE, KNOWN_HOSTS_FILE
+from git_events_runner.resources.description import KNOWN_HOSTS_FILE
 from git_events_runner.resources.job import REASON_ANNOTATION
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import SshAddress
 from git_events_runner.rules.check_result import CheckResult
-from git_events_runner.rules.jobs.clone import secrets_of
+from git_events_runner.rules.jobs.clone import describe, secrets_of
 from git_events_runner.rules.jobs.manifest import SecretKeys, secret_copy
 from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.messages import Unchanged
@@ -196,11 +195,8 @@ class GitSources:
             GitHostKeyRefused: The server's key is not accepted.
             SecretUnusable: A Secret that the source names cannot be used.
         """
-        address = SshAddress.of(source.spec.repo_uri)
-        if address is None:
-            return
-        access = self._host_keys.access(source, address, await self._files(source, namespace))
-        if access.insecure or access.known_hosts:
+        access = self._repository(source, namespace, await self._files(source, namespace)).ssh
+        if access is None or access.insecure or access.known_hosts:
             return
         try:
             await self.commit_of(source, namespace, ref_type, ref_name)
@@ -217,7 +213,7 @@ class GitSources:
         own = address is not None and bool(files.get(KNOWN_HOSTS_FILE, "").strip())
         for left in range(_KEYS_TRIED, -1, -1):
             try:
-                repository = self._made(source, namespace, files)
+                repository = self._repository(source, namespace, files)
                 self._used(source.ref, namespace, repository.key)
                 answer = await ask(repository)
             except SecretUnusable as unusable:
@@ -253,25 +249,9 @@ class GitSources:
             files |= {name: _utf8(value, keys, name) for name, value in (await read_keys(self._secrets, keys)).items()}
         return files
 
-    def _made(self, source: Any, namespace: str, files: Mapping[str, str]) -> Repository:
-        spec = source.spec
-        address = SshAddress.of(spec.repo_uri)
-        if address is not None:
-            return Repository(url=spec.repo_uri, ssh=self._host_keys.access(source, address, files), owner=namespace)
-        credential = None
-        if spec.auth_config is not None and spec.auth_config.type == "basic":
-            credential = Credential.basic(files["username"], files["password"])
-        elif spec.auth_config is not None and spec.auth_config.type == "token":
-            credential = Credential.token(files["token"])
-        verify = not (spec.tls_config is not None and spec.tls_config.no_verify_ssl)
-        return Repository(
-            url=spec.repo_uri,
-            credential=credential,
-            ca_pem=files.get(CA_FILE),
-            verify=verify,
-            proxy=proxy_of(spec.proxy.url, files) if spec.proxy is not None else None,
-            owner=namespace,
-        )
+    def _repository(self, source: Any, namespace: str, files: Mapping[str, str]) -> Repository:
+        description = describe(source, self._host_keys.policy, source.status.host_keys)
+        return repository_of(description, files, owner=namespace)
 
 
 class SecretCopier:

@@ -6,13 +6,12 @@ see one at the same time, the second finds the key of the first, and asks with t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import structlog
 
-from git_events_runner.edges.git.access import SshAccess, access_of
 from git_events_runner.edges.kube.store import Snapshot, Store, snapshot_of
 from git_events_runner.edges.ports import EventRecorder, KubeClient
 from git_events_runner.errors import ApiConflict, ApiError, ApiForbidden, GitHostKeyRefused, GitHostKeyUnknown
@@ -44,15 +43,10 @@ class HostKeys:
         self._policy = policy
         self._now = now
 
-    def access(self, source: Any, address: SshAddress, files: Mapping[str, str]) -> SshAccess:
-        """With which key to ask a source, and which host keys to accept.
-
-        Raises:
-            SecretUnusable: The known hosts in its Secret cannot be read.
-        """
-        policy = self._policy()
-        known = known_for(address, policy, source.status.host_keys)
-        return access_of(files, known_hosts="\n".join(known), any_host_key=policy.insecure)
+    @property
+    def policy(self) -> HostKeyPolicy:
+        """Which host keys are accepted now."""
+        return self._policy()
 
     async def refused(self, source: Any, address: SshAddress, error: GitHostKeyRefused, *, own: bool) -> Any:
         """The server's key was refused: the source to ask with again, when another key is accepted meanwhile or now.

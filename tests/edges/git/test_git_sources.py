@@ -7,14 +7,20 @@ from datetime import UTC, datetime
 import pytest
 
 from git_events_runner.edges.git import Unobserved
-from git_events_runner.edges.git.request import Credential
+from git_events_runner.edges.git.access import ProxyAccess, SshAccess
+from git_events_runner.edges.git.described import repository_of
+from git_events_runner.edges.git.request import Credential, Repository
 from git_events_runner.errors import GitAuthRequired, GitUnsupported, SecretUnusable
+from git_events_runner.resources.description import CA_FILE, KEY_FILE, PROXY_FILES, SourceDescription
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.parse import parse
+from git_events_runner.resources.ssh import HostKeyPolicy
+from git_events_runner.rules.jobs.clone import describe
 from git_events_runner.rules.jobs.manifest import SecretKeys
 from git_events_runner.settings import GitConfig
 from git_events_runner.wiring.config import git_remote
 from git_events_runner.wiring.git_sources import GitSources, Remotes, read_keys
+from git_events_runner.wiring.host_keys import HostKeys
 from git_events_runner.wiring.kept_responses import KeptResponses
 from tests.edges.git.gitserver import commit, new_repository
 
@@ -36,7 +42,8 @@ class Secrets:
 def sources_of(secrets, remotes):
     """Sources without SSH."""
     answers = KeptResponses(now=lambda: datetime.now(UTC), shared=lambda _: None, room=lambda _: 0)
-    return GitSources(secrets=secrets, host_keys=None, remote=remotes.current, used=lambda *_: None, answers=answers)
+    keys = HostKeys(api=None, store=None, announcer=None, policy=HostKeyPolicy, now=lambda: datetime.now(UTC))
+    return GitSources(secrets=secrets, host_keys=keys, remote=remotes.current, used=lambda *_: None, answers=answers)
 
 
 def source_of(url, *, name="app", secret=True):
@@ -134,3 +141,45 @@ async def test_a_former_way_to_git_servers_is_closed_with_its_last_request():
     assert (second.closed, third.closed) == (True, False)
     await remotes.close()
     assert third.closed
+
+
+_HOST = "h ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB"
+_REF = {"secretRef": {"name": "login"}}
+_FILES = {"username": "me", "password": "word", "token": "Bearer x", KEY_FILE: "key", CA_FILE: "pem"}
+_FILES |= dict.fromkeys(PROXY_FILES.values(), "proxy")
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"repoUri": "https://h/a"}, {}),
+        (
+            {"repoUri": "https://h/a", "authConfig": {"type": "basic"} | _REF},
+            {"credential": Credential.basic("me", "word")},
+        ),
+        (
+            {"repoUri": "https://h/a", "authConfig": {"type": "token"} | _REF},
+            {"credential": Credential.token("Bearer x")},
+        ),
+        ({"repoUri": "https://h/a", "tlsConfig": {"noVerifySsl": True}}, {"verify": False}),
+        ({"repoUri": "https://h/a", "tlsConfig": {"caCert": _REF}}, {"ca_pem": "pem"}),
+        (
+            {"repoUri": "https://h/a", "proxy": {"url": "http://p:1"} | _REF},
+            {"proxy": ProxyAccess(url="http://p:1", username="proxy", password="proxy")},
+        ),
+        (
+            {"repoUri": "ssh://git@h/a", "authConfig": {"type": "ssh"} | _REF},
+            {"ssh": SshAccess(private_key="key", known_hosts=_HOST)},
+        ),
+    ],
+)
+def test_a_source_is_the_same_repository_for_the_controller_and_for_its_jobs(spec, expected):
+    """Each part of a source becomes a part of the request, also through the description that a Job gets as JSON."""
+    kind, metadata = KINDS["GitRepo"], {"name": "app", "namespace": "ns", "uid": "u", "generation": 1}
+    model = parse({"apiVersion": kind.api_version, "kind": "GitRepo", "metadata": metadata, "spec": spec})
+    policy = HostKeyPolicy(mode="strict", known_hosts=_HOST)
+    described = describe(model, policy)
+    wanted = Repository(url=spec["repoUri"], **expected)
+    values = {name: value for name, value in _FILES.items() if name != CA_FILE or described.has_ca}
+    for each in (described, SourceDescription.parse(described.to_json())):
+        assert repository_of(each, values).key == wanted.key
