@@ -14,6 +14,7 @@ _VARYING = (
     (re.compile(r"^(  )\d\d:\d\d:\d\d "), r"\1TIME "),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"-[a-z2-7]{16}\b"), "-ID"),
+    (re.compile(r"^(  \[[a-z]+)-[a-z2-7]{4}\]"), r"\1-ID]"),
     (re.compile(r"\b[0-9a-f]{8}(?:[0-9a-f]{4})?\b"), "COMMIT"),
     (re.compile(r" \(\d+ calls\)"), ""),
     (re.compile(r"\b\d+(?:\.\d+)? (s|ms|bytes|git requests?)\b"), r"N \1"),

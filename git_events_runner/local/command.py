@@ -42,6 +42,7 @@ from .standins import StandIn, stand_ins
 _DEBUG = 10
 _LOOPBACK = "127.0.0.1"
 _ANNOUNCED = 20
+_INTERRUPTED = 130
 _SOCKET_BYTES = 100  # of a path; Linux takes 107, macOS 103
 
 
@@ -77,7 +78,7 @@ class _Reporter:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run until a signal, or with `--once` until all is done; the exit code: 0, or 1 when a check or run failed.
+    """Run until a signal, or with `--once` until all is done; the exit code: 0, 1 (a failure), 130 (Ctrl-C).
 
     Raises:
         ConfigError: The manifests or the ports are wrong.
@@ -118,7 +119,8 @@ async def _serve(wish: CloneRequest) -> int:
         wrapper_class=structlog.make_filtering_bound_logger(_DEBUG),
         cache_logger_on_first_use=False,
     )
-    _on_signals(stop)
+    signals: set[signal.Signals] = set()
+    _on_signals(stop, signals)
     asyncio.get_running_loop().set_exception_handler(partial(_unexpected, narrator))
     async with _socket() as path, serving(path=path) as server:
         loaded = load(wish.paths, server, secrets=wish.secrets)
@@ -137,7 +139,9 @@ async def _serve(wish: CloneRequest) -> int:
             if not stop.is_set():
                 narrator.say(once.summary, "bad" if once.failed else "good")
             else:
-                narrator.say("stopping", "dim")
+                narrator.stopping()
+    if signal.SIGINT in signals:
+        return _INTERRUPTED
     return 1 if wish.once and (once.failed or stop.is_set()) else 0
 
 
@@ -166,11 +170,12 @@ def _unexpected(narrator: Narrator, _: asyncio.AbstractEventLoop, context: Mappi
     narrator.say(bug_report(error) if error is not None else f"internal error: {context.get('message')}", "bad")
 
 
-def _on_signals(stop: asyncio.Event) -> None:
-    """SIGINT and SIGTERM stop in order; a second one ends at once."""
+def _on_signals(stop: asyncio.Event, seen: set[signal.Signals]) -> None:
+    """SIGINT and SIGTERM, noted in `seen`, stop in order; a second one ends the program immediately."""
     loop = asyncio.get_running_loop()
 
     def first(number: signal.Signals) -> None:
+        seen.add(number)
         stop.set()
         loop.remove_signal_handler(number)
 

@@ -5,6 +5,8 @@ It stands where the log's renderer stands, so that it tells what the controller 
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime
 from typing import Any, NoReturn
@@ -16,6 +18,9 @@ from git_events_runner.rules.check_result import CheckResult, words_of
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 _COLORS = {"good": "32", "bad": "31", "warn": "33", "note": "36", "dim": "2"}
+_OF_JOBS = ("34", "35", "36", "32", "94", "95", "96", "92")
+_JOB_NAME = re.compile(r"(.+)-([a-z2-7]{4})[a-z2-7]{12}")
+_STYLE = re.compile(r"(\x1b\[[0-9;]{0,32}m)")  # colours and the like alone: nothing moves the cursor
 RESULTS: dict[str, str] = {  # the others are reported by events of their own
     CheckResult.SKIP_SAME: "nothing new",
     CheckResult.SKIP_FILES_SAME: "a new commit, but the selected files are the same: nothing to run",
@@ -58,6 +63,15 @@ class Narrator:
         self._problems: dict[tuple[str, ...], str] = {}
         self._calls: dict[str, int] = {}
         self._listeners: list[Listener] = []
+        self._running: dict[Ref, None] = {}
+
+    def stopping(self) -> None:
+        """The program stops, and cancels the runs that have not ended."""
+        names = ", ".join(job.name for job in self._running)
+        if names:
+            self.say(f"stopping, cancelled job{'s' * (len(self._running) > 1)} {names}", "warn")
+        else:
+            self.say("stopping", "dim")
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` with each event of the log: name and fields."""
@@ -84,14 +98,17 @@ class Narrator:
 
     def job_started(self, job: Ref) -> None:
         """A Job's processes begin."""
+        self._running[job] = None
         self.say(f"job {job.name}: started")
 
     def job_printed(self, job: Ref, line: str) -> None:
-        """A line of a Job's output, after the Job's name."""
-        self._write(f"{self._paint(f'[{job.name}]', 'dim')} {printable(line)}")
+        """A line of a Job's output, after the Job's short name, which has a colour for each trigger."""
+        text = colored(line) if self._color else printable(line)
+        self._write(f"{self._paint(f'[{short_name(job.name)}]', _color_of(job))} {text}")
 
     def job_ended(self, job: Ref, reason: str, why: str) -> None:
         """A Job ended."""
+        self._running.pop(job, None)
         if reason == "CompletionsReached":
             self.say(f"job {job.name}: succeeded", "good")
         else:
@@ -160,7 +177,34 @@ class Narrator:
         return self._calls.pop(f"{event.get('namespace')}/{event.get('name')}", 0)
 
     def _paint(self, text: str, kind: str) -> str:
-        return f"\x1b[{_COLORS[kind]}m{text}\x1b[0m" if self._color else text
+        return f"\x1b[{_COLORS.get(kind, kind)}m{text}\x1b[0m" if self._color else text
+
+
+def short_name(name: str) -> str:
+    """The name of a Job with a part of its digest.
+
+    >>> short_name("nightly-qiisr23h24u6jvif"), short_name("other")
+    ('nightly-qiis', 'other')
+    """
+    found = _JOB_NAME.fullmatch(name)
+    return f"{found[1]}-{found[2]}" if found else name
+
+
+def _color_of(job: Ref) -> str:
+    """A colour for all Jobs of a trigger."""
+    found = _JOB_NAME.fullmatch(job.name)
+    return _OF_JOBS[zlib.crc32(f"{job.namespace}/{found[1] if found else job.name}".encode()) % len(_OF_JOBS)]
+
+
+def colored(text: str) -> str:
+    r"""A line with its own colours, without anything else that a terminal obeys.
+
+    >>> colored("\x1b[31mred\x1b[2J")
+    '\x1b[31mred\ufffd[2J\x1b[0m'
+    """
+    parts = _STYLE.split(text)
+    shown = "".join(part if _STYLE.fullmatch(part) else printable(part) for part in parts)
+    return shown + ("\x1b[0m" if len(parts) > 1 else "")
 
 
 def printable(text: str) -> str:

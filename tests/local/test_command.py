@@ -154,9 +154,9 @@ def test_kept_folders(repository: Repository, tmp_path: Path):
     subprocess.run(["rm", "-rf", str(kept)], check=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals(repository: Repository, tmp_path: Path, number: signal.Signals):
-    """A called webhook runs its action; a signal then ends everything in order, also a run under way."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_signals(repository: Repository, tmp_path: Path, number: signal.Signals, code: int):
+    """A called webhook runs its action; a signal then ends everything in order, and the run under way is named."""
     folder = write(tmp_path / "m", url=repository.url, command='[sh, -c, "echo at work; sleep 60"]')
     with subprocess.Popen([*COMMAND, str(folder)], stdout=subprocess.PIPE, text=True) as process:
         url = None
@@ -174,6 +174,7 @@ def test_signals(repository: Repository, tmp_path: Path, number: signal.Signals)
         started = time.monotonic()
         process.send_signal(number)
         rest = process.stdout.read()
-        assert process.wait(timeout=30) == 0, rest
+        assert process.wait(timeout=30) == code, rest
+        assert re.search(r"stopping, cancelled jobs? .*\bpush-[a-z2-7]{16}", rest)
         assert time.monotonic() - started < 20
         assert "Traceback" not in rest

@@ -152,3 +152,26 @@ def test_every_result_of_a_check_is_printed():
     by_events |= {CheckResult.WRONG_CONFIG, CheckResult.INVALID}
     silent = {CheckResult.FENCE_LOST, CheckResult.RESTART, CheckResult.DROPPED}
     assert set(RESULTS) == set(CheckResult) - by_events - silent
+
+
+def test_jobs_of_a_trigger_have_a_short_name_and_a_colour():
+    """Lines of a Job begin with its short name, in a colour of its trigger; colours of the worker are kept, safely."""
+    lines: list[str] = []
+    told = narrator(lines, color=True)
+    one, two = (Ref("Job", "team", f"nightly-{digest}") for digest in ("qiisr23h24u6jvif", "abcdefghijklmnop"))
+    told.job_printed(one, "\x1b[31mred\x1b[2J")
+    told.job_printed(two, "plain")
+    colour = lines[0].partition("m")[0]
+    assert lines[0] == f"{colour}m[nightly-qiis]\x1b[0m \x1b[31mred\ufffd[2J\x1b[0m"
+    assert lines[1] == f"{colour}m[nightly-abcd]\x1b[0m plain"
+
+
+def test_the_runs_that_a_stop_cancels_are_named():
+    """Jobs that have started and not ended are named, others are not."""
+    lines: list[str] = []
+    told = narrator(lines)
+    for name in ("a", "b"):
+        told.job_started(Ref("Job", "team", name))
+    told.job_ended(Ref("Job", "team", "a"), "CompletionsReached", "")
+    told.stopping()
+    assert lines[-1].endswith("stopping, cancelled job b")
