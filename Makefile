@@ -40,6 +40,12 @@ format: $(STAMP) ## let ruff format and fix what it can
 generate: $(STAMP) ## write the generated files again (CRDs, docs tables, chart, manifests)
 	$(BIN)/python -m tests.repo.generated --write
 
+docs: $(STAMP) ## build the documentation's site into build/site (strict: a dead link or anchor is an error)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+docs-serve: $(STAMP) ## show the documentation's site while you write
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 pod-schema: $(STAMP) ## renew the schema of pod parts from the API server that the tests run
 	$(BIN)/python -m tests.cluster.podschema
 
@@ -99,4 +105,4 @@ lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
 clean: ## remove what the targets made in this folder
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup lint format generate test test-fast e2e images sbom release-dry-run print-registry demo transcript pictures chaos bench bench-git bench-scale lock clean
+.PHONY: help setup lint format generate docs docs-serve test test-fast e2e images sbom release-dry-run print-registry demo transcript pictures chaos bench bench-git bench-scale lock clean

@@ -32,7 +32,7 @@ class CloneSpec(Part):
     """How much of the repository is cloned."""
 
     rules: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("self.submodules || size(self.submoduleHosts) == 0", _HOSTS_OF_SUBMODULES),
+        ("self.submodules || !has(self.submoduleHosts) || size(self.submoduleHosts) == 0", _HOSTS_OF_SUBMODULES),
     )
 
     depth: Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)] = Field(

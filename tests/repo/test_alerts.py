@@ -10,6 +10,8 @@ import yaml
 from tests.repo import helm
 from tests.repo.test_chart import one
 
+ROOT = Path(__file__).parents[2]
+
 
 def promtool(*arguments, cwd):
     """Run it; its output must say that all is well."""
@@ -24,6 +26,10 @@ def test_alerts_fire_when_they_should(tmp_path):
     """Each of them on series where it has to, none of them on those of a healthy installation."""
     values = {"prometheus": {"force": True, "rules": {"enabled": True, "alertLabels": {"team": "platform"}}}}
     rule = one(helm.objects(values), "PrometheusRule")
+    for alert in (alert for group in rule["spec"]["groups"] for alert in group["rules"]):
+        page, _, section = alert["annotations"].pop("runbook_url").partition("/blob/main/")[2].partition("#")
+        assert f"## {alert['alert']}\n" in (ROOT / page).read_text()
+        assert section == alert["alert"].lower()
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": rule["spec"]["groups"]}))
     shutil.copy(Path(__file__).parent / "alerts.yaml", tmp_path)
     promtool("check", "rules", "rules.yaml", cwd=tmp_path)

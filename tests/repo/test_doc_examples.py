@@ -8,24 +8,50 @@ from pathlib import Path
 import pytest
 import yaml
 
+from git_events_runner.cli.inspection import inspect
 from git_events_runner.resources.kinds import GROUP
 from git_events_runner.resources.parse import parse
 from git_events_runner.settings import RuntimeConfig, parse_runtime_config
 from tests.repo import chart, helm
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted([*DOCS.rglob("*.md"), DOCS.parent / "README.md"])
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 CONFIG = {field.alias or name for name, field in RuntimeConfig.model_fields.items()}
 
 
 def blocks(page):
     """The documents of the page's YAML blocks."""
-    for text in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+    for text in texts(page):
         yield from (document for document in yaml.safe_load_all(text) if document)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def texts(page):
+    """The YAML blocks of the page."""
+    return re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def name_of(page):
+    """The page's path below the repository, for reports."""
+    return page.relative_to(DOCS.parent).as_posix()
+
+
+def with_objects(page):
+    """Those blocks that have objects of ours."""
+    return [text for text in texts(page) if f"apiVersion: {GROUP}" in text]
+
+
+@pytest.mark.parametrize("page", [*filter(with_objects, PAGES)], ids=name_of)
+async def test_manifests_are_checked(page, tmp_path):
+    """Schema, CEL rules, schedules and policy as `check` applies them; the pages need not show every object."""
+    file = tmp_path / "example.yaml"
+    for text in with_objects(page):
+        file.write_text(text)
+        found = await inspect([str(file)], {}, "default")
+        assert [str(one) for one in found.problems if "in these manifests" not in one.text] == [], text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_examples_are_accepted(page):
     """By the models, by the reader of the runtime config, or by the chart; nothing else stands there unseen."""
     for document in blocks(page):

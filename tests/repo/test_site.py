@@ -1,0 +1,97 @@
+"""The documentation's site: it builds without a warning, shows every page, and its search finds the field's words."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# What users search, and a page that has to be among those that contain all the words.
+SEARCHES = {
+    "SSRF": "git/",
+    "deduplication": "webhooks/",
+    "exactly-once": "guarantees/",
+    "idempotent": "guarantees/",
+    "replay protection": "webhooks/",
+    "leader election": "guarantees/",
+    "rate limiting": "git/",
+    "trust on first use": "ssh/",
+    "host key": "ssh/",
+    "deploy key": "how-to/",
+    "fine-grained token": "how-to/",
+    "x-access-token": "how-to/",
+    "monorepo": "how-to/",
+    "nightly": "how-to/",
+    "cron": "reference/",
+    "TZ=Europe/Berlin": "how-to/",
+    "service account": "how-to/",
+    "kubectl logs": "tutorials/first-trigger/",
+    "suspend": "runs/",
+    "QueueLatest": "runs/",
+    "Forbid": "runs/",
+    "run now": "runs/",
+    "firstCheck": "runs/",
+    "PodSecurity": "tenancy/",
+    "OpenShift": "clusters/",
+    "Kueue": "clusters/",
+    "Istio": "clusters/",
+    "NetworkPolicy": "chart/",
+    "cert-manager": "runbooks/",
+    "ImagePullBackOff": "troubleshooting/",
+    "exit code 137": "troubleshooting/",
+    "quota": "troubleshooting/",
+    "GitEventsRunnerNoLeader": "runbooks/",
+    "etcd": "guarantees/",
+    "v0.4": "migration/",
+    "Argo Events": "comparison/",
+    "Tekton": "comparison/",
+    "submodules": "cloning/",
+    "sparse": "cloning/",
+    "changed files": "pods/",
+    "status page": "status-page/",
+    "maxRunningJobs": "tenancy/",
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The built site's folder."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [Path(sys.executable).parent / "mkdocs", "build", "--site-dir", folder]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_it_requests_nothing_from_third_parties(site):
+    """No page loads a script, a style sheet, a font or a picture of another host."""
+    loaded = re.compile(r"""<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=["']?(https?://[^"' >]+)""")
+    found = {url for page in site.rglob("*.html") for url in loaded.findall(page.read_text())}
+    assert {url for url in found if not url.startswith("https://github.com/git-events-runner/")} == set()
+
+
+@pytest.fixture(scope="module")
+def index(site):
+    """Location → text of each section in the search index, in lower case."""
+    documents = json.loads((site / "search" / "search_index.json").read_text())["docs"]
+    return {one["location"]: f"{one['title']} {one['text']}".lower() for one in documents}
+
+
+@pytest.mark.parametrize(("words", "page"), SEARCHES.items())
+def test_the_search_finds_what_users_search(index, words, page):
+    """A section of the page contains the words."""
+    found = {location.partition("#")[0] for location, text in index.items() if words.lower() in text}
+    assert page in found, sorted(found)
+
+
+def test_every_alert_has_a_runbook(index):
+    """An alert without a section would wake people without advice."""
+    rules = (ROOT / "helm/git-events-runner/templates/monitoring/prometheusrule.yaml").read_text()
+    alerts = set(re.findall(r"alert: (\w+)", rules))
+    sections = {location.partition("#")[2] for location in index if location.startswith("runbooks/#")}
+    assert {name.lower() for name in alerts} == sections
