@@ -98,7 +98,7 @@ class RunRow:
     started_at: datetime | None
     ended_at: datetime | None
     exit_code: int | None
-    attempt: int | None
+    attempt: str
 
     @property
     def order(self) -> tuple[datetime, int, str]:
@@ -184,12 +184,18 @@ def declared(snapshot: Snapshot) -> Declared:
 
 
 def reference_words(spec: Any) -> str:
-    """What a trigger watches, as `branch main`."""
-    reference = getattr(spec.sources.watch_on, "reference", None)
-    for kind in ("branch", "tag", "commit"):
-        if reference is not None and getattr(reference, kind, None):
-            return f"{kind} {getattr(reference, kind)}"
-    return "several references" if getattr(spec.sources.watch_on, "references", None) else ""
+    """What a trigger watches, as `branch main`, or by patterns as `branches main, release/*`."""
+    watch = spec.sources.watch_on
+    if watch.references is None:
+        found = ((kind, getattr(watch.reference, kind)) for kind in ("branch", "tag", "commit"))
+        return next((f"{kind} {name}" for kind, name in found if name), "")
+    parts = []
+    for kind in ("branches", "tags"):
+        chosen = getattr(watch.references, kind)
+        if chosen is not None:
+            semver = f" {chosen.semver}" if kind == "tags" and chosen.semver else ""
+            parts.append(f"{kind} {', '.join(chosen.include)}{semver}")
+    return " and ".join(parts)
 
 
 def when_words(spec: Any) -> str:
@@ -247,7 +253,7 @@ def run_row(job: Snapshot, owner: Owner[Snapshot]) -> RunRow:
         started_at=view.started_at,
         ended_at=view.ended_at,
         exit_code=view.failure.exit_code if view.failure else None,
-        attempt=None,
+        attempt=str(view.attempt) if view.attempt.number > 1 else "",
     )
 
 
@@ -300,7 +306,7 @@ def _recorded(trigger: Ref, raw: Mapping[str, Any]) -> RunRow:
         started_at=timestamp(raw.get("started")),
         ended_at=timestamp(raw.get("finished")),
         exit_code=_number(raw.get("exitCode")),
-        attempt=_number(raw.get("attempt")),
+        attempt=_text(raw.get("attempt")),
     )
 
 

@@ -14,6 +14,7 @@ from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.forge_links import commit_page, host_of
 from git_events_runner.rules.jobs.clone import phase_key
 from git_events_runner.rules.ledger.mutations import Entry, entry_of
@@ -25,27 +26,30 @@ from .parts import When, paged, run_views, strip, when
 from .rows import RunRow, Tone, TriggerRow, split
 from .words import many, short
 
-_RESULTS: dict[str, tuple[Tone, str]] = {
-    "fire-first": (Tone.GOOD, "Ran: first check"),
-    "fire-changed": (Tone.GOOD, "Ran: new commit"),
-    "fire-always": (Tone.GOOD, "Ran: every check runs"),
-    "fire-requested": (Tone.GOOD, "Ran: requested by annotation"),
-    "fire-retry": (Tone.GOOD, "Ran: retry"),
-    "skip-same": (Tone.OFF, "Nothing new"),
-    "skip-files-same": (Tone.OFF, "New commit, the selected files are the same"),
-    "skip-adopted": (Tone.OFF, "Nothing new since v0.4 recorded it"),
-    "skip-first": (Tone.OFF, "First check: recorded, not run"),
-    "skip-answered": (Tone.OFF, "Handled by an earlier check"),
-    "wait-announced": (Tone.WAIT, "Waits for the announced commit"),
-    "suspended": (Tone.OFF, "Suspended"),
-    "git-failed": (Tone.BAD, "The request to the git server failed"),
-    "api-failed": (Tone.BAD, "A request to the API server failed"),
-    "wrong-config": (Tone.BAD, "The configuration has to be changed"),
-    "invalid": (Tone.BAD, "The trigger is not valid"),
-    "refused": (Tone.BAD, "The Job was refused"),
-    "crashed": (Tone.BAD, "The check failed by a bug"),
-    "fence-lost": (Tone.OFF, "Left to the next leader"),
-    "dropped": (Tone.OFF, "Dropped: the trigger or source was deleted"),
+RESULTS: dict[str, tuple[Tone, str]] = {
+    CheckResult.FIRE_FIRST: (Tone.GOOD, "Ran: first check"),
+    CheckResult.FIRE_CHANGED: (Tone.GOOD, "Ran: new commit"),
+    CheckResult.FIRE_ALWAYS: (Tone.GOOD, "Ran: every check runs"),
+    CheckResult.FIRE_REQUESTED: (Tone.GOOD, "Ran: requested by annotation"),
+    CheckResult.FIRE_DELETED: (Tone.GOOD, "Ran: reference deleted"),
+    CheckResult.SKIP_SAME: (Tone.OFF, "Nothing new"),
+    CheckResult.SKIP_FILES_SAME: (Tone.OFF, "New commit, same selected files"),
+    CheckResult.SKIP_ADOPTED: (Tone.OFF, "Nothing new since v0.4"),
+    CheckResult.SKIP_FIRST: (Tone.OFF, "First check: recorded, not run"),
+    CheckResult.SKIP_DELETED: (Tone.OFF, "Reference deleted, nothing runs"),
+    CheckResult.SKIP_ANSWERED: (Tone.OFF, "Handled by an earlier check"),
+    CheckResult.SUSPENDED: (Tone.OFF, "Suspended"),
+    CheckResult.WAIT_ANNOUNCED: (Tone.WAIT, "Waits for the announced commit"),
+    CheckResult.WAIT_DELETED: (Tone.WAIT, "Waits to confirm a deletion"),
+    CheckResult.WRONG_CONFIG: (Tone.BAD, "Configuration has to be changed"),
+    CheckResult.INVALID: (Tone.BAD, "The trigger is invalid"),
+    CheckResult.REFUSED: (Tone.BAD, "The Job was refused"),
+    CheckResult.GIT_FAILED: (Tone.BAD, "The request to the git server failed"),
+    CheckResult.API_FAILED: (Tone.BAD, "A request to the API server failed"),
+    CheckResult.CRASHED: (Tone.BAD, "A bug in the check"),
+    CheckResult.FENCE_LOST: (Tone.OFF, "Left to the next leader"),
+    CheckResult.RESTART: (Tone.WAIT, "Tried again: the record changed"),
+    CheckResult.DROPPED: (Tone.OFF, "Nothing to check any more"),
 }
 _REFERENCES = 20
 _YAML_CHARS = 256 * 1024
@@ -74,6 +78,7 @@ class ReferenceView:
     commit: str
     commit_url: str | None
     changed: When | None
+    decision: DecisionView | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +123,11 @@ def trigger(
     last_of: dict[str, RunRow] = {}
     for run in runs:
         last_of.setdefault(run.source, run)
+
+    def decided(key: str) -> list[DecisionView]:
+        found = decisions.of(declared.uid, key) if decisions is not None else ()
+        return [decision_view(each, now) for each in found]
+
     sources = [
         _source(
             name,
@@ -126,7 +136,7 @@ def trigger(
             raw,
             _forge(spec),
             last_of.get(name),
-            [decision_view(each, now) for each in (decisions.of(declared.uid, name) if decisions is not None else ())],
+            decided,
             now,
         )
         for name in page.rows
@@ -158,7 +168,7 @@ def trigger(
 
 def decision_view(decision: Decision, now: datetime) -> DecisionView:
     """A decision as the page shows it."""
-    tone, words = _RESULTS.get(decision.result, (Tone.OFF, decision.result))
+    tone, words = RESULTS.get(decision.result, (Tone.OFF, decision.result))
     return DecisionView(
         tone=tone,
         words=words,
@@ -178,13 +188,14 @@ def _source(
     raw: Mapping[str, Any],
     forge: str | None,
     last: RunRow | None,
-    decisions: Sequence[DecisionView],
+    decided: Callable[[str], list[DecisionView]],
     now: datetime,
 ) -> SourceView:
     found = get(ref)
     uri = found.model.spec.repo_uri if found is not None and found.model is not None else ""
     entry = entry_of(raw.get("status"), name)
     problem = problem_of(raw.get("status"), name)
+    decisions = decided(name)
     shown = problem is not None and bool(decisions) and decisions[0].why == problem.message
     references = _references(raw.get("status"), name)
     return SourceView(
@@ -207,6 +218,7 @@ def _source(
                 commit=short(one.commit),
                 commit_url=commit_page(uri, one.commit, forge),
                 changed=when(timestamp(one.changed), now),
+                decision=next(iter(decided(key)), None),
             )
             for key, one in references[:_REFERENCES]
         ],

@@ -4,11 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from git_events_runner.flow.ui import views
+from git_events_runner.flow.ui import Decision, views
 from git_events_runner.flow.ui.estate import Estate
 from git_events_runner.flow.ui.rows import State, Tone
-from git_events_runner.flow.ui.trigger_view import trigger
+from git_events_runner.flow.ui.trigger_view import RESULTS, trigger
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.check_result import CheckResult
 from tests.flow.ui.samples import NOW, Company, at, company, sha
 
 
@@ -167,7 +168,10 @@ async def test_references_of_a_source_are_listed_with_their_commits():
     history = [{"number": 1, "source": "app@heads/b1", "job": "x", "phase": "Succeeded"}]
     made.trigger("shop", "hook", sources=["app"], status={"checkedSources": entries, "history": history})
     rows = await rows_of(made)
+    [uid] = [row.declared.uid for row in rows.triggers.values()]
+    made.decisions.note(uid, "app@heads/b2", Decision(result="skip-same", at=NOW, since=NOW))
     [source] = page_of(made, rows, Ref("ScheduleTrigger", "shop", "hook"))["sources"]
+    assert [each.decision and each.decision.words for each in source.references[:3]] == [None, "Nothing new", None]
     assert [each.name for each in source.references] == [f"b{each}" for each in range(1, 21)]
     assert source.more_references == 4
     assert source.references[0].commit_url == f"https://github.com/acme/app/commit/{sha(1)}"
@@ -220,6 +224,35 @@ async def test_only_what_has_changed_is_read_again():
     assert after.triggers.keys() - same == {Ref("ScheduleTrigger", "shop", "storefront")}
     estate.drop()
     assert len((await estate.rows()).runs) == len(after.runs)
+
+
+async def test_every_result_of_a_check_has_words():
+    """One that is added to the list of results is added to the page."""
+    assert {*CheckResult} == {*RESULTS}
+
+
+async def test_a_retry_shows_which_attempt_it_is():
+    """From the Job and from the history alike."""
+    made = Company()
+    made.add("GitRepo", "shop", "app", spec={"repoUri": "https://git.example/app"})
+    history = [{"number": 1, "source": "app", "job": "x", "phase": "Failed", "attempt": "2/4", "reason": "retry"}]
+    made.trigger("shop", "hook", sources=["app"], status={"history": history})
+    rows = await rows_of(made)
+    assert [(run.attempt, run.reason) for run in rows.runs] == [("2/4", "retry of a failed run")]
+
+
+async def test_what_is_watched_is_in_words():
+    """A branch, or patterns of branches and tags."""
+    made = Company()
+    references = {"branches": {"include": ["main", "release/*"]}, "tags": {"semver": ">=1.2 <2"}}
+    made.trigger("shop", "hook", sources=["app"])
+    watch = {"onChangeOnly": True, "references": references}
+    made.trigger("shop", "all", spec={"sources": {"names": ["app"], "watchOn": watch}})
+    rows = await rows_of(made)
+    assert {row.ref.name: row.declared.reference for row in rows.triggers.values()} == {
+        "hook": "branch main",
+        "all": "branches main, release/* and tags ** >=1.2 <2",
+    }
 
 
 async def test_tones_have_words():
