@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import helm_python
@@ -39,13 +41,23 @@ def main() -> int:
 def build(dist: Path) -> None:
     """Wheel and chart, and `SHA256SUMS` of all that is in `dist`."""
     dist.mkdir(parents=True, exist_ok=True)
-    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*wheel, "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", dist, ROOT], check=True)
+    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--wheel-dir", dist]
+    with tempfile.TemporaryDirectory() as folder:
+        _copy_tracked(Path(folder))  # an earlier build in the working tree would add files that are deleted since
+        subprocess.run([*wheel, "--no-deps", "--no-build-isolation", "--no-index", folder], check=True)
     helm_python.package(ROOT / "helm" / "git-events-runner", destination=dist)
     files = sorted(path for path in dist.iterdir() if path.is_file() and path.name != "SHA256SUMS")
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
     (dist / "SHA256SUMS").write_text("".join(lines))
     print(f"release {project_version()}: {', '.join(path.name for path in files)}")
+
+
+def _copy_tracked(folder: Path) -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
 
 
 if __name__ == "__main__":
