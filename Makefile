@@ -89,6 +89,7 @@ bench: $(STAMP) ## the benchmarks of docs/performance.md
 bench-git: $(STAMP) ## git clients compared, files of a large repository, a thousand schedules, hostile servers (docs/performance-git.md)
 	$(BIN)/python -m benchmarks.git
 	$(BIN)/python -m benchmarks.files
+	$(BIN)/python -m benchmarks.changes
 	$(BIN)/python -m benchmarks.schedules
 	$(BIN)/python -m benchmarks.hostile
 
