@@ -28,6 +28,7 @@ class Run(_Model):
     started: str | None = Field(default=None, description="When its Job started.")
     finished: str | None = Field(default=None, description="When its Job ended.")
     exit_code: int | None = Field(default=None, description="Exit code of the container that failed, where known.")
+    attempt: str | None = Field(default=None, description="Of a retry: which attempt it is, of how many, as `2/4`.")
 
 
 class Source(_Model):

@@ -14,7 +14,7 @@ from git_events_runner.rules.schedule.schedule import parse_schedule
 
 from .models import Condition, Run, Source, Trigger, TriggerDetail
 
-_RUN_FIELDS = ("source", "reference", "commit", "reason", "job", "phase", "queued", "started", "finished")
+_RUN_FIELDS = ("source", "reference", "commit", "reason", "job", "phase", "queued", "started", "finished", "attempt")
 Phase = Callable[[str], str]
 
 

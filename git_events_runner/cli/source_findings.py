@@ -8,7 +8,7 @@ from typing import Any
 from git_events_runner.resources.job import JobView
 from git_events_runner.rules.concurrency import groups_of, occupies
 from git_events_runner.rules.ledger.mutations import Entry, entry_of
-from git_events_runner.rules.starting import is_not_starting
+from git_events_runner.rules.starting import backs_off_until, is_not_starting, why
 
 from .facts import Facts
 from .findings import Rank, Step, listed, short, words_of
@@ -131,7 +131,9 @@ def _job(facts: Facts, name: str, last: Mapping[str, Any]) -> Iterator[Step]:
                 topic=topic, text=f"the last run, Job {last['name']}, is {phase or 'recorded'}", rank=rank, remedy=rerun
             )
         return
-    if view.waits:
+    if not view.finished and is_not_starting(view, facts.now):
+        yield _not_starting(job, view, topic)
+    elif view.waits:
         yield _queued(facts, job, view)
     elif view.suspended_elsewhere and not view.finished:
         yield Step(
@@ -151,13 +153,6 @@ def _job(facts: Facts, name: str, last: Mapping[str, Any]) -> Iterator[Step]:
             rank=Rank.ENDED if failed else Rank.RAN,
             remedy=f"see its log: git-events-runner logs {words_of(facts)}" if failed else "",
         )
-    elif is_not_starting(view, facts.now):
-        yield Step(
-            topic=topic,
-            text=f"Job {job} holds a slot, and no pod of it has started since {view.started_at}",
-            rank=Rank.JOB,
-            remedy=remedy_of("JobNotStarting"),
-        )
     else:
         yield Step(
             topic=topic,
@@ -165,6 +160,19 @@ def _job(facts: Facts, name: str, last: Mapping[str, Any]) -> Iterator[Step]:
             rank=Rank.JOB,
             remedy=f"follow it: git-events-runner logs {words_of(facts)} -f",
         )
+
+
+def _not_starting(job: str, view: JobView, topic: str) -> Step:
+    """A Job of which no pod starts: it holds a slot, or was put back and is tried again later."""
+    until = backs_off_until(view)
+    later = f", tried again from {until.isoformat(timespec='seconds')} on" if until is not None else ""
+    since = f" since {view.started_at.isoformat(timespec='seconds')}" if view.started_at else ""
+    return Step(
+        topic=topic,
+        text=f"no pod of Job {job} has started{since}{later}: {why(view)}",
+        rank=Rank.JOB,
+        remedy=remedy_of("JobNotStarting"),
+    )
 
 
 def _queued(facts: Facts, job: str, view: JobView) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from .overview import conditions_of, next_check, reference_of
 from .remedies import remedy_of
 
 _LEASE_S = 15
+_CONTROLS = ("firstCheck", "windows", "debounce", "cooldown", "ignore", "concurrency", "retry")
 
 
 def of_trigger(facts: Facts) -> Iterator[Step]:
@@ -41,6 +43,10 @@ def of_trigger(facts: Facts) -> Iterator[Step]:
             rank=Rank.DELETED,
             remedy="create it again if it is still needed",
         )
+    chosen = {name: spec[name] for name in _CONTROLS if spec.get(name) not in (None, "", "Run", 0)}
+    if chosen:
+        text = "; ".join(f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in chosen.items())
+        yield Step(topic="control of runs", text=text)
     yield from _controller(facts)
     yield from _validity(facts)
     yield from _suspension(facts)

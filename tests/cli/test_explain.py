@@ -201,6 +201,17 @@ async def job_deleted(cluster, tmp_path):
     await cluster.trigger(status=status(app=entry(phase="Deleted")))
 
 
+async def not_starting(cluster, tmp_path):
+    trigger = await cluster.trigger(status=status(app=entry(phase="Running")))
+    await job(cluster, trigger, 1, started=at(-3600))
+
+
+async def put_back(cluster, tmp_path):
+    trigger = await cluster.trigger(status=status(app=entry(phase="Queued")))
+    marks = {f"{GROUP}/admission": "requeued", f"{GROUP}/requeues": "2", f"{GROUP}/requeued-at": at(-5)}
+    await job(cluster, trigger, 1, suspend=True, annotations=marks)
+
+
 PUZZLES = {
     wrong_branch: ["branch main does not exist", "correct spec.sources.watchOn.reference"],
     files_filter: ["commit bbbbbbbbbbbb changes no file", "correct the patterns"],
@@ -224,6 +235,8 @@ PUZZLES = {
         "GitRepo default/lib does not exist",
         "there is one in team, which triggers of default cannot use",
     ],
+    not_starting: ["no pod of Job nightly-", "has started since", "its pod is not ready: the image may be missing"],
+    put_back: ["no pod of Job nightly-", "tried again from ", "kubectl describe job shows the cause"],
     job_deleted: ["Job nightly-x was deleted before it ended", "rerun scheduletrigger/nightly -n default"],
 }
 
@@ -239,6 +252,16 @@ async def test_the_first_line_names_the_cause(cluster, tmp_path, puzzle):
         assert part in first, done.out
     assert KEY.decode() not in done.out
     assert done.out.splitlines()[2].startswith("  1. ")
+
+
+async def test_controls_of_runs_are_shown(cluster):
+    """What the spec has about when and how runs happen is one of the steps."""
+    await cluster.world()
+    await cluster.trigger(concurrency={"policy": "Queue", "group": "terraform"}, retry={"limit": 2}, status=status())
+    out = (await cluster.run("explain", "nightly")).out
+    [line] = [line for line in out.splitlines() if ". control of runs: " in line]
+    assert '"group": "terraform"' in line
+    assert 'retry {"' in line
 
 
 async def test_its_json(cluster):
