@@ -29,6 +29,14 @@ def watching(reference: dict[str, Any]) -> dict[str, Any]:
     return {"kind": "WebhookTrigger", "spec": {"sources": sources, "action": action, "webhook": {"multiSource": True}}}
 
 
+def patterns(references: dict[str, Any] | None, **watch: Any) -> dict[str, Any]:
+    """A trigger that watches references by patterns."""
+    made = watching({})
+    given = {"references": references} if references is not None else {}
+    made["spec"]["sources"]["watchOn"] = {"onChangeOnly": True, **given, **watch}
+    return made
+
+
 def job(value: dict[str, Any], kind: str = "Action") -> dict[str, Any]:
     """An Action with that Job."""
     return {"kind": kind, "spec": {"actionJob": value}}
@@ -46,7 +54,18 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (schedule({"cron": "0 0 1 13 *"}), "month: 1 to 12 or JAN to DEC"),
     *((schedule({"cron": text}), "day of week: 0 to 7") for text in ("0 0 * * 8", "0 0 * * L5", "0 0 * * fry")),
     (schedule({"cron": "0 0 0 1 1 ? 1960"}), "year: 1970 to 2099"),
-    *((watching({"branch": name}), "wildcards") for name in ("release/*", "v?", "v[12]")),
+    *((watching({"branch": name}), "patterns go into references") for name in ("release/*", "v?", "v[12]")),
+    (watching({"tag": "v*"}), "patterns go into references.branches and references.tags"),
+    (patterns({}), "at least one of branches and tags"),
+    (patterns({"branches": {}}, reference={"branch": "main"}), "exactly one of reference and references"),
+    (patterns({"branches": {}}, onChangeOnly=False), "onChangeOnly: false needs a single reference"),
+    (patterns(None, onDelete={"name": "x"}), "onDelete needs references"),
+    *(
+        (patterns({"branches": {"include": [text]}}), "with * and ? for characters")
+        for text in ("", "refs/heads/x", "a b", "a**", "[ab]", "/x", "a//b")
+    ),
+    *((patterns({"tags": {"semver": text}}), "write comparators") for text in ("", "new", ">= 1", "1.2.3.4", "1,2")),
+    *((patterns({"branches": {}, "limit": n}), "limit in body ") for n in (0, 1001)),
     *((watching({"tag": name}), "as git takes it") for name in ("", "a b", "a..b", "/a", "a/", "a:b", "x.lock", "a\n")),
     *(
         (watching({"commit": text}), "full commit id")
@@ -71,6 +90,10 @@ TAKEN: list[dict[str, Any]] = [
     *(watching({"branch": name}) for name in ("main", "feature/a-b", "a.b", "ünïcode", "HEAD")),
     *(watching({"tag": name}) for name in ("v1.2.3", "a@b", "x.lockx", "a+b", "refs/tags/v1", "a{b}", "-x")),
     *(watching({"commit": text}) for text in (SHA1, SHA256)),
+    patterns({"branches": {"include": ["main", "release/*", "**/x", "a?/**"], "exclude": ["**/wip"]}, "limit": 1000}),
+    patterns({"branches": {}, "tags": {}}, onDelete={"name": "x"}, files=["docs/"]),
+    *(patterns({"tags": {"semver": text}}) for text in (">=1.2 <2", "^1 || ~2.1.3-rc.1", "1.x", "*")),
+    patterns(None),
     *(job({"ttlSecondsAfterFinished": n}) for n in (0, INT32 - 1)),
     *(job({"activeDeadlineSeconds": n}, "ClusterAction") for n in (0, INT32, 9_223_372_036)),
     *(job({"jobWaitingTimeoutSeconds": n}) for n in (0, 10**12)),

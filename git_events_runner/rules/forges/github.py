@@ -12,18 +12,22 @@ WANTED: Wanted = {
     "ref": {},
     "after": {},
     "deleted": {},
+    "ref_type": {},
+    "sha": {},
     "repository": {"clone_url": {}, "ssh_url": {}, "html_url": {}, "git_url": {}},
 }
 
 
 def push_of(event: str, payload: object) -> Push | IgnoredEvent:
-    """A `push` event; everything else is ignored (`create` and `delete` come beside a push).
+    """A `push`, and `create` and `delete` of a branch or tag, which come next to a push or (of Gitea) alone.
 
     For an annotated tag `after` is the tag object: the commit is in `head_commit`.
 
     Raises:
         Unreadable: It is not what these forges send.
     """
+    if event in {"create", "delete"}:
+        return _companion(event, payload)
     if event != "push":
         return IgnoredEvent(reason=f"event {event} moves no reference" if event != "ping" else "a ping")
     repository = at(payload, "repository")
@@ -31,7 +35,18 @@ def push_of(event: str, payload: object) -> Push | IgnoredEvent:
     if moved.reference.startswith("refs/tags/") and not moved.deleted:
         tagged = change(moved.reference, at(payload, "head_commit", "id"))
         moved = tagged if tagged.commit is not None else moved
-    return Push(
-        repositories=texts(*(text_at(repository, name) for name in ("clone_url", "ssh_url", "html_url", "git_url"))),
-        changes=(moved,),
-    )
+    return Push(repositories=_urls(repository), changes=(moved,))
+
+
+def _companion(event: str, payload: object) -> Push | IgnoredEvent:
+    """A branch or tag that was created or deleted; anything else that is created is ignored."""
+    name, kind = text_at(payload, "ref"), text_at(payload, "ref_type")
+    if name is None or kind not in {"branch", "tag"}:
+        return IgnoredEvent(reason=f"event {event} moves no reference")
+    full = name if name.startswith("refs/") else f"refs/{'tags' if kind == 'tag' else 'heads'}/{name}"
+    moved = change(full, at(payload, "sha") if kind == "branch" else None, deleted=event == "delete")
+    return Push(repositories=_urls(at(payload, "repository")), changes=(moved,), companion=event)
+
+
+def _urls(repository: object) -> tuple[str, ...]:
+    return texts(*(text_at(repository, name) for name in ("clone_url", "ssh_url", "html_url", "git_url")))

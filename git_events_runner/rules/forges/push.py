@@ -30,11 +30,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """Every reference that a push changed; not `complete`: there are more than the forge lists."""
+    """Every reference that a push changed; not `complete`: there are more than the forge lists.
+
+    `companion`: the event, if it is one that comes next to a push: it says nothing new of a single reference.
+    """
 
     repositories: tuple[str, ...]
     changes: tuple[Change, ...]
     complete: bool = True
+    companion: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,8 @@ def watched(push: Push, reference_type: str, name: str) -> Change | IgnoredEvent
 
     A watched commit may be brought by any push: it counts as a change that announces nothing.
     """
+    if push.companion is not None:
+        return IgnoredEvent(reason=f"event {push.companion} moves no reference")
     if reference_type == "commit":
         return Change(reference=name, commit=None)
     place = "refs/tags/" if reference_type == "tag" else "refs/heads/"
