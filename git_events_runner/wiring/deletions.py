@@ -8,13 +8,13 @@ the same from it; nor does a run that a newer one supersedes or replaces. No oth
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import structlog
 
+from git_events_runner.concurrency.bounded_dict import BoundedDict
 from git_events_runner.edges.kube.store import Snapshot
 from git_events_runner.edges.ports import ImmediateEventRecorder, KubeWriter
 from git_events_runner.errors import ApiError, ApiNotFound, ApiTooManyRequests, ApiUnavailable
@@ -50,7 +50,7 @@ class Deletions:
         self._events = events
         self._request_timeout_s = request_timeout_s
         self._now = now
-        self._phases: OrderedDict[str, str] = OrderedDict()
+        self._phases: BoundedDict[str, str] = BoundedDict(_KEPT)
 
     def phase_of(self, uid: str) -> str | None:
         """The last phase of a Job that this process deleted, or is about to; None: it deletes no such Job."""
@@ -158,5 +158,3 @@ class Deletions:
 
     def _note(self, uid: str, phase: str) -> None:
         self._phases[uid] = phase
-        if len(self._phases) > _KEPT:
-            self._phases.popitem(last=False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+
+from git_events_runner.concurrency.bounded_dict import BoundedDict
 
 _KEPT_EACH = 5
 _KEPT = 4096
@@ -61,7 +62,7 @@ class Decisions:
     """The last decisions of each source that this replica has checked, in memory and bounded."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, str], tuple[Decision, ...]] = OrderedDict()
+        self._kept: BoundedDict[tuple[str, str], tuple[Decision, ...]] = BoundedDict(_KEPT)
 
     def note(self, trigger_uid: str, source: str, decision: Decision) -> None:
         """A check has ended; one that ended as the one before counts with it."""
@@ -75,8 +76,6 @@ class Decisions:
             decision = replace(decision, since=known[0].since, count=known[0].count + 1)
             known = known[1:]
         self._kept[key] = (decision, *known)[:_KEPT_EACH]
-        if len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
 
     def of(self, trigger_uid: str, source: str) -> tuple[Decision, ...]:
         """The decisions about a source, the latest first; none: this replica has not checked it."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
+
+from git_events_runner.concurrency.bounded_dict import BoundedDict
 
 from .facts import HostFacts
 
@@ -36,7 +37,7 @@ class GitHosts:
         """`observer` gets everything too."""
         self._observer = observer
         self._now = now
-        self._hosts: OrderedDict[str, HostFacts] = OrderedDict()
+        self._hosts: BoundedDict[str, HostFacts] = BoundedDict(_KEPT)
 
     def facts(self) -> list[HostFacts]:
         """What is known of each host."""
@@ -83,6 +84,3 @@ class GitHosts:
 
     def _put(self, facts: HostFacts) -> None:
         self._hosts[facts.host] = facts
-        self._hosts.move_to_end(facts.host)
-        if len(self._hosts) > _KEPT:
-            self._hosts.popitem(last=False)

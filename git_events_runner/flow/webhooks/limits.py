@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from starlette.requests import ClientDisconnect, Request
 
+from git_events_runner.concurrency.bounded_dict import BoundedDict
 from git_events_runner.rules.rate_limit import Bucket, Rate
 from git_events_runner.rules.senders import Network, forwarded_sender, sender
 from git_events_runner.rules.signatures import Headers
@@ -52,8 +52,8 @@ class Buckets:
 
     def __init__(self, rates: Mapping[str, Rate | None]) -> None:
         self._rates = {scope: rate for scope, rate in rates.items() if rate is not None}
-        self._buckets: OrderedDict[tuple[str, ...], Bucket] = OrderedDict()
-        self._failures: OrderedDict[tuple[str, ...], Bucket] = OrderedDict()
+        self._buckets: BoundedDict[tuple[str, ...], Bucket] = BoundedDict(_BUCKETS)
+        self._failures: BoundedDict[tuple[str, ...], Bucket] = BoundedDict(_BUCKETS)
 
     def check(self, scope: str, *key: str) -> None:
         """Let a request pass whose proof is not known yet, and take nothing.
@@ -114,12 +114,10 @@ class Buckets:
             raise _too_many(scope, wait_s)
 
 
-def _taken(buckets: OrderedDict[tuple[str, ...], Bucket], rate: Rate, key: tuple[str, ...]) -> float:
+def _taken(buckets: BoundedDict[tuple[str, ...], Bucket], rate: Rate, key: tuple[str, ...]) -> float:
     now = time.monotonic()
     bucket, wait_s = (buckets.pop(key, None) or Bucket(tokens=float(rate.burst), at=now)).take(rate, now)
     buckets[key] = bucket
-    if len(buckets) > _BUCKETS:
-        buckets.popitem(last=False)
     return wait_s
 
 

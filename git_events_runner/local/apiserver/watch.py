@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from git_events_runner.concurrency.bounded_dict import BoundedDict
 from git_events_runner.resources.kinds import Kind
 
 from .builtin import is_builtin
@@ -61,7 +61,7 @@ class Lister:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._pages: OrderedDict[str, tuple[int, list[dict[str, Any]]]] = OrderedDict()
+        self._pages: BoundedDict[str, tuple[int, list[dict[str, Any]]]] = BoundedDict(_PAGES_KEPT)
 
     def forget(self) -> None:
         """Let all continue tokens given out be too old."""
@@ -84,8 +84,6 @@ class Lister:
         if rest:
             token = secrets.token_urlsafe(24)
             self._pages[token] = (version, rest)
-            while len(self._pages) > _PAGES_KEPT:
-                self._pages.popitem(last=False)
             metadata["continue"] = token
             if not query.selective:
                 metadata["remainingItemCount"] = len(rest)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from git_events_runner.concurrency.bounded_dict import BoundedDict
 from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.ref import Ref
@@ -43,7 +43,7 @@ class Outcomes:
         self._known: dict[str, Snapshot] = {}  # by uid: a pass over all of them hashes no reference
         self._uids: dict[Ref, str] = {}
         self._undecided: dict[Ref, str] = {}  # Jobs that may turn out to be runs → uid of the trigger
-        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._gone: BoundedDict[str, None] = BoundedDict(_KEPT)
         self._refused: frozenset[str] = frozenset()  # namespaces whose Jobs were refused at the last pass
         self._joining: frozenset[str] = frozenset()  # those whose Jobs are, or were then
 
@@ -53,7 +53,9 @@ class Outcomes:
         self._uids = {snapshot.ref: snapshot.uid for snapshot in self._known.values()}
         self._undecided.clear()
         self._refused = self._store.scopes.of("Job")
-        self._gone = OrderedDict.fromkeys(snapshot.uid for snapshot in self._store.vanished())
+        self._gone.clear()
+        for snapshot in self._store.vanished():
+            self._gone[snapshot.uid] = None
 
     def begin_pass(self) -> None:
         """Jobs of a namespace that can be read again are known from then on, as at the start of a leadership."""
@@ -121,7 +123,7 @@ class Outcomes:
         return trigger is not None and trigger.ref.namespace == job.ref.namespace and not run_of(job, trigger)
 
     def _deleted(self, before: Snapshot, touched: set[str]) -> None:
-        self._note_gone(before.uid)
+        self._gone[before.uid] = None
         if (owner := owner_of(before, self._store)) is not None:
             touched.add(owner.trigger.uid)
             if not before.model.finished:
@@ -131,15 +133,10 @@ class Outcomes:
         """Publish the ends of Jobs that were created and deleted between two passes."""
         for snapshot in self._store.vanished():
             if snapshot.ref in refs and snapshot.uid not in self._gone:
-                self._note_gone(snapshot.uid)
+                self._gone[snapshot.uid] = None
                 if (owner := owner_of(snapshot, self._store)) is not None:
                     touched.add(owner.trigger.uid)
                     self._note_vanished(snapshot, owner)
-
-    def _note_gone(self, uid: str) -> None:
-        self._gone[uid] = None
-        if len(self._gone) > _KEPT:
-            self._gone.popitem(last=False)
 
     def _note_vanished(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
         """It ended and was deleted in one moment (a TTL of 0), waited too long, or was deleted by another party."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
+from git_events_runner.concurrency.bounded_dict import BoundedDict
 from git_events_runner.rules.history import RunState
 
 _KEPT = 1000
@@ -13,7 +12,7 @@ class LastPhases:
     """By the name of the Job, which follows from its run."""
 
     def __init__(self) -> None:
-        self._phases: OrderedDict[str, RunState] = OrderedDict()
+        self._phases: BoundedDict[str, RunState] = BoundedDict(_KEPT)
 
     def __contains__(self, name: object) -> bool:
         """Whether that Job is known to be deleted."""
@@ -26,8 +25,6 @@ class LastPhases:
     def put(self, name: str, state: RunState) -> None:
         """It is deleted."""
         self._phases[name] = state
-        if len(self._phases) > _KEPT:
-            self._phases.popitem(last=False)
 
     def forget(self, name: str) -> None:
         """It exists, or exists again."""
