@@ -25,7 +25,9 @@ async def write(world: World, trigger, *mutations):
     """Write them by a process of this version; their outcomes, and the status that is stored then."""
     ref, store = world.ref("ScheduleTrigger", "x"), Store()
     store.observe(trigger | {"kind": "ScheduleTrigger"})
-    writer = GroupedStatusWriter(api=world.client, store=store, metrics=Metrics(prefix="x"), gather_s=0.0)
+    writer = GroupedStatusWriter(
+        api=world.client, store=store, metrics=Metrics(prefix="x"), history_limit=lambda _: 10, gather_s=0.0
+    )
     running = asyncio.ensure_future(writer.run())
     try:
         async with asyncio.timeout(20):
