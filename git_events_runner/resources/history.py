@@ -21,7 +21,10 @@ class RunRecord(Part):
     """One run."""
 
     number: _Number | None = Field(default=None, description="Number of the run, among those of its source.")
-    source: Text | None = Field(default=None, description="The source that it is a run of.")
+    source: Text | None = Field(
+        default=None,
+        description="The source that it is a run of, with the reference if several are watched (`app@heads/main`).",
+    )
     commit: Text | None = Field(default=None, description="The commit that it runs, in short.")
     reason: Text | None = Field(
         default=None,

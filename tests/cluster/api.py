@@ -26,11 +26,11 @@ class Api:
         self._token = token or plane.admin_token
         self._context = ssl.create_default_context(cafile=str(plane.authority.path))
 
-    def call(self, method, path, body=None, *, content_type="application/json"):
+    def call(self, method, path, body=None, *, content_type="application/json", accept="application/json"):
         """The answer as a dict; Refused on an error."""
         connection = http.client.HTTPSConnection(*self._host, context=self._context, timeout=30)
         try:
-            headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type}
+            headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type, "Accept": accept}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             text = answer.read()

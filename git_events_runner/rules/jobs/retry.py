@@ -12,7 +12,7 @@ from typing import Any
 
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.retry import Attempt, Retry
-from git_events_runner.rules.check_result import words_of
+from git_events_runner.rules.check_result import CheckResult, words_of
 from git_events_runner.rules.identity import Owner
 from git_events_runner.rules.schedule.intervals import parse_interval
 
@@ -26,7 +26,8 @@ def next_attempt(job: JobView, owner: Owner[Any], *, most: int) -> Attempt | Non
     It has to have failed in a way that the trigger names, if it has ended.
     """
     trigger = owner.trigger
-    if job.run is None or owner.number is None or not owner.named or words_of(job.reason) is None:
+    of_commit = words_of(job.reason) is not None and job.reason != CheckResult.FIRE_DELETED
+    if job.run is None or owner.number is None or not owner.named or not of_commit:
         return None
     retry: Retry | None = trigger.model.spec.retry
     if retry is None or trigger.model.spec.suspend or job.trigger_generation != trigger.model.metadata.generation:

@@ -67,6 +67,7 @@ def owner(*, runs=7, suspend=False, generation=3, names=("app",), **retry):
         (job(), owner(names=("other",)), None),
         (job(deleting=True), owner(), None),
         (job(reason="other"), owner(), None),  # no run of a commit
+        (job(reason="fire-deleted"), owner(), None),
         (job(reason="retry"), owner(), Attempt(number=2, most=4)),
         (job(result="Complete"), owner(), None),
         (job(result=None), owner(), Attempt(number=2, most=4)),  # it may still fail
