@@ -27,7 +27,7 @@ class BoundedDict(OrderedDict[_K, _T]):
         self._limit = limit
 
     def __setitem__(self, key: _K, value: _T) -> None:
-        """Set an entry, which is then the newest; the oldest one goes if there are too many."""
+        """Set an entry, which is then the newest; the oldest one is dropped if there are too many."""
         super().__setitem__(key, value)
         self.move_to_end(key)
         if len(self) > self._limit:

@@ -107,7 +107,7 @@ def test_a_problem_has_its_time_and_keeps_it_while_its_reason_lasts():
 
 
 def test_a_problem_alone_makes_no_record_of_the_ledger():
-    """A source that was never checked stays one: its first check is due, and its entry goes with the problem."""
+    """A source that was never checked stays one: its first check is due, and its entry is removed with the problem."""
     status, _ = combine({"lastRunNumber": 7}, [report("app", SLOW)])
     assert not entry_of(status, "app").exists
     assert entry_of(status, "app").runs == 7
@@ -116,7 +116,7 @@ def test_a_problem_alone_makes_no_record_of_the_ledger():
 
 
 def test_a_pruned_source_takes_its_problem_along():
-    """Its entry is gone, and with it the problem from the conditions."""
+    """Its entry is removed, and with it the problem from the conditions."""
     status, _ = combine({}, [report("app", None), report("old", SLOW)])
     status, outcomes = combine(status, [report("app", None), Prune(keep=frozenset({"app"}))])
     assert outcomes == [Outcome.WRITE, Outcome.WRITE]
@@ -186,7 +186,7 @@ _by_both = st.lists(
 
 @given(_by_both)
 def test_no_problem_is_lost_while_replicas_of_two_versions_report(steps):
-    """While a source fails Ready is False, whoever reported it; once the new version checked all, it is exact."""
+    """While a source fails Ready is False, by either version; once the new version checked all, it is exact."""
     status, truth = {}, dict.fromkeys(_names)
     for old, source, problem in steps:
         truth[source] = problem
