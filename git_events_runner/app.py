@@ -45,6 +45,7 @@ from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.flow.trigger_cleanup import TriggerCleanup
 from git_events_runner.flow.utility import Health, Probes
+from git_events_runner.flow.waits import Waits
 from git_events_runner.flow.webhooks import SecretChecks, Webhooks
 from git_events_runner.flow.webhooks.missed import MissedDeliveries
 from git_events_runner.flow.webhooks.recorder import DeliveryRecorder
@@ -243,9 +244,10 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
     handled = HandledTimes(
         store=store,
         writer=writer,
-        pending=lambda uid, source: lanes.pending(uid, source),  # noqa: PLW0108  it is built below
+        pending=lambda uid, source: pending(uid, source),  # noqa: PLW0108  it is built below
         now=now,
     )
+    waits = Waits(store=store, gate=gate, submit=submit, metrics=metrics, now=now)
     checks = Checks(
         store=store,
         gate=gate,
@@ -255,6 +257,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         writer=writer,
         runs=runs,
         handled=handled,
+        waits=waits,
         submit=submit,
         missed=missed.note,
         decided=page.decided,
@@ -268,8 +271,10 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         longest_backoff_s=_LONGEST_BACKOFF_S,
         weight=weight,
     )
+
+    pending, forget = waits.beside(pending=lanes.pending, forget=lanes.forget)
     scheduler = Scheduler(
-        store=store, gate=gate, submit=lanes.submit, forget=lanes.forget, edited=handled.edited, now=now, weight=weight
+        store=store, gate=gate, submit=lanes.submit, forget=forget, edited=handled.edited, now=now, weight=weight
     )
     results = Results(
         api=client,
@@ -296,7 +301,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         now=now,
         weight=weight,
     )
-    requests = OpenRequests(store=store, submit=lanes.submit, pending=lanes.pending, now=now)
+    requests = OpenRequests(store=store, submit=lanes.submit, pending=pending, now=now)
     reconciler = Reconciler(
         api=client,
         store=store,
@@ -324,6 +329,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
 
     async def lead(fence: Fence) -> None:
         """The leader's tasks; the first to fail ends them all."""
+        waits.begin()
         try:
             async with asyncio.TaskGroup() as group:
                 for part in (
@@ -352,9 +358,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         failed=lambda error: edge_failed(None, error),
     )
 
-    gone = TriggerCleanup(
-        store=store, forget_lane=lanes.forget, forget_metrics=metrics.forget, with_metrics=metrics.triggers
-    )
+    gone = TriggerCleanup(store=store, forget_lane=forget, forget_metrics=metrics.forget, with_metrics=metrics.triggers)
     webhooks = Webhooks(
         store=store,
         counter=DeliveryRecorder(store=store, writer=writer, submit=lanes.submit, now=now),
@@ -453,6 +457,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
                     namespaces=namespaces.run(),
                     status=writer.run(),
                     lanes=lanes.run(),
+                    waits=waits.run(),
                     gone=gone.run(),
                     tracking=tracking.run(),
                     hosts=hosts.run(),

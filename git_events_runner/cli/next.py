@@ -10,7 +10,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from git_events_runner.errors import InvalidObject
+from git_events_runner.resources.windows import Window
 from git_events_runner.rules.schedule.schedule import Schedule, parse_schedule
+from git_events_runner.rules.windows import Window as WindowRule
+from git_events_runner.rules.windows import Windows, parse_windows
 from git_events_runner.telemetry.stdout import printed
 
 from .numbers import count
@@ -28,6 +31,17 @@ def add(parser: argparse.ArgumentParser) -> None:
         "an interval counts from the first time on, in a cluster each repository has its own offset",
     )
     parser.add_argument("--after", metavar="RFC3339", help="the time to start from; unset: now")
+    parser.add_argument(
+        "--allow",
+        metavar="WINDOW",
+        action="append",
+        default=[],
+        help="a window in which runs may start, as spec.windows: its duration and its cron expression, "
+        "`9h TZ=Europe/Berlin 0 8 * * 1-5`; then each time is followed by when the run of a change starts; repeatable",
+    )
+    parser.add_argument(
+        "--deny", metavar="WINDOW", action="append", default=[], help="a window in which no run starts; repeatable"
+    )
     parser.add_argument("-n", dest="count", metavar="COUNT", type=count, default=5, help="how many (default: 5)")
 
 
@@ -40,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         moment = _moment(arguments.after)
         parsed = _schedule(arguments.schedule)
+        windows = _windows(arguments.allow, arguments.deny)
     except InvalidObject as error:
         return _refuse(error.problem)
     times = list(islice(_times(parsed, moment), arguments.count))
@@ -47,7 +62,37 @@ def run(arguments: argparse.Namespace) -> int:
         return _refuse(
             f"{arguments.schedule!r} does not fire after {moment.isoformat()} (the calendar has the years 1 to 9999)"
         )
-    return printed("".join(f"{time.isoformat(timespec=_precision(time))}\n" for time in times))
+    return printed("".join(f"{_text(time)}{_start(windows, time)}\n" for time in times))
+
+
+def _windows(allow: list[str], deny: list[str]) -> Windows | None:
+    """The windows of the options; None: none is given."""
+    given = [(True, text) for text in allow] + [(False, text) for text in deny]
+    found: list[WindowRule] = []
+    for allowed, text in given:
+        duration, _, cron = text.strip().partition(" ")
+        try:
+            spec = Window(allow=cron if allowed else None, deny=None if allowed else cron, duration=duration)
+            found += parse_windows([spec], "")
+        except InvalidObject as error:
+            option = "--allow" if allowed else "--deny"
+            problem = f"{option} {text!r}: {error.problem}; write a duration and a cron expression, as '9h 0 8 * * *'"
+            raise InvalidObject(option, problem) from None
+    return Windows((tuple(found),)) if found else None
+
+
+def _start(windows: Windows | None, time: datetime) -> str:
+    """When the run of a change that is found at that time starts; nothing without windows."""
+    if windows is None:
+        return ""
+    opens = windows.opens_at(time)
+    if opens is None:
+        return "  runs never"
+    return "  runs immediately" if opens == time else f"  runs at {_text(opens.astimezone(time.tzinfo))}"
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat(timespec=_precision(time))
 
 
 def _precision(time: datetime) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 from git_events_runner.resources.ref import Ref
@@ -11,6 +12,7 @@ from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.problems import Problem
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.schedule.schedule import Schedule
+from git_events_runner.rules.waits import WaitPolicy
 
 
 class StatusWriter(Protocol):
@@ -44,6 +46,12 @@ class PolicyGate(Protocol):
 
     def schedule_of(self, namespace: str, interval: str | None, cron: str | None) -> Schedule | Problem:
         """The schedule of a trigger's spec, or why it cannot be followed."""
+
+    def waits_of(self, trigger: Any) -> WaitPolicy | Problem | None:
+        """What makes changes of a trigger (its model) wait, or why its fields cannot be used."""
+
+    def closed_until(self, trigger: Any) -> datetime | None:
+        """Outside the windows: when runs may start."""
 
     def no_room(self, trigger: Ref, uid: str, making: int) -> Problem | None:
         """Why its namespace may have no further Job, with `making` that are being created."""

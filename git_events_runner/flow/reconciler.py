@@ -39,6 +39,7 @@ from git_events_runner.rules.problems import earlier_sources, source_problems, w
 from git_events_runner.rules.reference_entries import PRUNED_AFTER, kept_keys, watched_by
 from git_events_runner.rules.references import reference_of, source_of
 from git_events_runner.rules.resolve import Resolved
+from git_events_runner.rules.waits import ShowWaiting, is_shown
 from git_events_runner.telemetry.metrics import Metrics
 
 log = structlog.get_logger(target="reconcile")
@@ -336,6 +337,9 @@ class Reconciler:
                     self._deleted.setdefault(trigger.uid, asyncio.get_running_loop().time())
                 else:
                     self._deleted.pop(trigger.uid, None)
+            if is_shown(status):
+                suspended = trigger.model.spec.suspend
+                wanted.append(ShowWaiting(generation=trigger.generation, now=now, suspended=suspended))
         return wanted if Outcome.WRITE in combine(status, wanted, sources=names_in_spec(trigger.raw))[1] else []
 
     def _resolved(self, trigger: Any, source: str) -> Resolved | Problem:
@@ -375,6 +379,9 @@ class Reconciler:
                 found = self._gate.schedule_of(model.ref.namespace or "", schedule.interval, schedule.cron)
                 if isinstance(found, Problem):
                     return found
+            waits = self._gate.waits_of(model)
+            if isinstance(waits, Problem):
+                return waits
             files = model.spec.sources.watch_on.files
             if files:
                 patterns.check(files)

@@ -19,6 +19,7 @@ from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules import patterns
 from git_events_runner.rules.schedule.schedule import parse_schedule
+from git_events_runner.rules.waits import WaitPolicy
 
 from . import configfile
 from .foreign import is_foreign, is_list, titled, wrong_type
@@ -244,7 +245,7 @@ def _wrong(kind: str, obj: dict[str, Any]) -> InvalidObject | None:
 
 
 def _check(kind: str, obj: dict[str, Any]) -> None:
-    """What no schema can tell: whether a schedule can be read, and file patterns.
+    """What no schema can tell: whether a schedule can be read, windows and times, and file patterns.
 
     Raises:
         InvalidObject: They cannot.
@@ -255,4 +256,5 @@ def _check(kind: str, obj: dict[str, Any]) -> None:
     if kind in TRIGGERS:
         if model.spec.schedule is not None:
             parse_schedule(model.spec.schedule.interval, model.spec.schedule.cron)
+        WaitPolicy.of(model.spec, ())
         patterns.check(model.spec.sources.watch_on.files or ())

@@ -28,6 +28,11 @@ RESULTS: dict[str, str] = {  # the others are reported by events of their own
     CheckResult.SKIP_ANSWERED: "handled by the check before",
     CheckResult.SKIP_FIRST: "its present commit is taken as known: nothing to run",
     CheckResult.SUSPENDED: "the trigger is suspended",
+    CheckResult.WAIT_DELETED: "the git server does not show the reference; it is checked again",
+    CheckResult.SKIP_DELETED: "the reference is deleted: nothing to run",
+    CheckResult.WAIT_WINDOW: "a change waits until a window opens",
+    CheckResult.WAIT_DEBOUNCE: "a change waits until the reference has not moved for a while",
+    CheckResult.WAIT_COOLDOWN: "a change waits: the last run started a moment ago",
     CheckResult.WAIT_ANNOUNCED: "the git server does not show the announced commit yet",
 }
 _SENTENCES = {  # event → sentence with its fields, colour

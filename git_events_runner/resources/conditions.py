@@ -24,6 +24,10 @@ class ConditionType(StrEnum):
     READY = "Ready", "Always present. True: nothing prevents the next run; warnings are lines of its message."
     RECONCILING = "Reconciling", "Only while True: the controller tries again by itself."
     STALLED = "Stalled", "Only while True: something has to be changed first."
+    WAITING = (
+        "Waiting",
+        "Only while True: a change waits for its run; the message has cause and time. It does not affect Ready.",
+    )
     CLONE_FAILED = (
         "CloneFailed",
         "Only while True: a source's last Job failed because it could not clone; the reason has the cause.",
@@ -42,6 +46,9 @@ class Reason(StrEnum):
         made.meaning = meaning
         return made
 
+    OUTSIDE_WINDOWS = "OutsideWindows", "A change waits until a window opens (`windows`)."
+    COOLDOWN = "Cooldown", "A change waits because the last run started less than `cooldown` ago."
+    DEBOUNCE = "Debounce", "A change waits until the reference has not moved for `debounce.quiet`."
     SUCCEEDED = "Succeeded", "The last check of every source succeeded."
     FAILED = (
         "Failed",

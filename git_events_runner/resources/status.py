@@ -36,7 +36,7 @@ State = Literal["Idle", "Running", "WrongConfig"]
 class Condition(Part):
     """One condition, in the form of metav1.Condition."""
 
-    type: Text = Field(description="Ready, Reconciling, Stalled or CloneFailed.")
+    type: Text = Field(description="Ready, Reconciling, Stalled, Waiting or CloneFailed.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether the condition holds.")
     reason: Text = Field(default="", description="The cause, in one word.")
     message: Text = Field(default="", description="The cause, for users; one line for each source with a problem.")
@@ -122,6 +122,19 @@ class LastJob(Part):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class Waiting(Part):
+    """A change that waits for its run."""
+
+    reason: Text | None = Field(default=None, description="OutsideWindows, Cooldown or Debounce.")
+    commit: Hash | None = Field(default=None, description="The commit that waits; when the wait ends, the newest runs.")
+    since: Moment | None = Field(default=None, description="When the reference moved away from the recorded commit.")
+    moved: Moment | None = Field(default=None, description="When the reference moved to this commit.")
+    until: Moment | None = Field(
+        default=None, description="When the source is checked again; unset: no window opens any more."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class CheckedSource(Part):
     """What is recorded of one source."""
 
@@ -164,6 +177,10 @@ class CheckedSource(Part):
         default=None, description="Digests of the references that have no entry, beyond `limit`; `*`: all others."
     )
     problem: SourceProblem | None = Field(default=None, description="Why the source does not run now, if so.")
+    last_start: Moment | None = Field(
+        default=None, description="When the Job of the last settled run was created; `cooldown` counts from it."
+    )
+    waiting: Waiting | None = Field(default=None, description="The change that waits, while one does.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)

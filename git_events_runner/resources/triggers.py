@@ -18,6 +18,7 @@ from .references import OnDelete, References
 from .retry import Retry
 from .schedules import INTERVAL, cron_rules
 from .status import TriggerStatus
+from .windows import Debounce, Length, Windows
 
 SOURCES_MAX = 1000
 PATTERNS_MAX = 1000
@@ -214,6 +215,18 @@ class TriggerSpec(Part):
         default=None,
         description="How many runs `status.history` keeps; unset: the runtime config's `trigger.historyLimit`, which "
         "is 10.",
+    )
+    windows: Windows = Field(
+        default=(),
+        description="When runs may start. Outside, changes wait; when a window opens, the newest one runs, once.",
+    )
+    debounce: Debounce | None = Field(
+        default=None,
+        description="Wait until the reference has not moved for a while; unset: a change runs immediately.",
+    )
+    cooldown: Length | None = Field(
+        default=None,
+        description="Shortest time between the starts of two runs of a source, such as `10m`; a change waits for it.",
     )
 
     @property

@@ -39,6 +39,9 @@ class CheckResult(StrEnum):
         "The git server does not show the commit that a delivery announced; it is checked again, for at most 30 s.",
     )
     WAIT_DELETED = "wait-deleted", "Git does not show a watched reference; it is deleted if a check 15 s later agrees."
+    WAIT_WINDOW = "wait-window", "A change waits until a window opens (`windows`); the newest one runs then."
+    WAIT_DEBOUNCE = "wait-debounce", "A change waits until the reference has not moved for a while (`debounce`)."
+    WAIT_COOLDOWN = "wait-cooldown", "A change waits because the last run started a moment ago (`cooldown`)."
     WRONG_CONFIG = (
         "wrong-config",
         "An object that the trigger names is missing, wrong or not allowed; the conditions name it.",

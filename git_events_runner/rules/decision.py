@@ -18,6 +18,7 @@ from .announcements import announced_unseen, announced_wait_s
 from .check_result import CheckResult
 from .reference_entries import CONFIRM, Forget, Missing
 from .selection import Selection
+from .waits import Release, WaitPolicy, hold_of
 
 JUST_S = 30.0
 
@@ -57,7 +58,8 @@ def occurrence_of(due_at: datetime | None, entry: Entry, *, listed: bool = False
 class CheckSpec:
     """The part of a trigger that decides on a check of one of its sources.
 
-    `called`: pushes are delivered to it. `patterns`: `files` is given. `source` is the key of the entry.
+    `called`: pushes are delivered to it. `patterns`: `files` is given. `source` is the key of the entry. `waits`: None:
+    nothing makes a change wait.
     """
 
     source: str
@@ -67,10 +69,11 @@ class CheckSpec:
     suspend: bool = False
     called: bool = True
     on_delete: bool = False
+    waits: WaitPolicy | None = None
 
     @classmethod
-    def of(cls, trigger: Any, source: str) -> CheckSpec:
-        """That part of a trigger's model."""
+    def of(cls, trigger: Any, source: str, waits: WaitPolicy | None) -> CheckSpec:
+        """That part of a trigger's model, with what makes its changes wait."""
         watch = trigger.spec.sources.watch_on
         return cls(
             source=source,
@@ -80,6 +83,7 @@ class CheckSpec:
             suspend=trigger.spec.suspend,
             called=trigger.ref.kind == "WebhookTrigger",
             on_delete=watch.on_delete is not None,
+            waits=waits,
         )
 
 
@@ -101,9 +105,15 @@ class Absent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What a check knows at a time: at first nothing of git; then the reference's head; then the selected files."""
+    """What a check knows at a time: at first nothing of git; then the reference's head; then the selected files.
+
+    `closed_until`: outside the trigger's windows, when they open. `last_start`: when the last run started, or, if it
+    waits for a slot, now.
+    """
 
     now: datetime
+    closed_until: datetime | None = None
+    last_start: datetime | None = None
     head: Head | Absent | None = None
     files: Selection | None = None
 
@@ -124,10 +134,15 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """It is too early; the check is done again after that time, and handles nothing now."""
+    """It is too early: the check handles nothing, and is done again, `after_s` later or at a time (`until`).
+
+    `mutations` record what has to survive until then.
+    """
 
     result: CheckResult
-    after_s: float
+    after_s: float | None = None
+    until: datetime | None = None
+    mutations: tuple[Mutation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +197,9 @@ def decide(entry: Entry, occurrence: Occurrence, observation: Observation, spec:
         return Wait(result=result, after_s=wait_s or 0.0)
     upto = entry.requested - int(unseen)
     if result.fires:
+        hold = _hold(entry, observation, spec, result, wait_s)
+        if hold is not None:
+            return hold
         return _start_run(entry, occurrence, observation, spec, result, upto, wait_s)
     return _no_run(entry, occurrence, observation, spec, result, upto, wait_s)
 
@@ -266,6 +284,26 @@ def _result(
     return CheckResult.SKIP_FILES_SAME if same else CheckResult.FIRE_CHANGED
 
 
+def _hold(
+    entry: Entry, observation: Observation, spec: CheckSpec, result: CheckResult, wait_s: float | None
+) -> Wait | None:
+    """Whether the run has to wait; one that was requested by annotation never does."""
+    head = observation.head
+    if spec.waits is None or not isinstance(head, Head) or result is CheckResult.FIRE_REQUESTED:
+        return None
+    hold = hold_of(
+        entry,
+        spec.waits,
+        commit=head.commit,
+        source=spec.source,
+        now=observation.now,
+        closed_until=observation.closed_until,
+        last_start=observation.last_start,
+        unseen_s=wait_s,
+    )
+    return None if hold is None else Wait(result=hold[0], until=hold[1], mutations=(hold[2],))
+
+
 def _no_run(
     entry: Entry,
     occurrence: Occurrence,
@@ -278,11 +316,13 @@ def _no_run(
     """Record what has to be: handled requests, and a commit that needs no run."""
     head = observation.head
     moved = result is not CheckResult.SKIP_SAME and isinstance(head, Head)
-    shown: tuple[Mutation, ...] = ()
+    ended: list[Mutation] = []
     if entry.missing_since is not None:
-        shown = (Missing(source=spec.source, expected=entry.key, at=None),)
+        ended.append(Missing(source=spec.source, expected=entry.key, at=None))
+    if entry.waiting is not None:
+        ended.append(Release(source=spec.source))
     if not moved and upto <= entry.handled:
-        return NoRun(result=result, mutations=shown, again_s=wait_s)
+        return NoRun(result=result, mutations=tuple(ended), again_s=wait_s)
     now = rfc3339(observation.now)
     commit = head.commit if moved and isinstance(head, Head) else entry.commit
     digest = observation.files.digest if observation.files is not None else None
@@ -296,7 +336,7 @@ def _no_run(
         answered_at=rfc3339(occurrence.at) if isinstance(occurrence, Due) else None,
         now=now,
     )
-    return NoRun(result=result, mutations=(*shown, skip), deferrable=not moved and not shown, again_s=wait_s)
+    return NoRun(result=result, mutations=(*ended, skip), deferrable=not (moved or ended), again_s=wait_s)
 
 
 def _start_run(

@@ -79,12 +79,14 @@ class Unchanged:
 class Requeue:
     """A check that did not come to its end: look again after `after_s` seconds (None: by growing back-off).
 
-    `failed`: it counts for the back-off and against `limit_s`, after which another replica takes over.
+    `failed`: it counts for the back-off and against `limit_s`, after which another replica takes over. `until`: a
+    change waits until that time.
     """
 
     after_s: float | None = None
     limit_s: float | None = None
     failed: bool = True
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from git_events_runner.rules.schedule.cron_fields import ANY
 from git_events_runner.rules.schedule.schedule import Schedule
 
 from .resolve import Resolved
+from .windows import Window
 
 _DUE_TIMES = 64
 
@@ -39,6 +40,7 @@ class Policy:
     unfinished_runs_per_namespace: int = 0
     pod_settings: Literal["any", "baseline"] = "any"
     may_replace_runs: bool = True
+    windows: tuple[Window, ...] = ()
 
 
 def refusal(policy: Policy, resolved: Resolved, namespace: str, labels: Mapping[str, str]) -> Problem | None:

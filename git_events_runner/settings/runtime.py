@@ -22,6 +22,8 @@ from git_events_runner.resources.retry import Retries
 from git_events_runner.resources.ssh import problem_of
 from git_events_runner.rules.quantities import quantity
 
+from .windows import WindowConfig
+
 VERSION = installed_version("git-events-runner")
 # Where the images of a release are; the tag is the version. Mirrors are named in the runtime config.
 IMAGE_REGISTRY = "ghcr.io/git-events-runner"
@@ -249,6 +251,11 @@ class PolicyConfig(_Section):
     may_replace_runs: Annotated[bool, Strict()] = Field(
         default=True,
         description="Whether triggers may have `concurrency.policy: Replace`, which stops running Jobs.",
+    )
+    windows: Annotated[tuple[WindowConfig, ...], Field(max_length=16)] = Field(
+        default=(),
+        description="When runs of all triggers may start, as `spec.windows` of a trigger (`allow` or `deny`, "
+        "`duration`, `timeZone`); a trigger's own windows only narrow it. Runs that are requested by annotation start.",
     )
 
 

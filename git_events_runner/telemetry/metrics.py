@@ -102,6 +102,9 @@ class Metrics:
         retried = Counted(name="jobs_retried", text="Failed runs that were run again (spec.retry)", in_v04=False)
         self._retried = family(*trigger, counters=(retried,))
         self._verdicts = counter("check_verdicts", "Checks by verdict", "verdict")
+        self._changes_waiting = gauge(
+            "changes_waiting", "Sources with a change that waits for its run (on the leader), by result", "verdict"
+        )
         self._failures = counter("check_failures", "Checks that could not be decided, by reason", "reason")
         missed = Counted(
             name="missed_webhook", text="Commits that a schedule found and no delivery announced", in_v04=False
@@ -167,6 +170,10 @@ class Metrics:
         """A check came to its end."""
         self._checked.add(ref, (ref.namespace or "", ref.kind, ref.name), 0, seconds=seconds)
         self._verdicts.labels(verdict).inc()
+
+    def changes_waiting(self, verdict: str, number: int) -> None:
+        """So many sources have a change that waits here, with that result of their check."""
+        self._changes_waiting.labels(verdict).set(number)
 
     def check_failed(self, ref: Ref, reason: str) -> None:  # noqa: ARG002  the trigger is in the check's own series
         """A check could not be decided."""

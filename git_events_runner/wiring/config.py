@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 
 from git_events_runner.concurrency.fairness import Room, Weight, equal, no_room
 from git_events_runner.edges.git import LOOPBACK, Limits, Observer, Remote, http_remote
@@ -11,7 +12,9 @@ from git_events_runner.rules.history import effective_limit
 from git_events_runner.rules.jobs.manifest import CloneBounds, JobDefaults
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.quantities import quantity
+from git_events_runner.rules.windows import Window, parse_windows
 from git_events_runner.settings import ActionConfig, GitConfig, RuntimeConfig
+from git_events_runner.settings.windows import WindowConfig
 
 
 def job_defaults(config: RuntimeConfig) -> JobDefaults:
@@ -61,12 +64,19 @@ def policy_of(config: RuntimeConfig) -> Policy:
         unfinished_runs_per_namespace=policy.unfinished_runs_per_namespace,
         pod_settings=policy.pod_settings,
         may_replace_runs=policy.may_replace_runs,
+        windows=_windows(policy.windows),
     )
 
 
 def history_limit(config: RuntimeConfig, asked: object) -> int:
     """How many runs a trigger's status keeps, from its `spec.historyLimit`."""
     return effective_limit(asked, default=config.trigger.history_limit, most=config.trigger.max_history_limit)
+
+
+@lru_cache(maxsize=8)
+def _windows(windows: tuple[WindowConfig, ...]) -> tuple[Window, ...]:
+    """The installation's windows, read once: the policy is asked for at each check."""
+    return parse_windows(windows, "policy.windows")
 
 
 def weight_of(config: RuntimeConfig, namespace: str) -> int:

@@ -212,12 +212,25 @@ def actions(at):
 
 
 _RETRY = {"limit": 1, "backoff": "1m", "on": ["Failed", "CloneFailed"]}
+_WITH_TRUE = {"limit": 1, "backoff": "1m", "true": ["Failed", "CloneFailed"]}
+_TOP = (
+    "schedule",
+    "suspend",
+    "firstCheck",
+    "historyLimit",
+    "concurrency",
+    "retry",
+    *("windows", "debounce", "cooldown"),
+)
+# Always open, but for a second in a leap year.
+_OPEN = {"allow": "0 0 * * *", "duration": "25h", "timeZone": "Europe/Kyiv"}
+_WAITS = {"windows": [_OPEN, {"deny": "0 0 29 2 *", "duration": "1s"}], "debounce": {"quiet": "1s", "max": "5s"}}
+_WAITS |= {"cooldown": "1s"}
 
 
 def _hook(source, action, watch=None, **webhook):
     call, path = webhook.pop("call", lambda _: ({}, b"")), webhook.pop("path", "/{name}")
-    optional = ("schedule", "suspend", "firstCheck", "historyLimit", "concurrency", "retry")
-    top = {name: webhook.pop(name) for name in optional if name in webhook}
+    top = {name: webhook.pop(name) for name in _TOP if name in webhook}
     return Row(
         source=source,
         action=action,
@@ -321,16 +334,17 @@ ROWS = {
     "nothing": Row(
         source=("GitRepo", "open"),
         action=("Action", "nothing"),
-        spec={
-            "schedule": {"interval": "1h"},
-            "suspend": False,
-            "firstCheck": "Run",
-            "historyLimit": 3,
-            "retry": {"limit": 1, "backoff": "1m", "true": ["Failed", "CloneFailed"]},
-        },
+        spec={"schedule": {"interval": "1h"}, "suspend": False, "firstCheck": "Run", "historyLimit": 3}
+        | {"retry": _WITH_TRUE, **_WAITS},
     ),
     "hook-run": _hook(
-        ("GitRepo", "open"), ("Action", "nothing"), suspend=False, firstCheck="Run", historyLimit=3, retry=_RETRY
+        ("GitRepo", "open"),
+        ("Action", "nothing"),
+        suspend=False,
+        firstCheck="Run",
+        historyLimit=3,
+        retry=_WITH_TRUE,
+        **_WAITS,
     ),
     **{
         f"{name}-{concurrency['policy'].lower()}": row
@@ -364,17 +378,22 @@ SUSPENDED = {
         source=("GitRepo", "open"),
         action=_PRINTS,
         watch=_BRANCHES,
-        spec={"schedule": {"interval": "1s"}, "suspend": True},
+        spec={"schedule": {"interval": "1s"}, "suspend": True, "retry": _RETRY},
     ),
     "versions": Row(
-        source=("GitRepo", "open"), action=_PRINTS, watch=_TAGS, spec={"schedule": {"interval": "1s"}, "suspend": True}
+        source=("GitRepo", "open"),
+        action=_PRINTS,
+        watch=_TAGS,
+        spec={"schedule": {"interval": "1s"}, "suspend": True, "retry": _RETRY},
     ),
     "hook-branches": _hook(("GitRepo", "open"), _PRINTS, _BRANCHES, suspend=True),
     "hook-versions": _hook(("GitRepo", "open"), _PRINTS, _TAGS, suspend=True, firstCheck="Run"),
     "suspended": Row(
-        source=("GitRepo", "open"), action=_PRINTS, spec={"schedule": {"interval": "1s"}, "suspend": True}
+        source=("GitRepo", "open"),
+        action=_PRINTS,
+        spec={"schedule": {"interval": "1s"}, "suspend": True, "retry": _RETRY},
     ),
-    "hook-suspended": _hook(("GitRepo", "open"), _PRINTS, suspend=True),
+    "hook-suspended": _hook(("GitRepo", "open"), _PRINTS, suspend=True, retry=_RETRY),
 }
 RECORDING = {
     "recording": Row(

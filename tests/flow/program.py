@@ -8,6 +8,7 @@ from git_events_runner.flow.checks import Checks
 from git_events_runner.flow.checks.files import Files
 from git_events_runner.flow.checks.handled import HandledTimes
 from git_events_runner.flow.checks.runs import Runs
+from git_events_runner.flow.waits import Waits
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.manifest import JobDefaults
 from git_events_runner.rules.ledger.mutations import entry_of
@@ -119,6 +120,9 @@ class Program:
             pending=lambda uid, source: (uid, source) in self.pending,
             now=cluster.now,
         )
+        self.waits = Waits(
+            store=cluster.store, gate=cluster.gate, submit=cluster.submit, metrics=cluster.metrics, now=cluster.now
+        )
         self.write_with(cluster, cluster.submit)
 
     def write_with(self, writer, submit):
@@ -133,6 +137,7 @@ class Program:
             writer=writer,
             runs=self.runs,
             handled=self.handled,
+            waits=self.waits,
             submit=submit,
             missed=lambda _request, _commit: None,
             decided=lambda request, result, again: self.decided.append((request, result, again)),

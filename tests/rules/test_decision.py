@@ -95,13 +95,17 @@ class Row:
     occurrence: object
     head: str | None
     decision: object
-    spec: dict[str, bool] = field(default_factory=dict)
+    spec: dict[str, object] = field(default_factory=dict)
     files: Selection | None = None
     tag: str | None = None
+    closed_until: datetime | None = None
+    last_start: datetime | None = None
 
 
 GONE = "gone"  # a complete answer lacks the reference
 MISSING = entry(missingSince=TIME)
+
+
 QUIET_SAME = NoRun(result=CheckResult.SKIP_SAME)
 NOW_TEXT = "2026-05-06T07:00:20Z"
 
@@ -311,11 +315,17 @@ TABLE = {
 @pytest.mark.parametrize("situation", TABLE)
 def test_each_situation_has_one_decision(situation):
     """The table above."""
-    row = TABLE[situation]
+    check_row(TABLE[situation])
+
+
+def check_row(row):
+    """What is decided in that situation is the row's decision."""
     shown = row.head is not None and row.head != GONE
     head = Head(commit=row.head, tag_object=row.tag, sent_at=NOW) if shown else Absent(sent_at=NOW)
     head = None if row.head is None else head
-    observation = Observation(now=NOW, head=head, files=row.files)
+    observation = Observation(
+        now=NOW, head=head, files=row.files, closed_until=row.closed_until, last_start=row.last_start
+    )
     assert decide(row.entry, row.occurrence, observation, CheckSpec(source="s", **row.spec)) == row.decision
 
 
@@ -330,6 +340,7 @@ def test_the_table_has_every_result_that_a_decision_can_have():
         CheckResult.RESTART,
         CheckResult.DROPPED,
     }
+    others |= {CheckResult.WAIT_WINDOW, CheckResult.WAIT_DEBOUNCE, CheckResult.WAIT_COOLDOWN}  # test_waits.py
     assert decided | failures | others == set(CheckResult)
     assert not decided & (failures | others)
 

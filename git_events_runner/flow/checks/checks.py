@@ -23,7 +23,8 @@ from git_events_runner.errors import (
     SecretUnusable,
 )
 from git_events_runner.flow.ports import DeferringStatusWriter, PolicyGate
-from git_events_runner.resources.job import timestamp
+from git_events_runner.resources.job import JobView, timestamp
+from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import last_run_token
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.decision import (
@@ -45,11 +46,12 @@ from git_events_runner.rules.messages import CheckRequest, Requeue, RunOrder, Ru
 from git_events_runner.rules.reference_entries import Listed, WatchOne
 from git_events_runner.rules.references import key_of, reference_of
 from git_events_runner.rules.resolve import Resolved
+from git_events_runner.rules.waits import last_start
 from git_events_runner.telemetry.metrics import Metrics
 
 from .lists import ReferenceLists
 from .observer import Case, Observed, Observer
-from .ports import Files, Git, Handled, Runs
+from .ports import Files, Git, Handled, Runs, Waits
 from .problems import Problems, log_fields
 from .skips import Skips
 
@@ -75,6 +77,7 @@ class Checks:
         writer: DeferringStatusWriter,
         runs: Runs,
         handled: Handled,
+        waits: Waits,
         submit: Callable[[CheckRequest], None],
         missed: Callable[[CheckRequest, str], None],
         decided: Callable[[CheckRequest, CheckResult, Requeue | None], None],
@@ -92,6 +95,7 @@ class Checks:
         self._observer = Observer(git=git, files=files, now=now)
         self._writer = writer
         self._runs = runs
+        self._waits = waits
         self._problems = Problems(store=store, writer=writer, metrics=metrics, now=now)
         self._skips = Skips(writer=writer, handled=handled, submit=submit, now=now)
         self._lists = ReferenceLists(
@@ -162,6 +166,9 @@ class Checks:
             return CheckResult.DROPPED, None
         if await self._watches_one(request, snapshot):
             return CheckResult.RESTART, None
+        waits = self._gate.waits_of(snapshot.model)
+        if isinstance(waits, Problem):
+            return CheckResult.WRONG_CONFIG, await self._problems.report_trigger(request, snapshot, waits)
         occurrence = occurrence_of(timestamp(request.due_at), entry, listed=request.listed)
         poll_follows = request.due_at is not None and isinstance(occurrence, Requests)
         case = Case(
@@ -169,43 +176,40 @@ class Checks:
             trigger=snapshot,
             entry=entry,
             occurrence=occurrence,
-            spec=CheckSpec.of(snapshot.model, request.source),
+            spec=CheckSpec.of(snapshot.model, request.source, waits),
         )
         lists = snapshot.model.spec.sources.watch_on.references is not None and reference_of(request.source) is None
         result, again = await (self._list(case) if lists else self._check(case))
+        if again is not None and again.until is not None:
+            self._waits.put(request, again.until, result)
+            return result, None
+        self._waits.end(request)
         if poll_follows and again is None and result is not CheckResult.SUSPENDED:
             again = Requeue() if result is CheckResult.WRONG_CONFIG else Requeue(after_s=_POLL_AGAIN_S, failed=False)
         return result, again
 
     async def _check(self, case: Case) -> tuple[CheckResult, Requeue | None]:
         """Observe as long as the decision needs it, then do what was decided."""
-        observed = Observed(Observation(now=self._now()))
-        resolved: Resolved | Problem | None = None
-        decision = decide(case.entry, case.occurrence, observed.observation, case.spec)
-        while isinstance(decision, Observe):
-            resolved = resolved or self._gate.resolve(case.trigger.model, case.request.source)
-            if isinstance(resolved, Problem):
-                return await self._wrong_config(case, resolved)
-            try:
-                observed = await self._observer.observe(case, resolved, observed, decision)
-            except InvalidObject as error:
-                return await self._wrong_config(case, Problem(reason="InvalidSpec", message=str(error), stalled=True))
-            decision = decide(case.entry, case.occurrence, observed.observation, case.spec)
+        found = await self._decide(case)
+        if isinstance(found, Problem):
+            return await self._wrong_config(case, found)
+        decision, observed, resolved = found
         match decision:
             case Nothing():
                 return decision.result, None
             case Wait():
-                return decision.result, Requeue(after_s=decision.after_s, failed=False)
-        assert isinstance(resolved, Resolved)  # noqa: S101  nothing else is decided without an observation
-        match decision:
+                if await self._skips.hold(case.request, case.trigger, decision) is Outcome.STALE:
+                    return CheckResult.RESTART, None
+                return decision.result, Requeue(after_s=decision.after_s, failed=False, until=decision.until)
             case NoRun():
                 if await self._skips.write(case.request, case.trigger, decision) is Outcome.STALE:
                     return CheckResult.RESTART, None
-            case StartRun():
+            case StartRun() if resolved is not None:
                 ended = await self._start_run(case, resolved, observed, decision)
                 if ended is not None:
                     return ended
-        await self._observer.warn(case, resolved, observed.observation)
+        if resolved is not None:
+            await self._observer.warn(case, resolved, observed.observation)
         again_s = decision.again_s
         return decision.result, None if again_s is None else Requeue(after_s=again_s, failed=False)
 
@@ -228,6 +232,38 @@ class Checks:
         one = WatchOne(source=request.source, key=key_of(request.source, watch.reference.full_name))
         await self._writer.write(request.trigger, request.uid, one)
         return True
+
+    async def _decide(
+        self, case: Case
+    ) -> tuple[Nothing | Wait | NoRun | StartRun, Observed, Resolved | None] | Problem:
+        """The decision, and what it rests on; or what has to be changed first."""
+        observed = Observed(self._timed(case, Observation(now=self._now())))
+        resolved: Resolved | None = None
+        while isinstance(decision := decide(case.entry, case.occurrence, observed.observation, case.spec), Observe):
+            found = resolved or self._gate.resolve(case.trigger.model, case.request.source)
+            if isinstance(found, Problem):
+                return found
+            resolved = found
+            try:
+                observed = await self._observer.observe(case, resolved, observed, decision)
+            except InvalidObject as error:
+                return Problem(reason="InvalidSpec", message=str(error), stalled=True)
+            observed.observation = self._timed(case, observed.observation)
+        return decision, observed, resolved
+
+    def _timed(self, case: Case, observation: Observation) -> Observation:
+        """With what makes a change wait at that time, where anything does."""
+        waits, now = case.spec.waits, observation.now
+        if waits is None:
+            return observation
+        started = None if waits.cooldown is None else last_start(case.entry, self._last_job(case), now)
+        return replace(observation, closed_until=self._gate.closed_until(case.trigger.model), last_start=started)
+
+    def _last_job(self, case: Case) -> JobView | None:
+        """The Job of the source's last run, if it exists."""
+        name = case.entry.job_name
+        found = self._store.get(Ref("Job", case.request.trigger.namespace, name)) if name else None
+        return found.model if found is not None else None
 
     async def _wrong_config(self, case: Case, problem: Problem) -> tuple[CheckResult, Requeue | None]:
         """Report what has to be changed first.

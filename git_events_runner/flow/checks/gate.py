@@ -6,6 +6,7 @@ Everything that resolves goes through here, so that nothing asks git, copies a S
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,10 +20,21 @@ from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.policy import Policy, limit_reached, refusal, replaces_runs, too_often
 from git_events_runner.rules.resolve import Resolved, resolve
 from git_events_runner.rules.schedule.schedule import Schedule, parse_schedule
+from git_events_runner.rules.waits import WaitPolicy, closed_until
 
 _AGAIN = timedelta(minutes=10)
 _KEPT = 2000
 _SCHEDULES_KEPT = 8192
+
+
+@dataclass(slots=True)
+class _Waits:
+    """What makes changes of triggers with the same fields wait, and what was found of their windows last."""
+
+    policy: WaitPolicy | Problem | None
+    since: datetime | None = None
+    until: datetime | None = None
+    closed_until: datetime | None = None
 
 
 class ConfiguredPolicyGate:
@@ -38,6 +50,7 @@ class ConfiguredPolicyGate:
         self._announced: FairCache[tuple[str, str, str], datetime] = FairCache(limit=_KEPT, room=store.sizes.requests)
         self._schedules: FairCache[tuple[str | None, str | None, int], Schedule | Problem]
         self._schedules = FairCache(limit=_SCHEDULES_KEPT, room=store.sizes.triggers)
+        self._waits: FairCache[tuple[Any, ...], _Waits] = FairCache(limit=_SCHEDULES_KEPT, room=store.sizes.triggers)
 
     @property
     def policy(self) -> Policy:
@@ -82,6 +95,38 @@ class ConfiguredPolicyGate:
             return Problem(reason="InvalidSchedule", message=str(error), stalled=True)
         often = too_often(policy, schedule, self._now())
         return schedule if often is None else Problem(reason="IntervalTooShort", message=str(often), stalled=True)
+
+    def waits_of(self, trigger: Any) -> WaitPolicy | Problem | None:
+        """What makes changes of a trigger (its model) wait, or why its fields cannot be used; None: nothing does."""
+        known = self._waits_of(trigger)
+        return None if known is None else known.policy
+
+    def closed_until(self, trigger: Any) -> datetime | None:
+        """Outside the windows of a trigger and of the installation: when runs may start; None: now.
+
+        It is computed once for each opening and closing, for all triggers with the same fields.
+        """
+        known, now = self._waits_of(trigger), self._now()
+        if known is None or not isinstance(known.policy, WaitPolicy) or known.policy.windows is None:
+            return None
+        if known.since is None or now < known.since or (known.until is not None and now >= known.until):
+            known.since = now
+            known.closed_until, known.until = closed_until(known.policy.windows, now)
+        return known.closed_until
+
+    def _waits_of(self, trigger: Any) -> _Waits | None:
+        spec, everywhere = trigger.spec, self._policy().windows
+        if not (spec.windows or everywhere) and spec.debounce is None and spec.cooldown is None:
+            return None
+        key = (spec.windows, spec.debounce, spec.cooldown, everywhere)
+        known = self._waits.get(key)
+        if known is None:
+            try:
+                known = _Waits(WaitPolicy.of(spec, everywhere))
+            except InvalidObject as error:
+                known = _Waits(Problem(reason="InvalidSpec", message=str(error), stalled=True))
+            self._waits.put(trigger.ref.namespace or "", key, known)
+        return known
 
     def no_room(self, trigger: Ref, uid: str, making: int) -> Problem | None:
         """Whether the trigger's namespace has as many unfinished runs as it may, with those being made just now."""

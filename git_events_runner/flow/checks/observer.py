@@ -59,7 +59,7 @@ class Observer:
             InvalidObject: The patterns cannot be used.
         """
         if need.part == "head":
-            return await self._head(case, resolved)
+            return await self._head(case, resolved, observed.observation)
         head = observed.observation.head
         assert isinstance(head, Head)  # noqa: S101  the files are those of a head
         selection = await self._files.compare(
@@ -68,7 +68,7 @@ class Observer:
         observation = replace(observed.observation, now=self._now(), files=selection)
         return Observed(observation, observed.sent_at)
 
-    async def _head(self, case: Case, resolved: Resolved) -> Observed:
+    async def _head(self, case: Case, resolved: Resolved, before: Observation) -> Observed:
         """One `ls-refs` request, sent after this call, or a response to another check that serves this one too."""
         watched, request = resolved.watched, case.request
         urgent = isinstance(case.occurrence, Requests) and not request.retry
@@ -84,12 +84,12 @@ class Observer:
         except GitReferenceNotFound:
             if reference_of(request.source) is None:
                 raise
-            return await self._absent(case, resolved, urgent=urgent)
+            return await self._absent(case, resolved, before, urgent=urgent)
         now = self._now()
         head = Head(commit=answer.commit, tag_object=answer.tag_object, sent_at=self._sent(now, answer.sent_at))
-        return Observed(Observation(now=now, head=head), answer.sent_at)
+        return Observed(replace(before, now=now, head=head), answer.sent_at)
 
-    async def _absent(self, case: Case, resolved: Resolved, *, urgent: bool) -> Observed:
+    async def _absent(self, case: Case, resolved: Resolved, before: Observation, *, urgent: bool) -> Observed:
         """Whether a reference that was not found is really not there: the repository shows others, in a whole answer.
 
         Raises:
@@ -103,7 +103,8 @@ class Observer:
         if not shown.alive:
             raise GitReferenceNotFound(f"{resolved.watched.source} shows no reference at all, so that none is deleted")
         now = self._now()
-        return Observed(Observation(now=now, head=Absent(sent_at=self._sent(now, shown.sent_at))), shown.sent_at)
+        head = Absent(sent_at=self._sent(now, shown.sent_at))
+        return Observed(replace(before, now=now, head=head), shown.sent_at)
 
     @staticmethod
     def _sent(now: datetime, sent_at: float) -> datetime:

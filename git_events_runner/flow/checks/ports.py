@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
+from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.ledger.mutations import Mutation
 from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.messages import CheckRequest, RunOrder, RunResult, Unchanged
@@ -109,3 +111,13 @@ class Handled(Protocol):
 
     def note(self, request: CheckRequest, status: Mapping[str, Any]) -> list[Mutation]:
         """A check found no change; what it writes of the handled times now."""
+
+
+class Waits(Protocol):
+    """Does checks again at a time."""
+
+    def put(self, request: CheckRequest, until: datetime, reason: CheckResult) -> None:
+        """Do that check again at a time."""
+
+    def end(self, request: CheckRequest) -> None:
+        """A check of that source does not wait."""

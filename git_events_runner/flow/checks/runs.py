@@ -38,6 +38,7 @@ from git_events_runner.rules.ledger.mutations import Outcome, Settle, entry_of, 
 from git_events_runner.rules.ledger.report import Problem, Report
 from git_events_runner.rules.messages import RunOrder, RunResult
 from git_events_runner.rules.resolve import Resolved
+from git_events_runner.rules.waits import ShowWaiting
 from git_events_runner.telemetry.metrics import Metrics
 
 log = structlog.get_logger(target="runs")
@@ -225,8 +226,10 @@ class Runs:
         if settle is None:
             return RunResult.DROPPED
         report = Report(source=order.source, problem=None, generation=order.generation, now=rfc3339(self._now()))
+        shown = ShowWaiting(generation=order.generation, now=rfc3339(self._now()))
+        ended = (shown,) if order.entry.waiting is not None else ()
         try:
-            outcome, _ = await self._writer.write(order.trigger, order.uid, settle, report)
+            outcome, *_ = await self._writer.write(order.trigger, order.uid, settle, report, *ended)
         except ApiNotFound:
             return RunResult.DROPPED
         return RunResult.RESTART if outcome is Outcome.STALE else RunResult.SETTLED

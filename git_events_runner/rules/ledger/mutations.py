@@ -12,7 +12,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol
 
@@ -21,8 +21,10 @@ from git_events_runner.resources.job import UNFINISHED_PHASES, JobView, timestam
 from git_events_runner.resources.status import LEDGER_MAX
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.history import HISTORY, record_of, remember
+from git_events_runner.rules.waiting import Waiting
 
 from .stored_times import lies_ahead, lies_later
+from .stored_times import rfc3339 as rfc3339  # noqa: PLC0414  most modules know it from here
 
 DELIVERIES_KEPT = 64
 RAISED = LEDGER_MAX // 10
@@ -63,6 +65,8 @@ class Entry:
     answered_at: str | None
     job_name: str | None
     missing_since: str | None = None
+    last_start: str | None = None
+    waiting: Waiting | None = None
 
     @property
     def key(self) -> tuple[int, str | None]:
@@ -158,6 +162,8 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
         answered_at=_text(data.get("answeredAt")),
         job_name=_text(last_job.get("name")) if isinstance(last_job, Mapping) else None,
         missing_since=_text(data.get("missingSince")),
+        last_start=_text(data.get("lastStart")),
+        waiting=Waiting.of(data.get("waiting")),
     )
 
 
@@ -359,6 +365,8 @@ class Settle:
             entry["answeredAt"] = self.answered_at
         if self.run_request is not None:
             entry["runHandled"] = max(before.run_handled, min(self.run_request, before.run_requested))
+        entry["lastStart"] = self.changed
+        entry.pop("waiting", None)
         entry["lastJob"] = {"name": self.job, "phase": self.phase, "commit": self.commit}
         if self.phase in UNFINISHED_PHASES:
             status["state"] = "Running"
@@ -471,12 +479,3 @@ class Progress:
     def guards(self) -> Guards:
         """The sources whose Job is named."""
         return Guards(ledger=frozenset(self.phases))
-
-
-def rfc3339(moment: datetime) -> str:
-    """Aware time as the API server writes it, to the second.
-
-    >>> rfc3339(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-    '2026-01-02T03:04:05Z'
-    """
-    return moment.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"

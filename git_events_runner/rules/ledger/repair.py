@@ -80,7 +80,11 @@ def _wrong_in(entry: Mapping[str, Any], path: tuple[str, ...], now: datetime) ->
         if isinstance(entry.get(name), str) and len(entry[name]) > HASH_CHARS:
             yield Wrong(path=(*path, name), why="is too long", instead=None)
     yield from _ahead(entry, (*path, "answeredAt"), now, instead=None)
-    announced = entry.get("announced")
+    yield from _ahead(entry, (*path, "lastStart"), now, instead=None)
+    announced, waiting = entry.get("announced"), entry.get("waiting")
+    if isinstance(waiting, Mapping):
+        for name in ("since", "moved"):
+            yield from _ahead(waiting, (*path, "waiting", name), now, instead=None)
     if isinstance(announced, Mapping):
         yield from _ahead(announced, (*path, "announced", "at"), now, instead=None)
 

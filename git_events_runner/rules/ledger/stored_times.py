@@ -5,7 +5,7 @@ Such a time stops nothing. It reads as absent, so that what it would hold up is 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from git_events_runner.resources.job import timestamp
 
@@ -35,3 +35,12 @@ def lies_later(known: str | None, than: str, now: str | None) -> bool:
     if one is None or other is None or (clock is not None and lies_ahead(one, clock)):
         return False
     return one > other
+
+
+def rfc3339(moment: datetime) -> str:
+    """Aware time as the API server writes it, to the second.
+
+    >>> rfc3339(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    '2026-01-02T03:04:05Z'
+    """
+    return moment.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"

@@ -1,0 +1,206 @@
+"""Exhaustive model of changes that wait: windows, debounce and cooldown, by a clock that counts, through crashes.
+
+One trigger and one source; the ledger's own steps are in `ledger.py`. A wait is a timer of the leader and what the
+source's entry records. A crash, or a change of leader, loses the timer: then the sweep finds the open request (or the
+scheduler the time that is not handled), and the check is done again. `explore` walks every sequence of pushes, crashes
+and ticks within a horizon, and returns the first violation with its trace, or None.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+RULES = frozenset(
+    {
+        "handles_nothing",  # a check that waits leaves its requests open, and its scheduled time unhandled
+        "observes_again",  # when the wait ends git is asked again: the newest commit runs, and not the one that waited
+        "first_move_kept",  # when the reference moved first is in the entry: a crash does not begin the wait again
+        "last_start_kept",  # when the last run started is in the entry
+        "wait_tests",  # what is recorded of a wait goes with the run that ends it
+        "moves_reset",  # a move begins the quiet time again
+        "decides_again",  # a wait that ends is decided on again: another reason to wait may hold by then
+    }
+)
+
+
+class Waiting(NamedTuple):
+    """What the entry records of a wait: the commit, and when the reference moved first and last."""
+
+    commit: int
+    since: int
+    moved: int
+
+
+class State(NamedTuple):
+    """The world: time, head, what the entry records, the leader's timer, the runs, and the crashes so far."""
+
+    now: int = 0
+    head: int = 0
+    commit: int = 0
+    is_open: bool = False
+    waiting: Waiting | None = None
+    last_start: int | None = None
+    timer: tuple[int, int] | None = None  # until, and the head that was seen
+    pending: bool = False  # a check is to be done now
+    runs: tuple[tuple[int, int, int], ...] = ()  # commit, time, and the head of that moment
+    crashes: int = 0
+    moves: tuple[tuple[int, int], ...] = ()  # head and time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """States walked, and the first violation with its trace, if any."""
+
+    states: int
+    violation: str | None
+    trace: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A trigger's policies, and the rule that is left out. Times are ticks."""
+
+    without: str = ""
+    window: tuple[int, int] | None = None
+    quiet: int = 0
+    longest: int = 0
+    cooldown: int = 0
+    horizon: int = 9
+    pushes: int = 3
+    crashes: int = 1
+
+    def explore(self) -> Result:
+        """Walk every sequence, breadth first."""
+        start = State()
+        before: dict[State, tuple[State, str] | None] = {start: None}
+        queue = deque([start])
+        while queue:
+            state = queue.popleft()
+            for name, after in self._next(state):
+                if after in before:
+                    continue
+                before[after] = (state, name)
+                bad = self._violation(after)
+                if bad:
+                    return Result(states=len(before), violation=bad, trace=_trace(before, after))
+                queue.append(after)
+        return Result(states=len(before), violation=None)
+
+    def _has(self, rule: str) -> bool:
+        return self.without != rule
+
+    def _next(self, state: State) -> Iterator[tuple[str, State]]:
+        last_push = self.horizon - self._longest_wait()
+        if state.head < self.pushes and state.now <= last_push:
+            moved = state._replace(head=state.head + 1, is_open=True, pending=True)
+            moved = moved._replace(moves=(*state.moves, (moved.head, state.now)))
+            yield f"push {moved.head}", moved
+            if state.timer is not None:
+                yield f"push {moved.head}, without a delivery", moved._replace(pending=False)
+        if state.crashes < self.crashes and (state.timer or state.pending):
+            yield "crash", self._swept(state._replace(timer=None, pending=False, crashes=state.crashes + 1))
+        if state.pending:
+            yield from self._check(state)
+        elif state.timer is not None and state.timer[0] <= state.now:
+            yield from self._ends(state)
+        elif state.now < self.horizon:
+            yield "tick", state._replace(now=state.now + 1)
+
+    def _swept(self, state: State) -> State:
+        """The next leader finds what is open, and checks it."""
+        kept = state.waiting if self._has("first_move_kept") else None
+        start = state.last_start if self._has("last_start_kept") else None
+        return state._replace(pending=state.is_open, waiting=kept, last_start=start)
+
+    def _ends(self, state: State) -> Iterator[tuple[str, State]]:
+        """The time has come: the check is done again."""
+        assert state.timer is not None
+        seen = state.timer[1]
+        if not self._has("observes_again"):
+            yield f"run {seen}, as seen", self._run(state, seen)
+        elif not self._has("decides_again"):
+            yield f"run {state.head}", self._run(state, state.head)
+        else:
+            yield "again", state._replace(timer=None, pending=True)
+
+    def _check(self, state: State) -> Iterator[tuple[str, State]]:
+        """Ask git, decide: nothing, wait or run."""
+        if state.head == state.commit:
+            yield "same", state._replace(pending=False, is_open=False, waiting=None, timer=None)
+            return
+        waiting = state.waiting
+        since = waiting.since if waiting else state.now
+        same = waiting is not None and (waiting.commit == state.head or not self._has("moves_reset"))
+        moved = waiting.moved if waiting is not None and same else state.now
+        until = self._until(state, since, moved)
+        if until <= state.now:
+            yield f"run {state.head}", self._run(state, state.head)
+            return
+        held = state._replace(pending=False, waiting=Waiting(state.head, since, moved), timer=(until, state.head))
+        if not self._has("handles_nothing"):
+            held = held._replace(is_open=False, timer=held.timer)
+        yield f"wait until {until}", held
+
+    def _until(self, state: State, since: int, moved: int) -> int:
+        times = [state.now]
+        if self.quiet:
+            times.append(min(moved + self.quiet, since + self.longest))
+        if self.cooldown and state.last_start is not None:
+            times.append(state.last_start + self.cooldown)
+        if self.window is not None and not self.window[0] <= state.now < self.window[1]:
+            times.append(self.window[0] if state.now < self.window[0] else self.horizon + 1)
+        return max(times)
+
+    def _run(self, state: State, commit: int) -> State:
+        """The Job is created and settled, which ends the wait; requests for later commits stay open."""
+        waiting = None if self._has("wait_tests") else state.waiting
+        is_open = state.is_open and commit != state.head
+        return state._replace(
+            commit=commit,
+            is_open=is_open,
+            waiting=waiting,
+            last_start=state.now,
+            timer=None,
+            pending=is_open,
+            runs=(*state.runs, (commit, state.now, state.head)),
+        )
+
+    def _longest_wait(self) -> int:
+        return max(self.longest, self.cooldown) + 1
+
+    def _violation(self, state: State) -> str | None:
+        """A run at a wrong time, one too many, or (at the end) none of the newest commit."""
+        for number, (commit, at, head) in enumerate(state.runs):
+            if commit != head:
+                return f"commit {commit} ran while {head} was the head"
+            if self.window is not None and not self.window[0] <= at < self.window[1]:
+                return f"commit {commit} ran at {at}, outside the window"
+            if number and self.cooldown and at - state.runs[number - 1][1] < self.cooldown:
+                return f"commit {commit} ran {at - state.runs[number - 1][1]} after the run before"
+            first = min(when for head, when in state.moves if head > (state.runs[number - 1][0] if number else 0))
+            alone = not self.cooldown and self.window is None
+            if self.quiet and alone and at > first + self.longest:
+                return f"commit {commit} ran {at - first} after the first move"
+            recent = max(when for _, when in state.moves if when <= at and _ <= commit)
+            if self.quiet and at < min(recent + self.quiet, first + self.longest):
+                return f"commit {commit} ran {at - recent} after the last move"
+        before = [when for _, when in state.moves if self.window is not None and when < self.window[0]]
+        if before and len(state.runs) > 1 + sum(when >= self.window[0] for _, when in state.moves):  # type: ignore[index]
+            return f"{len(state.runs)} runs for what was pushed before the opening"
+        done = state.now == self.horizon and not state.pending
+        if done and not (state.timer and state.timer[0] <= state.now) and state.head != state.commit:
+            late = state.timer is not None and state.timer[0] > self.horizon and self.window is not None
+            if not late:
+                return f"commit {state.head} never ran"
+        return None
+
+
+def _trace(before: dict[State, tuple[State, str] | None], state: State) -> tuple[str, ...]:
+    steps = []
+    while (came := before[state]) is not None:
+        state, name = came
+        steps.append(name)
+    return tuple(reversed(steps))
