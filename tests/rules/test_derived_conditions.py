@@ -167,6 +167,13 @@ def test_a_problem_that_the_version_before_reported_becomes_typed_with_the_next_
     assert not is_news(status, "app", MISSING)
 
 
+def test_a_check_of_one_reference_counts_for_its_source():
+    """The version before knew sources alone."""
+    status = previous(("app", SLOW))
+    status, _ = combine(status, [report("app@heads/main", None)], sources=["app"])
+    assert ready(status) == "True"
+
+
 def test_what_no_check_replaces_ends_after_an_hour():
     """A source of a webhook may not be checked for months; nor may one that the spec does not name any more."""
     status, _ = combine(previous(("app", SLOW)), [report("lib", None)], sources=["app", "lib"])

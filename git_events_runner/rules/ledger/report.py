@@ -20,6 +20,7 @@ from git_events_runner.rules.problems import (
     record_problem,
     record_warning,
 )
+from git_events_runner.rules.references import source_of
 
 from .mutations import Guards, Outcome
 
@@ -40,7 +41,9 @@ class Report:
         """Record the problem, or its end."""
         changed = record_problem(status, self.source, self.part, self.problem, self.now)
         if self.source is not None:
-            changed |= keep_earlier(status, [name for name in earlier_sources(status) if name != self.source])
+            changed |= keep_earlier(
+                status, [name for name in earlier_sources(status) if name != source_of(self.source)]
+            )
         if status.get("observedGeneration") != self.generation:
             status["observedGeneration"] = self.generation
             changed = True
@@ -113,7 +116,9 @@ def nothing_to_clear(status: Mapping[str, Any] | None, generation: int, source: 
     ready = is_ready(status)
     if ready is None or ready:
         return bool(ready)
-    return problem_of(status, source) is None and source not in earlier_sources(status) and is_derived(status)
+    return (
+        problem_of(status, source) is None and source_of(source) not in earlier_sources(status) and is_derived(status)
+    )
 
 
 def reported_at(mutations: Collection[object]) -> tuple[str | None, int | None]:
