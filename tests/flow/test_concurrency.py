@@ -11,9 +11,10 @@ from git_events_runner.rules.ledger.tasks import task_status_of
 from tests.flow.test_deletions import leader
 from tests.flow.test_queue import leading, queue_of
 from tests.flow.virtual import until, virtual
-from tests.flow.world import Cluster, recorded
+from tests.flow.world import START, Cluster, recorded
 
 REF = Ref("WebhookTrigger", "n", "hook")
+STARTED = {"startTime": START.isoformat(), "active": 1, "ready": 1}
 
 
 def limited(policy, group="WebhookTrigger/hook/app", limit=1):
@@ -29,6 +30,8 @@ def world(runs, policy, *, first_runs=False, **more):
         cluster.job(trigger, n, age_s=n, suspend=not (first_runs and n == 1), task_ids=f"task-{n}", **limited(policy))
         for n in range(1, runs + 1)
     ]
+    if first_runs:
+        jobs[0] = cluster.change(cluster.ref(jobs[0]), status=STARTED)
     last = {"name": jobs[-1]["metadata"]["name"], "phase": "Queued"}
     cluster.change(REF, status=recorded(runs=runs, lastJob=last))
     return cluster, trigger, jobs
@@ -37,7 +40,11 @@ def world(runs, policy, *, first_runs=False, **more):
 def running(cluster, jobs):
     """Numbers of the Jobs that run."""
     found = [cluster.objects.get(cluster.ref(job)) for job in jobs]
-    return [n for n, job in enumerate(found, 1) if job and not job["spec"]["suspend"] and not job.get("status")]
+    return [n for n, job in enumerate(found, 1) if job and not job["spec"]["suspend"] and not _ended(job)]
+
+
+def _ended(job):
+    return bool((job.get("status") or {}).get("conditions"))
 
 
 def there(cluster, jobs):
@@ -230,3 +237,15 @@ async def test_a_policy_that_is_added_holds_for_the_run_that_it_finds():
         assert running(cluster, [before, after]) == [1]
         cluster.finish(before)
         await until(lambda: running(cluster, [after]) == [1], within_s=2)
+
+
+@virtual
+async def test_a_job_whose_start_is_not_noted_is_not_stopped_yet():
+    """The Job controller may create its pod at that moment, and would not know of the deletion."""
+    cluster, _, jobs = world(2, "Replace", first_runs=True)
+    cluster.put({**cluster.objects[cluster.ref(jobs[0])], "status": {}})
+    async with leader(cluster, limit=9):
+        await asyncio.sleep(30)
+        assert cluster.made("delete", "Job") == []
+        cluster.change(cluster.ref(jobs[0]), status=STARTED)
+        await until(lambda: cluster.made("delete", "Job"), within_s=3)

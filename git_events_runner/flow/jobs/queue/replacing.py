@@ -76,7 +76,8 @@ class Replacing:
         if view.waits:
             started = found is None or found.model.pod_started
             return (SUPERSEDED, newest) if keeps_latest(view) or started else None
-        awaited = found is not None and found.model.waits
+        # Before its start is noted, the Job controller may create its pod just when the Job is deleted.
+        awaited = found is not None and found.model.waits and view.started_at is not None
         replaces = view.limit is not None and view.limit.policy == "Replace"
         return (REPLACED, newest) if replaces and not view.suspended and awaited else None
 
