@@ -29,6 +29,7 @@ log = structlog.get_logger(target="retries")
 
 _LONGEST_SLEEP_S = 15.0
 _GATHER_S = 0.1
+_UNRECORDED_S = 1.0  # a run that is not settled yet soon is
 
 
 class Reader(Protocol):
@@ -86,7 +87,7 @@ class Retries:
         self._now = now
         self._weight = weight
         self._slices = Slices()
-        self._failed: set[Ref] = set()  # Jobs that may have to be run again
+        self._failed: dict[Ref, datetime | None] = {}  # Jobs that may have to be run again, and when
 
     async def run_leading(self, fence: Fence) -> None:
         """Create retries until leadership ends."""
@@ -100,7 +101,7 @@ class Retries:
             async with working(waiting):
                 await self._note(snapshot.ref for snapshot in self._store.all("Job"))
                 while True:
-                    sleep_s = self._put_due(waiting)
+                    sleep_s = await self._put_due(waiting)
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(sleep_s):
                             await changes.wait()
@@ -112,7 +113,7 @@ class Retries:
         for ref in jobs:
             await self._slices.rest()
             if self._open(ref) is not None:
-                self._failed.add(ref)
+                self._failed.setdefault(ref, None)
 
     def _open(self, ref: Ref) -> tuple[Snapshot, Owner[Snapshot]] | None:
         """A failed Job that is to be run again some time, and whose run it is."""
@@ -124,17 +125,23 @@ class Retries:
             return None
         return job, owner
 
-    def _put_due(self, waiting: Handover[Ref]) -> float:
-        """Hand over the Jobs whose retry is due; how long to sleep until the next one."""
+    async def _put_due(self, waiting: Handover[Ref]) -> float:
+        """Hand over the Jobs whose retry is due; how long to sleep until the next one.
+
+        What is not due costs a comparison: it is read again when its time has come.
+        """
         now, sleep_s = self._now(), _LONGEST_SLEEP_S
-        for ref in list(self._failed):
-            found = self._open(ref)
-            if found is None:
-                self._failed.discard(ref)
-                continue
-            at = retry_at(found[0].model, found[1])
+        for ref, known in list(self._failed.items()):
+            at = known
+            if at is None or at <= now:
+                await self._slices.rest()
+                found = self._open(ref)
+                if found is None:
+                    self._failed.pop(ref, None)
+                    continue
+                at = self._failed[ref] = retry_at(found[0].model, found[1])
             if at is None:
-                sleep_s = min(sleep_s, 1.0)  # it is not recorded yet
+                sleep_s = min(sleep_s, _UNRECORDED_S)
             elif at <= now:
                 waiting.put(ref.namespace, ref)
             else:
