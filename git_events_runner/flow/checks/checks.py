@@ -29,6 +29,7 @@ from git_events_runner.rules.annotated import last_run_token
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.decision import (
     CheckSpec,
+    Head,
     NoRun,
     Nothing,
     Observation,
@@ -237,7 +238,7 @@ class Checks:
         self, case: Case
     ) -> tuple[Nothing | Wait | NoRun | StartRun, Observed, Resolved | None] | Problem:
         """The decision, and what it rests on; or what has to be changed first."""
-        observed = Observed(self._timed(case, Observation(now=self._now())))
+        observed = Observed(Observation(now=self._now()))
         resolved: Resolved | None = None
         while isinstance(decision := decide(case.entry, case.occurrence, observed.observation, case.spec), Observe):
             found = resolved or self._gate.resolve(case.trigger.model, case.request.source)
@@ -253,9 +254,11 @@ class Checks:
 
     def _timed(self, case: Case, observation: Observation) -> Observation:
         """With what makes a change wait at that time, where anything does."""
-        waits, now = case.spec.waits, observation.now
-        if waits is None:
+        waits, head, now = case.spec.waits, observation.head, observation.now
+        if waits is None or not isinstance(head, Head):
             return observation
+        if case.spec.on_change_only and head.commit == case.entry.commit:
+            return observation  # nothing can wait
         started = None if waits.cooldown is None else last_start(case.entry, self._last_job(case), now)
         return replace(observation, closed_until=self._gate.closed_until(case.trigger.model), last_start=started)
 
