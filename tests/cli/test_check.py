@@ -115,7 +115,7 @@ WRONG = [
     ),
     ("      onChangeOnly: true\n", "", None, "spec.sources.watchOn.onChangeOnly: is required"),
     ("{branch: main}", "{branch: main, tag: v1}", "spec.sources.watchOn.reference", "exactly one"),
-    ("{branch: main}", "{branch: 'release/*'}", "spec.sources.watchOn.reference.branch", "wildcards"),
+    ("{branch: main}", "{branch: 'release/*'}", "spec.sources.watchOn.reference.branch", "patterns go into"),
     ("{branch: main}", "{commit: abc}", "spec.sources.watchOn.reference.commit", "full commit id"),
     ('files: ["docs/**"]', "files: [1]", "spec.sources.watchOn.files[0]", "must be a string"),
     ('files: ["docs/**"]', "files: docs", "spec.sources.watchOn.files", "must be a list"),
