@@ -336,3 +336,23 @@ async def test_a_single_reference_is_recorded_as_before():
     [entry] = made.status["checkedSources"].values()
     assert not {"listedAt", "missingSince", "knownReferences", "highestVersion"} & set(entry)
     assert (made.git.lists, made.git.asked) == (0, 1)
+
+
+@virtual
+async def test_debounce_applies_to_each_reference_by_itself():
+    """A branch that keeps moving waits until it rests, and holds up no other one."""
+    made = many(heads__main=A, heads__x=A)
+    await made.polls()
+    made.cluster.change(made.ref, spec={"debounce": {"quiet": "10s"}})
+    made.git.refs |= {"heads/x": B}
+    await made.poll()
+    await asyncio.sleep(8)
+    made.git.refs |= {"heads/main": B}
+    await made.poll()
+    assert made.ran() == []
+    await asyncio.sleep(3)
+    await made.poll()
+    assert made.ran() == [("app@heads/x", "1", "b", "changed")]
+    await asyncio.sleep(11)
+    await made.poll()
+    assert sorted(made.ran()) == [("app@heads/main", "1", "b", "changed"), ("app@heads/x", "1", "b", "changed")]

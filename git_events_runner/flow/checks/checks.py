@@ -100,13 +100,17 @@ class Checks:
         self._problems = Problems(store=store, writer=writer, metrics=metrics, now=now)
         self._skips = Skips(writer=writer, handled=handled, submit=submit, now=now)
         self._lists = ReferenceLists(
-            store=store, git=git, files=files, writer=writer, skips=self._skips, check=self.check, now=now
+            store=store, git=git, files=files, writer=writer, skips=self._skips, check=self._complete, now=now
         )
         self._metrics = metrics
         self._now = now
 
     async def check(self, request: CheckRequest) -> Requeue | None:
         """Look once, to the end; None when the occurrence is answered, else when to look again."""
+        return (await self._complete(request))[1]
+
+    async def _complete(self, request: CheckRequest) -> tuple[CheckResult, Requeue | None]:
+        """The result of a check, and when to check again."""
         started = time.monotonic()
         if request.due_at is not None and not request.retry:
             due = request.scheduled or timestamp(request.due_at)
@@ -142,7 +146,7 @@ class Checks:
             log.exception("check.crashed", **log_fields(request))
         self._finished(request, result, time.monotonic() - started)
         self._decided(request, result, again)
-        return again
+        return result, again
 
     def _finished(self, request: CheckRequest, result: CheckResult, seconds: float) -> None:
         if self._store.get(request.trigger) is not None:  # series of a trigger that went meanwhile would stay
@@ -181,7 +185,7 @@ class Checks:
         )
         lists = snapshot.model.spec.sources.watch_on.references is not None and reference_of(request.source) is None
         result, again = await (self._list(case) if lists else self._check(case))
-        if again is not None and again.until is not None:
+        if again is not None and again.until is not None and not request.listed:  # else the list waits for it
             self._waits.put(request, again.until, result)
             return result, None
         self._waits.end(request)

@@ -48,7 +48,7 @@ class ReferenceLists:
         files: Files,
         writer: StatusWriter,
         skips: Skips,
-        check: Callable[[CheckRequest], Awaitable[Requeue | None]],
+        check: Callable[[CheckRequest], Awaitable[Ended]],
         now: Callable[[], datetime],
     ) -> None:
         """`check` is the check of one reference."""
@@ -92,16 +92,17 @@ class ReferenceLists:
             return _together(agains)
         return await self._finish(case, found, watched)
 
-    async def _check_all(self, request: CheckRequest, keys: Sequence[str]) -> list[Requeue]:
-        """Check these references, a few at a time; when to check again those that did not come to their end."""
+    async def _check_all(self, request: CheckRequest, keys: Sequence[str]) -> list[tuple[CheckResult, Requeue]]:
+        """Check these references, a few at a time; of those that did not come to their end the results."""
         at_once = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(key: str) -> Requeue | None:
+        async def one(key: str) -> Ended:
             mine = replace(request, source=key, due_at=None, scheduled=None, polls=False, listed=True)
             async with at_once:
                 return await self._check(mine)
 
-        return [again for again in await asyncio.gather(*map(one, keys)) if again is not None]
+        ended = await asyncio.gather(*map(one, keys))
+        return [(result, again) for result, again in ended if again is not None]
 
     def _unsettled(self, trigger: Snapshot, source: str, checked: Sequence[str]) -> list[str]:
         """The other references with a Job that is not recorded yet: its check records it first."""
@@ -170,13 +171,13 @@ class ReferenceLists:
         )
 
 
-def _together(agains: Sequence[Requeue]) -> Ended:
+def _together(agains: Sequence[tuple[CheckResult, Requeue]]) -> Ended:
     """When to list again: with the first of those that wait; by the back-off, when one of them failed."""
-    if any(again.failed for again in agains):
-        limits = [again.limit_s for again in agains if again.limit_s is not None]
+    if any(again.failed for _, again in agains):
+        limits = [again.limit_s for _, again in agains if again.limit_s is not None]
         return CheckResult.REFUSED, Requeue(limit_s=min(limits) if limits else None)
-    after_s = min((again.after_s for again in agains if again.after_s is not None), default=None)
-    return CheckResult.WAIT_DELETED, Requeue(after_s=after_s, failed=False)
+    result, first = min(agains, key=lambda one: one[1].after_s or 0.0)
+    return result, first
 
 
 def _too_many(found: Plan, limit: int) -> str | None:
