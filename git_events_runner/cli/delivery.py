@@ -17,8 +17,10 @@ from git_events_runner.rules.forges import (
     forge_of,
     read,
     same_repository,
+    selected,
     watched,
 )
+from git_events_runner.rules.references import Watched
 from git_events_runner.rules.signatures import KeysRefused, Scheme, Signature, judge, keys_of
 
 from .facts import Facts, named, ref_of
@@ -170,6 +172,9 @@ def _chosen(facts: Facts, model: Any, push: Push | IgnoredEvent) -> tuple[Sequen
     mine = [name for name in names if same_repository(uris[name], push.repositories, aliases=aliases)]
     if not mine and spec.webhook.match_repository:
         return IgnoredEvent(reason="no source of the trigger is the repository that was pushed to"), None
+    if spec.sources.watch_on.references is not None:
+        changes = selected(push, Watched.of(spec.sources.watch_on.references).selects)
+        return (changes, None) if isinstance(changes, IgnoredEvent) else (mine or names, None)
     reference = spec.sources.watch_on.reference
     moved = watched(push, reference.type, reference.name)
     if isinstance(moved, IgnoredEvent):

@@ -6,9 +6,10 @@ explains why nothing had to run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from git_events_runner.rules.problems import source_problems
+from git_events_runner.rules.references import source_of
 
 from .facts import Facts, event_time
 from .findings import SHOWN, Explanation, Step, names_of, short
@@ -22,7 +23,7 @@ _EVENTS_SHOWN = 5
 def explain(facts: Facts, source: str | None = None) -> Explanation:
     """Why the trigger ran or did not, for one source or all."""
     steps = [*of_trigger(facts)]
-    names = [source] if source is not None else names_of(facts)
+    names = keys_of(facts, [source] if source is not None else names_of(facts))
     problems = source_problems(facts.trigger.get("status"))
     shown = sorted(names, key=lambda name: name not in problems)[:SHOWN]
     for name in shown:
@@ -32,6 +33,12 @@ def explain(facts: Facts, source: str | None = None) -> Explanation:
     steps += _of_events(facts)
     steps += [Step(topic="not read", text=f"{what}: {why}") for what, why in facts.unread.items()]
     return Explanation(cause=min(steps, key=lambda step: step.rank), steps=tuple(steps))
+
+
+def keys_of(facts: Facts, names: Iterable[str]) -> list[str]:
+    """The entries of these sources: one each, or one for each reference that is recorded."""
+    entries = (facts.trigger.get("status") or {}).get("checkedSources") or {}
+    return [key for name in names for key in [one for one in entries if source_of(one) == name] or [name]]
 
 
 def _of_events(facts: Facts) -> Iterator[Step]:

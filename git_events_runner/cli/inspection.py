@@ -27,6 +27,7 @@ from git_events_runner.rules.schedule.schedule import parse_schedule
 from git_events_runner.settings.runtime import CONFIG_KEY, RuntimeConfig, parse_runtime_config
 from git_events_runner.wiring.config import policy_of
 
+from .facts import entry_key
 from .installation import find_installation
 from .session import Session
 
@@ -150,7 +151,7 @@ def _policy(loaded: Loaded, in_cluster: Mapping[Ref, Mapping[str, Any]], config:
         namespace = str(one.ref.namespace)
         own = found.get(Ref("Namespace", None, namespace))
         for name in trigger.spec.sources.names:
-            resolved = resolve(trigger, name, found.get)
+            resolved = resolve(trigger, entry_key(trigger, name), found.get)
             problem = (
                 None
                 if isinstance(resolved, Problem)

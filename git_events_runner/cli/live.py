@@ -58,6 +58,8 @@ async def _commit(session: Session, facts: Facts, remote: Any, name: str) -> Liv
     pinned = (stored.get("status") or {}).get("hostKeys") or ()
     repository = repository_of(describe(source, host_key_policy(facts.config), pinned), files)
     reference = trigger.spec.sources.watch_on.reference
+    if reference is None:
+        return Live(problem="--live shows one reference, and the trigger watches patterns of references")
     answer = await remote.commit_of(GitRequest(repository, Reference(reference.type, reference.name)))
     return Live(commit=answer.commit)
 

@@ -146,9 +146,8 @@ def reference_of(obj: Mapping[str, Any]) -> str:
     watch = _map(_map(_map(obj.get("spec")).get("sources")).get("watchOn"))
     several = _map(watch.get("references"))
     if several:
-        return ", ".join(
-            f"{kind} {_listed(value)}" for kind, value in several.items() if isinstance(value, (list, str))
-        )
+        kinds = [(kind, _map(several.get(kind)).get("include")) for kind in ("branches", "tags") if kind in several]
+        return ", ".join(f"{kind} {_listed(names) if isinstance(names, list) else 'by rule'}" for kind, names in kinds)
     kind, name = next(iter(_map(watch.get("reference")).items()), ("branch", "main"))
     return f"{kind} {name}"
 

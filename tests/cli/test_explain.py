@@ -264,6 +264,20 @@ async def test_controls_of_runs_are_shown(cluster):
     assert 'retry {"' in line
 
 
+async def test_patterns_of_references(cluster, tmp_path):
+    """A trigger that watches patterns of references is explained, and so is a delivery to it."""
+    await cluster.world()
+    await secret(cluster, "hook")
+    watch = {"references": {"branches": {"include": ["release/*"]}}}
+    sources = {"names": ["app"], "watchOn": {"onChangeOnly": True, **watch}}
+    await cluster.trigger("hook", "WebhookTrigger", sources=sources, **AUTH)
+    done = await cluster.run("explain", "wt/hook", "--live")
+    assert "watches branches release/* of app" in done.out
+    for branch, told in (("main", "is ignored"), ("release/1", "gets 202, and app is checked")):
+        words = await delivered(cluster, tmp_path, PUSH | {"ref": f"refs/heads/{branch}"})
+        assert told in (await cluster.run("explain", *words)).out.splitlines()[0]
+
+
 async def test_its_json(cluster):
     """The JSON fits its schema and has the cause and the steps; the exit code is 1 where something is wrong."""
     await cluster.world()
