@@ -12,7 +12,7 @@ fi
 .venv/bin/python -m release build --dist "$dist"
 home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
-export GNUPGHOME=$home
+export GNUPGHOME="$home"
 gpg --batch --quiet --passphrase '' --quick-generate-key "release dry run" rsa3072 sign never 2>/dev/null
 gpg --batch --quiet --export-secret-keys >"$home/secret.gpg"
 gpg --batch --quiet --export >"$home/public.gpg"

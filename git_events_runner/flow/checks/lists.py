@@ -87,9 +87,9 @@ class ReferenceLists:
         found = plan(source, watched, shown, entries, listed, record=case.trigger.model.spec.records_first)
         if listed.at is None and (found.recorded or not found.checks):  # what exists now does not run, come what may
             await self._record(case, found, watched)
-        agains = await self._check_all(request, [*found.checks, *self._unsettled(case.trigger, source, found.checks)])
-        if agains:
-            return _together(agains)
+        repeats = await self._check_all(request, [*found.checks, *self._unsettled(case.trigger, source, found.checks)])
+        if repeats:
+            return _together(repeats)
         return await self._finish(case, found, watched)
 
     async def _check_all(self, request: CheckRequest, keys: Sequence[str]) -> list[tuple[CheckResult, Requeue]]:
@@ -171,12 +171,12 @@ class ReferenceLists:
         )
 
 
-def _together(agains: Sequence[tuple[CheckResult, Requeue]]) -> Ended:
+def _together(repeats: Sequence[tuple[CheckResult, Requeue]]) -> Ended:
     """When to list again: with the first of those that wait; by the back-off, when one of them failed."""
-    if any(again.failed for _, again in agains):
-        limits = [again.limit_s for _, again in agains if again.limit_s is not None]
+    if any(again.failed for _, again in repeats):
+        limits = [again.limit_s for _, again in repeats if again.limit_s is not None]
         return CheckResult.REFUSED, Requeue(limit_s=min(limits) if limits else None)
-    result, first = min(agains, key=lambda one: one[1].after_s or 0.0)
+    result, first = min(repeats, key=lambda one: one[1].after_s or 0.0)
     return result, first
 
 
