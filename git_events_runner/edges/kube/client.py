@@ -355,7 +355,7 @@ class Client:
         return body
 
     async def _before_write(self, kind: str, what: str) -> None:
-        """Pass while what this process knows is the API server's history; a Lease proves itself, Events change nothing.
+        """Pass while what this process knows is the API server's history; a Lease checks itself, Events change nothing.
 
         Raises:
             ApiUnavailable: It is not, or that cannot be read.

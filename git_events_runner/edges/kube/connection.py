@@ -1,7 +1,7 @@
 """How to reach the API server: kubernetes_asyncio's configuration and transport, without its models.
 
-Importing that library whole loads 1,261 modules (32 MiB); stub packages load only configuration and transport. It is a
-trick on import paths, so the version is pinned and a test holds it.
+A complete import of that library loads 1,261 modules (32 MiB); stub packages load only configuration and transport. It
+is a trick on import paths, so the version is pinned and a test holds it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _READ_BYTES = 2 * 2**20  # as the library: large objects in a watch
 
 
 _TOKEN_S = 60.0
-# What the library raises for a kubeconfig of another form, beside its own error.
+# What the library raises for a kubeconfig of another form, in addition to its own error.
 _UNUSABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError)
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -53,7 +53,7 @@ async def _nothing_to_renew() -> bool:
 class Connection:
     """An open session to one API server: base URL, session, proxy, and who gives the Authorization header.
 
-    `renew` reads token and CA anew, whatever their age; whether there is anything that could have changed.
+    `renew` reads token and CA again, independent of their age; it returns whether they can change.
     `namespace` is that of the kubeconfig's context, or of the pod.
     """
 
@@ -69,13 +69,13 @@ _Ask = Callable[[bool], Awaitable[str | None]]
 
 
 class _Token:
-    """A token that changes: asked for again after a minute, and when it was refused; one question at a time.
+    """A token that changes: requested again after a minute, and when it was refused; one request at a time.
 
-    A question that fails leaves the old token, which may still be good.
+    A request that fails keeps the old token, which may still be good.
     """
 
     def __init__(self, ask: _Ask) -> None:
-        """`ask` is told whether the last token was refused, and gives None when there is no new one."""
+        """`ask` gets whether the last token was refused, and returns None when there is no new one."""
         self._ask = ask
         self._lock = asyncio.Lock()
         self._value: str | None = None
@@ -90,7 +90,7 @@ class _Token:
             return self._value
 
     async def renew(self) -> None:
-        """Ask now; those who were refused together share one question."""
+        """Request a token now; callers that were refused together share one request."""
         answered = self._answered
         async with self._lock:
             if self._answered == answered:
@@ -172,7 +172,7 @@ async def connect(
         account: Folder of the service account's token and CA.
 
     Raises:
-        ConfigError: Neither can be used; the message says why.
+        ConfigError: Neither can be used; the message has the reason.
     """
     library, config, rest = _load_library()
     configuration = library.Configuration()
@@ -222,7 +222,7 @@ async def connect(
 
 
 def _check_there(paths: str) -> None:
-    """Refuse to start where none of the files is there: then nothing says which cluster is meant.
+    """Refuse to start if none of the files exists: then no file names the cluster.
 
     Raises:
         ConfigError: None is.
@@ -269,7 +269,7 @@ def _token_of(config: Any, configuration: Any, loader: Any, kubeconfig: str) -> 
 
         async def run_plugin(refused: bool) -> str | None:  # noqa: FBT001  a callback of one fact
             try:
-                if refused:  # whatever its expiry says
+                if refused:  # independent of its expiry
                     loader.exec_plugin_expiry = datetime.fromtimestamp(0, tz=UTC)
                 await loader.load_from_exec_plugin()
             except config.ConfigException as error:

@@ -1,8 +1,8 @@
-"""Jobs that left the watch before they ended: they stay in the store until a live read shows what became of them.
+"""Jobs that left the watch before they ended: they stay in the store until a live read shows their result.
 
 A watch with a label selector reports an object that loses the label as deleted
 (https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes). So a deletion of a run
-that has not ended, or that has no TTL yet, proves nothing; nor does a run that lost other labels or annotations by
+that has not ended, or that has no TTL yet, shows nothing; nor does a run that lost other labels or annotations by
 which it is found mean that it is no run any more.
 """
 
@@ -92,7 +92,7 @@ class DoubtfulJobs:
         return found
 
     async def wait(self) -> None:
-        """Return when one is due: a new one, or one whose time has come."""
+        """Return when a Job is to be read: a new one, or one whose scheduled time is reached."""
         self._came.clear()
         soonest = min((one.due_at for doubts in self._doubts.values() for one in doubts.values()), default=None)
         try:

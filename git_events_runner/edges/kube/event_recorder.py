@@ -175,7 +175,7 @@ class Events:
 
 
 def _cut(note: str) -> str:
-    """As much of a note as an Event may have, in whole characters.
+    """As much of a note as an Event may have, in complete characters.
 
     >>> len(_cut("ä" * 600)), len(_cut("x" * 2000))
     (512, 1024)

@@ -1,7 +1,7 @@
 """Whether the API server still has the history that this process has seen: its etcd may be restored from a snapshot.
 
 A resource version is the revision of one etcd, which only rises. Which resources share an etcd is the server's own
-affair (`--etcd-servers-overrides`), so only versions of one kind are compared. Each comparison is a proof, because all
+affair (`--etcd-servers-overrides`), so only versions of one kind are compared. Each comparison is reliable, because all
 these requests are answered by the newest state (no `resourceVersion` is sent; `resourceVersion=0`, which a cache that
 is behind may answer, never is):
 

@@ -2,7 +2,7 @@
 
 LIST in pages, then WATCH with bookmarks. 410 (HTTP or ERROR event) lists again; 429 and a refused WATCH back off
 without a list; a stream that is cut is watched again from the last version seen. A list replaces what is known and
-deletes what vanished.
+deletes what it lacks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Do(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Where an informer stands: next action, version to watch from, back-off before it, when a version was too old."""
+    """State of an informer: next action, version to watch from, back-off before it, when a version was too old."""
 
     do: Do = Do.LIST
     version: str = ""
@@ -55,7 +55,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A whole list arrived, as of `version`."""
+    """A complete list arrived, as of `version`."""
 
     version: str
     at: float
@@ -85,7 +85,7 @@ def step(state: State, given: Listed | Event | Ended) -> State:
     if isinstance(given, Listed):
         return replace(state, do=Do.WATCH, version=given.version, pause_s=0.0)
     if isinstance(given, Event):
-        if given.type == "ERROR":  # busy: the version is still good; else, as client-go: list, if too old at once
+        if given.type == "ERROR":  # busy: the version is still good; else, as client-go: list, immediately if too old
             relist = state.do if given.code == 429 else Do.LIST  # noqa: PLR2004  HTTP
             return _failed(replace(state, do=relist), given.at, wait_s=None, gone=given.code == 410)  # noqa: PLR2004
         return replace(state, version=given.version or state.version, pause_s=0.0, backoff_s=FIRST_BACKOFF_S)
@@ -93,7 +93,7 @@ def step(state: State, given: Listed | Event | Ended) -> State:
     if given.lasted_s >= SHORTEST_S:  # it was a success, however it ended
         state = replace(state, backoff_s=FIRST_BACKOFF_S)
     if error is None:
-        if given.lasted_s < SHORTEST_S:  # a server that closes at once must not be asked a thousand times a second
+        if given.lasted_s < SHORTEST_S:  # no thousand requests a second to a server that closes immediately
             return _failed(state, given.at, wait_s=None, gone=False)
         return replace(state, pause_s=0.0)
     if isinstance(error, ApiGone):
@@ -163,7 +163,7 @@ class Informer:
         absent: Callable[[], bool],
         watch_s: tuple[int, int] = WATCH_S,
     ) -> None:
-        """`absent` says whether the namespace is known not to exist: then nothing is in it, whatever is refused."""
+        """`absent`: the namespace is known not to exist; then it is empty, also if requests are refused."""
         self._client = client
         self._kind = kind
         self._writer = writer
@@ -208,7 +208,7 @@ class Informer:
             self._refused_at = at if self._refused_at is None else self._refused_at
             self._writer.refuse(str(error))
             if at - self._refused_at >= PASSED_S and self._writer.pass_over():
-                return after  # reported once for the whole namespace
+                return after  # reported once for the namespace
         self._failed(self._kind, error)
         return after
 

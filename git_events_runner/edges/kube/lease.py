@@ -1,4 +1,4 @@
-"""Leadership by a coordination.k8s.io Lease: one holder, judged by when *we* saw the record change.
+"""Leadership by a coordination.k8s.io Lease: one holder, evaluated by when *we* saw the record change.
 
 The election step is pure (`elect`). Expiry runs on a monotonic clock, so that clocks of other machines do not matter;
 every write is a compare-and-swap on resourceVersion; a leader that cannot renew within the renew deadline stops before
@@ -32,7 +32,7 @@ from git_events_runner.resources.kinds import KINDS, Kind
 from git_events_runner.resources.ref import Ref
 
 _RELEASED_S = 1
-# What a write leaves as somebody else has made it.
+# What a write keeps as other clients wrote it.
 _KEPT = ("labels", "annotations", "ownerReferences", "finalizers")
 
 
@@ -47,7 +47,7 @@ class Move(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A Lease as last read, and when (monotonic) we saw it change; `deleted`: somebody removed it since."""
+    """A Lease as last read, and when (monotonic) we saw it change; `deleted`: it was removed since."""
 
     holder: str
     version: str
@@ -59,7 +59,7 @@ class Seen:
 
     @property
     def released(self) -> bool:
-        """Whether its holder gave it back: by itself (`_release` writes one second), not by somebody's edit."""
+        """Whether its holder released it: by itself (`_release` writes one second), not by a user's edit."""
         return not self.holder and self.duration_s <= _RELEASED_S
 
 
@@ -102,7 +102,7 @@ class Fence:
         return self._clock() - self._renewed_at < self._renew_deadline_s
 
     def check(self) -> None:
-        """Pass while leading.
+        """Pass while this replica is the leader.
 
         Raises:
             FenceLost: The last renewal is too long ago, or leadership ended.
@@ -137,7 +137,7 @@ class Api(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds: how long a record is good, how long a leader tries to renew, and how often everybody looks."""
+    """Seconds: how long a record is good, how long a leader tries to renew, and how often each replica reads it."""
 
     duration_s: float
     renew_deadline_s: float
@@ -145,7 +145,7 @@ class Timing:
 
 
 class Lease:
-    """One lease. `run` leads whenever it can."""
+    """One lease. `run` is the leader whenever it can."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class Lease:
         self._sleep = sleep
         self._seen: Seen | None = None
         self._move = Move.WAIT
-        self._new = True  # this process has not led: a lease with its name is that of a former process
+        self._new = True  # this process was never the leader: a lease with its name is that of a former process
         self._landed_at = clock() + timing.duration_s - timing.renew_deadline_s
         self._read_at = float("-inf")
         self._whole: Mapping[str, Any] | None = None  # as last read
@@ -213,7 +213,7 @@ class Lease:
         return True
 
     async def run(self, lead: Callable[[Fence], Awaitable[None]]) -> None:
-        """Wait for leadership, run `lead` while it lasts, and again. Cancelled: stop leading, then release it."""
+        """Wait for leadership, run `lead` while it lasts, and again. Cancelled: cancel `lead`, then release it."""
         while True:
             fence = await self._acquire()
             self._changed(True)
@@ -239,7 +239,7 @@ class Lease:
             await self._sleep(self._timing.retry_s * random.uniform(0.8, 1.2))  # noqa: S311  jitter
 
     async def _lead(self, fence: Fence, lead: Callable[[Fence], Awaitable[None]]) -> None:
-        """Lead and renew; whichever ends first ends both."""
+        """Run `lead` and renew; the first that ends cancels the other."""
         renewing = asyncio.ensure_future(self._renew(fence))
         leading = asyncio.ensure_future(lead(fence))
         try:
@@ -267,7 +267,7 @@ class Lease:
                             fence.renewed(began)
                             break
                         if self._seen is not None and self._seen.holder != self._identity:
-                            return  # somebody else holds it
+                            return  # another holder has it
                         await self._sleep(min(self._timing.retry_s / 4, 1.0))
             except TimeoutError:
                 return
@@ -283,7 +283,7 @@ class Lease:
             await self._write(move)
         except (ApiConflict, ApiAlreadyExists):
             self.answered_at = self._clock()
-            return False  # somebody was faster; the next look tells who
+            return False  # another replica was faster; the next read shows which
         except ApiError as error:
             if error.answered:
                 self.answered_at = self._clock()
@@ -302,7 +302,7 @@ class Lease:
         self._remember(lease)
 
     def _remember(self, lease: Mapping[str, Any]) -> None:
-        """What an answer says, as of its arrival: the record may have changed at any time before."""
+        """The content of an answer, as of its arrival: the record may have changed at any time before."""
         now = self._read_at = self.answered_at = self._clock()
         self._whole = lease
         spec, metadata = lease.get("spec") or {}, lease["metadata"]

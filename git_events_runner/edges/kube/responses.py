@@ -1,4 +1,4 @@
-"""Answers of the API server: bodies within bounds, and the error that a refusal stands for."""
+"""Answers of the API server: bodies within bounds, and the error for a refusal."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ async def read_most(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 def cause_of(error: BaseException) -> str:
-    """What a library's error says, or its class."""
+    """The message of a library's error, or its class."""
     return str(error) or type(error).__name__
 
 
 def refusal_of(what: str, response: aiohttp.ClientResponse, body: bytes) -> ApiError:
-    """The error that an answer stands for; its Status object says why."""
+    """The error for an answer; its Status object has the reason."""
     try:
         status = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -1,8 +1,8 @@
-"""Secrets of git servers and webhooks, read when needed; what is asked for is remembered for a limited time.
+"""Secrets of git servers and webhooks, read when needed; requested keys are remembered for a limited time.
 
-A Secret is up to a mebibyte of a tenant's bytes, and senders without a proof cause reads. So only the keys that were
-asked for are decoded and kept, values have a limit, all that is kept shares a budget, of which the namespace that has
-most gives way, and few reads are under way: of one namespace fewer than of all.
+A Secret is up to a mebibyte of a tenant's bytes, and senders that are not authenticated cause reads. So only the keys
+that were requested are decoded and kept, values have a limit, all that is kept shares a budget, of which the namespace
+that has most gives way, and few reads are under way: of one namespace fewer than of all.
 
 While the API server gives no answer, a value that was read before is used for five minutes more, after a wait of two
 seconds at most. Callers that wait for one Secret share one failed read.
@@ -29,9 +29,9 @@ _STALE_S = 300.0  # a credential that was revoked meanwhile counts no longer tha
 _STALE_WAIT_S = 2.0
 _RETRY_S = 5.0
 _TURN_S = 5.0
-_ENTRY_BYTES = 1024  # what one takes beside its values
+_ENTRY_BYTES = 1024  # what one takes in addition to its values
 _READS, _READS_OF_NAMESPACE = 8, 2
-_KEYS = 16  # a Secret has a handful of them that anybody asks for
+_KEYS = 16  # a Secret has a handful of them that are requested
 
 
 class _Data(dict[str, bytes]):
@@ -41,7 +41,7 @@ class _Data(dict[str, bytes]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """What was read: values of the keys asked for that are there, or why there are none.
+    """What was read: values of the requested keys that exist, or why there are none.
 
     `until` it is as good as live, `stale_until` better than nothing; before `retry_at` no other read is tried.
     """
@@ -105,11 +105,11 @@ class Secrets:
             self._count(namespace, -known.weight)
 
     async def get(self, namespace: str, name: str, *keys: str, live: bool = False) -> Mapping[str, bytes]:
-        """Those of the keys that a Secret has, decoded; `live`: as it is now, whatever was read before.
+        """Those of the keys that a Secret has, decoded; `live`: as it is now, independent of earlier reads.
 
         Raises:
             SecretUnusable: It is missing, or may not be read, or one of the values is no base64 or too large; the
-                message says which and what to do.
+                message has which one and what to do.
             ApiError: The API server does not answer, and did not for too long (for a live value: does not answer).
         """
         place = (namespace, name)

@@ -2,7 +2,7 @@
 
 An answer bounds the server's time: its `Date`, cut to the second, was written after the request was sent and before the
 answer came. Bounds of several answers are intersected; where they contradict one another a clock was set, and the last
-one counts. In between the time goes on by the monotonic clock, so that setting this machine's clock changes nothing.
+one counts. In between the time continues by the monotonic clock, so that setting this machine's clock changes nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ServerClock:
         return self._monotonic()
 
     def observe(self, date: str | None, sent_at: float) -> None:
-        """An answer with that `Date` came to a request sent at `sent_at`; one that cannot be read says nothing."""
+        """An answer with that `Date` came to a request sent at `sent_at`; one that cannot be read is ignored."""
         received_at = self._monotonic()
         if date is None or received_at - self._read_at < _EACH_S:
             return

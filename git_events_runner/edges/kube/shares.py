@@ -1,7 +1,7 @@
 """Memory that the objects of each namespace take in the store: a tenant's large specs must not end the process.
 
 JSON of a mebibyte with many small parts takes twenty as Python objects. What a namespace has beyond its share is kept
-without spec and status, as an invalid object that says so.
+without spec and status, as an invalid object with this problem.
 """
 
 from __future__ import annotations

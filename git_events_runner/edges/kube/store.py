@@ -1,8 +1,8 @@
-"""What this process knows of the cluster: objects by reference, written by informers, read by everybody.
+"""What this process knows of the cluster: objects by reference, written by informers, read by all rooms.
 
 One writer for each kind and scope (`StoreWriter`), many readers (`Store`). Own writes are laid over it (`observe`),
-judged by their integer resource version, so that a replica never reads older than its own last write; an object that is
-known to be deleted is not brought back by a late answer.
+compared by their integer resource version, so that a replica never reads older than its own last write; an object that
+is known to be deleted is not brought back by a late answer.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Store:
     def jobs_of(self, trigger_uid: str, source: str | None = None) -> list[Snapshot]:
         """The Jobs whose run annotation names the trigger (and source), in the trigger's namespace.
 
-        Anybody can write an annotation: `rules/identity` decides which of them are runs.
+        Any user can write an annotation: `rules/identity` decides which of them are runs.
         """
         jobs, trigger = self._objects["Job"], self.trigger(trigger_uid)
         places = self._jobs.get(trigger_uid) or {}
@@ -191,11 +191,11 @@ class Store:
         return [jobs[ref] for ref in refs]
 
     def last_of(self, job_uid: str) -> Snapshot | None:
-        """The last state of a Job that vanished a short while ago: it may have ended just before."""
+        """The last state of a Job that was deleted a short while ago: it may have ended just before."""
         return self._last.get(job_uid)
 
     def vanished(self) -> list[Snapshot]:
-        """The last states of all Jobs that vanished a short while ago, the latest last."""
+        """The last states of all Jobs that were deleted a short while ago, the latest last."""
         return [last for uid in self._last if (last := self._last.get(uid)) is not None]
 
     def lacks_namespace(self, name: str) -> bool:
@@ -232,7 +232,7 @@ class Store:
     def observe(self, raw: Mapping[str, Any]) -> None:
         """Lay an answer of the API server (of a write, or a live read) over what is known, if it is newer.
 
-        One that came so late that the last list is newer, and lacks the object, tells of an object that was deleted.
+        One that came so late that the last list is newer, and lacks the object, describes an object that was deleted.
         """
         kind = str(raw["kind"])
         ref, version = _ref(raw, kind), version_of(raw)
@@ -274,7 +274,7 @@ class Store:
         old = self._objects[kind].get(_ref(raw, kind))
         if old is None or old.uid != metadata.get("uid"):
             self._put(snapshot_of(raw, kind))
-        elif _version(metadata.get("resourceVersion")) > old.version:  # most events tell of an own write
+        elif _version(metadata.get("resourceVersion")) > old.version:  # most events are of an own write
             self._put(snapshot_of(raw, kind, old))
 
     def _expect(self, kind: str, scope: str | None) -> None:
@@ -296,7 +296,7 @@ class Store:
                 return
             self._drop(old)
         if old is not None and old.uid == new.uid:
-            self._unindex(old)  # somebody may have edited the annotation
+            self._unindex(old)  # the annotation may have been edited
         new = self._within_share(new)
         self._objects[new.ref.kind][new.ref] = new
         self.sizes.take(new.ref, new.model)
@@ -403,7 +403,7 @@ class StoreWriter:
 
     @property
     def room(self) -> int:
-        """Differs from before when objects that were kept in part may be kept whole now, if they are listed again."""
+        """Changes when objects that were kept in part may be kept completely, if they are listed again."""
         return self._store.shares.room
 
     def clear(self, why: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The stream of a watch: lines of JSON, over a connection whose other end may be gone without a word."""
+"""The stream of a watch: lines of JSON, over a connection whose other end may be closed without a packet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 from git_events_runner.errors import ApiUnavailable
 
 _LINE_BYTES = 16 * 2**20
-# TCP asks after 30 s of silence, every 10 s, and gives the connection up when three questions have no answer.
+# TCP probes after 30 s of silence, every 10 s, and closes the connection when three probes have no answer.
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
