@@ -1,7 +1,7 @@
-"""The webhook port's certificate: from files or from a Secret, loaded anew when it changes.
+"""The webhook port's certificate: from files or from a Secret, loaded again when it changes.
 
-A pair that does not fit together, or has expired, is refused and the old one goes on serving; metrics say when the one
-that serves expires and whether the newest could be used, and an Event about the Secret says what is wrong with it.
+A pair that does not fit together, or has expired, is refused and the old one stays in use; metrics show when the one
+that serves expires and whether the newest could be used, and an Event about the Secret states what is wrong with it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Certificates:
         self._metrics.certificate(valid=True, expires_at=expires_at.timestamp())
 
     async def run(self) -> None:
-        """Look for a new pair every half minute until cancelled."""
+        """Check for a new pair every half minute until cancelled."""
         while True:
             await asyncio.sleep(self._look_s)
             if self._tls is None or self._context is None:
@@ -105,7 +105,7 @@ class Certificates:
         log.info("certificate.loaded")
 
     def _reject(self, tls: TlsFiles | TlsSecret, pair: tuple[bytes, bytes] | None, error: str) -> None:
-        """Say once what is wrong with a new pair."""
+        """Report once what is wrong with a new pair."""
         self._refused = pair
         self._metrics.certificate(valid=False)
         log.warning("certificate.rejected", error=error)

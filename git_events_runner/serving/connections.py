@@ -2,7 +2,7 @@
 
 A connection *waits* for its peer (headers, body, the next request, an answer that is not read) or the program works
 on its request. When the port is full, those that wait give way to a new one: of the address with the most of them, the
-one that made no progress for the longest time. So a client that holds hundreds of connections takes places from
+one that made no progress for the longest time. So a client that holds hundreds of connections takes slots from
 itself alone, and one that sends nothing loses to those that send.
 """
 

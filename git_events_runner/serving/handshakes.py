@@ -50,7 +50,7 @@ class _Handshake:
             await loop.connect_accepted_socket(
                 lambda: protocol, self._sock, ssl=context, ssl_handshake_timeout=guard.limits.header_s
             )
-        except Exception:  # noqa: BLE001  no TLS, no time left, a reset: whatever it was, this connection alone ends
+        except Exception:  # noqa: BLE001  no TLS, no time left, a reset: any of them ends this connection alone
             self._sock.close()
         finally:
             guard.connections.leave(self)

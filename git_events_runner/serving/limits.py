@@ -15,7 +15,7 @@ class Limits:
 
     `message_bytes` counts everything that is received for a request: headers, framing, trailers, body. `body_s` is a
     backstop for applications that have no limit of their own. `linger_s` is how long a peer that is answered before it
-    has sent its whole request may go on sending.
+    has sent its complete request may continue to send.
     """
 
     header_s: float = 10.0

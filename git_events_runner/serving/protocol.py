@@ -1,7 +1,7 @@
 """The one file that extends a class of uvicorn: bounds on what a connection sends, holds and leaves unread.
 
 uvicorn has none of them. `tests/flow/test_uvicorn.py` fails when a new version changes what this file builds on, and
-says what to do then (decision 16). Of uvicorn it uses: the parser's callbacks `on_…` (httptools' names), `cycle` with
+states what to do then (decision 16). Of uvicorn it uses: the parser's callbacks `on_…` (httptools' names), `cycle` with
 `response_complete`, `keep_alive`, `disconnected` and `message_event`, `headers`, `flow`, `loop`, `transport` with
 `write`, `close` and `is_closing`, `send_400_response` and `shutdown`.
 """
@@ -65,7 +65,7 @@ class _Closing:
             self._close()
 
     def abort(self) -> None:
-        """Close immediately, whatever is not sent yet."""
+        """Close immediately, also if data is not sent yet."""
         self.closed = True
         self._transport.abort()
 
@@ -149,7 +149,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._parse(data[start : start + _SLICE_BYTES])
 
     def _parse(self, data: bytes) -> None:
-        """Parse a few kilobytes, then look at the limits: a read may hold tens of thousands of headers or chunks."""
+        """Parse a few kilobytes, then check the limits: a read may hold tens of thousands of headers or chunks."""
         if self._ended or self.transport.is_closing():
             return
         trailers = self.guard.trailers.count

@@ -25,7 +25,7 @@ _STARTED_S = 0.005
 _SWEEPS = 4
 _SWEEP_S = 1.0
 _BACKLOG = 1024  # one that does not fit comes again after a second; all are accepted in one turn of the loop
-_EVERYWHERE = "0.0.0.0"  # noqa: S104  a pod serves its whole network
+_EVERYWHERE = "0.0.0.0"  # noqa: S104  a pod serves its complete network
 _LIMITS = Limits()
 
 
@@ -67,7 +67,7 @@ def listen(port: int, *, host: str) -> socket.socket:
     try:
         everywhere = host == _EVERYWHERE and socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if everywhere else socket.AF_INET
-        # asyncio sets TCP_NODELAY on connections of sockets that say that they are TCP; else an answer waits 40 ms.
+        # asyncio sets TCP_NODELAY on connections of sockets whose protocol is TCP; else an answer waits 40 ms.
         sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -95,7 +95,7 @@ async def serving(
 ) -> AsyncIterator[Server]:
     """Serve an ASGI application on a listening socket while entered; leaving answers what is under way, then closes.
 
-    Connections are shared fairly by client address; those of `trusted_proxies`, which stand for many clients, count
+    Connections are shared fairly by client address; those of `trusted_proxies`, which forward many clients, count
     one by one.
     """
     connections = Connections(limits.most_connections())
@@ -136,7 +136,7 @@ async def serving(
 
 
 async def _sweep(connections: Connections, limits: Limits) -> None:
-    """Close what is overdue; a pass a second is cheaper than a timer for each request."""
+    """Close what is past its deadline; one pass per second is cheaper than a timer for each request."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(min(limits.header_s / _SWEEPS, _SWEEP_S))

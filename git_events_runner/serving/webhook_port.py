@@ -1,7 +1,7 @@
 """The webhook port: it answers from the first moment on, with 503 while nothing can be recorded.
 
 Senders do not try again for long: a port that is open and does not answer (while CRDs are outdated, or caches fill)
-would cost them their time-out, and tell them nothing.
+would cost them their time-out, and give them no reason.
 """
 
 from __future__ import annotations
