@@ -94,7 +94,7 @@ class RoundRobin(Generic[_T]):
     def take(self, may: Callable[[str], bool] | None = None) -> tuple[str, _T] | None:
         """The next namespace and item; None if no item is left, or none of a namespace that `may` take.
 
-        A namespace that may not take loses its turn; it is asked again in the next round.
+        A namespace that may not take loses its turn; it is checked again in the next round.
         """
         for _ in range(len(self._round)):
             namespace = self._round[0]
@@ -178,8 +178,8 @@ class FairCache(Generic[_K, _T]):
     """Values by key, each kept for a namespace; when there are too many, those of the namespace that has most go first.
 
     So what one namespace brings in never drops what another one has within its share. In a namespace the value that was
-    used longest ago goes first. With `room`, each namespace keeps as many values as its objects need, however many that
-    are: values are dropped only while there are more than `limit`, and then those beyond a namespace's room.
+    used longest ago is dropped first. With `room`, each namespace keeps as many values as its objects need, however
+    many that are: values are dropped only while there are more than `limit`, and then those beyond a namespace's room.
 
     >>> cache = FairCache(limit=4)
     >>> for key in ("b1", "a1", "a2", "a3", "a4", "a5"):
@@ -192,7 +192,7 @@ class FairCache(Generic[_K, _T]):
         """`limit` is the number of values in all namespaces, `room` how many one has in any case."""
         self._limit = limit
         self._room = room
-        self._within = 0  # below this size no namespace has more than its room, as far as others can tell
+        self._within = 0  # below this size no namespace has more than its room, as far as others observe
         self._namespace_of: dict[_K, str] = {}
         self._values: dict[str, OrderedDict[_K, _T]] = {}
 
@@ -264,8 +264,8 @@ class FairCache(Generic[_K, _T]):
 def fair_order(waiting: Mapping[str, Sequence[_T]], held: Mapping[str, int], *, weight: Weight) -> Iterator[_T]:
     """The waiting items in the order in which free slots go to them, from what each namespace holds now.
 
-    The next slot goes to the namespace that holds least for its weight, and in it to its first item; on a tie to the
-    namespace that `waiting` names first. The order depends on the present alone, so that a new leader goes on with it.
+    The next slot is for the namespace that holds least for its weight, and in it to its first item; on a tie to the
+    namespace that `waiting` names first. The order depends on the present alone, so that a new leader continues it.
 
     >>> list(fair_order({"a": ["a1", "a2", "a3"], "b": ["b1", "b2"]}, {"a": 1}, weight=equal))
     ['b1', 'a1', 'b2', 'a2', 'a3']

@@ -2,7 +2,7 @@
 
 Three rules hold for each pool. Its threads are daemons, so that a busy one never keeps a stopping process. Work waits
 by owner (a namespace), and owners take turns, so that one of them cannot fill the pool's queue. Threads start with the
-first work and end when idle, so that a pool costs nothing until it is used and nobody has to close it.
+first work and end when idle, so that a pool costs nothing until it is used and needs no close.
 
 What a pool is given must be bounded by itself: a thread cannot be cancelled, and the caller who gives up leaves it
 running to its end.
@@ -63,7 +63,7 @@ class Pool:
         return await future
 
     def _start(self, work: _Work, owner: str) -> None:
-        """Start one more thread; if that cannot be (a limit of processes), those that run take the work, or nobody."""
+        """Start one more thread; if that cannot be (a limit of processes), running threads take the work, if any."""
         try:
             threading.Thread(target=self._serve, name=self.name, daemon=True).start()
         except RuntimeError:
@@ -118,7 +118,7 @@ class Pool:
         failed: BaseException | None = None
         try:
             result = work.context.run(work.call)
-        except BaseException as error:  # noqa: BLE001  it is the caller's, whatever it is
+        except BaseException as error:  # noqa: BLE001  the caller gets any error
             failed = error
 
         def deliver() -> None:
