@@ -1,4 +1,4 @@
-"""Metrics of the questions to git servers; labels name the hosts of existing sources, all others are `other`."""
+"""Metrics of the requests to git servers; labels name the hosts of existing sources, all others are `other`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Series:
 
 
 class GitMetrics:
-    """What `edges/git` tells of its exchanges. Series go with the last source of their host (`keep_hosts`)."""
+    """Exchanges as `edges/git` reports them. Series are removed with the last source of their host (`keep_hosts`)."""
 
     def __init__(self, *, counter: Callable[..., Counter], histogram: Callable[..., Histogram]) -> None:
         """Make the metrics; `counter(name, text, *labels)` and `histogram(name, text, buckets, *labels)` register."""
@@ -69,7 +69,7 @@ class GitMetrics:
         self._of(host).received.inc(size)
 
     def shared(self, host: str) -> None:
-        """A question was answered without an exchange of its own."""
+        """A request was answered without an exchange of its own."""
         self._of(host).shared.inc()
 
     def backed_off(self, host: str, *, seconds: float, throttled: bool) -> None:  # noqa: ARG002  they are counted alike

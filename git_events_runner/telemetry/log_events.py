@@ -1,4 +1,4 @@
-"""The closed list of log events: constant names `noun.past`, each with the level and what it tells."""
+"""The closed list of log events: constant names `noun.past`, each with its level and its message."""
 
 from __future__ import annotations
 

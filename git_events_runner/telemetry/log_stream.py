@@ -46,7 +46,7 @@ class LogStream(io.TextIOBase):
         return True
 
     def write(self, text: str, /) -> int:
-        """Queue a text (whole lines, by convention) to be written; dropped if too much waits already."""
+        """Queue a text (complete lines, by convention) to be written; dropped if too much waits already."""
         line = text.encode(errors="backslashreplace")
         with self._changed:
             fits = self._held_bytes + len(line) <= self._limit_bytes

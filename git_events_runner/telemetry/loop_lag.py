@@ -27,7 +27,7 @@ class LoopLag:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Beat until cancelled; a second too late is told."""
+        """Beat until cancelled; a second too late is logged."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + _BEAT_S

@@ -163,7 +163,7 @@ class Metrics:
         self._reconciled.add(ref, (ref.namespace or "", ref.kind, ref.name), *columns, seconds=seconds)
 
     def check_started(self, late_s: float) -> None:
-        """The check of a schedule's occurrence began, so long after it fell due."""
+        """The check of a schedule's occurrence began, so long after its scheduled time."""
         self._check_late_s.observe(late_s)
 
     def check_finished(self, ref: Ref, seconds: float, verdict: str) -> None:
@@ -193,7 +193,7 @@ class Metrics:
         self._retried.add(ref, (ref.namespace or "", ref.kind, ref.name), 0)
 
     def queue(self, limit: int, waiting: int, running: int) -> None:
-        """The queue as it stands."""
+        """The queue as it is now."""
         self._limit.set(limit)
         self._waiting.set(waiting)
         self._running.set(running)
@@ -219,7 +219,7 @@ class Metrics:
         self._requeued.add(ref, (ref.namespace or "", ref.kind, ref.name), 0)
 
     def job_waited(self, seconds: float) -> None:
-        """A Job got its place."""
+        """A Job got its slot."""
         self._waited_s.observe(seconds)
 
     def job_refused(self, ref: Ref) -> None:

@@ -1,4 +1,4 @@
-"""Traces over OTLP: the canonical log events that carry `seconds` become spans, whatever the log filter shows.
+"""Traces over OTLP: the canonical log events that carry `seconds` become spans, independent of the log filter.
 
 A task id (what a 202 answers with) is the trace's id, so a delivery and its checks are one trace. The libraries are
 imported only where an endpoint is set; spans are sent by their own thread, a collector that is down costs nothing.
@@ -71,7 +71,7 @@ def exporting(endpoint: str, *, identity: str, version: str) -> Iterator[Process
     from opentelemetry.trace.propagation import set_span_in_context
 
     class Ids(RandomIdGenerator):
-        """Random ids, but for a delivery's own span."""
+        """Random ids, except for a delivery's own span."""
 
         wanted: tuple[int, int] | None = None
 

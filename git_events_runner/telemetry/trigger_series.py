@@ -1,7 +1,7 @@
 """Series of triggers: what is counted and timed by trigger, found and removed by trigger.
 
 A family keeps one row of numbers for each set of label values, and the rows of a trigger are known by the trigger: its
-deletion costs what it has, whatever others have. By default there are buckets for all triggers together only; each
+deletion costs what it has, independent of the others. By default there are buckets for all triggers together only; each
 trigger has sums and counts (`Detail`). The numbers change on the event loop; `render` may be called in a thread.
 """
 
@@ -80,7 +80,7 @@ class Family:
         Args:
             trigger: Whose series it is, which is removed with it; None: of no object, it stays.
             values: Of the labels, in their order.
-            columns: Places of counters.
+            columns: Indexes of counters.
             seconds: How long it took, if that is known.
         """
         row = self._rows.get(values)
