@@ -1,4 +1,4 @@
-"""What the runtime config says, in the words of the rooms that are told: Jobs, tenants, host keys, git servers."""
+"""The runtime config, converted to the types of the rooms that use it: Jobs, tenants, host keys, git servers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from git_events_runner.settings.windows import WindowConfig
 
 
 def job_defaults(config: RuntimeConfig) -> JobDefaults:
-    """What the runtime config says about Jobs, in the words of `rules/jobs/manifest`."""
+    """The runtime config's settings of Jobs, in the types of `rules/jobs/manifest`."""
     action = config.action
     cloner, worker = action.containers.cloner, action.containers.worker
     return JobDefaults(
@@ -52,7 +52,7 @@ def _bounds(action: ActionConfig) -> CloneBounds:
 
 
 def policy_of(config: RuntimeConfig) -> Policy:
-    """What the runtime config says about tenants, in the words of `rules/policy`."""
+    """The runtime config's settings of tenants, in the types of `rules/policy`."""
     policy = config.policy
     return Policy(
         service_accounts=config.action.actions_may_name.service_accounts,
@@ -75,7 +75,7 @@ def history_limit(config: RuntimeConfig, asked: object) -> int:
 
 @lru_cache(maxsize=8)
 def _windows(windows: tuple[WindowConfig, ...]) -> tuple[Window, ...]:
-    """The installation's windows, read once: the policy is asked for at each check."""
+    """The installation's windows, read once: the policy is read at each check."""
     return parse_windows(windows, "policy.windows")
 
 
@@ -85,7 +85,7 @@ def weight_of(config: RuntimeConfig, namespace: str) -> int:
 
 
 def host_key_policy(config: RuntimeConfig) -> HostKeyPolicy:
-    """What the runtime config says of host keys."""
+    """The runtime config's settings of host keys."""
     return HostKeyPolicy(mode=config.git.host_keys, known_hosts=config.git.known_hosts)
 
 
@@ -106,7 +106,7 @@ def git_remote(
         weight: Of a namespace among the others.
         room: How many repositories of a namespace are remembered in any case.
         own_addresses: Of this process and the API server's Service: no git server of a tenant.
-        loopback: Sources may lead to this machine itself.
+        loopback: Sources may point to this machine itself.
     """
     limits = Limits(
         deadline_s=float(git.deadline_seconds),

@@ -1,4 +1,4 @@
-"""Every deletion of an object, in one place: the reason is recorded first, so that a crash after it leaves none open.
+"""Every deletion of an object, in one module: the reason is recorded first, so that a crash after it leaves none open.
 
 A run that waited too long has its reason in the trigger's status (phase and condition), a Job whose trigger is deleted
 in an Event on the Job. A copy of a Secret needs no record: the Job that owns it shows why, and the next leader decides
@@ -98,8 +98,8 @@ class Deletions:
     async def end_overtaken(self, job: Snapshot, phase: str) -> None:
         """Delete a run that a newer one supersedes or replaces, as it was last seen.
 
-        The Job and its entry show why (`rules/overtaken.ended_as`). One that runs exists until its pod is gone, after
-        the pod's own grace period.
+        The Job and its entry show why (`rules/overtaken.ended_as`). One that runs exists until its pod is deleted,
+        after the pod's own grace period.
 
         Raises:
             ApiError: The Job was not deleted (if ApiUnavailable: perhaps).

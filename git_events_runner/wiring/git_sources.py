@@ -1,4 +1,4 @@
-"""Joins Secrets and git: a source object becomes a question, a Job's credential becomes a copy.
+"""Joins Secrets and git: a source object becomes a request, a Job's credential becomes a copy.
 
 What flow knows as `Git` and `Copies`; made by app.py, which is why it may know both edges.
 """
@@ -66,7 +66,7 @@ class Remotes(Generic[_S]):
     """
 
     def __init__(self, *, settings: Callable[[], _S], make: Callable[[_S], Remote]) -> None:
-        """`make` is called with the settings before the first question, and after each change of theirs."""
+        """`make` is called with the settings before the first request, and after each change of theirs."""
         self._settings = settings
         self._make = make
         self._made: dict[Remote, int] = {}  # requests under way; the last one is that of the settings
@@ -102,7 +102,7 @@ class Remotes(Generic[_S]):
 
 
 class GitSources:
-    """Asks git about source objects, with the credentials that they name."""
+    """Sends requests to git servers about source objects, with the credentials that they name."""
 
     def __init__(
         self,
@@ -133,14 +133,14 @@ class GitSources:
         urgent: bool = False,
         unchanged: Unchanged | None = None,
     ) -> ResolvedReference:
-        """The commit of a reference of a GitRepo or ClusterGitRepo, from a question sent after the call.
+        """The commit of a reference of a GitRepo or ClusterGitRepo, from a request sent after the call.
 
         Args:
             source: Its model.
             namespace: The trigger's.
             ref_type: branch, tag or commit.
             ref_name: Its name.
-            urgent: Ask even if the source failed a moment ago (a webhook says that it has changed).
+            urgent: Send a request even if the source failed a moment ago (a webhook reports a change).
             unchanged: What an answer from a request sent before the call has to show to be used; None: none is.
 
         Raises:
@@ -189,7 +189,7 @@ class GitSources:
         return await self._ask(source, namespace, ask)
 
     async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
-        """Learn the host key of a source that only a Job will ask, so that the Job has one to compare with.
+        """Learn the host key of a source that only a Job connects to, so that the Job has one to compare with.
 
         Raises:
             GitHostKeyRefused: The server's key is not accepted.
@@ -203,10 +203,10 @@ class GitSources:
         except GitHostKeyRefused:
             raise
         except GitError:
-            return  # what else is wrong there, the Job will say
+            return  # the Job reports any other problem
 
     async def _ask(self, source: Any, namespace: str, ask: Callable[[Repository], Awaitable[_T]]) -> _T:
-        """Ask with the source's credential; once more with a Secret read anew, or after a host key was accepted."""
+        """Send a request with the source's credential; retry once with a Secret read again, or an accepted host key."""
         files = await self._files(source, namespace)
         forgotten = False
         address = SshAddress.of(source.spec.repo_uri)
@@ -255,7 +255,7 @@ class GitSources:
 
 
 class SecretCopier:
-    """Copies the Secret of a cluster source beside the Job that needs it."""
+    """Copies the Secret of a cluster source next to the Job that needs it."""
 
     def __init__(self, *, api: KubeClient, resolve: Resolve, secrets: SecretReader) -> None:
         self._api = api

@@ -1,7 +1,7 @@
-"""Host keys of SSH servers: which are accepted for a source, and what its status says about them.
+"""Host keys of SSH servers: which are accepted for a source, and their entries in its status.
 
 The first key seen is pinned in the source's status by compare-and-swap on its resource version: of two replicas that
-see one at the same time, the second finds the key of the first, and asks with that.
+see one at the same time, the second finds the key of the first, and uses that.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class HostKeys:
         return self._policy()
 
     async def refused(self, source: Any, address: SshAddress, error: GitHostKeyRefused, *, own: bool) -> Any:
-        """The server's key was refused: the source to ask with again, when another key is accepted meanwhile or now.
+        """The server's key was refused: the source for another request, when another key is accepted meanwhile or now.
 
         `own`: the Secret's known hosts decided.
 
         Raises:
-            GitHostKeyRefused: Somebody has to act; the message says how.
+            GitHostKeyRefused: An operator has to act; the message states how.
             ApiError: The API server does not answer.
         """
         policy = self._policy()

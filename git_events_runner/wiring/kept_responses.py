@@ -1,8 +1,8 @@
-"""Answers of git servers that answer more than the check that asked for them.
+"""Answers of git servers that answer more than the check that requested them.
 
 A check of the schedule has to find what was pushed before its scheduled time. So an answer that was *sent* after that
 time is as good as one of its own, if it shows the commit that is recorded already: there is nothing to do then. Any
-other commit is asked for again, for the check itself (`kept_same` and `kept_after_due` in `tests/model/ledger.py`).
+other commit is requested again, for the check itself (`kept_same` and `kept_after_due` in `tests/model/ledger.py`).
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class KeptResponses:
         *,
         unchanged: Unchanged | None,
     ) -> ResolvedReference:
-        """The answer of `request`, or one from a moment ago that says that nothing has changed.
+        """The answer of `request`, or one from a moment ago that shows that nothing has changed.
 
         Args:
             repository: With the credential.
-            reference: A branch or tag; a commit is never asked for twice anyway.
+            reference: A branch or tag; a commit is never requested twice anyway.
             request: Sends a request after the call.
             unchanged: What another answer has to show to be used; None: only one of its own will do.
 

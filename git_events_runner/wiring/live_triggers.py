@@ -1,4 +1,4 @@
-"""Whether a Job's trigger is gone, asked live: a cache that is behind must not cost a run."""
+"""Whether a Job's trigger is deleted, by a live read: a cache that is behind must not cost a run."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _LOG_S = 300.0  # so long standard output may be full or unread
 
 
 def expect_answers(health: Health, name: str, asking: Informer | Lease) -> None:
-    """Liveness ends when its requests have had no answer for long, whatever other requests have."""
+    """Liveness ends when its requests have had no answer for long, independent of other requests."""
     problem = "the API server has not answered for"
     health.expect(f"{name}, answers", partial(getattr, asking, "answered_at"), _ANSWER_S, problem=problem)
 

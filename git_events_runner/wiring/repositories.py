@@ -1,4 +1,4 @@
-"""Which repository each source object is for each namespace, so that what is remembered of one goes with its source.
+"""Which repository each source object is for each namespace, so that its cache entries are dropped with it.
 
 A key names URL, credential, TLS and proxy. It is used no more when its source is deleted or edited, or its Secret has
 another value.

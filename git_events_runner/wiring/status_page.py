@@ -1,4 +1,4 @@
-"""The status page where it is enabled, and what stands for it where it is not: then its code is not even imported."""
+"""The status page where it is enabled, and its replacement where it is not: then its code is not even imported."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def status_page(
     observer: GitObserver,
     now: Callable[[], datetime],
 ) -> Page:
-    """The page that the settings ask for; `observer` observes requests to git servers in any case."""
+    """The page that the settings request; `observer` observes requests to git servers in any case."""
     if not settings.ui:
         return NoPage(observer)
     from .controller_page import ControllerPage  # with the template engine, which takes memory

@@ -30,11 +30,11 @@ class Lease(Protocol):
 
 
 class WriteHealth:
-    """Judges a replica by its last write that succeeded.
+    """Evaluates a replica by its last write that succeeded.
 
     The leader renews the lease every few seconds; a replica that is not the leader may have nothing to write for hours,
     and tries with a dry run. It is not ready while its writes fail and another replica is the leader. The only replica
-    stays ready: without it no sender would be asked to send again.
+    stays ready: without it no sender would be requested to send again.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class WriteHealth:
         self._note = note
 
     async def run(self) -> None:
-        """Judge until cancelled."""
+        """Evaluate until cancelled."""
         loop = asyncio.get_running_loop()
         succeeded_at = loop.time()
         while True:
