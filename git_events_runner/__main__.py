@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `git-events-runner probe … | true`
         discard()
         return 0
-    except Exception as error:  # noqa: BLE001  the border of the program: a bug is one line, its traceback is there for who asks
+    except Exception as error:  # noqa: BLE001  the border of the program: a bug is one line, its traceback is optional
         sys.stderr.write(f"{PROGRAM}: {bug_report(error)}\n")
         if os.environ.get(_TRACEBACK):
             traceback.print_exception(single(error))

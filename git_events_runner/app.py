@@ -1,4 +1,4 @@
-"""The whole controller: builds every object, starts and stops every task; start order is the nesting."""
+"""The complete controller: builds every object, starts and stops every task; start order is the nesting."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ _CHECKED_S, _CHECKED_BYTES = 5.0, 2**20  # checks of webhook Secrets drop nothin
 _LONGEST_BACKOFF_S = 60.0
 _DRAIN_S = 20.0
 _INFORMER_S = 700.0  # the longest watch and its grace
-_WRITE_LEASES = 4  # durations of the lease: by then another replica leads, if there is one
+_WRITE_LEASES = 4  # durations of the lease: by then another replica is the leader, if there is one
 _LEASE_S = 60.0
-_DISTRUSTED_S = 300.0  # its CA was read anew at each attempt: only a new start can help
+_DISTRUSTED_S = 300.0  # its CA was read again at each attempt: only a new start can help
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ class Addresses:
 
 
 @asynccontextmanager
-async def controller(  # noqa: PLR0915  the one place where everything is built
+async def controller(  # noqa: PLR0915  the one function where everything is built
     settings: Settings, client: Client, *, ports: bool = True, logs: LogStream | None = None
 ) -> AsyncIterator[Addresses]:
     """The controller at work while entered; on leaving it stops in order and gives its lease back.
@@ -117,7 +117,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
         logs: Where log lines go, if that can be stuck.
 
     Raises:
-        ExceptionGroup: A task failed; its exceptions say which and why.
+        ExceptionGroup: A task failed; its exceptions have which and why.
     """
     metrics = Metrics(prefix=settings.metrics_prefix, detail=Detail(settings.metrics_by_trigger))
     now = client.clock.now
@@ -490,7 +490,7 @@ async def controller(  # noqa: PLR0915  the one place where everything is built
 
 
 def _owner(store: Store, ref: Ref) -> dict[str, str] | None:
-    """The owner reference to an object that is there: what it owns goes with it, as at an uninstall."""
+    """The owner reference to an object that is there: what it owns is deleted with it, as at an uninstall."""
     found = store.get(ref)
     if found is None:
         return None

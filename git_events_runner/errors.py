@@ -1,7 +1,7 @@
-"""Every exception class of ours, each saying whether the same attempt may succeed later.
+"""Every exception class of ours, each states whether the same attempt may succeed later.
 
-Edges translate the errors of their libraries into these (`raise … from`); nobody else imports a library to catch them.
-A message says what was being done, to which object, and what to do next. No credential ever enters one.
+Edges translate the errors of their libraries into these (`raise … from`); no other room imports a library to catch
+them. A message states what was being done, to which object, and what to do next. No credential ever enters one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def single(error: BaseException) -> BaseException:
 
 
 def bug_report(error: BaseException) -> str:
-    """One line for an error that nobody has expected: what it is, where it was raised, and where to report it.
+    """One line for an unexpected error: what it is, where it was raised, and where to report it.
 
     >>> bug_report(ExceptionGroup("", [KeyError("spec")]))
     "internal error: KeyError: 'spec'; this is a bug: please report this line (see CONTRIBUTING.md)"
@@ -43,7 +43,7 @@ class GitEventsRunnerError(Exception):
 
 
 class ConfigError(GitEventsRunnerError):
-    """Settings, a runtime config or a manifest file are wrong; `problems` names every field at once."""
+    """Settings, a runtime config or a manifest file are wrong; `problems` names every field."""
 
     def __init__(self, *problems: str) -> None:
         self.problems = problems
@@ -64,7 +64,7 @@ class InvalidObject(GitEventsRunnerError):
 
 
 class TaskEnded(GitEventsRunnerError):
-    """A coroutine that must run for ever has returned: a bug, never a condition of the world."""
+    """A coroutine that must run forever has returned: a bug, never a condition of the world."""
 
 
 class ClusterRestored(GitEventsRunnerError):
@@ -93,7 +93,7 @@ class ApiError(GitEventsRunnerError):
 
     @property
     def answered(self) -> bool:
-        """Whether the API server answered, with whatever; else nothing came from it."""
+        """Whether the API server answered, with any status; else nothing came from it."""
         return self.status != 0
 
 
@@ -166,9 +166,9 @@ class ApiUnavailable(ApiError):
 
 
 class GitError(GitEventsRunnerError):
-    """A question to a git server has no answer; `reason` is the condition reason it becomes.
+    """A request to a git server has no answer; `reason` is the condition reason it becomes.
 
-    `retry_after_s` is when to ask again, 0: nothing says so. `repeated`: nothing was asked, it is the last failure.
+    `retry_after_s` is when to try again, 0: unknown. `repeated`: no request was sent, it is the last failure.
     """
 
     reason: ClassVar[str] = "GitError"
@@ -184,7 +184,7 @@ class GitUnreachable(GitError):
 
 
 class GitTimeout(GitError):
-    """The overall deadline of the question passed."""
+    """The overall deadline of the request passed."""
 
     reason = "Timeout"
 
@@ -220,7 +220,7 @@ class GitReferenceNotFound(GitError):
 
 
 class GitRateLimited(GitError):
-    """429, or 503 with Retry-After: ask again after `retry_after_s` seconds."""
+    """429, or 503 with Retry-After: try again after `retry_after_s` seconds."""
 
     reason = "RateLimited"
 

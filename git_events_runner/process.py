@@ -22,7 +22,7 @@ from git_events_runner.telemetry.traces import exporting
 log = structlog.get_logger(target="app")
 
 _LOG_END_S = 2.0
-_SWITCH_S = 0.001  # after which a busy thread of a pool lets the loop go on; the default is five times as long
+_SWITCH_S = 0.001  # after which a busy thread of a pool lets the loop continue; the default is five times as long
 
 
 async def _serve(settings: Settings, logs: LogStream) -> None:
@@ -47,7 +47,7 @@ async def _serve(settings: Settings, logs: LogStream) -> None:
 
 
 def main(settings: Settings) -> int:
-    """Run the controller until it is told to stop; the exit code.
+    """Run the controller until it is signalled to stop; the exit code.
 
     Raises:
         ConfigError: It cannot start as configured.

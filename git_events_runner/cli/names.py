@@ -15,7 +15,7 @@ _FORMS = {
 
 
 def kinds_and_name(text: str) -> tuple[tuple[str, ...], str]:
-    """The kinds in which to look for a trigger, and its name.
+    """The kinds in which to search a trigger, and its name.
 
     >>> kinds_and_name("ScheduleTriggers/nightly"), kinds_and_name("hook")
     ((('ScheduleTrigger',), 'nightly'), (('ScheduleTrigger', 'WebhookTrigger'), 'hook'))

@@ -1,4 +1,4 @@
-"""Findings about a trigger as a whole: controller, spec, names, policy, suspension, deliveries, conditions. Pure."""
+"""Findings about a complete trigger: controller, spec, names, policy, suspension, deliveries, conditions. Pure."""
 
 from __future__ import annotations
 

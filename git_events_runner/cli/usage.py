@@ -1,4 +1,4 @@
-"""The command line's parser: a wrong word is told in one line, with what was likely meant."""
+"""The command line's parser: a wrong word is reported in one line, with the likely intent."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Following:
         }
 
     def facts(self) -> Facts:
-        """What the page shows besides the objects: no controller's memory."""
+        """What the page shows in addition to the objects: no controller's memory."""
         since = asyncio.get_running_loop().time() - _SHOWN_S
         failures = [f"This may be old: {text}" for at, text in self._failures.values() if at > since]
         return Facts(version=VERSION, unreadable=(*self._refused, *failures))
@@ -107,7 +107,7 @@ async def viewing(session: Session, *, port: int) -> AsyncIterator[str]:
 def _for_this_machine(app: ASGIApp, port: int) -> ASGIApp:
     """The page for requests that name this machine.
 
-    A page of another site, whose name was made to lead to this address (DNS rebinding), is refused.
+    A page of another site, whose name was made to resolve to this address (DNS rebinding), is refused.
     """
     hosts = {f"{name}:{port}".encode() for name in _NAMES}
 

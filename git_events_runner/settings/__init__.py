@@ -1,4 +1,4 @@
-"""Settings (flags and environment, fixed) and RuntimeConfig (ConfigMap, reloaded); all problems reported at once."""
+"""Settings (flags and environment, fixed) and RuntimeConfig (ConfigMap, reloaded); all problems reported together."""
 
 from .options import OPTIONS, Option
 from .process import VARIABLES, Settings, TlsFiles, TlsSecret

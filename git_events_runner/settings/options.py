@@ -20,7 +20,7 @@ _NAME_CHARS = 253
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option of `run`: `read` turns its text into a value or raises ValueError saying what it must be."""
+    """One option of `run`: `read` turns its text into a value or raises ValueError with what it must be."""
 
     name: str
     short: str | None

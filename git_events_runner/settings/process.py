@@ -1,4 +1,4 @@
-"""Settings: flags and environment, fixed for the life of the process; all problems are reported at once."""
+"""Settings: flags and environment, fixed for the life of the process; all problems are reported together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from git_events_runner.rules.rate_limit import Rate
 
 from .options import OPTIONS
 
-LISTENING_HOST = "0.0.0.0"  # noqa: S104  a pod serves its whole network; policies of the cluster narrow it
+LISTENING_HOST = "0.0.0.0"  # noqa: S104  a pod serves its complete network; policies of the cluster narrow it
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _RETRIES_IN_RENEWAL = 5
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -62,7 +62,7 @@ class TlsSecret:
 class Settings:
     """What the process was started with. `rates`: by scope (as global, trigger); no `job_namespaces`: all.
 
-    `own_addresses` and `allow_loopback` say where sources may not, and may, lead.
+    `own_addresses` and `allow_loopback` define where sources may not, and may, point to.
     """
 
     webhooks_port: int

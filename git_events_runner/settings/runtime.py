@@ -1,4 +1,4 @@
-"""RuntimeConfig: the ConfigMap's `runtimeConfig`, reloaded on change. Unknown keys reject the whole document."""
+"""RuntimeConfig: the ConfigMap's `runtimeConfig`, reloaded on change. Unknown keys reject the complete document."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ _FORMS: dict[str, str] = {
 
 
 class _Section(BaseModel):
-    """A mapping of known keys; one that is null (everything in it commented out) stands for its defaults."""
+    """A mapping of known keys; one that is null (everything in it commented out) has its defaults."""
 
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="forbid", frozen=True)
 
@@ -159,7 +159,7 @@ class Containers(_Section):
 
 
 class ActionsMayName(_Section):
-    """What Actions may ask for."""
+    """What Actions may request."""
 
     service_accounts: Annotated[tuple[Text, ...], Field(max_length=1000)] = Field(
         default=(), description="Service accounts that an Action may name; empty: any."
@@ -213,7 +213,7 @@ class ActionConfig(_Section):
 
 
 class PolicyConfig(_Section):
-    """What tenants may do; nothing here restricts anybody by default."""
+    """What tenants may do; nothing here restricts tenants by default."""
 
     default_allowed_namespaces: Literal["all", "withoutCredentials", "none"] = Field(
         default="all",
@@ -303,7 +303,7 @@ KnownHosts = Annotated[str, Strict(), Field(max_length=512 * 1024), AfterValidat
 
 
 class GitConfig(_Section):
-    """Questions to git servers: what they may cost, whom they may go to, and which SSH servers are believed."""
+    """Requests to git servers: their limits, their permitted hosts, and which SSH servers are trusted."""
 
     host_keys: Literal["pin", "strict", "insecure"] = Field(
         default="pin",
@@ -379,7 +379,7 @@ class FairnessConfig(_Section):
 
 
 class RuntimeConfig(_Section):
-    """The whole document."""
+    """The complete document."""
 
     action: ActionConfig = Field(default=ActionConfig(), description="Jobs.")
     trigger: TriggerConfig = Field(default=TriggerConfig(), description="Triggers.")
@@ -435,7 +435,7 @@ def _meant(location: tuple[int | str, ...]) -> str:
 def restricts(text: str) -> bool:
     """Whether a document that cannot be read seems to restrict something: it has a key that does, or nearly so.
 
-    >>> restricts("policy: {clonerImages: nobody}"), restricts("ppolicy: {}"), restricts("action: {maxRunningJobs: x}")
+    >>> restricts("policy: {clonerImages: none}"), restricts("ppolicy: {}"), restricts("action: {maxRunningJobs: x}")
     (True, True, False)
     """
     keys: set[str] = {key.lower() for key in re.findall(r"""([A-Za-z]{3,40})["']?[ \t]*:""", text[:_RESTRICTS_CHARS])}
