@@ -8,7 +8,7 @@ from typing import Any
 
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import timestamp
-from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.problems import all_problems, one_line, source_problems, warnings_of
 from git_events_runner.rules.schedule.schedule import parse_schedule
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from git_events_runner.resources.job import JobView
 from git_events_runner.rules.concurrency import groups_of, occupies
-from git_events_runner.rules.ledger.mutations import Entry, entry_of
+from git_events_runner.rules.ledger.entry import Entry, entry_of
 from git_events_runner.rules.starting import backs_off_until, is_not_starting, why
 
 from .facts import Facts

@@ -13,7 +13,7 @@ from typing import Any
 from git_events_runner.errors import ApiNotFound, ConfigError
 from git_events_runner.resources.job import UNFINISHED_PHASES
 from git_events_runner.rules.annotated import CHECK_ANNOTATION, RUN_ANNOTATION, SOURCES_ANNOTATION
-from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.problems import source_problems
 
 from .facts import ref_of

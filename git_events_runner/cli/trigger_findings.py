@@ -12,7 +12,7 @@ from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import requests_of
-from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.policy import refusal, too_often
 from git_events_runner.rules.problems import WEBHOOK, Problem, all_problems, one_line, warnings_of
 from git_events_runner.rules.resolve import resolve

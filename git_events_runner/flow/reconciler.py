@@ -28,7 +28,8 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules import patterns
 from git_events_runner.rules.derived_conditions import EARLIER_LIMIT, names_in_spec
 from git_events_runner.rules.identity import is_watched, runs_of
-from git_events_runner.rules.ledger.mutations import Mutation, Outcome, entry_of, rfc3339
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import Mutation, Outcome, rfc3339
 from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.ledger.prune import Prune
 from git_events_runner.rules.ledger.repair import Repair, in_words, wrong_values

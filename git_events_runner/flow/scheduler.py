@@ -24,7 +24,8 @@ from git_events_runner.flow.ports import PolicyGate
 from git_events_runner.resources.kinds import SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.clone import phase_key
-from git_events_runner.rules.ledger.mutations import entry_of, rfc3339
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import rfc3339
 from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.ledger.stored_times import stored_time
 from git_events_runner.rules.messages import CheckRequest, Fence

@@ -24,15 +24,8 @@ from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.status_bounds import bounded_status
 from git_events_runner.rules.derived_conditions import names_in_spec
-from git_events_runner.rules.ledger.mutations import (
-    DELIVERIES_KEPT,
-    Count,
-    Guards,
-    Mutation,
-    Outcome,
-    Settle,
-    deliveries_overtaken,
-)
+from git_events_runner.rules.ledger.deliveries import DELIVERIES_KEPT, deliveries_overtaken
+from git_events_runner.rules.ledger.mutations import Count, Guards, Mutation, Outcome, Settle
 from git_events_runner.rules.ledger.patch import combine, patch_for
 from git_events_runner.rules.ledger.prune import Prune
 from git_events_runner.rules.reference_entries import kept_keys, watched_by

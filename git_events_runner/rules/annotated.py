@@ -13,7 +13,8 @@ from typing import Any
 from git_events_runner.resources.job import RUN_TOKEN_ANNOTATION
 from git_events_runner.resources.kinds import GROUP
 from git_events_runner.resources.status import TOKEN_CHARS
-from git_events_runner.rules.ledger.mutations import Guards, Outcome, draft, entry_of
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import Guards, Outcome, draft
 
 from .reference_entries import Listed, keys_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from git_events_runner.resources.job import timestamp
-from git_events_runner.rules.ledger.mutations import Entry
+from git_events_runner.rules.ledger.entry import Entry
 
 ANNOUNCED_WAIT_S = 30.0
 _SHORTEST_WAIT_S = 0.5

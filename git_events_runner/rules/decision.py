@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-from git_events_runner.rules.ledger.mutations import Entry, Mutation, Skip, rfc3339
+from git_events_runner.rules.ledger.entry import Entry
+from git_events_runner.rules.ledger.mutations import Mutation, Skip, rfc3339
 from git_events_runner.rules.ledger.stored_times import stored_time
 
 from .announcements import announced_unseen, announced_wait_s

@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.kinds import ACTIONS, GROUP, TRIGGERS
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import Entry, entry_of, highest_number
+from git_events_runner.rules.ledger.entry import Entry, entry_of, highest_number
 
 from .references import Watched, full_name_of, reference_of, source_of
 

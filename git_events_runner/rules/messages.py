@@ -9,7 +9,7 @@ from typing import Protocol
 
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.retry import Attempt
-from git_events_runner.rules.ledger.mutations import Entry
+from git_events_runner.rules.ledger.entry import Entry
 
 from .resolve import Resolved
 

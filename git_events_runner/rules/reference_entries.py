@@ -18,7 +18,8 @@ from pydantic import TypeAdapter
 
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.references import References
-from git_events_runner.rules.ledger.mutations import Entry, Guards, Outcome, draft, entry_of
+from git_events_runner.rules.ledger.entry import Entry, entry_of
+from git_events_runner.rules.ledger.mutations import Guards, Outcome, draft
 
 from .references import MARK, Watched, full_name_of, source_of
 

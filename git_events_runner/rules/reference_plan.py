@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from git_events_runner.rules.ledger.mutations import Entry
+from git_events_runner.rules.ledger.entry import Entry
 
 from .reference_entries import KNOWN_MOST, Listed, digest_of
 from .references import TAGS, Watched, full_name_of, key_of

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import JobView
-from git_events_runner.rules.ledger.mutations import Entry, Guards, Outcome, draft, entry_of, rfc3339
+from git_events_runner.rules.ledger.entry import Entry, entry_of
+from git_events_runner.rules.ledger.mutations import Guards, Outcome, draft, rfc3339
 from git_events_runner.rules.ledger.stored_times import stored_time
 from git_events_runner.rules.schedule.intervals import parse_interval
 

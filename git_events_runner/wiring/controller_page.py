@@ -11,7 +11,7 @@ from git_events_runner.edges.kube.store import Store
 from git_events_runner.flow.ui import Decision, Decisions, Facts, StatusPage
 from git_events_runner.flow.ui.git_hosts import GitHosts
 from git_events_runner.rules.check_result import CheckResult
-from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.messages import CheckRequest, Requeue
 from git_events_runner.rules.problems import problem_of
 from git_events_runner.settings import VERSION, ActionConfig

@@ -9,7 +9,8 @@ from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiInvalid
 from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.rules.derived_conditions import conditions_of
-from git_events_runner.rules.ledger.mutations import Count, Outcome, delivery_hash, rfc3339
+from git_events_runner.rules.ledger.deliveries import delivery_hash
+from git_events_runner.rules.ledger.mutations import Count, Outcome, rfc3339
 from git_events_runner.rules.ledger.report import CloneReport, Problem, Report, Warn
 from git_events_runner.telemetry.metrics import Metrics
 from tests.rules.previous_reports import previous_report

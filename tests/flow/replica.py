@@ -9,7 +9,8 @@ from git_events_runner.flow.checks.open_requests import OpenRequests
 from git_events_runner.flow.reconciler import Reconciler
 from git_events_runner.flow.scheduler import Scheduler
 from git_events_runner.flow.waits import Waits
-from git_events_runner.rules.ledger.mutations import Count, delivery_hash, rfc3339
+from git_events_runner.rules.ledger.deliveries import delivery_hash
+from git_events_runner.rules.ledger.mutations import Count, rfc3339
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.serving import running
 from tests.flow.program import REF, Program

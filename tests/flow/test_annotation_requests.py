@@ -11,7 +11,7 @@ from git_events_runner.flow.annotation_requests import AnnotatedRequests
 from git_events_runner.flow.checks.open_requests import OpenRequests
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import CHECK_ANNOTATION, RUN_ANNOTATION, SOURCES_ANNOTATION
-from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.serving import running
 from tests.flow.program import REF, annotation, program
 from tests.flow.virtual import until, virtual

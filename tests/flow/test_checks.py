@@ -14,7 +14,8 @@ from git_events_runner.errors import (
     SecretUnusable,
 )
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import Count, delivery_hash
+from git_events_runner.rules.ledger.deliveries import delivery_hash
+from git_events_runner.rules.ledger.mutations import Count
 from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.messages import Requeue
 from tests.flow.program import REF, annotation, program

@@ -11,7 +11,9 @@ from git_events_runner.errors import ApiConflict, ApiForbidden, ApiUnavailable
 from git_events_runner.flow.checks.keyed_workers import KeyedWorkers
 from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import Count, Outcome, Skip, delivery_hash, entry_of
+from git_events_runner.rules.ledger.deliveries import delivery_hash
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import Count, Outcome, Skip
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.serving import running
 from git_events_runner.telemetry.metrics import Metrics

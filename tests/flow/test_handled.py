@@ -7,7 +7,7 @@ import pytest
 
 from git_events_runner.flow.checks.handled import HandledTimes
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.messages import CheckRequest
 from tests.flow.virtual import virtual
 from tests.flow.world import START, Cluster, Fence, recorded

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.rules.ledger.entry import entry_of
 from tests.flow import test_reconciler as reconciles
 from tests.flow import test_results as results
 from tests.flow.hooks import served, trigger

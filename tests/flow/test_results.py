@@ -10,7 +10,7 @@ from git_events_runner.concurrency.fairness import equal
 from git_events_runner.errors import ApiForbidden, ApiUnavailable
 from git_events_runner.flow.jobs.results import JobEvents, JobLog, JobMetrics, Results
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.wiring.live_triggers import LiveTriggers
 from tests.flow.virtual import until, virtual
 from tests.flow.world import A, Cluster, Fence, ended, recorded, tracking_of

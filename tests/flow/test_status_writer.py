@@ -8,7 +8,9 @@ import pytest
 from git_events_runner.errors import ApiConflict, ApiInvalid, ApiNotFound, ApiTooManyRequests, ApiUnavailable
 from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import Count, Outcome, Settle, Skip, delivery_hash, entry_of
+from git_events_runner.rules.ledger.deliveries import delivery_hash
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import Count, Outcome, Settle, Skip
 from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.ledger.prune import Prune
 from git_events_runner.rules.ledger.report import Problem, Report

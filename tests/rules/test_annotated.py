@@ -13,7 +13,8 @@ from git_events_runner.rules.annotated import (
     RecordRequest,
     requests_of,
 )
-from git_events_runner.rules.ledger.mutations import Outcome, entry_of
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import Outcome
 
 AT = "2026-05-06T07:00:00Z"
 NAMES = ("app", "lib")

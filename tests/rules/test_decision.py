@@ -28,7 +28,8 @@ from git_events_runner.rules.decision import (
     needs_files,
     occurrence_of,
 )
-from git_events_runner.rules.ledger.mutations import Skip, entry_of
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import Skip
 from git_events_runner.rules.reference_entries import Forget, Missing
 from git_events_runner.rules.selection import Selection
 

@@ -13,7 +13,8 @@ import git_events_runner
 from git_events_runner.resources.status import TriggerStatus
 from git_events_runner.resources.status_bounds import bounded_status
 from git_events_runner.rules.derived_conditions import CONDITIONS_BYTES, conditions_of
-from git_events_runner.rules.ledger.mutations import Outcome, entry_of, rfc3339
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import Outcome, rfc3339
 from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.ledger.prune import Prune
 from git_events_runner.rules.ledger.report import CloneReport, Problem, Report, Warn, is_news, nothing_to_clear

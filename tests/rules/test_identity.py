@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from git_events_runner.resources.job import JobView, RunKey, job_name
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import owner_of, runs_of, series_labels
-from git_events_runner.rules.ledger.mutations import Outcome, Settle, entry_of
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import Outcome, Settle
 from tests.flow.virtual import virtual
 from tests.flow.world import A, B, Cluster, recorded
 

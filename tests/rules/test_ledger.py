@@ -6,19 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from git_events_runner.resources.job import JobView, RunKey, job_name
-from git_events_runner.rules.ledger.mutations import (
-    Announced,
-    Count,
-    Guards,
-    Outcome,
-    Progress,
-    Settle,
-    Skip,
-    Touch,
-    delivery_hash,
-    delivery_known,
-    entry_of,
-)
+from git_events_runner.rules.ledger.deliveries import delivery_hash, delivery_known
+from git_events_runner.rules.ledger.entry import Announced, entry_of
+from git_events_runner.rules.ledger.mutations import Count, Guards, Outcome, Progress, Settle, Skip, Touch
 from git_events_runner.rules.ledger.patch import combine, patch_for
 from git_events_runner.rules.ledger.prune import Prune
 

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from git_events_runner.resources.references import Branches, References, Tags
-from git_events_runner.rules.ledger.mutations import Outcome, entry_of
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import Outcome
 from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.reference_entries import (
     KNOWN_MOST,

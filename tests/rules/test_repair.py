@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from git_events_runner.resources.status import LEDGER_MAX
-from git_events_runner.rules.ledger.mutations import Count, Outcome, Settle, delivery_hash, entry_of, run_number_after
+from git_events_runner.rules.ledger.deliveries import delivery_hash
+from git_events_runner.rules.ledger.entry import entry_of, run_number_after
+from git_events_runner.rules.ledger.mutations import Count, Outcome, Settle
 from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.ledger.repair import Repair, in_words, wrong_values
 

@@ -3,7 +3,8 @@
 import pytest
 
 from git_events_runner.resources.job import DELIVERIES_ANNOTATION, TASK_IDS_ANNOTATION
-from git_events_runner.rules.ledger.mutations import Count, delivery_hash, last_deliveries
+from git_events_runner.rules.ledger.deliveries import delivery_hash, last_deliveries
+from git_events_runner.rules.ledger.mutations import Count
 from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.ledger.tasks import task_id, task_status_of
 

@@ -41,7 +41,9 @@ from git_events_runner.rules.decision import (
     occurrence_of,
 )
 from git_events_runner.rules.identity import is_watched, runs_of
-from git_events_runner.rules.ledger.mutations import Entry, Outcome, Settle, entry_of, last_deliveries, rfc3339
+from git_events_runner.rules.ledger.deliveries import last_deliveries
+from git_events_runner.rules.ledger.entry import Entry, entry_of
+from git_events_runner.rules.ledger.mutations import Outcome, Settle, rfc3339
 from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.messages import CheckRequest, Requeue, RunOrder, RunResult
 from git_events_runner.rules.reference_entries import Listed, WatchOne

@@ -19,7 +19,8 @@ from git_events_runner.errors import FenceLost
 from git_events_runner.flow.ports import DeferringStatusWriter
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import Mutation, Touch, entry_of, rfc3339
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import Mutation, Touch, rfc3339
 from git_events_runner.rules.ledger.stored_times import stored_time
 from git_events_runner.rules.messages import CheckRequest, Fence
 

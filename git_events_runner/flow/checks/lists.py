@@ -17,7 +17,8 @@ from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.decision import NoRun, is_handled
 from git_events_runner.rules.identity import runs_of
-from git_events_runner.rules.ledger.mutations import Mutation, Outcome, Skip, entry_of, rfc3339
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import Mutation, Outcome, Skip, rfc3339
 from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.ledger.report import Report, Warn
 from git_events_runner.rules.messages import CheckRequest, Requeue

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from git_events_runner.edges.kube.store import Snapshot
 from git_events_runner.errors import GitReferenceNotFound
 from git_events_runner.rules.decision import Absent, CheckSpec, Head, Observation, Observe, Occurrence, Requests
-from git_events_runner.rules.ledger.mutations import Entry
+from git_events_runner.rules.ledger.entry import Entry
 from git_events_runner.rules.messages import CheckRequest, Unchanged
 from git_events_runner.rules.references import full_name_of, reference_of
 from git_events_runner.rules.resolve import Resolved

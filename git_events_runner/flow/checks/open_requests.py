@@ -19,7 +19,7 @@ from git_events_runner.edges.kube.store import Snapshot, Store
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.rules.annotated import has_requests
 from git_events_runner.rules.identity import is_watched
-from git_events_runner.rules.ledger.mutations import Entry, entry_of
+from git_events_runner.rules.ledger.entry import Entry, entry_of
 from git_events_runner.rules.ledger.stored_times import stored_time
 from git_events_runner.rules.messages import CheckRequest, Fence
 from git_events_runner.rules.reference_entries import Listed, keys_of

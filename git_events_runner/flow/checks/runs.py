@@ -34,7 +34,8 @@ from git_events_runner.rules.jobs.clone import clone_of
 from git_events_runner.rules.jobs.last_job import unfinished_jobs
 from git_events_runner.rules.jobs.manifest import JobDefaults, Run, Security, manifest
 from git_events_runner.rules.jobs.pod import problems
-from git_events_runner.rules.ledger.mutations import Outcome, Settle, entry_of, rfc3339, run_number_after
+from git_events_runner.rules.ledger.entry import entry_of, run_number_after
+from git_events_runner.rules.ledger.mutations import Outcome, Settle, rfc3339
 from git_events_runner.rules.ledger.report import Problem, Report
 from git_events_runner.rules.messages import RunOrder, RunResult
 from git_events_runner.rules.resolve import Resolved

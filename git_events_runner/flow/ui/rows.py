@@ -14,7 +14,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.status import Condition, TriggerStatus
 from git_events_runner.rules.check_result import words_of
 from git_events_runner.rules.identity import Owner
-from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.references import reference_of, source_of
 
 EPOCH = datetime.fromtimestamp(0, tz=UTC)

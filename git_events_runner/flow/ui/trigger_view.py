@@ -17,7 +17,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.forge_links import commit_page, host_of
 from git_events_runner.rules.jobs.clone import phase_key
-from git_events_runner.rules.ledger.mutations import Entry, entry_of
+from git_events_runner.rules.ledger.entry import Entry, entry_of
 from git_events_runner.rules.problems import problem_of, warnings_of
 from git_events_runner.rules.schedule.schedule import Schedule, parse_schedule
 

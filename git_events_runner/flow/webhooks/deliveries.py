@@ -27,7 +27,7 @@ from git_events_runner.rules.forges import (
     selected,
     watched,
 )
-from git_events_runner.rules.ledger.mutations import delivery_hash, delivery_known
+from git_events_runner.rules.ledger.deliveries import delivery_hash, delivery_known
 from git_events_runner.rules.ledger.tasks import task_id
 from git_events_runner.rules.references import TAGS, Watched, key_of, source_of
 from git_events_runner.rules.signatures import Headers

@@ -21,7 +21,7 @@ from git_events_runner.errors import ApiError
 from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import entry_of
+from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.ledger.report import Warn
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.telemetry.metrics import Metrics

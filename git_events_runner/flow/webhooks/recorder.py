@@ -8,7 +8,8 @@ from datetime import datetime
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.ledger.mutations import Count, Outcome, delivery_hash, rfc3339
+from git_events_runner.rules.ledger.deliveries import delivery_hash
+from git_events_runner.rules.ledger.mutations import Count, Outcome, rfc3339
 from git_events_runner.rules.ledger.report import Warn
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.rules.problems import warnings_of

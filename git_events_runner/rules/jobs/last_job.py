@@ -11,7 +11,8 @@ from typing import Any
 
 from git_events_runner.resources.job import UNFINISHED_PHASES
 from git_events_runner.rules.history import RunState, enter_states, unfinished_runs
-from git_events_runner.rules.ledger.mutations import Guards, Outcome, entry_of
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import Guards, Outcome
 
 EXPIRED = "Expired"
 

@@ -1,16 +1,14 @@
-"""The run ledger: what a trigger's status says, and every change of it as a value that can be judged again.
+"""The run ledger: every change of a trigger's status as a value that can be applied again to a fresh read.
 
 The Jobs are the log and the status is what was settled from it (ARCHITECTURE.md, "The run ledger"). Each mutation is
 applied to the status just read: it is then to be written, done already, or stale (its tests do not hold any more).
-So a write of unknown outcome is judged by reading, and writers of two replicas never undo one another.
-The transitions bear the names of tests/model/ledger.py.
+So a write of unknown outcome is decided by reading, and writers of two replicas never undo one another.
+The transitions have the names of tests/model/ledger.py; `entry` reads what they rest on.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -18,17 +16,13 @@ from typing import Any, Protocol
 
 from git_events_runner.resources.history import HISTORY_DEFAULT
 from git_events_runner.resources.job import UNFINISHED_PHASES, JobView, timestamp
-from git_events_runner.resources.status import LEDGER_MAX
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.history import HISTORY, record_of, remember
-from git_events_runner.rules.waiting import Waiting
 
+from .deliveries import DELIVERIES_KEPT, HASH_CHARS, delivery_known
+from .entry import entry_of, highest_number, stored_text
 from .stored_times import lies_ahead, lies_later
 from .stored_times import rfc3339 as rfc3339  # noqa: PLC0414  most modules know it from here
-
-DELIVERIES_KEPT = 64
-RAISED = LEDGER_MAX // 10
-_HASH_CHARS = 11
 
 
 class Outcome(Enum):
@@ -37,184 +31,6 @@ class Outcome(Enum):
     WRITE = "write"
     DONE = "done"
     STALE = "stale"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Announced:
-    """When a delivery was counted (RFC 3339), and the commit that it announced, if it named one."""
-
-    commit: str | None
-    at: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """`status.checkedSources[source]`; `adopted` means that the original wrote it (no run number yet)."""
-
-    exists: bool
-    adopted: bool
-    runs: int
-    commit: str | None
-    file_hash: str | None
-    changed: str | None
-    requested: int
-    handled: int
-    run_requested: int
-    run_handled: int
-    announced: Announced | None
-    answered_at: str | None
-    job_name: str | None
-    missing_since: str | None = None
-    last_start: str | None = None
-    waiting: Waiting | None = None
-
-    @property
-    def key(self) -> tuple[int, str | None]:
-        """What decisions rest on and writes test: the highest settled run, and the commit."""
-        return (self.runs, self.commit)
-
-    @property
-    def run_is_due(self) -> bool:
-        """Whether a run that was requested by annotation is still to be made."""
-        return self.run_requested > self.run_handled
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a request for a check or for a run is still to be handled."""
-        return self.requested > self.handled or self.run_is_due
-
-
-def highest_number(
-    status: Mapping[str, Any] | None, source: str, *, named: Callable[[], bool] = lambda: True
-) -> int | None:
-    """The highest number that a run of the source can have: the recorded one and the next; None means any.
-
-    An entry that records no run yet (new, wiped by a restore, or v0.4's) allows any (`allows` in the model). Of a
-    source that is neither on record nor `named`, only numbers up to `lastRunNumber` were given. It is called for every
-    Job in every pass of the queue, so it reads no more than that.
-    """
-    status = status if isinstance(status, Mapping) else {}
-    entries = status.get("checkedSources")
-    entry = entries.get(source) if isinstance(entries, Mapping) else None
-    if not isinstance(entry, Mapping) or not _is_record(entry):
-        return None if named() else _run_number(status.get("lastRunNumber")) or 0
-    runs = entry.get("runs")
-    if _run_number(runs) is None or not _text(entry.get("commitHash")):
-        return None
-    return (_run_number(runs) or 0) + 1
-
-
-def is_number(value: object) -> bool:
-    """Whether a status can hold that number: one written by hand or by a restore may be anything.
-
-    >>> is_number(7), is_number(2**63 - 1), is_number(-1), is_number(True)
-    (True, False, False, False)
-    """
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LEDGER_MAX
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) and is_number(value) else 0
-
-
-def _run_number(value: object) -> int | None:
-    """A number of runs. One that is too high reads as above every Job (`edited_raises` in the model), others as none.
-
-    Read as none, it would let the Jobs of runs that were recorded long ago be recorded again.
-    """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= LEDGER_MAX:
-        return RAISED
-    return value if isinstance(value, int) and is_number(value) else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
-    """Read one source's entry; strange values read as absent. New entries start at `lastRunNumber`.
-
-    Nothing above `requested` is handled, whatever the status says: later deliveries would never run.
-    """
-    status = status if isinstance(status, Mapping) else {}
-    entries = status.get("checkedSources")
-    raw = entries.get(source) if isinstance(entries, Mapping) else None
-    found = _is_record(raw)
-    data: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
-    announced = data.get("announced")
-    commit = _text(announced.get("commit")) if isinstance(announced, Mapping) else None
-    at = _text(announced.get("at")) if isinstance(announced, Mapping) else None
-    last_job = data.get("lastJob")
-    runs, requested = _run_number(data.get("runs")), _number(data.get("requested"))
-    run_requested = _number(data.get("runRequested"))
-    return Entry(
-        exists=found,
-        adopted=found and runs is None and bool(_text(data.get("commitHash"))),
-        runs=runs if runs is not None else _run_number(status.get("lastRunNumber")) or 0,
-        commit=_text(data.get("commitHash")),
-        file_hash=_text(data.get("fileHash")),
-        changed=_text(data.get("changed")),
-        requested=requested,
-        handled=min(_number(data.get("handled")), requested),
-        run_requested=run_requested,
-        run_handled=min(_number(data.get("runHandled")), run_requested),
-        announced=Announced(commit=commit, at=at) if at else None,
-        answered_at=_text(data.get("answeredAt")),
-        job_name=_text(last_job.get("name")) if isinstance(last_job, Mapping) else None,
-        missing_since=_text(data.get("missingSince")),
-        last_start=_text(data.get("lastStart")),
-        waiting=Waiting.of(data.get("waiting")),
-    )
-
-
-def _is_record(entry: object) -> bool:
-    """Whether an entry records anything of the ledger: one that has a problem alone reads as none."""
-    return isinstance(entry, Mapping) and (len(entry) != 1 or "problem" not in entry)
-
-
-def run_number_after(entry: Entry) -> int:
-    """The number of the next run."""
-    return entry.runs + 1
-
-
-def delivery_hash(delivery: str) -> str:
-    """Eight bytes that stand for a delivery (its task id) in `status.deliveries` (11 characters)."""
-    return base64.urlsafe_b64encode(hashlib.sha256(delivery.encode()).digest()[:8]).decode().rstrip("=")
-
-
-def delivery_known(status: Mapping[str, Any] | None, digest: str) -> bool:
-    """Whether the delivery is among the last 64 that were counted."""
-    text = (status or {}).get("deliveries")
-    if not isinstance(text, str):
-        return False
-    return any(text[at : at + _HASH_CHARS] == digest for at in range(0, len(text), _HASH_CHARS))
-
-
-def hashes_of(text: str) -> list[str]:
-    """The hashes in a text of `status.deliveries`."""
-    return [text[at : at + _HASH_CHARS] for at in range(0, len(text) - _HASH_CHARS + 1, _HASH_CHARS)]
-
-
-def deliveries_overtaken(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> bool:
-    """Whether so many deliveries were counted between two readings that a hash of between may be missing by now.
-
-    A delivery whose hash is not in `after` was then counted or not: nothing tells.
-
-    >>> old, new = delivery_hash("old"), delivery_hash("new")
-    >>> deliveries_overtaken({"deliveries": old}, {"deliveries": old + new})
-    False
-    >>> deliveries_overtaken({"deliveries": old}, {"deliveries": new * DELIVERIES_KEPT})
-    True
-    """
-    known, found = (str((status or {}).get("deliveries") or "") for status in (before, after))
-    full = len(found) >= DELIVERIES_KEPT * _HASH_CHARS
-    return full and not (known and delivery_known(after, known[-_HASH_CHARS:]))
-
-
-def last_deliveries(status: Mapping[str, Any] | None, count: int) -> str:
-    """The hashes of the last `count` deliveries, as one string."""
-    text = (status or {}).get("deliveries")
-    return text[-count * _HASH_CHARS :] if isinstance(text, str) and count > 0 else ""
 
 
 class Mutation(Protocol):
@@ -286,8 +102,8 @@ class Count:
         if delivery_known(status, self.delivery):
             return Outcome.DONE
         text = status.get("deliveries")
-        kept = text if isinstance(text, str) and len(text) % _HASH_CHARS == 0 else ""
-        status["deliveries"] = (kept + self.delivery)[-DELIVERIES_KEPT * _HASH_CHARS :]
+        kept = text if isinstance(text, str) and len(text) % HASH_CHARS == 0 else ""
+        status["deliveries"] = (kept + self.delivery)[-DELIVERIES_KEPT * HASH_CHARS :]
         for source, commit in self.asked.items():
             entry = draft(status, source, adopt=False)
             entry["requested"] += 1
@@ -436,7 +252,7 @@ class Touch:
     def apply(self, status: dict[str, Any]) -> Outcome:
         """Move `lastRun` and each `answeredAt` forward."""
         outcome = Outcome.DONE
-        if self.at and not lies_later(_text(status.get("lastRun")), self.at, self.now):
+        if self.at and not lies_later(stored_text(status.get("lastRun")), self.at, self.now):
             status["lastRun"] = self.at
             outcome = Outcome.WRITE
         for source, due in self.answered.items():

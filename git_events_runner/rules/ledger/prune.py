@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from .mutations import Guards, Outcome, entry_of
+from .entry import entry_of
+from .mutations import Guards, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from typing import Any
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.status import DELIVERIES_CHARS, HASH_CHARS
 
-from .mutations import RAISED, Guards, Outcome, is_number
+from .entry import RAISED, is_number
+from .mutations import Guards, Outcome
 from .stored_times import lies_ahead
 
 _NUMBERS = ("runs", "requested", "handled", "runRequested", "runHandled")

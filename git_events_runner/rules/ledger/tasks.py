@@ -15,7 +15,8 @@ from typing import Any
 from git_events_runner.resources.job import DELIVERIES_ANNOTATION, TASK_IDS_ANNOTATION, TASKS_KEPT
 from git_events_runner.resources.queuemarks import SUPERSEDES_ANNOTATION
 
-from .mutations import delivery_hash, delivery_known, entry_of, hashes_of, last_deliveries
+from .deliveries import delivery_hash, delivery_known, hashes_of, last_deliveries
+from .entry import entry_of
 
 _STATES = {
     "Succeeded": "succeeded",

@@ -21,7 +21,8 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.history import RunState, is_kept, records_of
 from git_events_runner.rules.identity import run_of
 from git_events_runner.rules.jobs.last_job import RunProgress, shown_phase
-from git_events_runner.rules.ledger.mutations import Mutation, Outcome, Progress, entry_of, rfc3339
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.mutations import Mutation, Outcome, Progress, rfc3339
 from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.ledger.report import CloneReport
 from git_events_runner.rules.messages import Fence

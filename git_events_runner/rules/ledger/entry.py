@@ -1,0 +1,151 @@
+"""One source's entry in a trigger's status, read: strange values read as absent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from git_events_runner.resources.status import LEDGER_MAX
+from git_events_runner.rules.waiting import Waiting
+
+RAISED = LEDGER_MAX // 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """When a delivery was counted (RFC 3339), and the commit that it announced, if it named one."""
+
+    commit: str | None
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """`status.checkedSources[source]`; `adopted` means that the original wrote it (no run number yet)."""
+
+    exists: bool
+    adopted: bool
+    runs: int
+    commit: str | None
+    file_hash: str | None
+    changed: str | None
+    requested: int
+    handled: int
+    run_requested: int
+    run_handled: int
+    announced: Announced | None
+    answered_at: str | None
+    job_name: str | None
+    missing_since: str | None = None
+    last_start: str | None = None
+    waiting: Waiting | None = None
+
+    @property
+    def key(self) -> tuple[int, str | None]:
+        """What decisions rest on and writes test: the highest settled run, and the commit."""
+        return (self.runs, self.commit)
+
+    @property
+    def run_is_due(self) -> bool:
+        """Whether a run that was requested by annotation is still to be made."""
+        return self.run_requested > self.run_handled
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request for a check or for a run is still to be handled."""
+        return self.requested > self.handled or self.run_is_due
+
+
+def highest_number(
+    status: Mapping[str, Any] | None, source: str, *, named: Callable[[], bool] = lambda: True
+) -> int | None:
+    """The highest number that a run of the source can have: the recorded one and the next; None means any.
+
+    An entry that records no run yet (new, wiped by a restore, or v0.4's) allows any (`allows` in the model). Of a
+    source that is neither on record nor `named`, only numbers up to `lastRunNumber` were given. It is called for every
+    Job in every pass of the queue, so it reads no more than that.
+    """
+    status = status if isinstance(status, Mapping) else {}
+    entries = status.get("checkedSources")
+    entry = entries.get(source) if isinstance(entries, Mapping) else None
+    if not isinstance(entry, Mapping) or not _is_record(entry):
+        return None if named() else _run_number(status.get("lastRunNumber")) or 0
+    runs = entry.get("runs")
+    if _run_number(runs) is None or not stored_text(entry.get("commitHash")):
+        return None
+    return (_run_number(runs) or 0) + 1
+
+
+def is_number(value: object) -> bool:
+    """Whether a status can hold that number: one written by hand or by a restore may be anything.
+
+    >>> is_number(7), is_number(2**63 - 1), is_number(-1), is_number(True)
+    (True, False, False, False)
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LEDGER_MAX
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and is_number(value) else 0
+
+
+def _run_number(value: object) -> int | None:
+    """A number of runs. One that is too high reads as above every Job (`edited_raises` in the model), others as none.
+
+    Read as none, it would let the Jobs of runs that were recorded long ago be recorded again.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= LEDGER_MAX:
+        return RAISED
+    return value if isinstance(value, int) and is_number(value) else None
+
+
+def stored_text(value: object) -> str | None:
+    """A text of a status; None when it is empty or of another type."""
+    return value if isinstance(value, str) and value else None
+
+
+def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
+    """Read one source's entry; strange values read as absent. New entries start at `lastRunNumber`.
+
+    Nothing above `requested` is handled, whatever the status says: later deliveries would never run.
+    """
+    status = status if isinstance(status, Mapping) else {}
+    entries = status.get("checkedSources")
+    raw = entries.get(source) if isinstance(entries, Mapping) else None
+    found = _is_record(raw)
+    data: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
+    announced = data.get("announced")
+    commit = stored_text(announced.get("commit")) if isinstance(announced, Mapping) else None
+    at = stored_text(announced.get("at")) if isinstance(announced, Mapping) else None
+    last_job = data.get("lastJob")
+    runs, requested = _run_number(data.get("runs")), _number(data.get("requested"))
+    run_requested = _number(data.get("runRequested"))
+    return Entry(
+        exists=found,
+        adopted=found and runs is None and bool(stored_text(data.get("commitHash"))),
+        runs=runs if runs is not None else _run_number(status.get("lastRunNumber")) or 0,
+        commit=stored_text(data.get("commitHash")),
+        file_hash=stored_text(data.get("fileHash")),
+        changed=stored_text(data.get("changed")),
+        requested=requested,
+        handled=min(_number(data.get("handled")), requested),
+        run_requested=run_requested,
+        run_handled=min(_number(data.get("runHandled")), run_requested),
+        announced=Announced(commit=commit, at=at) if at else None,
+        answered_at=stored_text(data.get("answeredAt")),
+        job_name=stored_text(last_job.get("name")) if isinstance(last_job, Mapping) else None,
+        missing_since=stored_text(data.get("missingSince")),
+        last_start=stored_text(data.get("lastStart")),
+        waiting=Waiting.of(data.get("waiting")),
+    )
+
+
+def _is_record(entry: object) -> bool:
+    """Whether an entry records anything of the ledger: one that has a problem alone reads as none."""
+    return isinstance(entry, Mapping) and (len(entry) != 1 or "problem" not in entry)
+
+
+def run_number_after(entry: Entry) -> int:
+    """The number of the next run."""
+    return entry.runs + 1
