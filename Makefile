@@ -56,6 +56,12 @@ test: $(STAMP) ## every test; those that need what this machine lacks are named 
 test-fast: $(STAMP) ## rules, flow and edges only, no real cluster, no forge that has to be built
 	$(BIN)/python -m pytest -n 4 --maxschedchunk 1 tests/rules tests/flow tests/edges tests/repo -m "not built"
 
+coverage: $(STAMP) ## lines and branches that the fast tests run; each of rules/ has to be
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q tests/rules tests/forges tests/flow tests/edges/kube tests/model
+	$(BIN)/coverage report --include 'git_events_runner/rules/*'
+	$(BIN)/coverage report --format total
+
 e2e: $(STAMP) ## images, chart and Jobs on a real node of this machine (root; first time ~20 minutes)
 	$(BIN)/python -m pytest tests/e2e -p no:cacheprovider
 
@@ -106,4 +112,4 @@ lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
 clean: ## remove what the targets made in this folder
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup lint format generate docs docs-serve test test-fast e2e images sbom release-dry-run print-registry demo transcript pictures chaos bench bench-git bench-scale lock clean
+.PHONY: help setup lint format generate docs docs-serve test test-fast coverage e2e images sbom release-dry-run print-registry demo transcript pictures chaos bench bench-git bench-scale lock clean
