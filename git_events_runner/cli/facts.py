@@ -13,7 +13,7 @@ from git_events_runner.errors import ApiError
 from git_events_runner.resources.job import IDENTITY_LABEL, TRIGGER_KIND_LABEL, TRIGGER_LABEL, JobView
 from git_events_runner.resources.kinds import KINDS, SOURCES
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.jobs.manifest import label
+from git_events_runner.rules.jobs.labels import label
 from git_events_runner.rules.references import key_of
 from git_events_runner.settings.runtime import RuntimeConfig
 

@@ -12,7 +12,7 @@ from git_events_runner.errors import ApiInvalid, ConfigError
 from git_events_runner.resources.job import TRIGGER_KIND_LABEL, TRIGGER_LABEL, JobView
 from git_events_runner.resources.kinds import KINDS, POD
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.jobs.manifest import label
+from git_events_runner.rules.jobs.labels import label
 
 from .facts import ref_of
 from .numbers import count

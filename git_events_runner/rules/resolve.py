@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.jobs.manifest import Pointer
+from git_events_runner.rules.jobs.run import Pointer
 from git_events_runner.rules.ledger.report import Problem
 
 from .references import reference_of, source_of

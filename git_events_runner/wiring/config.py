@@ -9,7 +9,7 @@ from git_events_runner.concurrency.fairness import Room, Weight, equal, no_room
 from git_events_runner.edges.git import LOOPBACK, Limits, Observer, Remote, http_remote
 from git_events_runner.resources.ssh import HostKeyPolicy
 from git_events_runner.rules.history import effective_limit
-from git_events_runner.rules.jobs.manifest import CloneBounds, JobDefaults
+from git_events_runner.rules.jobs.run import CloneBounds, JobDefaults
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.quantities import quantity
 from git_events_runner.rules.windows import Window, parse_windows

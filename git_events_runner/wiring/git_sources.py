@@ -38,7 +38,8 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import SshAddress
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.jobs.clone import describe, secrets_of
-from git_events_runner.rules.jobs.manifest import SecretKeys, secret_copy
+from git_events_runner.rules.jobs.manifest import secret_copy
+from git_events_runner.rules.jobs.run import SecretKeys
 from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.messages import Unchanged
 from git_events_runner.rules.references import source_of

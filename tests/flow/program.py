@@ -10,7 +10,7 @@ from git_events_runner.flow.checks.handled import HandledTimes
 from git_events_runner.flow.checks.runs import Runs
 from git_events_runner.flow.waits import Waits
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.jobs.manifest import JobDefaults
+from git_events_runner.rules.jobs.run import JobDefaults
 from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.messages import CheckRequest
 from tests.flow.world import A, Cluster, recorded

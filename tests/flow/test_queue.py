@@ -7,7 +7,7 @@ from git_events_runner.errors import ApiError, ApiUnavailable, FenceLost, Secret
 from git_events_runner.flow.jobs.queue import Queue
 from git_events_runner.resources.job import KUEUE_LABEL
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.jobs.manifest import label
+from git_events_runner.rules.jobs.labels import label
 from git_events_runner.wiring.live_triggers import LiveTriggers
 from tests.flow.virtual import at, until, virtual
 from tests.flow.world import B, Cluster, Fence, deletions_of, recorded, tracking_of

@@ -7,7 +7,7 @@ import pytest
 
 from git_events_runner.errors import ApiNotFound, ConfigError
 from git_events_runner.local.executor.volumes import Volumes, remove
-from git_events_runner.rules.jobs.manifest import SecretKeys
+from git_events_runner.rules.jobs.run import SecretKeys
 from tests.rules.test_manifest import APP, Clone, made, pod
 
 

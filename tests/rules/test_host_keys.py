@@ -12,7 +12,8 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.ssh import HostKeyPolicy, SshAddress, host_keys, known_for, problem_of, read_host_key
 from git_events_runner.rules.host_keys import HostKeyVerdict, accepted, advice
 from git_events_runner.rules.jobs.clone import describe, secrets_of
-from git_events_runner.rules.jobs.manifest import Clone, SecretKeys, secret_copy
+from git_events_runner.rules.jobs.manifest import secret_copy
+from git_events_runner.rules.jobs.run import Clone, SecretKeys
 from tests.rules.test_manifest import APP, made, pod
 
 ED = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"

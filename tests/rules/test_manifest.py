@@ -6,17 +6,9 @@ import pytest
 
 from git_events_runner.resources.job import JobView, RunKey, job_name
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.jobs.manifest import (
-    Clone,
-    JobDefaults,
-    Pointer,
-    Run,
-    SecretKeys,
-    Security,
-    label,
-    manifest,
-    secret_copy,
-)
+from git_events_runner.rules.jobs.labels import label
+from git_events_runner.rules.jobs.manifest import manifest, secret_copy
+from git_events_runner.rules.jobs.run import Clone, JobDefaults, Pointer, Run, SecretKeys, Security
 from tests.rules.examples import action_job
 
 DEFAULTS = JobDefaults(

@@ -3,8 +3,8 @@
 import pytest
 
 from git_events_runner.resources.job import JobView, copy_name
-from git_events_runner.rules.jobs.manifest import Clone, SecretKeys, Security
 from git_events_runner.rules.jobs.pod import problems
+from git_events_runner.rules.jobs.run import Clone, SecretKeys, Security
 from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.ledger.report import CloneReport
 from tests.rules.examples import action_job

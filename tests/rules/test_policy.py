@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.jobs.manifest import Pointer
+from git_events_runner.rules.jobs.run import Pointer
 from git_events_runner.rules.policy import Policy, limit_reached, refusal, too_often
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.schedule.schedule import parse_schedule

@@ -10,7 +10,7 @@ from git_events_runner.resources.job import copy_name
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ssh import HostKeyPolicy
 from git_events_runner.rules.jobs.clone import describe, phase_key, secrets_of
-from git_events_runner.rules.jobs.manifest import Clone
+from git_events_runner.rules.jobs.run import Clone
 from tests.rules.test_manifest import APP, SHARED, made, pod
 
 POLICY = HostKeyPolicy()

@@ -3,7 +3,7 @@
 import pytest
 
 from git_events_runner.errors import ConfigError
-from git_events_runner.rules.jobs.manifest import CloneBounds
+from git_events_runner.rules.jobs.run import CloneBounds
 from git_events_runner.settings import RuntimeConfig, parse_runtime_config
 from git_events_runner.wiring.config import job_defaults
 

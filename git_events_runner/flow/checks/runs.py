@@ -32,8 +32,9 @@ from git_events_runner.rules.check_result import words_of
 from git_events_runner.rules.concurrency import limit_of
 from git_events_runner.rules.jobs.clone import clone_of
 from git_events_runner.rules.jobs.last_job import unfinished_jobs
-from git_events_runner.rules.jobs.manifest import JobDefaults, Run, Security, manifest
+from git_events_runner.rules.jobs.manifest import manifest
 from git_events_runner.rules.jobs.pod import problems
+from git_events_runner.rules.jobs.run import JobDefaults, Run, Security
 from git_events_runner.rules.ledger.entry import entry_of, run_number_after
 from git_events_runner.rules.ledger.mutations import Outcome, Settle, rfc3339
 from git_events_runner.rules.ledger.report import Problem, Report

@@ -31,8 +31,8 @@ from git_events_runner.resources.job import (
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import owner_of
+from git_events_runner.rules.jobs.labels import label
 from git_events_runner.rules.jobs.last_job import unfinished_jobs
-from git_events_runner.rules.jobs.manifest import label
 from git_events_runner.rules.messages import Fence
 
 log = structlog.get_logger(target="tracking")

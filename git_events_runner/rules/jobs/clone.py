@@ -20,7 +20,7 @@ from git_events_runner.resources.description import (
 from git_events_runner.resources.ssh import HostKeyPolicy, SshAddress, known_for
 from git_events_runner.rules.resolve import Resolved
 
-from .manifest import Clone, CloneBounds, Pointer, SecretKeys
+from .run import Clone, CloneBounds, Pointer, SecretKeys
 
 
 def secrets_of(source: Any, namespace: str) -> tuple[SecretKeys, ...]:

@@ -6,9 +6,7 @@ credentials mounted into the init container alone, no token on the pod, tracking
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from git_events_runner.resources.actions import ActionJob
@@ -17,203 +15,28 @@ from git_events_runner.resources.description import REFERENCE_VARIABLE, SECRET_D
 from git_events_runner.resources.job import (
     ADMISSION_ANNOTATION,
     ADMITTED,
-    COMMIT_ANNOTATION,
-    DELIVERIES_ANNOTATION,
     ELSEWHERE,
-    FILE_HASH_ANNOTATION,
-    IDENTITY_LABEL,
     KUEUE_LABEL,
-    OCCURRENCE_ANNOTATION,
-    REASON_ANNOTATION,
-    RUN_ANNOTATION,
-    RUN_REQUEST_ANNOTATION,
-    RUN_TOKEN_ANNOTATION,
-    SECRET_ANNOTATION,
-    TASK_IDS_ANNOTATION,
-    TASKS_KEPT,
-    TTL_ANNOTATION,
     WAITING,
-    WAITING_ANNOTATION,
-    RunKey,
     copy_name,
 )
 from git_events_runner.resources.kinds import GROUP, VERSION
-from git_events_runner.resources.queuemarks import QUEUE_ANNOTATIONS, START_TIMEOUT_ANNOTATION, ConcurrencyLimit
-from git_events_runner.resources.ref import Ref
-from git_events_runner.resources.retry import FIRST_ATTEMPT, GENERATION_ANNOTATION, RETRY_ANNOTATIONS, Attempt
-from git_events_runner.resources.ssh import HostKeyPolicy
 
 from . import changes
 from .event import event_of
+from .labels import READ_BACK, run_annotations, tracking_labels
 from .pod import failure_policy, may_be_replaced, settle_pod, settle_worker
+from .run import JobDefaults, Run
 
 TOKEN_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  a path, not a secret
-_LABEL_CHARS = 63
 _CLONER_UID = 65532
 _COPY_WAIT_S = 180
-_ENFORCE_LABEL = "pod-security.kubernetes.io/enforce"
-# On every namespace of OpenShift: the users that its pods may have. Whoever sets it elsewhere gets the image's own user
-# (https://docs.openshift.com/container-platform/latest/authentication/managing-security-context-constraints.html).
-_UID_RANGE_ANNOTATION = "openshift.io/sa.scc.uid-range"
 _RESTRICTED: dict[str, Any] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "runAsNonRoot": True,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-# Nobody else's, also where a run has none of them: what they say is believed when a Job is read back.
-_READ_BACK = frozenset(
-    (
-        RUN_ANNOTATION,
-        COMMIT_ANNOTATION,
-        FILE_HASH_ANNOTATION,
-        REASON_ANNOTATION,
-        OCCURRENCE_ANNOTATION,
-        TASK_IDS_ANNOTATION,
-        DELIVERIES_ANNOTATION,
-        RUN_REQUEST_ANNOTATION,
-        RUN_TOKEN_ANNOTATION,
-        *RETRY_ANNOTATIONS,
-        WAITING_ANNOTATION,
-        TTL_ANNOTATION,
-        SECRET_ANNOTATION,
-        ADMISSION_ANNOTATION,
-        *QUEUE_ANNOTATIONS,
-        *(f"{GROUP}/{role}-name" for role in ("action", "source", "trigger")),
-    )
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloneBounds:
-    """How much a clone may write."""
-
-    max_bytes: int
-    max_files: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobDefaults:
-    """What the runtime config says about Jobs; times in seconds, a longest time of 0 is none.
-
-    `workdir_size_limit` is a quantity, empty for none; `cloner_resources` as in a container.
-    """
-
-    active_deadline_s: int
-    ttl_s: int
-    waiting_timeout_s: int
-    start_timeout_s: int
-    service_account: str | None
-    workdir: str
-    volume_name: str
-    cloner_name: str
-    cloner_image: str
-    cloner_api_token: bool
-    worker_name: str
-    worker_image: str
-    variables_prefix: str
-    pod_security: str
-    host_keys: HostKeyPolicy = field(default_factory=HostKeyPolicy)
-    cloner_bounds: CloneBounds | None = None
-    cloner_resources: Mapping[str, Any] = field(default_factory=dict)
-    workdir_size_limit: str = ""
-    max_active_deadline_s: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Security:
-    """What a pod has to satisfy: the worker the `restricted` standard, and whether the cluster assigns user and group.
-
-    Where it does, a pod that names its own is refused: OpenShift's `restricted-v2` takes only those of the namespace's
-    range, and sets them where a pod names none.
-    """
-
-    restricted: bool = False
-    assigned_ids: bool = False
-
-    @classmethod
-    def of(cls, wanted: str, namespace: Mapping[str, Any]) -> Security:
-        """By the runtime config's `podSecurity` and the metadata of the Job's namespace."""
-        enforced = (namespace.get("labels") or {}).get(_ENFORCE_LABEL) == "restricted"
-        assigned = _UID_RANGE_ANNOTATION in (namespace.get("annotations") or {})
-        return cls(
-            restricted=wanted == "restricted" or (wanted in {"auto", "openshift"} and enforced),
-            assigned_ids=wanted == "openshift" or assigned,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretKeys:
-    """A Secret and the keys of it that the cloner needs: key in the Secret → file name in the mounted folder.
-
-    The keys in `optional` are mounted under their own names if they are there.
-    """
-
-    namespace: str
-    name: str
-    files: Mapping[str, str]
-    optional: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pointer:
-    """A source and a reference in it: what the trigger watches, or what an override clones."""
-
-    source: Ref
-    ref_type: str
-    ref_name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clone:
-    """What the init container gets: the described source (JSON), the Secrets to mount, and what to clone."""
-
-    pointer: Pointer
-    description: str
-    secrets: tuple[SecretKeys, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """Everything that a Job is made from; `previous_commit` was recorded before it, `generation` is the trigger's."""
-
-    name: str
-    key: RunKey
-    trigger: Ref
-    watched: Pointer
-    commit: str
-    action: Ref
-    action_uid: str
-    clone: Clone
-    override: bool
-    reason: str
-    occurrence: str
-    file_hash: str | None
-    task_ids: tuple[str, ...]
-    identity: str
-    suspend: bool
-    security: Security
-    deliveries: str = ""
-    run_request: int | None = None
-    run_token: str | None = None
-    concurrency: ConcurrencyLimit | None = None
-    previous_commit: str | None = None
-    attempt: Attempt = FIRST_ATTEMPT
-    generation: int | None = None
-
-
-def label(value: str) -> str:
-    """A name as a label value: over 63 characters it is cut and closed with a digest.
-
-    >>> label("app")
-    'app'
-    >>> len(label("a" * 80))
-    63
-    """
-    if len(value) <= _LABEL_CHARS:
-        return value
-    digest = hashlib.sha256(value.encode()).hexdigest()[:10]
-    return f"{value[: _LABEL_CHARS - 11].rstrip('-_.')}-{digest}"
 
 
 def literal(value: str) -> str:
@@ -258,46 +81,6 @@ def variables(run: Run, defaults: JobDefaults, workdir: str) -> list[dict[str, s
     return [{"name": prefix + name, "value": literal(value)} for name, value in named.items() if value is not None]
 
 
-def tracking_labels(run: Run) -> dict[str, str]:
-    """The labels by which everybody finds the Jobs of a trigger, an action or a source."""
-    objects = {"action": run.action, "source": run.watched.source, "trigger": run.trigger}
-    labels = {f"{GROUP}/{role}-kind": ref.kind for role, ref in objects.items()}
-    labels |= {f"{GROUP}/{role}-name": label(ref.name) for role, ref in objects.items()}
-    labels[IDENTITY_LABEL] = label(run.identity)
-    return labels
-
-
-def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool) -> dict[str, str]:
-    """What the ledger reads back from a Job, and the whole names where labels are cut."""
-    waiting = (
-        defaults.waiting_timeout_s if action.job_waiting_timeout_seconds is None else action.job_waiting_timeout_seconds
-    )
-    start = defaults.start_timeout_s if action.start_timeout_seconds is None else action.start_timeout_seconds
-    ttl = defaults.ttl_s if action.ttl_seconds_after_finished is None else action.ttl_seconds_after_finished
-    noted = {
-        RUN_ANNOTATION: str(run.key),
-        COMMIT_ANNOTATION: run.commit,
-        FILE_HASH_ANNOTATION: run.file_hash or "",
-        REASON_ANNOTATION: run.reason,
-        OCCURRENCE_ANNOTATION: run.occurrence,
-        TASK_IDS_ANNOTATION: ",".join(run.task_ids[-TASKS_KEPT:]),
-        DELIVERIES_ANNOTATION: run.deliveries,
-        RUN_REQUEST_ANNOTATION: str(run.run_request or ""),
-        RUN_TOKEN_ANNOTATION: run.run_token or "",
-        GENERATION_ANNOTATION: str(run.generation or ""),
-        WAITING_ANNOTATION: str(waiting),
-        START_TIMEOUT_ANNOTATION: str(start),
-        TTL_ANNOTATION: str(ttl),
-        SECRET_ANNOTATION: "copy" if needs_copy else "",
-    }
-    objects = {"action": run.action, "source": run.watched.source, "trigger": run.trigger}
-    noted |= {f"{GROUP}/{role}-name": ref.name for role, ref in objects.items() if len(ref.name) > _LABEL_CHARS}
-    noted |= run.attempt.annotations
-    if run.concurrency is not None:
-        noted |= run.concurrency.annotations
-    return {name: value for name, value in noted.items() if value}
-
-
 def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, Any]:
     """The batch/v1 Job (https://kubernetes.io/docs/concepts/workloads/controllers/job/), without its TTL.
 
@@ -307,7 +90,7 @@ def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, An
     needs_copy = any(keys.namespace != namespace for keys in run.clone.secrets)
     labels = {**(action.labels or {}), **tracking_labels(run)}
     own = run_annotations(run, action, defaults, needs_copy=needs_copy)
-    annotations = {n: value for n, value in (action.annotations or {}).items() if n not in _READ_BACK} | own
+    annotations = {n: value for n, value in (action.annotations or {}).items() if n not in READ_BACK} | own
     admission = ELSEWHERE if KUEUE_LABEL in labels else WAITING if run.suspend or needs_copy else ADMITTED
     deadline = defaults.active_deadline_s if action.active_deadline_seconds is None else action.active_deadline_seconds
     if defaults.max_active_deadline_s:

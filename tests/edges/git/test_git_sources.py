@@ -16,7 +16,7 @@ from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ssh import HostKeyPolicy
 from git_events_runner.rules.jobs.clone import describe
-from git_events_runner.rules.jobs.manifest import SecretKeys
+from git_events_runner.rules.jobs.run import SecretKeys
 from git_events_runner.settings import GitConfig
 from git_events_runner.wiring.config import git_remote
 from git_events_runner.wiring.git_sources import GitSources, Remotes, read_keys
