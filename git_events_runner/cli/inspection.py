@@ -24,7 +24,8 @@ from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.policy import refusal, too_often
 from git_events_runner.rules.resolve import resolve
 from git_events_runner.rules.schedule.schedule import parse_schedule
-from git_events_runner.settings.runtime import CONFIG_KEY, RuntimeConfig, parse_runtime_config
+from git_events_runner.settings.document import parse_runtime_config
+from git_events_runner.settings.runtime import CONFIG_KEY, RuntimeConfig
 from git_events_runner.wiring.config import policy_of
 
 from .facts import entry_key

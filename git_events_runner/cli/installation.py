@@ -9,7 +9,8 @@ from typing import Any
 from git_events_runner.errors import ApiError, ConfigError
 from git_events_runner.resources.kinds import DEPLOYMENT
 from git_events_runner.resources.ref import Ref
-from git_events_runner.settings.runtime import CONFIG_KEY, RuntimeConfig, parse_runtime_config
+from git_events_runner.settings.document import parse_runtime_config
+from git_events_runner.settings.runtime import CONFIG_KEY, RuntimeConfig
 
 from .session import Session
 

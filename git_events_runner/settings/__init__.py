@@ -1,18 +1,9 @@
 """Settings (flags and environment, fixed) and RuntimeConfig (ConfigMap, reloaded); all problems reported together."""
 
+from .document import default_runtime_config_yaml, parse_runtime_config, restricts
 from .options import OPTIONS, Option
 from .process import VARIABLES, Settings, TlsFiles, TlsSecret
-from .runtime import (
-    CONFIG_KEY,
-    IMAGE_REGISTRY,
-    VERSION,
-    ActionConfig,
-    GitConfig,
-    RuntimeConfig,
-    default_runtime_config_yaml,
-    parse_runtime_config,
-    restricts,
-)
+from .runtime import CONFIG_KEY, IMAGE_REGISTRY, VERSION, ActionConfig, GitConfig, RuntimeConfig
 
 __all__ = [
     "CONFIG_KEY",

@@ -2,99 +2,41 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable
-from difflib import get_close_matches
 from importlib.metadata import version as installed_version
-from ipaddress import ip_network
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, Strict
 
-from git_events_runner.errors import ConfigError
-from git_events_runner.resources.crds import to_yaml
-from git_events_runner.resources.hints import meant
 from git_events_runner.resources.history import HISTORY_DEFAULT, HISTORY_MAX, HistoryLimit
-from git_events_runner.resources.parse import dotted, plain
 from git_events_runner.resources.retry import Retries
-from git_events_runner.resources.ssh import problem_of
-from git_events_runner.rules.quantities import quantity
 
+from .values import (
+    _INT64_MAX,
+    Account,
+    Count,
+    Folder,
+    Header,
+    HostName,
+    KnownHosts,
+    Label,
+    Network,
+    Prefix,
+    Prefixes,
+    Quantities,
+    Seconds,
+    Section,
+    Size,
+    Text,
+)
 from .windows import WindowConfig
 
 VERSION = installed_version("git-events-runner")
 # Where the images of a release are; the tag is the version. Mirrors are named in the runtime config.
 IMAGE_REGISTRY = "ghcr.io/git-events-runner"
 CONFIG_KEY = "runtimeConfig"
-# Keys that restrict what v0.4 allows, and the keys that v0.4 has; in lower case.
-_RESTRICTING = (
-    *("policy", "git", "actionsmayname", "serviceaccounts", "podsecurity", "maxbytes", "maxfiles", "sizelimit"),
-    *("maxrunningjobspernamespace", "maxactivedeadlineseconds"),
-)
-_V04 = frozenset(
-    {
-        *("action", "trigger", "webhook", "containers", "cloner", "worker", "workdir", "name", "image", "mountpath"),
-        *("volumename", "variablesprefix", "defaultauthheader", "defaultserviceaccount", "maxrunningjobs"),
-        *("jobwaitingtimeoutseconds", "activedeadlineseconds", "ttlsecondsafterfinished"),
-    }
-)
-_RESTRICTS_CHARS = 1024 * 1024
-_INT64_MAX = 2**63 - 1
 
 
-def _quantity(value: object) -> object:
-    """The text of a quantity; YAML reads `1` and `0.5` as numbers."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def _known_quantity(text: str) -> str:
-    if quantity(text) is None:
-        raise ValueError("must be a quantity, as 500m, 2, 64Mi or 10Gi")
-    return text
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ip_network(text))
-    except ValueError:
-        raise ValueError("must be a network, as 10.0.0.0/8 or fd00::/8") from None
-
-
-Seconds = Annotated[int, Field(strict=True, ge=0, le=_INT64_MAX)]
-Count = Annotated[int, Field(strict=True, ge=1, le=_INT64_MAX)]
-Text = Annotated[str, Strict(), Field(min_length=1, max_length=4096)]
-Label = Annotated[str, Strict(), Field(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-Header = Annotated[str, Strict(), Field(max_length=256, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
-HostName = Annotated[str, Strict(), Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-Folder = Annotated[str, Strict(), Field(max_length=4096, pattern=r"^/[^/:$][^:$]*$")]
-Prefix = Annotated[str, Strict(), Field(max_length=64, pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
-Prefixes = Annotated[tuple[Text, ...], Field(max_length=1000)]
-# A chart renders an unset account as an empty text.
-Account = Annotated[str | None, BeforeValidator(lambda value: value or None)]
-Network = Annotated[str, Strict(), AfterValidator(_network)]
-Quantity = Annotated[str, Strict(), BeforeValidator(_quantity), AfterValidator(_known_quantity)]
-Size = Annotated[
-    str, Strict(), BeforeValidator(_quantity), AfterValidator(lambda text: _known_quantity(text) if text else text)
-]
-ResourceName = Annotated[str, Strict(), Field(max_length=253, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$")]
-Quantities = Annotated[dict[ResourceName, Quantity], Field(max_length=20)]
-_UNKNOWN = "extra_forbidden"
-_FORMS: dict[str, str] = {
-    _UNKNOWN: "is not a known key",
-    "model_type": "must be a mapping",
-    "list_type": "must be a list",
-}
-
-
-class _Section(BaseModel):
-    """A mapping of known keys; one that is null (everything in it commented out) has its defaults."""
-
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="forbid", frozen=True)
-
-
-class Workdir(_Section):
+class Workdir(Section):
     """The volume that init container and worker share."""
 
     mount_path: Folder = Field(
@@ -109,7 +51,7 @@ class Workdir(_Section):
     )
 
 
-class Resources(_Section):
+class Resources(Section):
     """Resources of a container."""
 
     requests: Quantities = Field(
@@ -120,7 +62,7 @@ class Resources(_Section):
     )
 
 
-class Cloner(_Section):
+class Cloner(Section):
     """The init container."""
 
     name: Label = Field(default="action-cloner", description="Name of the init container that clones.")
@@ -138,7 +80,7 @@ class Cloner(_Section):
     )
 
 
-class Worker(_Section):
+class Worker(Section):
     """The container that runs the action."""
 
     name: Label = Field(default="action-worker", description="Name of the worker's container.")
@@ -151,14 +93,14 @@ class Worker(_Section):
     )
 
 
-class Containers(_Section):
+class Containers(Section):
     """The two containers of a Job."""
 
     cloner: Cloner = Field(default=Cloner(), description="The init container.")
     worker: Worker = Field(default=Worker(), description="The container that runs the action.")
 
 
-class ActionsMayName(_Section):
+class ActionsMayName(Section):
     """What Actions may request."""
 
     service_accounts: Annotated[tuple[Text, ...], Field(max_length=1000)] = Field(
@@ -166,7 +108,7 @@ class ActionsMayName(_Section):
     )
 
 
-class ActionConfig(_Section):
+class ActionConfig(Section):
     """Jobs: what an Action leaves unset, and what holds for all."""
 
     max_running_jobs: Annotated[int, Field(strict=True, ge=0, le=_INT64_MAX)] = Field(
@@ -212,7 +154,7 @@ class ActionConfig(_Section):
     containers: Containers = Field(default=Containers(), description="The two containers of a Job.")
 
 
-class PolicyConfig(_Section):
+class PolicyConfig(Section):
     """What tenants may do; nothing here restricts tenants by default."""
 
     default_allowed_namespaces: Literal["all", "withoutCredentials", "none"] = Field(
@@ -259,7 +201,7 @@ class PolicyConfig(_Section):
     )
 
 
-class WebhookConfig(_Section):
+class WebhookConfig(Section):
     """Webhooks."""
 
     default_auth_header: Header = Field(
@@ -277,7 +219,7 @@ class WebhookConfig(_Section):
     )
 
 
-class TriggerConfig(_Section):
+class TriggerConfig(Section):
     """Triggers."""
 
     webhook: WebhookConfig = Field(default=WebhookConfig(), description="Webhooks.")
@@ -292,17 +234,7 @@ class TriggerConfig(_Section):
     )
 
 
-def _known_hosts(text: str) -> str:
-    problem = problem_of(text)
-    if problem:
-        raise ValueError(f"is no text of known hosts: {problem}")
-    return text
-
-
-KnownHosts = Annotated[str, Strict(), Field(max_length=512 * 1024), AfterValidator(_known_hosts)]
-
-
-class GitConfig(_Section):
+class GitConfig(Section):
     """Requests to git servers: their limits, their permitted hosts, and which SSH servers are trusted."""
 
     host_keys: Literal["pin", "strict", "insecure"] = Field(
@@ -369,7 +301,7 @@ class GitConfig(_Section):
     )
 
 
-class FairnessConfig(_Section):
+class FairnessConfig(Section):
     """How namespaces share what the installation has once: slots of checks and Jobs, Events, git servers."""
 
     weights: Annotated[dict[Label, Annotated[int, Field(strict=True, ge=1, le=100)]], Field(max_length=1000)] = Field(
@@ -378,7 +310,7 @@ class FairnessConfig(_Section):
     )
 
 
-class RuntimeConfig(_Section):
+class RuntimeConfig(Section):
     """The complete document."""
 
     action: ActionConfig = Field(default=ActionConfig(), description="Jobs.")
@@ -386,99 +318,3 @@ class RuntimeConfig(_Section):
     policy: PolicyConfig = Field(default=PolicyConfig(), description="What tenants may do.")
     git: GitConfig = Field(default=GitConfig(), description="Limits of requests to git servers.")
     fairness: FairnessConfig = Field(default=FairnessConfig(), description="How namespaces share slots and rates.")
-
-
-def parse_runtime_config(text: str) -> RuntimeConfig:
-    """Read the document; what it leaves out is default.
-
-    Raises:
-        ConfigError: It is no YAML, has unknown keys or wrong values; every one is named.
-    """
-    try:
-        document = yaml.load(text, Loader=_OnceOnly)  # noqa: S506  a SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{CONFIG_KEY}: {_yaml_problem(error)}") from None
-    except (ValueError, TypeError, RecursionError) as error:  # a number of 5,000 digits, a mapping as a key, [[[[…
-        raise ConfigError(f"{CONFIG_KEY}: cannot be read: {error}") from None
-    if document is None:
-        return RuntimeConfig()
-    if not isinstance(document, dict):
-        raise ConfigError(f"{CONFIG_KEY}: must be a mapping")
-    try:
-        return RuntimeConfig.model_validate(_without_nulls(document))
-    except ValidationError as error:
-        raise ConfigError(
-            *(
-                f"{dotted('', problem['loc'])}: "
-                f"{_FORMS.get(problem['type']) or plain(problem['type'], problem['msg'], given=problem.get('input'))}"
-                f"{_meant(problem['loc']) if problem['type'] == _UNKNOWN else ''}"
-                for problem in error.errors(include_url=False, include_context=False)
-            )
-        ) from None
-
-
-def _meant(location: tuple[int | str, ...]) -> str:
-    """The known key that is like an unknown one, or what there is in its section.
-
-    >>> _meant(("action", "maxRuningJobs")), _meant(("nothing",))[:18]
-    ('; did you mean maxRunningJobs?', '; known are action')
-    """
-    section: Any = RuntimeConfig().model_dump(by_alias=True, mode="json")
-    for step in location[:-1]:
-        section = section.get(step) if isinstance(section, dict) else None
-    if not isinstance(section, dict) or not section:
-        return ""
-    hint = meant(str(location[-1]), section, f"known are {', '.join(sorted(section))}")
-    return f"; {hint}"
-
-
-def restricts(text: str) -> bool:
-    """Whether a document that cannot be read seems to restrict something: it has a key that does, or nearly so.
-
-    >>> restricts("policy: {clonerImages: none}"), restricts("ppolicy: {}"), restricts("action: {maxRunningJobs: x}")
-    (True, True, False)
-    """
-    keys: set[str] = {key.lower() for key in re.findall(r"""([A-Za-z]{3,40})["']?[ \t]*:""", text[:_RESTRICTS_CHARS])}
-    return any(get_close_matches(key, _RESTRICTING, n=1, cutoff=0.85) for key in keys - _V04)
-
-
-def default_runtime_config_yaml(*, helm_template: bool) -> str:
-    """The default document; as the chart's values have it, account and images are templates."""
-    config = RuntimeConfig()
-    document = config.model_dump(by_alias=True, mode="json", exclude_none=not helm_template)
-    if helm_template:
-        action = document["action"]
-        action["defaultServiceAccount"] = '{{ include "git-events-runner.actionJobServiceAccountName" . }}'
-        for container, image in (("cloner", "gitrepo-cloner"), ("worker", "action-worker")):
-            action["containers"][container]["image"] = (
-                f"{{{{ .Values.imageRegistry }}}}/{image}:{{{{ .Values.image.tag | default .Chart.AppVersion }}}}"
-            )
-    return to_yaml(document)
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _without_nulls(inner) for name, inner in value.items() if inner is not None}
-    return value
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    what = getattr(error, "problem", None) or "cannot be read"
-    return f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark else f"is no YAML: {what}"
-
-
-class _OnceOnly(yaml.SafeLoader):
-    """Refuses a key given twice, of which the library would silently take the last."""
-
-    yaml_constructors: ClassVar[dict[Any, Any]] = {**yaml.SafeLoader.yaml_constructors}
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value} is there twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
