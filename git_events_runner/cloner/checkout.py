@@ -20,10 +20,11 @@ from git_events_runner.rules.automaton import TooCostly
 from .attributes import FILE, MOST_BYTES, Attributes
 from .budget import Budget
 from .convert import NOTHING, CannotEncode, Conversion, conversion_of, convert
+from .deltas import tree_entries
 from .gitindex import Index
 from .names import PLAIN, UnsafeTree, check_name
 from .objects import Objects
-from .pack import BLOB, TREE, tree_entries
+from .pack import BLOB, TREE
 from .pointers import Pointer, is_pointer
 from .pointers import read as read_pointer
 from .sparse import Selects

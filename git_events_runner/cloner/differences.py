@@ -12,7 +12,8 @@ from typing import Protocol
 
 from git_events_runner.errors import GitTooLarge
 
-from .pack import TREE, tree_entries
+from .deltas import tree_entries
+from .pack import TREE
 
 _TYPE, _FILE, _LINK, _FOLDER, _SUBMODULE = 0o170000, 0o100000, 0o120000, 0o040000, 0o160000
 _EXECUTABLE = 0o100

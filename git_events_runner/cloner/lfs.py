@@ -16,10 +16,11 @@ from git_events_runner.edges.git.request import Repository, shown
 from git_events_runner.errors import ConfigError, GitEventsRunnerError, single
 
 from .budget import Budget, CloneTooLarge, DiskFailed
+from .deltas import tree_entries
 from .gitconfig import BrokenConfig, entries
 from .gitindex import Index
 from .objects import Objects
-from .pack import BLOB, TREE, tree_entries
+from .pack import BLOB, TREE
 from .pointers import Pointer
 from .sparse import LFS_CONFIG
 

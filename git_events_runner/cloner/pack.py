@@ -8,27 +8,24 @@ each within a limit; others never are. Small objects, which are most, take one c
 from __future__ import annotations
 
 import hashlib
-import re
 import zlib
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from git_events_runner.edges.git.packs import apply_delta
 from git_events_runner.errors import GitCutOff, GitProtocolError, GitTooLarge
 
+from .deltas import DeltaFront, base_distance
 from .packfile import PART_BYTES, SLACK_BYTES, SMALL_BYTES, PackFile
 
 COMMIT, TREE, BLOB, TAG, _OFS_DELTA, _REF_DELTA = 1, 2, 3, 4, 6, 7
 NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
 _HEADER = 12
 _CACHE_BYTES = 32 * 2**20
-_DELTA_HEAD = 32
-# A mode, a name, and an id of 20 bytes (sha1) or 32 (sha256).
-_ENTRIES = {size: re.compile(rb"([0-7]{1,7}) ([^\0]*)\0(.{%d})" % size, re.DOTALL) for size in (20, 32)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +176,7 @@ class Pack:
                 self.objects[object_id] = number
             else:
                 waiting.setdefault(base, []).append(number)
-                front = _Front()
+                front = DeltaFront()
                 after = self._file.inflate(place + self._heads[number], size, front.take)
                 inflated += front.target_size()
             inflated += size
@@ -273,7 +270,7 @@ class Pack:
                     raise GitProtocolError("the pack holds an object of impossible size")
             at += 1
             if kind == _OFS_DELTA:
-                distance, at = _distance(window, at)
+                distance, at = base_distance(window, at)
                 base = self._at(place - distance)
             elif kind == _REF_DELTA:
                 base = bytes(window[at : at + self.id_bytes])
@@ -382,56 +379,3 @@ class Pack:
         while self._cached > _CACHE_BYTES and len(self._cache) > 1:
             _, dropped = self._cache.popitem(last=False)
             self._cached -= len(dropped)
-
-
-class _Front:
-    """The first bytes of a delta, in which the sizes of its base and of what it makes stand."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-
-    def take(self, part: bytes) -> None:
-        if len(self._bytes) < _DELTA_HEAD:
-            self._bytes.extend(part[:_DELTA_HEAD])
-
-    def target_size(self) -> int:
-        size = at = 0
-        for _ in range(2):
-            size = shift = 0
-            while at < len(self._bytes):
-                byte = self._bytes[at]
-                at += 1
-                size |= (byte & 0x7F) << shift
-                shift += 7
-                if not byte & 0x80:
-                    break
-        return size
-
-
-def _distance(window: memoryview, at: int) -> tuple[int, int]:
-    """How far back the base of an offset delta is, and where the data begin."""
-    byte = window[at]
-    value = byte & 0x7F
-    while byte & 0x80:
-        at += 1
-        byte = window[at]
-        value = ((value + 1) << 7) | (byte & 0x7F)
-        if value >= 1 << 62:
-            raise GitProtocolError("the pack holds a delta whose base is outside")
-    return value, at + 1
-
-
-def tree_entries(tree: bytes, id_bytes: int) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Mode (octal digits), name and id of each entry of a tree.
-
-    Raises:
-        GitProtocolError: It is no tree.
-    """
-    at = 0
-    for found in _ENTRIES[id_bytes].finditer(tree):
-        if found.start() != at:
-            break
-        at = found.end()
-        yield found[1], found[2], found[3]
-    if at != len(tree):
-        raise GitProtocolError("the pack holds a broken tree")

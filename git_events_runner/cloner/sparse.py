@@ -9,8 +9,9 @@ from git_events_runner.errors import GitTooLarge
 from git_events_runner.rules.patterns import Patterns
 
 from .attributes import FILE as ATTRIBUTES
+from .deltas import tree_entries
 from .objects import Objects
-from .pack import TREE, tree_entries
+from .pack import TREE
 
 FIELD = "spec.actionJob.clone.sparse"
 MODULES = b".gitmodules"

@@ -27,11 +27,12 @@ from git_events_runner.resources.ssh import SshAddress
 from .budget import Budget, CloneLimits, CloneTooLarge
 from .checkout import Checkout, check_out
 from .commits import tree_of
+from .deltas import tree_entries
 from .fetching import Fetched, Fetching
 from .gitconfig import BrokenConfig, entries
 from .lfs import MOST_POINTERS, LfsFiles, api_url
 from .objects import Objects
-from .pack import BLOB, TREE, tree_entries
+from .pack import BLOB, TREE
 from .sparse import MODULES
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import structlog
 from git_events_runner.concurrency.fairness import Weight
 from git_events_runner.concurrency.handover import Handover, working
 from git_events_runner.concurrency.slices import Slices
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import EventRecorder
 from git_events_runner.errors import ApiError, ApiNotFound, FenceLost
 from git_events_runner.flow.ports import StatusWriter

@@ -19,7 +19,8 @@ import structlog
 
 from git_events_runner.concurrency.fairness import RoundRobin, Weight
 from git_events_runner.concurrency.slices import Slices
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.flow.ports import PolicyGate
 from git_events_runner.resources.kinds import SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref

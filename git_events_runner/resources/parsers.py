@@ -77,7 +77,7 @@ PARSERS = (
         refused="`SecretInvalid`, `TlsFailed`",
         worst_ms=180,
         thread="certificates",
-        calls=("edges.git.http.transport:create_default_context",),
+        calls=("edges.git.http.trust:create_default_context",),
     ),
     Parser(
         name="keys of a webhook",
@@ -192,8 +192,8 @@ PARSERS = (
         worst_ms=20_000,
         thread="trees",
         calls=(
-            "edges.git.packs:decompress",
-            "edges.git.packs:decompressobj",
+            "edges.git.pack_cursor:decompress",
+            "edges.git.pack_cursor:decompressobj",
             "edges.git.packs:findall",
             "edges.git.packs:finditer",
             "edges.git.packs:fromhex",

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from git_events_runner.concurrency.bounded_dict import BoundedDict
-from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.ports import ImmediateEventRecorder, KubeWriter
 from git_events_runner.errors import ApiError, ApiNotFound, ApiTooManyRequests, ApiUnavailable
 from git_events_runner.flow.ports import StatusWriter

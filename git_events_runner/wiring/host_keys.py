@@ -12,7 +12,8 @@ from typing import Any
 
 import structlog
 
-from git_events_runner.edges.kube.store import Snapshot, Store, snapshot_of
+from git_events_runner.edges.kube.snapshot import Snapshot, snapshot_of
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import EventRecorder, KubeClient
 from git_events_runner.errors import ApiConflict, ApiError, ApiForbidden, GitHostKeyRefused, GitHostKeyUnknown
 from git_events_runner.resources.ref import Ref

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import KubeReader
 from git_events_runner.errors import ApiNotFound
 from git_events_runner.resources.kinds import TRIGGERS

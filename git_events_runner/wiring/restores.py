@@ -13,7 +13,8 @@ from typing import Protocol
 import structlog
 
 from git_events_runner.edges.kube.history import History
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import ImmediateEventRecorder
 from git_events_runner.errors import ApiError, ClusterRestored
 from git_events_runner.resources.ref import Ref

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from git_events_runner.edges.kube.event_recorder import Events
-from git_events_runner.edges.kube.store import Store, snapshot_of
+from git_events_runner.edges.kube.snapshot import snapshot_of
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiNotFound
 from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.resources.job import RunKey, job_name

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from git_events_runner.edges.kube.store import Store, snapshot_of
+from git_events_runner.edges.kube.snapshot import snapshot_of
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import GitHostKeyChanged, GitHostKeyUnknown
 from git_events_runner.resources.ssh import HostKeyPolicy, SshAddress
 from git_events_runner.wiring.host_keys import HostKeys

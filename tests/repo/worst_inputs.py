@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from git_events_runner.edges.git.http.lfs import ANSWER_BYTES, batch_of
-from git_events_runner.edges.git.http.transport import _trusting, trusted_parts
+from git_events_runner.edges.git.http.trust import trusted_parts, trusting
 from git_events_runner.edges.git.limits import Limits
 from git_events_runner.edges.git.packs import read_tree
 from git_events_runner.edges.git.pktline import PacketReader, packet
@@ -70,7 +70,7 @@ def certificates():
     def work():
         context = None
         for part in trusted_parts(text):
-            context = _trusting(there, part, context)
+            context = trusting(there, part, context)
 
     return work
 

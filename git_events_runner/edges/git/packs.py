@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
@@ -17,14 +16,13 @@ from dataclasses import dataclass, field
 from git_events_runner.errors import GitProtocolError, GitReferenceNotFound, GitTooLarge
 
 from .limits import Limits
+from .pack_cursor import PackCursor
 from .request import TreeEntry
 
 _COMMIT, _TREE, _BLOB, _TAG, _OFS_DELTA, _REF_DELTA = 1, 2, 3, 4, 6, 7
 _NAMES = {_COMMIT: b"commit", _TREE: b"tree", _BLOB: b"blob", _TAG: b"tag"}
 _HELD = frozenset({_COMMIT, _TREE, _TAG, _OFS_DELTA, _REF_DELTA})
 _HEADER = 12
-_PART = 1 << 16
-_SLACK = 128
 _DEFAULT_COPY = 0x10000
 _START_BYTES = 4
 _MODE_MASK, _MODE_TREE = 0o170000, 0o040000
@@ -69,78 +67,6 @@ class _Budget:
         self.held += size
         if self.held > self.limits.tree_bytes:
             raise TreesTooLarge(f"the trees of the commit take more than {self.limits.tree_bytes} bytes")
-
-
-class _Cursor:
-    """Reads a pack from front to back."""
-
-    def __init__(self, pack: memoryview) -> None:
-        self._pack = pack
-        self.at = _HEADER
-
-    def byte(self) -> int:
-        try:
-            value = self._pack[self.at]
-        except IndexError:
-            raise GitProtocolError("the pack is cut off") from None
-        self.at += 1
-        return value
-
-    def take(self, count: int) -> bytes:
-        part = bytes(self._pack[self.at : self.at + count])
-        if len(part) != count:
-            raise GitProtocolError("the pack is cut off")
-        self.at += count
-        return part
-
-    def head(self) -> tuple[int, int]:
-        """Type and size of the entry that starts here."""
-        byte = self.byte()
-        kind, size, shift = (byte >> 4) & 7, byte & 15, 4
-        while byte & 0x80:
-            byte = self.byte()
-            size |= (byte & 0x7F) << shift
-            shift += 7
-            if shift > 63:  # noqa: PLR2004 - no object has 2**63 bytes
-                raise GitProtocolError("the pack holds an object of impossible size")
-        return kind, size
-
-    def offset(self) -> int:
-        """Distance to the base of an offset delta."""
-        byte = self.byte()
-        value = byte & 0x7F
-        while byte & 0x80:
-            byte = self.byte()
-            value = ((value + 1) << 7) | (byte & 0x7F)
-            if value > len(self._pack):
-                raise GitProtocolError("the pack holds a delta whose base is outside")
-        return value
-
-    def inflate(self, size: int, *, keep: bool) -> bytes | None:
-        """The content of exactly `size` bytes that is compressed here, or None if it is only skipped."""
-        stream = zlib.decompressobj()
-        parts: list[bytes] = []
-        total, pending = 0, b""
-        while not stream.eof:
-            if not pending:
-                pending = bytes(self._pack[self.at : self.at + min(size + _SLACK, _PART)])
-                self.at += len(pending)
-                if not pending:
-                    raise GitProtocolError("the pack is cut off")
-            try:
-                part = stream.decompress(pending, min(size - total + 1, _PART))
-            except zlib.error as error:
-                raise GitProtocolError("the pack holds broken data") from error
-            pending = stream.unconsumed_tail
-            total += len(part)
-            if total > size:
-                break
-            if keep:
-                parts.append(part)
-        if total != size:
-            raise GitProtocolError("the pack has an object whose size differs from its header")
-        self.at -= len(stream.unused_data)
-        return b"".join(parts) if keep else None
 
 
 def _size(delta: bytes, at: int) -> tuple[int, int]:
@@ -221,13 +147,13 @@ class _Pack:
         count = int.from_bytes(pack[8:12])
         if count > self._budget.limits.tree_entries:
             raise GitTooLarge(f"the pack holds more than {self._budget.limits.tree_entries} objects")
-        cursor = _Cursor(pack)
+        cursor = PackCursor(pack)
         for _ in range(count):
             self._take(cursor)
         if self._waiting:
             raise GitProtocolError("the pack holds a delta without its base")
 
-    def _take(self, cursor: _Cursor) -> None:
+    def _take(self, cursor: PackCursor) -> None:
         """The next entry; its data is held if it is, or may turn out to be, a tree or a commit."""
         at = cursor.at
         kind, size = cursor.head()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from git_events_runner.errors import (
     GitCutOff,
@@ -31,7 +30,6 @@ _V2 = 2
 _LEAST_WORDS = 2
 BELOW = "*"  # at the end of a wanted name: all that begin like this; git allows the character in no name
 MOST_REFERENCES = 20_000
-_PACK_FRONT = 13  # signature, version, count, and the first byte of the first object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,31 +377,3 @@ class FetchAnswer:
         self._reader.finish()
         if not self._ended:
             raise GitCutOff("the pack was cut off")
-
-
-class PackFront:
-    """Takes a pack until it is known what its first object is: the one that was asked for, if it is not a delta.
-
-    Git, JGit and libgit2 put commits before trees and those before files.
-    """
-
-    class Seen(Exception):
-        """The kind is known."""
-
-    _KINDS: ClassVar = {1: "commit", 2: "tree", 3: "blob"}
-
-    def __init__(self) -> None:
-        self._front = b""
-        self.kind = "unknown"
-
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes of the pack.
-
-        Raises:
-            PackFront.Seen: They were enough.
-        """
-        self._front += data[:_PACK_FRONT]
-        if len(self._front) >= _PACK_FRONT:
-            if self._front.startswith(b"PACK"):
-                self.kind = self._KINDS.get(self._front[_PACK_FRONT - 1] >> 4 & 7, "unknown")
-            raise PackFront.Seen

@@ -34,8 +34,9 @@ from git_events_runner.errors import (
 from .backoff import Backoffs
 from .large_trees import SMALL_PACK_BYTES, SMALL_TREE_BYTES, LargeTrees, NotSmall
 from .limits import Limits, Transport
+from .pack_front import PackFront
 from .packs import Tree, TreesTooLarge, read_tree
-from .protocol import BELOW, PackFront, RemoteRef
+from .protocol import BELOW, RemoteRef
 from .rate_limits import HostRateLimits, Observer, Unobserved
 from .repository_cache import RepositoryCache
 from .request import GitRequest, Reference, ReferenceList, Repository, ResolvedReference, is_object_id, shown

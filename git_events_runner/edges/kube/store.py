@@ -10,116 +10,25 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from git_events_runner.concurrency.fairness import FairCache
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.bounds import OBJECTS_OF_NAMESPACE_BYTES
-from git_events_runner.resources.job import JobView, own_metadata, with_tracking
+from git_events_runner.resources.job import with_tracking
 from git_events_runner.resources.kinds import KINDS, OURS, TRIGGERS
-from git_events_runner.resources.parse import again, parse
 from git_events_runner.resources.ref import Ref
-from git_events_runner.resources.status_bounds import bounded_status
 
 from .doubtful_jobs import DoubtfulJobs, may_exist
 from .scopes import Scopes
 from .shares import Shares, weight_of
 from .sizes import Sizes
+from .snapshot import KEPT_METADATA, Snapshot, declares_the_same, ref_of, snapshot_of, version_number, version_of
 from .subscription import Subscription
 
 _DELETED_KEPT = 4096
 _LAST_KEPT = 512
-_KEPT_METADATA = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
-_DROPPED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """One object as last seen: trimmed JSON, and its model (or why it has none)."""
-
-    ref: Ref
-    uid: str
-    version: int
-    generation: int
-    raw: Mapping[str, Any]
-    model: Any
-    invalid: InvalidObject | None
-    partial: bool = False  # kept without spec and status: its namespace has no more room
-
-
-def snapshot_of(raw: Mapping[str, Any], kind: str, old: Snapshot | None = None) -> Snapshot:
-    """Trim and parse one object of the API server; an invalid one keeps its reason instead of a model.
-
-    With its snapshot of before, the same spec is not parsed again: a status changes far more often.
-    """
-    metadata = raw["metadata"]
-    trimmed = _trim(raw, kind)
-    model: Any = None
-    invalid: InvalidObject | None = None
-    if kind == "Job":
-        model = JobView.of(raw)
-    elif kind in OURS:
-        try:
-            if old is not None and old.model is not None and _same_spec(old, trimmed):
-                model = again(old.model, trimmed)
-            else:
-                model = parse({**trimmed, "kind": kind, "apiVersion": KINDS[kind].api_version})
-        except InvalidObject as error:
-            invalid = error
-        except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
-            invalid = InvalidObject("spec", f"cannot be read: {error}")  # one odd object never stops the stream
-    return Snapshot(
-        ref=_ref(raw, kind),
-        uid=metadata.get("uid") or "",
-        version=_version(metadata.get("resourceVersion")),
-        generation=metadata.get("generation") or 0,
-        raw=trimmed,
-        model=model,
-        invalid=invalid,
-    )
-
-
-def _same_spec(old: Snapshot, trimmed: Mapping[str, Any]) -> bool:
-    """Also of the same generation: to Python 1 and True are equal."""
-    generation = trimmed["metadata"].get("generation") or 0
-    return bool(old.generation == generation and old.raw.get("spec") == trimmed.get("spec"))
-
-
-def _declares_the_same(old: Snapshot, new: Snapshot) -> bool:
-    """Whether two snapshots of one name differ in their status, labels or annotations at most."""
-    if (old.uid, old.generation, old.partial) != (new.uid, new.generation, new.partial):
-        return False
-    if new.ref.kind == "Namespace":
-        return bool(old.raw["metadata"].get("labels") == new.raw["metadata"].get("labels"))
-    return all(old.raw.get(name) == new.raw.get(name) for name in ("spec", "data"))
-
-
-def _ref(raw: Mapping[str, Any], kind: str) -> Ref:
-    metadata = raw["metadata"]
-    return Ref(kind, metadata.get("namespace") if KINDS[kind].namespaced else None, metadata["name"])
-
-
-def _version(text: object) -> int:
-    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else 0
-
-
-def version_of(raw: Mapping[str, Any]) -> int:
-    """The resource version of an object of the API server; 0: it has none."""
-    return _version(raw["metadata"].get("resourceVersion"))
-
-
-def _trim(raw: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    metadata = {name: value for name, value in raw["metadata"].items() if name != "managedFields"}
-    annotations = metadata.get("annotations")
-    if annotations and _DROPPED_ANNOTATION in annotations:
-        metadata["annotations"] = {name: value for name, value in annotations.items() if name != _DROPPED_ANNOTATION}
-    if kind == "Job":
-        return {"metadata": own_metadata(metadata)}
-    trimmed = {"metadata": metadata} | {name: raw[name] for name in ("spec", "status", "data") if name in raw}
-    if kind in OURS and "status" in trimmed:
-        trimmed["status"] = bounded_status(trimmed["status"], trimmed.get("spec"))
-    return trimmed
 
 
 class Store:
@@ -235,7 +144,7 @@ class Store:
         One that came so late that the last list is newer, and lacks the object, describes an object that was deleted.
         """
         kind = str(raw["kind"])
-        ref, version = _ref(raw, kind), version_of(raw)
+        ref, version = ref_of(raw, kind), version_of(raw)
         if ref in self._objects[kind] or not 0 < version <= self._list_version(ref):
             self._take(raw, kind)
 
@@ -247,7 +156,7 @@ class Store:
     def found(self, raw: Mapping[str, Any]) -> None:
         """Lay a live read over what is known, also over the same version, or an object thought to be deleted."""
         metadata, kind = raw["metadata"], str(raw["kind"])
-        ref = _ref(raw, kind)
+        ref = ref_of(raw, kind)
         self._deleted.pop((ref, metadata.get("uid") or ""))
         held = self.get(ref)
         if held is not None and held.uid == metadata.get("uid"):  # the same version may be known without its labels
@@ -262,7 +171,7 @@ class Store:
 
     def _identified(self, raw: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
         """What is taken over of an object: of a run that lost labels by which it is found, with them."""
-        held = self._objects["Job"].get(_ref(raw, kind)) if self.doubts is not None and kind == "Job" else None
+        held = self._objects["Job"].get(ref_of(raw, kind)) if self.doubts is not None and kind == "Job" else None
         if held is None or self.doubts is None or held.uid != raw["metadata"].get("uid") or held.model.run is None:
             return raw
         tracked = with_tracking(raw, held.model.labels, held.raw["metadata"]["annotations"])
@@ -271,10 +180,10 @@ class Store:
     def _take(self, raw: Mapping[str, Any], kind: str) -> None:
         raw = self._identified(raw, kind)
         metadata = raw["metadata"]
-        old = self._objects[kind].get(_ref(raw, kind))
+        old = self._objects[kind].get(ref_of(raw, kind))
         if old is None or old.uid != metadata.get("uid"):
             self._put(snapshot_of(raw, kind))
-        elif _version(metadata.get("resourceVersion")) > old.version:  # most events are of an own write
+        elif version_number(metadata.get("resourceVersion")) > old.version:  # most events are of an own write
             self._put(snapshot_of(raw, kind, old))
 
     def _expect(self, kind: str, scope: str | None) -> None:
@@ -309,7 +218,7 @@ class Store:
             self._unfinished[new.ref] = None
             if run:
                 self._unfinished_of.setdefault(run.trigger_uid, {})[new.ref] = None
-        self._note(new.ref, declared=old is None or not _declares_the_same(old, new))
+        self._note(new.ref, declared=old is None or not declares_the_same(old, new))
 
     def _within_share(self, new: Snapshot) -> Snapshot:
         """The object, or what is kept of it when its namespace has no room for it."""
@@ -318,7 +227,7 @@ class Store:
             return new
         if self.shares.take(namespace, new.ref, weight_of(new.raw)):
             return new
-        metadata = {name: new.raw["metadata"][name] for name in _KEPT_METADATA if name in new.raw["metadata"]}
+        metadata = {name: new.raw["metadata"][name] for name in KEPT_METADATA if name in new.raw["metadata"]}
         problem = (
             "is not read: the objects of this namespace take more memory than policy.objectMebibytesPerNamespace allows"
         )
@@ -394,7 +303,7 @@ class StoreWriter:
 
         What is written between two steps is newer than the list, and stays.
         """
-        listed = _version(version)
+        listed = version_number(version)
         self._store._list_versions[self._kind][self._namespace] = listed  # noqa: SLF001  two halves of one object
         yield from self._remove_all(
             lambda held: (held.ref, held.uid) not in found and held.version <= listed, self._removed
@@ -463,7 +372,7 @@ class StoreWriter:
         """What is taken over of an object that a list or a watch shows; one with all its labels is in no doubt."""
         shown = self._store._identified(raw, self._kind)  # noqa: SLF001  two halves of one object
         if shown is raw and self._kind == "Job" and self._store.doubts is not None:
-            self._store.doubts.discard(_ref(raw, self._kind))
+            self._store.doubts.discard(ref_of(raw, self._kind))
         return shown
 
     def _removed(self, held: Snapshot, last: Snapshot | None = None) -> None:

@@ -11,7 +11,8 @@ from datetime import datetime
 
 import structlog
 
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import KubeReader
 from git_events_runner.errors import (
     ApiError,

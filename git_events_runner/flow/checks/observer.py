@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.errors import GitReferenceNotFound
 from git_events_runner.rules.decision import Absent, CheckSpec, Head, Observation, Observe, Occurrence, Requests
 from git_events_runner.rules.ledger.entry import Entry

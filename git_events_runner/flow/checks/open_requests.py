@@ -15,7 +15,8 @@ from typing import Any
 import structlog
 
 from git_events_runner.concurrency.slices import Slices
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.rules.annotated import has_requests
 from git_events_runner.rules.identity import is_watched

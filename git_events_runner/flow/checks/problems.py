@@ -8,7 +8,8 @@ from typing import Any
 
 import structlog
 
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.rules.ledger.mutations import rfc3339

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
-from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.flow.ports import DeferringStatusWriter
 from git_events_runner.rules.decision import NoRun, Wait
 from git_events_runner.rules.ledger.mutations import Outcome, rfc3339

@@ -17,7 +17,8 @@ import structlog
 from git_events_runner.concurrency.fairness import FairCache
 from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.doubtful_jobs import FIRST_PAUSE_S, DoubtfulJobs
-from git_events_runner.edges.kube.store import Snapshot, Store, version_of
+from git_events_runner.edges.kube.snapshot import Snapshot, version_of
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import EventRecorder, KubeClient
 from git_events_runner.errors import ApiError, ApiForbidden, ApiNotFound, FenceLost
 from git_events_runner.resources.job import (

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.resources.job import JobView, timestamp
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.status import Condition, TriggerStatus

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.kinds import KINDS

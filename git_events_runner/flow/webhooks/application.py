@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from git_events_runner.concurrency.pools import Pool
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import SecretReader
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.forges import unsigned_ping

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from git_events_runner.concurrency.pools import Pool
-from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.ports import SecretReader
 from git_events_runner.errors import ApiError, SecretUnusable
 from git_events_runner.resources.ref import Ref

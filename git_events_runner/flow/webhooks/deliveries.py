@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import structlog
 
 from git_events_runner.concurrency.pools import Pool
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.references import References

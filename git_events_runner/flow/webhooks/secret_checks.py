@@ -20,7 +20,8 @@ from git_events_runner.concurrency.fairness import RoundRobin, Weight
 from git_events_runner.concurrency.handover import Handover, working
 from git_events_runner.concurrency.retry_delays import delay_s
 from git_events_runner.concurrency.slices import Slices
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import EventRecorder, SecretReader
 from git_events_runner.errors import ApiError, ApiNotFound, SecretUnusable
 from git_events_runner.flow.ports import StatusWriter

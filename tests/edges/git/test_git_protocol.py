@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from git_events_runner.edges.git.http.transport import _Last, _Taker
+from git_events_runner.edges.git.http.repeated import LastResponse, RepeatedResponse
 from git_events_runner.edges.git.pktline import Marker, PacketReader, packet
 from git_events_runner.edges.git.protocol import (
     Advertisement,
@@ -253,7 +253,7 @@ def test_an_answer_that_comes_again_means_the_same(answers, cut):
         "cut": packet(b"a" * 40 + b" refs/heads/main\n"),
         "long": packet(b"b" * 40 + b" refs/heads/main\n") + packet(b"c" * 40 + b" refs/heads/main2\n") + b"0000",
     }
-    last = _Last([name], Capabilities(version=2), 1000)
+    last = LastResponse([name], Capabilities(version=2), 1000)
 
     def outcome(parser, feed, data):
         try:
@@ -265,5 +265,5 @@ def test_an_answer_that_comes_again_means_the_same(answers, cut):
             return type(error)
 
     for answer in answers:
-        taker, fresh = _Taker(last), LsRefs([name], limit_bytes=1000)
+        taker, fresh = RepeatedResponse(last), LsRefs([name], limit_bytes=1000)
         assert outcome(taker, taker.take, texts[answer]) == outcome(fresh, fresh.feed, texts[answer])

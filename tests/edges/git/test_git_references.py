@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import pytest
 
+from git_events_runner.edges.git.pack_front import PackFront
 from git_events_runner.edges.git.pktline import packet
-from git_events_runner.edges.git.protocol import PackFront
 from git_events_runner.edges.git.request import GitRequest, Reference, Repository
 from git_events_runner.errors import GitError, GitReferenceNotFound
 from tests.edges.git.gitserver import commit, git, new_repository, scripted

@@ -8,7 +8,7 @@ import base64
 import pytest
 
 from git_events_runner.edges.git import Limits, http_remote
-from git_events_runner.edges.git.http.transport import trusted_parts
+from git_events_runner.edges.git.http.trust import trusted_parts
 from git_events_runner.edges.git.request import Credential, GitRequest, Reference, Repository
 from git_events_runner.errors import (
     GitAuthRequired,

@@ -29,7 +29,8 @@ from git_events_runner.errors import (
 )
 
 from .errors import MOVED, refuse
-from .transport import HttpTransport, translate
+from .failures import translate
+from .transport import HttpTransport
 
 _TYPE = "application/vnd.git-lfs+json"
 _HEADERS = {"Accept": _TYPE, "Content-Type": _TYPE}

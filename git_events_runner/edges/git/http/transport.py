@@ -9,7 +9,7 @@ Names are resolved here and their addresses judged before anything connects; thr
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -17,16 +17,14 @@ from yarl import URL
 
 from git_events_runner.concurrency.fairness import FairCache, Room, no_room
 from git_events_runner.concurrency.pools import Pool
-from git_events_runner.edges.git.allowed_addresses import Addresses, unreachable
+from git_events_runner.edges.git.allowed_addresses import Addresses
 from git_events_runner.edges.git.limits import Limits
 from git_events_runner.edges.git.protocol import (
     Advertisement,
     Capabilities,
     FetchAnswer,
-    LsRefs,
     RemoteRef,
     fetch_request,
-    ls_refs_request,
 )
 from git_events_runner.edges.git.rate_limits import HostRateLimits, Observer
 from git_events_runner.edges.git.request import Repository, shown
@@ -42,26 +40,22 @@ from git_events_runner.errors import (
     GitReferenceNotFound,
     GitTimeout,
     GitTlsError,
-    GitUnreachable,
     GitUnsupported,
 )
 
 from .errors import (
     MOVED,
-    PROXY_UNAUTHORIZED,
     GitProgramFailed,
-    ProxyLoginRefused,
     check_answer,
     exhausted_s,
     follow,
-    proxy_refused,
 )
-from .framing import FramingTooLarge
+from .failures import translate
 from .proxies import Proxies
+from .repeated import LastResponse, RepeatedResponse
 from .sessions import Sessions
+from .trust import NO_CA, trusted_parts, trusting
 
-# What OpenSSL says of an answer that is no TLS record.
-_NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"))
 _SERVICE = "git-upload-pack"
 _ADVERTISEMENT = f"application/x-{_SERVICE}-advertisement"
 _RESULT = f"application/x-{_SERVICE}-result"
@@ -71,66 +65,7 @@ _V2_HEADERS = {"Git-Protocol": "version=2"}
 _REDIRECTS = 5
 _CONTEXTS_BYTES = 4 * 2**20
 _CONTEXT_BYTES = 16 * 1024  # what one takes beside its certificates
-_KEPT_BYTES = 4096
 _V2 = 2
-_PART_CHARACTERS = 32 * 1024
-_BEGIN, _END = "-----BEGIN ", "-----END CERTIFICATE-----"
-_NO_CA = "the CA given in the Secret is not a PEM certificate"
-
-
-class _Last:
-    """The question asked last of a repository, and the answer: mostly both come again, byte for byte."""
-
-    __slots__ = ("answer", "limit_bytes", "names", "refs", "request")
-
-    def __init__(self, names: Collection[str], capabilities: Capabilities, limit_bytes: int) -> None:
-        self.names = frozenset(names)
-        self.request = ls_refs_request(capabilities, self.names)
-        self.limit_bytes = limit_bytes
-        self.answer = b""
-        self.refs: Mapping[str, RemoteRef] = {}
-
-
-class _Taker:
-    """Takes an answer to ls-refs; one that is the last one again is not read again."""
-
-    __slots__ = ("_first", "_last", "_parser", "_parts")
-
-    def __init__(self, last: _Last) -> None:
-        self._last = last
-        self._parts = 0
-        self._first = b""
-        self._parser: LsRefs | None = None
-
-    def take(self, data: bytes) -> None:
-        """Take the next bytes of the answer.
-
-        Raises:
-            GitError: As LsRefs.feed.
-        """
-        self._parts += 1
-        if self._parts == 1:
-            self._first = data
-            if data == self._last.answer:
-                return
-        if self._parser is None:
-            self._parser = LsRefs(self._last.names, limit_bytes=self._last.limit_bytes)
-            if self._parts > 1:
-                self._parser.feed(self._first)
-        self._parser.feed(data)
-
-    def finish(self) -> Mapping[str, RemoteRef]:
-        """The references found.
-
-        Raises:
-            GitProtocolError: The answer was cut off.
-        """
-        if self._parts == 1 and self._parser is None:
-            return self._last.refs
-        refs = (self._parser or LsRefs(self._last.names, limit_bytes=self._last.limit_bytes)).finish()
-        if self._parts == 1 and len(self._first) <= _KEPT_BYTES:
-            self._last.answer, self._last.refs = self._first, refs
-        return refs
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,7 +79,7 @@ class _Known:
     moved: bool
     v2: bool
     capabilities: Capabilities
-    last: _Last | None = None
+    last: LastResponse | None = None
 
 
 class HttpTransport:
@@ -191,8 +126,8 @@ class HttpTransport:
         async def ask(known: _Known) -> Mapping[str, RemoteRef]:
             last = known.last
             if last is None or last.names != names:
-                last = known.last = _Last(names, known.capabilities, self._limits.refs_bytes)
-            taker = _Taker(last)
+                last = known.last = LastResponse(names, known.capabilities, self._limits.refs_bytes)
+            taker = RepeatedResponse(last)
             await self._post(repository, known, last.request, taker.take)
             return taker.finish()
 
@@ -386,9 +321,9 @@ class HttpTransport:
         if kept is None:
             context = None
             for part in trusted_parts(repository.ca_pem):
-                context = await self._pool.run(_trusting, repository, part, context, owner=repository.owner)
+                context = await self._pool.run(trusting, repository, part, context, owner=repository.owner)
             if context is None:
-                raise GitTlsError(f"{repository}: {_NO_CA}")
+                raise GitTlsError(f"{repository}: {NO_CA}")
             kept = (context, len(repository.ca_pem))
             self._contexts.put(repository.ca_pem, kept, repository.owner)
         return kept[0]
@@ -415,69 +350,3 @@ def _known_format(capabilities: Capabilities) -> Capabilities:
     if capabilities.object_format not in {"sha1", "sha256"}:
         raise GitUnsupported(f"the repository uses the unknown object format {shown(capabilities.object_format)}")
     return capabilities
-
-
-def trusted_parts(ca_pem: str) -> Iterator[str]:
-    """The certificates of a bundle, some at a time: reading one holds the interpreter's lock."""
-    *ended, rest = ca_pem.split(_END)
-    part = ""
-    for each in (*(each + _END for each in ended), rest):
-        part += each
-        if len(part) > _PART_CHARACTERS and _BEGIN in part:
-            yield part
-            part = ""
-    if _BEGIN in part:
-        yield part
-
-
-def _trusting(repository: Repository, ca_pem: str, context: ssl.SSLContext | None) -> ssl.SSLContext:
-    """A context that trusts these certificates only, as git's `http.sslCAInfo`; intermediates and leaves too."""
-    try:
-        if context is not None:
-            context.load_verify_locations(cadata=ca_pem)
-            return context
-        context = ssl.create_default_context(cadata=ca_pem)
-    except (ssl.SSLError, ValueError) as error:
-        raise GitTlsError(f"{repository}: {_NO_CA}") from error
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    # Python 3.13 turns this on; private CAs without its extensions work with git and with the original.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
-
-
-def _tls_error(repository: Repository, error: Exception) -> GitTlsError:
-    """A certificate that is not accepted, a server that speaks no TLS, or no TLS that both speak."""
-    detail = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-    if isinstance(detail, ssl.SSLCertVerificationError | ssl.CertificateError):
-        return GitTlsError(f"{repository}: the server's certificate is not accepted: {shown(str(detail))}")
-    reason = str(getattr(detail, "reason", None) or detail)
-    if reason in _NO_TLS:
-        return GitTlsError(f"{repository}: the server speaks no TLS at this port; is it http://, or another port?")
-    return GitTlsError(f"{repository}: no TLS connection: {shown(reason.replace('_', ' ').lower())}")
-
-
-def translate(repository: Repository, error: Exception) -> GitError:
-    """Our error for one of aiohttp's; its text stays out unless it is known to hold no credential."""
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return _tls_error(repository, error)
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        whose = "the host name" if repository.proxy is None else "the host name in spec.proxy.url"
-        return GitUnreachable(f"{repository}: {whose} does not resolve")
-    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
-        wants = isinstance(error, ProxyLoginRefused) or getattr(error, "status", None) == PROXY_UNAUTHORIZED
-        if wants and repository.proxy is not None:
-            return proxy_refused(repository, repository.proxy)
-        whose = "the proxy" if repository.proxy is None else "the proxy in spec.proxy.url"
-        return GitUnreachable(f"{repository}: {whose} does not answer, or does not let us through")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return unreachable(repository, error.host, error.port, error.os_error)
-    if isinstance(error, aiohttp.InvalidURL):
-        which = "the URL" if repository.proxy is None else "the URL, or that in spec.proxy.url,"
-        return GitUnsupported(f"{repository}: {which} has no host that can be reached")
-    if isinstance(error, FramingTooLarge):
-        return GitProtocolError(f"{repository}: {error}")
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return GitCutOff(f"{repository}: the answer was cut off")
-    if isinstance(error, aiohttp.ServerDisconnectedError | OSError):
-        return GitUnreachable(f"{repository}: the server closed the connection without an answer")
-    return GitProtocolError(f"{repository}: the answer is not HTTP: {type(error).__name__}")

@@ -11,7 +11,8 @@ from typing import Any
 import structlog
 
 from git_events_runner.concurrency.handover import Handover, working
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError, ApiNotFound, ApiUnavailable, SecretUnusable
 from git_events_runner.flow.ports import SecretCopier
 from git_events_runner.resources.job import ADMISSION_ANNOTATION, ADMITTED

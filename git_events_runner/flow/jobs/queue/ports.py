@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.ports import KubeClient
 from git_events_runner.resources.kinds import Kind
 from git_events_runner.rules.identity import Owner

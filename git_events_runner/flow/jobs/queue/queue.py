@@ -10,7 +10,8 @@ from typing import Any
 
 import structlog
 
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import EventRecorder
 from git_events_runner.errors import ApiError, FenceLost
 from git_events_runner.flow.ports import SecretCopier, StatusWriter

@@ -15,7 +15,8 @@ from typing import Any
 import structlog
 
 from git_events_runner.concurrency.handover import Handover, working
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.resources.queuemarks import SUPERSEDES_ANNOTATION
 from git_events_runner.resources.ref import Ref

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from git_events_runner.edges.kube.store import Snapshot
+from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.ports import EventRecorder
 from git_events_runner.errors import ApiError
 from git_events_runner.flow.ports import StatusWriter

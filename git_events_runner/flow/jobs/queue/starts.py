@@ -11,7 +11,8 @@ from typing import Any
 import structlog
 
 from git_events_runner.concurrency.handover import Handover, working
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError
 from git_events_runner.resources.job import ADMITTED
 from git_events_runner.resources.queuemarks import REQUEUED, REQUEUED_AT_ANNOTATION, REQUEUES_ANNOTATION

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import structlog
 
 from git_events_runner.concurrency.handover import Handover, working
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.ref import Ref

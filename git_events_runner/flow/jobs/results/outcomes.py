@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from git_events_runner.concurrency.bounded_dict import BoundedDict
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.history import RunState

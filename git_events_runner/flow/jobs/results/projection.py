@@ -12,7 +12,8 @@ import structlog
 from git_events_runner.concurrency.fairness import Weight
 from git_events_runner.concurrency.handover import Handover, working
 from git_events_runner.concurrency.slices import Slices
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.resources.job import UNFINISHED_PHASES

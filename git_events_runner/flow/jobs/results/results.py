@@ -9,7 +9,8 @@ from datetime import datetime
 
 from git_events_runner.concurrency.fairness import Weight
 from git_events_runner.concurrency.slices import Slices
-from git_events_runner.edges.kube.store import Snapshot, Store
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import KubeWriter
 from git_events_runner.flow.ports import StatusWriter
 from git_events_runner.resources.kinds import TRIGGERS
