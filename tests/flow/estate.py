@@ -5,8 +5,8 @@ from collections import deque
 from contextlib import asynccontextmanager
 
 from git_events_runner.concurrency.fairness import equal
-from git_events_runner.edges.kube.client import Page
 from git_events_runner.edges.kube.informer import Informer
+from git_events_runner.edges.kube.page import Page
 from git_events_runner.edges.kube.store import StoreWriter
 from git_events_runner.errors import ApiGone
 from git_events_runner.flow.annotation_requests import AnnotatedRequests

@@ -13,17 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import replace
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Mapping
 from weakref import WeakValueDictionary
 
 from git_events_runner.concurrency.fairness import Room, equal, no_room
-from git_events_runner.concurrency.pools import Pool
 from git_events_runner.errors import (
-    GitError,
-    GitProtocolError,
-    GitRateLimited,
     GitReferenceNotFound,
     GitTimeout,
     GitTooLarge,
@@ -32,26 +26,21 @@ from git_events_runner.errors import (
 )
 
 from .backoff import Backoffs
-from .large_trees import SMALL_PACK_BYTES, SMALL_TREE_BYTES, LargeTrees, NotSmall
+from .exchange import BY_REQUEST, Exchanges, affects_one_namespace
 from .limits import Limits, Transport
 from .pack_front import PackFront
-from .packs import Tree, TreesTooLarge, read_tree
+from .packs import Tree
 from .protocol import BELOW, RemoteRef
 from .rate_limits import HostRateLimits, Observer, Unobserved
 from .repository_cache import RepositoryCache
 from .request import GitRequest, Reference, ReferenceList, Repository, ResolvedReference, is_object_id, shown
 from .shape import ONE_COMMIT, FetchShape
 from .single_flight import Batch, Lane, LruCache, Refs, Shared
+from .tree_fetcher import TreeFetcher
 
-_T = TypeVar("_T")
-# Reading a pack of this size takes about 5 ms; a larger one is read in a thread, so that the loop goes on.
-_INLINE_BYTES = 16 * 1024
 _MAY_BE_COMMITS = frozenset({"commit", "unknown"})
-# What may be wrong with a question and not with its repository: other namespaces' questions do not suffer for it.
-_BY_QUESTION = (GitTooLarge, GitTimeout, GitProtocolError)
 _HEAD = "HEAD"
 _LISTS = "#references"
-_PLACE_DEADLINES = 6  # a large tree is fetched, and matched with patterns, before the next one comes
 
 
 class Remote:
@@ -74,10 +63,14 @@ class Remote:
         self._transports = transports
         self._observer = observer or Unobserved()
         self._hosts = hosts or HostRateLimits(limits=limits, observer=self._observer, weight=equal)
-        self._backoffs = Backoffs(limit=4 * limits.remembered, room=room)
-        self._places = LargeTrees()
+        self._exchanges = Exchanges(
+            deadline_s=limits.deadline_s,
+            hosts=self._hosts,
+            backoffs=Backoffs(limit=4 * limits.remembered, room=room),
+            observer=self._observer,
+        )
         self._remembered = RepositoryCache(limit=limits.remembered, room=room)
-        self._pool = Pool("trees", threads=2, own=1)
+        self._tree_fetcher = TreeFetcher(limits=limits, exchanges=self._exchanges, remembered=self._remembered)
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._leaving: dict[str, Batch] = {}  # by repository: begun, and not sent yet
         self._fetches: WeakValueDictionary[tuple[str, str], Shared[Tree]] = WeakValueDictionary()
@@ -92,7 +85,7 @@ class Remote:
         """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
         for transport in {id(each): each for each in self._transports.values()}.values():
             transport.forget(keys)
-        self._backoffs.forget_all(keys)
+        self._exchanges.forget(keys)
         self._remembered.forget(keys)
 
     async def commit_of(self, question: GitRequest, *, urgent: bool = False) -> ResolvedReference:
@@ -180,7 +173,7 @@ class Remote:
             nonlocal own
             own = True
             try:
-                found = await self._fetch(shared, transport, repository, commit, urgent=urgent)
+                found = await self._tree_fetcher.fetch(shared, transport, repository, commit, urgent=urgent)
             except GitTooLarge as error:
                 self._remembered.too_large.put(repository.owner, key, error)
                 raise
@@ -226,7 +219,7 @@ class Remote:
             return front.kind
 
         doing = f"requesting the type of {object_id}"
-        kind = await self._exchange(repository, doing, ask, urgent=urgent, shared=shared, part=object_id)
+        kind = await self._exchanges.send(repository, doing, ask, urgent=urgent, shared=shared, part=object_id)
         self._remembered.kinds.put(repository.owner, key, kind)
         return kind
 
@@ -253,7 +246,7 @@ class Remote:
             async with self._hosts.turn(repository):
                 return await transport.fetch(repository, commit, blobless=blobless, write=write, shape=shape)
 
-        return await self._in_time(repository, f"fetching {commit}", ask())
+        return await self._exchanges.in_time(repository, f"fetching {commit}", ask())
 
     async def _known(self, repository: Repository, reference: Reference, *, urgent: bool) -> ResolvedReference:
         """A commit reference: itself, when the server has been seen to have it."""
@@ -285,8 +278,8 @@ class Remote:
 
         try:
             return await batch.get(ask)
-        except _BY_QUESTION as error:
-            if not _each_asks_again(batch, error):
+        except BY_REQUEST as error:
+            if not affects_one_namespace(batch, error):
                 raise
             self._remembered.part(repository.owner, repository.key, asyncio.get_running_loop().time())
             if isinstance(error, GitTimeout):
@@ -325,7 +318,7 @@ class Remote:
         self._leaving[repository.key + place] = batch
         try:
             await asyncio.sleep(0)  # callers of the same moment are one exchange
-            refs = await self._exchange(
+            refs = await self._exchanges.send(
                 repository,
                 "requesting references",
                 ask,
@@ -347,131 +340,6 @@ class Remote:
         if self._leaving.get(key) is batch:
             del self._leaving[key]
 
-    async def _fetch(
-        self,
-        shared: Shared[Tree],
-        transport: Transport,
-        repository: Repository,
-        commit: str,
-        *,
-        urgent: bool,
-    ) -> Tree:
-        """Its trees as small ones, or, when they turn out to be large, once more with a place for a large tree."""
-        limits, doing = self._limits, f"fetching the files of {commit}"
-        small = replace(limits, tree_bytes=min(SMALL_TREE_BYTES, limits.tree_bytes))
-        if self._remembered.large.get(repository.key) is None:
-            try:
-                return await self._fetch_within(shared, transport, repository, commit, small, urgent=urgent)
-            except TreesTooLarge:
-                if small == limits:
-                    raise
-            except NotSmall:
-                pass
-            self._remembered.large.put(repository.owner, repository.key, True)
-        try:
-            async with asyncio.timeout(_PLACE_DEADLINES * limits.deadline_s):
-                place = await self._places.place(repository.owner)
-        except TimeoutError as error:
-            raise GitTimeout(f"{repository}: {doing} waited too long for other large ones") from error
-        try:
-            tree = await self._fetch_within(shared, transport, repository, commit, limits, urgent=urgent)
-        except BaseException:
-            place.give_back()
-            raise
-        place.hold_for(tree)
-        return tree
-
-    async def _fetch_within(
-        self,
-        shared: Shared[Tree],
-        transport: Transport,
-        repository: Repository,
-        commit: str,
-        limits: Limits,
-        *,
-        urgent: bool,
-    ) -> Tree:
-        pack = bytearray()
-
-        def write(data: bytes) -> None:
-            pack.extend(data)
-            if len(pack) > SMALL_PACK_BYTES and limits != self._limits:
-                raise NotSmall
-
-        async def ask(_: float) -> str:
-            return await transport.fetch(repository, commit, blobless=True, write=write)
-
-        doing = f"fetching the files of {commit}"
-        form = await self._exchange(repository, doing, ask, urgent=urgent, shared=shared, part=commit)
-        try:
-            if len(pack) <= _INLINE_BYTES:
-                return read_tree(pack, commit, form, limits)
-            return await self._pool.run(read_tree, pack, commit, form, limits, owner=repository.owner)
-        except GitProtocolError as error:
-            self._failed(repository, commit, error)
-            raise
-
-    async def _exchange(
-        self,
-        repository: Repository,
-        doing: str,
-        ask: Callable[[float], Awaitable[_T]],
-        *,
-        urgent: bool,
-        shared: Shared[Any],
-        part: str,
-    ) -> _T:
-        """One exchange in time, unless the repository is to be left alone; `ask` is told when it begins.
-
-        `part` backs off alone when a failure may be due to what was asked: a commit, or a namespace's questions.
-        """
-        keys, loop = (repository.key, f"{repository.key}/{part}"), asyncio.get_running_loop()
-        for key in keys:
-            if urgent:
-                self._backoffs.forget(key)
-            else:
-                self._backoffs.check(key, loop.time())
-        sent_at: float | None = None
-        reason: str | None = "Cancelled"
-
-        async def asking() -> _T:
-            nonlocal sent_at
-            shared.turn = self._hosts.turn(repository, shared.namespaces)
-            async with shared.turn:
-                sent_at = loop.time()
-                return await ask(sent_at)
-
-        try:
-            found = await self._in_time(repository, doing, asking())
-        except GitError as error:
-            reason = error.reason
-            if isinstance(error, GitRateLimited) and sent_at is not None:
-                self._hosts.pause(repository, error.retry_after_s)
-            if not _each_asks_again(shared, error):
-                self._failed(repository, part, error)
-            raise
-        else:
-            reason = None
-            for key in keys:
-                self._backoffs.forget(key)
-            return found
-        finally:
-            if sent_at is not None:
-                self._observer.exchanged(repository.host, seconds=loop.time() - sent_at, reason=reason)
-
-    def _failed(self, repository: Repository, part: str, error: GitError) -> None:
-        key = f"{repository.key}/{part}" if isinstance(error, _BY_QUESTION) else repository.key
-        now = asyncio.get_running_loop().time()
-        if self._backoffs.failed(key, error, now, namespace=repository.owner):
-            self._observer.backed_off(repository.host, seconds=error.retry_after_s or 0.0, throttled=False)
-
-    async def _in_time(self, repository: Repository, doing: str, asking: Awaitable[_T]) -> _T:
-        try:
-            async with asyncio.timeout(self._limits.deadline_s):
-                return await asking
-        except TimeoutError as error:
-            raise GitTimeout(f"{repository}: {doing} took longer than {self._limits.deadline_s:g} s") from error
-
     def _transport(self, repository: Repository) -> Transport:
         repository.check()
         transport = self._transports.get(repository.scheme)
@@ -479,11 +347,6 @@ class Remote:
             known = ", ".join(sorted(self._transports))
             raise GitUnsupported(f"{repository}: {repository.scheme} URLs are not allowed here; use one of {known}")
         return transport
-
-
-def _each_asks_again(shared: Shared[Any], error: GitError) -> bool:
-    """Whether the references that one namespace asked for may have failed those of the others."""
-    return isinstance(shared, Batch) and len(shared.namespaces) > 1 and isinstance(error, _BY_QUESTION)
 
 
 def _entries(tree: Tree) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,8 +22,10 @@ from git_events_runner.resources.ref import Ref
 
 from .connection import Connection, connect, connect_to
 from .history import FREE, History, Known
+from .page import Page
 from .request_slots import RequestSlots
 from .responses import ERROR_BYTES, PageTooLargeError, cause_of, read_most, refusal_of
+from .sender import Sender
 from .server_clock import ServerClock
 from .streams import keep_alive, lines
 
@@ -32,20 +33,10 @@ _TIMEOUT_S = 30.0
 _GRACE_S = 2.0
 _WATCH_GRACE_S = 30.0  # a stream on which nothing came for so long after its own time-out is half-open
 _FEWER = 8
-_PROOF_S = 2.0
 _PATCH_TYPES = {list: "application/json-patch+json", dict: "application/merge-patch+json"}
 
 
 Json = list[dict[str, Any]] | dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """One page of a list: raw objects (with their kind set), the list's version, and where the next page begins."""
-
-    items: list[dict[str, Any]]
-    resource_version: str
-    continue_token: str | None
 
 
 class Client:
@@ -54,9 +45,8 @@ class Client:
     def __init__(self, connection: Connection, *, watch_grace_s: float = _WATCH_GRACE_S) -> None:
         self._connection = connection
         self._watch_grace_s = watch_grace_s
-        self._distrusted_since: float | None = None
+        self._sender = Sender(connection)
         self._turns = RequestSlots()
-        self.clock = ServerClock()
         self.written_at = float("-inf")  # the loop's time when a write last succeeded
         self.history = History()
 
@@ -70,9 +60,14 @@ class Client:
         """The namespace of the kubeconfig's context, or of the pod."""
         return self._connection.namespace
 
+    @property
+    def clock(self) -> ServerClock:
+        """The API server's clock, from the dates of its responses."""
+        return self._sender.clock
+
     def trusted_at(self) -> float:
         """The loop's time when the server's certificate was last not known to be refused."""
-        return asyncio.get_running_loop().time() if self._distrusted_since is None else self._distrusted_since
+        return self._sender.trusted_at()
 
     @classmethod
     @asynccontextmanager
@@ -140,7 +135,7 @@ class Client:
         for item in items:
             item["kind"], item["apiVersion"] = kind.name, kind.api_version
         self.history.listed(kind, before, metadata.get("resourceVersion"), items)
-        self._check_history(what)
+        self.history.check(what)
         return Page(
             items=items,
             resource_version=metadata.get("resourceVersion") or "",
@@ -175,11 +170,11 @@ class Client:
         metadata = obj["metadata"]
         what = f"creating {Ref(kind.name, metadata.get('namespace'), metadata.get('name') or '(generated)')}"
         path, before = kind.path(metadata.get("namespace")), self.history.highest(kind.name)
-        await self._before_write(kind.name, what)
+        await self.history.check_before_write(kind.name, what, self.get)
         body = await self._call("POST", path, what, body=obj, timeout_s=timeout_s, strict=strict, write=True)
         self.history.created(kind, before, body)
         if kind.name != FREE:
-            self._check_history(what)
+            self.history.check(what)
         return body
 
     async def replace(
@@ -202,7 +197,7 @@ class Client:
         ref = Ref(kind.name, metadata.get("namespace"), metadata["name"])
         path, known = kind.path(ref.namespace, ref.name, subresource), self.history.known(ref)
         what, query = f"writing {ref}", {"dryRun": "All"} if dry_run else None
-        await self._before_write(ref.kind, what)
+        await self.history.check_before_write(ref.kind, what, self.get)
         body = await self._call(
             "PUT", path, what, query=query, body=obj, timeout_s=timeout_s, strict=strict, write=True
         )
@@ -225,7 +220,7 @@ class Client:
         """
         path, known = KINDS[ref.kind].path(ref.namespace, ref.name, subresource), self.history.known(ref)
         what = f"patching {ref}"
-        await self._before_write(ref.kind, what)
+        await self.history.check_before_write(ref.kind, what, self.get)
         answer = await self._call(
             "PATCH",
             path,
@@ -259,7 +254,7 @@ class Client:
         if preconditions:
             options["preconditions"] = preconditions
         path, what = KINDS[ref.kind].path(ref.namespace, ref.name), f"deleting {ref}"
-        await self._before_write(ref.kind, what)
+        await self.history.check_before_write(ref.kind, what, self.get)
         return await self._call("DELETE", path, what, body=options, timeout_s=timeout_s, write=True)
 
     @asynccontextmanager
@@ -294,7 +289,7 @@ class Client:
         what = f"watching {kind.plural}"
         read_s = min(timeout_s + self._watch_grace_s, quiet_s or float("inf"))
         async with self._streaming(kind.path(namespace), query, what, read_s) as response:
-            yield self._seen(kind, lines(response, what))
+            yield self.history.watched(kind, lines(response, what))
 
     @asynccontextmanager
     async def log(
@@ -321,7 +316,7 @@ class Client:
         response = None
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                response = await self._ask("GET", path, query, None, None, limits)
+                response = await self._sender.send("GET", path, query, None, None, limits)
             if response.status != 200:  # noqa: PLR2004  HTTP
                 self.history.interrupted()
                 raise refusal_of(what, response, await response.content.read(ERROR_BYTES))
@@ -341,40 +336,11 @@ class Client:
             self.history.interrupted()
             response.close()  # not release: a half-read stream must not go back to the pool
 
-    async def _seen(self, kind: Kind, events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
-        """The same events, their versions noted."""
-        async for event in events:
-            metadata = (event.get("object") or {}).get("metadata") or {}
-            self.history.saw(kind.name, metadata.get("resourceVersion"))
-            yield event
-
     def _compared(self, ref: Ref, known: Known | None, body: dict[str, Any]) -> dict[str, Any]:
         """An answer about an object, if it is no older than what was known before its request."""
         self.history.answered(ref, known, body)
-        self._check_history(f"reading {ref}")
+        self.history.check(f"reading {ref}")
         return body
-
-    async def _before_write(self, kind: str, what: str) -> None:
-        """Pass while what this process knows is the API server's history; a Lease checks itself, Events change nothing.
-
-        Raises:
-            ApiUnavailable: It is not, or that cannot be read.
-        """
-        if kind == FREE:
-            return
-        self._check_history(what)
-        if kind != "Lease" and not self.history.proven:
-            try:
-                async with asyncio.timeout(_PROOF_S):
-                    await self.history.prove(self.get)
-            except (ApiError, TimeoutError) as error:
-                raise ApiUnavailable(f"{what}: the Lease cannot be read: {cause_of(error)}") from error
-            self._check_history(what)
-
-    def _check_history(self, what: str) -> None:
-        """Pass while the API server's data is not older than what was seen of it: nothing else may be acted upon."""
-        if self.history.problem is not None:
-            raise ApiUnavailable(f"{what}: the API server's data was restored from an older state")
 
     async def _call(
         self,
@@ -401,7 +367,7 @@ class Client:
             async with asyncio.timeout(limit_s + (_GRACE_S if write else 0)):
                 async with (
                     self._turns.of(path),
-                    await self._ask(method, path, params, data, content_type, None) as response,
+                    await self._sender.send(method, path, params, data, content_type, None) as response,
                 ):
                     answer = await (response.read() if most_bytes is None else read_most(response, most_bytes))
         except TimeoutError as error:
@@ -423,57 +389,6 @@ class Client:
         if write:
             self.written_at = asyncio.get_running_loop().time()
         return parsed
-
-    async def _ask(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        data: bytes | None,
-        content_type: str | None,
-        limits: aiohttp.ClientTimeout | None,
-    ) -> aiohttp.ClientResponse:
-        """Send; once more with a token just read when the old one is refused, which means that nothing was done."""
-        sent_at = self.clock.begin()
-        try:
-            response = await self._send(method, path, query, data, content_type, limits)
-        except aiohttp.ClientConnectorCertificateError:
-            self._distrusted_since = self.trusted_at()
-            await self._connection.renew()  # the CA may have been rotated: the next request trusts what is there now
-            raise
-        self._distrusted_since = None
-        self.clock.observe(response.headers.get("Date"), sent_at)
-        if response.status != 401 or not await self._connection.renew():  # noqa: PLR2004  HTTP
-            return response
-        response.close()
-        return await self._send(method, path, query, data, content_type, limits)
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        data: bytes | None,
-        content_type: str | None,
-        limits: aiohttp.ClientTimeout | None,
-    ) -> aiohttp.ClientResponse:
-        connection = self._connection
-        headers = {"Accept": "application/json", "User-Agent": "git-events-runner"}
-        authorization = await connection.authorization()
-        if authorization:
-            headers["Authorization"] = authorization
-        if data is not None and content_type:
-            headers["Content-Type"] = content_type
-        return await connection.session.request(
-            method,
-            connection.url + path,
-            params=query,
-            data=data,
-            headers=headers,
-            proxy=connection.proxy,
-            allow_redirects=False,
-            timeout=limits or aiohttp.ClientTimeout(sock_connect=10),
-        )
 
 
 def _query(**values: str | None) -> dict[str, str]:

@@ -20,14 +20,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
-from git_events_runner.errors import ApiForbidden, ApiNotFound
+from git_events_runner.errors import ApiError, ApiForbidden, ApiNotFound, ApiUnavailable
 from git_events_runner.resources.kinds import Kind
 from git_events_runner.resources.ref import Ref
 
+from .responses import cause_of
+
 Known = tuple[str, int]  # uid and version
+_PROOF_S = 2.0
 _DIGITS = 20  # of a revision, which has 64 bits
 FREE = "Event"  # what is published about a restore must not be refused because of it
 
@@ -78,6 +81,32 @@ class History:
                         await read(ref)
                 self._proven = begun
 
+    def check(self, what: str) -> None:
+        """Pass while the API server's data is not older than what was seen of it: nothing else may be acted upon.
+
+        Raises:
+            ApiUnavailable: It is older.
+        """
+        if self.problem is not None:
+            raise ApiUnavailable(f"{what}: the API server's data was restored from an older state")
+
+    async def check_before_write(self, kind: str, what: str, read: Callable[[Ref], Awaitable[object]]) -> None:
+        """Pass while what this process knows is the API server's history; a Lease checks itself, Events change nothing.
+
+        Raises:
+            ApiUnavailable: It is not, or that cannot be read.
+        """
+        if kind == FREE:
+            return
+        self.check(what)
+        if kind != "Lease" and not self.proven:
+            try:
+                async with asyncio.timeout(_PROOF_S):
+                    await self.prove(read)
+            except (ApiError, TimeoutError) as error:
+                raise ApiUnavailable(f"{what}: the Lease cannot be read: {cause_of(error)}") from error
+            self.check(what)
+
     def known(self, ref: Ref) -> Known | None:
         """What is known of an object: of those in the cache, and of Leases, which are read every few seconds."""
         return self._leases.get(ref) if ref.kind == "Lease" else self.cached(ref)
@@ -91,6 +120,13 @@ class History:
         number = version_number(version)
         if number > self._highest.get(kind, 0):
             self._highest[kind] = number
+
+    async def watched(self, kind: Kind, events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+        """The same events, their versions noted."""
+        async for event in events:
+            metadata = (event.get("object") or {}).get("metadata") or {}
+            self.saw(kind.name, metadata.get("resourceVersion"))
+            yield event
 
     def listed(self, kind: Kind, before: int | None, version: object, items: list[dict[str, Any]]) -> None:
         """A page of a list arrived; `before` is the highest version when its first page was requested, else None."""

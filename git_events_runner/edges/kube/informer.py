@@ -20,7 +20,7 @@ from git_events_runner.errors import ApiError, ApiForbidden, ApiGone, ApiNotFoun
 from git_events_runner.resources.kinds import Kind
 from git_events_runner.resources.ref import Ref
 
-from .client import Page
+from .page import Page
 from .store import StoreWriter
 
 FIRST_BACKOFF_S = 0.8

@@ -331,7 +331,7 @@ async def test_nothing_is_kept_of_questions_that_ended(git_server, repository, r
     references = [Reference("branch", "main"), Reference("tag", "none"), Reference("commit", made)]
     asked = [remote.commit_of(ask(url, references[n % 3])) for n in range(90)]
     results = await asyncio.gather(*asked, remote.tree(Repository(url=url), made), return_exceptions=True)
-    assert {type(each).__name__ for each in results} == {"Answer", "GitReferenceNotFound", "Tree"}
+    assert {type(each).__name__ for each in results} == {"ResolvedReference", "GitReferenceNotFound", "Tree"}
     gc.collect()
     assert (dict(remote._lanes), dict(remote._fetches)) == ({}, {})
     assert (remote._hosts._asked, remote._leaving) == ({}, {})

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from git_events_runner.edges.kube.client import Page
 from git_events_runner.edges.kube.informer import Informer
+from git_events_runner.edges.kube.page import Page
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ApiForbidden, ApiUnavailable
 from git_events_runner.flow.jobs.queue import live_jobs

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from git_events_runner.edges.kube.client import Client, Page
+from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.informer import QUIET_S, Informer
+from git_events_runner.edges.kube.page import Page
 from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.edges.kube.streams import keep_alive
 from git_events_runner.errors import ApiUnavailable
