@@ -374,26 +374,29 @@ _TAGS = {
     "onDelete": {"kind": "ClusterAction", "name": "print"},
 }
 SUSPENDED = {
-    "branches": Row(
-        source=("GitRepo", "open"),
-        action=_PRINTS,
-        watch=_BRANCHES,
-        spec={"schedule": {"interval": "1s"}, "suspend": True, "retry": _RETRY},
-    ),
-    "versions": Row(
-        source=("GitRepo", "open"),
-        action=_PRINTS,
-        watch=_TAGS,
-        spec={"schedule": {"interval": "1s"}, "suspend": True, "retry": _RETRY},
-    ),
-    "hook-branches": _hook(("GitRepo", "open"), _PRINTS, _BRANCHES, suspend=True),
-    "hook-versions": _hook(("GitRepo", "open"), _PRINTS, _TAGS, suspend=True, firstCheck="Run"),
     "suspended": Row(
         source=("GitRepo", "open"),
         action=_PRINTS,
         spec={"schedule": {"interval": "1s"}, "suspend": True, "retry": _RETRY},
     ),
     "hook-suspended": _hook(("GitRepo", "open"), _PRINTS, suspend=True, retry=_RETRY),
+}
+# These run when a reference that they select appears, and when it is deleted.
+REFERENCES = {
+    "branches": Row(
+        source=("GitRepo", "moving"),
+        action=_PRINTS,
+        watch=_BRANCHES,
+        spec={"schedule": {"interval": "1s"}, "retry": _RETRY},
+    ),
+    "versions": Row(
+        source=("GitRepo", "moving"),
+        action=_PRINTS,
+        watch=_TAGS,
+        spec={"schedule": {"interval": "1s"}, "retry": _RETRY},
+    ),
+    "hook-branches": _hook(("GitRepo", "called"), _PRINTS, _BRANCHES, schedule={"interval": "1s"}),
+    "hook-versions": _hook(("GitRepo", "called"), _PRINTS, _TAGS, schedule={"interval": "1s"}),
 }
 RECORDING = {
     "recording": Row(
@@ -459,6 +462,7 @@ def triggers(at):
         ROWS
         | MOVING
         | SUSPENDED
+        | REFERENCES
         | RECORDING
         | fixed
         | told

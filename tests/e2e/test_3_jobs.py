@@ -90,7 +90,7 @@ def test_no_token_is_in_the_running_init_container(cluster, release, repository,
             wait_until(f"the process {words[0]}", lambda words=words: process(*words), timeout_s=60)
             for words in (("gitrepo-cloner", "silent"), ("sleep", "1001"))
         )
-        assert _places(cloner) == {"/action_workdir", SECRET_DIR}
+        assert _places(cloner) == {"/action_workdir", "/git-events-runner", SECRET_DIR}
         texts = [(cloner / "environ").read_bytes(), *contents(cloner)]
         assert any(PASSWORD.encode() in text for text in texts), "the credential was seen, so all was looked at"
         assert not [text for text in texts if _TOKEN in text]

@@ -32,6 +32,7 @@ def test_no_trigger_is_left_out():
         *options.ROWS,
         *options.MOVING,
         *options.SUSPENDED,
+        *options.REFERENCES,
         *options.RECORDING,
         *options.FIXED,
         *options.FAILING,
@@ -316,6 +317,29 @@ def test_a_suspended_trigger_runs_what_is_asked_for_and_the_rest_when_it_is_resu
     cluster.api.patch(path, {"metadata": {"annotations": {f"{_GROUP}/requested-at": "token-2"}}})
     wait_until("it is checked", resumed)
     assert len(cluster.api.jobs(TENANT, name)) == 1
+
+
+@pytest.mark.parametrize("name", options.REFERENCES)
+def test_a_reference_that_appears_runs_and_its_deletion_runs_once(cluster, world, name):
+    """What existed before is recorded; of a new branch or version there is one Job, and one when it is deleted."""
+    row = world.rows[name]
+    repository = world.moving if row.source[1] == "moving" else world.called
+    wait_until("the first list", lambda: _entry(cluster, name, row).get("listedAt"), timeout_s=60)
+    assert cluster.api.jobs(TENANT, name) == []
+    if "branches" in name:
+        commit, ref = repository.push({"file": name}, branch=f"release/{name}"), f"refs/heads/release/{name}"
+    else:
+        repository.tag("v1.3.0")
+        commit, ref = repository.head(), "refs/tags/v1.3.0"
+    job, condition = cluster.finished(TENANT, name)
+    assert condition["type"] == "Complete"
+    assert job["metadata"]["annotations"][f"{_GROUP}/commit"] == commit
+    assert job["metadata"]["annotations"][f"{_GROUP}/reason"] == "fire-first"
+    repository.git("update-ref", "-d", ref)
+    deletion, _ = cluster.finished(TENANT, name, 2)
+    assert deletion["metadata"]["annotations"][f"{_GROUP}/commit"] == commit
+    assert deletion["metadata"]["annotations"][f"{_GROUP}/reason"] == "fire-deleted"
+    assert len(cluster.api.jobs(TENANT, name)) == 2
 
 
 @pytest.mark.parametrize("name", options.RECORDING)
