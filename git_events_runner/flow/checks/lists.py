@@ -35,6 +35,8 @@ from .skips import Skips
 
 TOO_MANY = "TooManyReferences"
 _AT_ONCE = 8
+# Ends without a check to follow, and without what the reference needs: what caused the list is not handled.
+_NOT_DONE = frozenset((CheckResult.WRONG_CONFIG, CheckResult.INVALID, CheckResult.SUSPENDED, CheckResult.FENCE_LOST))
 
 Ended = tuple[CheckResult, Requeue | None]
 
@@ -91,10 +93,10 @@ class ReferenceLists:
             await self._record(case, found, watched)
         repeats = await self._check_all(request, [*found.checks, *self._unsettled(case.trigger, source, found.checks)])
         if repeats:
-            return _together(repeats)
+            return _together(repeats, request, self._now())
         return await self._finish(case, found, watched)
 
-    async def _check_all(self, request: CheckRequest, keys: Sequence[str]) -> list[tuple[CheckResult, Requeue]]:
+    async def _check_all(self, request: CheckRequest, keys: Sequence[str]) -> list[Ended]:
         """Check these references, a few at a time; of those that did not come to their end the results."""
         at_once = asyncio.Semaphore(_AT_ONCE)
 
@@ -104,7 +106,7 @@ class ReferenceLists:
                 return await self._check(mine)
 
         ended = await asyncio.gather(*map(one, keys))
-        return [(result, again) for result, again in ended if again is not None]
+        return [(result, again) for result, again in ended if again is not None or result in _NOT_DONE]
 
     def _unsettled(self, trigger: Snapshot, source: str, checked: Sequence[str]) -> list[str]:
         """The other references with a Job that is not recorded yet: its check records it first."""
@@ -173,13 +175,25 @@ class ReferenceLists:
         )
 
 
-def _together(repeats: Sequence[tuple[CheckResult, Requeue]]) -> Ended:
-    """When to list again: with the first of those that wait; by the back-off, when one of them failed."""
-    if any(again.failed for _, again in repeats):
-        limits = [again.limit_s for _, again in repeats if again.limit_s is not None]
+def _together(repeats: Sequence[Ended], request: CheckRequest, now: datetime) -> Ended:
+    """When to list again: with the first of those that wait; by the back-off, when one of them failed.
+
+    If something has to be changed first, a scheduled time is kept by the back-off, too; requests stay open.
+    """
+    waiting = [(result, again) for result, again in repeats if again is not None]
+    if any(again.failed for _, again in waiting):
+        limits = [again.limit_s for _, again in waiting if again.limit_s is not None]
         return CheckResult.REFUSED, Requeue(limit_s=min(limits) if limits else None)
-    result, first = min(repeats, key=lambda one: one[1].after_s or 0.0)
-    return result, first
+    stopped = next((result for result, again in repeats if again is None), None)
+    if stopped is not None:
+        kept = (request.due_at or waiting) and stopped is not CheckResult.SUSPENDED
+        return stopped, Requeue() if kept else None
+
+    def after_s(one: tuple[CheckResult, Requeue]) -> float:
+        until = one[1].until
+        return (until - now).total_seconds() if until is not None else one[1].after_s or 0.0
+
+    return min(waiting, key=after_s)
 
 
 def _too_many(found: Plan, limit: int) -> str | None:
