@@ -13,7 +13,7 @@ from typing import Any
 from git_events_runner.resources.job import RUN_TOKEN_ANNOTATION
 from git_events_runner.resources.kinds import GROUP
 from git_events_runner.resources.status import TOKEN_CHARS
-from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.ledger.entry import Entry, entry_of
 from git_events_runner.rules.ledger.mutations import Guards, Outcome, draft
 
 from .reference_entries import Listed, keys_of
@@ -127,13 +127,18 @@ class RecordRequest:
         return Outcome.WRITE
 
     def keys(self, status: Mapping[str, Any] | None) -> list[str]:
-        """The entries that it concerns: where references are listed, a run is one of each that has a commit."""
+        """The entries that it concerns: where references are listed, a run is one of each that is not deleted."""
         found: list[str] = []
         for source in self.request.sources:
             references = keys_of(status, source) if self.request.run and Listed.of(status, source).at else None
-            found += [source] if references is None else [key for key in references if entry_of(status, key).commit]
+            found += [source] if references is None else [key for key in references if _is_there(entry_of(status, key))]
         return found
 
     def guards(self) -> Guards:
         """The whole object: two leaders count a token once."""
         return Guards(whole=True)
+
+
+def _is_there(entry: Entry) -> bool:
+    """Whether the entry is of a reference that ran, was recorded, or waits for its first run."""
+    return entry.commit is not None or entry.waiting is not None

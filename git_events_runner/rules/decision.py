@@ -236,6 +236,8 @@ def needs_files(entry: Entry, head: Head, spec: CheckSpec) -> bool:
 def _absent(entry: Entry, absent: Absent, now: datetime, spec: CheckSpec) -> Decision:
     """A reference that git does not show is deleted when a request sent 15 s later does not show it either."""
     if entry.commit is None and not entry.is_open:
+        if entry.waiting is not None:  # it was deleted before its first run
+            return NoRun(result=CheckResult.SKIP_DELETED, mutations=(Release(source=spec.source),))
         return Nothing(result=CheckResult.SKIP_DELETED)
     since = stored_time(entry.missing_since, now)
     if since is None:

@@ -127,6 +127,7 @@ class Forget:
         entry |= {"commitHash": None, "fileHash": None, "changed": self.at, "missingSince": None}
         entry["handled"] = before.requested
         entry["runHandled"] = before.run_requested
+        entry.pop("waiting", None)
         return Outcome.WRITE
 
     def guards(self) -> Guards:
@@ -189,6 +190,7 @@ class ListReferences:
         if before.at and before.commit is None and before.highest == highest and not run_is_due:
             return Outcome.DONE
         base = draft(status, self.source)
+        base.pop("waiting", None)
         if before.commit is not None:
             base |= {"commitHash": None, "fileHash": None, "changed": self.at}
             base.pop("lastJob", None)
@@ -252,7 +254,7 @@ def watched_by(spec: object) -> Watched | None:
 
 def is_over(entry: Entry, now: datetime) -> bool:
     """Whether nothing is left to do for a reference that has no commit, and no check that read it is under way."""
-    if entry.commit is not None or entry.is_open:
+    if entry.commit is not None or entry.is_open or entry.waiting is not None:
         return False
     times = [timestamp(text) for text in (entry.changed, entry.announced.at if entry.announced else None)]
     known = [moment for moment in times if moment is not None]

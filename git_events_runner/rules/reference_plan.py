@@ -118,10 +118,10 @@ def _highest(
 
 
 def _needs_check(key: str, entry: Entry, heads: Mapping[str, str], superseded: tuple[str, ...]) -> bool:
-    """Whether an entry differs from what git shows: moved, deleted, there again."""
+    """Whether an entry differs from what git shows: moved, deleted (also while its first run waits), there again."""
     if key in superseded:
         return False
     commit = heads.get(key)
     if commit is None:
-        return entry.commit is not None
+        return entry.commit is not None or entry.waiting is not None
     return commit != entry.commit or entry.missing_since is not None
