@@ -241,8 +241,14 @@ def hold_of(
 
 
 def last_start(entry: Entry, job: JobView | None, now: datetime) -> datetime | None:
-    """When the last run started: its Job was created, or got its slot; now, if it still waits for one."""
+    """When the last run started: its Job was created, or got its slot; now, if it still waits for one.
+
+    One that did not start, and is tried again, counts from its creation: its next attempts would put off the next run
+    for ever.
+    """
     created = stored_time(entry.last_start, now)
+    if job is not None and job.suspensions.requeues and not job.pod_started:
+        return created
     if job is None or job.finished or job.started_at is not None or not (job.suspended or job.resumed):
         started = job.started_at if job is not None else None
         return max(filter(None, (created, started)), default=None)

@@ -10,6 +10,7 @@ SAFE = {
     "a time between runs": World(cooldown=3, horizon=14),
     "a quiet time and a time between runs": World(quiet=2, longest=4, cooldown=4, horizon=16),
     "all of them": World(window=(4, 12), quiet=2, longest=3, cooldown=3, horizon=14),
+    "a retry": World(quiet=2, longest=4, retries=2, horizon=11),
     "two crashes": World(quiet=2, longest=4, crashes=2, horizon=11),
 }
 NEEDED = {
@@ -19,6 +20,10 @@ NEEDED = {
     "last_start_kept": (World(without="last_start_kept", cooldown=3, horizon=12), "after the run before"),
     "wait_tests": (World(without="wait_tests", quiet=2, longest=3, horizon=12), "after the last move"),
     "moves_reset": (World(without="moves_reset", quiet=3, longest=9, horizon=12), "after the last move"),
+    "retry_keeps_wait": (
+        World(without="retry_keeps_wait", quiet=3, longest=4, retries=1, horizon=12),
+        "after the first move",
+    ),
     "decides_again": (World(without="decides_again", quiet=2, longest=6, horizon=12), "after the last move"),
 }
 

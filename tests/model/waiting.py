@@ -21,6 +21,7 @@ RULES = frozenset(
         "last_start_kept",  # when the last run started is in the entry
         "wait_tests",  # what is recorded of a wait goes with the run that ends it
         "moves_reset",  # a move begins the quiet time again
+        "retry_keeps_wait",  # a retry of the commit before does not end the wait of a newer one
         "decides_again",  # a wait that ends is decided on again: another reason to wait may hold by then
     }
 )
@@ -47,6 +48,7 @@ class State(NamedTuple):
     pending: bool = False  # a check is to be done now
     runs: tuple[tuple[int, int, int], ...] = ()  # commit, time, and the head of that moment
     crashes: int = 0
+    retries: int = 0
     moves: tuple[tuple[int, int], ...] = ()  # head and time
 
 
@@ -71,6 +73,7 @@ class World:
     horizon: int = 9
     pushes: int = 3
     crashes: int = 1
+    retries: int = 0
 
     def explore(self) -> Result:
         """Walk every sequence, breadth first."""
@@ -102,6 +105,9 @@ class World:
                 yield f"push {moved.head}, without a delivery", moved._replace(pending=False)
         if state.crashes < self.crashes and (state.timer or state.pending):
             yield "crash", self._swept(state._replace(timer=None, pending=False, crashes=state.crashes + 1))
+        if state.retries < self.retries and state.waiting is not None:
+            kept = state.waiting if self._has("retry_keeps_wait") else None
+            yield f"retry {state.commit}", state._replace(retries=state.retries + 1, waiting=kept)
         if state.pending:
             yield from self._check(state)
         elif state.timer is not None and state.timer[0] <= state.now:

@@ -35,6 +35,8 @@ def next_attempt(job: JobView, owner: Owner[Any], *, most: int) -> Attempt | Non
     retries = min(retry.limit, most)
     if job.attempt.number > retries or owner.entry.runs > owner.number or job.deleting:
         return None
+    if owner.settled and owner.entry.commit is None:
+        return None  # the reference is deleted
     if job.finished and (job.result != "Failed" or cause_of(job) not in retry.causes):
         return None
     return Attempt(number=job.attempt.number + 1, most=retries + 1)

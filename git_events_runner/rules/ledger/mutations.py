@@ -133,6 +133,7 @@ class Settle:
     record: Mapping[str, Any] | None = None
     history_limit: int = HISTORY_DEFAULT
     deleted: bool = False
+    retry: bool = False
 
     @classmethod
     def from_job(cls, name: str, job: JobView, *, now: datetime) -> Settle | None:
@@ -155,6 +156,7 @@ class Settle:
             run_request=job.run_request,
             record=record_of(name, job),
             deleted=job.reason == CheckResult.FIRE_DELETED,
+            retry=job.reason == "retry",
         )
 
     def apply(self, status: dict[str, Any]) -> Outcome:
@@ -182,7 +184,7 @@ class Settle:
         if self.run_request is not None:
             entry["runHandled"] = max(before.run_handled, min(self.run_request, before.run_requested))
         entry["lastStart"] = self.changed
-        entry.pop("waiting", None)
+        _end_wait(entry, retry=self.retry)
         entry["lastJob"] = {"name": self.job, "phase": self.phase, "commit": self.commit}
         if self.phase in UNFINISHED_PHASES:
             status["state"] = "Running"
@@ -196,6 +198,12 @@ class Settle:
     def guards(self) -> Guards:
         """Runs and commit of the source."""
         return Guards(ledger=frozenset({self.source}))
+
+
+def _end_wait(entry: dict[str, Any], *, retry: bool) -> None:
+    """A run ends a wait; a retry does not, which is of the commit before (`retry_keeps_wait` in the model)."""
+    if not retry:
+        entry.pop("waiting", None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
