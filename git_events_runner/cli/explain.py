@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 
 from git_events_runner.errors import ConfigError
+from git_events_runner.rules.references import source_of
 from git_events_runner.telemetry.stdout import printed
 
 from .explanation import explain
@@ -25,7 +26,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_trigger(parser)
     add_cluster(parser)
     add_output(parser, "table", "json", "yaml")
-    parser.add_argument("--source", metavar="NAME", help="one source of the trigger; unset: those with problems first")
+    parser.add_argument(
+        "--source",
+        metavar="NAME",
+        help="one source of the trigger, or one of its references as app@heads/main; unset: those with problems first",
+    )
     parser.add_argument(
         "--live", action="store_true", help="send a request to the git servers, with your rights to the Secrets"
     )
@@ -48,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     async def verb(session: Session) -> int:
         trigger = await session.trigger(arguments.name)
         names = ((trigger.get("spec") or {}).get("sources") or {}).get("names") or []
-        if arguments.source is not None and arguments.source not in names:
+        if arguments.source is not None and source_of(arguments.source) not in names:
             raise ConfigError(
                 f"--source: {arguments.source!r} is no source of the trigger, which has {', '.join(names)}"
             )
@@ -61,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
             from .live import ls_refs
 
             facts = replace(
-                facts, live=await ls_refs(session, facts, [arguments.source] if arguments.source else names)
+                facts, live=await ls_refs(session, facts, [source_of(arguments.source)] if arguments.source else names)
             )
         return _show(explain(facts, arguments.source), arguments)
 

@@ -25,10 +25,14 @@ _FEW = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """What git shows now for a source: the commit, or why it shows none; `head` is the default branch's name."""
+    """What git shows now for a source or a reference: the commit, or why it shows none.
+
+    Of a source whose references are watched by patterns, `text` says how many there are.
+    """
 
     commit: str | None = None
     problem: str | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

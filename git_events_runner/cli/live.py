@@ -15,6 +15,10 @@ from git_events_runner.errors import ApiError, GitError, InvalidObject, SecretUn
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.clone import describe, secrets_of
+from git_events_runner.rules.ledger.entry import entry_of
+from git_events_runner.rules.reference_entries import Listed, keys_of
+from git_events_runner.rules.reference_plan import plan
+from git_events_runner.rules.references import Watched, full_name_of
 from git_events_runner.wiring.config import git_remote, host_key_policy
 
 from .facts import Facts, Live, named
@@ -24,30 +28,33 @@ _AT_A_TIME = 8
 
 
 async def ls_refs(session: Session, facts: Facts, names: Iterable[str]) -> dict[str, Live]:
-    """The commit of the watched reference of each source, or why git shows none."""
+    """The commit of the watched reference of each source, or why git shows none.
+
+    Of patterns, by the keys of entries: those of references that have an entry, and of those that the next check runs.
+    """
     remote = git_remote(facts.config.git, observer=Unobserved(), loopback=True)
     slots = asyncio.Semaphore(_AT_A_TIME)
 
-    async def one(name: str) -> Live:
+    async def one(name: str) -> dict[str, Live]:
         async with slots:
             try:
-                return await _commit(session, facts, remote, name)
+                return await _shown(session, facts, remote, name)
             except (ApiError, GitError, InvalidObject, SecretUnusable) as error:
-                return Live(problem=str(error))
+                return {name: Live(problem=str(error))}
 
-    chosen = list(names)
     try:
-        return dict(zip(chosen, await asyncio.gather(*map(one, chosen)), strict=True))
+        found = await asyncio.gather(*map(one, names))
+        return {key: live for one in found for key, live in one.items()}
     finally:
         await remote.close()
 
 
-async def _commit(session: Session, facts: Facts, remote: Any, name: str) -> Live:
+async def _shown(session: Session, facts: Facts, remote: Any, name: str) -> dict[str, Live]:
     trigger: Any = parse(facts.trigger)
     namespace = str(trigger.ref.namespace)
     stored = facts.objects.get(named(trigger.spec.sources.kind, namespace, name))
     if stored is None:
-        return Live(problem=f"{trigger.spec.sources.kind} {name} cannot be read")
+        return {name: Live(problem=f"{trigger.spec.sources.kind} {name} cannot be read")}
     source: Any = parse(stored)
     files: dict[str, str] = {}
     for keys in secrets_of(source, namespace):
@@ -57,11 +64,29 @@ async def _commit(session: Session, facts: Facts, remote: Any, name: str) -> Liv
         files |= {file: _text(data, key) for key, file in wanted.items() if key in data}
     pinned = (stored.get("status") or {}).get("hostKeys") or ()
     repository = repository_of(describe(source, host_key_policy(facts.config), pinned), files)
-    reference = trigger.spec.sources.watch_on.reference
-    if reference is None:
-        return Live(problem="--live shows one reference, and the trigger watches patterns of references")
-    answer = await remote.commit_of(GitRequest(repository, Reference(reference.type, reference.name)))
-    return Live(commit=answer.commit)
+    watch = trigger.spec.sources.watch_on
+    if watch.references is not None:
+        return await _references(facts, remote, repository, name, trigger.spec)
+    answer = await remote.commit_of(GitRequest(repository, Reference(watch.reference.type, watch.reference.name)))
+    return {name: Live(commit=answer.commit)}
+
+
+async def _references(facts: Facts, remote: Any, repository: Any, name: str, spec: Any) -> dict[str, Live]:
+    """By the rules of a check: those that it would run, and those that have an entry."""
+    watched, status = Watched.of(spec.sources.watch_on.references), facts.trigger.get("status") or {}
+    answer = await remote.references(repository, watched.prefixes)
+    shown = {full: refs for full, refs in answer.refs.items() if watched.matches(full)}
+    entries = {key: entry_of(status, key) for key in keys_of(status, name) if watched.selects(full_name_of(key))}
+    checks = plan(name, watched, shown, entries, Listed.of(status, name), record=spec.records_first).checks
+    found = {name: Live(text=f"git shows {len(shown)} references that the patterns select")}
+    if not shown:
+        found[name] = Live(problem="git shows no reference that the patterns select")
+    for key in dict.fromkeys((*checks, *entries)):
+        commit = shown.get(full_name_of(key), (None,))[0]
+        found[key] = (
+            Live(commit=commit) if commit else Live(problem=f"{repository} has no {full_name_of(key)} any more")
+        )
+    return found
 
 
 def _text(data: Mapping[str, str], key: str) -> str:

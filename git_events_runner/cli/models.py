@@ -36,7 +36,9 @@ class Source(_Model):
 
     name: str = Field(description="Name of the source.")
     kind: str = Field(description="GitRepo or ClusterGitRepo.")
-    reference: str = Field(description="The reference that is watched, as `branch main`.")
+    reference: str = Field(
+        description="The reference, as `branch main`; of patterns, an item for each that is recorded."
+    )
     commit: str | None = Field(default=None, description="The last commit that was checked.")
     changed: str | None = Field(default=None, description="When that commit was recorded.")
     runs: int = Field(default=0, description="Number of the last run.")
@@ -44,6 +46,10 @@ class Source(_Model):
         default=0, description="Requests (deliveries, annotations) that no check has handled yet."
     )
     problem: str | None = Field(default=None, description="What prevents its next run.")
+    waiting: str | None = Field(
+        default=None, description="Why a change waits: OutsideWindows, Debounce or Cooldown; null: none does."
+    )
+    waiting_until: str | None = Field(default=None, description="Until when it waits; null: until windows change.")
 
 
 class Condition(_Model):

@@ -10,7 +10,11 @@ from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import timestamp
 from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.problems import all_problems, one_line, source_problems, warnings_of
+from git_events_runner.rules.reference_entries import keys_of
+from git_events_runner.rules.references import reference_of as reference_of_key
+from git_events_runner.rules.references import source_of
 from git_events_runner.rules.schedule.schedule import parse_schedule
+from git_events_runner.rules.waits import waiting_of
 
 from .models import Condition, Run, Source, Trigger, TriggerDetail
 
@@ -120,18 +124,21 @@ def sources_of(obj: Mapping[str, Any]) -> list[Source]:
     names = watch.get("names")
     problems = source_problems(status)
     sources = []
-    for name in dict.fromkeys(names if isinstance(names, list) else ()):
-        entry = entry_of(status, str(name))
+    listed = [str(name) for name in dict.fromkeys(names if isinstance(names, list) else ())]
+    for key in [key for name in listed for key in (name, *keys_of(status, name))]:
+        entry, reference, waiting = entry_of(status, key), reference_of_key(key), waiting_of(status, key)
         sources.append(
             Source(
-                name=str(name),
+                name=source_of(key),
                 kind=str(watch.get("kind") or "GitRepo"),
-                reference=reference_of(obj),
+                reference=reference_of(obj) if reference is None else " ".join(reference),
                 commit=entry.commit,
                 changed=entry.changed,
                 runs=entry.runs,
                 open_requests=entry.requested - entry.handled + entry.run_requested - entry.run_handled,
-                problem=problems[name].message if name in problems else None,
+                problem=problems[key].message if key in problems else None,
+                waiting=str(waiting.get("reason")) if waiting else None,
+                waiting_until=_str(waiting.get("until")),
             )
         )
     return sources
@@ -225,6 +232,10 @@ def _holds(conditions: Mapping[str, Condition], kind: str) -> bool:
 
 def _map(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _str(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _text_of(moment: datetime | None) -> str | None:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from git_events_runner.resources.conditions import ConditionType, Reason
 from git_events_runner.resources.job import JobView
 from git_events_runner.rules.concurrency import groups_of, occupies
+from git_events_runner.rules.jobs.last_job import EXPIRED, GONE
+from git_events_runner.rules.jobs.lifecycle import DELETED, FAILED
 from git_events_runner.rules.ledger.entry import Entry, entry_of
+from git_events_runner.rules.overtaken import REPLACED, SUPERSEDED
+from git_events_runner.rules.reference_entries import Listed, keys_of
+from git_events_runner.rules.references import reference_of as reference_of_key
+from git_events_runner.rules.references import source_of
 from git_events_runner.rules.starting import backs_off_until, is_not_starting, why
+from git_events_runner.rules.waits import line_of, waiting_of
 
 from .facts import Facts
 from .findings import Rank, Step, listed, short, words_of
@@ -20,18 +28,29 @@ def of_source(facts: Facts, name: str) -> Iterator[Step]:
     """Every finding about one source."""
     status = facts.trigger.get("status") or {}
     entry = entry_of(status, name)
-    topic = f"source {name}"
+    topic = title(name)
+    if not entry.exists and name in facts.live:
+        yield from _live(facts, name, entry)
+        return
     if not entry.exists:
         scheduled = bool((facts.trigger.get("spec") or {}).get("schedule"))
         yield Step(
             topic=topic,
-            text=f"source {name} was never checked",
+            text=f"{topic} was never checked",
             rank=Rank.WAITING if scheduled else Rank.CONTEXT,
             remedy="the first check follows within seconds" if scheduled else "a delivery causes the first one",
         )
         return
-    yield Step(topic=topic, text=f"{entry.runs} runs; commit {short(entry.commit)} is recorded since {entry.changed}")
-    yield from _open(entry, topic)
+    if watches_patterns(facts) and reference_of_key(name) is None:
+        yield from _list(facts, name, entry, topic)
+        return
+    recorded = f"commit {short(entry.commit)} is recorded since {entry.changed}" if entry.commit else "no commit yet"
+    yield Step(topic=topic, text=f"{entry.runs} runs; {recorded}")
+    waiting = waiting_of(status, name)
+    if waiting:
+        yield _waiting(facts, topic, waiting)
+    else:
+        yield from _open(entry, topic)
     last = ((status.get("checkedSources") or {}).get(name) or {}).get("lastJob") or {}
     yield from _live(facts, name, entry)
     yield from _job(facts, name, last)
@@ -43,6 +62,8 @@ def of_source(facts: Facts, name: str) -> Iterator[Step]:
             rank=Rank.FILES,
             remedy="if it should, correct the patterns; `git-events-runner files --pattern P` tests them",
         )
+    if waiting:
+        return
     following = next_check(facts.trigger, facts.now, lambda source: source)
     when = "" if following is None else ", and the next check is scheduled"
     yield Step(
@@ -50,6 +71,49 @@ def of_source(facts: Facts, name: str) -> Iterator[Step]:
         text=f"nothing has changed: commit {short(entry.commit)} has its run, or is recorded{when}",
         rank=Rank.UNCHANGED,
         remedy=f"run it again: git-events-runner trigger {words_of(facts)} --run",
+    )
+
+
+def title(key: str) -> str:
+    """A source, or one reference of it, in words.
+
+    >>> title("app"), title("app@heads/feature/x")
+    ('source app', 'branch feature/x of app')
+    """
+    reference = reference_of_key(key)
+    return f"source {key}" if reference is None else f"{reference[0]} {reference[1]} of {source_of(key)}"
+
+
+def watches_patterns(facts: Facts) -> bool:
+    """Whether the trigger watches patterns of references, each reference with an entry of its own."""
+    watch = ((facts.trigger.get("spec") or {}).get("sources") or {}).get("watchOn") or {}
+    return bool(watch.get("references"))
+
+
+def _list(facts: Facts, name: str, entry: Entry, topic: str) -> Iterator[Step]:
+    """What is recorded of a source whose references are watched by patterns."""
+    status = facts.trigger.get("status") or {}
+    listed, own = Listed.of(status, name), keys_of(status, name)
+    if listed.at is None:
+        text, rank = f"the references of source {name} were not listed yet", Rank.WAITING
+    else:
+        others = "more than are remembered" if listed.known is None else f"{len(listed.known)} others"
+        text = f"{len(own)} references with an entry, {others} without one, since they have not moved"
+        rank = Rank.CONTEXT if own else Rank.UNCHANGED
+    yield Step(topic=topic, text=text, rank=rank, remedy="" if own else f"push to {reference_of(facts.trigger)}")
+    yield from _open(entry, topic)
+    yield from _live(facts, name, entry)
+
+
+def _waiting(facts: Facts, topic: str, waiting: Mapping[str, Any]) -> Step:
+    """A change that windows, debounce or cooldown keep from running (`rules/waits`)."""
+    reason = str(waiting.get("reason") or ConditionType.WAITING)
+    run_now = f"to run it now: git-events-runner trigger {words_of(facts)} --run"
+    return Step(
+        topic=topic,
+        text=f"{reason}: {topic}: {line_of(waiting)}",
+        rank=Rank.WAITING,
+        remedy=f"it starts then by itself; {run_now}" if waiting.get("until") else f"change spec.windows, or {run_now}",
     )
 
 
@@ -85,8 +149,12 @@ def _live(facts: Facts, name: str, entry: Entry) -> Iterator[Step]:
     live = facts.live.get(name)
     if live is None:
         return
-    reference = reference_of(facts.trigger)
-    if live.problem is not None:
+    key = reference_of_key(name)
+    reference = reference_of(facts.trigger) if key is None else f"{key[0]} {key[1]}"
+    waiting = waiting_of(facts.trigger.get("status"), name)
+    if live.problem is None and live.commit is None:
+        yield Step(topic=f"git {name}", text=live.text)
+    elif live.problem is not None:
         yield Step(topic=f"git {name}", text=f"git, with your rights: {live.problem}", rank=Rank.GIT)
     elif live.commit == entry.commit:
         yield Step(
@@ -94,8 +162,10 @@ def _live(facts: Facts, name: str, entry: Entry) -> Iterator[Step]:
             text=f"{reference} is at the recorded commit {short(live.commit)}: "
             "a commit on another reference causes no run",
             rank=Rank.OTHER_REFERENCE,
-            remedy=f"push to {reference}, or change spec.sources.watchOn.reference",
+            remedy=f"push to {reference}, or change spec.sources.watchOn.reference{'' if key is None else 's'}",
         )
+    elif waiting.get("commit") == live.commit:
+        yield Step(topic=f"git {name}", text=f"{reference} is at {short(live.commit)}, the commit that waits")
     else:
         yield Step(
             topic=f"git {name}",
@@ -106,11 +176,11 @@ def _live(facts: Facts, name: str, entry: Entry) -> Iterator[Step]:
 
 
 _ENDED = {
-    "Deleted": "was deleted before it ended",
-    "Gone": "was deleted while no replica was the leader",
-    "Expired": "waited longer for a slot than jobWaitingTimeoutSeconds, and was deleted",
-    "Superseded": "was superseded by a newer run while it waited",
-    "Replaced": "was stopped for a newer run",
+    DELETED: "was deleted before it ended",
+    GONE: "was deleted while no replica was the leader",
+    EXPIRED: "waited longer for a slot than jobWaitingTimeoutSeconds, and was deleted",
+    SUPERSEDED: "was superseded by a newer run while it waited",
+    REPLACED: "was stopped for a newer run",
 }
 
 
@@ -126,7 +196,7 @@ def _job(facts: Facts, name: str, last: Mapping[str, Any]) -> Iterator[Step]:
         if phase in _ENDED:
             yield Step(topic=topic, text=f"Job {last.get('name')} {_ENDED[phase]}", rank=Rank.ENDED, remedy=rerun)
         elif last.get("name"):
-            rank = Rank.ENDED if phase == "Failed" else Rank.RAN
+            rank = Rank.ENDED if phase == FAILED else Rank.RAN
             yield Step(
                 topic=topic, text=f"the last run, Job {last['name']}, is {phase or 'recorded'}", rank=rank, remedy=rerun
             )
@@ -143,7 +213,7 @@ def _job(facts: Facts, name: str, last: Mapping[str, Any]) -> Iterator[Step]:
             remedy=f'resume it: kubectl -n {namespace} patch job {job} -p \'{{"spec":{{"suspend":false}}}}\'',
         )
     elif view.finished:
-        failed = view.result == "Failed"
+        failed = view.result == FAILED
         code = (
             f" with exit code {view.failure.exit_code}" if view.failure and view.failure.exit_code is not None else ""
         )
@@ -171,7 +241,7 @@ def _not_starting(job: str, view: JobView, topic: str) -> Step:
         topic=topic,
         text=f"no pod of Job {job} has started{since}{later}: {why(view)}",
         rank=Rank.JOB,
-        remedy=remedy_of("JobNotStarting"),
+        remedy=remedy_of(Reason.JOB_NOT_STARTING),
     )
 
 
@@ -202,7 +272,7 @@ def _queued(facts: Facts, job: str, view: JobView) -> Step:
         )
     taken = "" if facts.unfinished is None else f" ({len(holding)} of {limit} are held)"
     return Step(
-        topic=topic, text=f"Job {job} waits for a slot{taken}", rank=Rank.JOB, remedy=remedy_of("WaitingForSlot")
+        topic=topic, text=f"Job {job} waits for a slot{taken}", rank=Rank.JOB, remedy=remedy_of(Reason.WAITING_FOR_SLOT)
     )
 
 

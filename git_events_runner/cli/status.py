@@ -138,7 +138,7 @@ def _print_detail(detail: TriggerDetail, now: datetime) -> int:
         lines.append(f"problem     {painted(plain(detail.problem), 'bad')}")
     lines += [f"warning     {painted(plain(one), 'warn')}" for one in detail.warnings]
     text = "\n".join(lines) + "\n\n"
-    columns = ["SOURCE", "REFERENCE", "COMMIT", "CHANGED", "RUNS", "OPEN", "PROBLEM"]
+    columns = ["SOURCE", "REFERENCE", "COMMIT", "CHANGED", "RUNS", "OPEN", "WAITS UNTIL", "PROBLEM"]
     text += table(columns, [_source(one, now) for one in detail.sources])
     if detail.history:
         columns = ["RUN", "SOURCE", "COMMIT", "RESULT", "AGE", "JOB", "EXIT"]
@@ -151,7 +151,9 @@ def _print_detail(detail: TriggerDetail, now: datetime) -> int:
 
 def _source(one: Source, now: datetime) -> list[Cell | str]:
     changed, commit = age(timestamp(one.changed), now), (one.commit or "-")[:_COMMIT_CHARS]
-    return [one.name, one.reference, commit, changed, str(one.runs), str(one.open_requests), one.problem or ""]
+    waits = f"{one.waiting} {one.waiting_until or '(no window opens)'}" if one.waiting else "-"
+    opened = str(one.open_requests)
+    return [one.name, one.reference, commit, changed, str(one.runs), opened, waits, one.problem or ""]
 
 
 def _run(one: Run, now: datetime) -> list[Cell | str]:

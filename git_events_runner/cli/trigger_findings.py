@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from git_events_runner.errors import InvalidObject
+from git_events_runner.resources.conditions import ConditionType, Reason
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
@@ -18,6 +19,7 @@ from git_events_runner.rules.problems import WEBHOOK, Problem, all_problems, one
 from git_events_runner.rules.resolve import resolve
 from git_events_runner.rules.schedule.schedule import parse_schedule
 from git_events_runner.rules.signatures import KeysRefused, keys_of, short_keys, unusable
+from git_events_runner.rules.waits import waits_of
 from git_events_runner.wiring.config import policy_of
 
 from .facts import Facts, entry_key, named, ref_of
@@ -91,7 +93,10 @@ def _validity(facts: Facts) -> Iterator[Step]:
         model: Any = parse(facts.trigger)
     except InvalidObject as error:
         yield Step(
-            topic="spec", text=f"the spec is not valid: {error}", rank=Rank.INVALID, remedy=remedy_of("InvalidSpec")
+            topic="spec",
+            text=f"the spec is not valid: {error}",
+            rank=Rank.INVALID,
+            remedy=remedy_of(Reason.INVALID_SPEC),
         )
         return
     found = {ref: _found(obj) for ref, obj in facts.objects.items()}
@@ -114,10 +119,12 @@ def _validity(facts: Facts) -> Iterator[Step]:
         try:
             often = too_often(policy, parse_schedule(schedule.interval, schedule.cron), facts.now)
         except InvalidObject as error:
-            yield Step(topic="schedule", text=str(error), rank=Rank.INVALID, remedy=remedy_of("InvalidSchedule"))
+            yield Step(topic="schedule", text=str(error), rank=Rank.INVALID, remedy=remedy_of(Reason.INVALID_SCHEDULE))
         else:
             if often is not None:
-                yield Step(topic="schedule", text=str(often), rank=Rank.INVALID, remedy=remedy_of("IntervalTooShort"))
+                yield Step(
+                    topic="schedule", text=str(often), rank=Rank.INVALID, remedy=remedy_of(Reason.INTERVAL_TOO_SHORT)
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,14 +200,14 @@ def _webhook(facts: Facts) -> Iterator[Step]:
                 topic="secret",
                 text=f"no request can authenticate: {where} {why}",
                 rank=Rank.SECRET,
-                remedy=remedy_of("SecretInvalid"),
+                remedy=remedy_of(Reason.SECRET_INVALID),
             )
         elif short_keys(keys):
             yield Step(
                 topic="secret",
                 text=f"{where} has fewer than 16 bytes and can be guessed",
                 rank=Rank.WARNING,
-                remedy=remedy_of("WebhookSecretShort"),
+                remedy=remedy_of(Reason.WEBHOOK_SECRET_SHORT),
             )
     last = max((a.at for name in names_of(facts) if (a := entry_of(status, name).announced)), default=None)
     if last is None:
@@ -216,23 +223,30 @@ def _webhook(facts: Facts) -> Iterator[Step]:
         yield Step(topic="deliveries", text=f"the last delivery was accepted at {last}")
 
 
-_CONDITION_RANKS = {
-    "Stalled": Rank.INVALID,
-    "Reconciling": Rank.GIT,
-    "Waiting": Rank.WAITING,
-    "CloneFailed": Rank.ENDED,
+_CONDITION_RANKS: dict[str, Rank] = {
+    ConditionType.STALLED: Rank.INVALID,
+    ConditionType.RECONCILING: Rank.GIT,
+    ConditionType.WAITING: Rank.WAITING,
+    ConditionType.CLONE_FAILED: Rank.ENDED,
 }
-_DERIVED = frozenset(("Stalled", "Reconciling"))
-_RANKS = {
+_DERIVED = frozenset((ConditionType.STALLED, ConditionType.RECONCILING))
+_RANKS: dict[str, Rank] = {
     **dict.fromkeys(
-        ("QuotaExceeded", "JobCreateFailed", "NamespaceLimitReached", "ApiUnavailable", "JobNameConflict"), Rank.REFUSED
+        (
+            Reason.QUOTA_EXCEEDED,
+            Reason.JOB_CREATE_FAILED,
+            Reason.NAMESPACE_LIMIT_REACHED,
+            Reason.API_UNAVAILABLE,
+            Reason.JOB_NAME_CONFLICT,
+        ),
+        Rank.REFUSED,
     ),
-    **dict.fromkeys(("WaitingForSlot", "JobNotStarting"), Rank.JOB),
+    **dict.fromkeys((Reason.WAITING_FOR_SLOT, Reason.JOB_NOT_STARTING), Rank.JOB),
 }
-_WARNING_RANKS = {
-    "FilesSelectNothing": Rank.FILES,
-    "WebhookOpen": Rank.CONTEXT,
-    "WebhookMissed": Rank.CONTEXT,
+_WARNING_RANKS: dict[str, Rank] = {
+    Reason.FILES_SELECT_NOTHING: Rank.FILES,
+    Reason.WEBHOOK_OPEN: Rank.CONTEXT,
+    Reason.WEBHOOK_MISSED: Rank.CONTEXT,
 }
 
 
@@ -253,8 +267,9 @@ def _conditions(facts: Facts) -> Iterator[Step]:
         rank = _WARNING_RANKS.get(warning.reason, Rank.WARNING)
         text = f"{warning.reason}: {about}{warning.message}"
         yield Step(topic="warning", text=text, rank=rank, remedy=remedy_of(warning.reason))
+    described = {*(_DERIVED if problems else ()), *((ConditionType.WAITING,) if waits_of(status) else ())}
     for one in conditions_of(facts.trigger):
-        if one.status == "True" and one.type in _CONDITION_RANKS and not (problems and one.type in _DERIVED):
+        if one.status == "True" and one.type in _CONDITION_RANKS and one.type not in described:
             rank = _RANKS.get(one.reason, _CONDITION_RANKS[one.type])
             rank = Rank.SECRET if one.reason.startswith("Secret") else rank
             since = f" (since {one.since})" if one.since else ""

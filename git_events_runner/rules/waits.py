@@ -158,11 +158,10 @@ class ShowWaiting:
         return Outcome.WRITE
 
     def _condition(self, status: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        entries = status.get("checkedSources")
-        waits = {name: found for name in sorted(entries or ()) if (found := waiting_of(status, name))}
+        waits = waits_of(status)
         if not waits:
             return None
-        lines = [f"source {name}: {_line(waiting)}" for name, waiting in list(waits.items())[:_SHOWN]]
+        lines = [f"source {name}: {line_of(waiting)}" for name, waiting in list(waits.items())[:_SHOWN]]
         if len(waits) > _SHOWN:
             lines.append(f"and {len(waits) - _SHOWN} more sources")
         first = min(waits.values(), key=lambda waiting: str(waiting.get("until") or "~"))
@@ -186,6 +185,13 @@ def waiting_of(status: Mapping[str, Any] | None, source: str) -> Mapping[str, An
     entry = entries.get(source) if isinstance(entries, Mapping) else None
     waiting = entry.get("waiting") if isinstance(entry, Mapping) else None
     return waiting if isinstance(waiting, Mapping) else {}
+
+
+def waits_of(status: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
+    """The same of every entry of which a change waits, by name."""
+    entries = (status or {}).get("checkedSources")
+    names = sorted(entries) if isinstance(entries, Mapping) else ()
+    return {name: found for name in names if (found := waiting_of(status, name))}
 
 
 def is_shown(status: Mapping[str, Any] | None) -> bool:
@@ -264,7 +270,8 @@ def closed_until(windows: Windows, now: datetime) -> tuple[datetime | None, date
     return opens or _FAR, opens
 
 
-def _line(waiting: Mapping[str, Any]) -> str:
+def line_of(waiting: Mapping[str, Any]) -> str:
+    """What waits, why and until when, in one line; `waiting` as `waiting_of` gives it."""
     commit, until = str(waiting.get("commit") or "")[:_COMMIT_CHARS], waiting.get("until")
     if until is None:
         return f"commit {commit} waits: no window opens any more (spec.windows)"

@@ -12,6 +12,10 @@ import pytest
 from git_events_runner.cli.models import ExplanationOut
 from git_events_runner.resources.job import RunKey, job_name
 from git_events_runner.resources.queuemarks import ConcurrencyLimit
+from git_events_runner.rules.check_result import CheckResult
+from git_events_runner.rules.ledger.mutations import Outcome
+from git_events_runner.rules.reference_entries import digest_of
+from git_events_runner.rules.waits import REASONS, Hold, ShowWaiting
 
 SHA, OTHER = "a" * 40, "b" * 40
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -92,15 +96,26 @@ async def files_filter(cluster, tmp_path):
 
 
 async def window(cluster, tmp_path):
-    waiting = condition("Waiting", "OutsideWindow", "source app: waits until 2030-01-01T08:00:00Z: no window is open")
-    await cluster.trigger(status=status(waiting))
+    await cluster.trigger(status=held(CheckResult.WAIT_WINDOW))
 
 
 async def debounce(cluster, tmp_path):
-    waiting = condition(
-        "Waiting", "Debounce", "source app: waits until 2030-01-01T08:00:00Z: the reference still moves"
+    await cluster.trigger(status=held(CheckResult.WAIT_DEBOUNCE))
+
+
+async def cooldown(cluster, tmp_path):
+    await cluster.trigger(status=held(CheckResult.WAIT_COOLDOWN, announced={"commit": OTHER, "at": at(-10)}))
+
+
+def held(result, name="app", **more):
+    """The status of a trigger of which a change waits, by the rules that record it."""
+    stored = status(**{name: entry(requested=2, handled=1, **more)})
+    since = dict.fromkeys(("since", "moved"), at(-5))
+    hold = Hold(
+        source=name, expected=(1, SHA), reason=REASONS[result], commit=OTHER, until="2030-01-01T08:00:00Z", **since
     )
-    await cluster.trigger(status=status(waiting))
+    assert hold.apply(stored) is ShowWaiting(generation=1, now=at()).apply(stored) is Outcome.WRITE
+    return stored
 
 
 async def suspended(cluster, tmp_path):
@@ -212,11 +227,13 @@ async def put_back(cluster, tmp_path):
     await job(cluster, trigger, 1, suspend=True, annotations=marks)
 
 
+RUN_NOW = "it starts then by itself; to run it now: git-events-runner trigger scheduletrigger/nightly -n default --run"
 PUZZLES = {
     wrong_branch: ["branch main does not exist", "correct spec.sources.watchOn.reference"],
     files_filter: ["commit bbbbbbbbbbbb changes no file", "correct the patterns"],
-    window: ["OutsideWindow: source app: waits until 2030-01-01T08:00:00Z: no window is open"],
-    debounce: ["Debounce: source app: waits until 2030-01-01T08:00:00Z"],
+    window: ["OutsideWindows: source app: commit bbbbbbbbbbbb waits: ", "2030-01-01T08:00:00Z", RUN_NOW],
+    debounce: ["Debounce: source app: commit bbbbbbbbbbbb waits: ", "2030-01-01T08:00:00Z", RUN_NOW],
+    cooldown: ["Cooldown: source app: commit bbbbbbbbbbbb waits: ", "2030-01-01T08:00:00Z", RUN_NOW],
     suspended: ["the trigger is suspended", "resume it: git-events-runner resume scheduletrigger/nightly -n default"],
     group_busy: ["waits for other-", "of its concurrency group terraform", "it starts when that run ends"],
     slot_busy: ["waits for a slot: all 1 are held (the oldest by Job other-", "raise action.maxRunningJobs"],
@@ -276,6 +293,45 @@ async def test_patterns_of_references(cluster, tmp_path):
     for branch, told in (("main", "is ignored"), ("release/1", "gets 202, and app is checked")):
         words = await delivered(cluster, tmp_path, PUSH | {"ref": f"refs/heads/{branch}"})
         assert told in (await cluster.run("explain", *words)).out.splitlines()[0]
+
+
+async def test_one_of_two_sources_waits(cluster):
+    """What waits is a step of its own source alone."""
+    await cluster.world()
+    stored = held(CheckResult.WAIT_WINDOW)
+    stored["checkedSources"]["lib"] = entry()
+    await cluster.trigger(status=stored, sources={"names": ["app", "lib"]})
+    await cluster.create("GitRepo", "lib", {"repoUri": "https://git.example.com/team/lib.git"})
+    assert (await cluster.run("explain", "nightly")).out.startswith("OutsideWindows: source app: ")
+    assert (await cluster.run("explain", "nightly", "--source", "lib")).out.startswith("nothing has changed: ")
+
+
+async def test_live_shows_each_reference(cluster, repository):
+    """Of patterns of references, --live finds those that have moved, are new, or are deleted, each by its name."""
+    head = repository.push({"README": "two\n"})
+    await cluster.create("GitRepo", "app", {"repoUri": repository.url})
+    await cluster.create("Action", "build", {"actionJob": {}})
+    watch = {"references": {"branches": {"include": ["*"]}}}
+    sources = {"names": ["app"], "watchOn": {"onChangeOnly": True, **watch}}
+    listed = {"listedAt": at(-60), "knownReferences": ""}
+    for name, entries, told in (
+        ("new", {"app": listed}, f"branch main is at {head[:12]}, which was not checked yet"),
+        ("known", {"app": listed | {"knownReferences": digest_of("app@heads/main", head)}}, "0 references with an"),
+        ("moved", {"app": listed, "app@heads/main": entry()}, f"branch main is at {head[:12]}, which was not"),
+        ("gone", {"app": listed, "app@heads/x": entry()}, "git, with your rights: "),
+        (
+            "same",
+            {"app": listed, "app@heads/main": entry(commit=head, job_commit=head)},
+            f"branch main is at the recorded commit {head[:12]}",
+        ),
+    ):
+        await cluster.trigger(name, sources=sources, status=status(**entries))
+        done = await cluster.run("explain", name, "--live")
+        assert done.out.startswith(told), done.out
+        assert "git shows 1 references that the patterns select" in done.out
+    done = await cluster.run("explain", "moved", "--source", "app@heads/main")
+    assert done.out.startswith("nothing has changed: commit aaaaaaaaaaaa")
+    assert "references with an entry" not in done.out
 
 
 async def test_its_json(cluster):

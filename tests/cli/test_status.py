@@ -68,6 +68,30 @@ async def test_one_trigger_in_full(cluster):
     assert "nightly-x" in text
 
 
+async def test_each_reference_of_patterns(cluster):
+    """Of a trigger that watches patterns of references, each recorded one has its line, with what waits."""
+    await cluster.world()
+    ran = RAN["checkedSources"]["app"]
+    waiting = {"reason": "OutsideWindows", "commit": SHA, "until": "2030-01-01T08:00:00Z"}
+    entries = {
+        "app": {"listedAt": "2026-01-01T00:00:00Z"},
+        "app@heads/a": ran,
+        "app@tags/v1": ran | {"waiting": waiting},
+    }
+    watch = {"references": {"branches": {"include": ["*"]}}}
+    sources = {"names": ["app"], "watchOn": {"onChangeOnly": True, **watch}}
+    await cluster.trigger(sources=sources, status=RAN | {"checkedSources": entries})
+    detail = valid(TriggerDetail, (await cluster.run("status", "nightly", "-o", "json")).json)
+    found = [(one["name"], one["reference"], one["waiting"], one["waitingUntil"]) for one in detail["sources"]]
+    assert found == [
+        ("app", "branches *", None, None),
+        ("app", "branch a", None, None),
+        ("app", "tag v1", "OutsideWindows", "2030-01-01T08:00:00Z"),
+    ]
+    lines = (await cluster.run("status", "nightly")).out.splitlines()
+    assert any("tag v1" in line and "OutsideWindows 2030-01-01T08:00:00Z" in line for line in lines)
+
+
 async def test_states(cluster):
     """The state of a trigger names what keeps it from running."""
     await cluster.world()

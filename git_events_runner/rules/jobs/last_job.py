@@ -15,6 +15,7 @@ from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.ledger.mutations import Guards, Outcome
 
 EXPIRED = "Expired"
+GONE = "Gone"  # deleted while no replica was the leader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
