@@ -27,7 +27,7 @@ _FEW = 5
 class Live:
     """What git shows now for a source or a reference: the commit, or why it shows none.
 
-    Of a source whose references are watched by patterns, `text` says how many there are.
+    Of a source whose references are watched by patterns, `text` has how many there are.
     """
 
     commit: str | None = None
