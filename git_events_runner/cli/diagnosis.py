@@ -271,14 +271,18 @@ def _queue(facts: InstallationFacts) -> Iterator[Finding]:
         text=f"{len(running)} of {limit} slots are held, {len(waiting)} Jobs wait{since}",
         remedy="stop Jobs, or raise action.maxRunningJobs of the runtime config" if full else "",
     )
-    stuck = [one["metadata"]["name"] for one, view in views if is_not_starting(view, facts.now)]
-    if stuck:
-        yield Finding(
-            level=PROBLEM,
-            topic="queue",
-            text=f"{len(stuck)} Jobs hold a slot and no pod of them starts: {_few(stuck)}",
-            remedy="see kubectl describe of the Job and its pods: image, quota, node",
-        )
+    stuck = [(one["metadata"]["name"], view.holds_slot) for one, view in views if is_not_starting(view, facts.now)]
+    for what, names in (
+        ("hold a slot and no pod of them starts", [name for name, holds in stuck if holds]),
+        ("gave their slot back since no pod of them started", [name for name, holds in stuck if not holds]),
+    ):
+        if names:
+            yield Finding(
+                level=PROBLEM,
+                topic="queue",
+                text=f"{len(names)} Jobs {what}: {_few(names)}",
+                remedy="see kubectl describe of the Job and its pods: image, quota, node",
+            )
 
 
 def _holds(trigger: Mapping[str, Any], kind: str) -> bool:

@@ -9,7 +9,7 @@ from git_events_runner.cli.installation import Installation
 from git_events_runner.cli.models import FindingList
 from git_events_runner.resources.crds import crds
 from git_events_runner.resources.ref import Ref
-from tests.cli.test_explain import at, entry, job, status
+from tests.cli.test_explain import GROUP, at, entry, job, status
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -92,6 +92,17 @@ async def test_a_cluster(cluster):
     assert any(text.startswith("ok queue: 1 of 16 slots are held, 1 Jobs wait") for text in texts)
     assert any(text.startswith("problem queue: 1 Jobs hold a slot and no pod of them starts") for text in texts)
     assert any(text.startswith("problem runtime config: it cannot be used") for text in texts)
+
+
+async def test_jobs_that_gave_their_slot_back(cluster):
+    """A Job that was suspended because it did not start is not counted among those that hold a slot."""
+    await cluster.world()
+    trigger = await cluster.trigger()
+    marks = {f"{GROUP}/admission": "requeued", f"{GROUP}/requeues": "1", f"{GROUP}/requeued-at": at(-5)}
+    await job(cluster, trigger, 1, suspend=True, annotations=marks)
+    texts = [line for line in (await cluster.run("doctor")).out.splitlines() if "queue: " in line]
+    assert any("queue: 1 Jobs gave their slot back since no pod of them started: nightly-" in text for text in texts)
+    assert not any("no pod of them starts" in text for text in texts)
 
 
 async def test_without_crds(cluster):
