@@ -92,7 +92,7 @@ async def viewing(session: Session, *, port: int) -> AsyncIterator[str]:
     """
     following = Following(session)
     kinds = await following.check_rights()
-    page = StatusPage(store=following.store, facts=following.facts, decisions=None, now=session.now)
+    page = StatusPage(store=following.store, facts=following.facts, decisions=None, now=session.now, bounded=False)
     with listen(port, host=_HOST) as sock:
         own_port = sock.getsockname()[1]
         informers = following.informers(kinds)
