@@ -10,7 +10,7 @@ from typing import Any
 from git_events_runner.errors import ConfigError, InvalidObject
 from git_events_runner.resources.parse import parse
 from git_events_runner.rules.forges import (
-    FORGES,
+    BY_NAME,
     IgnoredEvent,
     MalformedPayload,
     Push,
@@ -20,8 +20,9 @@ from git_events_runner.rules.forges import (
     selected,
     watched,
 )
+from git_events_runner.rules.proofs import Scheme, Signature
 from git_events_runner.rules.references import Watched
-from git_events_runner.rules.signatures import KeysRefused, Scheme, Signature, judge, keys_of
+from git_events_runner.rules.signatures import KeysRefused, judge, keys_of
 
 from .facts import Facts, named, ref_of
 from .findings import Explanation, Rank, Step, listed, words_of
@@ -90,7 +91,7 @@ def _steps(facts: Facts, headers: Headers, body: bytes) -> Iterator[Step]:
     names = list(spec.sources.names)
     chosen: Sequence[str] | IgnoredEvent = names
     commit = None
-    if kind in FORGES or spec.webhook.match_repository:
+    if kind in BY_NAME or spec.webhook.match_repository:
         try:
             push = read(forge_of(kind, headers), headers, body)
         except MalformedPayload as error:

@@ -86,7 +86,7 @@ PARSERS = (
         refused="500, log event `secret.unreadable`",
         worst_ms=15,
         thread="signatures",
-        calls=("rules.signatures:b64decode", "rules.signatures:from_public_bytes"),
+        calls=("rules.proofs:b64decode", "rules.proofs:from_public_bytes"),
     ),
     Parser(
         name="file patterns",
@@ -234,8 +234,8 @@ PARSERS = (
             "rules.forges.payload:loads",
             "rules.forges.fields:loads",
             "rules.forges.fields:match",
-            "rules.signatures:fromhex",
-            "rules.signatures:sub",
+            "rules.proofs:fromhex",
+            "rules.proofs:sub",
         ),
     ),
     Parser(

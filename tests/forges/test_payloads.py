@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from git_events_runner.rules.forges import (
-    FORGES,
+    BY_NAME,
     IgnoredEvent,
     MalformedPayload,
     Push,
@@ -152,20 +152,20 @@ def test_forms_are_read_where_a_forge_sends_them(name):
         '{"ref":"refs/heads/main"}'.encode("utf-16"),
     ],
 )
-@pytest.mark.parametrize("dialect", FORGES)
+@pytest.mark.parametrize("dialect", BY_NAME)
 def test_a_twisted_body_is_unreadable_and_nothing_else(dialect, body):
     """Deep, double, not a number, half a character, wrong types: told, never a crash."""
-    headers = {"content-type": [b"application/json"]} | {name: [b"push"] for name in FORGES[dialect].events}
+    headers = {"content-type": [b"application/json"]} | {name: [b"push"] for name in BY_NAME[dialect].events}
     if dialect == "bitbucket":
         headers["x-event-key"] = [b"repo:push"]
     with contextlib.suppress(MalformedPayload):
         assert isinstance(read(dialect, headers, body), IgnoredEvent)
 
 
-@pytest.mark.parametrize("dialect", FORGES)
+@pytest.mark.parametrize("dialect", BY_NAME)
 def test_an_empty_body_is_refused_as_such(dialect):
     """A sender that was set to send no payload learns what is missing."""
-    headers = {"content-type": [b"application/json"]} | {name: [b"push"] for name in FORGES[dialect].events}
+    headers = {"content-type": [b"application/json"]} | {name: [b"push"] for name in BY_NAME[dialect].events}
     with pytest.raises(MalformedPayload, match="the body is empty; it must be the event's JSON payload"):
         read(dialect, headers, b" \n")
 
@@ -212,10 +212,10 @@ JSON = st.recursive(
 )
 
 
-@given(st.sampled_from(sorted(FORGES)), st.sampled_from(["push", "repo:push", "repo:refs_changed", "x"]), JSON)
+@given(st.sampled_from(sorted(BY_NAME)), st.sampled_from(["push", "repo:push", "repo:refs_changed", "x"]), JSON)
 def test_no_json_makes_an_error(dialect, event, payload):
     """Whatever a verified sender says, it is a push, ignored, or unreadable."""
-    headers = {"content-type": [b"application/json"]} | {name: [event.encode()] for name in FORGES[dialect].events}
+    headers = {"content-type": [b"application/json"]} | {name: [event.encode()] for name in BY_NAME[dialect].events}
     for more in ({}, {"eventType": "git.push", "object_kind": "push"}):
         given_payload = payload | more if isinstance(payload, dict) else payload
         try:

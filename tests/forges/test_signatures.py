@@ -10,16 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from git_events_runner.rules.signatures import (
-    KeysRefused,
-    Scheme,
-    Signature,
-    form_payload,
-    judge,
-    keys_of,
-    reader_verifier,
-    short_keys,
-)
+from git_events_runner.rules.proofs import Scheme, Signature, form_payload
+from git_events_runner.rules.signatures import KeysRefused, judge, keys_of, reader_verifier, short_keys
 from tests.forges import deliveries as d
 
 TYPES = ["header", "github", "gitlab", "gitea", "bitbucket", "azure", "standard-webhooks", "hmac"]

@@ -30,10 +30,11 @@ from git_events_runner.resources.ssh import SshAddress, host_keys, problem_of
 from git_events_runner.rules.forge_links import commit_page
 from git_events_runner.rules.forges import MalformedPayload, read
 from git_events_runner.rules.patterns import Patterns
+from git_events_runner.rules.proofs import Scheme
 from git_events_runner.rules.references import Watched
 from git_events_runner.rules.schedule.schedule import parse_schedule
 from git_events_runner.rules.senders import forwarded_sender
-from git_events_runner.rules.signatures import Scheme, judge, keys_of
+from git_events_runner.rules.signatures import judge, keys_of
 from tests.edges.git.hostilekeys import openssh
 
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"

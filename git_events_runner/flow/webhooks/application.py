@@ -22,9 +22,10 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.forges import unsigned_ping
 from git_events_runner.rules.identity import runs_of
 from git_events_runner.rules.ledger.tasks import task_status_of
+from git_events_runner.rules.proofs import Headers
 from git_events_runner.rules.rate_limit import Rate
 from git_events_runner.rules.senders import Network
-from git_events_runner.rules.signatures import Headers, equalize_timing
+from git_events_runner.rules.signatures import equalize_timing
 from git_events_runner.telemetry.metrics import Metrics
 
 from .authentication import Authentication

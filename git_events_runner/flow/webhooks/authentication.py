@@ -14,8 +14,9 @@ from git_events_runner.edges.ports import SecretReader
 from git_events_runner.errors import ApiError, SecretUnusable
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.problems import WEBHOOK, part_problem
+from git_events_runner.rules.proofs import Headers, Scheme, Signature
 from git_events_runner.rules.rate_limit import Rate
-from git_events_runner.rules.signatures import Headers, Scheme, Signature, judge, reader_verifier, short_keys
+from git_events_runner.rules.signatures import judge, reader_verifier, short_keys
 
 from .keys import read_keys
 from .limits import IN_PLACE_BYTES, Buckets

@@ -17,7 +17,7 @@ from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.references import References
 from git_events_runner.rules.forges import (
-    FORGES,
+    BY_NAME,
     IgnoredEvent,
     MalformedPayload,
     Push,
@@ -30,8 +30,8 @@ from git_events_runner.rules.forges import (
 )
 from git_events_runner.rules.ledger.deliveries import delivery_hash, delivery_known
 from git_events_runner.rules.ledger.tasks import task_id
+from git_events_runner.rules.proofs import Headers
 from git_events_runner.rules.references import TAGS, Watched, key_of, source_of
-from git_events_runner.rules.signatures import Headers
 
 from .limits import IN_PLACE_BYTES, Buckets
 from .responses import ACCEPTED, DUPLICATE, NO_TRIGGER, SUSPENDED, DeliveryResult, HttpError
@@ -121,7 +121,7 @@ class Deliveries:
         auth = spec.webhook.auth_config
         auth_type = auth.type if auth else "header"
         asked: dict[str, str | None] = dict.fromkeys(names)
-        if auth_type in FORGES or spec.webhook.match_repository:
+        if auth_type in BY_NAME or spec.webhook.match_repository:
             chosen = self._chosen(await delivery.says(auth_type), trigger, names)
             if isinstance(chosen, IgnoredEvent):
                 return DeliveryResult(status=200, message=f"ignored: {chosen.reason}")

@@ -11,9 +11,9 @@ from typing import Self
 from starlette.requests import ClientDisconnect, Request
 
 from git_events_runner.concurrency.bounded_dict import BoundedDict
+from git_events_runner.rules.proofs import Headers
 from git_events_runner.rules.rate_limit import Bucket, Rate
 from git_events_runner.rules.senders import Network, forwarded_sender, sender
-from git_events_runner.rules.signatures import Headers
 
 from .responses import HttpError
 

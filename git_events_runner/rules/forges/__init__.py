@@ -3,11 +3,13 @@
 `read` turns a verified body into a `Push` or an `Ignored` with its reason; the commit that runs is read from git.
 """
 
-from .payload import FORGES, delivery_of, forge_of, read, unsigned_ping
+from .payload import delivery_of, forge_of, read, unsigned_ping
 from .push import Change, IgnoredEvent, MalformedPayload, Push, selected, watched
+from .registry import BY_NAME, FORGES
 from .repository_urls import same_repository
 
 __all__ = [
+    "BY_NAME",
     "FORGES",
     "Change",
     "IgnoredEvent",

@@ -6,7 +6,10 @@ https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html
 
 from __future__ import annotations
 
+from git_events_runner.rules.proofs import Request, Signature, basic_login, signed
+
 from .fields import Wanted
+from .forge import Forge
 from .push import Change, IgnoredEvent, MalformedPayload, Push, at, change, text_at, texts
 
 _SIDE: Wanted = {"type": {}, "name": {}, "target": {"hash": {}}}
@@ -69,3 +72,23 @@ def _clones(repository: object) -> tuple[str | None, ...]:
         listed = at(links, name)
         found += [text_at(one, "href") for one in listed] if isinstance(listed, list) else [text_at(listed, "href")]
     return tuple(found)
+
+
+def _verify(request: Request) -> Signature:
+    """Signed; or, where Data Center has no secret but a user, HTTP Basic with the keys that are `user:password`."""
+    users = [key for key in request.keys if b":" in key]
+    given = request.one("authorization")
+    if isinstance(given, bytes) and "x-hub-signature" not in request.headers and (users or not request.keys):
+        return basic_login(given, users) if users else Signature.UNUSABLE
+    return signed(request.one("x-hub-signature"), request.body, request.keys, "sha256", b"sha256=")
+
+
+FORGE = Forge(
+    name="bitbucket",
+    verify=_verify,
+    events=("x-event-key",),
+    delivery_ids=("x-request-uuid", "x-delivery-id"),
+    own_delivery_ids=("x-request-id",),
+    push_of=push_of,
+    wanted=WANTED,
+)

@@ -5,7 +5,10 @@ https://docs.github.com/en/webhooks/webhook-events-and-payloads#push, https://do
 
 from __future__ import annotations
 
+from git_events_runner.rules.proofs import Request, Signature, signed
+
 from .fields import Wanted
+from .forge import Forge
 from .push import IgnoredEvent, Push, at, change, text_at, texts
 
 WANTED: Wanted = {
@@ -50,3 +53,18 @@ def _companion(event: str, payload: object) -> Push | IgnoredEvent:
 
 def _urls(repository: object) -> tuple[str, ...]:
     return texts(*(text_at(repository, name) for name in ("clone_url", "ssh_url", "html_url", "git_url")))
+
+
+def _verify(request: Request) -> Signature:
+    return signed(request.one("x-hub-signature-256"), request.body, request.keys, "sha256", b"sha256=")
+
+
+FORGE = Forge(
+    name="github",
+    verify=_verify,
+    events=("x-github-event",),
+    delivery_ids=("x-github-delivery",),
+    push_of=push_of,
+    wanted=WANTED,
+    forms=True,
+)

@@ -6,7 +6,10 @@ https://docs.gitlab.com/administration/system_hooks/ (a system hook names its ev
 
 from __future__ import annotations
 
+from git_events_runner.rules.proofs import SECRET, Request, Signature, same_key, standard_webhook
+
 from .fields import Wanted
+from .forge import Forge
 from .push import Change, IgnoredEvent, MalformedPayload, Push, at, change, text_at, texts
 
 WANTED: Wanted = {
@@ -48,3 +51,22 @@ def _several(listed: object) -> tuple[Change, ...]:
     if not isinstance(listed, list):
         raise MalformedPayload("changes is no list")
     return tuple(change(at(one, "ref"), at(one, "after")) for one in listed)
+
+
+def _verify(request: Request) -> Signature:
+    """Where a signing token is among the keys, only signed deliveries are good."""
+    unread = not request.keys and "webhook-signature" in request.headers
+    if unread or any(key.startswith(SECRET) for key in request.keys):
+        return standard_webhook(request)
+    given = request.one("x-gitlab-token")
+    return given if isinstance(given, Signature) else same_key(given, request.keys)
+
+
+FORGE = Forge(
+    name="gitlab",
+    verify=_verify,
+    events=("x-gitlab-event",),
+    delivery_ids=("x-gitlab-event-uuid",),
+    push_of=push_of,
+    wanted=WANTED,
+)

@@ -3,57 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from git_events_runner.rules.signatures import Headers, form_payload
+from git_events_runner.rules.proofs import Headers, form_payload
 
-from . import azure, bitbucket, github, gitlab
 from .fields import Wanted, fields
-from .push import IgnoredEvent, MalformedPayload, Push, text_at
+from .push import IgnoredEvent, MalformedPayload, Push
+from .registry import BY_NAME, FORGES
 
 _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
 _WHOLE_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Forge:
-    """Where a forge names its events, which fields are read and how, and whether it may send forms."""
-
-    events: tuple[str, ...]
-    push_of: Callable[[str, object], Push | IgnoredEvent]
-    wanted: Wanted
-    forms: bool = False
-
-
-FORGES: Mapping[str, _Forge] = {
-    "gitea": _Forge(
-        events=("x-forgejo-event", "x-gitea-event"), push_of=github.push_of, wanted=github.WANTED, forms=True
-    ),
-    "github": _Forge(events=("x-github-event",), push_of=github.push_of, wanted=github.WANTED, forms=True),
-    "gitlab": _Forge(events=("x-gitlab-event",), push_of=gitlab.push_of, wanted=gitlab.WANTED),
-    "bitbucket": _Forge(events=("x-event-key",), push_of=bitbucket.push_of, wanted=bitbucket.WANTED),
-    "azure": _Forge(events=(), push_of=azure.push_of, wanted=azure.WANTED),
-}
 # Signed ids first; then what stays the same when a forge delivers again.
-_DELIVERIES = (
-    "webhook-id",
-    "idempotency-key",
-    "x-github-delivery",
-    "x-gitea-delivery",
-    "x-forgejo-delivery",
-    "x-gitlab-event-uuid",
-    "x-request-uuid",
-    "x-delivery-id",
+_DELIVERIES = tuple(
+    dict.fromkeys(("webhook-id", "idempotency-key", *(name for forge in FORGES for name in forge.delivery_ids)))
 )
 
 
 def forge_of(auth_type: str, headers: Headers) -> str:
     """Whose dialect a delivery is in: the type's own; for types of no forge what its headers say, at last Azure's."""
-    if auth_type in FORGES:
+    if auth_type in BY_NAME:
         return auth_type
-    named = (name for name, forge in FORGES.items() if any(event in headers for event in forge.events))
+    named = (forge.name for forge in FORGES if any(event in headers for event in forge.events))
     return next(named, "azure")
 
 
@@ -65,14 +37,14 @@ def unsigned_ping(headers: Headers) -> bool:
 
 def delivery_of(headers: Headers, auth_type: str, body: bytes) -> str | None:
     """The id by which a forge's delivery is known when it comes again; Azure's stands in the body."""
-    names = (*_DELIVERIES, "x-request-id") if auth_type == "bitbucket" else _DELIVERIES
-    for name in names:
+    forge = BY_NAME.get(auth_type)
+    for name in (*_DELIVERIES, *(forge.own_delivery_ids if forge else ())):
         values = headers.get(name, ())
         if any(values):
             return values[0].decode("latin-1")
-    if auth_type == "azure":
+    if forge is not None and forge.delivery_id_of is not None:
         try:
-            return text_at(_decoded(body, azure.WANTED), "id")
+            return forge.delivery_id_of(_decoded(body, forge.wanted))
         except MalformedPayload:
             return None
     return None
@@ -84,7 +56,7 @@ def read(forge: str, headers: Headers, body: bytes) -> Push | IgnoredEvent:
     Raises:
         Unreadable: It is not what this forge sends; `media_type` where its content type says so already.
     """
-    known = FORGES[forge]
+    known = BY_NAME[forge]
     given = headers.get("content-type", ())
     media_type = given[0].decode("latin-1").partition(";")[0].strip().lower() if given else ""
     if media_type == _FORM and known.forms:
