@@ -37,16 +37,16 @@ from git_events_runner.rules.ledger.repair import Repair, in_words, wrong_values
 from git_events_runner.rules.ledger.report import Problem, Report, Warn
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.naming import Naming
-from git_events_runner.rules.problems import earlier_sources, source_problems, warning_of, warnings_of
+from git_events_runner.rules.problems import earlier_sources, source_problems, warning_of
+from git_events_runner.rules.reconciled import open_webhook, reconciled_parts, warnings_of_removed, without_finalizer
 from git_events_runner.rules.reference_entries import PRUNED_AFTER, kept_keys, watched_by
-from git_events_runner.rules.references import reference_of, source_of
+from git_events_runner.rules.references import reference_of
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.waits import ShowWaiting, is_shown
 from git_events_runner.telemetry.metrics import Metrics
 
 log = structlog.get_logger(target="reconcile")
 
-FINALIZER = "scheduletriggers.git-events-runner.rs"
 _PASS_S = 5.0
 _GATHER_S = 0.2
 _WRITE_S = 10.0
@@ -54,8 +54,6 @@ _BACKOFF_S = (5.0, 15.0)
 _REPAIR_SHOWN_S = 600.0
 _CLEARED_AT_ONCE = 64  # problems; after their write the trigger is reconciled again
 _EARLIER_S = EARLIER_LIMIT.total_seconds() + 60
-_SAID = ("conditions", "observedGeneration", "state", "lastRunNumber", "problems", "warnings")
-_OPEN = "spec.webhook.authConfig is not set: everyone who can connect to the port may call"
 
 
 class Requests(Protocol):
@@ -201,7 +199,7 @@ class Reconciler:
             one = self._store.get(ref)
             if (
                 one is None
-                or self._known_of(one).said != _said(one)
+                or self._known_of(one).said != reconciled_parts(one.raw, one.generation)
                 or wrong_values(one.raw.get("status"), self._now())
             ):
                 self._note(ref)
@@ -247,7 +245,7 @@ class Reconciler:
                 await self._remove_finalizer(trigger, fence)
             mutations = [*self._mutations(trigger), *self._repairs(trigger)]
             settled = not mutations and not self._unsettled(trigger)
-            self._known_of(trigger).said = _said(trigger) if settled else None
+            self._known_of(trigger).said = reconciled_parts(trigger.raw, trigger.generation) if settled else None
             if mutations:
                 fence.check()
                 async with asyncio.timeout(_WRITE_S):
@@ -316,10 +314,7 @@ class Reconciler:
         else:
             problem = self._wrong_spec(trigger.model)
             wanted.append(report(None, problem))
-            webhook = getattr(trigger.model.spec, "webhook", None)
-            if webhook is not None:
-                message = _OPEN if webhook.auth_config is None else None
-                wanted.append(Warn(reason="WebhookOpen", source=None, message=message))
+            wanted += open_webhook(trigger.model.spec)
             names = list(trigger.model.spec.sources.names)
             named = frozenset(names)
             resolved = {name: self._resolved(trigger.model, name) for name in names if problem is None}
@@ -327,9 +322,7 @@ class Reconciler:
             wanted += [report(name, found) for name, found in wrong.items()]
             over = sorted(self._over(trigger, frozenset(wrong)))
             wanted += [report(name, None) for name in over[:_CLEARED_AT_ONCE]]
-            stale = [
-                one for one in warnings_of(status) if one.source is not None and source_of(one.source) not in named
-            ]
+            stale = warnings_of_removed(status, named)
             wanted += [Warn(reason=one.reason, source=one.source, message=None) for one in stale[:_CLEARED_AT_ONCE]]
             if not self._unsettled(trigger):
                 watched = watched_by(trigger.raw.get("spec"))
@@ -393,24 +386,12 @@ class Reconciler:
 
     async def _remove_finalizer(self, trigger: Snapshot, fence: Fence) -> None:
         """The original put a finalizer on ScheduleTriggers; nobody else would ever remove it."""
-        finalizers = list(trigger.raw["metadata"].get("finalizers") or ())
-        if FINALIZER not in finalizers:
+        patch = without_finalizer(trigger.raw)
+        if patch is None:
             return
         fence.check()
-        place = finalizers.index(FINALIZER)
-        path = f"/metadata/finalizers/{place}"
-        patch = [{"op": "test", "path": path, "value": FINALIZER}, {"op": "remove", "path": path}]
         self._store.observe(await self._api.patch(trigger.ref, patch))
         log.info("finalizer.removed", **_fields(trigger))
-
-
-def _said(trigger: Snapshot) -> tuple[object, ...]:
-    """All that reconciling looks at in a trigger; the rest of its status changes with each delivery."""
-    status, finalizers = trigger.raw.get("status") or {}, trigger.raw["metadata"].get("finalizers")
-    entries = status.get("checkedSources")
-    runs = {name: entry_of(status, name).runs for name in entries} if isinstance(entries, dict) else None
-    told = [status.get(name) for name in _SAID]
-    return (trigger.generation, finalizers, runs, source_problems(status), *told)
 
 
 def _fields(trigger: Snapshot) -> dict[str, Any]:

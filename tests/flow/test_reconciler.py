@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from git_events_runner.concurrency.fairness import equal
 from git_events_runner.errors import ApiUnavailable
 from git_events_runner.flow.checks.open_requests import OpenRequests
-from git_events_runner.flow.reconciler import FINALIZER, Reconciler
+from git_events_runner.flow.reconciler import Reconciler
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger.report import Problem, Report, Warn
+from git_events_runner.rules.reconciled import FINALIZER
 from tests.flow.virtual import until, virtual
 from tests.flow.world import Cluster, Fence, recorded
 

@@ -76,10 +76,11 @@ def test_our_crds_have_every_field_that_is_judged_at_start():
     assert missing > {"subresources.status", "status.deliveries", "status.lastRunNumber", "status.checkedSources"}
 
 
-def test_no_file_is_longer_than_500_lines():
-    """A file is one noun."""
-    long = [path.name for path in tracked() if path.suffix == ".py" and len(path.read_text().splitlines()) > 500]
-    assert long == []
+def test_no_file_is_too_long():
+    """A file is one noun: at most 400 lines in the package, 500 elsewhere and in `app.py`, which builds everything."""
+    limits = {path: 400 if PACKAGE in path.parents and path != PACKAGE / "app.py" else 500 for path in tracked()}
+    sizes = {path: len(path.read_text().splitlines()) for path in limits if path.suffix == ".py"}
+    assert [path.name for path, lines in sizes.items() if lines > limits[path]] == []
 
 
 def test_nothing_names_a_machine_or_a_registry_host():
