@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from git_events_runner.resources.pod_parts import pod_parts
 from tests.e2e.images import REGISTRY
 from tests.forges import deliveries as d
 
@@ -474,31 +473,3 @@ def applied(at):
     """Every object: (kind, spec)."""
     yield from ((kind, spec) for (kind, _), spec in (sources(at) | actions(at)).items())
     yield from ((row.kind, row.trigger) for row in triggers(at).values())
-
-
-def offered(schema, path="spec"):
-    """Every option of a schema; those with few values, and booleans, once for each value.
-
-    Of the parts of a pod, whose schema is Kubernetes' own, only the part itself.
-    """
-    for name, below in schema.get("properties", {}).items():
-        yield f"{path}.{name}"
-        if path != "spec.actionJob" or name not in pod_parts():
-            yield from offered(below, f"{path}.{name}")
-    if "items" in schema:
-        yield from offered(schema["items"], f"{path}[]")
-    values = (True, False) if schema.get("type") == "boolean" else schema.get("enum", ())
-    yield from (f"{path}={value}" for value in values)
-
-
-def used(value, path="spec"):
-    """The options that an object uses, named as `offered` names them."""
-    if isinstance(value, dict):
-        for name, below in value.items():
-            yield f"{path}.{name}"
-            yield from used(below, f"{path}.{name}")
-    elif isinstance(value, list):
-        for each in value:
-            yield from used(each, f"{path}[]")
-    else:
-        yield f"{path}={value}"

@@ -8,7 +8,7 @@ from git_events_runner.resources.crds import crds
 from git_events_runner.settings import VERSION
 from tests.cluster.api import OURS
 from tests.cluster.plane import wait_until
-from tests.e2e import options, places
+from tests.e2e import option_paths, options, places
 from tests.e2e.images import NAMES, REGISTRY
 from tests.e2e.options import SETTINGS, TENANT, VAULT, Places
 
@@ -21,8 +21,8 @@ def test_no_option_is_left_out(crd):
     """What the CRD offers is used by some object below, each value of a short list too."""
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     kind = crd["spec"]["names"]["kind"]
-    given = {option for each, spec in options.applied(Places()) if each == kind for option in options.used(spec)}
-    assert set(options.offered(schema)) - given == set()
+    given = {option for each, spec in options.applied(Places()) if each == kind for option in option_paths.used(spec)}
+    assert set(option_paths.offered(schema)) - given == set()
 
 
 def test_no_trigger_is_left_out():
