@@ -138,7 +138,7 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
 
 
 def _disk_failed(error: OSError, destination: Path) -> int:
-    """Say what is wrong with the disk; "No space left" also means that there is no room for another file."""
+    """State what is wrong with the disk; "No space left" also means that there is no room for another file."""
     problem = error.strerror or type(error).__name__
     if error.errno == errno.ENOSPC:
         problem = "no space left on the volume, or no room for more files (inodes); give it a larger size"
@@ -147,7 +147,7 @@ def _disk_failed(error: OSError, destination: Path) -> int:
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Clone as told; gives the exit code, having said what happened: one line on stdout, problems on stderr."""
+    """Clone as described and return the exit code; prints one line on stdout, problems on stderr."""
     options = parse_arguments(arguments)
     started = time.monotonic()
     try:
@@ -159,7 +159,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return exit_code(error)
     except OSError as error:
         return _disk_failed(error, options.destination)
-    except Exception as error:  # noqa: BLE001 - the border of the program: whatever a hostile pack made a library raise
+    except Exception as error:  # noqa: BLE001 - the border of the program: any error from a hostile pack
         if options.debug:
             import traceback
 

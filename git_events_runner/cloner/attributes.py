@@ -1,4 +1,4 @@
-"""What a commit's `.gitattributes` files say of its paths, as git reads them at a checkout (gitattributes(5), attr.c).
+"""Attributes of paths in a commit's `.gitattributes` files, as git reads them at a checkout (gitattributes(5), attr.c).
 
 Only what changes the bytes of a file is kept: `text`, `crlf`, `eol`, `ident`, `filter`, `working-tree-encoding`, and
 the macros that may set them.
@@ -20,7 +20,7 @@ _MACRO = "[attr]"
 _NEEDED = frozenset({"text", "crlf", "eol", "ident", "filter", "working-tree-encoding"})
 _NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*\Z")
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'}
-# True: set; False: unset; None: said to be unspecified; text: its value.
+# True: set; False: unset; None: set to unspecified; text: its value.
 Value = bool | str | None
 _States = tuple[tuple[str, Value], ...]
 _Matcher = Callable[[bytes], bool]
@@ -59,7 +59,7 @@ class Attributes:
         return Attributes((*self.files, _File(len(folder), tuple(rules))), macros)
 
     def of(self, path: bytes) -> dict[str, Value]:
-        """What is said of a file: the nearest folder's last line that says something about an attribute decides."""
+        """The attributes of a file: the nearest folder's last line with an attribute decides about it."""
         found: dict[str, Value] = {}
         for file in reversed(self.files):
             below = path[file.above :]
@@ -69,7 +69,7 @@ class Attributes:
         return found
 
     def _fill(self, states: _States, found: dict[str, Value]) -> None:
-        """Note what is not known yet; a macro that is set says what it stands for, before what was said before it."""
+        """Note what is not known yet; a macro that is set is expanded, before the states ahead of it."""
         waiting = list(states)
         while waiting:
             name, value = waiting.pop()
@@ -80,7 +80,7 @@ class Attributes:
 
 
 def _lines(content: bytes) -> Iterable[tuple[str, _States, bool]]:
-    """Pattern or macro's name, what is said, and whether it is a macro, for each line that git would not leave out."""
+    """Pattern or macro's name, its states, and whether it is a macro, for each line that git would not leave out."""
     text = content.partition(b"\0")[0].decode("latin-1")
     for line in text.split("\n"):
         start = line.lstrip(_BLANKS)
@@ -123,7 +123,7 @@ def _unquoted(line: str) -> tuple[str, str]:
 
 
 def _states(text: str) -> _States | None:
-    """What a line says, None if a name is none (git leaves out the whole line)."""
+    """The states of a line, None if a name is invalid (git ignores the complete line)."""
     states: list[tuple[str, Value]] = []
     for word in re.split(f"[{_BLANKS}]+", text):
         if not word:

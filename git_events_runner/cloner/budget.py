@@ -29,7 +29,7 @@ class CloneTooLarge(GitTooLarge):
 
 
 class DiskFailed(GitEventsRunnerError):
-    """The pack could not be written; `error` says why."""
+    """The pack could not be written; `error` is the reason."""
 
     def __init__(self, error: OSError) -> None:
         self.error = error

@@ -1,4 +1,4 @@
-"""Lists the files that differ between the previous commit and the cloned one, in a folder beside the repository."""
+"""Lists the files that differ between the previous commit and the cloned one, in a folder next to the repository."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TRANSIENT = (GitUnreachable, GitTimeout, GitRateLimited, GitCutOff)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesRequest:
-    """Where the list goes, and the commit to compare with; None: there is none, because of `reason`."""
+    """The file for the list, and the commit to compare with; None: there is none, because of `reason`."""
 
     folder: Path
     previous: str | None
@@ -57,7 +57,7 @@ class ChangesRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cloning:
-    """The clone whose changes are listed: its pack, what it may still write, and a folder for what goes again."""
+    """The clone whose changes are listed: its pack, what it may still write, and a folder for temporary files."""
 
     repository: Repository
     commit: str
@@ -78,7 +78,7 @@ async def list_changes(
 ) -> None:
     """Write the list, or why there is none: the clone is of use without it, so that nothing of this fails it.
 
-    Failures of the network are tried again after each of the pauses.
+    Failures of the network are tried again after each of the delays.
     """
     try:
         reason = request.reason

@@ -2,7 +2,7 @@
 
 Every step is relative to an open directory and follows no link (openat(2) with O_NOFOLLOW, O_EXCL): a tree that holds
 a link and a directory of the same name is refused, not written through; so are names that git refuses (`names`). A link
-is made as it is, wherever it leads, as git does it: the files of a repository are no boundary for the code that comes
+is created as it is, with any target, as git does it: the files of a repository are no boundary for the code that comes
 with them. The bytes of a file are those of a `git clone`: `.gitattributes` is followed (`attributes`, `convert`).
 """
 
@@ -39,7 +39,7 @@ _PATH_BYTES = 4096
 _LFS_FILTER = "lfs"
 _NAMED = 5
 _FILTERS = 16
-# A larger file is written as it is in the repository: what is changed is held whole.
+# A larger file is written as it is in the repository: what is changed is held completely.
 _CHANGED_BYTES = 256 * 2**20
 # In a Job, cloner and worker are different users of one group (the pod's fsGroup): the worker may change what it got.
 _GROUP_MAY_WRITE = 0o020
@@ -63,7 +63,7 @@ class _Few:
 
 @dataclass(slots=True)
 class Checkout:
-    """What was written so far; `extra_mode` is added to every mode on the disk, `index` is told of every path."""
+    """What was written so far; `extra_mode` is added to every mode on the disk, `index` gets every path."""
 
     budget: Budget
     index: Index | None = None
@@ -155,7 +155,7 @@ def check_out(
     most_gitlinks: int = 0,
     most_pointers: int = 0,
 ) -> Checkout:
-    """Write the files of a tree below an open, empty directory (but for `.git`); `shared`: the group may write.
+    """Write the files of a tree below an open, empty directory (except for `.git`); `shared`: the group may write.
 
     `selects`: which of them; None: all. `most_gitlinks`: how many submodules are cloned later; 0: none is.
     `most_pointers`: how many contents of Git LFS are fetched later.
@@ -188,7 +188,7 @@ class _Writer:
         self._out = out
         self._selects = selects
         self._modes: dict[bytes, int] = {}
-        self._given: dict[int, bool] = {}  # by mode: whether a new file has it without being asked again
+        self._given: dict[int, bool] = {}  # by mode: whether a new file has it without a chmod
 
     def write_tree(self, tree: bytes, folder: _Folder, prefix: bytes, attributes: Attributes, depth: int) -> None:
         if depth > _DEPTH:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from git_events_runner.edges.git.http.lfs import LfsClient
 
 # A clone may take as long as its Job; a server that falls silent is given up long before.
-# The controller has asked with the same key, within the bounds of its configuration, which a Job does not know.
+# The controller has sent requests with the same key, within the bounds of its configuration, which a Job does not know.
 _PATIENT = Limits(deadline_s=3600.0, idle_s=60.0, key_bits=16_384, key_rounds=4096)
 _MARKER = "gitrepo-cloner-unfinished"
 _KEPT = "lost+found"
@@ -78,7 +78,7 @@ class CloneRequest:
 
 
 def exchange_limits(limits: CloneLimits) -> Limits:
-    """How a git server is asked for a clone: patiently; what it frames the pack with may be as large as the pack."""
+    """Limits of a clone's requests: long time-outs; what frames the pack may be as large as the pack."""
     return replace(_PATIENT, pack_bytes=2 * limits.max_bytes)
 
 
@@ -91,7 +91,7 @@ async def clone(
     pauses_s: Sequence[float] = PAUSES_S,
     lfs: LfsClient | None = None,
 ) -> Cloned:
-    """Clone one commit without history; failures of the network are tried again after each of the pauses.
+    """Clone one commit without history; failures of the network are tried again after each of the delays.
 
     What would fail in the same way again is not: an answer that is no git, a broken pack, a refused path.
 
@@ -99,7 +99,7 @@ async def clone(
         ConfigError: The destination cannot be used.
         UnsafeTree: The commit must not be written.
         CloneTooLarge: The limits do not allow it.
-        GitError: By what went wrong.
+        GitError: The class names the failure.
         DiskFailed: The disk is full or not writable, as the pack arrives.
         OSError: Or after it.
     """
@@ -130,7 +130,7 @@ def prepare(destination: Path, *, owned: bool) -> None:
         found = [entry for entry in destination.iterdir() if entry.name != _KEPT]
         if found and not owned and not (destination / ".git" / _MARKER).exists():
             raise ConfigError(f"the destination {destination} is not empty")
-        # The marker's folder goes last, so that an interrupted cleaning is recognised as well.
+        # The marker's folder is removed last, so that an interrupted cleaning is recognised as well.
         for entry in sorted(found, key=lambda each: each.name == ".git"):
             remove(entry)
     except OSError as error:
@@ -138,7 +138,7 @@ def prepare(destination: Path, *, owned: bool) -> None:
 
 
 def remove(entry: Path) -> None:
-    """Remove a file, a link (never what it leads to) or a folder with all in it."""
+    """Remove a file, a link (never its target) or a folder with all in it."""
     if entry.is_dir() and not entry.is_symlink():
         shutil.rmtree(entry)
     else:
@@ -153,7 +153,7 @@ async def _clone_or_clean(
     warn: Callable[[str], None],
     debug: Callable[[str], None],
 ) -> Cloned:
-    """A clone, or an empty folder again: whoever uses the volume next finds no half of one, and its space."""
+    """A clone, or an empty folder again: the next user of the volume has no partial clone, and all space."""
     try:
         return await _clone_once(remote, lfs, wish, warn=warn, debug=debug)
     except BaseException:

@@ -34,7 +34,7 @@ def tree_and_parents(content: bytes, id_bytes: int) -> tuple[bytes, list[bytes]]
 
 
 def tree_of(pack: Objects, object_id: bytes) -> bytes:
-    """The tree of a commit, or of the commit that a tag object leads to.
+    """The tree of a commit, or of the commit that a tag object points to.
 
     Raises:
         GitReferenceNotFound: The object is not there, or is neither.

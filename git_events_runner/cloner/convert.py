@@ -1,7 +1,7 @@
 """What git does to the bytes of a file between repository and work tree, by its attributes (convert.c, on Linux).
 
 In git's order: `ident`, line ends, `working-tree-encoding`. Filters are programs that git's configuration names; a
-fresh clone has none but those of the whole machine, and neither has the cloner.
+fresh clone has none but those of the machine, and neither has the cloner.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ENCODING = re.compile(
 class Conversion:
     """What is to be done with a file; `crlf`: always, or only if it looks like text without such line ends.
 
-    `whole`: git does it on the whole content, not on a stream of it, which finds `$Id$` at other places.
+    `whole`: git does it on the complete content; on a stream of it, it finds `$Id$` at other offsets.
     """
 
     ident: bool = False
@@ -50,7 +50,7 @@ NOTHING = Conversion()
 
 
 class CannotEncode(Exception):
-    """The content cannot be written in the wanted encoding; git leaves it as it is then, but for what came before."""
+    """The content cannot be written in the wanted encoding; git then keeps it as it is, except for the steps before."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content

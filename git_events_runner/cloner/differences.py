@@ -1,6 +1,6 @@
 """Which paths differ between two trees, as `git diff --name-status --no-renames` shows them.
 
-Two trees are read side by side in git's order; folders that are the same in both are not read. Sources: git's
+Two trees are read in parallel in git's order; folders that are the same in both are not read. Sources: git's
 tree-diff.c (order, types), quote.c (quoting of paths) and tree-walk.h (`canon_mode`).
 """
 

@@ -47,10 +47,10 @@ class Fetching:
     files: ExitStack
 
     async def commit(self, want: str, commit: str, options: CloneOptions, selects: Selects | None) -> Fetched:
-        """A commit, requested by its id or by that of a tag that leads to it (`want`).
+        """A commit, requested by its id or by that of a tag that points to it (`want`).
 
         Raises:
-            GitError: By what went wrong.
+            GitError: The class names the failure.
             CloneTooLarge: The limits do not allow it.
             DiskFailed: The disk is full or not writable.
         """

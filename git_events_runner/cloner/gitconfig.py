@@ -110,7 +110,7 @@ class _Reader:
         return "".join(out[:kept])
 
     def _escaped(self) -> str:
-        """What stands for a backslash and the character after it: nothing for one at the end of a line."""
+        """The replacement of a backslash and the character after it: nothing for one at the end of a line."""
         escaped = self._text[self._place : self._place + 1]
         self._place += 1
         if escaped == "\n":

@@ -52,7 +52,7 @@ class LfsFiles:
 
         Raises:
             CloneTooLarge: They are too many or too large.
-            GitError: By what went wrong; the message names the path.
+            GitError: The class names the failure; the message names the path.
             DiskFailed: The disk is full or not writable.
         """
         from git_events_runner.edges.git.http.lfs import LfsObject
@@ -145,7 +145,7 @@ class LfsFiles:
 
 
 def api_url(repository: Repository, objects: Objects, tree: bytes) -> str:
-    """The URL of the LFS server's API: what `.lfsconfig` names, at the source's own place; else git-lfs's default.
+    """The URL of the LFS server's API: what `.lfsconfig` names, at the source's own path; else git-lfs's default.
 
     Raises:
         ConfigError: It is at another host, or the source has no http(s) URL.

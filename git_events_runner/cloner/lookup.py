@@ -1,4 +1,4 @@
-"""Where to clone from without a description: source and Secrets from the API server, as in the original's cloner.
+"""Where to clone from without a description: source and Secrets from the API server, as in the cloner of v0.4.
 
 Needs a service account that may `get` the source and its Secrets. Plain HTTPS calls: three GETs are not worth a
 client library.

@@ -14,7 +14,7 @@ SMALL_BYTES = 1 << 16
 """An object up to this size is inflated by one call."""
 
 SLACK_BYTES = 64
-"""What a compressed object may have beside its size, and a 256th of that; a larger one is read in parts."""
+"""What a compressed object may have in addition to its size, and a 256th of that; a larger one is read in parts."""
 
 PART_BYTES = 1 << 18
 _WINDOW = 1 << 18
@@ -30,7 +30,7 @@ class PackFile:
         self.size = os.fstat(descriptor).st_size
 
     def at(self, place: int, count: int) -> memoryview:
-        """Up to `count` bytes from a place; fewer only at the end."""
+        """Up to `count` bytes from an offset; fewer only at the end."""
         first = place - self._start
         if first < 0 or first + count > len(self._window):
             self._window = memoryview(self.pread(max(count, _WINDOW), place))
@@ -38,7 +38,7 @@ class PackFile:
         return self._window[first : first + count]
 
     def front(self, place: int) -> tuple[memoryview, int]:
-        """The window, and where in it a place is; so much follows that a small entry is whole, unless the file ends."""
+        """The window, and where in it an offset is; a small entry there is complete, unless the file ends."""
         first = place - self._start
         if first < 0 or (first + 2 * SMALL_BYTES > len(self._window) and self._start + len(self._window) < self.size):
             self._window = memoryview(self.pread(_WINDOW, place))
@@ -47,12 +47,12 @@ class PackFile:
 
     @property
     def last_whole(self) -> int:
-        """The last place in the window from which on a small entry is whole."""
+        """The last offset in the window from which a small entry is complete."""
         whole = self._start + len(self._window) >= self.size
         return len(self._window) - (0 if whole else 2 * SMALL_BYTES)
 
     def part(self, place: int, count: int) -> memoryview:
-        """As `at`, for places in any order: only what follows the window moves it."""
+        """As `at`, for offsets in any order: only what follows the window moves it."""
         first, held = place - self._start, len(self._window)
         if 0 <= first <= held - count:
             return self._window[first : first + count]
@@ -61,7 +61,7 @@ class PackFile:
         return memoryview(self.pread(count, place))
 
     def inflate(self, place: int, size: int, sink: Callable[[bytes], object]) -> int:
-        """Give the content of exactly `size` bytes that is compressed at a place, in parts; where it ends."""
+        """Give the content of exactly `size` bytes that is compressed at an offset, in parts; where it ends."""
         stream = zlib.decompressobj()
         total, pending = 0, memoryview(b"")
         while not stream.eof:
@@ -84,7 +84,7 @@ class PackFile:
         return place - len(stream.unused_data)
 
     def sums(self, places: array[int], end: int) -> array[int]:
-        """CRC-32 of each entry; they begin at the places, one after another, and the last one ends at `end`."""
+        """CRC-32 of each entry; they begin at the offsets, one after another, and the last one ends at `end`."""
         found = array("L")
         for number, start in enumerate(places):
             stop = places[number + 1] if number + 1 < len(places) else end

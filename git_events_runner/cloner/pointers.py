@@ -14,7 +14,7 @@ _SIZE = re.compile(rb"[0-9]{1,18}\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pointer:
-    """A file whose content is in Git LFS: path, SHA-256 (hexadecimal) and size; `entry`: its place in the index."""
+    """A file whose content is in Git LFS: path, SHA-256 (hexadecimal) and size; `entry`: its position in the index."""
 
     path: bytes
     oid: str

@@ -58,7 +58,7 @@ class Parent:
 
 @dataclass(slots=True, kw_only=True)
 class Submodules:
-    """Clones submodules below an open directory, with the bounds of the whole clone."""
+    """Clones submodules below an open directory, with the bounds of the complete clone."""
 
     remote: Remote
     lfs: LfsClient | None
@@ -81,7 +81,7 @@ class Submodules:
         Raises:
             ConfigError: A submodule has no URL, or is at a host that is not allowed.
             CloneTooLarge: They are too many, too deeply nested, or too large.
-            GitError: By what went wrong; the message names the submodule.
+            GitError: The class names the failure; the message names the submodule.
         """
         for path, commit in parent.gitlinks:
             full = parent.folder + path
