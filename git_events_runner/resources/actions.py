@@ -14,13 +14,13 @@ from .meta import Resource
 from .part import INT32_MAX, LONGEST_S, PART, SAFE_MAX, Flag, Name, Part, Reference, Text, TextMap, Texts
 from .status import SourceStatus
 
-# Passed through to the pod as they are; the API server judges them by Kubernetes' own schema (podparts.py).
+# Passed through to the pod as they are; the API server validates them by Kubernetes' own schema (podparts.py).
 PassedThrough = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class ActionJob(Part):
-    """What the Job of a run looks like; whatever is unset comes from the runtime config or the image."""
+    """The Job of a run; what is unset comes from the runtime config or the image."""
 
     rules: ClassVar[tuple[tuple[str, str], ...]] = (HISTORY_IS_KEPT,)
 
@@ -182,7 +182,7 @@ class Action(Resource):
 
     @property
     def status(self) -> SourceStatus:
-        """What was last said about it; strange values read as absent."""
+        """Its last recorded state; strange values read as absent."""
         return SourceStatus.of(self.raw_status)
 
 

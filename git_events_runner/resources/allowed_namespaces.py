@@ -35,7 +35,7 @@ class Requirement(Part):
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """The JSON schema, with what the validator above says as a rule of the API server."""
+        """The JSON schema, with the validator above as a rule of the API server."""
         found = handler.resolve_ref_schema(handler(schema))
         rule = "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)"
         message = "In and NotIn need values, Exists and DoesNotExist take none"

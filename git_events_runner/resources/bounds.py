@@ -1,6 +1,6 @@
-"""Bounds of what tenants, git servers and senders of webhooks give us to parse, in bytes unless the name says else.
+"""Bounds of what tenants, git servers and senders of webhooks give us to parse, in bytes unless the name differs.
 
-Each is checked before the parser is called. The largest that is in use anywhere decides: a bound refuses what nobody
+Each is checked before the parser is called. The largest that is in use anywhere decides: a bound refuses what no user
 needs, with a message that names object, field and remedy.
 """
 
@@ -14,7 +14,7 @@ SECRETS_KEPT_BYTES = 16 * 2**20
 """All values of Secrets that are remembered."""
 
 SECRET_VALUE_BYTES = 512 * 1024
-"""One value of a Secret, whatever it is used for."""
+"""One value of a Secret, for any use."""
 
 CA_BYTES = SECRET_VALUE_BYTES
 """A bundle of certificates; the systems' own have 220 KiB."""
@@ -71,4 +71,4 @@ OBJECTS_OF_NAMESPACE_BYTES = 128 * 2**20
 """Memory for the objects of our kinds in one namespace; the default of `policy.objectMebibytesPerNamespace`."""
 
 LIST_BYTES = 16 * 2**20
-"""One page of a list from the API server; of larger objects fewer are asked for at a time."""
+"""One page of a list from the API server; of larger objects fewer are requested at a time."""

@@ -1,4 +1,4 @@
-"""Condition types, and the one list of reasons that conditions and Events bear.
+"""Condition types, and the one list of reasons that conditions and Events have.
 
 Types as kstatus reads them (https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md).
 """
@@ -35,7 +35,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a condition is as it is, or what an Event tells."""
+    """The reason of a condition or of an Event."""
 
     meaning: str
 

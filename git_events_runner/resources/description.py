@@ -1,4 +1,4 @@
-"""What the controller hands the init container: where the repository is, and which files beside it hold the credential.
+"""What the controller hands the init container: where the repository is, and which files near it hold the credential.
 
 The environment variable `GIT_EVENTS_RUNNER_SOURCE` of the init container holds `SourceDescription.to_json()`, for
 example
@@ -6,12 +6,12 @@ example
     {"url": "https://git.example/app.git", "auth": {"type": "basic"}, "tls": {"noVerifySsl": false, "caFile": true},
      "secretDir": "/var/run/git-events-runner/source"}
 
-and the needed keys of the source's Secrets are mounted as files under `secretDir`, whatever their keys are called
-there: `username` and `password` (basic), `token` (token), `ssh-privatekey` (ssh), `ca.crt` (when `caFile` is true).
-For ssh there may be `passphrase` and `known_hosts` too, and the description says which host keys are accepted:
+and the needed keys of the source's Secrets are mounted as files under `secretDir`, independent of the names of their
+keys there: `username` and `password` (basic), `token` (token), `ssh-privatekey` (ssh), `ca.crt` (when `caFile` is
+true). For ssh there may be `passphrase` and `known_hosts` too, and the description lists which host keys are accepted:
 `"ssh": {"knownHosts": ["git.example ssh-ed25519 AAAA…"], "insecure": false}`. With a proxy of the source,
-`"proxy": {"url": "http://proxy.example:3128", "auth": true}` is in it, and `auth` says that `proxy-username` and
-`proxy-password` are mounted too. `"limits": {"bytes": 10737418240, "files": 2000000}` says how much the clone may
+`"proxy": {"url": "http://proxy.example:3128", "auth": true}` is in it, and `auth` means that `proxy-username` and
+`proxy-password` are mounted too. `"limits": {"bytes": 10737418240, "files": 2000000}` limits how much the clone may
 write. No secret is in it.
 """
 

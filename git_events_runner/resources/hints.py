@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 def meant(given: str, known: Iterable[str], otherwise: str = "") -> str:
-    """A question for the known name that is most like the given one; `otherwise` where none is.
+    """A "did you mean" for the known name that is most like the given one; `otherwise` where none is.
 
     >>> meant("kron", ["cron", "interval"]), meant("x", ["cron"], "known are cron")
     ('did you mean cron?', 'known are cron')

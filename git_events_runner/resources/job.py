@@ -70,7 +70,7 @@ _KEPT_METADATA = ("name", "namespace", "uid", "resourceVersion", "generation", "
 
 
 def own_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a Job's metadata is read later: anybody may make Jobs with annotations of 256 KiB."""
+    """What of a Job's metadata is read later: any user may create Jobs with annotations of 256 KiB."""
     annotations = metadata.get("annotations") or {}
     own = {name: value for name in _OWN_ANNOTATIONS if (value := annotations.get(name)) is not None}
     kept = {name: metadata[name] for name in _KEPT_METADATA if name in metadata}
@@ -105,7 +105,7 @@ _FAILED_CONTAINER = re.compile(r"Container ([a-z0-9-]{1,63}) for pod \S+ failed 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a Job failed, as its condition says: the reason, and container and exit code where a rule `FailJob` matched.
+    """Why a Job failed, by its condition: the reason, and container and exit code where a rule `FailJob` matched.
 
     `init` means that the container is an init container: the repository was not cloned.
     """
@@ -136,7 +136,7 @@ def _has_started(status: Mapping[str, Any]) -> bool:
     return any(status.get(name) for name in ("ready", "succeeded", "failed", "uncountedTerminatedPods"))
 
 
-_DIGITS = 18  # anybody may write a Job's annotations: a number of a thousand digits must not end the program
+_DIGITS = 18  # any user may write a Job's annotations: a number of a thousand digits must not end the program
 
 
 def _natural(value: object) -> int | None:
@@ -289,7 +289,7 @@ class JobView:
 
     @property
     def suspended_elsewhere(self) -> bool:
-        """Whether another party suspended it: it was started once, or nothing says that the suspension is ours.
+        """Whether another party suspended it: it was started once, or no mark shows that the suspension is ours.
 
         One that we put back because it did not start is ours while no other party changed it.
 
@@ -338,7 +338,7 @@ class JobView:
         run, name = RunKey.parse(annotations.get(RUN_ANNOTATION)), metadata.get("name")
         trigger_name = str(annotations.get(TRIGGER_LABEL) or labels.get(TRIGGER_LABEL) or "")  # cut in the label
         if run and name and name != job_name(trigger_name, run):
-            run = None  # somebody copied one of our Jobs: it is not that run
+            run = None  # a user copied one of our Jobs: it is not that run
         return cls(
             run=run,
             commit=annotations.get(COMMIT_ANNOTATION) or None,

@@ -33,7 +33,7 @@ class Kind:
         '/apis/batch/v1/namespaces/team/jobs/x/status'
 
         Raises:
-            ApiNotFound: No object can have such a name: it would lead elsewhere (names in specs are anybody's).
+            ApiNotFound: No object can have such a name: it would point elsewhere (names in specs are user input).
         """
         for given in (namespace, name):
             if given is not None and (given in {"", ".", ".."} or "/" in given or "%" in given):

@@ -87,7 +87,7 @@ def parse(obj: Mapping[str, Any]) -> Parsed:
         spec = _READERS[name].validate_python(obj["spec"])
     except ValidationError as error:
         raise invalid("spec", error) from None
-    return model.resource(  # type: ignore[no-any-return]  # the table above says which
+    return model.resource(  # type: ignore[no-any-return]  # the table above defines which
         ref=Ref(name, metadata.namespace if kind.namespaced else None, metadata.name),
         metadata=metadata,
         spec=spec,
@@ -126,7 +126,7 @@ def _told(problem: Mapping[str, Any]) -> str:
 
 
 def dotted(root: str, location: tuple[int | str, ...]) -> str:
-    """A place in a document, in the notation of the API server.
+    """A path in a document, in the notation of the API server.
 
     >>> dotted("spec", ("sources", "names", 3))
     'spec.sources.names[3]'

@@ -2,7 +2,7 @@
 
 A table, not code: `tests/repo/test_parsing.py` finds each call of a parsing function in the package, fails when it is
 not here, and measures each parser with the worst input that its bound lets in. The page docs/bounds.md is made of it.
-Where an entry has no bound of ours, somebody else's is named: the API server's of an object, the schema's of a field.
+Where an entry has no bound of ours, another party's is named: the API server's of an object, the schema's of a field.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Parser:
         name: What is parsed.
         giver: Who chooses the bytes: `tenant`, `git server`, `sender` or `reader`.
         bound: What is checked before.
-        refused: What becomes of more.
+        refused: How more is handled.
         worst_ms: CPU time of the worst input within the bound, as measured on a machine of 2.1 GHz.
         thread: The pool in which it runs; empty: on the loop.
         calls: Where parsing functions are called for it, as `module:function`.

@@ -24,7 +24,7 @@ Flag = Annotated[bool, Strict()]
 Texts = tuple[Text, ...]
 TextMap = dict[Text, Text]
 
-# What git-check-ref-format(1) asks of a name, and one rule of its own for what people take for a pattern.
+# What git-check-ref-format(1) requires of a name, and one rule of its own for what people take for a pattern.
 ONE_NAME = Rule(
     pattern=r"[*?\[]",
     forbidden=True,
@@ -93,7 +93,7 @@ class Part:
 
 
 def one_of_message(names: tuple[str, ...]) -> str:
-    """What a refused object is told, by the API server and by us.
+    """The message for a refused object, by the API server and by us.
 
     >>> one_of_message(("branch", "tag", "commit"))
     'exactly one of branch, tag and commit must be set'

@@ -52,7 +52,7 @@ class ConcurrencyLimit:
 
     @property
     def annotations(self) -> dict[str, str]:
-        """The annotations that say so."""
+        """The annotations for it."""
         return {
             POLICY_ANNOTATION: self.policy,
             GROUP_ANNOTATION: self.group,

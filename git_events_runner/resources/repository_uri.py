@@ -1,4 +1,4 @@
-"""What is wrong with a repository's address, in words that say what to write, without any part that may be secret."""
+"""What is wrong with a repository's address, with what to write instead, without any part that may be secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HOST = r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"
 
 
 def problem_of(uri: str) -> str:
-    """What to say of an address that is none of the forms taken.
+    """The message for an address that is none of the forms taken.
 
     >>> problem_of("github.com/octocat/Spoon-Knife")
     'has no scheme; write https://github.com/octocat/Spoon-Knife'

@@ -1,7 +1,7 @@
 """A rule for a text: a pattern that it must or must not match, and what to write instead.
 
-One value gives the model its check and the CRD its CEL rule, so that the API server and the controller say the same.
-Patterns are RE2's (https://github.com/google/re2/wiki/Syntax), in the part that Python's `re` has as well.
+One value gives the model its check and the CRD its CEL rule, so that the API server and the controller enforce the
+same. Patterns are RE2's (https://github.com/google/re2/wiki/Syntax), in the part that Python's `re` has as well.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
 class Rule:
     """What a text must match (or, `forbidden`, must not), and the message for one that breaks it.
 
-    `in_model`: the model refuses it, too; else only the API server does, and the code that reads the text says more.
+    `in_model`: the model refuses it, too; else only the API server does, and the code that reads the text checks more.
     """
 
     pattern: str

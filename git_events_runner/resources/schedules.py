@@ -1,7 +1,7 @@
 """Schedules that the API server accepts: the forms of `rules/schedule` (intervals and cron fields), as patterns.
 
 They refuse what can never work, and nothing that v0.4 or this program takes; what only a calendar or a list of time
-zones can tell is left to the controller.
+zones can decide is left to the controller.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From a model's JSON schema to the structural schema that a CustomResourceDefinition takes.
 
 Rules: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
-What cannot be said in a structural schema is refused here, when the CRDs are generated.
+What a structural schema cannot express is refused here, when the CRDs are generated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SAYS_NOTHING = ("title", "examples", "$defs", "additionalProperties")
 
 
 class NotStructural(Exception):
-    """A model uses what a structural schema cannot express; the message names the place."""
+    """A model uses what a structural schema cannot express; the message names the path."""
 
 
 def schema_of(model: type[Any]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def structural(schema: Mapping[str, Any], definitions: Mapping[str, Any], path: 
 
 
 def _plain(node: dict[str, Any]) -> None:
-    """Without what says nothing (titles, empty defaults), constants and whole numbers as Kubernetes writes them."""
+    """Without titles and empty defaults, with constants and whole numbers as Kubernetes writes them."""
     for name in _SAYS_NOTHING:
         node.pop(name, None)
     if node.get("default", 0) in (None, [], ""):
@@ -83,7 +83,7 @@ def _plain(node: dict[str, Any]) -> None:
 
 
 def _resolved(node: dict[str, Any], definitions: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """References inlined, and `X or null` as a nullable X (unless the model says `nullable: false`)."""
+    """References inlined, and `X or null` as a nullable X (unless the model has `nullable: false`)."""
     if "$ref" in node:
         name = node.pop("$ref").rpartition("/")[2]
         node = {**copy.deepcopy(definitions[name]), **node}

@@ -15,7 +15,7 @@ from .proxy import PROXY_URL, PROXY_URL_CHARS, problem_of
 from .status import RepositoryStatus
 
 _PLAIN = "A-Za-z0-9_.-"
-# The language of the original: scp form, ssh://, http(s)://; no user information in http URLs. `\w` means ASCII there.
+# The forms of v0.4: scp form, ssh://, http(s)://; no user information in http URLs. `\w` means ASCII there.
 REPO_URI = (
     rf"^git@[{_PLAIN}]+:[{_PLAIN}]+/[/{_PLAIN}]+$"
     rf"|^ssh://([{_PLAIN}]+@)?[{_PLAIN}]+(:[0-9]{{1,5}})?(/([/{_PLAIN}]+)?)?$"
@@ -48,7 +48,7 @@ class CaCert(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class TlsConfig(Part):
-    """How the server's certificate is judged."""
+    """How the server's certificate is verified."""
 
     no_verify_ssl: Flag = Field(default=False, description="true: accept any certificate of the server.")
     ca_cert: CaCert | None = Field(
@@ -170,7 +170,7 @@ class GitRepo(Resource):
 
     @property
     def status(self) -> RepositoryStatus:
-        """What was last said about it; strange values read as absent."""
+        """Its last recorded state; strange values read as absent."""
         return RepositoryStatus.of(self.raw_status)
 
 

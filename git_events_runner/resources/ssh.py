@@ -68,7 +68,7 @@ class SshAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostKeyPolicy:
-    """What the installation says of host keys: `mode` is pin, strict or insecure; a text of known hosts."""
+    """The installation's settings of host keys: `mode` is pin, strict or insecure; a text of known hosts."""
 
     mode: str = "pin"
     known_hosts: str = ""
@@ -168,7 +168,7 @@ def read_host_key(line: str) -> HostKey | None:
     """One line; None when it is empty or a comment.
 
     Raises:
-        ValueError: It is neither that nor a known host; the text says what is wrong, without the line itself.
+        ValueError: It is neither that nor a known host; the text states what is wrong, without the line itself.
     """
     words = line.split()
     if not words or words[0].startswith("#"):
@@ -200,7 +200,7 @@ def problem_of(text: str) -> str | None:
 
 
 def host_keys(lines: Iterable[str], address: SshAddress) -> tuple[HostKey, ...]:
-    """The keys known for an address; lines that cannot be read say nothing.
+    """The keys known for an address; lines that cannot be read are ignored.
 
     As with OpenSSH, a host on another port than 22 that is not listed with its port is looked for without.
     """

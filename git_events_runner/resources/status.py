@@ -185,7 +185,7 @@ class CheckedSource(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class SourceStatus(Part):
-    """What was last said about an object that runs nothing itself."""
+    """The last recorded state of an object that runs nothing itself."""
 
     observed_generation: Count | None = Field(default=None, description="The generation that this status describes.")
     conditions: tuple[Condition, ...] = Field(
@@ -208,7 +208,7 @@ class SourceStatus(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class RepositoryStatus(SourceStatus):
-    """What was last said about a repository, and which host keys its server has."""
+    """The last recorded state of a repository, and the host keys of its server."""
 
     conditions: tuple[Condition, ...] = Field(
         default=(),

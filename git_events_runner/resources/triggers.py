@@ -1,4 +1,4 @@
-"""ScheduleTrigger and WebhookTrigger: what is watched, when it is looked at, and what runs then."""
+"""ScheduleTrigger and WebhookTrigger: what is watched, when it is checked, and what runs then."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ _ANY_CHANGE_OF_MAIN = WatchOn(on_change_only=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class Sources(Part):
-    """The repositories that are watched, all in the same manner."""
+    """The repositories that are watched, all in the same way."""
 
     kind: Literal["GitRepo", "ClusterGitRepo"] = Field(default="GitRepo", description="Kind of all sources.")
     names: Names = Field(description="Names of the sources; a name given twice counts once.")
@@ -128,7 +128,7 @@ class TriggerAction(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class Schedule(Part):
-    """When the sources are looked at."""
+    """When the sources are checked."""
 
     one_of: ClassVar[tuple[str, ...]] = ("interval", "cron")
 
@@ -148,7 +148,7 @@ class Schedule(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class SecretName(Part):
-    """A Secret beside the trigger."""
+    """A Secret next to the trigger."""
 
     name: Name = Field(description="Name of the Secret, in the trigger's namespace.")
 
@@ -239,14 +239,14 @@ class TriggerSpec(Part):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class ScheduleTriggerSpec(TriggerSpec):
-    """Looks at its sources by the clock."""
+    """Checks its sources by the clock."""
 
     schedule: Schedule = Field(description="When the sources are checked: exactly one of interval and cron.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class WebhookTriggerSpec(TriggerSpec):
-    """Looks at its sources when it is called, and by the clock if it has a schedule too."""
+    """Checks its sources when it is called, and by the clock if it has a schedule too."""
 
     rules: ClassVar[tuple[tuple[str, str], ...]] = (
         (
