@@ -1,4 +1,4 @@
-"""What a pack says about deltas and trees, byte by byte."""
+"""Parsing of a pack's deltas and trees, byte by byte."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The objects of a pack on disk, in bounded memory: contents of files are inflated in parts (gitformat-pack).
 
 Every object's id is computed from its content before anything is written, so that what a tree names is what lies on
-the disk. Objects that are made of deltas are held whole while they are made, one and what it is made of at a time and
+the disk. Objects from deltas are held completely while they are built, one and its base at a time and
 each within a limit; others never are. Small objects, which are most, take one call into zlib each.
 """
 
@@ -38,7 +38,7 @@ class PackLimits:
 
 
 class _Held:
-    """What `apply_delta` asks before it makes an object."""
+    """What `apply_delta` calls before it makes an object."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -49,7 +49,7 @@ class _Held:
 
 
 class Pack:
-    """A whole pack, indexed. Entries are counted from 0 in the order of the pack."""
+    """A complete pack, indexed. Entries are counted from 0 in the order of the pack."""
 
     def __init__(self, descriptor: int, object_format: str, limits: PackLimits) -> None:
         """Read a pack through; takes time and is to be called in a thread.
@@ -82,7 +82,7 @@ class Pack:
         return None if number is None else self._kinds[number]
 
     def read(self, object_id: bytes, kind: int) -> bytes:
-        """The whole content of an object.
+        """The complete content of an object.
 
         Raises:
             GitProtocolError: There is none of that id and kind.
@@ -191,7 +191,7 @@ class Pack:
             raise GitTooLarge(f"the pack inflates to more than {self._limits.inflated_bytes} bytes")
 
     def _scan_small(self, place: int, count: int) -> tuple[int, int]:
-        """Note the small objects that follow from a place on; where the first other entry begins, and their sizes.
+        """Note the small objects that follow from an offset on; where the first other entry begins, and their sizes.
 
         Most of a pack is such objects: this loop decides how long a clone takes, so it calls nothing that it need not.
         """
@@ -254,7 +254,7 @@ class Pack:
         return state.digest(), after
 
     def _read_entry(self, place: int) -> int | bytes | None:
-        """Note the entry at a place; the number or id of what it is made of, None when it is no delta."""
+        """Note the entry at an offset; the number or id of what it is made of, None when it is no delta."""
         window, at = self._file.front(place)
         first = at
         base: int | bytes | None = None
@@ -287,7 +287,7 @@ class Pack:
         return base
 
     def _at(self, place: int) -> int:
-        """Number of the entry that begins at a place."""
+        """Number of the entry that begins at an offset."""
         number = bisect_left(self._places, place)
         if number == len(self._places) or self._places[number] != place:
             raise GitProtocolError("the pack holds a delta whose base is outside")
@@ -332,7 +332,7 @@ class Pack:
             raise GitProtocolError("the pack holds a delta without its base")
 
     def _apply(self, base: bytes, number: int) -> bytes:
-        return apply_delta(base, self._inflated(number), self._held)  # type: ignore[arg-type]  # asks `hold` only
+        return apply_delta(base, self._inflated(number), self._held)  # type: ignore[arg-type]  # calls `hold` only
 
     def _inflated(self, number: int) -> bytes:
         self._held.hold(self._sizes[number])
