@@ -89,7 +89,8 @@ async def _pod(session: Session, job: Mapping[str, Any], *, follow: bool) -> Map
 def _why(view: JobView) -> str:
     """Why a Job has no pod."""
     if view.waits:
-        return "waits for a slot, so it has no pod yet; follow it with -f, or see git-events-runner explain"
+        what = "waits for a slot" if view.limit is None else "waits for its concurrency group or a slot"
+        return f"{what}, so it has no pod yet; follow it with -f, or see git-events-runner explain"
     if view.suspended:
         return "is suspended, so it has no pod"
     if view.finished:

@@ -55,7 +55,9 @@ def chosen(history: list[Run], number: int | None, source: str | None) -> Run:
     """
     found = [one for one in history if one.source and number in {None, one.number} and source in {None, one.source}]
     if not found:
-        known = ", ".join(f"{one.number} of {one.source}" for one in history) or "none"
+        known = ", ".join(f"{one.number} of {one.source}" for one in history)
+        if not known:
+            raise ConfigError("no run of the trigger is recorded; start one with trigger --run")
         raise ConfigError(f"--run: no such run is recorded; recorded are {known}")
     sources = {one.source for one in found}
     if number is not None and len(sources) > 1:

@@ -56,7 +56,7 @@ async def test_a_run_is_requested_for_sources(cluster):
     [
         (["trigger", "nightly", "--source", "app"], "--source: belongs to a run: add --run"),
         (["trigger", "nightly", "--run", "--source", "x"], "--source: 'x' is no source of the trigger, which has app"),
-        (["rerun", "nightly"], "--run: no such run is recorded; recorded are none"),
+        (["rerun", "nightly"], "no run of the trigger is recorded; start one with trigger --run"),
     ],
 )
 async def test_wrong_use(cluster, words, told):

@@ -1,6 +1,8 @@
 """YAML in the documents is what it says: objects of ours, runtime config, values of the chart."""
 
+import itertools
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 import yaml
 
 from git_events_runner.cli.inspection import inspect
+from git_events_runner.cli.parser import VERBS, parser_for
 from git_events_runner.resources.kinds import GROUP
 from git_events_runner.resources.parse import parse
 from git_events_runner.settings import RuntimeConfig, parse_runtime_config
@@ -65,6 +68,33 @@ def test_examples_are_accepted(page):
         else:
             assert set(document) <= set(chart.values()), document
             assert helm.render(document)
+
+
+def typed(page):
+    """The commands of this program on the page: lines of code blocks, indented lines and words in backticks."""
+    text = page.read_text().replace("\\\n", " ").replace("\\|", "|")
+    yield from re.findall(r"(?m)^(?:[$ ]|\.venv/bin/)*git-events-runner (.*)$", text)
+    yield from re.findall(r"`[^`\n]*\bgit-events-runner ([^`\n]+)`", text)
+
+
+def read(command):
+    """What the parser says of a command, whose placeholders have capitals or an ellipsis; None: it is accepted."""
+    words = shlex.split(command, comments=True)
+    words = list(itertools.takewhile(lambda word: word not in {"|", ">", "||", "&&"}, words))
+    if not words or words[0] not in VERBS or any("…" in word or re.fullmatch(r"[A-Z]+", word) for word in words):
+        return None
+    try:
+        parser_for(words).read(words)
+    except SystemExit as refused:
+        return f"exit code {refused.code}: {command}"
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_are_accepted(page):
+    """Every command of this program that a page shows is one that its parser accepts."""
+    shown = [command for command in typed(page) if command.strip() not in VERBS]  # a verb alone is a name
+    assert [refusal for command in shown if (refusal := read(command)) is not None] == []
 
 
 def test_commands_print_what_the_pages_show(tmp_path):
