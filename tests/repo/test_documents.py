@@ -83,6 +83,16 @@ def test_no_file_is_too_long():
     assert [path.name for path, lines in sizes.items() if lines > limits[path]] == []
 
 
+def test_the_recipes_name_files_that_exist():
+    """Each file in CONTRIBUTING's recipes is there, and each recipe has five steps."""
+    recipes = (ROOT / "CONTRIBUTING.md").read_text().partition("## Recipes")[2].partition("\n## ")[0]
+    titles = re.findall(r"^\*\*Add (.+)\*\*$", recipes, re.MULTILINE)
+    assert titles == ["a forge", "a field to a trigger", "a condition reason", "a metric", "a verb"]
+    assert re.findall(r"^(\d)\.", recipes, re.MULTILINE) == list("12345") * len(titles)
+    named = re.findall(r"`((?:git_events_runner|tests|docs|helm)/[^`]+)`", recipes)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_nothing_names_a_machine_or_a_registry_host():
     """What is true on one machine only stays out of the repository."""
     hosts = ["pypi" + r"\.org", "python" + "hosted", "--index" + "-url", "registry" + r"\.npmjs"]
