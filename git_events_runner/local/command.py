@@ -47,8 +47,8 @@ _SOCKET_BYTES = 100  # of a path; Linux takes 107, macOS 103
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CloneRequest:
-    """What the command line asks for; port 0 takes a free one."""
+class LocalOptions:
+    """The options of the command line; port 0 takes a free one."""
 
     paths: Sequence[str]
     webhooks_port: int
@@ -85,7 +85,7 @@ def main(arguments: argparse.Namespace) -> int:
     """
     import uvloop
 
-    wish = CloneRequest(
+    options = LocalOptions(
         paths=arguments.paths,
         webhooks_port=arguments.webhooks_port,
         utility_port=arguments.utility_port,
@@ -94,11 +94,11 @@ def main(arguments: argparse.Namespace) -> int:
         ui=arguments.ui and not arguments.once,
         secrets=stand_ins(arguments.secret or (), os.environ),
     )
-    if wish.webhooks_port and wish.webhooks_port == wish.utility_port:
-        raise ConfigError(f"--utility-port: must differ from --webhooks-port (found {wish.utility_port} twice)")
+    if options.webhooks_port and options.webhooks_port == options.utility_port:
+        raise ConfigError(f"--utility-port: must differ from --webhooks-port (found {options.utility_port} twice)")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(wish))
+            return runner.run(_serve(options))
     except BaseExceptionGroup as group:
         wrong = group.subgroup(ConfigError)
         if wrong is None:
@@ -106,13 +106,13 @@ def main(arguments: argparse.Namespace) -> int:
         raise single(wrong) from None
 
 
-async def _serve(wish: CloneRequest) -> int:
+async def _serve(options: LocalOptions) -> int:
     stop = asyncio.Event()
     narrator = Narrator(
         write=partial(_print, gone=stop.set),
         color=_colorful(),
         now=lambda: datetime.now().astimezone(),
-        every_check=wish.once,
+        every_check=options.once,
     )
     structlog.configure(
         processors=[structlog.processors.add_log_level, narrator],
@@ -123,26 +123,26 @@ async def _serve(wish: CloneRequest) -> int:
     _on_signals(stop, signals)
     asyncio.get_running_loop().set_exception_handler(partial(_unexpected, narrator))
     async with _socket() as path, serving(path=path) as server:
-        loaded = load(wish.paths, server, secrets=wish.secrets)
+        loaded = load(options.paths, server, secrets=options.secrets)
         scheduled = _scheduled(loaded.manifests)
-        if wish.once:
+        if options.once:
             for trigger, _ in scheduled:
                 server.replace_spec(trigger, {"schedule": NEVER_AGAIN})
         once = Once(scheduled, _requested(loaded.manifests))
         narrator.listen(once.heard)
         async with (
-            _folder(wish, narrator) as folder,
-            _working(wish, server, path, folder, _Reporter(narrator, once)) as at,
+            _folder(options, narrator) as folder,
+            _working(options, server, path, folder, _Reporter(narrator, once)) as at,
         ):
-            _announce(narrator, loaded, None if wish.once else at, ui=wish.ui)
-            await (_first_of(stop.wait(), once.wait()) if wish.once else stop.wait())
+            _announce(narrator, loaded, None if options.once else at, ui=options.ui)
+            await (_first_of(stop.wait(), once.wait()) if options.once else stop.wait())
             if not stop.is_set():
                 narrator.say(once.summary, "bad" if once.failed else "good")
             else:
                 narrator.stopping()
     if signal.SIGINT in signals:
         return _INTERRUPTED
-    return 1 if wish.once and (once.failed or stop.is_set()) else 0
+    return 1 if options.once and (once.failed or stop.is_set()) else 0
 
 
 def _colorful() -> bool:
@@ -201,13 +201,13 @@ async def _socket() -> AsyncIterator[Path | None]:
 
 
 @contextlib.asynccontextmanager
-async def _folder(wish: CloneRequest, narrator: Narrator) -> AsyncIterator[Path]:
+async def _folder(options: LocalOptions, narrator: Narrator) -> AsyncIterator[Path]:
     """The temporary folder of the Jobs' working directories."""
     folder = Path(tempfile.mkdtemp(prefix="git-events-runner-"))
     try:
         yield folder
     finally:
-        if wish.keep:
+        if options.keep:
             narrator.plain(f"working directories kept in {folder}")
         else:
             await remove(folder)
@@ -215,14 +215,14 @@ async def _folder(wish: CloneRequest, narrator: Narrator) -> AsyncIterator[Path]
 
 @contextlib.asynccontextmanager
 async def _working(
-    wish: CloneRequest, server: ApiServer, path: Path | None, folder: Path, reporter: _Reporter
+    options: LocalOptions, server: ApiServer, path: Path | None, folder: Path, reporter: _Reporter
 ) -> AsyncIterator[Addresses]:
     """Executor and controller at work; the controller stops first."""
     settings = replace(
         Settings.of({}, {}),
-        webhooks_port=wish.webhooks_port,
-        utility_port=wish.utility_port,
-        ui=wish.ui,
+        webhooks_port=options.webhooks_port,
+        utility_port=options.utility_port,
+        ui=options.ui,
         namespace="default",
         host=_LOOPBACK,
         allow_loopback=True,
@@ -237,11 +237,11 @@ async def _working(
             absent=lambda: False,
         )
         executor = Executor(
-            api=client, store=store, folder=folder, keep=wish.keep, reporter=reporter, machine=dict(os.environ)
+            api=client, store=store, folder=folder, keep=options.keep, reporter=reporter, machine=dict(os.environ)
         )
         async with (
             running(jobs=jobs.run(), executor=executor.run()),
-            controller(settings, client, ports=not wish.once) as addresses,
+            controller(settings, client, ports=not options.once) as addresses,
         ):
             yield addresses
 
