@@ -68,10 +68,11 @@ def no_fence():
 @mutant("trusted-status", "numbers of a status are used as they are", "status edited by hand")
 def trusted_status():
     from git_events_runner.flow import reconciler
-    from git_events_runner.rules.ledger import mutations
+    from git_events_runner.rules.ledger import entry, mutations
 
     _replace(reconciler, "wrong_values", lambda status_writer, now: ())
-    mutations.min = lambda *numbers: numbers[0] if len(numbers) == 2 else min(*numbers)
+    for module in (entry, mutations):
+        module.min = lambda *numbers: numbers[0] if len(numbers) == 2 else min(*numbers)
 
 
 @mutant("blocking-log", "log lines are written where they are logged", "standard output unread", "standard output full")
