@@ -149,18 +149,23 @@ def reference_of(obj: Mapping[str, Any]) -> str:
 
     >>> reference_of({"spec": {"sources": {"watchOn": {"reference": {"tag": "v1"}}}}}), reference_of({})
     ('tag v1', 'branch main')
+    >>> references = {"branches": {"exclude": ["wip/**"]}, "tags": {"include": ["v*"], "semver": ">=1.2"}}
+    >>> reference_of({"spec": {"sources": {"watchOn": {"references": references}}}})
+    'branches ** except wip/**, tags v* with version >=1.2'
     """
     watch = _map(_map(_map(obj.get("spec")).get("sources")).get("watchOn"))
     several = _map(watch.get("references"))
     if several:
-        kinds = [(kind, _map(several.get(kind)).get("include")) for kind in ("branches", "tags") if kind in several]
-        return ", ".join(f"{kind} {_listed(names) if isinstance(names, list) else 'by rule'}" for kind, names in kinds)
+        return ", ".join(f"{kind} {_selected(_map(several[kind]))}" for kind in ("branches", "tags") if kind in several)
     kind, name = next(iter(_map(watch.get("reference")).items()), ("branch", "main"))
     return f"{kind} {name}"
 
 
-def _listed(value: list[Any] | str) -> str:
-    return value if isinstance(value, str) else " ".join(map(str, value))
+def _selected(rule: Mapping[str, Any]) -> str:
+    include, exclude, semver = (rule.get(field) for field in ("include", "exclude", "semver"))
+    names = " ".join(map(str, include)) if isinstance(include, list) and include else "**"
+    names += f" except {' '.join(map(str, exclude))}" if isinstance(exclude, list) and exclude else ""
+    return names + (f" with version {semver}" if semver else "")
 
 
 def history_of(obj: Mapping[str, Any]) -> list[Run]:

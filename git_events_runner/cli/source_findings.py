@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from git_events_runner.resources.conditions import ConditionType, Reason
@@ -219,24 +220,31 @@ def _job(facts: Facts, name: str, last: Mapping[str, Any]) -> Iterator[Step]:
         )
         yield Step(
             topic=topic,
-            text=f"Job {job} {'failed' if failed else 'succeeded'}{code} at {view.ended_at}",
+            text=f"Job {job} {'failed' if failed else 'succeeded'}{code} at {_time(view.ended_at)}",
             rank=Rank.ENDED if failed else Rank.RAN,
             remedy=f"see its log: git-events-runner logs {words_of(facts)}" if failed else "",
         )
     else:
         yield Step(
             topic=topic,
-            text=f"Job {job} runs since {view.started_at}",
+            text=f"Job {job} runs since {_time(view.started_at)}"
+            if view.started_at
+            else f"Job {job} may start, and Kubernetes has not started it yet",
             rank=Rank.JOB,
             remedy=f"follow it: git-events-runner logs {words_of(facts)} -f",
         )
 
 
+def _time(moment: datetime | None) -> str:
+    """A time as the API server writes it."""
+    return "an unknown time" if moment is None else moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def _not_starting(job: str, view: JobView, topic: str) -> Step:
     """A Job of which no pod starts: it holds a slot, or was put back and is tried again later."""
     until = backs_off_until(view)
-    later = f", tried again from {until.isoformat(timespec='seconds')} on" if until is not None else ""
-    since = f" since {view.started_at.isoformat(timespec='seconds')}" if view.started_at else ""
+    later = f", tried again from {_time(until)} on" if until is not None else ""
+    since = f" since {_time(view.started_at)}" if view.started_at else ""
     return Step(
         topic=topic,
         text=f"no pod of Job {job} has started{since}{later}: {why(view)}",

@@ -363,7 +363,7 @@ async def test_a_failed_run(cluster):
     name = await job(cluster, trigger, 1, active=0, failed=1, conditions=[target, failed])
     done = await cluster.run("explain", "nightly")
     assert done.code == 1
-    assert done.out.startswith(f"Job {name} failed")
+    assert done.out.startswith(f"Job {name} failed at {failed['lastTransitionTime']}; see its log")
     assert "git-events-runner logs scheduletrigger/nightly -n default" in done.out.splitlines()[0]
 
 
@@ -421,3 +421,11 @@ async def test_live_shows_what_git_has(cluster, repository):
     await cluster.trigger("missing", watch=missing, status=status())
     done = await cluster.run("explain", "missing", "--live")
     assert (done.code, done.out.splitlines()[0].startswith("git, with your rights: ")) == (1, True)
+
+
+async def test_a_job_that_may_start_and_has_not(cluster):
+    """A Job without a start has no time of it."""
+    await cluster.world()
+    trigger = await cluster.trigger(status=status(app=entry(phase="Running")))
+    name = await job(cluster, trigger, 1, startTime=None)
+    assert (await cluster.run("explain", "nightly")).out.startswith(f"Job {name} may start, and Kubernetes has not")
