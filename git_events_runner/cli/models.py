@@ -21,6 +21,8 @@ class Run(_Model):
     source: str | None = Field(default=None, description="The source that it is a run of.")
     reference: str | None = Field(default=None, description="The reference, where the trigger watches several.")
     commit: str | None = Field(default=None, description="The commit that it runs.")
+    author: str | None = Field(default=None, description="Author of the commit, where known.")
+    subject: str | None = Field(default=None, description="First line of the commit's message, where known.")
     reason: str | None = Field(default=None, description="Why it was started.")
     job: str | None = Field(default=None, description="Name of its Job, which may be deleted by now.")
     phase: str | None = Field(default=None, description="Queued, Running, Succeeded, Failed or another end.")
@@ -50,6 +52,7 @@ class Source(_Model):
         default=None, description="Why a change waits: OutsideWindows, Debounce or Cooldown; null: none does."
     )
     waiting_until: str | None = Field(default=None, description="Until when it waits; null: until windows change.")
+    ignored: str | None = Field(default=None, description="Why the last commit is ignored (`spec.ignore`), if it is.")
 
 
 class Condition(_Model):

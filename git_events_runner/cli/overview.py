@@ -8,6 +8,7 @@ from typing import Any
 
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import timestamp
+from git_events_runner.rules.ignored import ignored_line
 from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.problems import all_problems, one_line, source_problems, warnings_of
 from git_events_runner.rules.reference_entries import keys_of
@@ -18,7 +19,20 @@ from git_events_runner.rules.waits import waiting_of
 
 from .models import Condition, Run, Source, Trigger, TriggerDetail
 
-_RUN_FIELDS = ("source", "reference", "commit", "reason", "job", "phase", "queued", "started", "finished", "attempt")
+_RUN_FIELDS = (  # texts
+    "source",
+    "reference",
+    "commit",
+    "author",
+    "subject",
+    "reason",
+    "job",
+    "phase",
+    "queued",
+    "started",
+    "finished",
+    "attempt",
+)
 Phase = Callable[[str], str]
 
 
@@ -139,6 +153,7 @@ def sources_of(obj: Mapping[str, Any]) -> list[Source]:
                 problem=problems[key].message if key in problems else None,
                 waiting=str(waiting.get("reason")) if waiting else None,
                 waiting_until=_str(waiting.get("until")),
+                ignored=ignored_line(status, key),
             )
         )
     return sources

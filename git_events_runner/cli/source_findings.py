@@ -9,6 +9,7 @@ from typing import Any
 from git_events_runner.resources.conditions import ConditionType, Reason
 from git_events_runner.resources.job import JobView
 from git_events_runner.rules.concurrency import groups_of, occupies
+from git_events_runner.rules.ignored import ignored_line
 from git_events_runner.rules.jobs.last_job import EXPIRED, GONE
 from git_events_runner.rules.jobs.lifecycle import DELETED, FAILED
 from git_events_runner.rules.ledger.entry import Entry, entry_of
@@ -55,7 +56,15 @@ def of_source(facts: Facts, name: str) -> Iterator[Step]:
     last = ((status.get("checkedSources") or {}).get(name) or {}).get("lastJob") or {}
     yield from _live(facts, name, entry)
     yield from _job(facts, name, last)
-    if entry.commit and last.get("commit") and last["commit"] != entry.commit:
+    ignored = ignored_line(status, name)
+    if ignored is not None:
+        yield Step(
+            topic=topic,
+            text=f"commit {short(entry.commit)} is ignored by spec.ignore: {ignored}",
+            rank=Rank.FILES,
+            remedy=f"run it anyway: git-events-runner trigger {words_of(facts)} --run; or correct spec.ignore",
+        )
+    elif entry.commit and last.get("commit") and last["commit"] != entry.commit:
         yield Step(
             topic=topic,
             text=f"commit {short(entry.commit)} changes no file that spec.sources.watchOn.files selects: "

@@ -137,6 +137,7 @@ def _print_detail(detail: TriggerDetail, now: datetime) -> int:
     if detail.problem:
         lines.append(f"problem     {painted(plain(detail.problem), 'bad')}")
     lines += [f"warning     {painted(plain(one), 'warn')}" for one in detail.warnings]
+    lines += [f"ignored     {plain(one.name)}: {plain(one.ignored)}" for one in detail.sources if one.ignored]
     text = "\n".join(lines) + "\n\n"
     columns = ["SOURCE", "REFERENCE", "COMMIT", "CHANGED", "RUNS", "OPEN", "WAITS UNTIL", "PROBLEM"]
     text += table(columns, [_source(one, now) for one in detail.sources])

@@ -194,6 +194,8 @@ class Retries:
             tasks=(),
             deliveries="",
             fence=fence,
+            author=view.author,
+            subject=view.subject,
             retry=RetryOf(attempt=attempt, previous_commit=_previous_commit(live)),
         )
         try:

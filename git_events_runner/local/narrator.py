@@ -24,6 +24,7 @@ _STYLE = re.compile(r"(\x1b\[[0-9;]{0,32}m)")  # colours and the like alone: not
 RESULTS: dict[str, str] = {  # the others are reported by events of their own
     CheckResult.SKIP_SAME: "nothing new",
     CheckResult.SKIP_FILES_SAME: "a new commit, but the selected files are the same: nothing to run",
+    CheckResult.SKIP_IGNORED: "a new commit, but spec.ignore selects it: nothing to run",
     CheckResult.SKIP_ADOPTED: "nothing new",
     CheckResult.SKIP_ANSWERED: "handled by the check before",
     CheckResult.SKIP_FIRST: "its present commit is taken as known: nothing to run",

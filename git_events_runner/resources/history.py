@@ -26,6 +26,10 @@ class RunRecord(Part):
         description="The source that it is a run of, with the reference if several are watched (`app@heads/main`).",
     )
     commit: Text | None = Field(default=None, description="The commit that it runs, in short.")
+    author: Text | None = Field(default=None, description="The commit's author, in short; known where `ignore` is set.")
+    subject: Text | None = Field(
+        default=None, description="The first line of the commit's message, in short; known where `ignore` is set."
+    )
     reason: Text | None = Field(
         default=None,
         description="Why it was started: `fire-first`, `fire-changed`, `fire-always`, `fire-requested`, `retry`.",

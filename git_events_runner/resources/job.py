@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from .commits import AUTHOR_CHARS, SUBJECT_CHARS, one_line
 from .kinds import GROUP
 from .queuemarks import QUEUE_ANNOTATIONS, REQUEUED, START_TIMEOUT_ANNOTATION, ConcurrencyLimit, Suspensions
 from .retry import GENERATION_ANNOTATION, RETRY_ANNOTATIONS, Attempt
@@ -17,6 +18,8 @@ from .retry import GENERATION_ANNOTATION, RETRY_ANNOTATIONS, Attempt
 RUN_ANNOTATION = f"{GROUP}/run"
 COMMIT_ANNOTATION = f"{GROUP}/commit"
 FILE_HASH_ANNOTATION = f"{GROUP}/file-hash"
+AUTHOR_ANNOTATION = f"{GROUP}/commit-author"
+SUBJECT_ANNOTATION = f"{GROUP}/commit-subject"
 REASON_ANNOTATION = f"{GROUP}/reason"
 OCCURRENCE_ANNOTATION = f"{GROUP}/occurrence"
 DELIVERIES_ANNOTATION = f"{GROUP}/deliveries"
@@ -47,6 +50,8 @@ _OWN_ANNOTATIONS = frozenset(
     (
         RUN_ANNOTATION,
         COMMIT_ANNOTATION,
+        AUTHOR_ANNOTATION,
+        SUBJECT_ANNOTATION,
         FILE_HASH_ANNOTATION,
         REASON_ANNOTATION,
         OCCURRENCE_ANNOTATION,
@@ -180,6 +185,12 @@ class RunKey:
         return cls(trigger_uid=uid, source=source, number=number)
 
 
+def text_annotations(author: str | None, subject: str | None) -> dict[str, str]:
+    """The annotations with a commit's author and subject, as far as they are known."""
+    known = {AUTHOR_ANNOTATION: author, SUBJECT_ANNOTATION: subject}
+    return {name: text for name, text in known.items() if text}
+
+
 def copy_name(job: str) -> str:
     """Name of the Secret that a Job owns: reserved, so that no Action can mount it.
 
@@ -235,6 +246,8 @@ class JobView:
 
     run: RunKey | None
     commit: str | None
+    author: str | None
+    subject: str | None
     file_hash: str | None
     request: int | None
     due_at: str | None
@@ -342,6 +355,8 @@ class JobView:
         return cls(
             run=run,
             commit=annotations.get(COMMIT_ANNOTATION) or None,
+            author=one_line(annotations.get(AUTHOR_ANNOTATION) or "", AUTHOR_CHARS) or None,
+            subject=one_line(annotations.get(SUBJECT_ANNOTATION) or "", SUBJECT_CHARS) or None,
             file_hash=annotations.get(FILE_HASH_ANNOTATION) or None,
             request=_natural(occurrence),
             due_at=occurrence if timestamp(occurrence) else None,

@@ -185,6 +185,21 @@ PARSERS = (
         calls=("edges.git.pktline:int",),
     ),
     Parser(
+        name="author and message of a commit",
+        giver="git server",
+        bound="64 KiB of the commit; 2 MiB of a pack that does not begin with it; messages are cut to 4,096 "
+        "characters, and compared with 16 patterns of 128 (authors: 256 characters)",
+        refused="`RepositoryTooLarge`; the rest of a commit is not read",
+        worst_ms=40,
+        calls=(
+            "edges.git.commits:decompress",
+            "edges.git.commits:decompressobj",
+            "edges.git.commits:match",
+            "edges.git.commits:search",
+            "rules.ignore:search",
+        ),
+    ),
+    Parser(
         name="pack with the trees of a commit",
         giver="git server",
         bound="`git.packBytes`, `git.inflatedBytes`, `git.treeBytes`, `git.treeEntries`; paths of 4,096 characters",

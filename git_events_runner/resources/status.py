@@ -135,13 +135,23 @@ class Waiting(Part):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class IgnoredCommit(Part):
+    """A commit that was recorded without a run, because `spec.ignore` selects it."""
+
+    commit: Hash | None = Field(default=None, description="The commit; while it is `commitHash`, it is the newest one.")
+    reason: Text | None = Field(default=None, description="Which part of `spec.ignore` selects it.")
+    author: Text | None = Field(default=None, description="Its author, in short.")
+    subject: Text | None = Field(default=None, description="The first line of its message, in short.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class CheckedSource(Part):
     """What is recorded of one source."""
 
     commit_hash: Hash | None = Field(
         default=None,
         description="The last commit that was checked: of the last settled run, or a newer one that changes none of "
-        "the selected `files`.",
+        "the selected `files`, or that `ignore` selects.",
     )
     file_hash: Hash | None = Field(
         default=None, description="Digest of the selected files of that commit; null without `files`."
@@ -181,6 +191,9 @@ class CheckedSource(Part):
         default=None, description="When the Job of the last settled run was created; `cooldown` counts from it."
     )
     waiting: Waiting | None = Field(default=None, description="The change that waits, while one does.")
+    ignored: IgnoredCommit | None = Field(
+        default=None, description="The last commit, if it was ignored (`spec.ignore`), with the reason."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from .concurrency import Concurrency
 from .history import HistoryLimit
+from .ignore import Ignore
 from .meta import Resource
 from .part import PART, Flag, Name, Part, Reference, Text
 from .references import OnDelete, References
@@ -227,6 +228,12 @@ class TriggerSpec(Part):
     cooldown: Length | None = Field(
         default=None,
         description="Shortest time between the starts of two runs of a source, such as `10m`; a change waits for it.",
+    )
+
+    ignore: Ignore | None = Field(
+        default=None,
+        description="Commits that are recorded without a run, by author or message of the reference's newest commit; "
+        "unset: none.",
     )
 
     @property

@@ -30,6 +30,7 @@ class CheckResult(StrEnum):
     SKIP_SAME = "skip-same", "The reference shows the recorded commit."
     SKIP_FILES_SAME = "skip-files-same", "A new commit with the same selected files; it is recorded without a run."
     SKIP_ADOPTED = "skip-adopted", "v0.4 recorded this commit; its entry is taken over without a run."
+    SKIP_IGNORED = "skip-ignored", "A new commit that `ignore` selects; it is recorded without a run, with the reason."
     SKIP_FIRST = "skip-first", "`firstCheck: Record`: the first check records the commit without a run."
     SKIP_DELETED = "skip-deleted", "The reference is deleted, and nothing runs for that."
     SKIP_ANSWERED = "skip-answered", "An earlier check handled the scheduled time, or all requests."

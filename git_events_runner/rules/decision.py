@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+from git_events_runner.resources.commits import CommitText
+from git_events_runner.resources.ignore import Ignore
 from git_events_runner.rules.ledger.entry import Entry
 from git_events_runner.rules.ledger.mutations import Mutation, Skip, rfc3339
 from git_events_runner.rules.ledger.stored_times import stored_time
 
 from .announcements import announced_unseen, announced_wait_s
 from .check_result import CheckResult
+from .ignore import ignored_of
+from .ignored import Ignored
 from .reference_entries import CONFIRM, Forget, Missing
 from .selection import Selection
 from .waits import Release, WaitPolicy, hold_of
@@ -60,7 +64,7 @@ class CheckSpec:
     """The part of a trigger that decides on a check of one of its sources.
 
     `called`: pushes are delivered to it. `patterns`: `files` is given. `source` is the key of the entry. `waits`: None:
-    nothing makes a change wait.
+    nothing makes a change wait. `ignore`: None: no commit is ignored.
     """
 
     source: str
@@ -71,11 +75,12 @@ class CheckSpec:
     called: bool = True
     on_delete: bool = False
     waits: WaitPolicy | None = None
+    ignore: Ignore | None = None
 
     @classmethod
     def of(cls, trigger: Any, source: str, waits: WaitPolicy | None) -> CheckSpec:
         """That part of a trigger's model, with what makes its changes wait."""
-        watch = trigger.spec.sources.watch_on
+        watch, ignore = trigger.spec.sources.watch_on, trigger.spec.ignore
         return cls(
             source=source,
             on_change_only=watch.on_change_only,
@@ -85,6 +90,7 @@ class CheckSpec:
             called=trigger.ref.kind == "WebhookTrigger",
             on_delete=watch.on_delete is not None,
             waits=waits,
+            ignore=None if ignore is None or ignore.is_empty else ignore,
         )
 
 
@@ -106,10 +112,10 @@ class Absent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What a check knows at a time: at first nothing of git; then the reference's head; then the selected files.
+    """What a check knows at a time: at first nothing of git; then the reference's head; then its files, and its text.
 
-    `closed_until`: outside the trigger's windows, when they open. `last_start`: when the last run started, or, if it
-    waits for a slot, now.
+    `text` is the head's author and message. `closed_until`: outside the trigger's windows, when they open.
+    `last_start`: when the last run started, or, if it waits for a slot, now.
     """
 
     now: datetime
@@ -117,13 +123,14 @@ class Observation:
     last_start: datetime | None = None
     head: Head | Absent | None = None
     files: Selection | None = None
+    text: CommitText | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observe:
-    """The decision needs more: the head of the reference, or which of its files differ."""
+    """The decision needs more: the head of the reference, which of its files differ, or its author and message."""
 
-    part: Literal["head", "files"]
+    part: Literal["head", "files", "text"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +176,7 @@ class StartRun:
     result: CheckResult
     commit: str
     file_hash: str | None
+    text: CommitText | None = None
     due_at: datetime | None = None
     request: int | None = None
     run_request: int | None = None
@@ -191,6 +199,11 @@ def decide(entry: Entry, occurrence: Occurrence, observation: Observation, spec:
         return _absent(entry, head, observation.now, spec)
     if needs_files(entry, head, spec) and observation.files is None:
         return Observe(part="files")
+    return _of_head(entry, occurrence, observation, spec, head)
+
+
+def _of_head(entry: Entry, occurrence: Occurrence, observation: Observation, spec: CheckSpec, head: Head) -> Decision:
+    """What has to be done for the head, when its files are known."""
     unseen = announced_unseen(entry, head.commit, head.tag_object, head.sent_at)
     wait_s = announced_wait_s(entry, head.sent_at) if unseen else None
     result = _result(entry, occurrence, observation, spec, unseen=unseen)
@@ -201,6 +214,12 @@ def decide(entry: Entry, occurrence: Occurrence, observation: Observation, spec:
         hold = _hold(entry, observation, spec, result, wait_s)
         if hold is not None:
             return hold
+        if spec.ignore is not None and result is not CheckResult.FIRE_REQUESTED:
+            if observation.text is None:
+                return Observe(part="text")
+            ignored, ignores = ignored_of(spec.ignore, head.commit, observation.text), CheckResult.SKIP_IGNORED
+            if ignored is not None:
+                return _no_run(entry, occurrence, observation, spec, ignores, upto, wait_s, ignored=ignored)
         return _start_run(entry, occurrence, observation, spec, result, upto, wait_s)
     return _no_run(entry, occurrence, observation, spec, result, upto, wait_s)
 
@@ -315,10 +334,14 @@ def _no_run(
     result: CheckResult,
     upto: int,
     wait_s: float | None,
+    *,
+    ignored: Ignored | None = None,
 ) -> NoRun:
     """Record what has to be: handled requests, and a commit that needs no run."""
     head = observation.head
     moved = result is not CheckResult.SKIP_SAME and isinstance(head, Head)
+    if ignored is not None and ignored.commit == entry.commit:
+        moved = False  # onChangeOnly: false, and the commit is recorded already
     ended: list[Mutation] = []
     if entry.missing_since is not None:
         ended.append(Missing(source=spec.source, expected=entry.key, at=None))
@@ -338,6 +361,7 @@ def _no_run(
         changed=now if commit != entry.commit else entry.changed,
         answered_at=rfc3339(occurrence.at) if isinstance(occurrence, Due) else None,
         now=now,
+        ignored=ignored,
     )
     return NoRun(result=result, mutations=(*ended, skip), deferrable=not (moved or ended), again_s=wait_s)
 
@@ -365,6 +389,7 @@ def _start_run(
         result=result,
         commit=head.commit,
         file_hash=observation.files.digest if observation.files is not None else None,
+        text=observation.text,
         due_at=occurrence.at if isinstance(occurrence, Due) else None,
         request=request,
         run_request=entry.run_requested if by_annotation else None,

@@ -56,6 +56,8 @@ def record_of(name: str, job: JobView) -> dict[str, Any] | None:
         "number": job.run.number,
         "source": job.run.source,
         "commit": (job.commit or "")[:COMMIT_CHARS] or None,
+        "author": job.author,
+        "subject": job.subject,
         "reason": job.reason,
         "job": name,
         "attempt": str(job.attempt) if job.attempt.number > 1 else None,

@@ -103,6 +103,7 @@ class RunOrder:
 
     `asked_at` is the loop's time just before git was asked. `request` or `due_at` is the occurrence; `tasks` and
     `deliveries` (hashes) say whose requests it answers. `run_request` and `run_token` are those of a requested run.
+    `author` and `subject` are the commit's, where they are known.
     """
 
     trigger: Ref
@@ -123,6 +124,8 @@ class RunOrder:
     run_request: int | None = None
     run_token: str | None = None
     retry: RetryOf | None = None
+    author: str | None = None
+    subject: str | None = None
 
     @property
     def occurrence(self) -> str:

@@ -31,6 +31,7 @@ from git_events_runner.errors import (
     SecretUnusable,
 )
 from git_events_runner.resources.bounds import FILE_BYTES
+from git_events_runner.resources.commits import CommitText
 from git_events_runner.resources.description import KNOWN_HOSTS_FILE
 from git_events_runner.resources.job import REASON_ANNOTATION
 from git_events_runner.resources.kinds import KINDS
@@ -186,6 +187,20 @@ class GitSources:
         async def ask(repository: Repository) -> Iterable[TreeEntry]:
             async with self._remote() as remote:
                 return await remote.tree(repository, commit)
+
+        return await self._ask(source, namespace, ask)
+
+    async def commit_text(self, source: Any, namespace: str, commit: str) -> CommitText:
+        """Author and message of a commit.
+
+        Raises:
+            GitError: The git server gave no answer, or not this commit.
+            SecretUnusable: A Secret that the source names cannot be used.
+        """
+
+        async def ask(repository: Repository) -> CommitText:
+            async with self._remote() as remote:
+                return await remote.commit_text(repository, commit)
 
         return await self._ask(source, namespace, ask)
 

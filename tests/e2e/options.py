@@ -212,19 +212,12 @@ def actions(at):
 
 _RETRY = {"limit": 1, "backoff": "1m", "on": ["Failed", "CloneFailed"]}
 _WITH_TRUE = {"limit": 1, "backoff": "1m", "true": ["Failed", "CloneFailed"]}
-_TOP = (
-    "schedule",
-    "suspend",
-    "firstCheck",
-    "historyLimit",
-    "concurrency",
-    "retry",
-    *("windows", "debounce", "cooldown"),
-)
+_TOP = ("schedule", "suspend", "firstCheck", "historyLimit", "concurrency", "retry")
+_TOP += ("windows", "debounce", "cooldown", "ignore")
 # Always open, but for a second in a leap year.
 _OPEN = {"allow": "0 0 * * *", "duration": "25h", "timeZone": "Europe/Kyiv"}
 _WAITS = {"windows": [_OPEN, {"deny": "0 0 29 2 *", "duration": "1s"}], "debounce": {"quiet": "1s", "max": "5s"}}
-_WAITS |= {"cooldown": "1s"}
+_WAITS |= {"cooldown": "1s", "ignore": {"authors": ["no?one*"], "messages": ["*[nothing]*"], "skipCi": True}}
 
 
 def _hook(source, action, watch=None, **webhook):

@@ -9,6 +9,7 @@ from git_events_runner.flow.checks.files import Files
 from git_events_runner.flow.checks.handled import HandledTimes
 from git_events_runner.flow.checks.runs import Runs
 from git_events_runner.flow.waits import Waits
+from git_events_runner.resources.commits import CommitText
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.run import JobDefaults
 from git_events_runner.rules.ledger.entry import entry_of
@@ -47,6 +48,7 @@ class Git:
     def __init__(self):
         self.head, self.error, self.then, self.asked = A, None, None, 0
         self.urgent = False
+        self.texts, self.text_error, self.texts_asked = {}, None, 0
         self.paths, self.tree_error, self.trees = ["README.md"], None, 0
 
     async def meet(self, source, namespace, ref_type, ref_name):
@@ -63,6 +65,12 @@ class Git:
         if self.error:
             raise self.error
         return Answer(head, None, sent)
+
+    async def commit_text(self, source, namespace, commit):
+        self.texts_asked += 1
+        if self.text_error:
+            raise self.text_error
+        return self.texts.get(commit, CommitText(name="A U Thor", email="a@example.com", message="Fix it\n"))
 
     async def tree(self, source, namespace, commit):
         self.trees += 1

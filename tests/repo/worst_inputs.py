@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from git_events_runner.edges.git.commits import CommitFront
 from git_events_runner.edges.git.http.lfs import ANSWER_BYTES, batch_of
 from git_events_runner.edges.git.http.trust import trusted_parts, trusting
 from git_events_runner.edges.git.limits import Limits
@@ -24,11 +25,13 @@ from git_events_runner.edges.git.ssh.key_bounds import KeyBounds
 from git_events_runner.edges.git.ssh.keys import read_key
 from git_events_runner.errors import GitError
 from git_events_runner.resources import bounds
+from git_events_runner.resources.ignore import Ignore
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.references import Branches, References
 from git_events_runner.resources.ssh import SshAddress, host_keys, problem_of
 from git_events_runner.rules.forge_links import commit_page
 from git_events_runner.rules.forges import MalformedPayload, read
+from git_events_runner.rules.ignore import ignored_by
 from git_events_runner.rules.patterns import Patterns
 from git_events_runner.rules.proofs import Scheme
 from git_events_runner.rules.references import Watched
@@ -152,6 +155,22 @@ def packets():
     return work
 
 
+def commit_text():
+    """A message that each pattern follows to its end, of a commit that is longer than what is read."""
+    content = b"tree " + b"1" * 40 + b"\nauthor A <a@example.com> 1 +0000\n\n" + b"a" * 500_000
+    packed = b"PACK" + bytes((0, 0, 0, 2, 0, 0, 0, 2, 0x90 | 0xF, 0xFF, 0xFF, 0x0F)) + zlib.compress(content)
+    worst = "*" + "a" * 120 + "b*"
+    ignore = Ignore(authors=(worst,) * 16, messages=(worst,) * 16, skip_ci=True)
+
+    def work():
+        front = CommitFront("1" * 40)
+        with contextlib.suppress(CommitFront.Seen):
+            front.feed(packed)
+        assert ignored_by(ignore, front.text("sha1", Limits())) is None
+
+    return work
+
+
 def pack():
     """A pack that inflates to a quarter of what is allowed, as contents that are dropped."""
     size = Limits().inflated_bytes // 4
@@ -230,6 +249,7 @@ INPUTS = {
     "quantities, patterns of the schema": schema_text,
     "object of our kinds, or a Job": stored_object,
     "packets of git's protocol": packets,
+    "author and message of a commit": commit_text,
     "pack with the trees of a commit": pack,
     "answer of an LFS server": lfs_answer,
     "payload of a webhook": payload,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from git_events_runner.resources.commits import CommitText
 from git_events_runner.rules.announcements import announced_unseen, announced_wait_s
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.decision import (
@@ -78,6 +79,7 @@ def skip(result, commit=A, *, handled=1, again_s=None, known=None, changed=None,
         file_hash=fields.get("file_hash"),
         changed=changed,
         answered_at=fields.get("answered_at"),
+        ignored=fields.get("ignored"),
         now="2026-05-06T07:00:20Z",
     )
     return NoRun(result=CheckResult(result), mutations=(written,), deferrable=not moved, again_s=again_s)
@@ -101,6 +103,7 @@ class Row:
     tag: str | None = None
     closed_until: datetime | None = None
     last_start: datetime | None = None
+    text: CommitText | None = None
 
 
 GONE = "gone"  # a complete answer lacks the reference
@@ -325,7 +328,7 @@ def check_row(row):
     head = Head(commit=row.head, tag_object=row.tag, sent_at=NOW) if shown else Absent(sent_at=NOW)
     head = None if row.head is None else head
     observation = Observation(
-        now=NOW, head=head, files=row.files, closed_until=row.closed_until, last_start=row.last_start
+        now=NOW, head=head, files=row.files, closed_until=row.closed_until, last_start=row.last_start, text=row.text
     )
     assert decide(row.entry, row.occurrence, observation, CheckSpec(source="s", **row.spec)) == row.decision
 
@@ -342,6 +345,7 @@ def test_the_table_has_every_result_that_a_decision_can_have():
         CheckResult.DROPPED,
     }
     others |= {CheckResult.WAIT_WINDOW, CheckResult.WAIT_DEBOUNCE, CheckResult.WAIT_COOLDOWN}  # test_waits.py
+    others.add(CheckResult.SKIP_IGNORED)  # test_ignored_decisions.py
     assert decided | failures | others == set(CheckResult)
     assert not decided & (failures | others)
 

@@ -98,9 +98,15 @@ class Repository:
         """Run git in the repository."""
         return _git(*arguments, cwd=self.path, env=self._env, stdin=stdin)
 
-    def push(self, files=None, *, branch="main", message="change"):
+    def push(self, files=None, *, branch="main", message="change", author="t"):
         """Commit files (path → text) on top of the branch, or an empty commit."""
-        stream = [f"commit refs/heads/{branch}", "committer t <t@x> now", f"data {len(message)}", message]
+        stream = [
+            f"commit refs/heads/{branch}",
+            f"author {author} <{author}@x> now",
+            "committer t <t@x> now",
+            f"data {len(message)}",
+            message,
+        ]
         found = subprocess.run(
             ["git", "rev-parse", "-q", "--verify", f"refs/heads/{branch}"],
             cwd=self.path,

@@ -284,6 +284,24 @@ class Tree:
                 stack.pop()
 
 
+def commit_content(pack: bytes | bytearray, commit: str, object_format: str, limits: Limits) -> bytes:
+    """The content of a commit.
+
+    Raises:
+        GitReferenceNotFound: The id is not a commit's.
+        GitProtocolError: The pack is broken or lacks it.
+        GitTooLarge: A limit was passed.
+    """
+    return _commit_of(_Pack(pack, object_format, limits), commit)
+
+
+def _commit_of(objects: _Pack, commit: str) -> bytes:
+    commit_id = bytes.fromhex(commit)
+    if (found := objects.objects.get(commit_id)) is not None and found.kind != _COMMIT:
+        raise GitReferenceNotFound(f"{commit} is not a commit")
+    return objects.of(commit_id, _COMMIT)
+
+
 def read_tree(pack: bytes | bytearray, commit: str, object_format: str, limits: Limits) -> Tree:
     """All files, links and submodules of a commit, from a pack with its trees.
 
@@ -293,11 +311,8 @@ def read_tree(pack: bytes | bytearray, commit: str, object_format: str, limits: 
         TreesTooLarge: The trees take more than `limits.tree_bytes`.
         GitTooLarge: Another limit was passed.
     """
-    objects = _Pack(pack, object_format, limits)
-    commit_id = bytes.fromhex(commit)
-    if (found := objects.objects.get(commit_id)) is not None and found.kind != _COMMIT:
-        raise GitReferenceNotFound(f"{commit} is not a commit")
-    data = objects.of(commit_id, _COMMIT)
+    objects, commit_id = _Pack(pack, object_format, limits), bytes.fromhex(commit)
+    data = _commit_of(objects, commit)
     if not data.startswith(b"tree ") or data[5 + 2 * len(commit_id) : 6 + 2 * len(commit_id)] != b"\n":
         raise GitProtocolError("the pack holds a broken commit")
     try:

@@ -288,7 +288,8 @@ def fetch_request(capabilities: Capabilities, commit: str, *, blobless: bool, sh
     """Body that asks for a commit, by default without its history (and without blobs, if asked and the server can)."""
     wants = [b"want " + each.encode() for each in (commit, *shape.also)]
     deepen = packet(b"deepen %d\n" % shape.depth) if shape.depth and capabilities.shallow else b""
-    leave_out = packet(b"filter blob:none\n") if blobless and capabilities.filter else b""
+    left_out = b"tree:0" if shape.treeless else b"blob:none" if blobless else b""
+    leave_out = packet(b"filter %b\n" % left_out) if left_out and capabilities.filter else b""
     if capabilities.version == _V2:
         options = [b"no-progress", b"ofs-delta", *([b"include-tag"] if shape.tags else [])]
         arguments = b"".join(map(packet, (*options, *wants))) + deepen + leave_out + packet(b"done")

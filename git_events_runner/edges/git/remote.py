@@ -24,8 +24,10 @@ from git_events_runner.errors import (
     GitTooManyReferences,
     GitUnsupported,
 )
+from git_events_runner.resources.commits import CommitText
 
 from .backoff import Backoffs
+from .commits import CommitTexts
 from .exchange import BY_REQUEST, Exchanges, affects_one_namespace
 from .limits import Limits, Transport
 from .pack_front import PackFront
@@ -74,6 +76,7 @@ class Remote:
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._leaving: dict[str, Batch] = {}  # by repository: begun, and not sent yet
         self._fetches: WeakValueDictionary[tuple[str, str], Shared[Tree]] = WeakValueDictionary()
+        self._texts = CommitTexts(limits=limits, exchanges=self._exchanges, remembered=self._remembered)
         self._trees: LruCache[tuple[str, str], Tree] = LruCache(limit=limits.kept_entries, weigh=_entries)
 
     async def close(self) -> None:
@@ -222,6 +225,14 @@ class Remote:
         kind = await self._exchanges.send(repository, doing, ask, urgent=urgent, shared=shared, part=object_id)
         self._remembered.kinds.put(repository.owner, key, kind)
         return kind
+
+    async def commit_text(self, repository: Repository, commit: str) -> CommitText:
+        """Author and message of a commit, fetched once: without trees and files, if the server can leave them out.
+
+        Raises:
+            GitError: Any of its classes.
+        """
+        return await self._texts.get(self._transport(repository), repository, commit)
 
     async def pack(
         self,

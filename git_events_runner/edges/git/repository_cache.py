@@ -6,8 +6,10 @@ from collections.abc import Collection
 
 from git_events_runner.concurrency.fairness import FairCache, Room
 from git_events_runner.errors import GitTooLarge
+from git_events_runner.resources.commits import CommitText
 
 _APART_S = 600.0
+_TEXTS = 512  # of up to 4,096 characters
 
 
 class RepositoryCache:
@@ -18,6 +20,7 @@ class RepositoryCache:
         too_large: Commits, by repository and id, whose trees pass a limit.
         commits: Those that were found.
         kinds: What an object is, by repository and id.
+        texts: Authors and messages of commits, by repository and id.
     """
 
     def __init__(self, *, limit: int, room: Room) -> None:
@@ -26,6 +29,7 @@ class RepositoryCache:
         self.too_large: FairCache[tuple[str, str], GitTooLarge] = FairCache(limit=4 * limit, room=room)
         self.commits: FairCache[tuple[str, str], str] = FairCache(limit=4 * limit, room=room)
         self.kinds: FairCache[tuple[str, str], str] = FairCache(limit=4 * limit, room=room)
+        self.texts: FairCache[tuple[str, str], CommitText] = FairCache(limit=_TEXTS)
         self._apart: FairCache[str, float] = FairCache(limit=limit, room=room)
 
     def part(self, namespace: str, key: str, now: float) -> None:
@@ -41,7 +45,7 @@ class RepositoryCache:
         for key in keys:
             self.large.pop(key)
             self._apart.pop(key)
-        for cache in (self.too_large, self.commits, self.kinds):
+        for cache in (self.too_large, self.commits, self.kinds, self.texts):
             for pair in cache:
                 if pair[0] in keys:
                     cache.pop(pair)

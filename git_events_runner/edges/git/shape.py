@@ -9,12 +9,15 @@ from dataclasses import dataclass
 class FetchShape:
     """Shape of a fetch: `depth` commits (0: the complete history), annotated tags of its commits, further objects.
 
-    `also` are ids of objects that the server is asked for in the same request.
+    `also` are ids of objects that the server is asked for in the same request. `treeless`: commits alone, without trees
+    and files, if the server can leave them out.
     """
 
     depth: int = 1
     tags: bool = False
     also: tuple[str, ...] = ()
+    treeless: bool = False
 
 
 ONE_COMMIT = FetchShape()
+COMMIT_ALONE = FetchShape(treeless=True)

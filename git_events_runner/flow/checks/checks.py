@@ -315,6 +315,8 @@ class Checks:
             tasks=request.tasks,
             deliveries=_unknown_deliveries(case),
             fence=request.fence,
+            author=decided.text.author if decided.text else None,
+            subject=decided.text.subject if decided.text else None,
             run_request=decided.run_request,
             run_token=last_run_token(status) if decided.run_request is not None else None,
         )

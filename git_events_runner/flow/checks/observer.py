@@ -1,4 +1,4 @@
-"""What a check observes: the head of the reference, and which of the selected files differ."""
+"""What a check observes: the head of the reference, which selected files differ, the head's author and message."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ class Observer:
         if need.part == "head":
             return await self._head(case, resolved, observed.observation)
         head = observed.observation.head
-        assert isinstance(head, Head)  # noqa: S101  the files are those of a head
+        assert isinstance(head, Head)  # noqa: S101  files and text are those of a head
+        if need.part == "text":
+            text = await self._git.commit_text(resolved.watched_model, case.namespace, head.commit)
+            return Observed(replace(observed.observation, now=self._now(), text=text), observed.sent_at)
         selection = await self._files.compare(
             resolved.watched_model, case.namespace, _patterns(case), head.commit, case.entry.commit or ""
         )

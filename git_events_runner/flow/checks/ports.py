@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from git_events_runner.resources.commits import CommitText
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.ledger.mutations import Mutation
 from git_events_runner.rules.ledger.report import Problem
@@ -63,6 +64,9 @@ class Git(Protocol):
 
         `unchanged`: what an answer that was asked for by another check has to show to be used.
         """
+
+    async def commit_text(self, source: Any, namespace: str, commit: str) -> CommitText:
+        """Author and message of a commit."""
 
     async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
         """Learn the host key of a source that only a Job will ask."""

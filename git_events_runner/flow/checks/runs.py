@@ -23,7 +23,7 @@ from git_events_runner.errors import (
     ApiUnavailable,
 )
 from git_events_runner.flow.ports import PolicyGate, StatusWriter
-from git_events_runner.resources.job import JobView, RunKey, job_name
+from git_events_runner.resources.job import JobView, RunKey, job_name, text_annotations
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
@@ -273,6 +273,7 @@ class Runs:
             trigger=order.trigger,
             watched=resolved.watched,
             commit=order.commit,
+            notes=text_annotations(order.author, order.subject),
             action=resolved.action,
             action_uid=resolved.action_uid,
             clone=clone_of(

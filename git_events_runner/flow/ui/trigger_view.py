@@ -16,6 +16,7 @@ from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.forge_links import commit_page, host_of
+from git_events_runner.rules.ignored import ignored_line
 from git_events_runner.rules.jobs.clone import phase_key
 from git_events_runner.rules.ledger.entry import Entry, entry_of
 from git_events_runner.rules.problems import problem_of, warnings_of
@@ -34,12 +35,16 @@ RESULTS: dict[str, tuple[Tone, str]] = {
     CheckResult.FIRE_DELETED: (Tone.GOOD, "Ran: reference deleted"),
     CheckResult.SKIP_SAME: (Tone.OFF, "Nothing new"),
     CheckResult.SKIP_FILES_SAME: (Tone.OFF, "New commit, same selected files"),
+    CheckResult.SKIP_IGNORED: (Tone.OFF, "New commit, ignored (spec.ignore)"),
     CheckResult.SKIP_ADOPTED: (Tone.OFF, "Nothing new since v0.4"),
     CheckResult.SKIP_FIRST: (Tone.OFF, "First check: recorded, not run"),
     CheckResult.SKIP_DELETED: (Tone.OFF, "Reference deleted, nothing runs"),
     CheckResult.SKIP_ANSWERED: (Tone.OFF, "Handled by an earlier check"),
     CheckResult.SUSPENDED: (Tone.OFF, "Suspended"),
     CheckResult.WAIT_ANNOUNCED: (Tone.WAIT, "Waits for the announced commit"),
+    CheckResult.WAIT_WINDOW: (Tone.WAIT, "Waits for a window"),
+    CheckResult.WAIT_DEBOUNCE: (Tone.WAIT, "Waits until the reference rests"),
+    CheckResult.WAIT_COOLDOWN: (Tone.WAIT, "Waits after the last run"),
     CheckResult.WAIT_DELETED: (Tone.WAIT, "Waits to confirm a deletion"),
     CheckResult.WRONG_CONFIG: (Tone.BAD, "Configuration has to be changed"),
     CheckResult.INVALID: (Tone.BAD, "The trigger is invalid"),
@@ -96,6 +101,7 @@ class SourceView:
     changed: When | None
     requests: int
     problem: str
+    ignored: str
     last: RunRow | None
     decisions: Sequence[DecisionView]
     references: Sequence[ReferenceView]
@@ -210,6 +216,7 @@ def _source(
         changed=when(timestamp(entry.changed), now),
         requests=entry.requested - entry.handled + entry.run_requested - entry.run_handled,
         problem=f"{problem.reason}: {problem.message}" if problem is not None and not shown else "",
+        ignored=ignored_line(raw.get("status"), name) or "",
         last=last,
         decisions=decisions,
         references=[

@@ -7,6 +7,7 @@ import hashlib
 from git_events_runner.resources.actions import ActionJob
 from git_events_runner.resources.job import (
     ADMISSION_ANNOTATION,
+    AUTHOR_ANNOTATION,
     COMMIT_ANNOTATION,
     DELIVERIES_ANNOTATION,
     FILE_HASH_ANNOTATION,
@@ -17,6 +18,7 @@ from git_events_runner.resources.job import (
     RUN_REQUEST_ANNOTATION,
     RUN_TOKEN_ANNOTATION,
     SECRET_ANNOTATION,
+    SUBJECT_ANNOTATION,
     TASK_IDS_ANNOTATION,
     TASKS_KEPT,
     TTL_ANNOTATION,
@@ -34,6 +36,8 @@ READ_BACK = frozenset(
     (
         RUN_ANNOTATION,
         COMMIT_ANNOTATION,
+        AUTHOR_ANNOTATION,
+        SUBJECT_ANNOTATION,
         FILE_HASH_ANNOTATION,
         REASON_ANNOTATION,
         OCCURRENCE_ANNOTATION,
@@ -100,7 +104,7 @@ def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs
     }
     objects = {"action": run.action, "source": run.watched.source, "trigger": run.trigger}
     noted |= {f"{GROUP}/{role}-name": ref.name for role, ref in objects.items() if len(ref.name) > _LABEL_CHARS}
-    noted |= run.attempt.annotations
+    noted |= {**run.attempt.annotations, **(run.notes or {})}
     if run.concurrency is not None:
         noted |= run.concurrency.annotations
     return {name: value for name, value in noted.items() if value}

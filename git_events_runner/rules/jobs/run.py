@@ -133,6 +133,7 @@ class Run:
     run_request: int | None = None
     run_token: str | None = None
     concurrency: ConcurrencyLimit | None = None
+    notes: Mapping[str, str] | None = None
     previous_commit: str | None = None
     attempt: Attempt = FIRST_ATTEMPT
     generation: int | None = None

@@ -18,6 +18,7 @@ from git_events_runner.resources.history import HISTORY_DEFAULT
 from git_events_runner.resources.job import UNFINISHED_PHASES, JobView, timestamp
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.history import HISTORY, record_of, remember
+from git_events_runner.rules.ignored import Ignored
 
 from .deliveries import DELIVERIES_KEPT, HASH_CHARS, delivery_known
 from .entry import entry_of, highest_number, stored_text
@@ -185,6 +186,7 @@ class Settle:
             entry["runHandled"] = max(before.run_handled, min(self.run_request, before.run_requested))
         entry["lastStart"] = self.changed
         _end_wait(entry, retry=self.retry)
+        entry.pop("ignored", None)
         entry["lastJob"] = {"name": self.job, "phase": self.phase, "commit": self.commit}
         if self.phase in UNFINISHED_PHASES:
             status["state"] = "Running"
@@ -211,7 +213,7 @@ class Skip:
     """A check found nothing to run: requests counted as of its reading are handled, a commit with the same files kept.
 
     `commit` differs from the recorded one when the selected files are the same (or the original recorded the tag
-    object): the new commit is then recorded without a run (skip_commit in the model).
+    object, or `ignored`): the new commit is then recorded without a run (skip_commit in the model).
     """
 
     source: str
@@ -222,6 +224,7 @@ class Skip:
     changed: str | None = None
     answered_at: str | None = None
     now: str | None = None
+    ignored: Ignored | None = None
 
     def apply(self, status: dict[str, Any]) -> Outcome:
         """Mark requests handled, never lowering; refuse when a run or another commit was recorded meanwhile."""
@@ -237,6 +240,9 @@ class Skip:
         if self.commit != before.commit:
             entry["fileHash"] = self.file_hash
             entry["changed"] = self.changed
+            entry.pop("ignored", None)
+        if self.ignored is not None:
+            entry["ignored"] = self.ignored.record
         if self.answered_at and not lies_later(before.answered_at, self.answered_at, self.now):
             entry["answeredAt"] = self.answered_at
         return Outcome.WRITE
