@@ -1,4 +1,4 @@
-"""`git-events-runner local PATH…`: the whole controller on manifests, without a cluster."""
+"""`git-events-runner local PATH…`: the complete controller on manifests, without a cluster."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class LocalOptions:
 
 
 class _Reporter:
-    """Tells the narrator and, with `--once`, whoever waits for the end."""
+    """Reports to the narrator and, with `--once`, to the task that waits for the end."""
 
     def __init__(self, narrator: Narrator, once: Once) -> None:
         self._narrator = narrator
@@ -151,7 +151,7 @@ def _colorful() -> bool:
 
 
 def _print(line: str, *, gone: Callable[[], None]) -> None:
-    """Print a line; a reader that goes away (`| head`) is told of by `gone`, and what follows goes nowhere."""
+    """Print a line; if the reader closes the pipe (`| head`), `gone` is called, and what follows is dropped."""
     try:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
@@ -165,7 +165,7 @@ def _print(line: str, *, gone: Callable[[], None]) -> None:
 
 
 def _unexpected(narrator: Narrator, _: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """A bug outside of every task: one line; the program goes on."""
+    """A bug outside of every task: one line; the program continues."""
     error = context.get("exception")
     narrator.say(bug_report(error) if error is not None else f"internal error: {context.get('message')}", "bad")
 

@@ -1,4 +1,4 @@
-"""Which documents are ours, which are somebody else's and are passed over, and which are ours with a mistake."""
+"""Which documents are ours, which are of other programs and are ignored, and which are ours with a mistake."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from git_events_runner.resources.kinds import GROUP, KINDS, OURS
 
 CORE = ("Secret", "ConfigMap", "Namespace")
 TAKEN = (*OURS, *CORE)
-# Kinds of the core group that say nothing here; any other name in that group is a mistake.
+# Kinds of the core group that are ignored here; any other name in that group is a mistake.
 _OTHER_CORE = frozenset(
     (
         "Endpoints",

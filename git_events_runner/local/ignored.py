@@ -1,4 +1,4 @@
-"""What of a Job means nothing without a cluster: named, so that nobody wonders."""
+"""Parts of a Job that have no effect without a cluster: each is reported."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Manifests for `local`: our kinds, Secrets, ConfigMaps and Namespaces, each problem with file, line and field.
 
-All problems of all files are found at once, also names that nothing in the manifests bears.
+All problems of all files are reported together, also names that no object in the manifests has.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Registrar(Protocol):
     """Where the objects go."""
 
     def create(self, obj: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object; Refusal says what is wrong with it."""
+        """Create an object; Refusal states what is wrong with it."""
 
     def merge(self, obj: Mapping[str, Any]) -> None:
-        """Put labels and annotations of an object on the one that is there; Refusal says what is wrong with them."""
+        """Put labels and annotations of an object on the one that is there; Refusal states what is wrong with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +71,8 @@ def load(
 ) -> Loaded:
     """Read manifests and create every object, namespaces first (those that are only named, too).
 
-    `secrets` are keys that are given beside the manifests; they win. `namespace` is that of objects without one;
-    `existing` are objects that exist in a cluster, which manifests may name.
+    `secrets` are keys that are given in addition to the manifests; they win. `namespace` is that of objects without
+    one; `existing` are objects that exist in a cluster, which manifests may name.
 
     Raises:
         ConfigError: Something is wrong; every problem is named, as `file:line: field: what; what to do`.
@@ -97,7 +97,7 @@ def load(
     complete = not problems  # a document that is no object may be the one that a name means
     wrong: set[Ref] = set()
     problems += _create(manifests, server, stored, wrong)
-    manifests = [replace(one, obj=stored.get(one.ref, one.obj)) for one in manifests]  # nulls gone, defaults set
+    manifests = [replace(one, obj=stored.get(one.ref, one.obj)) for one in manifests]  # nulls removed, defaults set
     if complete:
         problems += [
             f"{one.document.at(field)}: {field}: {told}" for one, field, told in dangling(manifests, wrong, existing)
@@ -108,7 +108,7 @@ def load(
 
 
 def one_line(text: str) -> str:
-    r"""A text without line breaks and whatever else a terminal obeys: names in manifests may hold anything.
+    r"""A text without line breaks and all else that a terminal obeys: names in manifests may hold anything.
 
     >>> one_line("no GitRepo a\n\x1b[2J")
     'no GitRepo a\\n\\x1b[2J'
@@ -153,7 +153,7 @@ def _add(document: Document, found: dict[Ref, Manifest], default: str) -> Iterat
 
 
 def _stand_in(found: dict[Ref, Manifest], secrets: Sequence[StandIn]) -> None:
-    """Put keys that are given beside the manifests into their Secrets."""
+    """Put keys that are given in addition to the manifests into their Secrets."""
     nowhere = Document(path=Path("--secret"), line=0, value=None, lines={}, blocks={})
     for one in secrets:
         old = found.get(one.secret)
@@ -245,7 +245,7 @@ def _wrong(kind: str, obj: dict[str, Any]) -> InvalidObject | None:
 
 
 def _check(kind: str, obj: dict[str, Any]) -> None:
-    """What no schema can tell: whether a schedule can be read, windows and times, and file patterns.
+    """What no schema can check: whether a schedule can be read, windows and times, and file patterns.
 
     Raises:
         InvalidObject: They cannot.

@@ -1,6 +1,6 @@
-"""What `local` prints: one line an event, coloured on a terminal, plain when piped.
+"""What `local` prints: one line per event, coloured on a terminal, plain when piped.
 
-It stands where the log's renderer stands, so that it tells what the controller logs, in the words of a person.
+It replaces the log's renderer, so that it prints what the controller logs, as sentences.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _LEVELS = {"warning": "warn", "error": "bad", "critical": "bad", "exception": "b
 
 
 class Narrator:
-    """Writes lines; `every_check` also tells of scheduled checks that find nothing again and again."""
+    """Writes lines; `every_check` also prints scheduled checks that find nothing again and again."""
 
     def __init__(
         self, *, write: Callable[[str], None], color: bool, now: Callable[[], datetime], every_check: bool
@@ -93,7 +93,7 @@ class Narrator:
         self._write(text)
 
     def __call__(self, _: object, method: str, event: MutableMapping[str, Any]) -> NoReturn:
-        """The processor of structlog: tell the event, or keep silent; nothing is left for a logger."""
+        """The processor of structlog: print the event, or drop it; nothing is left for a logger."""
         name = str(event.get("event"))
         for listener in self._listeners:
             listener(name, event)
@@ -121,7 +121,7 @@ class Narrator:
             self.say(f"job {job.name}: failed: {why}", "bad")
 
     def _tell(self, name: str, method: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
-        """A line and its colour for an event; None tells nothing."""
+        """A line and its colour for an event; None prints nothing."""
         who = _who(event)
         match name:
             case "check.finished":
@@ -171,7 +171,7 @@ class Narrator:
         return f"{who}: {RESULTS[result]}{_calls(calls)}", "dim"
 
     def _called(self, event: Mapping[str, Any]) -> tuple[str, str] | None:
-        """A webhook's call is told at once; further ones with what answers them."""
+        """The first webhook call is printed immediately; further ones with their answers."""
         trigger = f"{event.get('namespace')}/{event.get('name')}"
         self._calls[trigger] = self._calls.get(trigger, 0) + 1
         return (f"{_who(event)}: webhook called", "note") if self._calls[trigger] == 1 else None

@@ -1,4 +1,4 @@
-"""`--once`: when all sources of triggers with a schedule were checked and all runs have ended, and how that went."""
+"""`--once`: when all sources of triggers with a schedule were checked and all runs have ended, and their result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WRONG = frozenset((CheckResult.WRONG_CONFIG, CheckResult.INVALID, CheckResult.D
 _GONE = frozenset(("job.expired", "job.cancelled"))
 _REQUESTS = frozenset(("request.recorded", "request.invalid"))
 _UNSCHEDULED = frozenset(("trigger.rejected", "trigger.crashed"))
-# The schedule that triggers have here: checked at the start, as every new trigger, and not again in anybody's time.
+# The schedule that triggers have here: checked at the start, as every new trigger, and not again in a lifetime.
 NEVER_AGAIN = {"interval": "100y"}
 
 
@@ -95,7 +95,7 @@ class Once:
 
     @property
     def summary(self) -> str:
-        """One line on how it went."""
+        """One line with the result."""
         if not (self._checks or self._ended or self._failed):
             return "nothing to check: no trigger has a schedule, except suspended ones"
         what = f"{_count(self._checks, 'source')} checked, {_count(self._ended, 'run')}"

@@ -1,4 +1,4 @@
-"""Names in manifests that nothing bears: without a cluster nothing else can bring it."""
+"""Names in manifests that no object has: without a cluster no other object can have it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _SIMILAR = 0.6
 
 
 def unknown_field(kind: str, obj: Mapping[str, Any], field: str) -> str:
-    """What to say of a field that a kind does not have: its likely name, where it belongs, or what there is.
+    """The message for a field that a kind does not have: its likely name, where it belongs, or what there is.
 
     >>> unknown_field("Action", {"spec": {"actionJob": {"commands": []}}}, "spec.actionJob.commands")
     'Action has no such field; did you mean command?'

@@ -19,7 +19,7 @@ from .yamlscalars import KubernetesLoader
 
 STDIN = Path("-")
 _SUFFIXES = frozenset((".yaml", ".yml", ".json"))
-_NODES = 1_000_000  # aliases repeat what they name: nine lines can say a billion
+_NODES = 1_000_000  # aliases repeat what they name: nine lines can make a billion
 _DEPTH = 200
 
 
@@ -148,7 +148,7 @@ def read(path: Path, text: str, *, explicit: bool = True) -> Iterator[Document]:
     Raises:
         yaml.YAMLError: It is no YAML.
         RecursionError: It is nested too deeply.
-        ConfigError: It holds what JSON cannot say, or repeats itself without end.
+        ConfigError: It holds what JSON cannot express, or repeats itself without end.
     """
     value = _json(text)
     if value is not None:
@@ -170,7 +170,7 @@ def read(path: Path, text: str, *, explicit: bool = True) -> Iterator[Document]:
 
 
 def _json_document(path: Path, text: str, value: Any, *, explicit: bool) -> Document:
-    """JSON is YAML but for tabs (which a JSON text has between its parts only) and some escapes: then without lines."""
+    """JSON is YAML except for tabs (JSON text has them between its parts only) and some escapes: then without lines."""
     with contextlib.suppress(yaml.YAMLError):
         loader = KubernetesLoader(text.replace("\t", " "))
         try:

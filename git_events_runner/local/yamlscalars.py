@@ -35,7 +35,7 @@ def number(text: str) -> int | float:
     [15, 8, 31, -1000, 1000, 1.5]
 
     Raises:
-        ValueError: It is infinite or no number at all: JSON cannot say that.
+        ValueError: It is infinite or no number at all: JSON cannot express that.
     """
     plain = text.replace("_", "")
     sign, digits = (-1, plain[1:]) if plain[:1] == "-" else (1, plain.removeprefix("+"))

@@ -64,7 +64,7 @@ def has_generation(kind: Kind) -> bool:
 
 
 def needs_version(kind: Kind) -> bool:
-    """Whether a PUT must say which version it replaces."""
+    """Whether a PUT must state which version it replaces."""
     return kind.name in _CONDITIONAL_ONLY
 
 

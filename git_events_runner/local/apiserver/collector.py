@@ -17,7 +17,7 @@ _NAMESPACE = KINDS["Namespace"]
 
 
 class Collector:
-    """Deletes dependents whose owners are all gone, and the content of namespaces being deleted."""
+    """Deletes dependents whose owners are all deleted, and the content of namespaces being deleted."""
 
     def __init__(self, *, storage: Storage, registry: Registry, delay_s: float) -> None:
         self._storage = storage
@@ -33,7 +33,7 @@ class Collector:
             self._work.set()
 
     async def run(self) -> None:
-        """Collect shortly after each deletion, for ever."""
+        """Collect shortly after each deletion, without end."""
         while True:
             await self._work.wait()
             await asyncio.sleep(self._delay_s)

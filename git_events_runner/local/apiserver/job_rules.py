@@ -202,7 +202,7 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Cause]:
 
 
 def _fixed(template: Any, *, free: bool) -> Any:
-    """The part of a pod template that cannot change; a suspended Job never started may still be placed elsewhere."""
+    """The part of a pod template that cannot change; a suspended Job never started may still be assigned elsewhere."""
     if not free or not isinstance(template, Mapping):
         return template
     fixed = copy.deepcopy(dict(template))
@@ -213,7 +213,7 @@ def _fixed(template: Any, *, free: bool) -> Any:
 
 
 def wrong_status(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Cause]:
-    """What an update of a Job's status may not say (finished without the steps before, finished undone)."""
+    """What an update of a Job's status may not state (finished without the steps before, finished undone)."""
     status = new.get("status") or {}
     before, after = _true(old), _true(new)
     for end, step in (("Complete", "SuccessCriteriaMet"), ("Failed", "FailureTarget")):

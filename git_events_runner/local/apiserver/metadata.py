@@ -27,7 +27,7 @@ _STATEMENT = (
 
 
 def rfc3339(moment: datetime) -> str:
-    """A time as Kubernetes writes it, in whole seconds.
+    """A time as Kubernetes writes it, in full seconds.
 
     >>> rfc3339(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     '2026-01-02T03:04:05Z'

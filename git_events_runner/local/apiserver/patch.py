@@ -29,7 +29,7 @@ def merge(target: Any, patch: Any) -> Any:
 
 
 def apply(target: Any, operations: Any) -> Any:
-    """The target with a JSON Patch applied as a whole.
+    """The target with a JSON Patch applied completely or not.
 
     Replacing a name that an object does not have adds it, as the API server's library does (against RFC 6902, seen on
     Kubernetes 1.34).

@@ -59,7 +59,7 @@ class Registry:
         self._now = now
 
     def read(self, place: ObjectPath) -> Object:
-        """The object at a place.
+        """The object at a path.
 
         Raises:
             Refusal: 404.
@@ -146,7 +146,7 @@ class Registry:
         return self._storage.put(kind, obj)
 
     def delete(self, place: ObjectPath, options: Deletion) -> tuple[Object, bool]:
-        """Delete an object, or mark it when finalizers hold it; what is left of it, and whether it is gone.
+        """Delete an object, or mark it when finalizers hold it; what is left of it, and whether it is deleted.
 
         Raises:
             Refusal: 404, 409 when a precondition fails.
@@ -221,7 +221,7 @@ class Registry:
         return copy.deepcopy(kept) | ({"status": new["status"]} if "status" in new else {})
 
     def _finish(self, kind: Kind, obj: Object, old: Object | None, *, strict: bool, dropped: Any = None) -> None:
-        """Prune, default and validate in place; of a status that is dropped unknown fields are named all the same."""
+        """Prune, default and validate in place; of a status that is dropped unknown fields are named nevertheless."""
         name = obj["metadata"].get("name", "")
         rules = (
             None

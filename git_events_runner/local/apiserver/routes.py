@@ -1,4 +1,4 @@
-"""From HTTP to the registry: paths, verbs, content types, tokens, and Status objects for what goes wrong."""
+"""From HTTP to the registry: paths, verbs, content types, tokens, and Status objects for errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def place_of(path: str) -> ObjectPath:
 
 
 class Api:
-    """The ASGI endpoint; `intercept` may look at, delay, refuse or swallow any request (tests of faults)."""
+    """The ASGI endpoint; `intercept` may inspect, delay, refuse or swallow any request (tests of faults)."""
 
     def __init__(self, *, storage: Storage, registry: Registry, lister: Lister, token: str, bookmark_s: float) -> None:
         self._storage = storage

@@ -1,7 +1,8 @@
 """Structural schemas of custom resources: unknown fields, defaults, and what is wrong with an object.
 
-Order and messages as in the API server (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/).
-CEL rules are evaluated by `cel.py` for the forms that our own CRDs use.
+Order and messages as in the API server
+(https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/). CEL rules are
+evaluated by `cel.py` for the forms that our own CRDs use.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def problems(value: Any, schema: Mapping[str, Any], path: str = "", old: Any = _
     """What is wrong with `value`, field by field; where it is what the stored object has (`old`), nothing is.
 
     So the API server does since Kubernetes 1.30 ("validation ratcheting"): a stored object that a newer schema refuses
-    may be changed elsewhere. Items of lists are only compared as a whole list.
+    may be changed elsewhere. Items of lists are only compared as complete lists.
     """
     if (value is None and schema.get("nullable")) or (old is not _NEW and value == old):
         return

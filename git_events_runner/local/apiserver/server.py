@@ -49,7 +49,7 @@ class ApiServer:
 
     @property
     def intercept(self) -> Interceptor | None:
-        """What looks at every request first; None when nothing does."""
+        """What gets every request first; None if there is none."""
         return self._api.intercept
 
     @intercept.setter
@@ -123,7 +123,7 @@ async def serving(
 
     `definitions` are other CRDs to begin with.
     `port` 0 takes a free one; with a `path` a Unix socket there is listened on instead; `history` is the number of
-    changes of a kind that watches can ask for; `bookmark_s` is the time between bookmarks; objects without owners go
+    changes of a kind that watches can request; `bookmark_s` is the time between bookmarks; objects without owners go
     after `collect_after_s` seconds.
     """
     storage = Storage(history=history)

@@ -29,7 +29,7 @@ class Change:
 
 
 class Log:
-    """The changes of one kind that watches may still ask for: at most `limit`, older ones are forgotten."""
+    """The changes of one kind that watches may still request: at most `limit`, older ones are forgotten."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -40,7 +40,7 @@ class Log:
         self.closed = False
 
     def append(self, change: Change) -> None:
-        """Add a change and wake everybody who waits."""
+        """Add a change and wake all waiting tasks."""
         self._changes.append(change)
         self._versions.append(change.version)
         if len(self._changes) > self._limit * 2:
@@ -60,7 +60,7 @@ class Log:
         self.wake()
 
     def wake(self) -> None:
-        """Let everybody who waits look again."""
+        """Let all waiting tasks check again."""
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)

@@ -30,7 +30,7 @@ _TOO_OLD = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What a GET on a collection asks for."""
+    """What a GET on a collection requests."""
 
     kind: Kind
     namespace: str | None

@@ -1,6 +1,6 @@
 """A container of a Job as a local command: arguments, variables and paths as the kubelet would give them, moved.
 
-Each volume of the pod is a folder; where a container says the mount path, the local command says that folder.
+Each volume of the pod is a folder; where a container has the mount path, the local command has that folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PASSED = frozenset((
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalCommand:
-    """What to execute for a container: argument list, whole environment, working directory."""
+    """What to execute for a container: argument list, complete environment, working directory."""
 
     container: str
     argv: tuple[str, ...]
@@ -61,7 +61,7 @@ def mounts(container: Mapping[str, Any], volumes: Mapping[str, Path]) -> dict[st
 
 
 def cloner_command(container: Mapping[str, Any], variables: Mapping[str, str], at: PodFolders) -> LocalCommand:
-    """The init container: our own cloner, whatever its image is."""
+    """The init container: our own cloner, for any image."""
     folders = mounts(container, at.volumes)
     env = _environment(variables, folders, at.machine)
     package = Path(__file__).parents[3]

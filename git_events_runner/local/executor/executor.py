@@ -41,7 +41,7 @@ class JobApi(Protocol):
 
 
 class Reporter(Protocol):
-    """Is told what happens to Jobs."""
+    """Gets the events of Jobs."""
 
     def job_started(self, job: Ref) -> None:
         """A Job's processes begin."""
@@ -134,7 +134,7 @@ class Executor:
                 await remove(folder)
 
     async def _note_stopped(self, ref: Ref) -> None:
-        """Its processes have ended: a Job deleted in the foreground is gone then, a suspended one may start again."""
+        """Its processes have ended: a Job deleted in the foreground is removed then, a suspended one may restart."""
         found = self._store.get(ref)
         if found is not None:
             with contextlib.suppress(ApiError):

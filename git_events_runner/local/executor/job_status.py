@@ -57,7 +57,7 @@ def working() -> dict[str, Any]:
 
 
 def stopped(moment: str, *, suspended: bool) -> dict[str, Any]:
-    """The status after the pod of a Job that was suspended or is being deleted is gone."""
+    """The status after the pod of a Job that was suspended or is being deleted has ended."""
     status: dict[str, Any] = {"active": None, "ready": 0}
     if suspended:
         status["conditions"] = [_condition("Suspended", "JobSuspended", "Job suspended", moment)]

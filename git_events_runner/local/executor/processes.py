@@ -20,7 +20,7 @@ _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
 
 async def execute(command: LocalCommand, *, mark: str, output: Callable[[str], None]) -> int:
-    """Run a command to its end; its exit code (128 + number for a signal, as a shell says it).
+    """Run a command to its end; its exit code (128 + number for a signal, as in a shell).
 
     When it ends, and when this is cancelled, everything that it started is stopped: its process group, and on Linux
     also what has left the group, recognised by `mark` in its environment.
@@ -33,7 +33,7 @@ async def execute(command: LocalCommand, *, mark: str, output: Callable[[str], N
     file = os.fdopen(reading_end, "rb", buffering=0, closefd=closes)
     pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), file)
     try:
-        # a pipe of our own: with asyncio's, wait() waits for everybody who still holds its other end
+        # a pipe of our own: with asyncio's, wait() waits for all that still hold its other end
         process = await asyncio.create_subprocess_exec(
             *command.argv,
             cwd=command.cwd,
@@ -98,7 +98,7 @@ async def _read(stream: asyncio.StreamReader, output: Callable[[str], None]) -> 
 
 
 async def _stop(process: asyncio.subprocess.Process, mark: str) -> None:
-    """TERM to the group, after a while (at once when cancelled again) KILL, also to whatever bears the mark."""
+    """TERM to the group, after a while (immediately when cancelled again) KILL, also to all that have the mark."""
     try:
         if process.returncode is None:
             _signal_group(process.pid, signal.SIGTERM)
@@ -119,7 +119,7 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
 
 
 def marked(mark: str) -> list[int]:
-    """The processes that bear a mark in their environment; none where the system does not tell (other than Linux)."""
+    """The processes that have a mark in their environment; none where the system lacks it (other than Linux)."""
     wanted, found = f"{MARK}={mark}".encode(), []
     for entry in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):

@@ -132,6 +132,6 @@ class Variables:
 
 
 def _resource(resource: str, container: Mapping[str, Any]) -> str:
-    """What an Action writes for a resource, as it is written: no cgroup is there to be asked. Unset: 0."""
+    """What an Action writes for a resource, as it is written: no cgroup is there to be read. Unset: 0."""
     section, _, name = resource.partition(".")
     return str(((container.get("resources") or {}).get(section) or {}).get(name, "0"))
