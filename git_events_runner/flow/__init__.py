@@ -1,1 +1,1 @@
-"""Long-running work: asks rules what to do and edges to do it."""
+"""Long-running work: rules decide, edges do the I/O."""

@@ -1,4 +1,4 @@
-"""Annotations that request a check or a run: the leader counts them in the status, then submits the checks."""
+"""Annotations that request a check or a run: the leader records them in the status, then submits checks."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from git_events_runner.rules.messages import CheckRequest, Fence
 log = structlog.get_logger(target="requests")
 
 _BACKOFF_S = (1.0, 30.0)
-_LONGEST_S = 10.0  # a write that takes longer must not keep a place of those that are handled at a time
+_LONGEST_S = 10.0  # a write that takes longer must not keep its slot
 
 
 class AnnotatedRequests:
-    """Handles each token of each trigger once, each trigger apart: one whose status is refused delays no other."""
+    """Handles each token of each trigger once, each trigger by itself: a refused status delays no other trigger."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class AnnotatedRequests:
                     refs = changes.take()
 
     async def _handle(self, ref: Ref, fence: Fence) -> bool:
-        """Handle what one trigger requests; False: it has to be tried again."""
+        """Handle the request of one trigger; False: retry."""
         trigger = self._store.get(ref)
         if trigger is None:
             return True
@@ -88,7 +88,7 @@ class AnnotatedRequests:
             return False
         except FenceLost:
             raise
-        except Exception:  # the border of one trigger: a bug in it must not end the others
+        except Exception:  # a bug in the handling of one trigger must not end the others
             log.exception("trigger.crashed", kind=ref.kind, namespace=ref.namespace, name=ref.name)
             return True
 
@@ -106,7 +106,7 @@ class AnnotatedRequests:
         return True
 
     def _is_wrong(self, trigger: Snapshot, one: AnnotatedRequest) -> bool:
-        """Whether the annotations cannot be followed; that is reported once for each trigger and problem."""
+        """Whether the annotations are invalid; this is reported once per trigger and problem."""
         if one.problem is None:
             return False
         if self._told.get(trigger.ref) != (trigger.uid, one.problem):

@@ -1,7 +1,7 @@
-"""The runtime config: read from its ConfigMap, again at every change; the last good one stays.
+"""The runtime config: read from its ConfigMap at every change; the last valid one stays.
 
-At start there is no last good one. A document that cannot be read then means the defaults, as in v0.4, unless it tries
-to restrict something: defaults restrict little, so the replica waits, not ready, until it can be read (fail closed).
+At start there is no last valid one. An invalid document then means the defaults, as in v0.4, unless it tries
+to restrict something: defaults restrict little, so the replica waits, not ready, until it is valid (fail closed).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 
 class Config(Generic[_T]):
-    """Holds the config of now; `run` keeps it true to the ConfigMap."""
+    """Has the current config; `run` keeps it equal to the ConfigMap."""
 
     def __init__(
         self,
@@ -39,9 +39,9 @@ class Config(Generic[_T]):
         metrics: Metrics,
         judged: Callable[[str | None], None],
     ) -> None:
-        """`restricts` says of a text that cannot be read whether defaults would allow more than it means to.
+        """`restricts`: whether the defaults would allow more than an invalid text intends.
 
-        `judged` is called with why this replica cannot start with the config of now, or None.
+        `judged` is called with why this replica cannot start with the current config, or None.
         """
         self._store = store
         self._ref = ref
@@ -57,7 +57,7 @@ class Config(Generic[_T]):
         self.current: _T = default
 
     async def wait_usable(self) -> None:
-        """Return when this replica may start: at once, unless a document that restricts something cannot be read."""
+        """Return when this replica may start: immediately, unless a document with restrictions is invalid."""
         with self._store.subscribe("ConfigMap") as changes:
             self.read()
             while not self._usable.is_set():
@@ -75,7 +75,7 @@ class Config(Generic[_T]):
                     self.read()
 
     def read(self) -> None:
-        """Take over what the ConfigMap says now; none at start: the defaults; deleted later: what it said stays."""
+        """Load the current ConfigMap; none at start: the defaults; deleted later: its last config stays."""
         found = self._store.get(self._ref)
         if found is None:
             if self._read is not None:
@@ -101,7 +101,7 @@ class Config(Generic[_T]):
             self._use()
 
     def _reject(self, text: str, error: ConfigError) -> None:
-        """The last good config stays; without one the defaults hold, or nothing starts."""
+        """The last valid config stays; without one the defaults apply, or nothing starts."""
         if self._good:
             meanwhile = "the last valid runtime config stays in use"
         elif self._usable.is_set() or not self._restricts(text):

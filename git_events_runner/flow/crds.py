@@ -1,6 +1,6 @@
-"""Watches over the CRDs: under old ones the API server would drop our ledger fields, and run numbers would repeat.
+"""Checks the CRDs: with old ones the API server would drop our ledger fields, and run numbers would repeat.
 
-While a needed field is missing the program is not ready and does no check; it says which command to run.
+While a needed field is missing, the program is not ready and does no check; it reports the command to run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BAD_S = 3.0
 def missing_fields(kind: str, crd: Mapping[str, Any]) -> list[str]:
     """Dotted paths of fields that this version writes into a status and a CRD of the API server does not have.
 
-    What is needed is the status of our own CRD, so that a field that a new version adds cannot be forgotten here.
+    The needed fields are those of our own CRD, so that new fields of a new version are included.
     """
     version = _version_of(crd)
     missing = [] if "status" in (version.get("subresources") or {}) else ["subresources.status"]
@@ -52,7 +52,7 @@ def _status_of(version: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _lacking(needed: Mapping[str, Any], found: Mapping[str, Any], path: str) -> Iterator[str]:
-    """Paths of properties of one schema that another one lacks; of a missing property not what is in it."""
+    """Paths of properties of one schema that another one lacks; without the children of a missing property."""
     for name, schema in (needed.get("properties") or {}).items():
         known = (found.get("properties") or {}).get(name)
         if known is None:
@@ -66,7 +66,7 @@ def _lacking(needed: Mapping[str, Any], found: Mapping[str, Any], path: str) -> 
 
 
 class Crds:
-    """Judges the six CRDs at start and every half minute."""
+    """Checks the six CRDs at start and every half minute."""
 
     def __init__(self, *, reader: KubeReader, judged: Callable[[str | None], None]) -> None:
         self._reader = reader
@@ -76,11 +76,11 @@ class Crds:
         self.moved_at: float = 0.0
 
     async def wait_good(self) -> None:
-        """Return when every needed field is there."""
+        """Return when every needed field exists."""
         await self._good.wait()
 
     async def run(self) -> None:
-        """Judge until cancelled."""
+        """Check until cancelled."""
         while True:
             self.moved_at = asyncio.get_running_loop().time()
             try:
@@ -99,14 +99,14 @@ class Crds:
             await asyncio.sleep(_GOOD_S if problem is None else _BAD_S)
 
     def _unanswered(self, error: ApiError) -> str | None:
-        """The API server gave no answer: what was known holds; nothing is known of the CRDs before the first one."""
+        """The API server did not respond: the last result holds; before the first one the CRDs are unknown."""
         if self._said is not None or self._good.is_set():
             return self._said
         log.warning("crds.unread", error=str(error))
         return f"the CRDs cannot be read yet: {error}"
 
     async def _problem(self) -> str | None:
-        """What is wrong with the CRDs, and what to do; None when they are good.
+        """The problem of the CRDs and its fix; None if there is none.
 
         Raises:
             ApiError: One of them cannot be read now.

@@ -1,4 +1,4 @@
-"""What several modules of flow need of one another, each interface declared once."""
+"""Interfaces between several modules of flow, each declared once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StatusWriter(Protocol):
 
         Raises:
             ApiNotFound: The trigger was deleted, or another one has its name.
-            ApiError: The API server did not take the write, or its outcome stayed unknown.
+            ApiError: The API server did not accept the write, or its outcome stayed unknown.
         """
 
 
@@ -35,17 +35,17 @@ class DeferringStatusWriter(StatusWriter, Protocol):
 
 
 class PolicyGate(Protocol):
-    """The installation's policy, and what it lets run."""
+    """The installation's policy, and what it allows."""
 
     @property
     def policy(self) -> Policy:
-        """The policy of now."""
+        """The current policy."""
 
     def resolve(self, trigger: Any, source: str, *, deleted: bool = False) -> Resolved | Problem:
         """What a run of a trigger (its model) and one of its sources needs, or why there may be none."""
 
     def schedule_of(self, namespace: str, interval: str | None, cron: str | None) -> Schedule | Problem:
-        """The schedule of a trigger's spec, or why it cannot be followed."""
+        """The schedule of a trigger's spec, or why it is invalid."""
 
     def waits_of(self, trigger: Any) -> WaitPolicy | Problem | None:
         """What makes changes of a trigger (its model) wait, or why its fields cannot be used."""
@@ -58,12 +58,12 @@ class PolicyGate(Protocol):
 
 
 class SecretCopier(Protocol):
-    """Makes the Secret that a Job's init container mounts when its source's credential lives elsewhere."""
+    """Creates the Secret that a Job's init container mounts if its source's credential is elsewhere."""
 
     async def copy_for(self, job: Mapping[str, Any], trigger: Any, source: str) -> None:
         """Create it, owned by the Job; nothing if none is needed.
 
         Raises:
             SecretUnusable: The credential cannot be used.
-            ApiError: The copy is not there, or its outcome is unknown.
+            ApiError: The copy does not exist, or its outcome is unknown.
         """

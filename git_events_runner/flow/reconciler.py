@@ -1,7 +1,7 @@
-"""Keeps each trigger's status true to its spec: conditions for what is missing or wrong, no entries of sources gone.
+"""Keeps each trigger's status equal to its spec: conditions for problems, no entries of removed sources.
 
-Runs on the leader: reacts to changes of our six kinds, and looks every few seconds for counted requests that nobody
-answered (their replica died, or git did not answer it in time).
+Runs on the leader: reacts to changes of our six kinds, and checks every few seconds for recorded requests that are
+not handled (their replica died, or git did not respond in time).
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ class Requests(Protocol):
     """Recorded requests that are not handled."""
 
     def begin(self) -> None:
-        """A leadership begins."""
+        """Leadership begins."""
 
     async def sweep(self, fence: Fence) -> None:
-        """Ask for checks of those that have been open for long."""
+        """Submit checks of those that have been open for long."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Known:
-    """One trigger as reconciled last: what its status said of its spec, if nothing was to be written.
+    """One trigger as last reconciled: its status of its spec, if no write was needed.
 
     `wrong` are the sources in which reconciling found a problem, as of that generation.
     """
@@ -80,7 +80,7 @@ class _Known:
 
 
 class Reconciler:
-    """The leader's look at every trigger's spec."""
+    """The leader's check of every trigger's spec."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class Reconciler:
                         next_sweep = loop.time() + _PASS_S
 
     async def _note_all(self, triggers: Iterable[Ref]) -> None:
-        """These are to be reconciled, in their namespace's turn; what has become of them by then counts."""
+        """Queue these for their namespace's turn; each is reconciled in its state at that time."""
         for ref in triggers:
             self._note(ref)
             await self._slices.rest()
@@ -189,7 +189,7 @@ class Reconciler:
     async def _note_concerned(self, changed: Iterable[Ref]) -> None:
         """Note the triggers among the changed objects, those that name one of the others, and those of a namespace.
 
-        Where a delivery was counted and no more, nothing is to be done.
+        A change that only records a delivery needs no work.
         """
         for ref in changed:
             await self._slices.rest()
@@ -205,16 +205,16 @@ class Reconciler:
                 self._note(ref)
 
     def _known_of(self, trigger: Snapshot) -> _Known:
-        """What is known of a trigger; nothing of one that was created under the name of another."""
+        """The known state of a trigger; empty for one that was created under the name of another."""
         known = self._known.get(trigger.ref)
         if known is None or known.uid != trigger.uid:
             known = self._known[trigger.ref] = _Known(uid=trigger.uid)
         return known
 
     def _named_by(self, trigger: Snapshot) -> list[Ref]:
-        """The objects whose change concerns a trigger: its namespace, sources, action, and the source that this clones.
+        """The objects whose change concerns a trigger: its namespace, sources, action, and the action's clone source.
 
-        What an action clones changes with the action, at which the trigger is reconciled.
+        The cloned source changes only with the action, and that change reconciles the trigger.
         """
         namespace = trigger.ref.namespace
         named = [Ref("Namespace", None, namespace or "")]
@@ -234,9 +234,9 @@ class Reconciler:
         return [*named, ref(override.kind, override.name)] if override is not None else named
 
     async def _reconcile(self, trigger: Snapshot, fence: Fence) -> bool:
-        """Finalizer of the original, entries of sources that are gone, conditions; written only when they change."""
+        """Finalizer of v0.4, entries of removed sources, conditions; written only when they change."""
         if self._store.refused(trigger.ref.namespace, trigger.ref.kind):
-            self._known_of(trigger).said = None  # not writable; its namespace is noted when it can be read again
+            self._known_of(trigger).said = None  # not writable; its namespace is noted when it is readable again
             return True
         started = time.monotonic()
         failed = refused = False
@@ -260,7 +260,7 @@ class Reconciler:
             )
         except FenceLost:
             raise
-        except Exception:  # the border of one trigger: a bug in it must not end the others
+        except Exception:  # a bug in the handling of one trigger must not end the others
             failed = True
             log.exception("trigger.crashed", **_fields(trigger))
         if trigger.ref.kind == "ScheduleTrigger" and self._store.get(trigger.ref) is not None:
@@ -268,7 +268,7 @@ class Reconciler:
         return not refused
 
     def _repairs(self, trigger: Snapshot) -> list[Mutation]:
-        """Replace what cannot be right in the status; the warning that says so stays for ten minutes."""
+        """Replace impossible values in the status; the warning about them stays for ten minutes."""
         now, loop_now = self._now(), asyncio.get_running_loop().time()
         found = wrong_values(trigger.raw.get("status"), now)
         if found:
@@ -285,7 +285,7 @@ class Reconciler:
         return [over] if warning_of(trigger.raw.get("status"), over.reason, None) is not None else []
 
     def _known_long_ago(self, since: dict[str, float], limit_s: float) -> list[Ref]:
-        """The triggers in which something has been shown for as long as it is to be."""
+        """The triggers with a message whose display time is over."""
         now, found = asyncio.get_running_loop().time(), []
         for uid, at in list(since.items()):
             if now - at < limit_s:
@@ -338,14 +338,14 @@ class Reconciler:
         return wanted if Outcome.WRITE in combine(status, wanted, sources=names_in_spec(trigger.raw))[1] else []
 
     def _resolved(self, trigger: Any, source: str) -> Resolved | Problem:
-        """What runs of a source need; also those for references that are deleted."""
+        """The needs of runs of a source; also of runs for deleted references."""
         found = self._gate.resolve(trigger, source)
         if isinstance(found, Problem) or trigger.spec.sources.watch_on.on_delete is None:
             return found
         return self._gate.resolve(trigger, source, deleted=True)
 
     def _unsettled(self, trigger: Snapshot) -> bool:
-        """Whether a Job is above the record, or may be: then no entry may go."""
+        """Whether a Job is or may be above the record: then no entry may be removed."""
         if self._store.refused(trigger.ref.namespace, "Job"):
             return True
         status, jobs = trigger.raw.get("status"), runs_of(trigger, self._store.jobs_of(trigger.uid))
@@ -354,8 +354,8 @@ class Reconciler:
     def _over(self, trigger: Snapshot, wrong: frozenset[str]) -> frozenset[str]:
         """The sources whose recorded problems are over; `wrong` are those that have a problem now.
 
-        What was found wrong here ends here. What a check found (a host key that is refused) is left to the next check,
-        unless the spec has changed or a term begins: then nobody knows whose finding it was.
+        Problems found here end here. Problems found by a check (a refused host key) are left to the next check,
+        unless the spec has changed or leadership begins: then their origin is unknown.
         """
         problems = source_problems(trigger.raw.get("status"))
         known = self._known_of(trigger)
@@ -367,7 +367,7 @@ class Reconciler:
         return (over | mine | refused) - wrong
 
     def _wrong_spec(self, model: Any) -> Problem | None:
-        """What the API server cannot judge: the schedule's meaning and the patterns' limits."""
+        """Problems that the API server cannot validate: the schedule's meaning and the patterns' limits."""
         try:
             schedule = model.spec.schedule
             if schedule is not None:
@@ -385,7 +385,7 @@ class Reconciler:
         return None
 
     async def _remove_finalizer(self, trigger: Snapshot, fence: Fence) -> None:
-        """The original put a finalizer on ScheduleTriggers; nobody else would ever remove it."""
+        """Remove the finalizer that v0.4 put on ScheduleTriggers; no other controller would remove it."""
         patch = without_finalizer(trigger.raw)
         if patch is None:
             return

@@ -1,4 +1,4 @@
-"""Failed runs that are run again: the leader creates their Jobs when the back-off is over (rules/jobs/retry)."""
+"""Retries of failed runs: the leader creates their Jobs when the back-off is over (rules/jobs/retry)."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ log = structlog.get_logger(target="retries")
 
 _LONGEST_SLEEP_S = 15.0
 _GATHER_S = 0.1
-_UNRECORDED_S = 1.0  # a run that is not settled yet soon is
+_UNRECORDED_S = 1.0  # a run that is not settled yet is settled soon
 
 
 class Reader(Protocol):
     """Reads an object live."""
 
     async def get(self, ref: Ref) -> dict[str, Any]:
-        """The object as it is now."""
+        """The current object."""
 
 
 class PolicyGate(Protocol):
-    """What a run needs, under the policy of now."""
+    """The objects that a run needs, under the current policy."""
 
     def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
         """The objects of a run of that source, or why there may be none."""
@@ -58,11 +58,11 @@ class EventRecorder(Protocol):
     """Publishes Events."""
 
     def publish(self, ref: Ref, uid: str, *, kind: str, reason: str, note: str) -> None:
-        """Publish one, some time."""
+        """Publish one asynchronously."""
 
 
 class Retries:
-    """Follows the failed Jobs that may be run again while this replica is the leader."""
+    """Follows the failed Jobs that may be retried while this replica is the leader."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Retries:
         self._now = now
         self._weight = weight
         self._slices = Slices()
-        self._failed: dict[Ref, datetime | None] = {}  # Jobs that may have to be run again, and when
+        self._failed: dict[Ref, datetime | None] = {}  # Jobs that may have to be retried, and when
 
     async def run_leading(self, fence: Fence) -> None:
         """Create retries until leadership ends."""
@@ -110,14 +110,14 @@ class Retries:
                     await self._note(changes.take())
 
     async def _note(self, jobs: Any) -> None:
-        """Keep those of the Jobs that failed and may be run again."""
+        """Keep those of the Jobs that failed and may be retried."""
         for ref in jobs:
             await self._slices.rest()
             if self._open(ref) is not None:
                 self._failed.setdefault(ref, None)
 
     def _open(self, ref: Ref) -> tuple[Snapshot, Owner[Snapshot]] | None:
-        """A failed Job that is to be run again some time, and whose run it is."""
+        """A failed Job that is to be retried, and its owner."""
         job = self._store.get(ref)
         if job is None or job.model.result != "Failed":
             return None
@@ -127,9 +127,9 @@ class Retries:
         return job, owner
 
     async def _put_due(self, waiting: Handover[Ref]) -> float:
-        """Hand over the Jobs whose retry is due; how long to sleep until the next one.
+        """Submit the Jobs whose retry time has passed; how long to sleep until the next one.
 
-        What is not due costs a comparison: it is read again when its time has come.
+        Other Jobs cost one comparison: each is read again at its time.
         """
         now, sleep_s = self._now(), _LONGEST_SLEEP_S
         for ref, known in list(self._failed.items()):
@@ -150,7 +150,7 @@ class Retries:
         return sleep_s
 
     async def _retry(self, ref: Ref, fence: Fence) -> bool:
-        """Create the retry of a failed Job, if it is still to be run again; False: that has to be tried again."""
+        """Create the retry of a failed Job, if it is still to be retried; False: try again later."""
         found = self._open(ref)
         at = retry_at(found[0].model, found[1]) if found is not None else None
         if found is None or at is None or at > self._now():

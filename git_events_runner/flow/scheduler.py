@@ -1,9 +1,9 @@
-"""The leader's clock: submits a check of each (trigger with a schedule, source) when it falls due.
+"""The leader's clock: submits a check of each (trigger with a schedule, source) at its scheduled time.
 
 A schedule is read again when its trigger's generation changes: live edits and deletions take effect immediately, and an
-edited schedule has no scheduled times before the edit. What was due while no replica was the leader is made up once, by
-the record of each source (`rules/schedule/schedule`). Scheduled times and triggers to be read are taken by
-namespace in turn, a slice of time each: what one tenant changes, or has due at one moment, delays no other tenant.
+edited schedule has no scheduled times before the edit. Times missed while no replica was the leader are handled once
+afterwards, by the record of each source (`rules/schedule/schedule`). Scheduled times and triggers to be read are taken
+by namespace in turn, a slice of time each: one tenant's changes and scheduled times delay no other tenant.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _Written = tuple[str | None, str | None] | None  # interval and cron of a spec; 
 
 @dataclass(slots=True)
 class _Watch:
-    """One source of one trigger: its schedule, as written and as read, its phase, and the due time submitted last."""
+    """One source of one trigger: its schedule, as written and as read, its phase, and the time submitted last."""
 
     trigger: Ref
     uid: str
@@ -60,7 +60,7 @@ class _Watch:
 
 
 class Scheduler:
-    """Owns the due times while this replica leads."""
+    """Owns the scheduled times while this replica is the leader."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Scheduler:
         self._watches: dict[Ref, dict[str, _Watch]] = {}
         self._naming = Naming()
         self._heap: list[tuple[datetime, int, Ref, str]] = []
-        self._most_planned = _HEAP_LEAST  # then what is stale is dropped
+        self._most_planned = _HEAP_LEAST  # then stale ones are dropped
         self._serial = 0
         self._latest: datetime | None = None
         self._weight = weight
@@ -96,7 +96,7 @@ class Scheduler:
         self._edits: dict[Ref, tuple[str, datetime]] = {}  # uid and time of the last edit while it was suspended
 
     async def run_leading(self, fence: Fence) -> None:
-        """Submit what falls due until leadership ends."""
+        """Submit checks at their scheduled times until leadership ends."""
         with self._store.subscribe(declared=(*TRIGGERS, *SOURCES)) as changes:
             minimum_s = self._gate.policy.minimum_interval_s
             await self._start()
@@ -106,7 +106,7 @@ class Scheduler:
                     await self._note_all(trigger.ref for kind in TRIGGERS for trigger in self._store.all(kind))
                 await self._follow_clock()
                 if self._work(fence):
-                    await asyncio.sleep(0)  # the rest of the program has its turn
+                    await asyncio.sleep(0)  # the rest of the program can run
                     await self._apply(changes.take())
                     continue
                 sleep_s = _LONGEST_SLEEP_S
@@ -120,7 +120,7 @@ class Scheduler:
                 await self._apply(changes.take())
 
     async def _start(self) -> None:
-        """Nothing is known yet: all triggers are to be read. Those that come meanwhile are changes."""
+        """Plan to read all triggers, as none is known yet. Those that arrive meanwhile are changes."""
         self._watches.clear()
         self._written.clear()
         self._edits.clear()
@@ -138,7 +138,7 @@ class Scheduler:
         await self._note_all(self._naming.of(sources))
 
     async def _note_all(self, triggers: Iterable[Ref], *, also: set[Ref] | None = None) -> None:
-        """These are to be read, in their namespace's turn; `also` gets them, too."""
+        """Queue these for reading, in their namespace's turn; `also` gets them, too."""
         slices = Slices()
         for ref in triggers:
             if also is not None:
@@ -149,7 +149,7 @@ class Scheduler:
             await slices.rest()
 
     async def _follow_clock(self) -> None:
-        """The clock was far ahead and is not any more: what was planned by it is planned again, in turn."""
+        """The clock was far ahead and is correct now: its times are planned again, in turn."""
         now, latest = self._now(), self._latest
         self._latest = now
         if latest is None or latest - now <= _SET_BACK:
@@ -159,7 +159,7 @@ class Scheduler:
         await self._note_all(list(self._watches), also=self._set_back)
 
     def _work(self, fence: Fence) -> bool:
-        """Submit what is due and read what has changed, for a slice of time; whether something is left."""
+        """Submit scheduled checks and read changes, for a slice of time; whether something is left."""
         now, slices = self._now(), Slices()
         while self._heap and self._heap[0][0] <= now:
             if slices.over:
@@ -194,7 +194,7 @@ class Scheduler:
             self._come_back(ref)
 
     def _read(self, trigger: Snapshot, fence: Fence, *, first: bool) -> None:
-        """Take over the trigger's spec; what has not changed keeps its due time."""
+        """Load the trigger's spec; an unchanged schedule keeps its scheduled time."""
         known = self._watches.pop(trigger.ref, {})
         written: _Written = None
         if trigger.model is not None and trigger.model.spec.schedule is not None:
@@ -204,7 +204,7 @@ class Scheduler:
         edited = before is not None and before[0] == trigger.uid and before[1] != written
         if edited:
             self._submit_missed(known.values(), fence)
-        if written is None or trigger.model.spec.suspend:  # what is missed meanwhile is made up once, as after a stop
+        if written is None or trigger.model.spec.suspend:  # missed times are handled once, as after a stop
             self._naming.drop(trigger.ref)
             self._note_edit(trigger, fence, edited=edited and written is not None)
             return
@@ -248,7 +248,7 @@ class Scheduler:
             self._plan(watches[name], catching_up=first, each_runs=not spec.sources.watch_on.on_change_only)
 
     def _note_edit(self, trigger: Snapshot, fence: Fence, *, edited: bool) -> None:
-        """If the schedule of a suspended trigger was edited: its times before now are none that were missed."""
+        """Record an edited schedule of a suspended trigger: its times before now are not missed ones."""
         if not edited:
             return
         now, status = self._now(), trigger.raw.get("status") or {}
@@ -258,7 +258,7 @@ class Scheduler:
                 self._edited(trigger.ref, trigger.uid, name, now, fence)
 
     def _come_back(self, ref: Ref) -> None:
-        """The clock was set back: no time after now is answered, and the next one is planned by the clock of now."""
+        """The clock was set back: no time after now is handled, and the next one is planned by the current clock."""
         now = self._now()
         for watch in self._watches.get(ref, {}).values():
             if watch.answered is not None and watch.answered > now:
@@ -266,7 +266,7 @@ class Scheduler:
             self._plan(watch, catching_up=False)
 
     def _submit_missed(self, watches: Iterable[_Watch], fence: Fence) -> None:
-        """Submit the times of a schedule that is replaced which have passed and wait to be made up."""
+        """Submit the passed times of a replaced schedule that are not handled yet."""
         for watch in watches:
             if watch.at is not None and watch.at <= self._now():
                 self._submit_now(watch, fence)
@@ -277,12 +277,12 @@ class Scheduler:
         return phase_key(found.model, trigger.namespace or "") if found and found.model else name
 
     def _plan(self, watch: _Watch, *, catching_up: bool, each_runs: bool = False) -> None:
-        """Put the next due time on the heap; one that passed unanswered is due at once.
+        """Put the next scheduled time on the heap; one that passed unhandled is submitted immediately.
 
         Args:
-            watch: Whose.
-            catching_up: This leader begins: what was missed is spread, or left to a due time that is near.
-            each_runs: Every check runs, so that none is left out.
+            watch: The source.
+            catching_up: Leadership begins: missed times are spread, or left to a near scheduled time.
+            each_runs: Every check runs, so that none is skipped.
         """
         self._serial += 1
         watch.serial = self._serial
@@ -296,7 +296,7 @@ class Scheduler:
                 spread_key=watch.uid if catching_up else None,
                 each_runs=each_runs,
             )
-        except Exception:  # the border of one trigger: a bug in it must not end the others
+        except Exception:  # a bug in the handling of one trigger must not end the others
             log.exception("trigger.crashed", namespace=watch.trigger.namespace, name=watch.trigger.name)
             return
         watch.at = planned.due_at
@@ -306,7 +306,7 @@ class Scheduler:
                 self._drop_stale()
 
     def _drop_stale(self) -> None:
-        """Leave on the heap what is planned now: edits and deletions leave their former times there."""
+        """Keep only current times on the heap: edits and deletions leave their former times there."""
         self._heap = [entry for entry in self._heap if self._is_planned(*entry[1:])]
         heapq.heapify(self._heap)
         self._most_planned = _HEAP_LEAST + 2 * len(self._heap)
@@ -319,7 +319,7 @@ class Scheduler:
         watch = self._watches.get(ref, {}).get(source)
         if watch is None or watch.serial != serial or watch.at is None or ref in self._set_back:
             return
-        if self._now() - watch.at >= _LATE:  # made up, or the clock was set: of several times the last one
+        if self._now() - watch.at >= _LATE:  # missed, or the clock was set: the last of several times
             self._plan(watch, catching_up=False)
             if watch.at is None or watch.at > self._now():
                 return

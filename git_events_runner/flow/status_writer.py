@@ -1,8 +1,8 @@
-"""The one writer of triggers' statuses in this process: what arrives while a write is under way shares the next one.
+"""The only writer of triggers' statuses in this process: mutations during a write share the next write.
 
 Each write has a batching window, so that a storm of deliveries to one trigger costs a request for dozens of them. The
 window grows with the time that a write takes: a status of 1,000 sources costs the API server 80 ms, as a patch too.
-A refused write, and one of unknown outcome, is judged mutation by mutation on the object just read.
+A refused write, and one of unknown outcome, is evaluated per mutation on the object just read.
 """
 
 from __future__ import annotations
@@ -47,34 +47,34 @@ _REFUSED_S = 15.0
 
 @dataclass(slots=True)
 class _Waiting:
-    """One caller's mutations, and where their outcomes go."""
+    """One caller's mutations, and the future of their outcomes."""
 
     mutations: Sequence[Mutation]
     done: asyncio.Future[list[Outcome]]
 
 
 class _LostAnswers:
-    """The mutations of a batch that are perhaps written: by an attempt whose answer was lost."""
+    """The mutations of a batch that may be written, by an attempt whose response was lost."""
 
     def __init__(self) -> None:
         self._numbers: set[int] = set()
         self._statuses: list[Mapping[str, Any] | None] = []
 
     def note(self, problem: ApiError, outcomes: Sequence[Outcome], status: Mapping[str, Any] | None) -> None:
-        """A write on that status failed; if its outcome is unknown, it counts."""
+        """A write on that status failed; it is kept if its outcome is unknown."""
         if not isinstance(problem, ApiUnavailable):
             return
         self._numbers |= {number for number, outcome in enumerate(outcomes) if outcome is Outcome.WRITE}
         self._statuses.append(status)
 
     def judge(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """The outcomes, with what is there already as written where it was perhaps written here."""
+        """The outcomes; a mutation that is there already counts as written if it may be written here."""
         return [Outcome.WRITE if o is Outcome.DONE and n in self._numbers else o for n, o in enumerate(outcomes)]
 
     def undecidable(
         self, mutations: Sequence[Mutation], outcomes: Sequence[Outcome], status: Mapping[str, Any] | None
     ) -> bool:
-        """Whether a delivery that would be counted now was perhaps counted before, and nothing tells."""
+        """Whether a delivery that would be recorded now may be recorded already, without evidence."""
         if not self._statuses or not deliveries_overtaken(self._statuses[0], status):
             return False
         return any(outcomes[n] is Outcome.WRITE and isinstance(mutations[n], Count) for n in self._numbers)
@@ -109,8 +109,8 @@ class GroupedStatusWriter:
         Cancelling withdraws what has not been sent yet.
 
         Raises:
-            ApiNotFound: the trigger is gone, or another one bears its name.
-            ApiError: the API server did not take the write, or its outcome stayed unknown.
+            ApiNotFound: the trigger is deleted, or another one has its name.
+            ApiError: the API server did not accept the write, or its outcome stayed unknown.
         """
         waiting = _Waiting(mutations, asyncio.get_running_loop().create_future())
         self._enter((ref, uid), waiting)
@@ -119,8 +119,8 @@ class GroupedStatusWriter:
     def defer(self, ref: Ref, uid: str, mutation: Mutation, *, unwritten: Callable[[], None]) -> None:
         """Write a mutation with the next write of that trigger, within a second; `unwritten` is called if it cannot be.
 
-        While writes to more than a few triggers are under way it waits for company up to 5 s. For what may be lost with
-        this process: somebody looks again then, at once if it was stale, else a while later.
+        While writes to more than a few triggers are under way, its batching window is up to 5 s. For data that may be
+        lost with this process: another check follows then, immediately if it was stale, else later.
         """
         key = (ref, uid)
         waiting = _Waiting([mutation], asyncio.get_running_loop().create_future())
@@ -134,7 +134,7 @@ class GroupedStatusWriter:
             held.append(waiting)
 
     async def flush(self) -> None:
-        """Write what was deferred now, and return when it is written or given up."""
+        """Write deferred mutations now, and return when they are written or given up."""
         waiting = [one.done for held in self._deferred.values() for one in held]
         for key in list(self._deferred):
             self._flush(key)
@@ -143,7 +143,7 @@ class GroupedStatusWriter:
 
     def _flush_unless_busy(self, key: tuple[Ref, str], first: _Waiting, latest: float) -> None:
         if first not in self._deferred.get(key, ()):
-            return  # it found company meanwhile
+            return  # another write took it meanwhile
         loop = asyncio.get_running_loop()
         if len(self._lanes) > _BUSY and loop.time() + _DEFERRED_S <= latest:
             loop.call_later(_DEFERRED_S, self._flush_unless_busy, key, first, latest)
@@ -164,11 +164,11 @@ class GroupedStatusWriter:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits to be written."""
+        """Whether no write waits."""
         return not self._lanes
 
     async def run(self) -> None:
-        """Serve writes until cancelled; whoever waits then is told that the outcome is unknown."""
+        """Serve writes until cancelled; callers that wait then get an unknown outcome."""
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
@@ -182,7 +182,7 @@ class GroupedStatusWriter:
 
     async def _drain(self, ref: Ref, uid: str) -> None:
         key, loop = (ref, uid), asyncio.get_running_loop()
-        wait_s = 0.0  # the first write is sent immediately; what arrives meanwhile gathers for the next
+        wait_s = 0.0  # the first write is sent immediately; later mutations gather for the next
         while True:
             await asyncio.sleep(wait_s)
             batch, self._lanes[key] = _bounded([one for one in self._lanes[key] if not one.done.done()])
@@ -192,11 +192,11 @@ class GroupedStatusWriter:
             if batch:
                 try:
                     await self._commit(ref, uid, batch)
-                except Exception as error:  # noqa: BLE001  whoever waits gets it; other triggers go on
+                except Exception as error:  # noqa: BLE001  its callers get it; other triggers continue
                     for waiting in batch:
                         _fail(waiting, error)
                 finally:
-                    for waiting in batch:  # cancelled in the middle: nobody is left waiting
+                    for waiting in batch:  # cancelled in the middle: no caller keeps waiting
                         _fail(waiting, ApiUnavailable(f"writing the status of {ref}: this process is stopping"))
             took_s = loop.time() - started_at
             slow = took_s > _SLOW_S and not full
@@ -239,7 +239,7 @@ class GroupedStatusWriter:
                 base = await self._read_for(batch, ref, uid, problem)
                 unchanged = fresh and base["metadata"].get("resourceVersion") == version
                 if isinstance(problem, ApiInvalid) and unchanged:
-                    raise  # no test failed: the API server will never take this
+                    raise  # no test failed: the API server will never accept this
                 fresh = True
             else:
                 self._metrics.status_written()
@@ -248,7 +248,7 @@ class GroupedStatusWriter:
         raise error
 
     def _for_object(self, mutation: Mutation, base: Mapping[str, Any]) -> Mutation:
-        """What is decided by the spec of the very object that is written: what is pruned, how many runs are kept."""
+        """Decisions by the spec of the written object: what is pruned, how many runs are kept."""
         if isinstance(mutation, Settle):
             spec = base.get("spec")
             asked = spec.get("historyLimit") if isinstance(spec, Mapping) else None
@@ -258,7 +258,7 @@ class GroupedStatusWriter:
     async def _send(
         self, ref: Ref, uid: str, base: Mapping[str, Any], status: Mapping[str, Any], patch: list[dict[str, Any]] | None
     ) -> dict[str, Any]:
-        """Send the patch; without one the whole status with its resource version (which costs the server a fifth less).
+        """Send the patch; without one, the full status with its resource version (which costs the server a fifth less).
 
         The server keeps the spec when a status is put.
         """
@@ -270,7 +270,7 @@ class GroupedStatusWriter:
         whole = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, "status": status}
         try:
             return await self._api.replace(kind, whole, subresource="status", strict=True, timeout_s=_REQUEST_TIMEOUT_S)
-        except ApiConflict:  # others write too: patches of a part of the status do not get into their way
+        except ApiConflict:  # others write too: partial patches do not conflict
             self._shared_until = asyncio.get_running_loop().time() + _SHARED_S
             raise
 
@@ -282,7 +282,7 @@ class GroupedStatusWriter:
         return await self._read(ref, uid)
 
     async def _read(self, ref: Ref, uid: str) -> dict[str, Any]:
-        """The live object, through a few failures of the API server."""
+        """The live object, with retries after a few failures of the API server."""
         for attempt in range(6):
             try:
                 found = await self._api.get(ref)
@@ -296,12 +296,12 @@ class GroupedStatusWriter:
 
 
 def _bounded_object(found: dict[str, Any]) -> dict[str, Any]:
-    """The object as the store would have it: without what is beyond the bounds of a status."""
+    """The object as in the store: cut to the bounds of a status."""
     return {**found, "status": bounded_status(found["status"], found.get("spec"))} if "status" in found else found
 
 
 def _bounded(waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
-    """As many of them, from the first on, as one write may have, and the rest.
+    """The first of them, up to the maximum of one write, and the rest.
 
     A status keeps the hashes of the last 64 deliveries, by which a write of unknown outcome is recognised: a write
     leaves at least one hash from before it.
@@ -315,7 +315,7 @@ def _bounded(waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
 
 
 def _pruned_by(base: Mapping[str, Any], now: datetime | None) -> Prune:
-    """The sources and references to keep, by the spec of the very object that is written."""
+    """The sources and references to keep, by the spec of the written object."""
     names, status = names_in_spec(base), base.get("status") or {}
     try:
         watched = watched_by(base.get("spec"))

@@ -1,6 +1,6 @@
-"""Forgets what belongs to triggers that are deleted: their lanes, and their series in the metrics.
+"""Removes the data of deleted triggers: their lanes, and their series in the metrics.
 
-What was under way when a trigger was deleted may end after it and bring a series back: each minute those of triggers
+Work under way at a deletion may end after it and re-create a series: each minute the series of triggers
 that do not exist are removed.
 """
 
@@ -38,7 +38,7 @@ class TriggerCleanup:
         self._slices = Slices()
 
     async def run(self) -> None:
-        """Forget until cancelled."""
+        """Remove data until cancelled."""
         with self._store.subscribe(declared=TRIGGERS) as changes:
             for kind in TRIGGERS:
                 for trigger in self._store.all(kind):

@@ -1,4 +1,4 @@
-"""Probes and metrics: `/alive`, `/ready` (500 while not), `/metrics`; the body has in plain lines what is not well.
+"""Probes and metrics: `/alive`, `/ready` (500 while not), `/metrics`; the body has one line per problem.
 
 The status page (`flow/ui`) is served below `/ui`, where it is enabled.
 """
@@ -17,7 +17,7 @@ from git_events_runner.concurrency.pools import Pool
 from git_events_runner.telemetry.metrics import Metrics
 
 _SHARED_S, _LONGEST_SHARED_S = 0.25, 5.0
-_SHARED_TIMES = 20  # as long as it took so often: rendering takes at most a twentieth of the time
+_SHARED_TIMES = 20  # kept for this many rendering times: rendering takes at most a twentieth of the time
 _READERS = 16
 _OF_ONE_ADDRESS = 4
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -33,23 +33,23 @@ class Health:
         self._moved: dict[str, tuple[Callable[[], float], float, str]] = {}
 
     def set(self, name: str, *, ready: bool, why: str = "") -> None:
-        """A fact became true, or stopped being it (with the reason)."""
+        """A fact became true, or false (with the reason)."""
         if ready:
             self._missing.pop(name, None)
         else:
             self._missing[name] = why or "not yet"
 
     def judged(self, name: str, problem: str | None) -> None:
-        """A fact as somebody judges it: true without a problem."""
+        """Record a fact by its problem: true without one."""
         self.set(name, ready=problem is None, why=problem or "")
 
     def note(self, name: str, lines: list[str]) -> None:
-        """What `/ready` reports beside its state, which does not depend on it; replaces the last lines of that name."""
+        """Note lines that `/ready` reports without effect on its state; they replace the last ones of that name."""
         self._notes[name] = lines
 
     @property
     def notes(self) -> list[str]:
-        """What was noted last, one line each."""
+        """The last notes, one per line."""
         return [line for _, lines in sorted(self._notes.items()) for line in lines]
 
     def expect(
@@ -59,11 +59,11 @@ class Health:
         self._moved[name] = (moved_at, limit_s, problem)
 
     def not_ready(self) -> list[str]:
-        """What is missing for readiness, one line each."""
+        """Missing facts of readiness, one per line."""
         return [f"{name}: {why}" for name, why in sorted(self._missing.items())]
 
     def not_alive(self) -> list[str]:
-        """What has not moved within its limit, one line each."""
+        """Tasks that have not moved within their limit, one per line."""
         now = self._clock()
         found = [(name, now - moved(), limit_s, problem) for name, (moved, limit_s, problem) in self._moved.items()]
         return [
@@ -81,7 +81,7 @@ class _Rendering:
         self._under_way: asyncio.Future[None] | None = None
 
     async def text(self) -> Sequence[bytes]:
-        """Its pieces, rendered in a thread: thousands of series take longer than the loop may stand still."""
+        """Its pieces, rendered in a thread: thousands of series take longer than the loop may block."""
         while (text := self._text) is None:
             if self._under_way is not None:
                 await asyncio.wait({self._under_way})
@@ -100,12 +100,12 @@ class _Rendering:
         return text
 
     def _drop(self) -> None:
-        """It is too old, and takes megabytes."""
+        """Drop the text: it is too old, and takes megabytes."""
         self._text = None
 
 
 class _Pieces(Response):
-    """An answer in pieces, each of them sent when the one before has left, so that the loop is free between them."""
+    """A response in pieces, each sent after the one before has left, so that the loop is free between them."""
 
     media_type = _TEXT
 
@@ -133,7 +133,7 @@ class Probes:
         self._paths = {"/alive": self._alive, "/ready": self._ready, "/metrics": self._show}
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application: three paths, without a framework's routing, which costs more than a probe."""
+        """The ASGI application: three paths, without a framework's routing, which would cost more than a probe."""
         if scope["type"] != "http":
             return
         if self._ui is not None and (scope["path"] == "/ui" or scope["path"].startswith("/ui/")):
@@ -155,7 +155,7 @@ class Probes:
         return _judged(self._health.not_ready(), "ready", self._health.notes)
 
     async def _show(self, request: Request) -> Response:
-        """Few at a time, and fewer of one address: each answer is large."""
+        """Few at a time, and fewer per address: each response is large."""
         sender = request.client.host if request.client else ""
         if self._readers[sender] >= _OF_ONE_ADDRESS or self._readers.total() >= _READERS:
             text = "too many requests for metrics at a time\n"

@@ -1,9 +1,9 @@
-"""Checks that are done again at a time: changes that wait for a window, for a quiet time or for a time between runs.
+"""Repeats checks at a given time: changes that wait for a window, for a quiet time or for a time between runs.
 
-What waits is recorded in statuses: open requests, scheduled times that are not handled, and what `rules/waits` says.
-So nothing is lost here with the process. A new leader finds the requests by its sweep and the scheduled times by its
-scheduler, and their checks come here again. Other replicas keep only short waits, and leave the others to the leader.
-When the spec of a trigger, or the installation's windows, change, its checks are done again immediately.
+Statuses record what waits: open requests, unhandled scheduled times, and the values of `rules/waits`.
+So nothing is lost with the process. A new leader finds the requests by its sweep and the scheduled times by its
+scheduler, and submits their checks here again. Other replicas keep only short waits, and leave the others to the
+leader. When the spec of a trigger, or the installation's windows, change, its checks are repeated immediately.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ class Waits:
         self._waits: dict[_Key, _Wait] = {}
         self._heap: list[tuple[datetime, int, _Key]] = []
         self._serial = 0
-        self._most = _HEAP_LEAST  # then what is stale is dropped
+        self._most = _HEAP_LEAST  # then stale ones are dropped
         self._counts: Counter[CheckResult] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         self._policy = gate.policy
 
     def begin(self) -> None:
-        """This replica becomes the leader: what waits from an earlier leadership would be refused by its fence."""
+        """This replica becomes the leader: the fence would refuse checks from an earlier leadership."""
         for key in [key for key, wait in self._waits.items() if wait.request.fence is not None]:
             self._remove(key)
 
     def put(self, request: CheckRequest, until: datetime, reason: CheckResult) -> None:
-        """Do that check again at a time; together with what waits of that source already."""
+        """Repeat that check at a time, together with waiting checks of that source."""
         key = (request.uid, request.source)
         known = self._waits.get(key)
         if known is None and request.fence is None and (until - self._now()).total_seconds() > SHORT_S:
@@ -85,7 +85,7 @@ class Waits:
             self._arm()
 
     def end(self, request: CheckRequest) -> None:
-        """A check of that source does not wait: nor do the requests that waited; a scheduled time has its own check."""
+        """A check of that source does not wait, nor do its waiting requests; a scheduled time has its own check."""
         key = (request.uid, request.source)
         known = self._waits.get(key)
         if known is not None and known.request.due_at is None:
@@ -124,7 +124,7 @@ class Waits:
                     self._submit_all({known.uid for ref in changed if (known := self._store.get(ref))})
 
     def _arm(self) -> None:
-        """One timer, for the first of the times; it looks at the clock from time to time, which may be set."""
+        """One timer, for the first of the times; it reads the clock at intervals, because the clock may be set."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -146,7 +146,7 @@ class Waits:
         self._arm()
 
     def _submit_all(self, uids: set[str]) -> None:
-        """The checks of these triggers are done again: another spec may let them run."""
+        """Repeat the checks of these triggers: another spec may allow them."""
         for key in [key for key in self._waits if key[0] in uids]:
             self._release(key)
 

@@ -1,4 +1,4 @@
-"""One check of one source: read, ask git, decide, and run or skip (ARCHITECTURE.md, "The run ledger", steps 1 to 7)."""
+"""One check of one source: read, query git, decide, run or skip (ARCHITECTURE.md, "The run ledger", steps 1 to 7)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _POLL_AGAIN_S = 2.0
 
 
 class Checks:
-    """Looks at sources. `check` never raises but when cancelled: what went wrong is in the status, log and metrics."""
+    """Checks sources. `check` raises only when cancelled: failures are in the status, log and metrics."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Checks:
         self._now = now
 
     async def check(self, request: CheckRequest) -> Requeue | None:
-        """Look once, to the end; None when the occurrence is answered, else when to look again."""
+        """Check once, to the end; None when the occurrence is handled, else when to check again."""
         return (await self._complete(request))[1]
 
     async def _complete(self, request: CheckRequest) -> tuple[CheckResult, Requeue | None]:
@@ -129,7 +129,7 @@ class Checks:
                 again = Requeue()
         except FenceLost:
             result = CheckResult.FENCE_LOST
-            if request.tasks:  # what was counted here is this replica's to answer, leader or not
+            if request.tasks:  # this replica handles what it recorded, leader or not
                 self._submit(replace(request, due_at=None, fence=None))
         except (GitError, SecretUnusable) as error:
             result, again = CheckResult.GIT_FAILED, self._git_failed(request, error)
@@ -140,11 +140,11 @@ class Checks:
         except ApiError as error:
             if isinstance(error, ApiNotFound) and not self._exists(request):
                 result, again = CheckResult.DROPPED, None
-            else:  # also when something else is missing for a moment: the occurrence is still to be handled
+            else:  # also if something else is missing for a moment: the occurrence is still open
                 result, again = CheckResult.API_FAILED, self._limited(request, None)
                 reason = error.reason or "ApiUnavailable"
                 log.warning("check.failed", **log_fields(request), error=str(error), reason=reason)
-        except Exception:  # the border of one check: a bug in it must not end the others
+        except Exception:  # a bug in one check must not end the others
             result, again = CheckResult.CRASHED, self._limited(request, None)
             log.exception("check.crashed", **log_fields(request))
         self._finished(request, result, time.monotonic() - started)
@@ -152,7 +152,7 @@ class Checks:
         return result, again
 
     def _finished(self, request: CheckRequest, result: CheckResult, seconds: float) -> None:
-        if self._store.get(request.trigger) is not None:  # series of a trigger that went meanwhile would stay
+        if self._store.get(request.trigger) is not None:  # series of a trigger deleted meanwhile would stay
             self._metrics.check_finished(request.trigger, seconds, result.value)
         task = request.tasks[0] if request.tasks else None
         log.debug("check.finished", **log_fields(request), verdict=result.value, seconds=round(seconds, 4), task=task)
@@ -163,7 +163,7 @@ class Checks:
         if snapshot is None or snapshot.uid != request.uid:
             return CheckResult.DROPPED, None
         entry = entry_of(snapshot.raw.get("status"), request.source)
-        if await self._settle_first(request, snapshot, entry):  # whatever the spec is now: it must not go unrecorded
+        if await self._settle_first(request, snapshot, entry):  # independent of the spec: it must be recorded
             return CheckResult.RESTART, None
         if request.fence:
             request.fence.check()
@@ -197,7 +197,7 @@ class Checks:
         return result, again
 
     async def _check(self, case: Case) -> tuple[CheckResult, Requeue | None]:
-        """Observe as long as the decision needs it, then do what was decided."""
+        """Observe until the decision is complete, then apply it."""
         found = await self._decide(case)
         if isinstance(found, Problem):
             return await self._wrong_config(case, found)
@@ -233,7 +233,7 @@ class Checks:
         return await self._lists.check_list(case, resolved)
 
     async def _watches_one(self, request: CheckRequest, trigger: Snapshot) -> bool:
-        """Let the entry of a source that had patterns continue that of the single reference; whether that was due."""
+        """Let the entry of a source that had patterns continue that of the single reference; whether it was needed."""
         watch = trigger.model.spec.sources.watch_on
         if watch.references is not None or Listed.of(trigger.raw.get("status"), request.source).at is None:
             return False
@@ -244,7 +244,7 @@ class Checks:
     async def _decide(
         self, case: Case
     ) -> tuple[Nothing | Wait | NoRun | StartRun, Observed, Resolved | None] | Problem:
-        """The decision, and what it rests on; or what has to be changed first."""
+        """The decision and its observation, or what has to be changed first."""
         observed = Observed(Observation(now=self._now()))
         resolved: Resolved | None = None
         while isinstance(decision := decide(case.entry, case.occurrence, observed.observation, case.spec), Observe):
@@ -260,7 +260,7 @@ class Checks:
         return decision, observed, resolved
 
     def _timed(self, case: Case, observation: Observation) -> Observation:
-        """With what makes a change wait at that time, where anything does."""
+        """Add what makes a change wait at that time, if anything does."""
         waits, head, now = case.spec.waits, observation.head, observation.now
         if waits is None or not isinstance(head, Head):
             return observation
@@ -279,7 +279,7 @@ class Checks:
         """Report what has to be changed first.
 
         A scheduled time waits for what is missing (the next one may be a day away). So does a request for half a minute
-        (what is deleted may be created again just now), then it is left to the leader's sweep.
+        (a deleted object may be re-created immediately); then the leader's sweep handles it.
         """
         request = case.request
         brief = problem.reason in _MISSING and not request.fence
@@ -289,7 +289,7 @@ class Checks:
     async def _start_run(
         self, case: Case, resolved: Resolved, observed: Observed, decided: StartRun
     ) -> tuple[CheckResult, Requeue | None] | None:
-        """Create the Job and settle it; None: that was done, else how the check ends instead."""
+        """Create the Job and settle it; None: done, else the result of the check."""
         request, status = case.request, case.trigger.raw.get("status")
         if decided.result is CheckResult.FIRE_DELETED:
             found = self._gate.resolve(case.trigger.model, request.source, deleted=True)
@@ -331,9 +331,9 @@ class Checks:
         return None
 
     async def _settle_first(self, request: CheckRequest, trigger: Snapshot, entry: Entry) -> bool:
-        """Settle the highest run above the record, if any is known and its Job exists, live.
+        """Settle the highest run above the record, if one is known and its Job exists in a live read.
 
-        An etcd that was restored from a snapshot has neither the Job nor its run, which then has to be made again.
+        An etcd restored from a snapshot has neither the Job nor its run: the run is then created again.
         """
         best: tuple[int, Settle, Snapshot] | None = None
         for job in runs_of(trigger, self._store.jobs_of(request.uid, request.source)):
@@ -370,12 +370,12 @@ class Checks:
         return self._limited(request, after_s)
 
     def _limited(self, request: CheckRequest, after_s: float | None) -> Requeue:
-        """Who does not lead tries for a while; then the leader's sweep takes the request over."""
+        """A replica that is not the leader retries for a while; then the leader's sweep takes the request over."""
         return Requeue(after_s=after_s, limit_s=None if request.fence else _WEBHOOK_RETRY_S)
 
 
 def _unknown_deliveries(case: Case) -> str:
-    """Hashes of the handled requests that another replica recorded, so that their tasks are not known here."""
+    """Hashes of the handled requests that another replica recorded, whose tasks this replica does not know."""
     open_requests = case.entry.requested - case.entry.handled
     if case.request.due_at or open_requests <= len(case.request.tasks):
         return ""

@@ -1,4 +1,4 @@
-"""What the patterns of triggers select in commits: compared at a change, and a warning while it is nothing at all."""
+"""Files that the patterns of triggers select in commits: compared at a change, with a warning while there are none."""
 
 from __future__ import annotations
 
@@ -72,21 +72,21 @@ class Files:
         """Which files of a commit are selected, and whether they are those of the recorded one.
 
         Raises:
-            InvalidObject: A pattern cannot be read, or matching takes too many steps.
-            GitError: The commit's tree could not be had.
+            InvalidObject: A pattern is invalid, or matching takes too many steps.
+            GitError: The commit's tree could not be fetched.
         """
         git = self._git
         check_patterns(patterns)
 
         async def selected(of: str) -> Selection:
-            # The tree is referred to by nothing but this call: it goes before another one comes.
+            # Only this call refers to the tree: it is freed before the next one is fetched.
             return await self._pool.run(selection, patterns, await git.tree(source, namespace, of), owner=namespace)
 
         async def before() -> Selection | None:
             try:
                 return await selected(recorded)
             except (GitReferenceNotFound, GitTooLarge):
-                return None  # cannot be fetched any more: counts as changed
+                return None  # cannot be fetched any more: treated as changed
 
         return compared(*await asyncio.gather(selected(commit), before()))
 
@@ -102,7 +102,7 @@ class Files:
     ) -> None:
         """Warn while the patterns select nothing of a source; never raises, and no run waits for it.
 
-        `found` is what was selected of the commit, if that is known; else it is found out at a source's first check.
+        `found` is the selection in the commit, if known; else a source's first check computes it.
         """
         snapshot = self._store.get(request.trigger)
         if snapshot is None or snapshot.uid != request.uid:
@@ -113,7 +113,7 @@ class Files:
             found = await self._selection(request, source, patterns, commit)
         empty = found is not None and found.empty
         if not empty and (told is None or (found is None and patterns)):
-            return  # there is nothing to warn of, or nothing new
+            return  # no warning, or no new one
         mutation = warning(request.source, patterns, commit, empty=empty, generation=snapshot.generation)
         report = Report(source=request.source, problem=None, generation=snapshot.generation, now=rfc3339(self._now()))
         name = {"namespace": request.trigger.namespace, "name": request.trigger.name}
@@ -124,14 +124,14 @@ class Files:
                 request.fence.check()
             await self._writer.write(request.trigger, request.uid, report, mutation)
         except FenceLost:
-            return  # the next leader's check finds it out
+            return  # the next leader's check repeats it
         except ApiError as failed:
             log.warning("status.failed", **name, error=str(failed), reason=failed.reason)
 
     async def _selection(
         self, request: CheckRequest, source: Any, patterns: Sequence[str], commit: str
     ) -> Selection | None:
-        """What is selected of a commit; None: it could not be found out."""
+        """The selection in a commit; None: unknown."""
         namespace = request.trigger.namespace or ""
         try:
             check_patterns(patterns)

@@ -1,6 +1,6 @@
-"""From a trigger's source to what a run needs, or to why there may be none: resolution and the installation's policy.
+"""Resolves what a run of a trigger's source needs, and applies the installation's policy.
 
-Everything that resolves goes through here, so that nothing asks git, copies a Secret or makes a Job past the policy.
+All resolution uses this gate: no request to git, copy of a Secret or Job bypasses the policy.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SCHEDULES_KEPT = 8192
 
 @dataclass(slots=True)
 class _Waits:
-    """What makes changes of triggers with the same fields wait, and what was found of their windows last."""
+    """What makes changes of triggers with the same fields wait, and the last result for their windows."""
 
     policy: WaitPolicy | Problem | None
     since: datetime | None = None
@@ -38,7 +38,7 @@ class _Waits:
 
 
 class ConfiguredPolicyGate:
-    """Decides by the policy of now; a refusal becomes an Event of the trigger, the same at most every ten minutes."""
+    """Decides by the current policy; a refusal becomes an Event of the trigger, at most every ten minutes."""
 
     def __init__(
         self, *, store: Store, policy: Callable[[], Policy], announcer: EventRecorder, now: Callable[[], datetime]
@@ -54,7 +54,7 @@ class ConfiguredPolicyGate:
 
     @property
     def policy(self) -> Policy:
-        """The policy of now."""
+        """The current policy."""
         return self._policy()
 
     def resolve(self, trigger: Any, source: str, *, deleted: bool = False) -> Resolved | Problem:
@@ -63,7 +63,7 @@ class ConfiguredPolicyGate:
         `source` is the key of an entry; `deleted`: the run is for a reference that was deleted.
         """
         namespace = trigger.ref.namespace or ""
-        if self._store.refused(namespace):  # what is not known there is not missing
+        if self._store.refused(namespace):  # an unknown object there is not missing
             why = self._store.scopes.why(namespace)
             message = f"namespace {namespace} cannot be read ({why}); bind the controller's roles in it"
             return Problem(reason="NamespaceRefused", message=message)
@@ -79,7 +79,7 @@ class ConfiguredPolicyGate:
         return refused
 
     def schedule_of(self, namespace: str, interval: str | None, cron: str | None) -> Schedule | Problem:
-        """The schedule of a trigger's spec, or why it cannot be followed; validated once for each text and policy."""
+        """The schedule of a trigger's spec, or why it is invalid; validated once per text and policy."""
         policy = self._policy()
         key = (interval, cron, policy.minimum_interval_s)
         found = self._schedules.get(key)
@@ -129,7 +129,7 @@ class ConfiguredPolicyGate:
         return known
 
     def no_room(self, trigger: Ref, uid: str, making: int) -> Problem | None:
-        """Whether the trigger's namespace has as many unfinished runs as it may, with those being made just now."""
+        """Whether the trigger's namespace has the maximum of unfinished runs, including those being created."""
         policy, namespace = self._policy(), trigger.namespace or ""
         if not policy.unfinished_runs_per_namespace:
             return None

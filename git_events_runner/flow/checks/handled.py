@@ -1,8 +1,8 @@
 """Scheduled times that were handled without a run, kept until the status of their trigger records them.
 
-Only a source's own record answers for it, and a check that finds no change writes at most once in ten minutes for each
-trigger: that write has the times of all its sources, and one ten minutes after it those that were handled meanwhile.
-What is lost here with the process is checked again, once. The edit of a schedule is recorded in the same way: it
+Only a source's own record is evidence. A check that finds no change writes at most once in ten minutes for each
+trigger: that write has the times of all its sources, and one ten minutes later has those that were handled meanwhile.
+Times that are lost with the process are checked again, once. The edit of a schedule is recorded in the same way: it
 handles the times before it, but not one whose check is not over yet.
 """
 
@@ -41,7 +41,7 @@ class _Unwritten:
 
 
 class HandledTimes:
-    """Writes handled times, coarsely."""
+    """Writes handled times, seldom."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class HandledTimes:
         pending: Callable[[str, str], bool],
         now: Callable[[], datetime],
     ) -> None:
-        """`pending` tells whether a check of a source (trigger uid, source) is under way or waits."""
+        """`pending`: whether a check of a source (trigger uid, source) is under way or waits."""
         self._store = store
         self._writer = writer
         self._pending = pending
@@ -59,7 +59,7 @@ class HandledTimes:
         self._unwritten: dict[str, _Unwritten] = {}
 
     def note(self, request: CheckRequest, status: Mapping[str, Any]) -> list[Mutation]:
-        """A check found no change; what it writes of the handled times now, if `lastRun` in that status is old."""
+        """A check found no change; the handled times to write now, if `lastRun` in that status is old."""
         now = self._now()
         last_run = stored_time(status.get("lastRun"), now)
         age_s = (now - last_run).total_seconds() if last_run else _COARSE_S
@@ -79,7 +79,7 @@ class HandledTimes:
         self._arm(uid, _EDIT_S)
 
     def flush(self) -> None:
-        """Hand everything to the writer: this process stops."""
+        """Pass everything to the writer: this process stops."""
         for uid in list(self._unwritten):
             self._write(uid)
 

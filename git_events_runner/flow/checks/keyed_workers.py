@@ -1,7 +1,7 @@
-"""Lanes: one check at a time for each trigger, requests that arrive meanwhile merged, failures tried again later.
+"""Lanes: one check at a time per trigger; requests that arrive meanwhile are merged, failures are retried later.
 
-Nothing is queued here that could be lost: requests are counted in the status, due times come from the schedule.
-Namespaces share the slots of checks by weighted round-robin, and a check that waits for its git server soon holds none
+Nothing queued here can be lost: the status records requests, the schedule gives scheduled times.
+Namespaces share the slots of checks by weighted round-robin, and a check that waits for its git server soon has none
 (docs/decisions/0014-slots-by-namespace.md).
 """
 
@@ -18,8 +18,8 @@ from git_events_runner.rules.messages import CheckRequest, Requeue
 
 _SPACING_S = 0.15
 _FIRST_BACKOFF_S = 1.0
-_QUICK_S = 0.2  # a check that takes longer waits for a server, and not for this process
-_SPREAD = 8  # checks under way in all namespaces, for each that one namespace may have
+_QUICK_S = 0.2  # a check that takes longer waits for a server, not for this process
+_SPREAD = 8  # checks under way in all namespaces, per check that one namespace may have
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class _Lane:
     order: CheckOrder = field(default_factory=CheckOrder)
 
     def next_source(self, now: float, *, due: bool | None = None) -> str | None:
-        """The source to check next (`due`: of those that wait for a slot of that cause); none if each has to wait."""
+        """The source to check next (`due`: of those that wait for a slot of that cause); None: all have to wait."""
         ranks = {
             source: self.rank(request)
             for source, request in self.waiting.items()
@@ -50,7 +50,7 @@ class _Lane:
         return Rank.REQUEST if request.tasks or not request.due_at else Rank.SCHEDULED
 
     def ready_at(self, source: str) -> float:
-        """When a source may be checked again: in a storm what arrives meanwhile shares the check."""
+        """When a source may be checked again: in a storm, requests that arrive meanwhile share the check."""
         return self.started.get(source, -_SPACING_S) + _SPACING_S
 
 
@@ -80,10 +80,10 @@ class _Slot:
 
 
 class _Slots:
-    """The slots of one cause: `parallelism` in all namespaces for checks that began a moment ago, and in each for all.
+    """The slots of one cause: `parallelism` in all namespaces for recent checks, and in each namespace for all.
 
-    So a namespace whose servers are slow has as many checks under way as it may have, and delays those of the others by
-    a moment at most. All together are eight times as many at most, and a share of these is always left (`Shares`).
+    So a namespace with slow servers has at most its maximum of checks under way, and delays those of other namespaces
+    by a moment at most. All namespaces together have at most eight times as many, with a share always free (`Shares`).
     """
 
     def __init__(self, parallelism: int, weight: Weight) -> None:
@@ -114,7 +114,7 @@ class _Slots:
         self._admit()
 
     def hand_back(self) -> None:
-        """A check takes long: another may begin."""
+        """A check is slow: another may begin."""
         self._quick += 1
         self._admit()
 
@@ -128,7 +128,7 @@ class _Slots:
 
 
 class KeyedWorkers:
-    """Runs `check` for each request, a trigger's one after another, as many at once as the slots of its cause allow."""
+    """Runs `check` for each request, those of a trigger in sequence, concurrently within the slots of its cause."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class KeyedWorkers:
         self._empty.set()
 
     def submit(self, request: CheckRequest) -> None:
-        """Ask for a check; merges with one that waits, or is to be tried again. While draining it is left to others."""
+        """Request a check; merges with one that waits or will be retried. Ignored while draining."""
         if self._closing:
             return
         lane = self._lanes.setdefault(request.uid, _Lane())
@@ -171,14 +171,14 @@ class KeyedWorkers:
             self._ready.put_nowait(request.uid)
 
     def hold(self, *, held: bool) -> None:
-        """Start no check while held (the CRDs would drop what is written)."""
+        """Start no check while held (the CRDs would drop written fields)."""
         if held:
             self._open.clear()
         else:
             self._open.set()
 
     def forget(self, uid: str) -> None:
-        """The trigger is gone: nothing of it waits any more."""
+        """The trigger is deleted: none of its checks waits any more."""
         lane = self._lanes.get(uid)
         if lane:
             _clear(lane)
@@ -201,7 +201,7 @@ class KeyedWorkers:
                 group.create_task(self._work(uid))
 
     async def drain(self) -> None:
-        """Take nothing new and return when what is under way has ended."""
+        """Accept no new checks and return when those under way have ended."""
         self._closing = True
         self._open.set()
         for lane in self._lanes.values():
@@ -213,7 +213,7 @@ class KeyedWorkers:
         loop = asyncio.get_running_loop()
         while lane.waiting:
             await self._open.wait()
-            if not lane.waiting:  # gone, or left to others, while checks were held
+            if not lane.waiting:  # deleted, or dropped while draining, while checks were held
                 break
             source = lane.next_source(loop.time())
             if source is None:
@@ -258,7 +258,7 @@ class KeyedWorkers:
         if self._closing or lane.gone or expired:
             return
         request = replace(request, retry=True)
-        if source in lane.waiting:  # its due time and its tasks are not answered yet
+        if source in lane.waiting:  # its scheduled time and its tasks are still open
             lane.waiting[source] = request.merge(lane.waiting[source])
             return
         wait_s = again.after_s

@@ -1,7 +1,7 @@
 """One check of all references of a source: list them, check those that differ, record the rest.
 
-The source's own requests and scheduled times are handled when every reference is as recorded: what a crash interrupts
-is listed again. Each reference that differs gets a check of its own, with a new request for its commit.
+The source's own requests and scheduled times are handled when every reference is as recorded: a list interrupted by a
+crash is repeated. Each reference that differs gets a check of its own, with a new request for its commit.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .skips import Skips
 
 TOO_MANY = "TooManyReferences"
 _AT_ONCE = 8
-# Ends without a check to follow, and without what the reference needs: what caused the list is not handled.
+# Results without a later check, and without what the reference needs: the cause of the list is not handled.
 _NOT_DONE = frozenset((CheckResult.WRONG_CONFIG, CheckResult.INVALID, CheckResult.SUSPENDED, CheckResult.FENCE_LOST))
 
 Ended = tuple[CheckResult, Requeue | None]
@@ -65,7 +65,7 @@ class ReferenceLists:
         self._now = now
 
     def is_handled(self, case: Case) -> bool:
-        """Whether an earlier list handled what causes this one; the first list is due in any case."""
+        """Whether an earlier list handled the cause of this one; False for the first list."""
         listed = Listed.of(case.trigger.raw.get("status"), case.request.source)
         return listed.at is not None and is_handled(case.entry, case.occurrence, case.spec, self._now())
 
@@ -89,7 +89,7 @@ class ReferenceLists:
         keys = [key for key in keys_of(status, source) if watched.selects(full_name_of(key))]
         entries = {key: entry_of(status, key) for key in keys}
         found = plan(source, watched, shown, entries, listed, record=case.trigger.model.spec.records_first)
-        if listed.at is None and (found.recorded or not found.checks):  # what exists now does not run, come what may
+        if listed.at is None and (found.recorded or not found.checks):  # what exists now never runs
             await self._record(case, found, watched)
         repeats = await self._check_all(request, [*found.checks, *self._unsettled(case.trigger, source, found.checks)])
         if repeats:
@@ -97,7 +97,7 @@ class ReferenceLists:
         return await self._finish(case, found, watched)
 
     async def _check_all(self, request: CheckRequest, keys: Sequence[str]) -> list[Ended]:
-        """Check these references, a few at a time; of those that did not come to their end the results."""
+        """Check these references, a few at a time; the results of those that did not complete."""
         at_once = asyncio.Semaphore(_AT_ONCE)
 
         async def one(key: str) -> Ended:
@@ -125,7 +125,7 @@ class ReferenceLists:
         await self._writer.write(case.request.trigger, case.request.uid, mutation)
 
     async def _finish(self, case: Case, found: Plan, watched: Watched) -> Ended:
-        """Every reference is as recorded: what caused the list is handled."""
+        """Every reference is as recorded: the cause of the list is handled."""
         request = case.request
         current = self._store.get(request.trigger)
         if current is None or current.uid != request.uid:
@@ -176,9 +176,9 @@ class ReferenceLists:
 
 
 def _together(repeats: Sequence[Ended], request: CheckRequest, now: datetime) -> Ended:
-    """When to list again: with the first of those that wait; by the back-off, when one of them failed.
+    """When to list again: with the first of those that wait, or after the back-off if one of them failed.
 
-    If something has to be changed first, a scheduled time is kept by the back-off, too; requests stay open.
+    If something has to be changed first, the back-off keeps a scheduled time, too; requests stay open.
     """
     waiting = [(result, again) for result, again in repeats if again is not None]
     if any(again.failed for _, again in waiting):

@@ -20,7 +20,7 @@ from .ports import Files, Git
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What was read for a check: the request, its trigger, the source's entry, and what the check handles."""
+    """Inputs of a check: the request, its trigger, the source's entry, and what the check handles."""
 
     request: CheckRequest
     trigger: Snapshot
@@ -72,7 +72,7 @@ class Observer:
         return Observed(observation, observed.sent_at)
 
     async def _head(self, case: Case, resolved: Resolved, before: Observation) -> Observed:
-        """One `ls-refs` request, sent after this call, or a response to another check that serves this one too."""
+        """One `ls-refs` request, sent after this call, or a shared response to another check."""
         watched, request = resolved.watched, case.request
         urgent = isinstance(case.occurrence, Requests) and not request.retry
         try:
@@ -93,10 +93,10 @@ class Observer:
         return Observed(replace(before, now=now, head=head), answer.sent_at)
 
     async def _absent(self, case: Case, resolved: Resolved, before: Observation, *, urgent: bool) -> Observed:
-        """Whether a reference that was not found is really not there: the repository shows others, in a whole answer.
+        """Whether a reference that was not found does not exist: a complete response shows others.
 
         Raises:
-            GitReferenceNotFound: It is there and leads to no commit, or the repository shows nothing at all.
+            GitReferenceNotFound: It exists and points to no commit, or the repository shows no reference.
             GitError: Any other of its classes.
         """
         name = full_name_of(case.request.source)
@@ -115,7 +115,7 @@ class Observer:
         return now - timedelta(seconds=asyncio.get_running_loop().time() - sent_at)
 
     async def warn(self, case: Case, resolved: Resolved, observation: Observation) -> None:
-        """Warn while the patterns select nothing of the head, which no check could find out later."""
+        """Warn while the patterns select nothing of the head, which no later check could detect."""
         if isinstance(observation.head, Head):
             await self._files.warn(
                 case.request,
@@ -132,7 +132,7 @@ def _patterns(case: Case) -> tuple[str, ...]:
 
 
 def _unchanged(request: CheckRequest, entry: Entry) -> Unchanged | None:
-    """Which response to another check serves a scheduled one: nothing new, sent after the scheduled time."""
+    """Which response to another check a scheduled one may use: no change, request sent after the scheduled time."""
     if not request.polls or not request.due_at or request.scheduled is None:
         return None
     if entry.commit is None or entry.adopted or entry.is_open:

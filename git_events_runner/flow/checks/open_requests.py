@@ -1,8 +1,8 @@
-"""Requests that are recorded and not handled: their replica died, or git did not answer it in time.
+"""Requests that are recorded and not handled: their replica died, or git did not respond in time.
 
-Each replica checks those that are open when it starts (`resume`), and the leader those that stay open (`sweep`). How
-long one has been open is read from the status, so that it goes on through restarts and changes of leader. A check too
-many is harmless: the ledger makes one Job per run.
+Each replica checks those that are open when it starts (`resume`), the leader those that stay open (`sweep`). How
+long one has been open is read from the status, so that it continues after restarts and changes of leader. An extra
+check is harmless: the ledger creates one Job per run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _Key = tuple[str, str, int]
 
 
 class OpenRequests:
-    """Asks for the checks of open requests."""
+    """Submits the checks of open requests."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class OpenRequests:
         pending: Callable[[str, str], bool],
         now: Callable[[], datetime],
     ) -> None:
-        """`pending` tells whether a check of a source (trigger uid, source) is under way or waits here."""
+        """`pending`: whether a check of a source (trigger uid, source) is under way or waits here."""
         self._store = store
         self._submit = submit
         self._pending = pending
@@ -68,12 +68,12 @@ class OpenRequests:
                 number += 1
 
     def begin(self) -> None:
-        """A leadership begins: nothing is known of what was swept before."""
+        """Leadership begins: earlier sweeps are unknown."""
         self._since.clear()
         self._swept.clear()
 
     async def sweep(self, fence: Fence) -> None:
-        """Check requests that have been open for long, and again after a while, until they are handled."""
+        """Check requests that have been open for long, repeatedly until they are handled."""
         loop_now, now = asyncio.get_running_loop().time(), self._now()
         seen: set[_Key] = set()
         for known in (one for kind in TRIGGERS for one in self._store.all(kind)):
@@ -98,7 +98,7 @@ class OpenRequests:
     def _open_of(self, known: Snapshot) -> Iterator[tuple[Snapshot, str, Entry]]:
         """Those of a trigger as it is now; none if it is deleted.
 
-        Of the sources that it names: a status may hold thousands of others, which no check would handle.
+        Only of the sources in its spec: a status may have thousands of others, which no check would handle.
         """
         trigger = self._store.get(known.ref)
         if trigger is None or trigger.uid != known.uid or trigger.model is None:
@@ -133,7 +133,7 @@ def _keys(trigger: Snapshot) -> list[str]:
 def _is_open(trigger: Snapshot, source: str, entry: Entry) -> bool:
     """Whether a check would handle anything: while its trigger is suspended, only runs that were requested.
 
-    References that were never listed are listed as if that was requested: what exists then does not run later.
+    References that were never listed are listed as if requested: what exists then does not run later.
     """
     spec = trigger.model.spec if trigger.model is not None else None
     if spec is not None and spec.suspend:

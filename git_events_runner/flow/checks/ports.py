@@ -1,4 +1,4 @@
-"""What checks need of the rest of the program."""
+"""Interfaces that checks need of the rest of the program."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class GitAnswer(Protocol):
 
     @property
     def sent_at(self) -> float:
-        """When the question was sent."""
+        """When the request was sent."""
 
 
 class ReferenceAnswer(Protocol):
@@ -40,7 +40,7 @@ class ReferenceAnswer(Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether the repository shows anything, so that what is not listed is not there."""
+        """Whether the repository shows any reference, so that one that is not listed does not exist."""
 
     @property
     def sent_at(self) -> float:
@@ -48,7 +48,7 @@ class ReferenceAnswer(Protocol):
 
 
 class Git(Protocol):
-    """Asks git servers about a source object; the question is sent after the call."""
+    """Queries git servers about a source object; the request is sent after the call."""
 
     async def commit_of(
         self,
@@ -60,21 +60,21 @@ class Git(Protocol):
         urgent: bool,
         unchanged: Unchanged | None = None,
     ) -> GitAnswer:
-        """The commit of a reference; `urgent`: ask even if the source failed a moment ago.
+        """The commit of a reference; `urgent`: query also if the source failed a moment ago.
 
-        `unchanged`: what an answer that was asked for by another check has to show to be used.
+        `unchanged`: what the response to another check has to show to be used.
         """
 
     async def commit_text(self, source: Any, namespace: str, commit: str) -> CommitText:
         """Author and message of a commit."""
 
     async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
-        """Learn the host key of a source that only a Job will ask."""
+        """Learn the host key of a source that only a Job will contact."""
 
     async def references_of(
         self, source: Any, namespace: str, prefixes: Sequence[str], *, urgent: bool
     ) -> ReferenceAnswer:
-        """The references whose full names begin like this."""
+        """The references with this prefix of the full name."""
 
 
 class Files(Protocol):
@@ -107,21 +107,21 @@ class Runs(Protocol):
     """Makes runs."""
 
     async def make(self, order: RunOrder) -> RunResult | Problem:
-        """Create the Job of an order and settle it, or say why not."""
+        """Create the Job of an order and settle it, or return why not."""
 
 
 class Handled(Protocol):
     """Keeps handled scheduled times until they are recorded."""
 
     def note(self, request: CheckRequest, status: Mapping[str, Any]) -> list[Mutation]:
-        """A check found no change; what it writes of the handled times now."""
+        """A check found no change; the handled times to write now."""
 
 
 class Waits(Protocol):
-    """Does checks again at a time."""
+    """Repeats checks at a given time."""
 
     def put(self, request: CheckRequest, until: datetime, reason: CheckResult) -> None:
-        """Do that check again at a time."""
+        """Repeat that check at a time."""
 
     def end(self, request: CheckRequest) -> None:
         """A check of that source does not wait."""

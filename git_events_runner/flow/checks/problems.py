@@ -1,4 +1,4 @@
-"""What went wrong with a check: conditions of its trigger (written only when it is news), log and metrics."""
+"""Problems of a check: conditions of its trigger (written only if new), log and metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = structlog.get_logger(target="checks")
 
 
 class Problems:
-    """Reports problems of a source, and of a whole trigger."""
+    """Reports problems of a source, and of a trigger."""
 
     def __init__(self, *, store: Store, writer: StatusWriter, metrics: Metrics, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -30,14 +30,14 @@ class Problems:
         self._now = now
 
     async def report(self, request: CheckRequest, problem: Problem, again: Requeue | None) -> Requeue | None:
-        """Put a problem into the conditions (written only when it is news) and the log."""
+        """Record a problem in the conditions (only if it is new) and the log."""
         snapshot = self._store.get(request.trigger)
         self._metrics.check_failed(request.trigger, problem.reason)
         if snapshot is None or snapshot.uid != request.uid:
             return None
         news = is_news(snapshot.raw.get("status"), request.source, problem)
         if self._store.refused(request.trigger.namespace, request.trigger.kind):
-            news = False  # nor can it be written: the namespace is reported instead
+            news = False  # it cannot be written: the namespace is reported instead
         level = log.warning if news else log.debug
         level("check.failed", **log_fields(request), reason=problem.reason, error=problem.message)
         if news:
@@ -53,7 +53,7 @@ class Problems:
         return again
 
     async def report_trigger(self, request: CheckRequest, snapshot: Snapshot, problem: Problem) -> Requeue | None:
-        """Put a problem of the whole trigger into its conditions; a scheduled time waits until it is solved."""
+        """Record a problem of the trigger in its conditions; a scheduled time waits until it is solved."""
         report = Report(source=None, problem=problem, generation=snapshot.generation, now=rfc3339(self._now()))
         await self._writer.write(request.trigger, request.uid, report)
         return Requeue() if request.due_at else None

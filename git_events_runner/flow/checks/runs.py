@@ -1,4 +1,4 @@
-"""Making a run: the last live look, the POST of its Job, and taking that Job into the record (steps 4 to 6)."""
+"""Creates a run: the last live read, the POST of its Job, and the record of that Job (steps 4 to 6)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _ATTEMPTS = 8
 
 
 class Slots(Protocol):
-    """The installation's places for running Jobs; only the leader has any to give."""
+    """The installation's slots for running Jobs; only the leader gives them."""
 
     def take(self, ref: Ref, limit: ConcurrencyLimit | None = None) -> bool:
         """Take a slot for the Job that is about to be created, which records `limit`; False: create it suspended."""
@@ -61,11 +61,11 @@ class Slots(Protocol):
         """The Job was not created."""
 
     def confirm(self, ref: Ref) -> None:
-        """The Job is in the store now and counts by itself."""
+        """The Job is in the store now and occupies its slot itself."""
 
 
 class Runs:
-    """Makes Jobs. A run lives in the cluster or not at all; only those under way are counted, by namespace."""
+    """Makes Jobs. A run exists only in the cluster; this process counts those being created, by namespace."""
 
     def __init__(
         self,
@@ -94,11 +94,11 @@ class Runs:
         self._making: Counter[str | None] = Counter()
 
     async def make(self, order: RunOrder) -> RunResult | Problem:
-        """Create the Job of an order unless the world moved on, and settle it.
+        """Create the Job of an order unless its inputs have changed, and settle it.
 
         Raises:
-            ApiError: The API server does not answer; nothing is recorded, so the run is tried again.
-            FenceLost: The order was leader work, and this replica leads no more.
+            ApiError: The API server does not respond; nothing is recorded, so the run is tried again.
+            FenceLost: The order was leader work, and this replica is not the leader any more.
         """
         namespace = order.trigger.namespace
         full = self._gate.no_room(order.trigger, order.uid, self._making[namespace])
@@ -128,7 +128,7 @@ class Runs:
                 if moved is not None:
                     return moved
                 if loop.time() - looked_at > _LOOK_AGE_S:
-                    continue  # a slow answer, or this process stood still: the Job may have run and gone meanwhile
+                    continue  # slow response, or a stalled process: the Job may have been deleted meanwhile
                 if order.fence:
                     order.fence.check()
                 return await self._post(order)
@@ -140,7 +140,7 @@ class Runs:
         raise error
 
     async def _moved_on(self, order: RunOrder) -> RunResult | None:
-        """Whether trigger and action are, live, still what was decided on."""
+        """Whether a live read of trigger and action matches the decision."""
         try:
             trigger, action = await asyncio.gather(self._api.get(order.trigger), self._api.get(order.resolved.action))
         except ApiNotFound:
@@ -178,9 +178,9 @@ class Runs:
             try:
                 return await self._existing(order, key, ref)
             finally:
-                self._slots.release(ref)  # not before the Job is known, and counts by itself
+                self._slots.release(ref)  # only after the Job is known, and occupies its slot itself
         except (ApiUnavailable, asyncio.CancelledError):
-            raise  # it may have been created: the place stays taken until the queue has looked
+            raise  # it may exist: the slot stays taken until the queue has checked
         except ApiError as error:
             self._slots.release(ref)
             if isinstance(error, (ApiConflict, ApiTooManyRequests)):
@@ -203,7 +203,7 @@ class Runs:
     def _knows_last(self, order: RunOrder, limit: ConcurrencyLimit | None) -> bool:
         """Whether the store has the Job of the source's last run, or that one has ended (`last_known` in the model).
 
-        It may wait, and the cache be behind: then the new Job must not start before it.
+        That Job may wait while the cache is stale: the new Job must not start before it.
         """
         if limit is None:
             return True
@@ -213,7 +213,7 @@ class Runs:
         return all(self._store.get(job) is not None for job in jobs)
 
     def _wrong(self, order: RunOrder) -> Problem | None:
-        """What of the Action's pod settings cannot be; the API server judges the rest when it gets the Job."""
+        """Which of the Action's pod settings are invalid; the API server validates the rest of the Job."""
         defaults, action = self._defaults(), order.resolved.action_model.spec.action_job
         workdir = action.workdir or defaults.workdir
         found = "; ".join(problems(action, workdir=workdir, volume_name=defaults.volume_name))
@@ -237,7 +237,7 @@ class Runs:
         return RunResult.RESTART if outcome is Outcome.STALE else RunResult.SETTLED
 
     async def _existing(self, order: RunOrder, key: RunKey, ref: Ref) -> RunResult | Problem:
-        """Another replica was faster, or something else bears the name."""
+        """Another replica was faster, or another object has the name."""
         try:
             job = await self._api.get(ref)
         except ApiNotFound:
@@ -254,7 +254,7 @@ class Runs:
         if isinstance(error, ApiForbidden) and error.namespace_terminating:
             return RunResult.DROPPED
         if isinstance(error, ApiNotFound):
-            return RunResult.RESTART  # the namespace is gone, and soon the trigger
+            return RunResult.RESTART  # the namespace is deleted, and soon the trigger
         quota = isinstance(error, ApiForbidden) and "exceeded quota" in str(error)
         reason = "QuotaExceeded" if quota else "JobCreateFailed"
         message = f"the Job was refused and will be tried again: {error}"
@@ -302,13 +302,13 @@ class Runs:
         return manifest(run, resolved.action_model.spec.action_job, defaults)
 
     def _pinned(self, resolved: Resolved) -> tuple[str, ...]:
-        """The host keys of the source that is cloned, as of now: they may have been pinned within this very check."""
+        """The host keys of the source that is cloned, at this time: this check may have pinned them."""
         found = self._store.get(resolved.cloned.source)
         keys: tuple[str, ...] = found.model.status.host_keys if found is not None and found.model is not None else ()
         return keys
 
     def _security(self, namespace: str, defaults: JobDefaults) -> Security:
-        """What the pods of the namespace have to satisfy."""
+        """The requirements for pods of the namespace."""
         found = self._store.get(Ref("Namespace", None, namespace))
         return Security.of(defaults.pod_security, found.raw["metadata"] if found else {})
 

@@ -1,4 +1,4 @@
-"""A check without a run: what has to be written of it."""
+"""The writes of a check without a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .ports import Handled
 
 
 class Skips:
-    """Writes what a check without a run leaves to be written, soon or later."""
+    """Writes the results of a check without a run, immediately or deferred."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Skips:
         self._now = now
 
     async def write(self, request: CheckRequest, snapshot: Snapshot, decided: NoRun) -> Outcome:
-        """Write only what has to be: what was decided, the end of a problem, handled times; STALE: start again."""
+        """Write only what is needed: the decision, the end of a problem, handled times; STALE: start again."""
         mutations = list(decided.mutations)
         status = snapshot.raw.get("status") or {}
         if not nothing_to_clear(status, snapshot.generation, request.source):
@@ -49,7 +49,7 @@ class Skips:
         if mutations and request.fence:
             request.fence.check()
         if decided.deferrable and len(mutations) == 1 == len(decided.mutations):
-            # Nothing but requests that are handled: that may be written late (a crash costs one more check).
+            # Only handled requests: these may be written late (a crash costs one more check).
             again = partial(self._submit, request)
             self._writer.defer(request.trigger, request.uid, mutations[0], unwritten=again)
         elif mutations:
@@ -59,7 +59,7 @@ class Skips:
         return Outcome.DONE
 
     async def hold(self, request: CheckRequest, snapshot: Snapshot, decided: Wait) -> Outcome:
-        """Write what has to survive a wait, and the condition, when it is news; STALE: start again."""
+        """Write what must survive a wait, and the condition if it is new; STALE: start again."""
         status = snapshot.raw.get("status") or {}
         now, generation = rfc3339(self._now()), snapshot.generation
         mutations = [*decided.mutations, ShowWaiting(generation=generation, now=now)]

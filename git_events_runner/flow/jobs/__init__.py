@@ -1,1 +1,1 @@
-"""Jobs that exist: which may start, what became of them, and what is done after their end."""
+"""Jobs that exist: which may start, their results, and the work after their end."""

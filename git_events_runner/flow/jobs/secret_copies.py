@@ -1,8 +1,8 @@
-"""Copies of Secrets beside Jobs live until the init container is done: the leader deletes them, and makes them again.
+"""Copies of Secrets for Jobs exist until the init container ends: the leader deletes and re-creates them.
 
 The queue creates a copy before it admits its Job. The Job's status shows when the pod has cloned
 (`rules/jobs/secret_copies`), so that no permission on pods is needed. If another pod starts, the copy is created again,
-from the source as it is declared then.
+from the declaration of the source at that time.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ class SecretCopies:
         self._weight = weight
         self._slices = Slices()
         self._there: dict[str, bool | None] = {}  # Job uid → whether its copy is there; None: not known
-        self._read: dict[str, Snapshot] = {}  # Job uid → how it was when nothing was to be done for it
+        self._read: dict[str, Snapshot] = {}  # Job uid → its last state that needed no work
 
     async def run_leading(self, fence: Fence) -> None:
-        """Delete and make again until leadership ends."""
+        """Delete and re-create copies until leadership ends."""
         loop = asyncio.get_running_loop()
 
         async def serve(ref: Ref) -> bool:
@@ -86,7 +86,7 @@ class SecretCopies:
         )
         with self._store.subscribe("Job") as changes:
             async with working(self._waiting):
-                await self._pass(known=None)  # what an earlier leader left is not known
+                await self._pass(known=None)  # copies of an earlier leader are unknown
                 next_pass = loop.time() + _PASS_S
                 while True:
                     with contextlib.suppress(TimeoutError):
@@ -101,7 +101,7 @@ class SecretCopies:
                         next_pass = loop.time() + _PASS_S
 
     async def _pass(self, *, known: bool | None) -> None:
-        """All Jobs that have changed since nothing was to be done for them, also those whose change was missed."""
+        """All Jobs that have changed since they needed no work, also those whose change was missed."""
         jobs = self._store.all("Job")
         for job in jobs:
             if self._read.get(job.uid) is not job:
@@ -113,8 +113,8 @@ class SecretCopies:
             self._read = {uid: job for uid, job in self._read.items() if uid in alive}
 
     def _note(self, job: Snapshot, *, known: bool | None) -> None:
-        """Have a copy made or deleted, if that is needed for the Job as it is now."""
-        if not job.model.needs_secret or job.model.waits:  # the queue makes the copy when it admits the Job
+        """Have a copy created or deleted, if the Job now needs that."""
+        if not job.model.needs_secret or job.model.waits:  # the queue creates the copy when it admits the Job
             self._read[job.uid] = job
         elif owner_of(job, self._store) is not None or job.uid in self._there:
             self._there.setdefault(job.uid, None if job.model.admitted_elsewhere else known)
@@ -124,12 +124,12 @@ class SecretCopies:
                 self._waiting.put(job.ref.namespace, job.ref)
 
     def _needed(self, job: Snapshot) -> bool | None:
-        """Whether a copy is to be made (True) or deleted (False); None: it is as it should be."""
+        """Whether to create (True) or delete (False) a copy; None: neither."""
         needed = copy_needed(job.model)
         return None if needed is self._there.get(job.uid) else needed
 
     async def _serve(self, ref: Ref, fence: Fence) -> bool:
-        """Make or delete the copy of one Job; False: that failed."""
+        """Create or delete the copy of one Job; False: that failed."""
         job = self._store.get(ref)
         if job is None or job.uid not in self._there or (needed := self._needed(job)) is None:
             return True
@@ -166,7 +166,7 @@ class SecretCopies:
         return True
 
     async def _report(self, owner: Owner[Snapshot], reason: str, message: str) -> None:
-        """Event and condition: the pod waits, and nothing else says why."""
+        """Event and condition: the pod waits, and nothing else reports why."""
         trigger = owner.trigger
         self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason=reason, note=message)
         if not (owner.named or owner.entry.exists):

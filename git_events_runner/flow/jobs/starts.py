@@ -1,4 +1,4 @@
-"""Jobs that do not start: no ready or ended pod for ten minutes, or put back for that. The leader counts them."""
+"""Jobs that do not start: no ready or ended pod for ten minutes, or suspended for that. The leader counts them."""
 
 from __future__ import annotations
 

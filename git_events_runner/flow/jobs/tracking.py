@@ -1,8 +1,8 @@
-"""Runs that are not seen any more are read live before anything is concluded; labels that they lost are put back.
+"""Reads runs live that left the watch, before anything is concluded, and restores labels that they lost.
 
-A Job that leaves the watch before it ended stays in the store, in doubt (`edges/kube/doubtful_jobs`): every replica
-reads it live. If it does not exist, it was deleted; if it exists without the labels that select it, the leader puts
-them back and reports that. A Job that a status records as unfinished, and that no cache knows, is read live, too.
+A Job that leaves the watch before it ended stays in the store as doubtful (`edges/kube/doubtful_jobs`): every replica
+reads it live. If it does not exist, it was deleted; if it exists without the labels that select it, the leader restores
+them and reports that. A Job that a status records as unfinished, and that no cache knows, is read live, too.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from git_events_runner.rules.messages import Fence
 
 log = structlog.get_logger(target="tracking")
 
-_AGAIN_S = 10.0  # of one that exists without its labels, while they are not put back
+_AGAIN_S = 10.0  # of one that exists without its labels, until they are restored
 _LONGEST_AGAIN_S = 600.0
 _KEPT = 1000
 _TOGETHER = 16
 
 
 class Tracking:
-    """Keeps what this replica knows of the runs true, whatever is done to their labels."""
+    """Keeps this replica's view of the runs correct, also if their labels are changed."""
 
     def __init__(
         self, *, api: KubeClient, store: Store, doubts: DoubtfulJobs, announcer: EventRecorder, request_timeout_s: float
@@ -56,11 +56,11 @@ class Tracking:
         self._announcer = announcer
         self._request_timeout_s = request_timeout_s
         self._fence: Fence | None = None  # while this replica is the leader
-        # Job uid → when its labels may be put back again, and how long to wait after that.
+        # Job uid → when its labels may be restored again, and how long to wait after that.
         self._restored: FairCache[str, tuple[float, float]] = FairCache(limit=_KEPT)
 
     async def run(self) -> None:
-        """Read Jobs that are in doubt, until cancelled."""
+        """Read doubtful Jobs until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await self._doubts.wait()
@@ -71,7 +71,7 @@ class Tracking:
                         group.create_task(self._resolve(ref, uid))
 
     async def run_leading(self, fence: Fence) -> None:
-        """Put labels back until leadership ends."""
+        """Restore labels until leadership ends."""
         self._fence = fence
         self._doubts.hurry()
         try:
@@ -80,12 +80,12 @@ class Tracking:
             self._fence = None
 
     async def is_deleted(self, trigger: Snapshot, source: str, name: str) -> bool:
-        """Whether the Job that the trigger's status names does not exist, live; one that lost its labels is known then.
+        """Whether a live read does not find the Job in the trigger's status; a Job without its labels is known then.
 
-        An object of that name that is not the run's Job counts as none.
+        Another object of that name is treated as none.
 
         Raises:
-            ApiError: The API server does not answer, or refuses.
+            ApiError: The API server does not respond, or refuses.
         """
         ref = Ref("Job", trigger.ref.namespace, name)
         try:
@@ -108,15 +108,15 @@ class Tracking:
     async def find_lost(self) -> None:
         """Read live every Job that a status records as unfinished and that the store does not know.
 
-        What may not be read is left out: nothing of that namespace is started either.
+        Jobs that may not be read are left out: nothing of their namespace is started either.
 
         Raises:
-            ApiError: The API server does not answer.
+            ApiError: The API server does not respond.
         """
         slices = Slices()
         for seen in (trigger for kind in TRIGGERS for trigger in self._store.all(kind)):
             await slices.rest()
-            trigger = self._store.trigger(seen.uid) or seen  # its Jobs run on when it is deleted meanwhile
+            trigger = self._store.trigger(seen.uid) or seen  # its Jobs still run if it is deleted meanwhile
             lost = unfinished_jobs(trigger.raw.get("status"))
             known = {job.ref.name for job in self._store.jobs_of(trigger.uid)} if lost else ()
             for name, source in lost.items():
@@ -147,12 +147,12 @@ class Tracking:
             return
         held = self._store.get(ref)
         if held is None or held.uid != uid:
-            return  # its deletion was concluded meanwhile, or it is another one, with a doubt of its own
-        if version_of(found) < held.version:  # it left the watch again after this answer
+            return  # its deletion was concluded meanwhile, or it is another Job, doubtful by itself
+        if version_of(found) < held.version:  # it left the watch again after this response
             self._doubts.delay(ref, loop.time() + FIRST_PAUSE_S)
             return
         tracked = with_tracking(found, held.model.labels, held.raw["metadata"]["annotations"])
-        if tracked is None:  # the watch is behind
+        if tracked is None:  # the watch is stale
             self._store.observe({**found, "kind": "Job"})
             self._doubts.discard(ref)
             return
@@ -165,7 +165,7 @@ class Tracking:
         self._store.confirm_deleted(ref, uid)
 
     async def _put_back(self, held: Snapshot, found: Mapping[str, Any], tracked: Mapping[str, Any]) -> None:
-        """Restore labels and annotations of a run, if this replica is the leader; more and more rarely of one Job."""
+        """Restore labels and annotations of a run, if this replica is the leader; of one Job at growing intervals."""
         loop, owner = asyncio.get_running_loop(), owner_of(held, self._store)
         if self._fence is None or owner is None:
             return
@@ -205,7 +205,7 @@ class Tracking:
 
 
 def _labels_of(trigger: Snapshot, source: str, metadata: Mapping[str, Any]) -> dict[str, str]:
-    """The tracking labels of a run's Job, as far as trigger and owner tell them."""
+    """The tracking labels of a run's Job, as far as trigger and owner determine them."""
     prefix = TRIGGER_KIND_LABEL.rpartition("/")[0]
     labels = {TRIGGER_KIND_LABEL: trigger.ref.kind, TRIGGER_LABEL: label(trigger.ref.name)}
     if trigger.model is not None:

@@ -29,7 +29,7 @@ ROOT = "/ui"
 _STREAMS, _STREAMS_OF_ONE = 64, 16
 _QUERY_CHARS, _FIELDS = 2048, 16
 _KEPT_S = 300.0
-# All readers together: a flood of views must not delay what else the process does.
+# All readers together: a flood of views must not delay other work of the process.
 _VIEWS_PER_S, _VIEWS_AT_ONCE = 20.0, 60.0
 _POLICY = "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
 HEADERS = {
@@ -138,7 +138,7 @@ class StatusPage:
         return await self._page("trigger.html", values, parts)
 
     async def _rows(self) -> Rows:
-        """The rows; they are dropped when nobody has asked for them for some minutes."""
+        """The rows; they are dropped after some minutes without a request."""
         if self._drop is not None:
             self._drop.cancel()
         self._drop = asyncio.get_running_loop().call_later(_KEPT_S, self._estate.drop)
@@ -222,7 +222,7 @@ def _parts(scope: Scope) -> list[str]:
 
 
 def _query(raw: bytes) -> dict[str, str]:
-    """The first value of each field; what is too long is left out."""
+    """The first value of each field; values that are too long are left out."""
     found: dict[str, str] = {}
     text = raw.decode("ascii", "replace")
     if len(text) <= _QUERY_CHARS:

@@ -1,4 +1,4 @@
-"""All rows of the page: made again only where an object has changed since, and dropped while nobody reads them."""
+"""All rows of the page: rebuilt only where an object has changed, and dropped while there are no readers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Estate:
             return self._rows[1]
 
     def drop(self) -> None:
-        """Forget all rows: nobody has read them for a while."""
+        """Drop all rows: they had no readers for a while."""
         self._rows = None
         self._declared, self._runs = {}, {}
 
@@ -88,7 +88,7 @@ class Estate:
         return Rows(triggers=triggers, runs=every, runs_of=found)
 
     def _run(self, job: Snapshot) -> _KeptRun:
-        """Whose run a Job is follows from the Job and from its trigger's status."""
+        """The trigger of a run follows from the Job and from the trigger's status."""
         run = job.model.run
         trigger = self._store.trigger(run.trigger_uid) if run is not None else None
         held = self._runs.get(job.uid)

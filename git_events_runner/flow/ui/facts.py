@@ -1,4 +1,4 @@
-"""What the page shows besides the store's objects; each fact is None where this process does not know it."""
+"""Data of the page in addition to the store's objects; each fact is None where this process does not know it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEPT = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
-    """What this process knows of one git server since its start."""
+    """The observations of one git server since the start of this process."""
 
     host: str
     requests: int = 0
@@ -65,7 +65,7 @@ class Decisions:
         self._kept: BoundedDict[tuple[str, str], tuple[Decision, ...]] = BoundedDict(_KEPT)
 
     def note(self, trigger_uid: str, source: str, decision: Decision) -> None:
-        """A check has ended; one that ended as the one before counts with it."""
+        """A check has ended; one with the same result as the one before is added to it."""
         key = (trigger_uid, source)
         known = self._kept.pop(key, ())
         if known and (known[0].result, known[0].commit, known[0].why) == (

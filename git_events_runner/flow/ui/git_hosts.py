@@ -1,4 +1,4 @@
-"""What this replica has seen of git servers since it started: it observes their requests and passes them on."""
+"""Results of this replica's requests to git servers since its start: it records them and passes them on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEPT = 1024
 
 
 class Observer(Protocol):
-    """Who counts requests to git servers; as `edges/git/rate_limits` declares it."""
+    """Counts requests to git servers; as `edges/git/rate_limits` declares it."""
 
     def exchanged(self, host: str, *, seconds: float, reason: str | None) -> None:
         """One exchange ended; `reason` is that of its error."""
@@ -24,10 +24,10 @@ class Observer(Protocol):
         """So many bytes were received."""
 
     def shared(self, host: str) -> None:
-        """A request was answered without an exchange of its own."""
+        """A request shared the response to another one."""
 
     def backed_off(self, host: str, *, seconds: float, throttled: bool) -> None:
-        """A source backs off for so many seconds; `throttled`: because the host asked for it."""
+        """A source backs off for so many seconds; `throttled`: because the host requested it."""
 
 
 class GitHosts:
@@ -40,11 +40,11 @@ class GitHosts:
         self._hosts: BoundedDict[str, HostFacts] = BoundedDict(_KEPT)
 
     def facts(self) -> list[HostFacts]:
-        """What is known of each host."""
+        """The known state of each host."""
         return list(self._hosts.values())
 
     def keep_hosts(self, hosts: Collection[str]) -> None:
-        """No source names any other host."""
+        """Keep only these hosts: no source names another one."""
         for host in self._hosts.keys() - set(hosts):
             del self._hosts[host]
 

@@ -125,7 +125,7 @@ def run_views(runs: Sequence[RunRow], now: datetime) -> list[RunView]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripBar:
-    """One run in the strip: a bar as high as it took long."""
+    """One run in the strip: a bar whose height is its duration."""
 
     x: int
     height: int

@@ -17,16 +17,16 @@ _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=ut
 
 
 def _shown(value: Any) -> Any:
-    """What every expression of a template goes through before it is escaped."""
+    """Converts the value of every expression of a template before it is escaped."""
     if value is None:
         return ""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 class Templates:
-    """Renders pages; every value is escaped, and characters that deceive are shown as escapes.
+    """Renders pages; every value is escaped, and deceptive characters are shown as escapes.
 
-    All templates are compiled here, once, so that no view waits for it.
+    All templates are compiled here, once, so that no view waits for that.
     """
 
     def __init__(self) -> None:

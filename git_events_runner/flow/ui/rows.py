@@ -24,7 +24,7 @@ _HISTORY_READ = 100
 
 
 class Tone(StrEnum):
-    """How a state looks; its word says the same."""
+    """The style of a state; its word has the same meaning."""
 
     GOOD = "good"
     BAD = "bad"
@@ -35,13 +35,13 @@ class Tone(StrEnum):
 
 
 class State(StrEnum):
-    """What a trigger is doing, the one that needs attention most first."""
+    """States of a trigger, in order of the attention that they need."""
 
     tone: Tone
     words: str
 
     def __new__(cls, value: str, tone: Tone, words: str) -> State:  # noqa: PYI034  an enum's member
-        """A state with its look and its words."""
+        """A state with its style and its words."""
         made = str.__new__(cls, value)
         made._value_ = value
         made.tone = tone
@@ -60,7 +60,7 @@ class State(StrEnum):
 
     @property
     def needs_attention(self) -> bool:
-        """Whether a person has to look at it."""
+        """Whether a person has to inspect it."""
         return self.tone is Tone.BAD
 
 
@@ -133,7 +133,7 @@ class TriggerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What one trigger's object shows by itself: its spec and status, in the page's words."""
+    """The data of one trigger's object: its spec and status, in the page's words."""
 
     ref: Ref
     uid: str
@@ -184,7 +184,7 @@ def declared(snapshot: Snapshot) -> Declared:
 
 
 def reference_words(spec: Any) -> str:
-    """What a trigger watches, as `branch main`, or by patterns as `branches main, release/*`."""
+    """The watched references, as `branch main`, or by patterns as `branches main, release/*`."""
     watch = spec.sources.watch_on
     if watch.references is None:
         found = ((kind, getattr(watch.reference, kind)) for kind in ("branch", "tag", "commit"))
@@ -199,7 +199,7 @@ def reference_words(spec: Any) -> str:
 
 
 def when_words(spec: Any) -> str:
-    """What starts the checks of a trigger, as `every 1h` or `webhook`."""
+    """The causes of a trigger's checks, as `every 1h` or `webhook`."""
     schedule = spec.schedule
     by_clock = ""
     if schedule is not None:

@@ -88,7 +88,7 @@ class ReferenceView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceView:
-    """One source of the trigger: what is recorded of it, and its last decision."""
+    """One source of the trigger: its record, and its last decision."""
 
     name: str
     kind: str
@@ -269,7 +269,7 @@ def _following(
 
 
 def _yaml(ref: Ref, raw: Mapping[str, Any]) -> str:
-    """The object as `kubectl get -o yaml` shows it; one that is very long is cut."""
+    """The object as `kubectl get -o yaml` shows it; a very long one is cut."""
     text: str = yaml.dump(
         {"apiVersion": KINDS[ref.kind].api_version, "kind": ref.kind, **raw},
         Dumper=_LOADED,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SHORT_COMMIT = 10
-# Control characters, and those that change the direction of text or show nothing: they could make a name look like
+# Control characters, and those that change the direction of text or are invisible: they could make a name look like
 # another one (https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing).
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\ufff9-\ufffb"
@@ -16,7 +16,7 @@ _INVISIBLE = re.compile(
 
 
 def visible(text: str) -> str:
-    r"""A text of a user with what is invisible, or turns the direction, as an escape; a long one is not cut.
+    r"""A text of a user with invisible and direction-changing characters as escapes; a long one is not cut.
 
     >>> visible("main\u202egpj")
     'main\\u202egpj'
@@ -56,7 +56,7 @@ def duration(seconds: float | None) -> str:
 
 
 def distance(moment: datetime, now: datetime) -> str:
-    """How far a moment is from now, in one unit.
+    """The time between a moment and now, in one unit.
 
     >>> at = datetime(2026, 5, 6, 7, 0, tzinfo=UTC)
     >>> from datetime import timedelta
@@ -65,7 +65,7 @@ def distance(moment: datetime, now: datetime) -> str:
     """
     seconds = (now - moment).total_seconds()
     away = abs(seconds)
-    if away < 5:  # noqa: PLR2004  nearer than anybody reads
+    if away < 5:  # noqa: PLR2004  too near to matter for readers
         return "just now" if seconds >= 0 else "now"
     for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"), (1, "s")):
         if away >= unit:

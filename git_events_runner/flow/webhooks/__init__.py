@@ -1,8 +1,8 @@
-"""Webhooks: a forge (or anybody with the secret) says that something changed.
+"""Webhooks: a forge (or any sender with the secret) reports a change.
 
-Order: limits, trigger, signature over the raw body, payload, is it about a watched reference, seen before; then the
-request is counted in the trigger's status, and only then answered with 202. What cannot be counted is answered with
-503: nothing was promised, the sender tries again.
+Order: limits, trigger, signature over the raw body, payload, watched reference, duplicate; then the
+trigger's status records the request, and only then the response is 202. Without a record the response is
+503, and the sender tries again.
 """
 
 from .application import Webhooks

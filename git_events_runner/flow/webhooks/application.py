@@ -1,4 +1,4 @@
-"""The webhook port's application: paths, the border of one request, answers, one log line and metric for each."""
+"""The webhook port's application: paths, errors of one request, responses, one log line and metric per request."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ class Webhooks:
         now: Callable[[], datetime],
         bounds: Bounds = _BOUNDS,
     ) -> None:
-        """`rates` has the limits `global`, `address`, `trigger` and `source`; `ready`: whether requests are taken.
+        """`rates` has the limits `global`, `address`, `trigger` and `source`; `ready`: whether requests are accepted.
 
-        `recheck_secret`: the condition of a trigger does not fit its Secret any more.
-        `uniform`: whether everything that is not proven gets one answer; `aliases`: other names of forges' hosts.
+        `recheck_secret`: the condition of a trigger does not match its Secret any more.
+        `uniform`: whether all unauthenticated requests get one response; `aliases`: other names of forges' hosts.
         """
         self._store = store
         self._trusted = trusted_proxies
@@ -100,7 +100,7 @@ class Webhooks:
         self._unlogged = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; every way out is counted, logged, and answered in JSON."""
+        """Respond to one request in JSON; every result is counted and logged."""
         if scope["type"] != "http":
             return
         asked = _Asked(Request(scope, receive), self._trusted)
@@ -157,10 +157,10 @@ class Webhooks:
             return await (self._take_all if len(path) == 1 else self._take)(asked, delivery)
 
     def _known(self, asked: _Asked) -> None:
-        """Before the body is read: the triggers that the path names, of which one may have got a proof.
+        """Before the body is read: the triggers in the path, if the request may authenticate to one of them.
 
         Raises:
-            Unproven: There is none.
+            `Unproven`: There is none.
             Refused: 429, too many requests of them were accepted.
         """
         found = asked.found = self._triggers(asked.path)
@@ -179,7 +179,7 @@ class Webhooks:
         """The trigger that a path names, or those of a namespace that match repositories.
 
         Raises:
-            Refused: 503, the triggers of the namespace cannot be read: there may be such a one.
+            Refused: 503, the triggers of the namespace cannot be read: a match may exist.
         """
         if len(path) > 1:
             trigger = self._store.get(Ref("WebhookTrigger", path[0], path[1]))
@@ -192,13 +192,13 @@ class Webhooks:
         return found
 
     def _pinged(self, asked: _Asked) -> bool:
-        """Whether a connection test without a proof names a trigger of the forge that sends those."""
+        """Whether an unauthenticated connection test names a trigger of the forge that sends those."""
         models = (trigger.model for trigger in self._triggers(asked.path))
         auths = (model.spec.webhook.auth_config for model in models if model)
         return any(auth is not None and auth.type == "bitbucket" for auth in auths)
 
     async def _equalize(self, asked: _Asked, body: bytes) -> None:
-        """A trigger that does not exist costs what a wrong signature costs."""
+        """Take the time of a wrong signature for a trigger that does not exist."""
         if not self._triggers(asked.path):
             await self._pool.run(equalize_timing, body, owner=asked.path[0])
             raise Unproven(404, NO_TRIGGER)
@@ -223,7 +223,7 @@ class Webhooks:
         return found[0]
 
     def _proven(self, asked: _Asked) -> None:
-        """Rates count what was proven.
+        """Rates count authenticated requests.
 
         Raises:
             Refused: 429, there were too many.
@@ -267,7 +267,7 @@ class Webhooks:
         return taken
 
     async def _task(self, asked: _Asked) -> Response:
-        """What became of a task, from the status and the Jobs: the same on every replica, also after a restart."""
+        """The status of a task, from the trigger's status and Jobs: the same on every replica and after a restart."""
         namespace, name, _, task = asked.path
         if not _NAME.match(namespace) or not _NAME.match(name) or not _TASK.match(task):
             raise Unproven(404, NO_TRIGGER)
@@ -288,7 +288,7 @@ class Webhooks:
         return JSONResponse(body)
 
     async def _unproven(self, asked: _Asked, unproven: Unproven) -> HttpError:
-        """The answer to a request that proved nothing: its own, or one for all, at a time that tells nothing."""
+        """The response to an unauthenticated request: its own, or one for all, after a multiple of a fixed time."""
         self._refused(unproven, asked)
         answer: HttpError = unproven
         if asked.uniform:
@@ -314,7 +314,7 @@ class Webhooks:
             log.info("webhook.repeated", **fields, task=taken.task)
 
     def _refused(self, refused: HttpError, asked: _Asked) -> None:
-        """A flood of refusals writes a few lines a second, and how many more there were."""
+        """Log a flood of refusals as a few lines per second, with the number of the others."""
         if self._buckets.try_take(_LOGGED, "logged"):
             self._unlogged += 1
             return
@@ -327,11 +327,11 @@ class Webhooks:
 
 
 class _Asked:
-    """One request: what it names, who sends it, the triggers that its path names, and those that it is for.
+    """One request: its names, its sender, the triggers in its path, and those that it is for.
 
     `names` are namespace and trigger in the path; for all triggers of a namespace no trigger.
 
-    `unread`: it has a body that is too large to be received just to be dropped, or that the sender holds back.
+    `unread`: it has a body that is too large to be received only to be dropped, or that the sender withholds.
     """
 
     __slots__ = ("began_at", "found", "headers", "known", "names", "path", "request", "sender", "uniform", "unread")
@@ -353,7 +353,7 @@ class _Asked:
 
 
 def _path(request: Request) -> tuple[str, ...]:
-    """The parts of the path as they were sent, less a slash at the end: an escaped one is no name of ours."""
+    """The parts of the path as they were sent, less a slash at the end: an escaped part is no valid name."""
     raw: bytes = request.scope.get("raw_path") or b""
     return tuple(raw.decode("latin-1").removeprefix("/").removesuffix("/").split("/"))
 
@@ -366,7 +366,7 @@ def _headers(request: Request) -> Headers:
 
 
 def _worst(refusals: Sequence[HttpError]) -> Unproven:
-    """One answer for many refusals: 401 if no signature was there, 403 if one was wrong, 500 if nobody could tell."""
+    """One response for many refusals: 401 without a signature, 403 for a wrong one, 500 if that is unknown."""
     messages = {refused.message for refused in refusals}
     if WRONG in messages:
         return Unproven(403, WRONG)

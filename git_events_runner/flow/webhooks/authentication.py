@@ -1,4 +1,4 @@
-"""Whether a request may speak for a trigger: its Secret, read when needed, and the judgement of `rules/signatures`."""
+"""Authenticates requests for a trigger: its Secret, read when needed, and the result of `rules/signatures`."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ log = structlog.get_logger(target="webhooks")
 _REREAD = Rate(burst=1, seconds=5)
 _HMAC_HEADER = "x-signature"
 _REFUSALS = {Signature.MISSING: (401, MISSING), Signature.WRONG: (403, WRONG), Signature.OLD: (401, OLD)}
-_DOUBTFUL = frozenset({Signature.WRONG, Signature.UNUSABLE})  # the Secret may have been changed just now
+_DOUBTFUL = frozenset({Signature.WRONG, Signature.UNUSABLE})  # the Secret may have just changed
 _RETRY_AFTER_S = 2.0
 _SHORT = "has fewer than 16 bytes and can be guessed; take a longer one"
 
 
 class Authentication:
-    """Judges requests; a Secret just rotated is read again once."""
+    """Authenticates requests; a Secret just rotated is read again once."""
 
     def __init__(
         self,
@@ -44,9 +44,9 @@ class Authentication:
         recheck: Callable[[Ref], None],
         now: Callable[[], datetime],
     ) -> None:
-        """`recheck` is called where a trigger's conditions do not fit what its Secret is now.
+        """`recheck` is called if a trigger's conditions do not match its current Secret.
 
-        `now` is the time that signed timestamps are compared with.
+        `now` is compared with signed timestamps.
         """
         self._now = now
         self._secrets = secrets
@@ -56,12 +56,12 @@ class Authentication:
         self._pool = Pool("signatures", threads=2)
 
     async def verify(self, trigger: Snapshot, headers: Headers, body: bytes, *, present: bool = False) -> str | None:
-        """Return if the request may speak for the trigger: what is to be warned of about its secret, or None.
+        """Return if the request authenticates for the trigger: a warning about its secret, or None.
 
-        `present`: there is a proof, as `missing` has found.
+        `present`: the request has a signature or token, as `missing` has found.
 
         Raises:
-            Unproven: It may not, or nobody can tell.
+            `Unproven`: It does not, or that is unknown.
         """
         auth = trigger.model.spec.webhook.auth_config
         if auth is None:
@@ -75,17 +75,17 @@ class Authentication:
         return f"key {auth.key} of Secret {auth.secret_ref.name} {_SHORT}" if short_keys(keys) else None
 
     def missing(self, trigger: Snapshot, headers: Headers) -> bool:
-        """Whether a request has no proof at all that the trigger would accept: its body need not be read."""
+        """Whether a request has no signature or token of the trigger's scheme: its body need not be read."""
         auth = trigger.model.spec.webhook.auth_config
         if auth is None:
             return False
         return judge(self._scheme(auth), headers, b"", (), now_s=self._now().timestamp()) is Signature.MISSING
 
     async def verify_reader(self, trigger: Snapshot, headers: Headers) -> None:
-        """Return if the request, which has no body to sign, knows the trigger's secret.
+        """Return if the request, which has no body to sign, has the trigger's secret.
 
         Raises:
-            Unproven: It does not, or nobody can tell.
+            `Unproven`: It does not, or that is unknown.
         """
         auth = trigger.model.spec.webhook.auth_config
         if auth is not None:

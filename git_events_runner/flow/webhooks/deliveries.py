@@ -1,4 +1,4 @@
-"""One verified delivery to one trigger: what it is about, whether it came before, and its place in the status."""
+"""One verified delivery to one trigger: its sources, whether it is a duplicate, and its record in the status."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MOST_KEYS = 64
 
 
 class DeliveryRecorder(Protocol):
-    """Counts requests durably."""
+    """Records requests durably."""
 
     async def count(
         self,
@@ -54,15 +54,15 @@ class DeliveryRecorder(Protocol):
         task: str,
         warning: str | None,
     ) -> bool:
-        """Count one delivery for each source (with the commit announced for it), then ask for the checks.
+        """Record one delivery per source (with the commit announced for it), then submit the checks.
 
-        False: it was counted before.
+        False: it was recorded before.
         """
 
 
 @dataclass(slots=True, kw_only=True)
 class Delivery:
-    """A request whose body is read: what it says is parsed at most once for each dialect, after it was verified."""
+    """A request whose body is read: it is parsed at most once per dialect, after it was verified."""
 
     path: tuple[str, ...]
     headers: Headers
@@ -72,10 +72,10 @@ class Delivery:
     pool: Pool
 
     async def says(self, auth_type: str) -> Push | IgnoredEvent:
-        """What the payload says.
+        """The parsed payload.
 
         Raises:
-            Refused: 400 or 415, it is not what that forge sends.
+            Refused: 400 or 415, it is no payload of that forge.
         """
         forge = forge_of(auth_type, self.headers)
         if forge not in self.said:
@@ -97,7 +97,7 @@ class Delivery:
 
 
 class Deliveries:
-    """Takes verified deliveries."""
+    """Accepts verified deliveries."""
 
     def __init__(
         self, *, store: Store, counter: DeliveryRecorder, buckets: Buckets, aliases: Callable[[], Mapping[str, str]]
@@ -111,10 +111,10 @@ class Deliveries:
     async def take(
         self, delivery: Delivery, trigger: Snapshot, source: str | None, *, warning: str | None
     ) -> DeliveryResult:
-        """Take a delivery that speaks for the trigger (about one source, if its path names one).
+        """Accept a delivery that is authenticated for the trigger (about one source, if its path names one).
 
         Raises:
-            Refused: It asks for what the trigger does not have, says what cannot be read, or cannot be counted.
+            Refused: It requests what the trigger does not have, is invalid, or cannot be recorded.
         """
         spec = trigger.model.spec
         names = self._sources(spec, source)
@@ -149,7 +149,7 @@ class Deliveries:
     def _chosen(
         self, said: Push | IgnoredEvent, trigger: Snapshot, names: tuple[str, ...]
     ) -> dict[str, str | None] | IgnoredEvent:
-        """The sources to look at, each with the commit announced for it; or why there are none."""
+        """The sources to check, each with the commit announced for it; or why there are none."""
         if isinstance(said, IgnoredEvent):
             return said
         spec = trigger.model.spec

@@ -12,11 +12,11 @@ from git_events_runner.rules.signatures import KeysRefused, keys_of, unusable
 async def read_keys(
     secrets: SecretReader, namespace: str, auth: Any, *, live: bool = False, strict: bool = False
 ) -> tuple[bytes, ...]:
-    """The keys that an `authConfig` names; `strict`: one of them at least can fit a request.
+    """The keys that an `authConfig` names; `strict`: at least one of them can match a request.
 
     Raises:
-        SecretUnusable: The Secret or its key is missing or not readable, or its value holds no keys as they must be.
-        ApiError: The API server does not answer.
+        SecretUnusable: The Secret or its key is missing or not readable, or its value has no valid keys.
+        ApiError: The API server does not respond.
     """
     name = auth.secret_ref.name
     data = await secrets.get(namespace, name, auth.key, live=live)

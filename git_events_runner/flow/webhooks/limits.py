@@ -1,4 +1,4 @@
-"""Bounds of a request: how often, how large, how long, how many at once, and all bodies together."""
+"""Limits of a request: rate, size, time, concurrency, and the memory of all bodies."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _BUCKETS = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Of bodies: size, time, least rate (bytes a second), the memory of all; and how many requests wait at once.
+    """Of bodies: size, time, least rate (bytes per second), the memory of all; and how many requests wait.
 
-    One that stopped arriving for `stalled_s` gives way to another when the memory is used up, and ends after `quiet_s`.
+    One that stalled for `stalled_s` gives way to another when the memory is used up, and ends after `quiet_s`.
     """
 
     body_bytes: int = 3 * 2**20
@@ -39,7 +39,7 @@ class Bounds:
     waiting: int = 2000
 
     def most(self, media_type: bytes) -> int:
-        """The largest body of a content type: JSON, which forges send, is read without holding what it says."""
+        """The largest body of a content type: JSON, which forges send, is read without its parsed value in memory."""
         json = media_type.partition(b";")[0].strip().lower() == b"application/json"
         return max(self.json_bytes, self.body_bytes) if json else self.body_bytes
 
@@ -47,7 +47,7 @@ class Bounds:
 class Buckets:
     """Rate limits by scope (`global`, `address`, `trigger`, `source`); the least recently used bucket is dropped.
 
-    Requests that prove nothing have buckets of their own, of the same rates: they never take from the others.
+    Unauthenticated requests have their own buckets, of the same rates: they never take from the others.
     """
 
     def __init__(self, rates: Mapping[str, Rate | None]) -> None:
@@ -56,10 +56,10 @@ class Buckets:
         self._failures: BoundedDict[tuple[str, ...], Bucket] = BoundedDict(_BUCKETS)
 
     def check(self, scope: str, *key: str) -> None:
-        """Let a request pass whose proof is not known yet, and take nothing.
+        """Let a request pass before its authentication, and take no token.
 
         Raises:
-            Refused: 429, none is left: it would be refused with a proof, too.
+            Refused: 429, none is left: an authenticated request would be refused, too.
         """
         self._check(self._buckets, scope, *key)
 
@@ -76,10 +76,10 @@ class Buckets:
                 raise _too_many(scope, wait_s)
 
     def check_sender(self, sender: str) -> None:
-        """Let a sender pass that is within its rate, and did not fail more often than that either.
+        """Let a sender pass whose requests and whose failures are within its rate.
 
         Raises:
-            Refused: 429, it is not, or all requests together are above their rate.
+            Refused: 429, it is above its rate, or all requests together are above theirs.
         """
         if self._rates:
             self.check("global")
@@ -87,7 +87,7 @@ class Buckets:
             self._check(self._failures, "address", sender)
 
     def take_failure(self, sender: str, *trigger: str) -> None:
-        """Count a request that proved nothing, for its sender and for the names in its path.
+        """Count an unauthenticated request, for its sender and for the names in its path.
 
         Raises:
             Refused: 429, there were too many of them.
@@ -126,7 +126,7 @@ def _too_many(scope: str, wait_s: float) -> HttpError:
 
 
 class Body:
-    """One body, which counts as held while entered: whose it is, and how to end its reading."""
+    """One body, which uses the budget while entered: its sender, and how to end its reading."""
 
     __slots__ = ("_bodies", "began_at", "held", "moved_at", "sender", "timeout")
 
@@ -142,7 +142,7 @@ class Body:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """The request is answered."""
+        """The response is sent."""
         self._bodies.release(self)
 
     async def read(self, request: Request, headers: Headers) -> bytes:
@@ -155,7 +155,7 @@ class Body:
         return await self._bodies.read(request, headers, self)
 
     def give_way(self) -> int:
-        """End its reading with a time-out; the bytes that are free then."""
+        """End its reading with a time-out; the bytes that this frees."""
         if self.timeout is not None and not self.timeout.expired():
             self.timeout.reschedule(0.0)
         self.timeout = None
@@ -164,10 +164,10 @@ class Body:
 
 
 class Bodies:
-    """Reads bodies; all of them, until they are answered, share a budget.
+    """Reads bodies; all share a budget until their responses are sent.
 
-    Within the budget the senders that hold most give way first, and bodies that stopped arriving before all others:
-    whatever slow and large bodies a stranger sends, those of others have their room.
+    Within the budget the senders with most bytes give way first, and stalled bodies before all others:
+    slow and large bodies of one sender leave space for those of others.
     """
 
     def __init__(self, bounds: Bounds) -> None:
@@ -180,7 +180,7 @@ class Bodies:
         return Body(sender, self)
 
     def release(self, body: Body) -> None:
-        """It is of no use any more."""
+        """Release its part of the budget."""
         self._open.pop(body, None)
         self._held -= body.held
         body.held = 0
@@ -226,7 +226,7 @@ class Bodies:
 
     def _hold(self, body: Body, received: int, most: int) -> None:
         if body.timeout is None:
-            raise TimeoutError  # it gave way in this turn of the loop
+            raise TimeoutError  # it gave way in this iteration of the loop
         self._open[body] = None
         body.held += received
         self._held += received
@@ -236,7 +236,7 @@ class Bodies:
             self._make_room(body)
 
     def _deadline(self, body: Body) -> float:
-        """Until when the next bytes have to arrive: the whole time, the least rate, and no long silence."""
+        """The deadline of the next bytes: by the total time, the least rate, and the longest silence."""
         bounds = self._bounds
         return min(
             body.began_at + bounds.body_s,
@@ -245,10 +245,10 @@ class Bodies:
         )
 
     def _make_room(self, mine: Body) -> None:
-        """Let others give way to a body, if they stopped arriving or their sender holds more than its own.
+        """Let others give way to a body, if they stalled or their sender has more bytes than its own.
 
         Raises:
-            Refused: 503, there is none that has to.
+            Refused: 503, none has to.
         """
         most, now = self._bounds.all_bodies_bytes, asyncio.get_running_loop().time()
         reading = sorted((one for one in self._open if one.timeout and one is not mine), key=lambda one: one.moved_at)
@@ -276,7 +276,7 @@ def _too_large(most: int) -> HttpError:
 
 
 def sender_of(request: Request, trusted: Sequence[Network]) -> str:
-    """Whom a request counts for: its peer, or behind trusted proxies the client that they report."""
+    """The sender of a request: its peer, or behind trusted proxies the client that they report."""
     host = request.client.host if request.client else ""
     if not trusted:
         return sender(host) or ""

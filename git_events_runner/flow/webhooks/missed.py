@@ -1,8 +1,8 @@
-"""Deliveries that never came: a commit found by the schedule of a trigger that is called, which no delivery announced.
+"""Missed deliveries: a commit that a schedule found and no delivery announced, of a trigger that gets deliveries.
 
-A poll may be faster than the forge, so it is judged a minute later: by then the trigger's status names the last
-delivery. What waits here is lost with the process, and with it no more than a hint to the forge's list of deliveries.
-Namespaces have turns, and a bound each, so that what one finds hides nothing of another.
+A poll may be faster than the forge, so it is evaluated a minute later: by then the trigger's status names the last
+delivery. Waiting finds are lost with the process, but they are only a hint to the forge's list of deliveries.
+Namespaces have turns, and a bound each, so that the finds of one do not hide those of another.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _Key = tuple[Ref, str, str]  # the trigger, its uid, a source
 
 
 class MissedDeliveries:
-    """Judges what polls found."""
+    """Evaluates commits that polls found."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class MissedDeliveries:
         self._came.set()
 
     async def run(self) -> None:
-        """Judge each find after the grace, until cancelled; a status that cannot be written delays no other's."""
+        """Evaluate each find after the grace period, until cancelled; a failing status write delays no other."""
         writes = Handover(self._write, weight=self._weight, limit_s=_WRITE_S)
         async with working(writes):
             while True:
@@ -92,7 +92,7 @@ class MissedDeliveries:
                     writes.put(namespace, key)
 
     def _judge(self, request: CheckRequest, commit: str, *, since: datetime) -> Warn | None:
-        """Report a delivery that never came; the warning for the status."""
+        """Report a missed delivery; the warning for the status."""
         ref = request.trigger
         snapshot = self._store.get(ref)
         if snapshot is None or snapshot.uid != request.uid:
@@ -110,7 +110,7 @@ class MissedDeliveries:
         return Warn(reason="WebhookMissed", source=request.source, message=message)
 
     async def _write(self, key: _Key) -> bool:
-        """Write the last warning of a source, once: a delivery may clear it any time."""
+        """Write the last warning of a source, once: a delivery may clear it at any time."""
         ref, uid, _ = key
         warn = self._unwritten.pop(key, None)
         if warn is not None:

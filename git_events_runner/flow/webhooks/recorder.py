@@ -1,4 +1,4 @@
-"""Counting a delivery: into the trigger's status first, then its checks are asked for."""
+"""Records a delivery: first in the trigger's status, then its checks are submitted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from git_events_runner.rules.problems import warnings_of
 
 
 class DeliveryRecorder:
-    """What webhooks know as the counter: a request is in the status, then its check is on its way."""
+    """The recorder of webhooks: a request is in the status before its check is submitted."""
 
     def __init__(
         self, *, store: Store, writer: StatusWriter, submit: Callable[[CheckRequest], None], now: Callable[[], datetime]
@@ -35,12 +35,12 @@ class DeliveryRecorder:
         task: str,
         warning: str | None,
     ) -> bool:
-        """Count one delivery for each source (with the commit announced for it), then ask for the checks.
+        """Record one delivery per source (with the commit announced for it), then submit the checks.
 
-        False: it was counted before (also by a write of ours whose answer was lost, hence the checks).
+        False: it was recorded before (also by our write whose response was lost, hence the checks).
 
         Raises:
-            ApiError: It is not counted, or nobody knows.
+            ApiError: It is not recorded, or that is unknown.
         """
         count = Count(asked=asked, delivery=delivery_hash(task), at=rfc3339(self._now()))
         known = self._store.get(trigger)

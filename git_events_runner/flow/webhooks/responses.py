@@ -1,4 +1,4 @@
-"""What the webhook port answers: JSON with a status and a message, the same words for whoever is refused alike."""
+"""Responses of the webhook port: JSON with a status and a message, the same words for equal refusals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DUPLICATE = "duplicate: this delivery was accepted before"
 
 
 class HttpError(Exception):
-    """A request that is not taken; `close`: its body was not read to the end."""
+    """A request that is not accepted; `close`: its body was not read to the end."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class HttpError(Exception):
         super().__init__(message)
 
     def response(self) -> Response:
-        """The answer."""
+        """The response."""
         headers: dict[str, str] = (
             {} if self.retry_after_s is None else {"Retry-After": str(max(math.ceil(self.retry_after_s), 1))}
         )
@@ -58,12 +58,12 @@ class HttpError(Exception):
 
 
 class Unproven(HttpError):
-    """A request that does not prove that it may speak for a trigger, or names none that exists."""
+    """A request that does not authenticate for a trigger, or names none that exists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryResult:
-    """What became of a delivery to one trigger: accepted (202), duplicate or ignored (200)."""
+    """The result of a delivery to one trigger: accepted (202), duplicate or ignored (200)."""
 
     status: int
     message: str
@@ -76,8 +76,8 @@ class DeliveryResult:
         return ",".join(self.sources[:10])
 
     def response(self, **more: Any) -> Response:
-        """The answer."""
+        """The response."""
         task: Mapping[str, Any] = {} if self.task is None else {"task_id": self.task}
-        if self.message == ACCEPTED:  # what it means; other messages have their own words
+        if self.message == ACCEPTED:  # its explanation; other messages explain themselves
             more = {"detail": RECORDED} | more
         return JSONResponse({"status": "ok", "message": self.message, **task, **more}, status_code=self.status)

@@ -1,8 +1,9 @@
-"""Whether the Secret of each WebhookTrigger can be used: not Ready, with an Event, while no request could be proved.
+"""Whether the Secret of each WebhookTrigger can be used: not Ready, with an Event, while no request can authenticate.
 
 Secrets are not watched: the controller's role has `get` alone. The leader reads a trigger's Secret when the trigger
-appears or changes, and from time to time: those of all triggers spread over minutes, by namespace in turn, and one with
-a problem again after seconds, then every minute. What a delivery finds is checked on the replica that received it.
+appears or changes, and at intervals: those of all triggers spread over minutes, by namespace in turn, and one with
+a problem again after seconds, then every minute. A problem found by a delivery is checked on the replica that received
+it.
 """
 
 from __future__ import annotations
@@ -67,23 +68,23 @@ class SecretChecks:
         self._doubted: set[Ref] = set()
         self._came = asyncio.Event()
         self._due: dict[str, float] = {}  # uid → when the leader checks it again
-        self._bad: dict[str, int] = {}  # uid → how often it was no good, one time after another
+        self._bad: dict[str, int] = {}  # uid → how often in sequence it was not usable
         self._slices = Slices()
 
     def note(self, trigger: Ref) -> None:
-        """A delivery has found that its Secret is not as reported: it is checked as it is now."""
+        """A delivery has found that its Secret is not as reported: it is checked again."""
         self._doubted.add(trigger)
         self._put(trigger)
 
     def _put(self, trigger: Ref) -> None:
-        """Its Secret is to be checked, in the turn of its namespace."""
+        """Queue a check of its Secret, in the turn of its namespace."""
         if trigger not in self._noted:
             self._noted.add(trigger)
             self._waiting.put(trigger.namespace or "", trigger)
             self._came.set()
 
     async def run(self) -> None:
-        """Check what was noted, until cancelled; a status that cannot be written delays no other trigger's check."""
+        """Check noted triggers until cancelled; a failing status write delays no other trigger's check."""
         checks = Handover(self._check_one, weight=self._weight)
         async with working(checks):
             while True:
@@ -108,7 +109,7 @@ class SecretChecks:
         return True
 
     async def run_leading(self, fence: Fence) -> None:
-        """Note every trigger from time to time, and those that change, until leadership ends."""
+        """Note every trigger at intervals, and those that change, until leadership ends."""
         loop = asyncio.get_running_loop()
         self._due.clear()
         self._bad.clear()
@@ -130,7 +131,7 @@ class SecretChecks:
                         await asyncio.sleep(_EACH_S)
 
     def _follow(self, ref: Ref, generations: dict[str, int]) -> None:
-        """A trigger was created or changed: its Secret is checked soon, if its spec is another one."""
+        """A trigger was created or changed: its Secret is checked soon if its spec has changed."""
         changed = self._store.get(ref)
         if changed is None:
             return
@@ -143,7 +144,7 @@ class SecretChecks:
             self._plan(changed, good=False)  # another replica has found it
 
     async def _note_due(self, generations: dict[str, int]) -> None:
-        """Note the triggers whose time has come; forget those that are deleted when it is their turn."""
+        """Note the triggers whose time has passed; forget deleted ones in their turn."""
         now = asyncio.get_running_loop().time()
         for uid in list(self._due):
             trigger = self._store.by_uid("WebhookTrigger", uid)
@@ -159,7 +160,7 @@ class SecretChecks:
     async def _plan_all(self, generations: dict[str, int]) -> None:
         """All triggers, by namespace in turn: a tenant's thousands do not delay the first check of a neighbour's.
 
-        One that is deleted or edited meanwhile is a change, which is followed after it.
+        A deletion or edit meanwhile is a change, which is handled afterwards.
         """
         now, queue = asyncio.get_running_loop().time(), RoundRobin[Snapshot](weight=self._weight)
         for trigger in self._store.all("WebhookTrigger"):
@@ -173,7 +174,7 @@ class SecretChecks:
             await self._slices.rest()
 
     def _plan(self, trigger: Snapshot, *, good: bool) -> None:
-        """What is no good is checked again soon, by the leader."""
+        """Plan the next check by the leader, soon if the Secret is not usable."""
         if good or trigger.uid not in self._due:
             self._bad.pop(trigger.uid, None)
             return
@@ -182,7 +183,7 @@ class SecretChecks:
         self._due[trigger.uid] = asyncio.get_running_loop().time() + wait_s
 
     async def _check(self, trigger: Snapshot, *, live: bool) -> bool:
-        """Read the Secret and report; whether all is good and known to be."""
+        """Read the Secret and report; whether it is usable and verified."""
         fields = {"kind": trigger.ref.kind, "namespace": trigger.ref.namespace, "name": trigger.ref.name}
         reported = part_problem(trigger.raw.get("status"), WEBHOOK)
         try:

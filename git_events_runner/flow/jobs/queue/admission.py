@@ -1,4 +1,4 @@
-"""Admission: free slots are filled with waiting Jobs, each after the Secret that it needs is there."""
+"""Admission: free slots are filled with waiting Jobs, each after its Secret exists."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TAKEN_S = 15.0
 
 
 class Admission:
-    """Lets Jobs run while there are slots."""
+    """Admits Jobs while slots are free."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Admission:
 
     @asynccontextmanager
     async def working(self, fence: Fence, wake: Callable[[Ref], None]) -> AsyncIterator[None]:
-        """Requests go out while entered; `wake` is called when one has ended without a change of its Job.
+        """Requests are sent while entered; `wake` is called when one has ended without a change of its Job.
 
         Every Job has its own task: an admission webhook, a Secret or a status that is slow delays no other Job.
         """
@@ -88,7 +88,7 @@ class Admission:
             yield
 
     def confirm_taken(self) -> None:
-        """Have the Jobs read whose slots were taken for requests that have had their time: do they exist?"""
+        """Have Jobs read whose slots were taken for requests past their deadline: do they exist?"""
         now = asyncio.get_running_loop().time()
         for ref, since in self._book.taken.items():
             if now - max(since, self._read_at.get(ref, 0.0)) >= _TAKEN_S:
@@ -97,9 +97,9 @@ class Admission:
         self._read_at = {ref: at for ref, at in self._read_at.items() if ref in self._book.taken}
 
     async def _confirm(self, ref: Ref) -> None:
-        """The request may arrive later still.
+        """The request may still arrive later.
 
-        So a Job that waits is admitted again, and a slot whose Job is not there is kept for a while: the run is tried
+        So a Job that waits is admitted again. A slot whose Job does not exist is kept for a while: the run is tried
         again under the same name, and takes the same slot.
         """
         loop = asyncio.get_running_loop()
@@ -121,9 +121,9 @@ class Admission:
         self._admissions.put(ref.namespace, ref)
 
     def admit(self) -> None:
-        """Have Jobs admitted while there are slots. One that cannot start is passed over: it must not keep others out.
+        """Have Jobs admitted while slots are free. One that cannot start is skipped: it must not block others.
 
-        Their slots are taken before anything else can happen, the requests go out next to each other.
+        Their slots are taken before anything else can happen; the requests are sent concurrently.
         """
         now = asyncio.get_running_loop().time()
         for queued in self._book.next_admissions(now):
@@ -131,14 +131,14 @@ class Admission:
             self._admissions.put(queued.namespace, queued.ref)
 
     async def delete_orphan(self, snapshot: Snapshot, fence: Fence) -> bool:
-        """Delete a waiting Job if its trigger is gone, live."""
+        """Delete a waiting Job if a live read shows that its trigger is deleted."""
         if self._store.trigger(snapshot.model.run.trigger_uid) is not None or not await self._trigger_gone(snapshot):
             return False
         await self._deletions.delete_orphan(snapshot, fence)
         return True
 
     async def _try(self, ref: Ref, fence: Fence) -> bool:
-        """Whether that Job runs, or need not wait any more; False: something of its own keeps it from that."""
+        """Whether that Job runs, or need not wait any more; False: a problem of the Job prevents it."""
         snapshot = self._store.get(ref)
         if snapshot is None or not snapshot.model.waits:
             self._book.give_back(ref, asyncio.get_running_loop().time())
@@ -146,7 +146,7 @@ class Admission:
         fence.check()
         try:
             return await self._start(snapshot, fence)
-        except ApiNotFound:  # the Job is gone, and the cache behind: an immediate retry would get the same answer
+        except ApiNotFound:  # the Job is deleted, the cache stale: an immediate retry would get the same response
             self._book.free(ref)
         except SecretUnusable as error:
             self._book.hold(ref, asyncio.get_running_loop().time())
@@ -165,17 +165,17 @@ class Admission:
         return False
 
     async def _free_if_refused(self, ref: Ref) -> None:
-        """The last request was refused: because an earlier one has arrived, perhaps, and the cache is behind."""
+        """The last request was refused: perhaps an earlier one has arrived, and the cache is stale."""
         try:
             self._store.observe(await self._api.get(ref))
         except ApiNotFound:
             self._book.free(ref)
         except ApiError:
-            return  # it is read again when the request has had its time
+            return  # it is read again after the deadline of the request
         self._book.give_back(ref, asyncio.get_running_loop().time())
 
     async def _start(self, snapshot: Snapshot, fence: Fence) -> bool:
-        """Admit one Job, after its Secret is there; one whose trigger is gone is deleted. False: it is no run now."""
+        """Admit one Job after its Secret exists; delete it if its trigger is deleted. False: it does not run now."""
         ref, view = snapshot.ref, snapshot.model
         owner = owner_of(snapshot, self._store)
         if owner is None:
@@ -208,9 +208,9 @@ class Admission:
         return True
 
     def _tests_and_marks(self, snapshot: Snapshot) -> list[dict[str, Any]]:
-        """What shows that the suspension is still ours, and what records that the controller lifted it.
+        """Tests that the suspension is still ours, and the record that the controller lifted it.
 
-        One that was never started has no start time; one that did not start has the generation that we gave it.
+        A Job that was never resumed has no start time; one that did not start has the generation that we gave it.
         """
         if snapshot.model.admission == REQUEUED:
             return [{"op": "test", "path": "/metadata/generation", "value": snapshot.generation}]

@@ -1,4 +1,4 @@
-"""Every Job of the installation, live: what a new leader knows before it admits the first."""
+"""Lists every Job of the installation live, before a new leader admits the first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PASSED_S = 5.0
 
 
 class Scopes(Protocol):
-    """What is known of the namespaces."""
+    """The known state of the namespaces."""
 
     def passed_over(self, namespace: str, kind: str) -> bool:
         """Whether the kind has been refused in the namespace for long, or the namespace does not exist."""
@@ -26,9 +26,9 @@ class Scopes(Protocol):
 def live_jobs(api: Api, namespaces: tuple[str, ...], *, scopes: Scopes) -> Callable[[], AsyncIterator[dict[str, Any]]]:
     """Lists the installation's Jobs live, then its triggers, in every namespace or in those given.
 
-    The triggers' statuses say which of the Jobs are runs. A namespace that does not exist has none: its roles are
-    deleted with it, so that the request is refused. One that exists and refuses is passed over: as its informer knows
-    it, or after a few seconds, because an API server that starts may refuse for a moment. What is known of it stays in
+    The triggers' statuses show which of the Jobs are runs. A namespace that does not exist has none: its roles are
+    deleted with it, so that the request is refused. One that exists and refuses is skipped: as its informer knows
+    it, or after a few seconds, because an API server that starts may refuse for a moment. Its known objects stay in
     the store.
     """
     return _LiveJobs(api, namespaces, scopes).jobs
@@ -48,11 +48,11 @@ class _LiveJobs:
                 try:
                     async for raw in self._listed(kind, namespace):
                         yield raw
-                except ApiForbidden as error:  # the others are tried too, so that all have their seconds together
+                except ApiForbidden as error:  # the others are tried too: the seconds of all run concurrently
                     refused = error
         if refused is not None:
             raise refused
-        self._refused_at.clear()  # the next leadership gives them their seconds again
+        self._refused_at.clear()  # the next leadership waits these seconds again
 
     async def _listed(self, kind: str, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
         selector = JOB_SELECTOR if kind == "Job" else None

@@ -1,4 +1,4 @@
-"""What the queue needs of other rooms."""
+"""Interfaces that the queue needs of other packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from git_events_runner.rules.messages import Fence
 
 
 class Api(KubeClient, Protocol):
-    """What the queue needs of the API server."""
+    """The part of the API client that the queue needs."""
 
     def list(
         self, kind: Kind, *, namespace: str | None = None, label_selector: str | None = None

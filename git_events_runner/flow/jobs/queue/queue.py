@@ -118,8 +118,8 @@ class Queue:
     def take(self, ref: Ref, limit: ConcurrencyLimit | None = None) -> bool:
         """Take a slot for a Job about to be created; False: none is free, an older Job waits, another is the leader.
 
-        With a `limit` (what the Job records) its group must have room, too. This process may have stood still: that it
-        was the leader is not enough, its fence must hold.
+        With a `limit` (what the Job records) its group must have a free slot, too. This process may have stalled: that
+        it was the leader is not enough, its fence must hold.
         """
         if self._fence is None:
             return False
@@ -138,7 +138,7 @@ class Queue:
         self._book.give_back(ref, asyncio.get_running_loop().time())
 
     def confirm(self, ref: Ref) -> None:
-        """The Job counts by itself now."""
+        """The Job occupies its slot itself now."""
         self._book.free(ref)
 
     def show(self) -> None:
@@ -151,7 +151,7 @@ class Queue:
         await self._list_live(fence)
         self._book.count_namespaces()
         self._starts.begin()
-        self._waiting.begin()  # slots taken in an earlier term stay taken: their requests may still arrive
+        self._waiting.begin()  # slots of an earlier leadership stay taken: their requests may still arrive
         self._fence = fence
         try:
             with self._store.subscribe("Job") as changes:
@@ -171,10 +171,10 @@ class Queue:
                         changes.take()
         finally:
             self._fence = None
-            self._metrics.queue(self._limit(), 0, 0)  # the leader's to say: what was true here would stay
+            self._metrics.queue(self._limit(), 0, 0)  # only the leader reports it: an old value would stay
 
     async def _list_live(self, fence: Fence) -> None:
-        """Know every Job before the first is admitted: this replica's cache may be behind what its predecessor did."""
+        """Read every Job before the first is admitted: the cache may be older than the predecessor's writes."""
         while True:
             try:
                 async for raw in self._list_jobs():

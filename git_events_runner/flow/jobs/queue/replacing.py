@@ -1,9 +1,9 @@
 """Runs that a newer run of their source makes superfluous: a waiting one is deleted, a running one is stopped first.
 
 Only where the Job itself records `QueueLatest` or `Replace` (or did not start, and the newer run has), and after the
-newer run is recorded. The Job that runs
-instead gets the requests of the deleted one, so that a task id leads to it. A stopped Job is deleted in the foreground:
-it exists until its pod is gone, and until then nothing of its group starts.
+newer run is recorded. The Job that runs instead gets the requests of the deleted one, so that a task id resolves to it.
+A stopped Job is deleted in the foreground: it exists until its pod is deleted, and until then nothing of its group
+starts.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Replacing:
             self._deleted.put(snapshot.ref.namespace, snapshot.ref)
 
     def _end_of(self, snapshot: Snapshot) -> tuple[str, Ref] | None:
-        """How it is to end, and the Job that runs instead; None: it stays."""
+        """How to end it, and the Job that runs instead; None: it stays."""
         view = snapshot.model
         if not (keeps_latest(view) or may_be_skipped(view)) or view.finished or view.deleting or view.ending:
             return None
@@ -77,13 +77,13 @@ class Replacing:
         if view.waits:
             started = found is None or found.model.pod_started
             return (SUPERSEDED, newest) if keeps_latest(view) or started else None
-        # Before its start is noted, the Job controller may create its pod just when the Job is deleted.
+        # Before its start is noted, the Job controller may create its pod while the Job is deleted.
         awaited = found is not None and found.model.waits and view.started_at is not None
         replaces = view.limit is not None and view.limit.policy == "Replace"
         return (REPLACED, newest) if replaces and not view.suspended and awaited else None
 
     async def _delete(self, ref: Ref, fence: Fence) -> bool:
-        """Hand the requests over, then delete the Job as it was last seen; False: it has to be tried again."""
+        """Transfer the requests, then delete the Job in its last seen version; False: retry."""
         snapshot = self._store.get(ref)
         end = self._end_of(snapshot) if snapshot is not None else None
         if snapshot is None or end is None:

@@ -18,7 +18,7 @@ from git_events_runner.rules.ledger.report import Problem, Report, Warn
 
 log = structlog.get_logger(target="queue")
 
-_WRITE_S = 10.0  # a Job that is reported holds one of the requests that run side by side
+_WRITE_S = 10.0  # a Job that is reported has one of the concurrent requests
 
 
 class Reports:

@@ -20,7 +20,7 @@ ARRIVES_S = 60.0  # no request arrives later: its connection was closed after se
 
 
 class SlotBook:
-    """The queue's memory, without a request: all of its methods are done before anything else can happen."""
+    """The queue's state, without I/O: its methods are synchronous and so atomic."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class SlotBook:
         self._share = share
         self._weight = weight
         self._now = now
-        self.taken: dict[Ref, float] = {}  # since when; its Job may be there any time
+        self.taken: dict[Ref, float] = {}  # since when; its Job may appear at any time
         self._limits: dict[Ref, ConcurrencyLimit] = {}  # what the Jobs record that are about to be created
         self._unknown: dict[Ref, float] = {}  # until when requests were sent whose outcome is unknown
         self._refused: set[Ref] = set()  # those whose last request was refused
@@ -63,7 +63,7 @@ class SlotBook:
         return found
 
     def _read(self, snapshot: Snapshot) -> Queued | None:
-        """A Job as the queue sees it, None if that does not concern the queue; kept until the Job changes."""
+        """A Job as the queue sees it, None if it is not of the queue; cached until the Job changes."""
         if not self.is_run(snapshot):
             return None
         queued = self._queued[snapshot.uid] = Queued(ref=snapshot.ref, job=snapshot.model)
@@ -98,7 +98,7 @@ class SlotBook:
         return {ref: self._limits.get(ref) for ref in self.taken}
 
     def take(self, ref: Ref, now: float, limit: ConcurrencyLimit | None = None) -> None:
-        """A slot is in use from now on, and its namespace had its turn; `limit` is what a new Job records."""
+        """A slot is in use from now on, and its namespace has had its turn; `limit` is what a new Job records."""
         if limit is not None:
             self._limits[ref] = limit
         if ref in self.taken and ref not in self._refused:
@@ -118,7 +118,7 @@ class SlotBook:
         return ref in self.taken and ref not in self._unknown
 
     def free(self, ref: Ref) -> None:
-        """The slot is not in use, or its Job counts by itself now."""
+        """The slot is free, or its Job occupies it itself now."""
         self.taken.pop(ref, None)
         self._limits.pop(ref, None)
         self._unknown.pop(ref, None)
@@ -133,13 +133,13 @@ class SlotBook:
             self._refused.add(ref)
 
     def hold(self, ref: Ref, now: float) -> None:
-        """Pass a Job over for a while that doubles."""
+        """Skip a Job for a time that doubles."""
         _, last_s = self._held.get(ref, (0.0, _FIRST_HOLD_S / 2))
         hold_s = min(last_s * 2, _LONGEST_HOLD_S)
         self._held[ref] = (now + hold_s, hold_s)
 
     def held(self, now: float) -> frozenset[Ref]:
-        """The Jobs that are passed over."""
+        """The Jobs that are skipped."""
         held = self.leaving.union(ref for ref, (until, _) in self._held.items() if until > now)
         if self._backing_off:
             clock = self._now()

@@ -1,4 +1,4 @@
-"""Jobs that do not start give their slot back: they are suspended again, and wait at the end of the queue."""
+"""Jobs that do not start release their slot: they are suspended again, and wait at the end of the queue."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _REQUEUED_AT_PATH = f"{_ANNOTATIONS}/{REQUEUED_AT_ANNOTATION.replace('/', '~1')}
 class NotStarting:
     """Follows Jobs from the moment in which this leader sees that they may start.
 
-    A Job of which it saw a ready or ended pod has started for good: a node that is lost makes a pod not ready.
+    A Job of which it saw a ready or ended pod has started permanently: a lost node makes a pod not ready.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class NotStarting:
         self._request_timeout_s = request_timeout_s
         self._metrics = metrics
         self._now = now
-        self._since: dict[str, tuple[int, float]] = {}  # uid of a Job → how often it was put back, and since when
+        self._since: dict[str, tuple[int, float]] = {}  # uid of a Job → count of its suspensions, and since when
         self._seen: dict[str, tuple[int, float]] = {}  # those of this pass
         self._started: set[str] = set()
 
@@ -112,7 +112,7 @@ class NotStarting:
         return self._timeout_s() if own is None else own
 
     async def _requeue(self, ref: Ref, fence: Fence) -> bool:
-        """Suspend a Job in the version that was seen, with a mark that it was us; False: it has to be tried again.
+        """Suspend a Job in the seen version, and mark that the controller did so; False: retry.
 
         If its pod became ready meanwhile, it has another version, and the API server refuses.
         """

@@ -112,7 +112,7 @@ class Sweeps:
             self._notes.put(ref.namespace, ref)
 
     async def _delete_orphan(self, ref: Ref, fence: Fence) -> None:
-        """A few in each pass: a Job of no trigger that we know holds no slot and never gets one."""
+        """Delete a few in each pass: a Job of no known trigger has no slot and never gets one."""
         snapshot = self._store.get(ref)
         if snapshot is None or not snapshot.model.waits:
             return

@@ -28,7 +28,7 @@ from .slots import SlotBook
 log = structlog.get_logger(target="queue")
 
 _AGAIN_S = 10.0
-_EXPIRE_S = 30.0  # a status that cannot be written must not keep the Job from its slot
+_EXPIRE_S = 30.0  # a failing status write must not keep the Job from its slot
 
 
 class WaitingRuns:
@@ -85,7 +85,7 @@ class WaitingRuns:
         """One of the waiting Jobs."""
         ref = snapshot.ref
         if self._book.backs_off(ref):
-            return  # it does not start, and its time begins when it waits for a slot again
+            return  # it does not start; its waiting time begins when it waits for a slot again
         since = self._seen[snapshot.uid] = self._first_seen.get(snapshot.uid, now)
         if self._book.is_starting(ref):
             return
@@ -110,7 +110,7 @@ class WaitingRuns:
         return bool(limit_s) and waited_s >= limit_s
 
     def _is_expiring(self, snapshot: Snapshot, owner: Owner[Snapshot], waited_s: float) -> bool:
-        """Whether a Job is to be deleted; what another leader has recorded as expired it had begun to delete."""
+        """Whether a Job is to be deleted; another leader that recorded it as expired had begun to delete it."""
         if not self._limit_s(snapshot.model) or not owner.settled:
             return False
         if self._is_late(snapshot, waited_s) and may_expire(snapshot.model, owner):
@@ -135,9 +135,9 @@ class WaitingRuns:
         return True
 
     async def _expire(self, ref: Ref, fence: Fence) -> bool:
-        """Delete a Job that waited too long, which is not admitted meanwhile; False: it has to be tried again.
+        """Delete a Job that waited too long, which is not admitted meanwhile; False: retry.
 
-        If a lost admission arrives before, the API server refuses: the Job has another version then.
+        If a lost admission arrives first, the Job has another version, and the API server refuses.
         """
         snapshot, now = self._store.get(ref), asyncio.get_running_loop().time()
         owner = owner_of(snapshot, self._store) if snapshot is not None and snapshot.model.waits else None

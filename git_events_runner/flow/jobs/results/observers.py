@@ -13,7 +13,7 @@ from git_events_runner.telemetry.metrics import Metrics
 
 log = structlog.get_logger(target="results")
 
-# The words of the metric's label.
+# Values of the metric's label.
 _STATUS = {
     SUCCEEDED: "Succeed",
     FAILED: "Failed",
@@ -24,7 +24,7 @@ _STATUS = {
 
 
 class JobLog:
-    """One line for each end, and for each suspension by another party."""
+    """One line per end, and per suspension by another party."""
 
     def observe(self, event: JobEvent) -> None:
         """Log it."""
@@ -61,7 +61,7 @@ class JobLog:
 
 
 class JobMetrics:
-    """Counts ends; those that the queue brings about it counts itself."""
+    """Counts ends, except those that the queue causes and counts itself."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -1,4 +1,4 @@
-"""What happens to Jobs, noticed by comparing them with what was known, and passed to the observers once."""
+"""Compares Jobs with their known state, and passes each change to the observers once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEPT = 1000
 
 
 class Outcomes:
-    """Compares each Job that changed with what was known of it."""
+    """Compares each Job that changed with its known state."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Outcomes:
         self._joining: frozenset[str] = frozenset()  # those whose Jobs are, or were then
 
     def begin(self) -> None:
-        """Leadership begins: what has ended before is not reported."""
+        """Leadership begins: earlier ends are not reported."""
         self._known = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
         self._uids = {snapshot.ref: snapshot.uid for snapshot in self._known.values()}
         self._undecided.clear()
@@ -64,7 +64,7 @@ class Outcomes:
         self._joining, self._refused = self._refused | refused, refused
 
     def differing(self) -> list[Ref]:
-        """The Jobs that are not as they were known, however that was missed."""
+        """The Jobs that differ from their known state, also if the event was missed."""
         known = self._known
         current = self._store.all("Job")
         found = [snapshot.ref for snapshot in current if known.get(snapshot.uid) is not snapshot]
@@ -78,7 +78,7 @@ class Outcomes:
         return [ref for ref, uid in self._undecided.items() if uid in uids]
 
     def compare(self, refs: Iterable[Ref]) -> set[str]:
-        """Publish what happened to these Jobs; the uids of the triggers concerned."""
+        """Publish the changes of these Jobs; the uids of the triggers concerned."""
         touched: set[str] = set()
         replaced: set[Ref] = set()
         for ref in refs:
@@ -140,7 +140,7 @@ class Outcomes:
                     self._note_vanished(snapshot, owner)
 
     def _note_vanished(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
-        """It ended and was deleted in one moment (a TTL of 0), waited too long, or was deleted by another party."""
+        """It ended and was deleted immediately (a TTL of 0), waited too long, or was deleted by another party."""
         last, status = self._store.last_of(snapshot.uid) or snapshot, owner.trigger.raw.get("status")
         run = RunJob.of(last, owner, self._store)
         if last.model.finished:
@@ -162,5 +162,5 @@ class Outcomes:
 
 
 def _shown(view: JobView) -> tuple[str, bool, bool]:
-    """What a status shows of a Job, with whether one that was put back has started at last."""
+    """What a status shows of a Job, and whether one that was suspended again has started."""
     return view.phase, view.deleting, view.pod_started and view.suspensions.requeues > 0

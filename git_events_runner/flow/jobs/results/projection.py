@@ -34,11 +34,11 @@ from .phases import LastPhases
 log = structlog.get_logger(target="results")
 
 _WRITE_S = 10.0
-_BACKOFF_S = (1.0, 15.0)  # when the API server answers again, the statuses of thousands of triggers are soon right
+_BACKOFF_S = (1.0, 15.0)  # when the API server responds again, thousands of statuses are soon correct
 
 
 class Projection:
-    """Shows Jobs, each trigger's by itself: a status that cannot be written delays no other."""
+    """Shows Jobs, per trigger: a failing status write delays no other trigger."""
 
     def __init__(
         self, *, store: Store, phases: LastPhases, writer: StatusWriter, now: Callable[[], datetime], weight: Weight
@@ -50,7 +50,7 @@ class Projection:
         self._now = now
         self._weight = weight
         self._refused: set[str] = set()  # uids of triggers whose namespace cannot be read
-        self._shown: dict[str, object] = {}  # uid → what a status recorded of its Jobs when nothing was to be written
+        self._shown: dict[str, object] = {}  # uid → the last status of its Jobs that needed no write
 
     @asynccontextmanager
     async def working(self, fence: Fence) -> AsyncIterator[None]:
@@ -70,7 +70,7 @@ class Projection:
         self._waiting.put(trigger.ref.namespace, trigger.uid)
 
     async def put_all(self) -> None:
-        """Show the Jobs of all triggers; each is read again when its turn comes."""
+        """Show the Jobs of all triggers; each is read again in its turn."""
         slices = Slices()
         for kind in TRIGGERS:
             for trigger in self._store.all(kind):
@@ -86,7 +86,7 @@ class Projection:
                 self.put(trigger)
 
     def is_shown(self, trigger: Snapshot) -> bool:
-        """Whether what a status records of its Jobs was right when it was read last."""
+        """Whether what a status records of its Jobs was correct at the last read."""
         return self._shown.get(trigger.uid) == _recorded(trigger)
 
     def prune(self) -> None:
@@ -99,7 +99,7 @@ class Projection:
         if trigger is None:
             return True
         if self._store.refused(trigger.ref.namespace, "Job", trigger.ref.kind):
-            self._refused.add(trigger_uid)  # what is known of its Jobs is old, or nothing
+            self._refused.add(trigger_uid)  # its known Jobs are stale, or none
             return True
         status = trigger.raw.get("status") or {}
         alive = [job for job in self._store.unfinished_jobs(trigger_uid) if run_of(job, trigger) is not None]
@@ -141,7 +141,7 @@ class Projection:
         return found if found is not None and run_of(found, trigger) is not None else None
 
     def _states(self, trigger: Snapshot, status: Mapping[str, Any]) -> dict[str, RunState]:
-        """What is known of the Jobs in the history; of those that ended long ago it has all there is."""
+        """The known Jobs in the history; for Jobs that ended long ago the history is the only record."""
         states: dict[str, RunState] = {}
         for record in records_of(status):
             name, recorded = str(record.get("job")), record.get("phase")
@@ -161,7 +161,7 @@ def _last_jobs(trigger: Snapshot) -> dict[str, Any]:
 
 
 def _recorded(trigger: Snapshot) -> tuple[object, ...]:
-    """All that showing reads of a trigger; the rest of its status changes with each delivery."""
+    """All fields of a trigger that `show` reads; the rest of its status changes with each delivery."""
     status = trigger.raw.get("status") or {}
     history = [(record.get("job"), record.get("phase")) for record in records_of(status)]
     shown = (status.get(name) for name in ("state", "conditions", "warnings"))

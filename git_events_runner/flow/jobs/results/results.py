@@ -49,7 +49,7 @@ class Results:
         now: Callable[[], datetime],
         weight: Weight,
     ) -> None:
-        """`observers` are called with what happens to the Jobs.
+        """`observers` are called with the changes of the Jobs.
 
         `deleted_as` is the last phase of a Job, by its uid, that this process deletes. `job_deleted` (of a trigger's
         source, by name) and `trigger_gone` read live. `most_retries` bounds those of a run. `weight` is that of a
@@ -77,8 +77,8 @@ class Results:
     async def run_leading(self, fence: Fence) -> None:
         """Follow the Jobs until leadership ends. Jobs that ended before are not reported again.
 
-        What the first statuses are written from is read after the subscription, and every pass finds the Jobs that
-        differ from what is known: an end is noticed whatever else happens when it comes.
+        The first statuses are written from reads after the subscription, and every pass finds the Jobs that
+        differ from their known state, so that no end is missed.
         """
         loop = asyncio.get_running_loop()
         self._phases.clear()
@@ -116,13 +116,13 @@ class Results:
         triggers = {trigger.uid: trigger for trigger in found if trigger is not None}
         jobs = {ref for ref in changed if ref.kind == "Job"}
         await self._compare(list(jobs.union(self._outcomes.undecided_of(triggers))))
-        for trigger in triggers.values():  # one that changes meanwhile comes again
+        for trigger in triggers.values():  # one that changes meanwhile is processed again
             await self._slices.rest()
             if not self._projection.is_shown(trigger):
                 self._projection.put(trigger)
 
     async def _compare(self, jobs: Sequence[Ref]) -> None:
-        """Report what changed in these Jobs, and show it; thousands of them a part at a time."""
+        """Report what changed in these Jobs, and show it; thousands of them in batches."""
         for start in range(0, len(jobs), _PART):
             await self._slices.rest()
             part = jobs[start : start + _PART]

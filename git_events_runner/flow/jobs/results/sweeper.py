@@ -1,4 +1,4 @@
-"""Jobs that are open: runs that were not settled, TTLs that were not given, statuses that name a deleted Job."""
+"""Jobs that are open: runs that are not settled, missing TTLs, statuses that name a deleted Job."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Sweeper:
 
     @asynccontextmanager
     async def working(self, fence: Fence) -> AsyncIterator[None]:
-        """TTLs are written while entered, those of different Jobs side by side."""
+        """TTLs are written while entered, those of different Jobs concurrently."""
 
         async def give_ttl(ref: Ref) -> bool:
             return await self._give_ttl(ref, fence)
@@ -103,11 +103,11 @@ class Sweeper:
         self._open.update(jobs)
 
     def reopen_all(self) -> None:
-        """Read every Job again, once: a status may have been put back."""
+        """Read every Job again, once: a status may have been restored."""
         self._open.update(snapshot.ref for snapshot in self._store.all("Job"))
 
     async def sweep(self, fence: Fence) -> None:
-        """Settle what has stayed unsettled, and have TTLs written; what needs neither is closed."""
+        """Settle what has stayed unsettled, and have TTLs written; close Jobs that need neither."""
         now, orphans = asyncio.get_running_loop().time(), 0
         unsettled, settled = {}, {}
         for ref in list(self._open):
@@ -142,7 +142,7 @@ class Sweeper:
     def _may_end(self, job: Snapshot, owner: Owner[Snapshot] | None) -> bool:
         """Whether a Job lacks a TTL and may have one: settled, or of a trigger that this replica does not know.
 
-        One that is run again if it fails, or because it failed, has to stay until then (`ttl_after_retry`).
+        A Job that is retried if it fails, or because it failed, has to stay until then (`ttl_after_retry`).
         """
         view: JobView = job.model
         if view.has_ttl or view.ttl_s is None or view.deleting or view.run is None:
@@ -174,7 +174,7 @@ class Sweeper:
         return True
 
     async def _is_gone(self, snapshot: Snapshot) -> bool:
-        """Whether its trigger is deleted, live: a cache that is behind must not let an unsettled Job vanish."""
+        """Whether its trigger is deleted, in a live read: a stale cache must not cause the loss of an unsettled Job."""
         try:
             return await self._trigger_gone(snapshot)
         except ApiError:
@@ -206,7 +206,7 @@ class Sweeper:
         return (run is not None and run.trigger_uid == trigger.uid) or name in self._phases
 
     async def _find_lost(self, key: _Lost) -> bool:
-        """A Job that was deleted while no replica was the leader, live, is shown as Gone: its end is not known."""
+        """Show a Job as `Gone` that a live read does not find: it was deleted without a leader, its end is unknown."""
         uid, source, name = key
         trigger = self._store.trigger(uid)
         if trigger is None or self._is_known(trigger, name):
