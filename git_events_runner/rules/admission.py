@@ -1,7 +1,7 @@
 """Which waiting Jobs may start: the installation's limit and the namespaces' shares, in fair turns, oldest first.
 
 A slot is held by an unsuspended Job that is neither finished, ending nor being deleted (`JobView.holds_slot`). Only
-runs of triggers hold one or wait for one; `rules/identity` says which Jobs are.
+runs of triggers hold one or wait for one; `rules/identity` decides which Jobs are runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Taken = Collection[Ref] | Mapping[Ref, ConcurrencyLimit | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """A run's Job, as the queue sees it.
+    """A run's Job, as input of the queue.
 
     `waits` is whether it waits for a slot: alive, and suspended by us alone. `turn` is the order of admission in a
     namespace: creation, then name. They are read for all waiting Jobs at each change, so they are computed once.
@@ -43,7 +43,7 @@ class Queued:
     turn: tuple[datetime, str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Compute what follows from the Job; `namespace` is whose share it takes."""
+        """Compute what follows from the Job; `namespace` is the one whose share it uses."""
         namespace = self.ref.namespace or ""
         for name, value in (
             ("namespace", namespace),
@@ -56,10 +56,10 @@ class Queued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slots:
-    """How many there are, how many of them one namespace may hold, and whose turn it is.
+    """The number of slots, how many of them one namespace may hold, and the order of namespaces.
 
-    `last` is a number for each namespace that rises with its last admission: of two that hold the same, the one whose
-    last admission is longer ago comes first.
+    `last` is a number for each namespace that rises with its last admission. Of two namespaces that hold the same
+    number of slots, the one with the earlier last admission comes first.
     """
 
     total: int
@@ -80,22 +80,22 @@ def namespace_share(total: int, configured: int, *, several: bool) -> int:
 
 
 def held_slots(jobs: Iterable[Queued], taken: Collection[Ref]) -> Counter[str]:
-    """Slots in use by namespace: runs that hold one, and those taken for a request whose outcome is not seen yet."""
+    """Slots in use by namespace: of runs that hold one, and of requests whose outcome is not known yet."""
     holding = {queued.ref for queued in jobs if queued.holds_slot}
     return Counter(ref.namespace or "" for ref in holding | set(taken))
 
 
 def used_slots(jobs: Iterable[Queued], taken: Collection[Ref]) -> int:
-    """Slots in use in the whole installation."""
+    """Slots in use in the installation."""
     return held_slots(jobs, taken).total()
 
 
 def next_admissions(
     jobs: Collection[Queued], *, slots: Slots, taken: Taken, held: Collection[Ref] = ()
 ) -> list[Queued]:
-    """The waiting Jobs to admit now; those `held` cannot start for a reason of their own.
+    """The waiting Jobs to admit now; those in `held` cannot start for a reason of their own.
 
-    A free slot goes to the namespace that holds least for its weight, and in it to the oldest Job whose group has room.
+    A free slot is given to the namespace that holds least for its weight, to its oldest Job whose group has room.
     """
     holding = held_slots(jobs, taken)
     free = slots.total - holding.total()
@@ -126,10 +126,10 @@ def may_start(
     held: Collection[Ref] = (),
     limit: ConcurrencyLimit | None = None,
 ) -> bool:
-    """Whether a new Job may be made unsuspended: its namespace has a free slot, and none that could start waits.
+    """Whether a new Job may be created unsuspended: its namespace has a free slot, and none that could start waits.
 
-    One whose slot is `taken` waits for nothing but its request, which may take minutes. With a `limit` its group must
-    have room, too, and none of it may wait.
+    A Job whose slot is `taken` waits only for its request, which may take minutes. With a `limit` its group must also
+    have room, and no Job of the group may wait.
     """
     holding = held_slots(jobs, taken)
     namespace = new.namespace or ""

@@ -26,7 +26,7 @@ _FIELDS = {CHECK_ANNOTATION: "lastHandledRequestedAt", RUN_ANNOTATION: "lastHand
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedRequest:
-    """A token that was not handled yet: for a run or only a check, of these sources; or why it cannot be handled.
+    """An unhandled token: for a run or only a check, of these sources; or why it cannot be handled.
 
     `known` is the token that was handled last when the annotation was read.
     """
@@ -39,7 +39,7 @@ class AnnotatedRequest:
 
     @property
     def run(self) -> bool:
-        """Whether a run is requested, whatever the check finds."""
+        """Whether a run is requested, independent of the check's result."""
         return self.annotation == RUN_ANNOTATION
 
 
@@ -99,7 +99,7 @@ def _request(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordRequest:
-    """A token requests checks or runs of its sources at a time; the status keeps the token, and so recognises it."""
+    """A token requests checks or runs of its sources at a time; the status keeps the token to recognise it."""
 
     request: AnnotatedRequest
     at: str
@@ -107,8 +107,8 @@ class RecordRequest:
     def apply(self, status: dict[str, Any]) -> Outcome:
         """Count what is requested, once for each token.
 
-        It is stale if another token was handled meanwhile: a former leader's late write would count its token again,
-        and let the newer one be handled again.
+        It is stale if another token was handled meanwhile: a late write by a former leader would count its token again,
+        and the newer one would then be handled again.
         """
         field = _FIELDS[self.request.annotation]
         if status.get(field) == self.request.token:
@@ -127,7 +127,7 @@ class RecordRequest:
         return Outcome.WRITE
 
     def keys(self, status: Mapping[str, Any] | None) -> list[str]:
-        """The entries that it concerns: where references are listed, a run is one of each that is not deleted."""
+        """The entries to change: for a run with listed references, one for each reference that is not deleted."""
         found: list[str] = []
         for source in self.request.sources:
             references = keys_of(status, source) if self.request.run and Listed.of(status, source).at else None
@@ -135,10 +135,10 @@ class RecordRequest:
         return found
 
     def guards(self) -> Guards:
-        """The whole object: two leaders count a token once."""
+        """The complete object: two leaders count a token once."""
         return Guards(whole=True)
 
 
 def _is_there(entry: Entry) -> bool:
-    """Whether the entry is of a reference that ran, was recorded, or waits for its first run."""
+    """Whether the entry's reference ran, was recorded, or waits for its first run."""
     return entry.commit is not None or entry.waiting is not None

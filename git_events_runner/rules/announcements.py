@@ -25,7 +25,7 @@ def announced_unseen(entry: Entry, head: str, tag_object: str | None, sent_at: d
 
 
 def announced_wait_s(entry: Entry, sent_at: datetime) -> float:
-    """How long until the next request for what was announced: growing, and one when 30 s are over."""
+    """Delay until the next request for the announced commit: it grows, and one request is sent when 30 s are over."""
     age_s = _age_s(entry.announced.at if entry.announced else None, sent_at)
     return min(max(age_s, _SHORTEST_WAIT_S), _LONGEST_WAIT_S, max(ANNOUNCED_WAIT_S - age_s, _SHORTEST_WAIT_S))
 
@@ -33,4 +33,4 @@ def announced_wait_s(entry: Entry, sent_at: datetime) -> float:
 def _age_s(at: str | None, now: datetime) -> float:
     moment = timestamp(at)
     age_s = (now - moment).total_seconds() if moment else ANNOUNCED_WAIT_S
-    return age_s if age_s > -ANNOUNCED_WAIT_S else ANNOUNCED_WAIT_S  # a replica's clock is wrong: wait for nothing
+    return age_s if age_s > -ANNOUNCED_WAIT_S else ANNOUNCED_WAIT_S  # a replica's clock is wrong: no wait

@@ -1,9 +1,9 @@
-"""All patterns of a list as one automaton over a path's bytes: each byte costs the same, however patterns are made.
+"""All patterns of a list as one automaton over a path's bytes: each byte costs the same for any patterns.
 
-A place in a pattern is a bit of an integer, and a byte of the path moves all bits in a few operations on integers (the
+A position in a pattern is a bit of an integer. A byte of the path moves all bits in a few operations on integers (the
 Shift-And method of Baeza-Yates and Gonnet): its cost is the length of all patterns by 64, for every pattern and path.
-Sets of places that were met are kept with what follows them, up to a size, so that usual paths cost a look-up for
-each byte. Nothing backtracks, and what is left is counted in steps, of which there is a limit.
+Sets of positions are cached with their successors, up to a size, so usual paths cost one dictionary access per byte.
+Nothing backtracks, and the other steps are counted and limited.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ ANY = (1 << 256) - 1 & ~(1 << SLASH)
 _ALL_BYTES = 256
 _KEPT_BYTES = 8 * 2**20
 _STATE_BYTES, _EDGE_BYTES = 400, 100
-_MOVE_STEPS, _STEP_BITS = 16, 512  # a move that is not kept takes as long as 16 that are, and one more for 512 bits
+_MOVE_STEPS, _STEP_BITS = 16, 512  # an uncached move costs as much as 16 cached ones, plus one per 512 bits
 _GROUP = 64
 
 Token = int | None
-"""Bytes that it stands for, as bits of an integer; or STAR."""
+"""The bytes that it matches, as bits of an integer; or STAR."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +38,12 @@ class Glob:
 
 
 class TooCostly(Exception):
-    """The limit of steps was passed."""
+    """The limit of steps is exceeded."""
 
 
 @dataclass(slots=True, eq=False)
 class State:
-    """A set of places; `file` and `folder` are the last of the patterns that match what led here, -1: none does."""
+    """A set of positions; `file` and `folder`: the last patterns that match the bytes read so far, -1: none does."""
 
     places: int
     file: int
@@ -60,7 +60,7 @@ class Automaton:
         self._size = 0
         self._by_token: dict[int, list[int]] = {}
         stars: list[int] = []
-        deep: list[int] = []  # a `**` and its place inside folders
+        deep: list[int] = []  # a `**` and its position inside folders
         spans: list[int] = []
         starts: list[int] = []
         names: list[int] = []
@@ -86,7 +86,7 @@ class Automaton:
         self.start = self._state(self._closed(_bits(starts, self._size)) | self._names)
 
     def _add(self, glob: Glob, stars: list[int], deep: list[int], spans: list[int]) -> None:
-        """Lay out the places of a pattern; the one after them is its end."""
+        """Assign the positions of a pattern; the one after them is its end."""
         for byte in glob.prefix:
             self._token(1 << byte)
         last = len(glob.parts) - 1
@@ -102,7 +102,7 @@ class Automaton:
             elif number == last:
                 deep.append(self._size)  # any rest
             elif glob.parts[number + 1] is not None:
-                # At a name's beginning; inside folders; and, without a byte or after a slash, what follows the `**/`.
+                # At a name's start; inside folders; and, without a byte or after a slash, what follows the `**/`.
                 spans.append(self._size)
                 self._token(ANY)
                 deep.append(self._size)
@@ -113,10 +113,10 @@ class Automaton:
         self._size += 1
 
     def run(self, state: State, data: bytes) -> State:
-        """What follows some bytes.
+        """The state after some bytes.
 
         Raises:
-            TooCostly: They would be one step too many.
+            TooCostly: The limit of steps is exceeded.
         """
         self.steps += len(data)
         if self.steps > self._most_steps:
@@ -144,11 +144,11 @@ class Automaton:
         return found
 
     def _closed(self, places: int) -> int:
-        """`**/` stands for no folder, too."""
+        """`**/` also matches zero folders."""
         return places | (places & self._spans) << 2
 
     def _moves_of(self, byte: int) -> int:
-        """The places that a byte leads on from."""
+        """The positions from which a byte moves on."""
         moves = self._moves[byte]
         if moves is None:
             single = [

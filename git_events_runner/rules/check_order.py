@@ -1,8 +1,8 @@
 """Which of a trigger's sources is checked next: requests first, then scheduled times, sources that fail last.
 
-No rank starves: after a few checks of better ranks in a row one of a worse rank is due, the oldest of it, but not
-before every source of a better rank that waits was checked once. So sources whose server does not answer delay another
-one by no more than the check that is under way.
+No rank starves: after a few checks of better ranks in a row it is the turn of a worse rank's oldest source, but not
+before every waiting source of a better rank was checked once. So sources whose server does not answer delay another one
+by no more than the current check.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class CheckOrder:
         return next((name for name, rank in waiting.items() if rank is wanted), None)
 
     def _is_due(self, rank: Rank, waiting: Mapping[str, Rank]) -> bool:
-        """Whether it is the turn of a rank, though better ones wait."""
+        """Whether it is the turn of a rank while better ones wait."""
         if self._checks[rank] < PASSED_MOST:
             return False
         checked = self._checked[rank]

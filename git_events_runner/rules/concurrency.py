@@ -1,8 +1,8 @@
 """Which runs may not overlap: those of a group, of which `limit` may have a pod (`spec.concurrency`).
 
-Group, limit and policy are those that a Job recorded when it was created. A Job is in its group until it is gone: also
-while it is deleted and its pod ends. Every Job is in the groups of its trigger and its source as well, so that a policy
-that is added to a trigger holds for the runs that it finds. The rules are those of `tests/model/concurrency.py`.
+Group, limit and policy are those that a Job recorded when it was created. A Job is in its group until it no longer
+exists: also while it is deleted and its pod ends. Every Job is also in the groups of its trigger and its source, so a
+policy that is added to a trigger applies to its existing runs. The rules are those of `tests/model/concurrency.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _Key = tuple[str, str]  # namespace and group
 
 
 class Grouped(Protocol):
-    """A run's Job, as the queue sees it."""
+    """A run's Job, as input of the queue."""
 
     @property
     def ref(self) -> Ref:
@@ -28,7 +28,7 @@ class Grouped(Protocol):
 
     @property
     def job(self) -> JobView:
-        """What it says."""
+        """What it records."""
 
     @property
     def waits(self) -> bool:
@@ -45,7 +45,7 @@ def limit_of(trigger: Ref, source: str, concurrency: Concurrency | None) -> Conc
 
 
 def occupies(job: JobView) -> bool:
-    """Whether a Job may have a pod: it was started and is not finished, whatever is to become of it."""
+    """Whether a Job may have a pod: it was started and is not finished, also if it is to be deleted."""
     return not (job.finished or job.idle) and (not job.suspended or job.has_pods)
 
 
@@ -91,12 +91,12 @@ class Groups:
         return run.number <= first and self.has_room(queued.ref.namespace or "", limit)
 
     def admit(self, queued: Grouped) -> None:
-        """It is going to start."""
+        """Record that it starts."""
         self._add(queued.ref.namespace or "", groups_of(queued.job), queued.job.limit)
 
 
 def waits_in_group(jobs: Iterable[Grouped], namespace: str, group: str) -> bool:
-    """Whether a Job of the group waits: a new one of the group waits behind it."""
+    """Whether a Job of the group waits: a new Job of the group then waits behind it."""
     return any(queued.waits and queued.ref.namespace == namespace and group in groups_of(queued.job) for queued in jobs)
 
 

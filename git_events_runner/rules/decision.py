@@ -64,7 +64,7 @@ class CheckSpec:
     """The part of a trigger that decides on a check of one of its sources.
 
     `called`: pushes are delivered to it. `patterns`: `files` is given. `source` is the key of the entry. `waits`: None:
-    nothing makes a change wait. `ignore`: None: no commit is ignored.
+    changes never wait. `ignore`: None: no commit is ignored.
     """
 
     source: str
@@ -112,7 +112,7 @@ class Absent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What a check knows at a time: at first nothing of git; then the reference's head; then its files, and its text.
+    """What a check knows at a time: at first nothing of git; then the reference's head; then its files and its text.
 
     `text` is the head's author and message. `closed_until`: outside the trigger's windows, when they open.
     `last_start`: when the last run started, or, if it waits for a slot, now.
@@ -142,9 +142,9 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """It is too early: the check handles nothing, and is done again, `after_s` later or at a time (`until`).
+    """It is too early: the check handles nothing, and is repeated `after_s` later or at a time (`until`).
 
-    `mutations` record what has to survive until then.
+    `mutations` record what must survive until then.
     """
 
     result: CheckResult
@@ -170,7 +170,7 @@ class NoRun:
 class StartRun:
     """A Job is to be created for that commit; it handles a scheduled time, or requests up to a number.
 
-    `run_request` is the number of the requested run that it is. `again_s`: more is to be done after it.
+    `run_request` is its number if it is a requested run. `again_s`: more is to be done after it.
     """
 
     result: CheckResult
@@ -203,7 +203,7 @@ def decide(entry: Entry, occurrence: Occurrence, observation: Observation, spec:
 
 
 def _of_head(entry: Entry, occurrence: Occurrence, observation: Observation, spec: CheckSpec, head: Head) -> Decision:
-    """What has to be done for the head, when its files are known."""
+    """The result for the head, when its files are known."""
     unseen = announced_unseen(entry, head.commit, head.tag_object, head.sent_at)
     wait_s = announced_wait_s(entry, head.sent_at) if unseen else None
     result = _result(entry, occurrence, observation, spec, unseen=unseen)
@@ -227,10 +227,10 @@ def _of_head(entry: Entry, occurrence: Occurrence, observation: Observation, spe
 def is_handled(entry: Entry, occurrence: Occurrence, spec: CheckSpec, now: datetime) -> bool:
     """Whether an earlier check handled this: a scheduled time not newer than the entry's, or no open request.
 
-    Where only changes run, a scheduled time within half a minute after a handled delivery is handled too: git was asked
-    after the delivery. Where every check runs, a delivery handles itself alone. Nor is the scheduled time of a trigger
-    handled by a request if no push is delivered to it: what was pushed after a request by annotation would wait for the
-    next.
+    Where only changes run, a scheduled time within half a minute after a handled delivery is handled too: the request
+    to git was sent after the delivery. Where every check runs, a delivery handles itself alone. A request does not
+    handle the scheduled time of a trigger to which no push is delivered: a push after a request by annotation would
+    wait for the next scheduled time.
     """
     if isinstance(occurrence, Differs):
         return False
@@ -280,9 +280,9 @@ def _absent(entry: Entry, absent: Absent, now: datetime, spec: CheckSpec) -> Dec
 def _result(
     entry: Entry, occurrence: Occurrence, observation: Observation, spec: CheckSpec, *, unseen: bool
 ) -> CheckResult:
-    """The result for the head; the files' sameness is unknown where the recorded commit cannot be had.
+    """The result for the head; whether the files are the same is unknown without the recorded commit.
 
-    A run that was requested by annotation waits for nothing.
+    A run that was requested by annotation never waits.
     """
     head = observation.head
     assert isinstance(head, Head)  # noqa: S101  the caller has observed it
@@ -337,7 +337,7 @@ def _no_run(
     *,
     ignored: Ignored | None = None,
 ) -> NoRun:
-    """Record what has to be: handled requests, and a commit that needs no run."""
+    """Record handled requests, and a commit that needs no run."""
     head = observation.head
     moved = result is not CheckResult.SKIP_SAME and isinstance(head, Head)
     if ignored is not None and ignored.commit == entry.commit:

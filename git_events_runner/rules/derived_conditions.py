@@ -1,10 +1,10 @@
 """A trigger's conditions, derived from the problems, warnings and failed clones that its status records.
 
-Ready is always there once something was reported; Stalled and Reconciling only while true (kstatus): Stalled while
+Ready is always present once something was reported; Stalled and Reconciling only while true (kstatus): Stalled while
 something has to be changed, Reconciling while the controller tries again. Together they have at most 8 KiB.
 
 What another version of the controller (or a person) wrote into them is recognised by `conditionsDigest`. It is not
-read: it counts as one problem until each source was checked again.
+parsed: it counts as one problem until each source was checked again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _EARLIER_TITLE = "reported before this version"
 
 
 def conditions_of(status: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """The conditions by type; what is not one is left out."""
+    """The conditions by type; invalid ones are left out."""
     listed = status.get("conditions") if isinstance(status, Mapping) else None
     if not isinstance(listed, list):
         return {}
@@ -62,7 +62,7 @@ def is_derived(status: Mapping[str, Any] | None) -> bool:
 def adopt_conditions(status: dict[str, Any], sources: Collection[str], now: str | None) -> bool:
     """Take over conditions that something else wrote; True: an earlier problem that was taken over has ended.
 
-    They say more than what is recorded: problems that they do not report are over, and what they report is kept as one
+    They take precedence over the record: problems that they do not report are over. What they report is kept as one
     problem until a check of each source has replaced it, for an hour at most.
     """
     ready = conditions_of(status).get("Ready")
@@ -81,9 +81,9 @@ def adopt_conditions(status: dict[str, Any], sources: Collection[str], now: str 
 
 
 def derive_conditions(status: dict[str, Any], now: str | None, generation: int | None) -> bool:
-    """Rewrite conditions and `state` from the rest of the status; whether that changed anything.
+    """Rewrite conditions and `state` from the rest of the status; whether anything changed.
 
-    A transition time moves only with its condition's status.
+    A transition time changes only with its condition's status.
     """
     before = conditions_of(status)
     after = {name: one for name, one in before.items() if name not in {*_REPORTED, "CloneFailed"}}
@@ -155,7 +155,7 @@ def clone_reason(code: int) -> str:
 
 
 def clone_words(code: int) -> str:
-    """The same in words; the Job's log says more."""
+    """The same in words; the Job's log has more."""
     return f"{_CLONE_REASONS.get(code, _OTHER_CLONE)[1]}; the log of the Job's init container has details"
 
 
@@ -183,21 +183,21 @@ def _has_ended(status: Mapping[str, Any], now: str | None) -> bool:
 
 
 def _digest(conditions: Mapping[str, Mapping[str, Any]]) -> str:
-    """Eight bytes that stand for the derived conditions (11 characters)."""
+    """Eight bytes that identify the derived conditions (11 characters)."""
     fields = ("status", "reason", "message")
     told = [[name, *(conditions[name].get(field) for field in fields)] for name in _REPORTED if name in conditions]
     return base64.urlsafe_b64encode(hashlib.sha256(json.dumps(told).encode()).digest()[:8]).decode().rstrip("=")
 
 
 def _reason(problems: Sequence[tuple[str, RecordedProblem]]) -> str:
-    """The reason of the problem that came last; among those, of one that has to be solved by a change."""
+    """The reason of the latest problem; among several at that time, of one that only a change solves."""
     return max(problems, key=lambda one: (one[1].since, one[1].stalled, one[0]))[1].reason
 
 
 def _text(
     parts: Sequence[tuple[str, RecordedProblem]], sources: Sequence[tuple[str, RecordedProblem]], limit: int
 ) -> str:
-    """What concerns the whole trigger first, then the sources: a line each, or of many one line that has the first."""
+    """Problems of the trigger first, then the sources: a line each, or one line with the first of many sources."""
     titles = [(_EARLIER_TITLE if name == EARLIER else name, problem) for name, problem in parts]
     lines = [f"{title}: {problem.message}" for title, problem in titles]
     prefix = "" if len(sources) > _NAMED else "source "
@@ -205,7 +205,7 @@ def _text(
 
 
 def _listed(lines: Sequence[str], each: Sequence[str], what: str, limit: int) -> str:
-    """Lines, and one for each source, within a limit of bytes; of many sources one line that has the first ones."""
+    """Lines, and one for each source, within a limit of bytes; many sources share one line that has the first ones."""
     share = limit // (len(lines) + min(len(each), _NAMED) + 1)
     listed = [_cut(line, share) for line in each[:_NAMED]]
     if len(each) > _NAMED:
@@ -226,7 +226,7 @@ def _warning_line(one: RecordedWarning) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
-    """As much of one line of a text as has `limit` bytes in JSON."""
+    """The start of one line of a text that has at most `limit` bytes in JSON."""
     text = " ".join(text.split())
     if 3 * len(text) <= limit or sum(map(_bytes, text)) <= limit:
         return text

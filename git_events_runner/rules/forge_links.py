@@ -1,4 +1,4 @@
-"""Where people read a repository and a commit: addresses of the forge's own pages, where the forge is known."""
+"""Where people read a repository and a commit: addresses of the forge's own pages, if the forge is known."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def commit_page(repo_uri: str, commit: str | None, forge: str | None = None) -> 
     Args:
         repo_uri: Address of the repository.
         commit: Its id.
-        forge: The forge as `authConfig.type` names it, if a webhook says so; else it follows from the host.
+        forge: The forge as `authConfig.type` names it, if a webhook has one; else the host decides.
 
     >>> commit_page("git@github.com:a/b.git", "0123456789")
     'https://github.com/a/b/commit/0123456789'
@@ -67,5 +67,5 @@ def commit_page(repo_uri: str, commit: str | None, forge: str | None = None) -> 
 
 
 def _forge_of(host: str) -> str | None:
-    """The forge of a host that names it."""
+    """The forge whose name is in the host."""
     return _HOSTS.get(host) or next((forge for label, forge in _LABELS.items() if label in host.split(".")), None)

@@ -1,7 +1,7 @@
 """`status.history`: the last runs of a trigger, newest first, within 4 KiB.
 
-A run enters with the write that settles it; what happens to its Job is written with the phase. A check that finds
-nothing writes nothing. The list is what people and tools read: no decision of the ledger depends on it.
+A run is added by the write that settles it; its Job's state is written with the phase. A check that finds nothing
+writes nothing. The list is for people and tools: no decision of the ledger depends on it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from git_events_runner.resources.job import UNFINISHED_PHASES, JobView
 
 HISTORY = "history"
 COMMIT_CHARS = 12
-BUDGET_BYTES = 3584  # replicas that settle at the same time may add one more each: 4 KiB are not exceeded
+BUDGET_BYTES = 3584  # replicas that settle at the same time add one more each, within 4 KiB
 _ENDS = frozenset(("Succeeded", "Failed"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
-    """What is known of the Job of a run: its phase, its times (RFC 3339), and the exit code of what failed."""
+    """What is known of the Job of a run: its phase, its times (RFC 3339), and the exit code of a failed container."""
 
     phase: str
     started: str | None = None
@@ -40,7 +40,7 @@ class RunState:
         )
 
     def entered(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """The record of the run with this state; what is not known now stays as it was."""
+        """The record of the run with this state; unknown values do not change."""
         known = {"started": self.started, "finished": self.finished, "exitCode": self.exit_code}
         if self.phase in UNFINISHED_PHASES:
             record = {name: value for name, value in record.items() if name not in {"finished", "exitCode"}}
@@ -67,7 +67,7 @@ def record_of(name: str, job: JobView) -> dict[str, Any] | None:
 
 
 def records_of(status: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The records in a status, newest first; what is none is left out."""
+    """The records in a status, newest first; invalid ones are left out."""
     found = (status or {}).get(HISTORY)
     return [dict(one) for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
@@ -86,19 +86,19 @@ def unfinished_runs(status: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def recorded_phase(status: Mapping[str, Any] | None, job: str) -> str | None:
-    """The phase that is recorded of a run, by the name of its Job."""
+    """The recorded phase of a run, by the name of its Job."""
     return next((one.get("phase") for one in records_of(status) if one.get("job") == job), None)
 
 
 def remember(status: dict[str, Any], record: Mapping[str, Any], limit: int) -> None:
-    """Enter a run, at the place that its time gives it, and leave out the oldest beyond the limit and the budget."""
+    """Add a run in the order of times, and remove the oldest beyond the limit and the budget."""
     others = [one for one in records_of(status) if one.get("job") != record.get("job")]
     at = next((n for n, one in enumerate(others) if _order(one) <= _order(record)), len(others))
     status[HISTORY] = _within([*others[:at], dict(record), *others[at:]], limit)
 
 
 def enter_states(status: dict[str, Any], states: Mapping[str, RunState]) -> bool:
-    """Enter what is known of Jobs, by their names, in their records; whether anything changed."""
+    """Update the records of these Jobs with what is known; whether anything changed."""
     before = records_of(status)
     after = [states[one["job"]].entered(one) if one.get("job") in states else one for one in before]
     if after == before:

@@ -1,4 +1,4 @@
-"""What the status of a source says about its host key: a pinned key, or why the server's is not accepted."""
+"""What the status of a source reports about its host key: a pinned key, or why the server's is not accepted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MESSAGE_CHARS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostKeyVerdict:
-    """What became known of a source's host key; `pin` are the lines to accept from now on, None leaves them."""
+    """The result for a source's host key; `pin` are the lines to accept from now on, None does not change them."""
 
     reason: str
     message: str
@@ -27,11 +27,11 @@ class HostKeyVerdict:
 
     @property
     def refused(self) -> bool:
-        """Whether somebody has to act."""
+        """Whether a person has to act."""
         return self.reason in _REFUSED
 
     def applied(self, status: Mapping[str, Any], *, generation: int, now: str) -> dict[str, Any] | None:
-        """The status that says so; None when it does already."""
+        """The status that reports it; None if it does already."""
         before = conditions_of(status)
         message = self.message[:_MESSAGE_CHARS]
         ready = before.get("Ready") or {}
@@ -58,7 +58,7 @@ class HostKeyVerdict:
 
 
 def accepted(status: Mapping[str, Any], policy: HostKeyPolicy, *, own: bool) -> HostKeyVerdict | None:
-    """After an answer over SSH: what the status has to say now; None when it need not change.
+    """After a response over SSH: what the status has to report now; None if it does not change.
 
     `own`: the source's Secret holds known hosts.
     """
@@ -75,7 +75,7 @@ def accepted(status: Mapping[str, Any], policy: HostKeyPolicy, *, own: bool) -> 
 
 
 def advice(source: Ref, address: SshAddress, policy: HostKeyPolicy, *, own: bool, reason: str) -> str:
-    """What a person does who has made sure that the key is the right one."""
+    """How a person who has verified the key accepts it."""
     if own:
         return "if it is the right one, put it under the key known_hosts of the source's Secret"
     if reason == UNKNOWN or host_keys(policy.known_hosts.splitlines(), address):

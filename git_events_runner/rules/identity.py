@@ -1,11 +1,11 @@
-"""Whose run a Job is: the one place that maps a Job to a trigger. Every other Job is ignored.
+"""Whose run a Job is: the one module that maps a Job to a trigger. Every other Job is ignored.
 
-Anybody who may create Jobs in a namespace can write our labels and annotations on them. So nothing that a Job says is
-trusted by itself: it is a run of a trigger only in the trigger's own namespace, under the name that follows from the
+Every user who may create Jobs in a namespace can write our labels and annotations on them. So no content of a Job is
+trusted by itself. It is a run of a trigger only in the trigger's own namespace, under the name that follows from the
 run, for a source that the trigger names (or whose runs its status still records), and with a number that the entry of
 that source allows. A Job of v0.4 has no run; it is counted until it ends by its labels, if they name a trigger of its
 namespace, a source of that trigger, and the Action that owns it. An ignored Job holds no slot, gets no copy of a
-Secret, and leaves no text in conditions and Events and no series in the metrics.
+Secret, and has no text in conditions and Events and no series in the metrics.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Owner(Generic[_T]):
 
     @property
     def named(self) -> bool:
-        """Whether the trigger's spec names the source now: else nothing new happens for its sake."""
+        """Whether the trigger's spec names the source now: otherwise nothing new is done for it."""
         return is_watched(self.trigger, self.source)
 
     @property
@@ -84,7 +84,7 @@ class Owner(Generic[_T]):
 
 
 def owner_of(job: Found, objects: Objects[_T]) -> Owner[_T] | None:
-    """Whose run a Job is, by what the store holds now; None: it is ignored."""
+    """Whose run a Job is, by the current content of the store; None: it is ignored."""
     view: JobView = job.model
     if view.run is None:
         return _owner_of_legacy(job, objects) if view.legacy else None

@@ -41,14 +41,14 @@ def ignored_by(ignore: Ignore, commit: CommitText) -> str | None:
 
 
 def ignored_of(ignore: Ignore, commit: str, text: CommitText) -> Ignored | None:
-    """What is recorded of a commit that is ignored; None: it is not."""
+    """What is recorded of an ignored commit; None: it is not ignored."""
     reason = ignored_by(ignore, text)
     return None if reason is None else Ignored.of(commit, reason, text)
 
 
 @lru_cache(maxsize=1024)
 def _glob(pattern: str) -> re.Pattern[str]:
-    """A pattern in which `*` and `?` alone are special; matching takes time linear in both."""
+    """A pattern in which only `*` and `?` are special; matching takes time linear in both."""
     return re.compile(fnmatch.translate(pattern.replace("[", "[[]")), re.IGNORECASE)
 
 

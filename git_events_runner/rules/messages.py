@@ -25,11 +25,11 @@ class Fence(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRequest:
-    """Look at one source of one trigger; `due_at` (RFC 3339) is the schedule's occurrence, None: counted requests.
+    """Check one source of one trigger; `due_at` (RFC 3339) is the schedule's occurrence, None: recorded requests.
 
-    `retry`: this was tried before, so that nobody has just said that the source changed. `scheduled` is `due_at` with
-    its fraction, which no record keeps. `polls`: scheduled times alone caused it, no delivery among them. `listed`: the
-    list of its source's references shows that this one differs, or was requested though nothing is recorded.
+    `retry`: this was tried before, so no sender has just reported a change of the source. `scheduled` is `due_at` with
+    its fraction, which no record keeps. `polls`: only scheduled times caused it, no delivery. `listed`: the list of its
+    source's references shows that this one differs, or was requested though nothing is recorded.
     """
 
     trigger: Ref
@@ -49,7 +49,7 @@ class CheckRequest:
         return self.trigger.kind == "WebhookTrigger"
 
     def merge(self, newer: CheckRequest) -> CheckRequest:
-        """Both as one: a look after the newer answers the older too. What is leader work in one stays fenced."""
+        """Both as one: a check after the newer handles the older too. What is leader work in one stays fenced."""
         tasks = (*self.tasks, *(task for task in newer.tasks if task not in self.tasks))
         retry = self.retry and newer.retry
         return replace(
@@ -66,7 +66,7 @@ class CheckRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unchanged:
-    """What an answer that another check asked for has to show to answer this one, too.
+    """What the response to another check's request must show to answer this check, too.
 
     It was sent at or after `since`, and shows `commit`, which is recorded already.
     """
@@ -77,7 +77,7 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requeue:
-    """A check that did not come to its end: look again after `after_s` seconds (None: by growing back-off).
+    """A check that did not end: check again after `after_s` seconds (None: by growing back-off).
 
     `failed`: it counts for the back-off and against `limit_s`, after which another replica takes over. `until`: a
     change waits until that time.
@@ -99,11 +99,11 @@ class RetryOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOrder:
-    """A decision to run: everything that the Job is made from, and what must still hold when it is made.
+    """A decision to run: everything from which the Job is built, and what must still hold when it is created.
 
-    `asked_at` is the loop's time just before git was asked. `request` or `due_at` is the occurrence; `tasks` and
-    `deliveries` (hashes) say whose requests it answers. `run_request` and `run_token` are those of a requested run.
-    `author` and `subject` are the commit's, where they are known.
+    `asked_at` is the loop's time just before the request to git. `request` or `due_at` is the occurrence; `tasks` and
+    `deliveries` (hashes) identify the requests that it handles. `run_request` and `run_token` are those of a requested
+    run. `author` and `subject` are the commit's, where they are known.
     """
 
     trigger: Ref
@@ -139,7 +139,7 @@ class RunOrder:
 
 
 class RunResult(Enum):
-    """How an order ended: its run is recorded; the world moved on, look again; or there is nothing to run for."""
+    """How an order ended: its run is recorded; something changed, check again; or there is nothing to run for."""
 
     SETTLED = "settled"
     RESTART = "restart"

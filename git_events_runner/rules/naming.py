@@ -43,6 +43,6 @@ class Naming:
         return {trigger for ref in changed for trigger in self._by.get(ref, ())}
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove everything."""
         self._named.clear()
         self._by.clear()

@@ -1,6 +1,6 @@
 """Whether a newer run of the same source has overtaken a waiting one: only such a run may be dropped.
 
-The newest run of a source is never dropped: its commit is recorded as run, so that no check would create it again.
+The newest run of a source is never dropped: its commit is recorded as run, so no check would create it again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def is_overtaken(owner: Owner[Any]) -> bool:
 
 
 def may_expire(job: JobView, owner: Owner[Any]) -> bool:
-    """Whether a Job that waits for too long may be deleted: recorded, and overtaken or one of its request alone.
+    """Whether a Job that waits for too long may be deleted: recorded, and overtaken or for its own request alone.
 
     With `onChangeOnly: false` each request is a run of its own, so that no run replaces another one.
     """
@@ -34,7 +34,7 @@ def may_expire(job: JobView, owner: Owner[Any]) -> bool:
 
 
 def ended_as(job: JobView, owner: Owner[Any]) -> str | None:
-    """Why a Job that is gone was deleted by the leader: a newer run superseded or replaced it; None: it did not.
+    """Why the leader deleted a Job: a newer run superseded or replaced it; None: it did not.
 
     It follows from the Job and the entry, so that it is the same after a crash between the request and its record.
     """

@@ -1,8 +1,8 @@
 """File patterns as in .gitignore (gitignore(5)); a path costs its length times that of all patterns at worst.
 
 Lists without `!` select exactly what `git check-ignore --no-index` calls ignored. With `!` the last pattern that
-matches the path or a folder above it decides (git looks into no ignored folder, so it could not select there again).
-They are a tenant's bytes, matched with names of his choice: `automaton` has no case in which that is expensive.
+matches the path or a folder above it decides (git does not enter an ignored folder, so it could not select there
+again). Tenants choose both the patterns and the names that they are matched with: no case of `automaton` is expensive.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from .automaton import ANY, STAR, Automaton, Glob, State, Token, TooCostly
 
 FIELD = "spec.sources.watchOn.files"
 GITLINK = 0o160000  # mode of a submodule's entry in a tree
-# What no pattern names: a name in a submodule, for patterns that match whatever is in it.
+# A name that no pattern contains: a name in a submodule, for patterns that match everything in it.
 _ANY_NAME = b"/" + b"\0" * 16
 _PUNCTUATION = b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-_FOLDER_STEPS = 8  # a folder takes as long as so many bytes
+_FOLDER_STEPS = 8  # a folder costs as much as this number of bytes
 _SPECIAL = frozenset("*?[\\")
 
 
 def _set(values: Iterable[int]) -> int:
-    """Bytes as bits of an integer, but the slash: it is in no name."""
+    """Bytes as bits of an integer, except the slash: no name has it."""
     found = 0
     for value in values:
         found |= 1 << value
@@ -76,7 +76,7 @@ def _tokens(text: str) -> tuple[Token, ...]:
 
 
 def _bracket(text: str, at: int) -> tuple[int, int]:
-    """A bracket expression that begins before `at`; the bytes it stands for, and where it ends."""
+    """A bracket expression that begins before `at`; the bytes that it matches, and where it ends."""
     negated = text[at : at + 1] in {"!", "^"}
     at += int(negated)
     found = 0
@@ -121,9 +121,9 @@ def _at(text: str, at: int) -> str:
 
 
 def _glob(line: str) -> Glob:
-    """One pattern. Of one with a slash, git compares the plain text before the first wildcard by itself (`prefix`).
+    """One pattern. If it has a slash, git compares the text before the first wildcard by itself (`prefix`).
 
-    So in `a**/b` the stars stand at the beginning of what is left, and span folders.
+    So in `a**/b` the stars are at the beginning of the rest, and span folders.
     """
     folders_only = line.endswith("/")
     line = line[:-1] if folders_only else line
@@ -140,16 +140,15 @@ def _glob(line: str) -> Glob:
 
 
 def _spans(part: str) -> bool:
-    """Whether a component stands for any number of folders: two stars or more, and nothing else."""
+    """Whether a component matches any number of folders: two stars or more, and nothing else."""
     return len(part) > 1 and not part.strip("*")
 
 
 def path_rule(pattern: str) -> Callable[[bytes], bool] | None:
     """One pattern of a .gitattributes file, a character for each byte: whether it matches a file's path itself.
 
-    None: it matches nothing. What is in a folder is not matched with the folder, and no pattern takes back another. The
-    usual ones, a name or `*` and an ending, cost one comparison; a call of the others raises TooCostly as the
-    automaton does.
+    None: it matches nothing. A pattern for a folder does not match its content, and no pattern negates another. The
+    usual ones, a name or `*` and an ending, cost one comparison; the others raise TooCostly as the automaton does.
     """
     try:
         glob = _glob(pattern)
@@ -220,13 +219,13 @@ class Patterns:
 
     @property
     def steps(self) -> int:
-        """What matching has cost so far; one step is about 100 ns."""
+        """The cost of matching so far; one step is about 100 ns."""
         return self._automaton.steps
 
     def selects(self, path: str, *, gitlink: bool = False) -> bool:
         """Whether the file is selected; `path` has `/` between its parts and none before. Cheapest in a tree's order.
 
-        A gitlink (a submodule) is a folder, as in git: patterns that match the folder, or whatever is in it, select it.
+        A gitlink (a submodule) is a folder, as in git: patterns that match the folder, or anything in it, select it.
 
         >>> [Patterns([each]).selects("libs/foo", gitlink=True) for each in ("libs/foo/", "libs/*/", "libs/foo/**")]
         [True, True, True]
@@ -271,9 +270,9 @@ NOTHING = hashlib.sha256().hexdigest()
 
 
 def selected_hash(entries: Callable[[], Iterable[tuple[str, int, str]]]) -> str:
-    """SHA-256 (hex) over selected entries (path, mode, blob id), whatever their order.
+    """SHA-256 (hex) over selected entries (path, mode, blob id), independent of their order.
 
-    `entries` gives them, once more if they are in no order; in a tree's they are not held.
+    `entries` returns them, once more if they are not in order; those of a tree are not held in memory.
 
     >>> selected_hash(lambda: [("a", 0o100644, "1"), ("b", 0o100644, "2")])[:8]
     'de840b1a'

@@ -1,7 +1,7 @@
-"""What tenants may do: one place for every rule by which an installation refuses a run (docs/tenancy.md).
+"""What tenants may do: one module for every rule by which an installation refuses a run (docs/tenancy.md).
 
-Nothing is refused by default. The rules about what an Action may say are about `Action`, which tenants write; a
-ClusterAction is its administrator's word, and bound by `allowedNamespaces` alone.
+Nothing is refused by default. The rules about the content of an Action are about `Action`, which tenants write; a
+ClusterAction is written by its administrator, and restricted by `allowedNamespaces` alone.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def replaces_runs(policy: Policy, concurrency: Concurrency | None) -> Problem | 
 
 
 def too_often(policy: Policy, schedule: Schedule, now: datetime) -> InvalidObject | None:
-    """What is wrong with a schedule that comes due more often than allowed, by its next due times; None: nothing."""
+    """The problem of a schedule that fires more often than allowed, by its next scheduled times; None: none."""
     least_s = policy.minimum_interval_s
     if not least_s:
         return None
@@ -150,7 +150,7 @@ def _shortest_gap_s(schedule: Schedule, now: datetime, least_s: int) -> float:
     if schedule.interval_ms is not None:
         return schedule.interval_ms / 1000
     if schedule.cron is not None and (apart_s := _times_apart_s(schedule.cron)) >= least_s:
-        return apart_s  # whatever its days: most schedules are found good by this, without looking for due times
+        return apart_s  # on any days: most schedules pass here, without a search for scheduled times
     shortest, moment = float("inf"), schedule.next_due(now, phase_key="")
     for _ in range(_DUE_TIMES):
         following = schedule.next_due(moment, phase_key="") if moment is not None else None
@@ -161,7 +161,7 @@ def _shortest_gap_s(schedule: Schedule, now: datetime, least_s: int) -> float:
 
 
 def _times_apart_s(cron: Cron) -> int:
-    """The shortest time between two of a cron's times of day, also over midnight; a bound for its due times."""
+    """The shortest time between two of a cron's times of day, also over midnight; a bound for its scheduled times."""
     apart_s, first_s, last_s = 60 * 60 * 24, 0, 0
     for text, size, unit_s in zip((cron.second, *cron.time.split()), (60, 60, 24), (1, 60, 60 * 60), strict=True):
         numbers = range(size) if text == ANY else sorted(int(number) for number in text.split(","))

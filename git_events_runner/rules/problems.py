@@ -14,7 +14,7 @@ from git_events_runner.resources.status import PROBLEM_CHARS, REASON_CHARS, WARN
 
 TRIGGER, WEBHOOK, EARLIER = "trigger", "webhook", "earlier"
 PARTS = (TRIGGER, WEBHOOK, EARLIER)
-_MANY, _SHORT_CHARS = 100, 160  # of many problems each has a short message: a status of 1,000 sources stays writable
+_MANY, _SHORT_CHARS = 100, 160  # if there are many, messages are short: a status of 1,000 sources stays writable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +28,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedProblem(Problem):
-    """A problem as a status has it: `since` the source (or part) has one with this reason."""
+    """A problem as a status has it: `since` is when the source (or part) got this reason."""
 
     since: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedWarning:
-    """What does not affect Ready, about a source or (None) the trigger; `generation` is the one that it describes."""
+    """A fact that does not affect Ready, about a source or (None) the trigger; `generation` is the one it describes."""
 
     reason: str
     source: str | None
@@ -72,7 +72,7 @@ def part_problem(status: Mapping[str, Any] | None, part: str) -> RecordedProblem
 
 
 def all_problems(status: Mapping[str, Any] | None) -> list[tuple[str, RecordedProblem]]:
-    """Every problem with what it is about, those first that need a change, and among these those of the trigger."""
+    """Every problem with its subject: those that need a change first, and among these those of the trigger first."""
     parts = [(part, problem) for part in PARTS if (problem := part_problem(status, part)) is not None]
     sources = [(f"source {name}", problem) for name, problem in sorted(source_problems(status).items())]
     return sorted([*parts, *sources], key=lambda one: not one[1].stalled)
@@ -87,7 +87,7 @@ def is_same(recorded: RecordedProblem | None, problem: Problem | None) -> bool:
 
 
 def record_problem(status: dict[str, Any], source: str | None, part: str, problem: Problem | None, now: str) -> bool:
-    """Record the problem of a source (None: of a part of the trigger), or that there is none; whether that is news."""
+    """Record the problem of a source (None: of a part of the trigger), or that there is none; whether it changed."""
     before = part_problem(status, part) if source is None else problem_of(status, source)
     if problem is None:
         return _forget(status, source, part)
@@ -131,7 +131,7 @@ def record_earlier(status: dict[str, Any], problem: RecordedProblem, sources: It
 
 
 def keep_earlier(status: dict[str, Any], sources: Iterable[str]) -> bool:
-    """Keep the earlier problem for those of its sources alone, if there are any; whether that changes anything."""
+    """Keep the earlier problem for those of its sources alone, if there are any; whether anything changed."""
     before = earlier_sources(status)
     left = sorted(set(before).intersection(sources))
     if EARLIER not in _parts(status) or (left and left == before):
@@ -157,7 +157,7 @@ def warning_of(status: Mapping[str, Any] | None, reason: str, source: str | None
 def record_warning(
     status: dict[str, Any], reason: str, source: str | None, message: str | None, generation: int | None
 ) -> bool:
-    """Record a warning, or (without a message) that there is none; whether that is news."""
+    """Record a warning, or (without a message) that there is none; whether it changed."""
     others = [one for one in warnings_of(status) if (one.reason, one.source) != (reason, source)]
     before = warning_of(status, reason, source)
     if message is None:
@@ -236,7 +236,7 @@ def _mapping(place: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _read(raw: object) -> RecordedProblem | None:
-    """A problem as it is stored; what has no reason is none."""
+    """A stored problem; without a reason it is none."""
     if not isinstance(raw, Mapping) or not isinstance(raw.get("reason"), str) or not raw["reason"]:
         return None
     message, since = raw.get("message"), raw.get("since")

@@ -1,4 +1,4 @@
-"""How a request proves that its sender knows a key: the forms that forges share."""
+"""How a request authenticates its sender by a key: the forms that forges share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PUBLIC_BYTES = 32
 
 
 class Signature(Enum):
-    """What a request's proof is worth."""
+    """The result of a request's authentication."""
 
     GOOD = "good"
     MISSING = "missing"
@@ -32,7 +32,7 @@ class Signature(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheme:
-    """How a trigger's requests prove themselves; `header` is that of the types `header` and `hmac`."""
+    """How a trigger's requests authenticate; `header` is that of the types `header` and `hmac`."""
 
     type: str
     header: str
@@ -80,7 +80,7 @@ def same_key(given: bytes, keys: Sequence[bytes]) -> Signature:
 
 
 def signed(given: bytes | Signature, body: bytes, keys: Sequence[bytes], algorithm: str, prefix: bytes) -> Signature:
-    """A hexadecimal HMAC behind `prefix`; without keys nothing can be right."""
+    """A hexadecimal HMAC after `prefix`; without keys every signature is wrong."""
     if isinstance(given, Signature):
         return given
     if not keys:
@@ -152,7 +152,7 @@ def key_in_line(line: bytes, prefix: bytes) -> bytes | None:
 
 
 def _ed25519(key: bytes, message: bytes, shown: bytes) -> bool:
-    from cryptography.exceptions import InvalidSignature  # only who uses public keys pays for it
+    from cryptography.exceptions import InvalidSignature  # imported only if public keys are used
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     if len(key) != PUBLIC_BYTES:
@@ -170,7 +170,7 @@ def form_payload(body: bytes) -> bytes | None:
     >>> form_payload(b"a=1&payload=%7B%22a%22%3A+1%7D")
     b'{"a": 1}'
     """
-    # Searched for, not split: it is anybody's body, and may have millions of fields.
+    # Searched for, not split: the body is unauthenticated, and may have millions of fields.
     _, found, rest = (b"&" + body).partition(b"&payload=")
     return _unquoted(rest.partition(b"&")[0].replace(b"+", b" ")) if found else None
 

@@ -12,7 +12,7 @@ _FACTORS = {"": Decimal(1), "m": Decimal("0.001")} | {n: Decimal(f) for n, f in 
 
 
 def quantity(text: str) -> Decimal | None:
-    """The number that a quantity stands for; None when it is none, or negative.
+    """The number of a quantity; None when it is none, or negative.
 
     >>> [str(quantity(text)) for text in ("1.5Gi", "100m", "2e3", "-1", "4GB")]
     ['1610612736.0', '0.100', '2000', 'None', 'None']

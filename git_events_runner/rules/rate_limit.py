@@ -11,7 +11,7 @@ _MOST = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """A limit: `burst` requests at once, and again over `seconds`."""
+    """A limit: `burst` requests immediately, and again over `seconds`."""
 
     burst: int
     seconds: int

@@ -24,7 +24,7 @@ def reconciled_parts(raw: Mapping[str, Any], generation: int) -> tuple[object, .
 
 
 def without_finalizer(raw: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The JSON Patch that removes the finalizer that v0.4 put on ScheduleTriggers; None where there is none.
+    """The JSON Patch that removes the finalizer that v0.4 set on ScheduleTriggers; None if there is none.
 
     >>> without_finalizer({"metadata": {"finalizers": ["a", FINALIZER]}})[1]
     {'op': 'remove', 'path': '/metadata/finalizers/1'}
@@ -45,5 +45,5 @@ def open_webhook(spec: Any) -> list[Warn]:
 
 
 def warnings_of_removed(status: Mapping[str, Any], named: Collection[str]) -> list[RecordedWarning]:
-    """The warnings of sources that the trigger does not name any more."""
+    """The warnings of sources that the trigger no longer names."""
     return [one for one in warnings_of(status) if one.source is not None and source_of(one.source) not in named]

@@ -1,7 +1,7 @@
 """The entries of references in a trigger's status: recorded at the first check, kept within the limit, pruned.
 
-The entry of a reference is `checkedSources[key]` (`references.key_of`). That of its source has what concerns all of
-them: its requests and scheduled times, when they were first listed, the highest version that ran, and digests of the
+The entry of a reference is `checkedSources[key]` (`references.key_of`). That of its source has the data of all of them:
+its requests and scheduled times, when they were first listed, the highest version that ran, and digests of the
 references that have no entry of their own. A reference whose digest is not among them has moved, or is new.
 """
 
@@ -32,7 +32,7 @@ _REFERENCES = TypeAdapter(References)
 
 
 def digest_of(key: str, commit: str) -> str:
-    """Six bytes that stand for a reference at a commit."""
+    """Six bytes that identify a reference at a commit."""
     full = f"{key.partition(MARK)[2]}\0{commit}"
     return base64.urlsafe_b64encode(hashlib.sha256(full.encode("utf-8", "replace")).digest()[:6]).decode()
 
@@ -41,7 +41,7 @@ def digest_of(key: str, commit: str) -> str:
 class Listed:
     """What the entry of a source records about its references.
 
-    `known` are digests of those without an entry; None: of all others, which are too many to remember.
+    `known` are digests of those without an entry; None: of all others, which are too many to store.
     """
 
     at: str | None
@@ -81,21 +81,21 @@ def _entries(status: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def _drop(status: dict[str, Any], key: str) -> None:
-    """Remove an entry; one that is created later goes on with its numbers."""
+    """Remove an entry; one that is created later continues its numbers."""
     status["lastRunNumber"] = max(entry_of(status, "").runs, entry_of(status, key).runs)
     del status["checkedSources"][key]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """A complete answer lacks a reference since then; None: it is there (again)."""
+    """A complete response lacks a reference since then; None: it is there (again)."""
 
     source: str
     expected: tuple[int, str | None]
     at: str | None
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """Note or remove it, unless a run or another commit was recorded meanwhile."""
+        """Record or remove it, unless a run or another commit was recorded meanwhile."""
         before = entry_of(status, self.source)
         if before.key != self.expected or not before.exists:
             return Outcome.STALE
@@ -119,7 +119,7 @@ class Forget:
     at: str
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """Leave the numbers; the entry is pruned later (`pruned_late` in the model)."""
+        """Keep the numbers; the entry is pruned later (`pruned_late` in the model)."""
         before = entry_of(status, self.source)
         if before.key != self.expected:
             return Outcome.STALE
@@ -183,7 +183,7 @@ class ListReferences:
         return outcome
 
     def _base(self, status: dict[str, Any]) -> Outcome:
-        """The source's own entry: what a single reference recorded there is over."""
+        """The source's own entry: the record of a single reference in it is over."""
         before = Listed.of(status, self.source)
         highest = self.highest if self.highest is not None else before.highest
         run_is_due = entry_of(status, self.source).run_is_due
@@ -202,7 +202,7 @@ class ListReferences:
         return Outcome.WRITE
 
     def _too_many(self, status: Mapping[str, Any]) -> list[str]:
-        """The keys over the limit whose entries may go, those that moved longest ago first."""
+        """The keys over the limit whose entries may be removed, those that moved longest ago first."""
         keys = keys_of(status, self.source)
         idle = [key for key in keys if self._is_idle(entry_of(status, key), key)]
         idle.sort(key=lambda key: (entry_of(status, key).changed or "", key))
@@ -212,7 +212,7 @@ class ListReferences:
         return not entry.is_open and entry.commit is not None and entry.commit == self.shown.get(key)
 
     def guards(self) -> Guards:
-        """The whole object: entries appear and go."""
+        """The complete object: entries are added and removed."""
         return Guards(whole=True)
 
 
@@ -224,7 +224,7 @@ class WatchOne:
     key: str
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """Take over what is known of the reference."""
+        """Copy what is known of the reference."""
         if Listed.of(status, self.source).at is None:
             return Outcome.DONE
         known = entry_of(status, self.key)
@@ -236,7 +236,7 @@ class WatchOne:
         return Outcome.WRITE
 
     def guards(self) -> Guards:
-        """The whole object, as what is known of the reference is removed later."""
+        """The complete object, as the record of the reference is removed later."""
         return Guards(whole=True)
 
 
@@ -253,7 +253,7 @@ def watched_by(spec: object) -> Watched | None:
 
 
 def is_over(entry: Entry, now: datetime) -> bool:
-    """Whether nothing is left to do for a reference that has no commit, and no check that read it is under way."""
+    """Whether a reference without a commit needs nothing more, and no check that read it is running."""
     if entry.commit is not None or entry.is_open or entry.waiting is not None:
         return False
     times = [timestamp(text) for text in (entry.changed, entry.announced.at if entry.announced else None)]
@@ -266,7 +266,7 @@ def kept_keys(
 ) -> frozenset[str]:
     """The keys whose entries stay: of the sources, and of their watched references that are not over by now.
 
-    While the entry of a source is that of a list, none goes: a check takes over the single reference's first.
+    While the entry of a source is that of a list, none is removed: a check first copies that of the single reference.
     """
     named = frozenset(names)
     kept = set(named)

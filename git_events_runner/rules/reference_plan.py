@@ -1,6 +1,6 @@
-"""What a list of references means: which need a check of their own, and what is recorded of the others.
+"""The meaning of a list of references: which need a check of their own, and what is recorded of the others.
 
-The list only shows where to look: the check of a reference reads its entry and requests its commit again, as that of
+The list only shows what to check: the check of a reference reads its entry and requests its commit again, like that of
 any source. So a list that another replica overtook does no harm.
 """
 
@@ -118,7 +118,7 @@ def _highest(
 
 
 def _needs_check(key: str, entry: Entry, heads: Mapping[str, str], superseded: tuple[str, ...]) -> bool:
-    """Whether an entry differs from what git shows: moved, deleted (also while its first run waits), there again."""
+    """Whether an entry differs from git's state: moved, deleted (also while its first run waits), present again."""
     if key in superseded:
         return False
     commit = heads.get(key)

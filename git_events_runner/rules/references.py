@@ -1,7 +1,7 @@
 """Which references of a repository a trigger watches by its patterns, and under which key each is recorded.
 
-A pattern costs what its length and the name's do: parts and runs of characters are matched leftmost, without going
-back. Names are a stranger's bytes: one that is longer than a file name may be is not watched.
+The cost of a pattern is its length and the name's: parts and runs of characters are matched leftmost, without
+backtracking. Names are untrusted bytes: one that is longer than a file name may be is not watched.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Watched:
         return self.versions is None or wanted is not self.tags or self.version(full_name) is not None
 
     def selects(self, full_name: str) -> bool:
-        """The same, kept for the names that were met last: entries and Jobs are compared in every pass."""
+        """The same, cached for the latest names: entries and Jobs are compared in every pass."""
         return _selects(self, full_name)
 
     def version(self, full_name: str) -> Version | None:
@@ -126,12 +126,12 @@ def _watched(references: References) -> Watched:
 
 
 def _literal(place: str, patterns: Branches | Tags | None) -> list[str]:
-    """What the names begin with that the patterns select."""
+    """The prefixes of the names that the patterns select."""
     return [place + _WILD.split(pattern, maxsplit=1)[0] for pattern in patterns.include] if patterns else []
 
 
 def _prefixes(found: Iterable[str]) -> tuple[str, ...]:
-    """Those that no other one covers; of many, only the places."""
+    """Those that no other one covers; of many, only `refs/heads/` and `refs/tags/`."""
     kept: list[str] = []
     for prefix in sorted(set(found)):
         if not kept or not prefix.startswith(kept[-1]):
@@ -146,7 +146,7 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
 
 
 def _translated(pattern: str) -> str:
-    r"""A pattern as a regular expression that never goes back further than it has to.
+    r"""A pattern as a regular expression with the least backtracking.
 
     >>> bool(re.fullmatch(_translated("feature/**"), "feature/a/b")), bool(re.fullmatch(_translated("v*"), "v1/x"))
     (True, False)

@@ -57,9 +57,9 @@ class Resolved:
 
 
 def resolve(trigger: Any, source: str, find: Find, *, deleted: bool = False) -> Resolved | Problem:
-    """Find what the trigger names. Cluster kinds have no namespace; the others are the trigger's neighbours.
+    """Find what the trigger names. Cluster kinds have no namespace; the others are in the trigger's namespace.
 
-    `source` is the key of an entry: a source, or one of its references. `deleted`: what runs when that was deleted.
+    `source` is the key of an entry: a source, or one of its references. `deleted`: `onDelete` runs, if given.
     """
     namespace = trigger.ref.namespace
     watch = trigger.spec.sources

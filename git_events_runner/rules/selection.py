@@ -1,4 +1,4 @@
-"""Which files of a commit a trigger's patterns select: are they the same as before, and are there any at all."""
+"""Which files of a commit a trigger's patterns select: whether they changed, and whether there are any."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SHORT_ID = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What patterns select of a commit: a digest, whether it is nothing, and whether the recorded commit had the same.
+    """What patterns select of a commit: a digest, whether it is empty, and whether the recorded commit had the same.
 
-    `same` is None where the recorded commit's files are not known.
+    `same` is None if the recorded commit's files are not known.
     """
 
     digest: str
@@ -29,7 +29,7 @@ class Selection:
 
 
 def selection(patterns: Sequence[str], entries: Iterable[Any]) -> Selection:
-    """Select of the entries (path, mode, blob) of a tree, which is not held.
+    """Select from the entries (path, mode, blob) of a tree, which is not held in memory.
 
     Raises:
         InvalidObject: A pattern cannot be read, or matching takes too many steps.
@@ -56,7 +56,7 @@ def warned(status: Mapping[str, Any] | None, source: str) -> RecordedWarning | N
 def is_open(
     status: Mapping[str, Any] | None, source: str, patterns: Sequence[str], *, first: bool, generation: int
 ) -> bool:
-    """Whether it has to be found out if patterns select anything.
+    """Whether a check has to find out if patterns select anything.
 
     That is at a source's first check, and after a warning that was about another version of the spec.
     """

@@ -1,4 +1,4 @@
-"""Whom a request or a connection counts for: an IPv4 address, or the 64 bits of an IPv6 network that one sender has."""
+"""The sender of a request or a connection, for limits: an IPv4 address, or the first 64 bits of an IPv6 address."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from itertools import islice
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _IPV6_PREFIX = 64
-_HOPS = 64  # nobody has more proxies; a sender may write thousands into a header
+_HOPS = 64  # no installation has more proxies; a sender may write thousands into a header
 
 
 @functools.lru_cache(maxsize=4096)
 def sender(host: str, many: tuple[Network, ...] = ()) -> str | None:
-    """Whom a connection from `host` counts for; None for an address in `many`, which stands for many senders.
+    """The sender of a connection from `host`; None for an address in `many`, which many senders share.
 
     >>> sender("2001:db8::1:2:3:4")
     '2001:db8::'

@@ -1,7 +1,7 @@
-"""Whether a request proves that its sender knows the secret: one function for each `authConfig.type`.
+"""Whether a request authenticates a sender that knows the secret: one function for each `authConfig.type`.
 
 Signatures are computed over the raw body, before anything parses it, and compared in constant time; every key is tried,
-whether an earlier one fitted or not. Formats as the forges document them:
+also after a match. Formats as the forges document them:
 https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries,
 https://docs.gitlab.com/user/project/integrations/webhooks/, https://docs.gitea.com/usage/webhooks,
 https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/,
@@ -37,22 +37,22 @@ SHORTEST_KEY = 16
 
 
 class KeysRefused(ValueError):
-    """More than a webhook's Secret may hold; the text follows the words "key … of Secret …"."""
+    """A webhook's Secret exceeds the limits; the text follows the words "key … of Secret …"."""
 
 
 _SHORTEN = f"at most {WEBHOOK_KEYS} keys of {WEBHOOK_KEY_BYTES} bytes are tried, one on each line: remove the old ones"
 
 
 def keys_of(value: bytes) -> tuple[bytes, ...]:
-    r"""The keys in a Secret's value: one a line, so that an old and a new one hold while the forge is changed over.
+    r"""The keys in a Secret's value, one per line: an old and a new one are valid while the forge is reconfigured.
 
-    A line of nothing but white space is no key: everybody could guess it.
+    A line of nothing but white space is no key: it is easy to guess.
 
     >>> keys_of(b"new\nold\n  \n")
     (b'new', b'old')
 
     Raises:
-        KeysRefused: There are too many, or one is too long: each costs a digest of the body, before anything is proved.
+        KeysRefused: There are too many, or one is too long: each costs a digest of the body, before authentication.
     """
     if len(value) > (WEBHOOK_KEYS + 1) * (WEBHOOK_KEY_BYTES + 2):
         raise KeysRefused(f"has {len(value)} bytes; {_SHORTEN}")
@@ -65,7 +65,7 @@ def keys_of(value: bytes) -> tuple[bytes, ...]:
 
 
 def unusable(kind: str, keys: Sequence[bytes]) -> str | None:
-    """Why no request can ever fit these keys, or None; the text follows the words "key … of Secret …".
+    """Why no request can ever match these keys, or None; the text follows the words "key … of Secret …".
 
     >>> unusable("github", (b"one", bytes([0xff])))
     >>> unusable("github", (bytes([0xff]),))
@@ -104,14 +104,14 @@ def short_keys(keys: Sequence[bytes]) -> bool:
 
 
 def judge(scheme: Scheme, headers: Headers, body: bytes, keys: tuple[bytes, ...], *, now_s: float) -> Signature:
-    """Judge a request. UNUSABLE means that the keys, not the request, are wrong."""
+    """Verify a request. UNUSABLE means that the keys, not the request, are wrong."""
     return _TYPES[scheme.type](Request(scheme=scheme, headers=headers, body=body, keys=keys, now_s=now_s))
 
 
 def reader_verifier(scheme: Scheme, headers: Headers, keys: tuple[bytes, ...], *, default_header: str) -> Signature:
-    """Judge a request without a body (a GET): signing types show the secret itself, in the default header.
+    """Verify a request without a body (a GET): signing types show the secret itself, in the default header.
 
-    A public key, which signatures can be checked with, is no secret that somebody could show.
+    A public key, which verifies signatures, is not secret and so authenticates no request.
     """
     if scheme.type in {"header", "azure"}:
         return judge(scheme, headers, b"", keys, now_s=0.0)
@@ -122,7 +122,7 @@ def reader_verifier(scheme: Scheme, headers: Headers, keys: tuple[bytes, ...], *
 
 
 def equalize_timing(body: bytes) -> None:
-    """Take as long as a wrong signature: who asks for triggers learns nothing from the time."""
+    """Take as long as a wrong signature: the time reveals nothing about which triggers exist."""
     hmac.compare_digest(hmac.digest(b"no trigger", body, hashlib.sha256), bytes(32))
 
 

@@ -1,4 +1,4 @@
-"""Jobs that do not start: after a while their slot is given to others, and they are tried again, less and less often.
+"""Jobs that do not start: after a while others get their slot, and they are tried again with a growing back-off.
 
 Their image may be missing, a quota may refuse their pod, no node may have room, or their clone may hang.
 """
@@ -16,7 +16,7 @@ _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S, _DOUBLINGS = 60, 1800, 5
 
 
 def is_not_starting(job: JobView, now: datetime) -> bool:
-    """Whether a Job holds a slot, but for ten minutes no pod of it was ready or ended; or it was put back for that.
+    """Whether a Job holds a slot without a ready or ended pod for ten minutes; or was requeued for that.
 
     The Job controller sets `startTime` again whenever the Job is resumed.
     """
@@ -31,7 +31,7 @@ def is_not_starting(job: JobView, now: datetime) -> bool:
 def may_be_requeued(job: JobView) -> bool:
     """Whether a Job that does not start may be suspended again: it is ours, and its controller tries to start it.
 
-    A Job that another party has resumed or suspended, as Kueue does, is left to that party.
+    A Job that another party has resumed or suspended, as Kueue does, is not changed.
     """
     ours = job.run is not None and job.admission == ADMITTED and not job.queued_elsewhere and job.suspensions.are_ours
     return ours and job.holds_slot and job.started_at is not None and not job.pod_started
@@ -48,7 +48,7 @@ def backoff_s(requeues: int) -> int:
 
 
 def backs_off_until(job: JobView) -> datetime | None:
-    """When a Job that was put back may be admitted again; None: it was not, or when is not known."""
+    """When a requeued Job may be admitted again; None: it is not requeued, or the time is not known."""
     if job.admission != REQUEUED:
         return None
     at = timestamp(job.suspensions.requeued_at)
@@ -56,13 +56,13 @@ def backs_off_until(job: JobView) -> datetime | None:
 
 
 def queued_at(job: JobView) -> datetime | None:
-    """Since when a Job waits in the queue: its creation, or when it was put back at the end."""
+    """Since when a Job waits in the queue: its creation, or its return to the end of the queue."""
     at = timestamp(job.suspensions.requeued_at) if job.admission == REQUEUED else None
     return at or job.created_at
 
 
 def why(job: JobView) -> str:
-    """What a Job's status says about the cause, and how to find more."""
+    """The cause in a Job's status, and how to find more."""
     if job.active:
         return (
             "its pod is not ready: the image may be missing, no node has room, or the clone hangs; "

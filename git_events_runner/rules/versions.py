@@ -112,7 +112,7 @@ def _bounds(comparator: str) -> list[_Bound]:
 
 
 def _above(operator: str, numbers: list[int]) -> Version:
-    """The first version that is above all that the numbers stand for."""
+    """The first version above all versions that the numbers cover."""
     if operator == "^":
         leading = next((at for at, number in enumerate(numbers) if number), len(numbers) - 1)
     elif operator == "~":

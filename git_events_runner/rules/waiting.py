@@ -1,4 +1,4 @@
-"""What the entry of a source records of a change that waits (`rules/waits` decides on it)."""
+"""The record of a change that waits, in the entry of a source (`rules/waits` decides on it)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Why a run has to wait, and until when: windows, a quiet time after the last move (debounce), a time between starts.
 
-A wait handles nothing: the requests stay open, and the scheduled time is handled by the later check, which asks git
-again. What must survive a restart is in the source's entry: `waiting` has the commit that waits, when the reference
-moved first and last, and until when it waits; `lastStart` is the start of the last run (tests/model/waiting.py).
+A wait handles nothing: the requests stay open, and the later check, with a new request to git, handles the scheduled
+time. The source's entry has what must survive a restart: `waiting` has the commit, when the reference moved first and
+last, and until when it waits; `lastStart` is the start of the last run (tests/model/waiting.py).
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class WaitSpec(Protocol):
 
     @property
     def debounce(self) -> Any:
-        """For how long the reference must not have moved."""
+        """How long the reference must not have moved."""
 
     @property
     def cooldown(self) -> str | None:
-        """How far the starts of two runs are apart."""
+        """The least time between the starts of two runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowWaiting:
-    """The condition `Waiting`, derived from the entries: there only while a source waits."""
+    """The condition `Waiting`, derived from the entries: present only while a source waits."""
 
     generation: int
     now: str
@@ -180,7 +180,7 @@ class ShowWaiting:
 
 
 def waiting_of(status: Mapping[str, Any] | None, source: str) -> Mapping[str, Any]:
-    """What the entry of a source records of a change that waits; empty: none does."""
+    """The record of a change that waits, in the entry of a source; empty: none does."""
     entries = (status or {}).get("checkedSources")
     entry = entries.get(source) if isinstance(entries, Mapping) else None
     waiting = entry.get("waiting") if isinstance(entry, Mapping) else None
@@ -214,7 +214,7 @@ def hold_of(
     """Why a run of that commit has to wait, until when, and what is recorded of it; None: it may start.
 
     `closed_until`: when runs may start again; `last_start`: when the last run started or, if it waits for a slot, now.
-    `unseen_s`: git is asked again after this time for a commit that was announced, so the reference still moves.
+    `unseen_s`: after this time a new request to git is sent for an announced commit, so the reference still moves.
     """
     waiting, moved_now = entry.waiting, _ceil(now)
     since = stored_time(waiting.since, now) if waiting else None
@@ -227,7 +227,7 @@ def hold_of(
             quiet_at = max(quiet_at, now + timedelta(seconds=unseen_s))
         times[CheckResult.WAIT_DEBOUNCE] = min(quiet_at, since + policy.longest)
     if policy.cooldown is not None and last_start is not None:
-        times[CheckResult.WAIT_COOLDOWN] = last_start + _SECOND + policy.cooldown  # it is cut to the second
+        times[CheckResult.WAIT_COOLDOWN] = last_start + _SECOND + policy.cooldown  # the start is cut to the second
     if closed_until is not None:
         times[CheckResult.WAIT_WINDOW] = closed_until
     late = {result: until for result, until in times.items() if until > now}
@@ -249,8 +249,8 @@ def hold_of(
 def last_start(entry: Entry, job: JobView | None, now: datetime) -> datetime | None:
     """When the last run started: its Job was created, or got its slot; now, if it still waits for one.
 
-    One that did not start, and is tried again, counts from its creation: its next attempts would put off the next run
-    for ever.
+    A run that did not start, and is tried again, counts from its creation: its next attempts would otherwise delay the
+    next run forever.
     """
     created = stored_time(entry.last_start, now)
     if job is not None and job.suspensions.requeues and not job.pod_started:
@@ -262,7 +262,7 @@ def last_start(entry: Entry, job: JobView | None, now: datetime) -> datetime | N
 
 
 def closed_until(windows: Windows, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """When runs may start again (None: now), and until when that holds (None: for ever)."""
+    """When runs may start again (None: now), and until when that holds (None: without limit)."""
     opening = windows.opening(now)
     if opening.is_open:
         return None, opening.until
@@ -271,7 +271,7 @@ def closed_until(windows: Windows, now: datetime) -> tuple[datetime | None, date
 
 
 def line_of(waiting: Mapping[str, Any]) -> str:
-    """What waits, why and until when, in one line; `waiting` as `waiting_of` gives it."""
+    """What waits, why and until when, in one line; `waiting` as `waiting_of` returns it."""
     commit, until = str(waiting.get("commit") or "")[:_COMMIT_CHARS], waiting.get("until")
     if until is None:
         return f"commit {commit} waits: no window opens any more (spec.windows)"
@@ -286,6 +286,6 @@ def _length(text: str, field: str) -> timedelta:
 
 
 def _ceil(moment: datetime) -> datetime:
-    """The next full second: a status has no fractions, and a time that is cut would end a wait too early."""
+    """The next full second: a status has no fractions, and a truncated time would end a wait too early."""
     whole = moment.astimezone(UTC).replace(microsecond=0)
     return whole if whole == moment else whole + _SECOND

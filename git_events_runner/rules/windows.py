@@ -49,7 +49,7 @@ class Window:
     def end(self, at: datetime) -> datetime | None:
         """When the window around a time ends; None: that time is not inside.
 
-        Of windows that overlap it is the one that ends first, so another one may follow immediately.
+        If windows overlap, it is the earliest end, so another window may follow immediately.
         """
         start = self.starts_after(at - self.duration)
         return start + self.duration if start is not None and start <= at else None
@@ -62,7 +62,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """Whether runs may start, at least until a time; None: for ever."""
+    """Whether runs may start, at least until a time; None: without limit."""
 
     is_open: bool
     until: datetime | None
@@ -70,7 +70,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """All windows of a trigger, and those of the installation. Both have to be open."""
+    """All windows of a trigger, and those of the installation. Both must be open."""
 
     groups: tuple[tuple[Window, ...], ...]
 
@@ -86,7 +86,7 @@ class Windows:
     def opens_at(self, at: datetime) -> datetime | None:
         """The first time from `at` on when runs may start; None: there is none.
 
-        Of windows that follow one another very often only some are walked through: then it is a time before that one.
+        If windows follow one another very often, only some are searched: it is then a time before that one.
         """
         moment: datetime | None = at.astimezone(UTC)
         for _ in range(_STEPS):

@@ -1,4 +1,4 @@
-"""What a forge's delivery says: which repository, which references, which commits. Hints, never orders.
+"""What a forge's delivery contains: which repository, which references, which commits. Hints, never orders.
 
 `read` turns a verified body into a `Push` or an `Ignored` with its reason; the commit that runs is read from git.
 """

@@ -1,4 +1,4 @@
-"""Azure DevOps: `git.push`, several references in one delivery; the event stands in the body alone.
+"""Azure DevOps: `git.push`, several references in one delivery; the event is in the body alone.
 
 https://learn.microsoft.com/azure/devops/service-hooks/events#git.push
 """

@@ -1,8 +1,8 @@
 """A few fields of a large JSON text, without an object for all that is between them.
 
-A push of hundreds of commits is tens of megabytes, of which a kilobyte is wanted; what `json` makes of it is ten times
-as large. Here values that are not wanted are passed over, in a bounded number of steps; what is wanted is read as
-`json` reads it. What is passed over is not validated beyond its strings and brackets.
+A push of hundreds of commits is tens of megabytes, of which a kilobyte is wanted; the objects that `json` makes of it
+are ten times as large. Here values that are not wanted are skipped, in a bounded number of steps; the others are read
+as `json` reads them. Only strings and brackets of skipped values are validated.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 from .push import MalformedPayload
 
 Wanted = Mapping[str, "Wanted"]
-"""The keys that are wanted of an object, or of each object in a list; an empty one stands for a text or number."""
+"""The keys that are wanted of an object, or of each object in a list; an empty mapping means a text or number."""
 
 _STEPS = 2_000_000
 _TEXT_BYTES = 64 * 1024
 _ELEMENTS = 20_000
 _DEPTH = 16
-# Of one string at most 65,536 escapes and runs between them: a match holds the interpreter until it is done.
+# At most 65,536 escapes and runs between them in one string: a match holds the interpreter until it is done.
 _STRING = rb'"(?:[^"\\\x00-\x1f]{1,65536}+|\\.){0,65536}+"'
 _TOKEN = re.compile(rb"[ \t\r\n]*+(" + _STRING + rb"|[-+.0-9A-Za-z]++|[\[\]{},:])")
 _NEXT = re.compile(rb'[^"\[\]{}]*+(?:' + _STRING + rb"|([\[{])|([\]}]))")
@@ -53,7 +53,7 @@ class _Reader:
         self._steps = 0
 
     def value(self, wanted: Wanted, depth: int) -> Any:
-        """The value that begins here, less what is not wanted."""
+        """The value that begins here, without what is not wanted."""
         token = self._token()
         if token == b"{" and wanted and depth:
             return self._members(wanted, depth)
@@ -106,7 +106,7 @@ class _Reader:
             raise _no_json()
 
     def _skip(self) -> None:
-        """Pass over the rest of an object or a list."""
+        """Skip the rest of an object or a list."""
         depth = 1
         while depth:
             self._step()

@@ -13,7 +13,7 @@ from .push import IgnoredEvent, Push
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forge:
-    """All that the program knows about the deliveries of a forge.
+    """Everything that the program knows about the deliveries of a forge.
 
     `name` is the value of `authConfig.type`. `events` are the headers that name the event; none: the body does.
     `delivery_ids` are the headers with an id that is the same when a delivery is repeated, `own_delivery_ids` those

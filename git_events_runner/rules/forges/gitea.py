@@ -11,7 +11,7 @@ _FORM = b"application/x-www-form-urlencoded"
 
 
 def _verify(request: Request) -> Signature:
-    """Bare hexadecimal digits; a form is signed over the JSON in it, unlike GitHub's."""
+    """Bare hexadecimal digits; the signature of a form is over the JSON in it, unlike GitHub's."""
     given, body = request.first("x-forgejo-signature", "x-gitea-signature"), request.body
     form = b"".join(request.headers.get("content-type", ())[:1]).split(b";")[0].strip().lower() == _FORM
     if form and request.keys and isinstance(given, bytes):

@@ -54,7 +54,7 @@ def _several(listed: object) -> tuple[Change, ...]:
 
 
 def _verify(request: Request) -> Signature:
-    """Where a signing token is among the keys, only signed deliveries are good."""
+    """If a signing token is among the keys, only signed deliveries are good."""
     unread = not request.keys and "webhook-signature" in request.headers
     if unread or any(key.startswith(SECRET) for key in request.keys):
         return standard_webhook(request)

@@ -1,4 +1,4 @@
-"""From a verified body to what it says: whose dialect it is, JSON without twists, the delivery's id."""
+"""From a verified body to its content: the forge's dialect, strict JSON, the delivery's id."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
 _WHOLE_BYTES = 256 * 1024
 
 
-# Signed ids first; then what stays the same when a forge delivers again.
+# Signed ids first; then those that stay the same when a forge delivers again.
 _DELIVERIES = tuple(
     dict.fromkeys(("webhook-id", "idempotency-key", *(name for forge in FORGES for name in forge.delivery_ids)))
 )
 
 
 def forge_of(auth_type: str, headers: Headers) -> str:
-    """Whose dialect a delivery is in: the type's own; for types of no forge what its headers say, at last Azure's."""
+    """The dialect of a delivery: the type's own; for types of no forge the one that headers name, else Azure's."""
     if auth_type in BY_NAME:
         return auth_type
     named = (forge.name for forge in FORGES if any(event in headers for event in forge.events))
@@ -36,7 +36,7 @@ def unsigned_ping(headers: Headers) -> bool:
 
 
 def delivery_of(headers: Headers, auth_type: str, body: bytes) -> str | None:
-    """The id by which a forge's delivery is known when it comes again; Azure's stands in the body."""
+    """The id that a forge's delivery keeps when it is repeated; Azure's is in the body."""
     forge = BY_NAME.get(auth_type)
     for name in (*_DELIVERIES, *(forge.own_delivery_ids if forge else ())):
         values = headers.get(name, ())
@@ -51,10 +51,10 @@ def delivery_of(headers: Headers, auth_type: str, body: bytes) -> str | None:
 
 
 def read(forge: str, headers: Headers, body: bytes) -> Push | IgnoredEvent:
-    """What a delivery says.
+    """Parse a delivery.
 
     Raises:
-        Unreadable: It is not what this forge sends; `media_type` where its content type says so already.
+        Unreadable: It is not what this forge sends; `media_type` where the content type already shows that.
     """
     known = BY_NAME[forge]
     given = headers.get("content-type", ())
@@ -81,10 +81,10 @@ _EVENT_CHARS = 64
 
 
 def _decoded(body: bytes, wanted: Wanted) -> object:
-    """JSON (RFC 8259): UTF-8, no key twice, no NaN. Of a large text only what is wanted.
+    """JSON (RFC 8259): UTF-8, no key twice, no NaN. Of a large text only the wanted fields.
 
     Forges of .NET and Java cut texts in the middle of a character, or begin with a byte order mark: neither is refused,
-    half a character is none of ours (`push.text_at`).
+    but no value of ours has half a character (`push.text_at`).
     """
     body = body.removeprefix(b"\xef\xbb\xbf")
     if len(body) > _WHOLE_BYTES:

@@ -1,4 +1,4 @@
-"""A push as every forge's dialect is turned into it, and what it means for a watched reference."""
+"""A push in one form for every forge's dialect, and its meaning for a watched reference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 
 class MalformedPayload(Exception):
-    """A body that is not what its forge sends; the message says in which respect."""
+    """A body that is not what its forge sends; the message has the difference."""
 
     def __init__(self, message: str, *, media_type: bool = False) -> None:
         self.media_type = media_type
@@ -21,7 +21,7 @@ class MalformedPayload(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One reference (its full name) that moved to `commit` (None: to which one is not said), or was deleted."""
+    """One reference (its full name) that moved to `commit` (None: an unknown one), or was deleted."""
 
     reference: str
     commit: str | None
@@ -32,7 +32,7 @@ class Change:
 class Push:
     """Every reference that a push changed; not `complete`: there are more than the forge lists.
 
-    `companion`: the event, if it is one that comes next to a push: it says nothing new of a single reference.
+    `companion`: the event, if it is one that comes next to a push: it adds nothing about a single reference.
     """
 
     repositories: tuple[str, ...]
@@ -43,16 +43,16 @@ class Push:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IgnoredEvent:
-    """An event that moves no reference, and why nothing follows from it."""
+    """An event that moves no reference, and why it has no effect."""
 
     reason: str
 
 
 def change(reference: object, commit: object, *, deleted: bool = False) -> Change:
-    """A change from what a payload says; a commit of zeros means that the reference is gone.
+    """A change from the values of a payload; a commit of zeros means that the reference is deleted.
 
     Raises:
-        Unreadable: The reference is none.
+        Unreadable: It is not a reference.
     """
     if not isinstance(reference, str) or not 0 < len(reference) <= _REFERENCE_CHARS or _HALF.search(reference):
         raise MalformedPayload("a changed reference has no name")
@@ -73,7 +73,7 @@ def selected(push: Push, selects: Callable[[str], bool]) -> tuple[Change, ...] |
 def watched(push: Push, reference_type: str, name: str) -> Change | IgnoredEvent:
     """The last change of the watched reference, or why the push does not concern it.
 
-    A watched commit may be brought by any push: it counts as a change that announces nothing.
+    Any push may contain a watched commit: it counts as a change that announces nothing.
     """
     if push.companion is not None:
         return IgnoredEvent(reason=f"event {push.companion} moves no reference")
@@ -98,7 +98,7 @@ def text_at(payload: object, *path: str) -> str | None:
 
 
 def at(payload: object, *path: str) -> object:
-    """What stands at a path of a JSON object, or None."""
+    """The value at a path of a JSON object, or None."""
     for name in path:
         if not isinstance(payload, dict):
             return None
@@ -107,5 +107,5 @@ def at(payload: object, *path: str) -> object:
 
 
 def texts(*found: str | None) -> tuple[str, ...]:
-    """Those that are there, each once."""
+    """Those that are present, each once."""
     return tuple(dict.fromkeys(text for text in found if text))

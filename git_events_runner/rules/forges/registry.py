@@ -1,4 +1,4 @@
-"""Every forge. The order decides which one a delivery is from that several headers name: Gitea sends GitHub's too."""
+"""Every forge. For a delivery with headers of several forges the order decides: Gitea sends GitHub's too."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Whether two addresses name the same repository: http, ssh and scp forms, `.git`, case, ports.
 
 Forges treat owner and repository names without regard to case. A port is compared with one of the same kind of protocol
-only: the port for ssh says nothing about the one for http.
+only: the ports for ssh and http are independent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _URL = re.compile(
 )
 _SCP = re.compile(r"(?:[^/@:]+@)?(\[[0-9a-fA-F:.]+\]|[^/@:]+):(?!//)(.*)\Z", re.DOTALL)
 _PORTS = {"http": "80", "https": "443", "ssh": "22", "git+ssh": "22", "git": "9418"}
-# Hosts that exist because port 22 is closed in some networks, and where ssh has a name of its own.
+# Hosts that exist because some networks block port 22, and hosts with another name for ssh.
 _HOSTS = {
     "ssh.github.com": "github.com",
     "altssh.gitlab.com": "gitlab.com",
@@ -56,7 +56,7 @@ def same_repository(address: str, others: Iterable[str], *, aliases: Mapping[str
     alike = [other for other in found if other.ssh == mine.ssh]
     if alike and any(names.get(o.host, o.host) == host and o.port == mine.port and o.path == mine.path for o in alike):
         return True
-    # Ports are compared on one host only: behind another name, the same server may listen elsewhere.
+    # Ports are compared on one host only: under another name, the same server may listen on another port.
     renamed = any(o.host != mine.host for o in alike)
     if alike and not (names and renamed):
         return False

@@ -1,6 +1,6 @@
-"""The small volume in which a run's changed files are listed: the cloner writes it, the worker reads it.
+"""The small volume that lists a run's changed files: the cloner writes it, the worker reads it.
 
-It is mounted beside the working directory, never in it, so that nothing of a repository can stand in its place.
+It is mounted next to the working directory, never in it, so that no file of a repository can replace it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 from git_events_runner.resources.changes import CHANGES_VARIABLE, FILE, MOUNT_PATH, PREVIOUS_VARIABLE
 
 VOLUME_NAME = "git-events-runner-changes"
-# Beside a working directory that has the usual path.
+# Next to a working directory that has the usual path.
 _OTHER_PATH = "/git-events-runner-changes"
 # Twice what the cloner writes at most.
 _SIZE_LIMIT = "128Mi"
@@ -44,7 +44,7 @@ def mount(workdir: str, *, read_only: bool) -> dict[str, Any]:
 
 
 def cloner_variables(workdir: str, previous_commit: str | None, *, override: bool) -> list[dict[str, str]]:
-    """What the cloner is to compare with, and where to put the result.
+    """What the cloner has to compare with, and the path of the result.
 
     An override's cloner has no credential of the source that changed.
     """

@@ -1,7 +1,7 @@
 """What an init container gets to clone a source: the description, and the Secret keys to mount.
 
-A GitRepo's Secrets are in its own namespace, whatever its references say; a ClusterGitRepo's are where they say, else
-in the trigger's namespace.
+A GitRepo's Secrets are in its own namespace, independent of its references; a ClusterGitRepo's are in the namespace of
+the reference, else of the trigger.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def clone_of(
 
 
 def phase_key(source: Any, namespace: str) -> str:
-    """What a schedule's phase is a hash of: URL, proxy, place of credentials, so that sharers fall due together."""
+    """Input of a schedule's phase: URL, proxy, location of credentials; equal sources are checked together."""
     parts = [source.spec.repo_uri, *([source.spec.proxy.url] if source.spec.proxy is not None else [])]
     parts += [f"{keys.namespace}/{keys.name}/{'/'.join(sorted(keys.files))}" for keys in secrets_of(source, namespace)]
     return "\n".join(parts)

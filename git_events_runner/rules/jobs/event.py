@@ -19,7 +19,7 @@ _EVENTS: Mapping[str, str] = {
 
 
 def event_of(reason: str) -> str:
-    """The event that a run's reason stands for.
+    """The event for a run's reason.
 
     >>> event_of("fire-changed"), event_of("fire-requested")
     ('changed', 'manual')

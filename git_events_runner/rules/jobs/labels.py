@@ -31,7 +31,7 @@ from git_events_runner.resources.retry import GENERATION_ANNOTATION, RETRY_ANNOT
 from .run import JobDefaults, Run
 
 _LABEL_CHARS = 63
-# Nobody else's, also where a run has none of them: what they say is believed when a Job is read back.
+# Reserved, also where a run has none of them: their values are trusted when a Job is read back.
 READ_BACK = frozenset(
     (
         RUN_ANNOTATION,
@@ -57,7 +57,7 @@ READ_BACK = frozenset(
 
 
 def label(value: str) -> str:
-    """A name as a label value: over 63 characters it is cut and closed with a digest.
+    """A name as a label value: over 63 characters it is cut and ends with a digest.
 
     >>> label("app")
     'app'
@@ -71,7 +71,7 @@ def label(value: str) -> str:
 
 
 def tracking_labels(run: Run) -> dict[str, str]:
-    """The labels by which everybody finds the Jobs of a trigger, an action or a source."""
+    """The labels by which users find the Jobs of a trigger, an action or a source."""
     objects = {"action": run.action, "source": run.watched.source, "trigger": run.trigger}
     labels = {f"{GROUP}/{role}-kind": ref.kind for role, ref in objects.items()}
     labels |= {f"{GROUP}/{role}-name": label(ref.name) for role, ref in objects.items()}
@@ -80,7 +80,7 @@ def tracking_labels(run: Run) -> dict[str, str]:
 
 
 def run_annotations(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool) -> dict[str, str]:
-    """What the ledger reads back from a Job, and the whole names where labels are cut."""
+    """What the ledger reads back from a Job, and the full names where labels are cut."""
     waiting = (
         defaults.waiting_timeout_s if action.job_waiting_timeout_seconds is None else action.job_waiting_timeout_seconds
     )

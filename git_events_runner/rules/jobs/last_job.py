@@ -49,12 +49,12 @@ class JobPhase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunProgress:
-    """The leader's view of the Jobs in the history, by their names."""
+    """The leader's state of the Jobs in the history, by their names."""
 
     states: Mapping[str, RunState]
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """Enter it where the history has these Jobs."""
+        """Add it where the history has these Jobs."""
         return Outcome.WRITE if enter_states(status, self.states) else Outcome.DONE
 
     def guards(self) -> Guards:
@@ -63,7 +63,7 @@ class RunProgress:
 
 
 def is_recorded_expired(status: Mapping[str, Any] | None, source: str, job: str) -> bool:
-    """Whether the status records that the Job waited too long: it is deleted, or is to be.
+    """Whether the status records that the Job waited too long: it is deleted, or will be.
 
     >>> entry = {"lastJob": {"name": "hook-a", "phase": "Expired"}}
     >>> is_recorded_expired({"checkedSources": {"app": entry}}, "app", "hook-a")
@@ -77,7 +77,7 @@ def is_recorded_expired(status: Mapping[str, Any] | None, source: str, job: str)
 
 
 def shown_phase(status: Mapping[str, Any] | None, source: str, job: str, phase: str) -> str:
-    """The phase to show for a Job that is in `phase`: one that waits and is to be deleted stays Expired."""
+    """The phase to show for a Job in `phase`: a Job that waits and will be deleted stays Expired."""
     return EXPIRED if phase == "Queued" and is_recorded_expired(status, source, job) else phase
 
 

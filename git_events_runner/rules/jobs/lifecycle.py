@@ -1,7 +1,7 @@
 """What happens to the Job of a run, as values: it waits, it starts, another party suspends it, it ends.
 
 The leader publishes each once to all observers (`flow/jobs/results`): log, metrics, Events, and other reporters.
-A change between two states of the watch that is undone has no value of its own: an end may come without its start.
+A change that is undone between two states of the watch has no value of its own: an end may come without its start.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The Job of a run: manifest, labels, variables, and which Secret keys its init container may see.
 
-Fields, names and variables are the original's (docs/reference.md); what is ours: the derived name, the run annotations,
-credentials mounted into the init container alone, no token on the pod, tracking labels that win.
+Fields, names and variables are those of v0.4 (docs/reference.md). This version adds the derived name, the run
+annotations, credentials mounted into the init container alone, no token on the pod, tracking labels that win.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def variables(run: Run, defaults: JobDefaults, workdir: str) -> list[dict[str, s
 def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, Any]:
     """The batch/v1 Job (https://kubernetes.io/docs/concepts/workloads/controllers/job/), without its TTL.
 
-    The TTL is patched in by the leader once the run is settled, so that a Job cannot vanish unsettled.
+    The leader adds the TTL once the run is settled, so that a Job cannot be deleted unsettled.
     """
     namespace = run.trigger.namespace
     needs_copy = any(keys.namespace != namespace for keys in run.clone.secrets)
@@ -221,9 +221,9 @@ def _cloner_arguments(run: Run, action: ActionJob, workdir: str) -> list[str]:
 def _projection(run: Run, action: ActionJob, *, needs_copy: bool) -> dict[str, Any]:
     """The Secret keys as files; a copy holds the files under their final names.
 
-    A copy is deleted once the cloner is done. A kubelet complains of a Secret that a running pod mounts and that is
-    gone, unless it is optional; our cloner then waits for the files. With another cloner, and where a pod may be
-    replaced, it stays to the end.
+    A copy is deleted once the cloner is done. A kubelet reports a deleted Secret that a running pod mounts,
+    unless it is optional; our cloner then waits for the files. With another cloner, and where a pod may be replaced,
+    the copy stays to the end.
     """
     if needs_copy:
         files = {name: name for keys in run.clone.secrets for name in keys.files.values()}
@@ -239,7 +239,7 @@ def _projection(run: Run, action: ActionJob, *, needs_copy: bool) -> dict[str, A
 
 
 def _secret_sources(name: str, files: Mapping[str, str], optional: tuple[str, ...]) -> list[dict[str, Any]]:
-    """A Secret's keys; those that may be missing in a source of their own: `optional` holds for all keys of one."""
+    """A Secret's keys; those that may be missing are in a source of their own: `optional` holds for all keys of one."""
     items = [{"key": key, "path": path} for key, path in sorted(files.items())]
     sources: list[dict[str, Any]] = [{"secret": {"name": name, "items": items}}]
     if optional:
@@ -249,7 +249,7 @@ def _secret_sources(name: str, files: Mapping[str, str], optional: tuple[str, ..
 
 
 def _token_projection() -> dict[str, Any]:
-    """The token that Kubernetes itself would mount, in the places where clients look for it."""
+    """The token that Kubernetes itself would mount, at the paths where clients read it."""
     root = {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
     namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
     return {
@@ -263,7 +263,7 @@ def _token_projection() -> dict[str, Any]:
 
 
 def secret_copy(job: Mapping[str, Any], data: Mapping[str, str]) -> dict[str, Any]:
-    """The Secret that a Job owns when its source's credential lives in another namespace; values base64."""
+    """The Secret that a Job owns when its source's credential is in another namespace; values base64."""
     metadata = job["metadata"]
     return {
         "apiVersion": "v1",

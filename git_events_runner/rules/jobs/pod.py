@@ -1,7 +1,7 @@
-"""The pod settings that an Action may ask for: what is refused, where each goes, how a failed clone shows in the Job.
+"""The pod settings of an Action: what is refused, where each is set, how a failed clone shows in the Job.
 
-They are the worker's (or the pod's where only a pod has them); none reaches the init container, which holds
-credentials and satisfies the `restricted` Pod Security Standard whatever an Action says.
+They are the worker's (or the pod's where only a pod has them). None is set on the init container, which holds
+credentials and satisfies the `restricted` Pod Security Standard with every Action.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from git_events_runner.resources.job import RESERVED
 from .changes import folder_of
 
 _MAX_RULES = 20
-# What `securityContext` of a pod and of a container have in common: it is given to the worker alone.
+# What `securityContext` of a pod and of a container have in common: it is set on the worker alone.
 _CONTAINER_FIELDS = frozenset(
     (
         "appArmorProfile",
@@ -32,7 +32,7 @@ CLONER_CODES = (2, 3, 4, _NETWORK, 6, 7)
 
 
 def problems(action: ActionJob, *, workdir: str, volume_name: str) -> Iterator[str]:
-    """What of an Action's pod settings cannot be, in words for the person who wrote it."""
+    """Which of an Action's pod settings are invalid, in words for its author."""
     for index, volume in enumerate(action.volumes or ()):
         name = volume.get("name")
         if name == volume_name:
@@ -80,7 +80,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def settle_worker(worker: dict[str, Any], action: ActionJob) -> None:
-    """Put into the worker what an Action says of it; our own variables and mounts stay and come first."""
+    """Add the Action's settings to the worker; our own variables and mounts stay and come first."""
     worker["env"] = [*worker["env"], *_copied(action.env or ())]
     worker["volumeMounts"] = [*worker["volumeMounts"], *_copied(action.volume_mounts or ())]
     settings: dict[str, Any] = {
@@ -98,7 +98,7 @@ def settle_worker(worker: dict[str, Any], action: ActionJob) -> None:
 
 
 def settle_pod(pod: dict[str, Any], action: ActionJob) -> None:
-    """Put into the pod what an Action says of it; the volumes of ours come first."""
+    """Add the Action's settings to the pod; our volumes come first."""
     pod["volumes"] = [*pod["volumes"], *_copied(action.volumes or ())]
     context = {n: v for n, v in (action.pod_security_context or {}).items() if n not in _CONTAINER_FIELDS}
     pod["securityContext"] = {**pod["securityContext"], **context}
@@ -115,7 +115,7 @@ def settle_pod(pod: dict[str, Any], action: ActionJob) -> None:
 
 
 def failure_policy(action: ActionJob, cloner: str, worker: str) -> dict[str, Any]:
-    """The Job's pod failure policy: the Action's rules, then ours, by which exit codes are in the Job's condition.
+    """The Job's pod failure policy: the Action's rules, then ours, which put exit codes into the Job's condition.
 
     https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy: the first rule that matches
     decides, and `FailJob` writes container and exit code into the condition, so that no right on pods is needed. Only

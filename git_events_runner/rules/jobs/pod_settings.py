@@ -1,8 +1,8 @@
-"""What of an Action's pod settings the `baseline` Pod Security Standard does not allow.
+"""The pod settings of an Action that the `baseline` Pod Security Standard does not allow.
 
 https://kubernetes.io/docs/concepts/security/pod-security-standards/#baseline, for those fields that an Action has. The
-namespace's own label says the same where it is set; this holds where it is not, and the chart's admission policy
-says it to the author.
+namespace's own label has the same effect where it is set; this check applies where it is not. The chart's admission
+policy reports it to the author.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Whether a failed run is run again, and when: from its Job, the trigger and the entry alone.
 
 So a restart of the controller changes nothing (`retry_of_last`, `attempt_on_job` and `ttl_after_retry` in tests/model).
-A retry is a run of its own, with the next number, at the commit of the failed one. It is made only while the failed run
-is the last one of its source, and the trigger is what it was when the failed Job was created.
+A retry is a run of its own, with the next number, at the commit of the failed one. It is created only while the failed
+run is the last one of its source, and the trigger is what it was when the failed Job was created.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LONGEST_S = 3600.0
 def next_attempt(job: JobView, owner: Owner[Any], *, most: int) -> Attempt | None:
     """Which attempt follows the Job if it fails, or None; `most` is how many retries the runtime config allows.
 
-    It has to have failed in a way that the trigger names, if it has ended.
+    If it has ended, its failure must be one that the trigger names.
     """
     trigger = owner.trigger
     of_commit = words_of(job.reason) is not None and job.reason != CheckResult.FIRE_DELETED

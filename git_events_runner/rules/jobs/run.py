@@ -15,7 +15,7 @@ from git_events_runner.resources.retry import FIRST_ATTEMPT, Attempt
 from git_events_runner.resources.ssh import HostKeyPolicy
 
 _ENFORCE_LABEL = "pod-security.kubernetes.io/enforce"
-# On every namespace of OpenShift: the users that its pods may have. Whoever sets it elsewhere gets the image's own user
+# On every namespace of OpenShift: the users that its pods may have. If set elsewhere, the image's user is used
 # (https://docs.openshift.com/container-platform/latest/authentication/managing-security-context-constraints.html).
 _UID_RANGE_ANNOTATION = "openshift.io/sa.scc.uid-range"
 
@@ -30,7 +30,7 @@ class CloneBounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDefaults:
-    """What the runtime config says about Jobs; times in seconds, a longest time of 0 is none.
+    """The runtime config's values for Jobs; times in seconds, a longest time of 0 is none.
 
     `workdir_size_limit` is a quantity, empty for none; `cloner_resources` as in a container.
     """
@@ -58,10 +58,10 @@ class JobDefaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """What a pod has to satisfy: the worker the `restricted` standard, and whether the cluster assigns user and group.
+    """What a pod must satisfy: the worker the `restricted` standard, and whether the cluster assigns user and group.
 
-    Where it does, a pod that names its own is refused: OpenShift's `restricted-v2` takes only those of the namespace's
-    range, and sets them where a pod names none.
+    Where it does, a pod that sets its own is refused: OpenShift's `restricted-v2` accepts only those of the namespace's
+    range, and sets them where a pod has none.
     """
 
     restricted: bool = False
@@ -111,7 +111,7 @@ class Clone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Everything that a Job is made from; `previous_commit` was recorded before it, `generation` is the trigger's."""
+    """Everything from which a Job is built; `previous_commit` was recorded before it, `generation` is the trigger's."""
 
     name: str
     key: RunKey

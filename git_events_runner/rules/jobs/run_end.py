@@ -1,8 +1,8 @@
 """How a run ended, for people: the Event's reason and text, and why it failed.
 
-Texts have the words of Kubernetes' Job conditions
+Texts use the words of Kubernetes' Job conditions
 (https://kubernetes.io/docs/concepts/workloads/controllers/job/#terminal-job-conditions) and the command that shows the
-logs, where there are any: of a Job that ran too long Kubernetes deletes the pods.
+logs, if there are any: Kubernetes deletes the pods of a Job that ran too long.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KILLED = 137  # 128 + SIGKILL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A Job that ended: an Event's kind (Normal or Warning), reason and note; `error` says why it failed."""
+    """A Job that ended: an Event's kind (Normal or Warning), reason and note; `error` is why it failed."""
 
     kind: str
     reason: str
@@ -34,7 +34,7 @@ class Ended:
 
 
 def ended(job: Ref, view: JobView, source: str) -> Ended:
-    """What is reported of the end of a run of `source`."""
+    """What is reported about the end of a run of `source`."""
     failure = view.failure
     error = _error(failure) if failure is not None else None
     about = f"source {source}"

@@ -1,4 +1,4 @@
-"""When the copy of a Secret beside a Job is needed: until the pod's init container is done, by the Job's own status."""
+"""When a Job needs its copy of a Secret: until the pod's init container is done, by the Job's own status."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from git_events_runner.resources.job import JobView
 
 
 def copy_needed(job: JobView) -> bool | None:
-    """Whether a Job needs its copy now; None: leave it as it is.
+    """Whether a Job needs its copy now; None: do not change it.
 
-    A pod is ready only after its init containers, so that as many ready pods as active ones have cloned
+    A pod is ready only after its init containers, so when there are as many ready pods as active ones, all have cloned
     (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-conditions). A Job whose pod Kubernetes may
-    replace keeps its copy until it ends. Before a Job of ours is admitted the queue makes the copy; another party
-    admits without asking, so that the copy is there before if it can be, else right after.
+    replace keeps its copy until it ends. Before a Job of ours is admitted the queue creates the copy. Another party
+    admits without a request to us, so the copy is created before if possible, else right after.
     """
     if job.deleting:
         return None

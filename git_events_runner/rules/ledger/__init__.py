@@ -1,1 +1,1 @@
-"""The run ledger: what a status records, every change of it as a value, and what its conditions say."""
+"""The run ledger: what a status records, every change of it as a value, and what its conditions report."""

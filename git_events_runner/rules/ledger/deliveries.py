@@ -12,12 +12,12 @@ HASH_CHARS = 11
 
 
 def delivery_hash(delivery: str) -> str:
-    """Eight bytes that stand for a delivery (its task id) in `status.deliveries` (11 characters)."""
+    """Eight bytes that identify a delivery (its task id) in `status.deliveries` (11 characters)."""
     return base64.urlsafe_b64encode(hashlib.sha256(delivery.encode()).digest()[:8]).decode().rstrip("=")
 
 
 def delivery_known(status: Mapping[str, Any] | None, digest: str) -> bool:
-    """Whether the delivery is among the last 64 that were counted."""
+    """Whether the delivery is among the last 64 that were recorded."""
     text = (status or {}).get("deliveries")
     if not isinstance(text, str):
         return False
@@ -30,9 +30,9 @@ def hashes_of(text: str) -> list[str]:
 
 
 def deliveries_overtaken(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> bool:
-    """Whether so many deliveries were counted between two readings that a hash of between may be missing by now.
+    """Whether so many deliveries were recorded between two readings that a hash between them may be missing.
 
-    A delivery whose hash is not in `after` was then counted or not: nothing tells.
+    It is then unknown whether a delivery without a hash in `after` was recorded.
 
     >>> old, new = delivery_hash("old"), delivery_hash("new")
     >>> deliveries_overtaken({"deliveries": old}, {"deliveries": old + new})

@@ -14,7 +14,7 @@ RAISED = LEDGER_MAX // 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announced:
-    """When a delivery was counted (RFC 3339), and the commit that it announced, if it named one."""
+    """When a delivery was recorded (RFC 3339), and the commit that it announced, if it named one."""
 
     commit: str | None
     at: str
@@ -22,7 +22,7 @@ class Announced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """`status.checkedSources[source]`; `adopted` means that the original wrote it (no run number yet)."""
+    """`status.checkedSources[source]`; `adopted` means that v0.4 wrote it (no run number yet)."""
 
     exists: bool
     adopted: bool
@@ -43,17 +43,17 @@ class Entry:
 
     @property
     def key(self) -> tuple[int, str | None]:
-        """What decisions rest on and writes test: the highest settled run, and the commit."""
+        """What decisions use and writes test: the highest settled run, and the commit."""
         return (self.runs, self.commit)
 
     @property
     def run_is_due(self) -> bool:
-        """Whether a run that was requested by annotation is still to be made."""
+        """Whether a run that was requested by annotation has not been created yet."""
         return self.run_requested > self.run_handled
 
     @property
     def is_open(self) -> bool:
-        """Whether a request for a check or for a run is still to be handled."""
+        """Whether a request for a check or for a run is not handled yet."""
         return self.requested > self.handled or self.run_is_due
 
 
@@ -62,8 +62,8 @@ def highest_number(
 ) -> int | None:
     """The highest number that a run of the source can have: the recorded one and the next; None means any.
 
-    An entry that records no run yet (new, wiped by a restore, or v0.4's) allows any (`allows` in the model). Of a
-    source that is neither on record nor `named`, only numbers up to `lastRunNumber` were given. It is called for every
+    An entry that records no run yet (new, wiped by a restore, or v0.4's) allows any (`allows` in the model). For a
+    source that is neither on record nor `named`, only numbers up to `lastRunNumber` were used. It is called for every
     Job in every pass of the queue, so it reads no more than that.
     """
     status = status if isinstance(status, Mapping) else {}
@@ -93,7 +93,7 @@ def _number(value: object) -> int:
 def _run_number(value: object) -> int | None:
     """A number of runs. One that is too high reads as above every Job (`edited_raises` in the model), others as none.
 
-    Read as none, it would let the Jobs of runs that were recorded long ago be recorded again.
+    Reading it as none would let the Jobs of runs that were recorded long ago be recorded again.
     """
     if isinstance(value, int) and not isinstance(value, bool) and value >= LEDGER_MAX:
         return RAISED
@@ -108,7 +108,7 @@ def stored_text(value: object) -> str | None:
 def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
     """Read one source's entry; strange values read as absent. New entries start at `lastRunNumber`.
 
-    Nothing above `requested` is handled, whatever the status says: later deliveries would never run.
+    Nothing above `requested` is handled, independent of the status: later deliveries would never run.
     """
     status = status if isinstance(status, Mapping) else {}
     entries = status.get("checkedSources")
@@ -142,7 +142,7 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
 
 
 def _is_record(entry: object) -> bool:
-    """Whether an entry records anything of the ledger: one that has a problem alone reads as none."""
+    """Whether an entry records anything of the ledger: one that only has a problem reads as none."""
     return isinstance(entry, Mapping) and (len(entry) != 1 or "problem" not in entry)
 
 

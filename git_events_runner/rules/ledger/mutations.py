@@ -1,9 +1,9 @@
 """The run ledger: every change of a trigger's status as a value that can be applied again to a fresh read.
 
 The Jobs are the log and the status is what was settled from it (ARCHITECTURE.md, "The run ledger"). Each mutation is
-applied to the status just read: it is then to be written, done already, or stale (its tests do not hold any more).
-So a write of unknown outcome is decided by reading, and writers of two replicas never undo one another.
-The transitions have the names of tests/model/ledger.py; `entry` reads what they rest on.
+applied to the status just read: it has to be written, is done already, or is stale (its tests fail). So a read decides
+a write of unknown outcome, and writers of two replicas never undo one another. The transitions have the names of
+tests/model/ledger.py; `entry` reads what they depend on.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from git_events_runner.rules.ignored import Ignored
 from .deliveries import DELIVERIES_KEPT, HASH_CHARS, delivery_known
 from .entry import entry_of, highest_number, stored_text
 from .stored_times import lies_ahead, lies_later
-from .stored_times import rfc3339 as rfc3339  # noqa: PLC0414  most modules know it from here
+from .stored_times import rfc3339 as rfc3339  # noqa: PLC0414  most modules import it from here
 
 
 class Outcome(Enum):
-    """What a mutation finds when it is applied to a status."""
+    """The result of a mutation that is applied to a status."""
 
     WRITE = "write"
     DONE = "done"
@@ -38,7 +38,7 @@ class Mutation(Protocol):
     """A change of one trigger's status."""
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """Change `status` in place and say WRITE; or leave it and say DONE or STALE."""
+        """Change `status` in place and return WRITE; or do not change it and return DONE or STALE."""
 
     def guards(self) -> Guards:
         """What the write must find unchanged."""
@@ -66,7 +66,7 @@ class Guards:
 def draft(status: dict[str, Any], source: str, *, adopt: bool = True) -> dict[str, Any]:
     """The entry to change, with every field present that later writes test (or insert into, as into the history).
 
-    An entry of the original gets its run number, which ends its adoption, only from a look at its source.
+    An entry of v0.4 gets its run number, which ends its adoption, only from a check of its source.
     """
     before = entry_of(status, source)
     entries = status.get("checkedSources")
@@ -89,9 +89,9 @@ def draft(status: dict[str, Any], source: str, *, adopt: bool = True) -> dict[st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """A delivery, at `at`, asks for checks: source → commit announced for it, if any.
+    """A delivery, at `at`, requests checks: source → commit announced for it, if any.
 
-    It is recognised by its own hash, when it comes again and when the outcome of a write is unknown.
+    It is recognised by its own hash, if it is repeated and if the outcome of a write is unknown.
     """
 
     asked: Mapping[str, str | None]
@@ -112,13 +112,13 @@ class Count:
         return Outcome.WRITE
 
     def guards(self) -> Guards:
-        """Counting is lost when two replicas count at once: `requested` and the ids are tested."""
+        """Counting is lost when two replicas count at the same time: `requested` and the ids are tested."""
         return Guards(counted=frozenset(self.asked))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
-    """Take a Job into the record: from its annotations, whoever created it."""
+    """Record a Job as a run: from its annotations, independent of its creator."""
 
     source: str
     number: int
@@ -138,7 +138,7 @@ class Settle:
 
     @classmethod
     def from_job(cls, name: str, job: JobView, *, now: datetime) -> Settle | None:
-        """The settlement that a Job of ours stands for; None when its annotations are not ours or incomplete."""
+        """The settlement of a Job of ours; None when its annotations are not ours or incomplete."""
         if job.run is None or not job.commit:
             return None
         made = job.created_at or now
@@ -163,7 +163,7 @@ class Settle:
     def apply(self, status: dict[str, Any]) -> Outcome:
         """Record the run; `handled` becomes the Job's own request number even if that lowers it.
 
-        Of the runs that were requested, those up to the Job's own number have theirs (the model's `asked_of_job`).
+        Of the requested runs, those up to the Job's own number have a Job (the model's `asked_of_job`).
         """
         before = entry_of(status, self.source)
         if before.runs >= self.number:
@@ -203,17 +203,17 @@ class Settle:
 
 
 def _end_wait(entry: dict[str, Any], *, retry: bool) -> None:
-    """A run ends a wait; a retry does not, which is of the commit before (`retry_keeps_wait` in the model)."""
+    """A run ends a wait; a retry, which has the commit before, does not (`retry_keeps_wait` in the model)."""
     if not retry:
         entry.pop("waiting", None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skip:
-    """A check found nothing to run: requests counted as of its reading are handled, a commit with the same files kept.
+    """A check found nothing to run: requests up to its reading are handled, a commit with the same files is recorded.
 
-    `commit` differs from the recorded one when the selected files are the same (or the original recorded the tag
-    object, or `ignored`): the new commit is then recorded without a run (skip_commit in the model).
+    `commit` differs from the recorded one when the selected files are the same (or v0.4 recorded the tag object, or
+    `ignored`): the new commit is then recorded without a run (skip_commit in the model).
     """
 
     source: str
@@ -248,7 +248,7 @@ class Skip:
         return Outcome.WRITE
 
     def guards(self) -> Guards:
-        """Runs and commit of the source: otherwise an older answer of git could undo a newer run."""
+        """Runs and commit of the source: otherwise an older response of git could undo a newer run."""
         return Guards(ledger=frozenset({self.source}))
 
 
@@ -256,7 +256,7 @@ class Skip:
 class Touch:
     """Scheduled times that checks handled without a change, by source; `at` is when the last such check ended.
 
-    `lastRun` is coarse: at most one write in ten minutes. An edited schedule moves the times alone (`at` is None).
+    `lastRun` is coarse: at most one write in ten minutes. An edited schedule moves only the times (`at` is None).
     """
 
     at: str | None
@@ -285,13 +285,13 @@ class Touch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The leader's view of the Jobs: `state`, and the phase of each source's last Job."""
+    """The leader's state of the Jobs: `state`, and the phase of each source's last Job."""
 
     running: bool
     phases: Mapping[str, tuple[str, str]]
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """Set the phase where the entry still names that Job; `WrongConfig` stays until its cause goes."""
+        """Set the phase where the entry still names that Job; `WrongConfig` stays until its cause is removed."""
         changed = False
         for source, (name, phase) in self.phases.items():
             if entry_of(status, source).job_name != name:

@@ -1,7 +1,7 @@
 """From a trigger's status and its mutations to the one request that writes them.
 
-JSON Patch (RFC 6902) with tests where every tested field is there: it does not conflict with writers of other fields.
-Else the whole object with its resource version.
+JSON Patch (RFC 6902) with tests where every tested field is present: it does not conflict with writers of other fields.
+Otherwise the complete object with its resource version.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def combine(
 
 
 def _copied(value: Any) -> Any:
-    """A copy of JSON, several times quicker than copy.deepcopy, which must expect anything."""
+    """A copy of JSON, several times faster than copy.deepcopy, which supports any type."""
     if isinstance(value, dict):
         return {name: _copied(part) for name, part in value.items()}
     return [_copied(part) for part in value] if isinstance(value, list) else value
@@ -53,7 +53,7 @@ def patch_for(
 ) -> list[dict[str, Any]] | None:
     """JSON Patch (RFC 6902) that turns one status into the other if the tested fields still hold.
 
-    None when a tested field is absent or an entry appears or goes: then the whole object is put.
+    None if a tested field is absent or an entry is added or removed: then the complete object is written.
     """
     if guards.whole or not isinstance(before, Mapping):
         return None
@@ -82,7 +82,7 @@ def patch_for(
 def _add_history(patch: list[dict[str, Any]], old: object, new: object) -> bool:
     """Insert new runs before the others and remove the oldest, so that replicas that settle do not conflict.
 
-    All other changes test the entire history. False: there is none to test.
+    All other changes test the entire history. False: there is no history to test.
     """
     if old == new:
         return True
@@ -102,7 +102,7 @@ def _add_history(patch: list[dict[str, Any]], old: object, new: object) -> bool:
 
 
 def _job(record: object) -> object:
-    """The Job that a record of a run is about."""
+    """The Job in a record of a run."""
     return record.get("job") if isinstance(record, Mapping) else None
 
 

@@ -1,4 +1,4 @@
-"""Removing the entries of what a trigger watches no more."""
+"""Removing the entries of sources and references that a trigger no longer watches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Prune:
     now: datetime | None = None
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """Judge by the spec of the very object that is written (the writer passes it as `keep`)."""
+        """Apply the spec of the same object that is written (the writer passes it as `keep`)."""
         entries = status.get("checkedSources")
         gone = [name for name in entries if name not in self.keep] if isinstance(entries, dict) else []
         if not gone:
@@ -30,5 +30,5 @@ class Prune:
         return Outcome.WRITE
 
     def guards(self) -> Guards:
-        """The whole object, by its resource version."""
+        """The complete object, by its resource version."""
         return Guards(whole=True)

@@ -1,7 +1,7 @@
-"""Values of a status that cannot be right: written by hand, by a restore, or by a clock that is wrong.
+"""Invalid values of a status: written by hand, by a restore, or by a clock that is wrong.
 
-Everywhere else they read as something sane (`ledger.entry_of`, `storedtime`); here they are found, reported and
-replaced, so that a later write is not refused for a value that it does not touch.
+Everywhere else they read as valid values (`ledger.entry_of`, `storedtime`). Here they are found, reported and replaced,
+so that a later write is not refused for a value that it does not change.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Wrong:
 
 
 def wrong_values(status: Mapping[str, Any] | None, now: datetime) -> tuple[Wrong, ...]:
-    """Every value that cannot be right."""
+    """Every invalid value."""
     return tuple(_wrong(status, now)) if isinstance(status, Mapping) else ()
 
 
@@ -107,12 +107,12 @@ def _shown(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """Replace every value that cannot be right, by what it reads as."""
+    """Replace every invalid value by what it reads as."""
 
     now: datetime
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """As `wrong_values` finds them in that very status."""
+        """As `wrong_values` finds them in the same status."""
         found = wrong_values(status, self.now)
         for wrong in found:
             place = status
@@ -125,5 +125,5 @@ class Repair:
         return Outcome.WRITE if found else Outcome.DONE
 
     def guards(self) -> Guards:
-        """The whole object, by its resource version."""
+        """The complete object, by its resource version."""
         return Guards(whole=True)

@@ -29,7 +29,7 @@ __all__ = ["CloneReport", "Problem", "Report", "Warn", "is_news", "nothing_to_cl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The outcome of a check of `source` (None: of a part of the trigger); without a problem it has none."""
+    """The outcome of a check of `source` (None: of a part of the trigger), with its problem, if any."""
 
     source: str | None
     problem: Problem | None
@@ -58,7 +58,7 @@ class Report:
 class Warn:
     """A warning, which does not affect Ready, about `source` (None: the trigger); without a message its end.
 
-    `generation` is the one that it describes, where that decides how long it holds.
+    `generation` is the generation that it describes, if that limits how long it holds.
     """
 
     reason: str
@@ -67,7 +67,7 @@ class Warn:
     generation: int | None = None
 
     def apply(self, status: dict[str, Any]) -> Outcome:
-        """Record the warning; where no check was reported yet, the first report will come with it."""
+        """Record the warning; if no check was reported yet, the first report includes it."""
         if "observedGeneration" not in status and "Ready" not in conditions_of(status):
             return Outcome.DONE
         changed = record_warning(status, self.reason, self.source, self.message, self.generation)
@@ -105,12 +105,12 @@ class CloneReport:
 
 
 def is_news(status: Mapping[str, Any] | None, source: str, problem: Problem) -> bool:
-    """Whether the status does not show this problem of a source yet."""
+    """Whether the status does not have this problem of a source yet."""
     return is_ready(status) is not False or not is_same(problem_of(status, source), problem) or not is_derived(status)
 
 
 def nothing_to_clear(status: Mapping[str, Any] | None, generation: int, source: str) -> bool:
-    """Whether a check of a source that found no problem changes nothing of the conditions."""
+    """Whether a check of a source that found no problem does not change the conditions."""
     if (status or {}).get("observedGeneration") != generation:
         return False
     ready = is_ready(status)

@@ -1,6 +1,6 @@
-"""Times that statuses hold, against the clock: one that lies ahead was written by a clock that is wrong, or by hand.
+"""Times in statuses, compared with the clock: a time in the future is from a wrong clock or was written by hand.
 
-Such a time stops nothing. It reads as absent, so that what it would hold up is done again rather than left out.
+Such a time stops nothing. It reads as absent: what it would delay is done again, not omitted.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ _BORNE = timedelta(seconds=60)  # replicas' clocks differ
 
 
 def lies_ahead(moment: datetime, now: datetime) -> bool:
-    """Whether a moment is further ahead than clocks may differ."""
+    """Whether a moment is further in the future than clocks may differ."""
     return moment - now > _BORNE
 
 
 def stored_time(text: object, now: datetime) -> datetime | None:
-    """The time that a status holds; None when there is none, it cannot be read, or it lies ahead.
+    """The time in a status; None when there is none, it cannot be read, or it is in the future.
 
     >>> from datetime import UTC
     >>> noon = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -30,7 +30,7 @@ def stored_time(text: object, now: datetime) -> datetime | None:
 
 
 def lies_later(known: str | None, than: str, now: str | None) -> bool:
-    """Whether a known time is strictly later than another; an unreadable one, and one that lies ahead, are not."""
+    """Whether a known time is strictly later than another; unreadable and future times are not."""
     one, other, clock = timestamp(known), timestamp(than), timestamp(now)
     if one is None or other is None or (clock is not None and lies_ahead(one, clock)):
         return False

@@ -1,7 +1,7 @@
-"""Task ids: what a 202 answers with, and what became of it, read from the trigger's status and its Jobs alone.
+"""Task ids: the content of a 202 response, and the status of each, from the trigger's status and its Jobs alone.
 
-A delivery that bears an id of its own always gets the same task id, so one hash in `status.deliveries` serves both: it
-tells a delivery that comes again, and a task that is known though it ran nothing.
+A delivery with an id of its own always gets the same task id, so one hash in `status.deliveries` has two uses: it
+identifies a repeated delivery, and a task that is known although it ran nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WORST = ("failed", "running", "waiting", "succeeded")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStatus:
-    """What became of a task: waiting, running, succeeded, failed or no change; `jobs` are (name, state)."""
+    """The status of a task: waiting, running, succeeded, failed or no change; `jobs` are (name, state)."""
 
     state: str
     jobs: tuple[tuple[str, str], ...] = ()
@@ -44,7 +44,7 @@ class TaskStatus:
 
 
 def task_id(path: tuple[str, ...], delivery: str) -> str:
-    """The task id of a forge's delivery to a path: the same whenever, and on whatever replica, it arrives.
+    """The task id of a forge's delivery to a path: the same at any time and on any replica.
 
     >>> task_id(("ns", "hook"), "d1") == task_id(("ns", "hook"), "d1") != task_id(("ns", "other"), "d1")
     True
@@ -56,9 +56,9 @@ def task_id(path: tuple[str, ...], delivery: str) -> str:
 def task_status_of(
     task: str, status: Mapping[str, Any] | None, jobs: Iterable[tuple[str, str, Mapping[str, Any]]]
 ) -> TaskStatus | None:
-    """What became of a task; None when it is not known (any more). `jobs`: name, phase and annotations of each.
+    """The status of a task; None if it is not known (any more). `jobs`: name, phase and annotations of each.
 
-    A Job that a newer run superseded has handed its requests to the newer one's Job.
+    A Job that a newer run superseded has passed its requests to the newer one's Job.
 
     A Job that was removed after its TTL is not known any more: its task reads as no change while its hash is kept.
     """

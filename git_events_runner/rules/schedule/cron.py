@@ -1,7 +1,7 @@
 """Cron expressions in their time zone: 5 fields, 6 (seconds first) or 7 (year last), `TZ=`, names, `? L W #`.
 
 Of a schedule with a fixed hour, a wall-clock time that a clock change repeats fires once, at the first, and one that it
-skips fires at the next instant that exists. Other schedules go on through real time.
+skips fires at the next instant that exists. Other schedules continue through real time.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Cron:
         return None
 
     def _running_after(self, after: datetime) -> datetime | None:
-        """Through real time: at a change of the clock the search goes on with the new offset."""
+        """Through real time: at a change of the clock the search continues with the new offset."""
         offset = _offset(after, self.zone)
         base = after
         for _ in range(_STEPS):

@@ -1,7 +1,7 @@
-"""The fields of a cron expression: what each may hold, as plain numbers, and the days that only a month decides.
+"""The fields of a cron expression: what each may hold, as plain numbers, and the days that depend on the month.
 
-Takes every form of v0.4's parser (cron-lite: `5L`, `FRI#1`, `1,15W`) and those of Unix cron beyond it (`7`, `*/1`, both
-day fields at the same time: either matches).
+Accepts every form of v0.4's parser (cron-lite: `5L`, `FRI#1`, `1,15W`) and those of Unix cron beyond it (`7`, `*/1`,
+both day fields at the same time: either matches).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _COUNTS = frozenset("12345")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """One field: its name, its range, and the words that stand for numbers (the first for `first`)."""
+    """One field: its name, its range, and the words for its numbers (the first for `first`)."""
 
     name: str
     low: int
@@ -39,10 +39,10 @@ class Unit:
         return f"{self.low} to {self.high}{words}"
 
     def number(self, text: str) -> int:
-        """The number that a text (in capitals) stands for.
+        """The number that a text (in capitals) means.
 
         Raises:
-            InvalidObject: It is none, or beyond the range.
+            InvalidObject: It is not a number, or outside the range.
         """
         if text in self.words:
             return self.words.index(text) + self.first
@@ -52,7 +52,7 @@ class Unit:
         return int(digits)
 
     def wrong(self, text: str, advice: str | None = None) -> InvalidObject:
-        """What an unreadable text is refused with."""
+        """The error for an unreadable text."""
         return InvalidObject(CRON_FIELD, f"{self.name} {text}: {advice or f'must be {self.span}'}")
 
 
@@ -154,7 +154,7 @@ class WeekDays:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Days:
-    """Both day fields. A field that says any day leaves it to the other; else a day counts when either names it."""
+    """Both day fields. If one allows any day, the other decides; otherwise a day matches if either has it."""
 
     month: MonthDays
     week: WeekDays
@@ -208,7 +208,7 @@ def _nearest(day: int, first: int, length: int) -> int:
 
 
 def _numbers(item: str, unit: Unit) -> set[int]:
-    """The numbers of a value, a range (it may pass the end and go on at the beginning), or steps through either."""
+    """The numbers of a value, a range (it may wrap from the end to the beginning), or steps through either."""
     base, stepped, step_text = item.partition("/")
     start, ranged, end = base.partition("-")
     if base == ANY:

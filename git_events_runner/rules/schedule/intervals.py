@@ -18,7 +18,7 @@ _NS = {
     **dict.fromkeys(("months", "month", "M"), 2_630_016 * 10**9),  # 30.44 days
     **dict.fromkeys(("years", "year", "yrs", "yr", "y"), 31_557_600 * 10**9),  # 365.25 days
 }
-# Blanks may stand between digits, too: v0.4 reads them so.
+# Blanks between digits are valid, too, as in v0.4.
 _PART = re.compile(r"\s*([0-9][0-9\s]*)(?:\.([0-9\s]*[0-9][0-9\s]*))?([A-Za-zµ]*)\s*")
 _MS = 10**6
 _LONGEST_NS = 100 * _NS["years"]

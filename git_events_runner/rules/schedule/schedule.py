@@ -1,4 +1,4 @@
-"""When a source is due: intervals are a grid with a phase, crons fire at their times; a miss is made up once."""
+"""Scheduled times: intervals are a grid with a phase, crons fire at their times; a miss is handled once afterwards."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Schedule:
     cron: Cron | None = None
 
     def next_due(self, after: datetime, *, phase_key: str) -> datetime | None:
-        """The first due time after `after`; None: never again."""
+        """The first scheduled time after `after`; None: never again."""
         if self.cron is not None:
             return self.cron.next_due(after)
         return self._grid(after, phase_key, following=True)
 
     def last_due(self, until: datetime, *, phase_key: str) -> datetime | None:
-        """The last due time not after `until`; None: there is none."""
+        """The last scheduled time not after `until`; None: there is none."""
         if self.cron is not None:
             return self.cron.last_due(until)
         return self._grid(until, phase_key, following=False)
@@ -45,7 +45,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A due time, and when its check is to be submitted (later than due when it is made up); None: never."""
+    """A scheduled time, and when to submit its check (later for one that was missed); None: never."""
 
     due_at: datetime | None
     submit_at: datetime | None
@@ -73,15 +73,15 @@ def due(
     spread_key: str | None,
     each_runs: bool = False,
 ) -> Planned:
-    """What is due next.
+    """The next scheduled time.
 
-    A source that was never checked is due at once. A due time after `answered_at`, the source's own record, is made up
-    once; with a `spread_key` (a leader that begins) up to 30 s later, by its hash, and not for intervals under a
-    minute, nor where the next due time is nearer than that: it is soon enough, unless `each_runs`.
+    For a source that was never checked it is now. A missed time after `answered_at`, the source's own record, is
+    handled once. With a `spread_key` (a leader that begins) that is up to 30 s later, by its hash. It is then not
+    handled for intervals under a minute, nor (unless `each_runs`) if the next scheduled time is sooner than that.
     """
     if answered_at is None:
         return Planned(due_at=now, submit_at=now)
-    known = min(answered_at, now + _FURTHEST)  # it is read from a status: after the year 9999 there are no due times
+    known = min(answered_at, now + _FURTHEST)  # from a status: no scheduled time is after the year 9999
     missed = schedule.last_due(now, phase_key=phase_key)
     following = schedule.next_due(max(known, now), phase_key=phase_key)
     near = following is not None and (following - now).total_seconds() < _SPREAD_S and not each_runs
