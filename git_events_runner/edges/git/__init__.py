@@ -1,4 +1,4 @@
-"""Git servers: protocol, transports, questions, trees."""
+"""Git servers: protocol, transports, requests, trees."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def http_remote(
     allowed_networks: Iterable[str] = (),
     room: Room = no_room,
 ) -> Remote:
-    """A Remote that speaks those of http, https and ssh that are allowed; HTTP through the environment's proxies.
+    """A Remote for the allowed ones of http, https and ssh; HTTP uses the environment's proxies.
 
-    `refused_networks` are refused besides those that always are; `allowed_networks` are exceptions to them.
+    `refused_networks` are refused in addition to the fixed ones, except those in `allowed_networks`.
     `room` is how many repositories of a namespace are remembered in any case.
     """
     from git_events_runner.edges.git.http.proxies import Proxies
-    from git_events_runner.edges.git.http.transport import HttpTransport  # with aiohttp: a clone over SSH does without
+    from git_events_runner.edges.git.http.transport import HttpTransport  # imports aiohttp: a clone over SSH needs none
 
     watcher = observer or Unobserved()
     hosts = HostRateLimits(limits=limits, observer=watcher, weight=weight, room=room)

@@ -1,4 +1,4 @@
-"""What a transport needs beside the URL: for SSH who we are and which host keys are right, for HTTP a proxy."""
+"""What a transport needs in addition to the URL: for SSH our key and the right host keys, for HTTP a proxy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SshAccess:
     """Never shown: it holds a private key.
 
     Attributes:
-        private_key: In any form that OpenSSH writes; None: the server is asked without one.
+        private_key: In any form that OpenSSH writes; None: the login uses no key.
         passphrase: Of an encrypted private key.
         known_hosts: Lines of known hosts; a host with other keys, or not among them, is refused.
         insecure: Any host key is accepted.
@@ -30,7 +30,7 @@ class SshAccess:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What tells one access from another, for a digest."""
+        """What distinguishes one access from another, for a digest."""
         return ("ssh", self.private_key or "", self.passphrase or "", self.known_hosts, str(self.insecure))
 
     def __repr__(self) -> str:
@@ -38,7 +38,7 @@ class SshAccess:
 
 
 def access_of(files: Mapping[str, str], *, known_hosts: str, any_host_key: bool) -> SshAccess:
-    """The access that a Secret's values make; known hosts in the Secret decide alone.
+    """The access from a Secret's values; known hosts in the Secret replace `known_hosts` and `any_host_key`.
 
     Raises:
         SecretUnusable: They cannot be read.
@@ -61,8 +61,8 @@ class ProxyAccess:
 
     Attributes:
         url: Of the proxy, as in `resources.proxy`.
-        username: And `password`: both, or neither for a proxy that wants none.
-        password: See there.
+        username: Set together with `password`; None for a proxy that requires none.
+        password: See `username`.
     """
 
     url: str
@@ -71,7 +71,7 @@ class ProxyAccess:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What tells one access from another, for a digest."""
+        """What distinguishes one access from another, for a digest."""
         return ("proxy", self.url, self.username or "", self.password or "")
 
     @property
@@ -84,10 +84,10 @@ class ProxyAccess:
 
 
 def proxy_of(url: str, files: Mapping[str, str]) -> ProxyAccess:
-    """The access that a proxy's URL and the Secret's values make, if the source names a Secret.
+    """The access from a proxy's URL and, if the source names a Secret, from the Secret's values.
 
     Raises:
-        SecretUnusable: No proxy can be given that user name or password.
+        SecretUnusable: The user name or password cannot be sent to a proxy.
     """
     if not any(file in files for file in PROXY_FILES.values()):
         return ProxyAccess(url=url)

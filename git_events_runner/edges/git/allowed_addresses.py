@@ -1,8 +1,8 @@
-"""Which addresses a source may lead to (SSRF), validated after name resolution.
+"""Which addresses a source may connect to (SSRF), validated after name resolution.
 
 The author of a source chooses where this program connects to. Link-local addresses and the metadata services of
 clouds, which give credentials to every caller, are always refused; `run` refuses loopback, its own addresses and the
-networks of the runtime config too. Every refusal has one text, so that it tells nothing about what is at an address.
+networks of the runtime config too. Every refusal has one text, so it reveals nothing about what is at an address.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NEVER = (
 _TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")))
 _V4_MASK = 0xFFFF_FFFF
 LOOPBACK = ("127.0.0.0/8", "::1/128")
-# What inet_aton(3) takes, and with it a proxy or a resolver: `2130706433`, `0x7f.1`, `127.1`.
+# What inet_aton(3) accepts, and so a proxy or a resolver: `2130706433`, `0x7f.1`, `127.1`.
 _NUMERIC = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}")
 _REFUSAL = (
     "the address is one that no source may point to: loopback, link-local, a metadata service, this controller itself, "
@@ -48,7 +48,7 @@ _REFUSAL = (
 
 
 class Addresses:
-    """The judge: `refused` are networks (CIDR) refused besides those that always are, `allowed` exceptions to them."""
+    """Validates addresses: `refused` networks (CIDR) add to those always refused, except those in `allowed`."""
 
     def __init__(self, refused: Iterable[str] = (), *, allowed: Iterable[str] = ()) -> None:
         self._never = _networks(_NEVER)
@@ -89,7 +89,7 @@ def refused() -> GitAddressRefused:
 
 
 def unreachable(repository: Repository, host: str, port: int | None, error: OSError) -> GitUnreachable:
-    """The error for a host that cannot be connected to, in the system's words for the error number."""
+    """The error for a host that cannot be connected to, with the system's text for the error number."""
     if isinstance(error, socket.gaierror):
         return GitUnreachable(f"{repository}: the host name does not resolve")
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -102,7 +102,7 @@ def _networks(texts: Iterable[str]) -> tuple[_Network, ...]:
 
 
 def _address_in(host: str) -> str | None:
-    """The address that a host is, in whatever notation; None: a name.
+    """The address that a host is, in any notation; None: a name.
 
     >>> [_address_in(host) for host in ("[::1]", "2130706433", "0x7f.1", "a.Localhost.", "git.example")]
     ['::1', '127.0.0.1', '127.0.0.1', '127.0.0.1', None]
@@ -120,7 +120,7 @@ def _address_in(host: str) -> str | None:
 
 
 def _forms(address: _Address) -> list[_Address]:
-    """The address, and the IPv4 address that it stands for."""
+    """The address, and the IPv4 address that it contains."""
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
     inner = address.ipv4_mapped or address.sixtofour

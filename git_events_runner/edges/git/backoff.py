@@ -1,4 +1,4 @@
-"""Repositories that failed are left alone for a growing time, whoever asks and however often."""
+"""Repositories that failed back off for a growing time, for all callers and any number of calls."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from git_events_runner.errors import GitError, GitRateLimited, GitReferenceNotFo
 _FIRST_S = 1.0
 _LONGEST_S = 300.0
 _LIMIT = 16_384
-_CLOSE_ENOUGH_S = 0.05  # who was told when to come back may be a timer's tick early
-# A reference that is not there is an answer; a limited rate is the host's affair.
+_CLOSE_ENOUGH_S = 0.05  # a caller that waits as long as reported may be a timer's tick early
+# A missing reference is an answer; `HostRateLimits` handles a limited rate.
 _NO_FAILURE = (GitReferenceNotFound, GitRateLimited)
 
 
@@ -27,9 +27,9 @@ class _Failure:
 
 
 class Backoffs:
-    """Failures in a row by `Repository.key` (so by credential, too), or by a part of what is asked of it.
+    """Failures in a row by `Repository.key` (so by credential, too), or by a part of its requests.
 
-    1 s doubled up to 5 min, less up to a half by chance.
+    The time doubles from 1 s up to 5 min, minus a random part of at most half.
     """
 
     def __init__(self, *, limit: int = _LIMIT, room: Room = no_room) -> None:
@@ -37,10 +37,10 @@ class Backoffs:
         self._failures: FairCache[str, _Failure] = FairCache(limit=limit, room=room)
 
     def check(self, key: str, now: float) -> None:
-        """Pass when the repository may be asked.
+        """Return if requests to the repository are allowed.
 
         Raises:
-            GitError: The failure of the last time; `retry_after_s` says when to come back.
+            GitError: The last failure; `retry_after_s` is the time until the next request.
         """
         failure = self._failures.get(key)
         if failure is not None and failure.until > now + _CLOSE_ENOUGH_S:
@@ -49,7 +49,7 @@ class Backoffs:
             raise error
 
     def failed(self, key: str, error: GitError, now: float, *, namespace: str = "") -> bool:
-        """Record a failure of a namespace's question; whether it now backs off (the error then says for how long)."""
+        """Record a failure of a namespace's request; True if it now backs off (the error then contains the time)."""
         if isinstance(error, _NO_FAILURE):
             return False
         known = self._failures.get(key)
@@ -60,11 +60,11 @@ class Backoffs:
         return True
 
     def forget(self, key: str) -> None:
-        """The repository answered, or somebody says that it has changed: ask at once."""
+        """The repository answered, or an event reports a change: the next request is sent immediately."""
         self._failures.pop(key)
 
     def forget_all(self, keys: Collection[str]) -> None:
-        """Nothing is configured under these keys any more; their parts are dropped with them."""
+        """Drop keys that are not configured any more, with their parts."""
         for key in self._failures:
             if key.partition("/")[0] in keys:
                 self._failures.pop(key)

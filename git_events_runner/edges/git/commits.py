@@ -22,7 +22,7 @@ from .request import Repository, is_object_id
 from .shape import COMMIT_ALONE
 from .single_flight import Shared
 
-CONTENT_BYTES = 64 * 1024  # of a commit: what comes after it is not read
+CONTENT_BYTES = 64 * 1024  # of a commit; the rest is not read
 _HEADER = 12
 _COMMIT = 1
 _SHA1_CHARS = 40
@@ -34,11 +34,11 @@ _OTHER_ENCODING = re.compile(rb"^encoding (?!utf-?8\s*$)", re.MULTILINE | re.IGN
 class CommitFront:
     """Takes a pack until its first object is read: the commit that was requested.
 
-    Git, JGit and libgit2 put it first. Of a server that does not, the pack is kept and read at its end.
+    Git, JGit and libgit2 put it first. If a server does not, the pack is kept and read at its end.
     """
 
     class Seen(Exception):
-        """The commit is known, and more would come."""
+        """The commit is known before the pack has ended."""
 
     def __init__(self, commit: str) -> None:
         self._commit = commit
@@ -65,7 +65,7 @@ class CommitFront:
             self._inflate(data)
 
     def _begin(self) -> None:
-        """Read the header of the pack and of its first object, as soon as they are there."""
+        """Read the header of the pack and of its first object, as soon as they are complete."""
         if len(self._pack) > SMALL_PACK_BYTES:
             raise GitTooLarge(f"the pack of {self._commit} does not begin with it, and is too large to be searched")
         head = _HEAD.match(self._pack, _HEADER)

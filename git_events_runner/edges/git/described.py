@@ -1,4 +1,4 @@
-"""A described source as the repository that transports know: the one place where a source becomes a git request."""
+"""A described source as the repository of transports: only this module turns a source into a git request."""
 
 from __future__ import annotations
 

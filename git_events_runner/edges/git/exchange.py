@@ -1,4 +1,4 @@
-"""One exchange with a git server: its deadline, its turn at the host, back-off and metrics around it."""
+"""One exchange with a git server, with its deadline, slot at the host, back-off and metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .request import Repository
 from .single_flight import Batch, Shared
 
 _T = TypeVar("_T")
-# What may be wrong with a request and not with its repository: requests of other namespaces are not affected.
+# Errors that a request may cause, not its repository: requests of other namespaces are not affected.
 BY_REQUEST = (GitTooLarge, GitTimeout, GitProtocolError)
 
 
@@ -28,7 +28,7 @@ class Exchanges:
         self._observer = observer
 
     def forget(self, keys: Collection[str]) -> None:
-        """Drop the back-offs of repositories that are configured no more."""
+        """Drop the back-offs of repositories that are no longer configured."""
         self._backoffs.forget_all(keys)
 
     async def send(
@@ -43,7 +43,7 @@ class Exchanges:
     ) -> _T:
         """One exchange within the deadline, unless the repository backs off; `ask` gets the time when it begins.
 
-        `part` backs off alone when a failure may be due to what was asked: a commit, or a namespace's requests.
+        Only `part` backs off if its requests may have caused the failure: those for a commit, or of a namespace.
         """
         keys, loop = (repository.key, f"{repository.key}/{part}"), asyncio.get_running_loop()
         for key in keys:
@@ -100,5 +100,5 @@ class Exchanges:
 
 
 def affects_one_namespace(shared: Shared[Any], error: GitError) -> bool:
-    """Whether the references that one namespace asked for may have failed those of the others."""
+    """Whether the references that one namespace requested may have caused the failure for the others."""
     return isinstance(shared, Batch) and len(shared.namespaces) > 1 and isinstance(error, BY_REQUEST)

@@ -1,9 +1,8 @@
-"""Who may hold how much of what git servers send: small trees at any time, large ones a few at a time.
+"""How much of what git servers send may be held: small trees at any time, large ones a few at a time.
 
-A commit's trees are small for almost everybody: a pack within `SMALL_PACK_BYTES`, trees within `SMALL_TREE_BYTES`.
-Those are bounded by how many questions are under way. Anything larger needs a place, which is taken before it is
-received and given back when nothing refers to the tree any more; there are two of them, and a namespace has at most
-one.
+A commit's trees are almost always small: a pack within `SMALL_PACK_BYTES`, trees within `SMALL_TREE_BYTES`. The number
+of requests under way limits them. Anything larger needs a slot, which is taken before the tree is received and given
+back when nothing refers to the tree any more. There are two slots, and a namespace has at most one.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ _PLACES = 2
 
 
 class NotSmall(Exception):
-    """A pack is larger than one may be without a place."""
+    """A pack is larger than allowed without a slot."""
 
 
 class Reservation:
-    """Leave to hold one large tree; given back once, from any thread."""
+    """Permission to hold one large tree; given back once, from any thread."""
 
     def __init__(self, *semaphores: asyncio.Semaphore) -> None:
         self._semaphores = semaphores
@@ -31,7 +30,7 @@ class Reservation:
         self._held = True
 
     def give_back(self) -> None:
-        """Let the next one have it."""
+        """Release it for the next caller."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._release)
 
@@ -47,9 +46,9 @@ class Reservation:
 
 
 class LargeTrees:
-    """Places for large trees: two, of which a namespace has one.
+    """Slots for large trees: two, of which a namespace has at most one.
 
-    So what is held is at most twice a pack and its trees, beside one small tree for each question under way.
+    So at most two packs and their trees are held, in addition to one small tree for each request under way.
     """
 
     def __init__(self) -> None:
@@ -57,7 +56,7 @@ class LargeTrees:
         self._own: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def place(self, namespace: str) -> Reservation:
-        """A place for a tree of that namespace, when it is its turn."""
+        """A slot for a tree of that namespace, when it is its turn."""
         own = self._own.setdefault(namespace, asyncio.Semaphore(1))
         await own.acquire()
         try:

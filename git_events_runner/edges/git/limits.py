@@ -1,4 +1,4 @@
-"""What a question to a git server may cost at most, and the seam behind which a transport stands."""
+"""What a request to a git server may cost at most, and the interface of a transport."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from .shape import ONE_COMMIT, FetchShape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of one question; times in seconds, sizes in bytes.
+    """Bounds of one request; times in seconds, sizes in bytes.
 
     Attributes:
-        deadline_s: For the whole question, waiting for a free place at the host included.
+        deadline_s: For the complete request, waiting for a free slot at the host included.
         idle_s: Longest silence of the server while it answers; None means only the deadline counts (for long clones).
-        host_concurrency: Questions under way at one host.
-        host_rate: Questions a second to one host, in the long run.
-        host_burst: Questions that may leave at once after a quiet time.
+        host_concurrency: Requests under way at one host.
+        host_rate: Requests per second to one host, in the long run.
+        host_burst: Requests that may be sent immediately after a quiet time.
         refs_bytes: Answer to ls-refs.
         advertisement_bytes: References of a server without protocol v2, read line by line and not stored.
         pack_bytes: Pack of a fetch, as received.
-        inflated_bytes: All objects of a tree's pack, inflated (contents are looked through and dropped at once).
+        inflated_bytes: All objects of a tree's pack, inflated (contents are scanned and dropped immediately).
         tree_bytes: Trees and commits among them, which are held; 200 bytes more for each, 8 for a step of a delta.
         tree_entries: Files of one tree, objects of its pack; its paths may have 128 times as many characters.
-        kept_entries: Files of all trees that are kept for the next who asks (about 60 bytes each).
+        kept_entries: Files of all trees that are kept for the next caller (about 60 bytes each).
         key_bits: Of an RSA private key of SSH: a signature of 4096 takes 10 ms of the loop, of 8192 70 ms.
         key_rounds: Of the bcrypt of an encrypted SSH private key: each takes 7 ms of a thread.
-        remembered: Repositories, or requests, of which something is remembered whatever is configured.
+        remembered: Repositories, or requests, of which something is remembered independent of the configuration.
     """
 
     deadline_s: float = 20.0
@@ -54,7 +54,7 @@ class Transport(Protocol):
     """A way to reach git servers. Its methods raise the errors.Git* classes; cancelling drops the connection."""
 
     async def ls_refs(self, repository: Repository, names: Collection[str]) -> Mapping[str, RemoteRef]:
-        """Those of the full reference names that exist, from one question sent after the call."""
+        """Those of the full reference names that exist, from one request sent after the call."""
         ...
 
     async def fetch(
@@ -70,7 +70,7 @@ class Transport(Protocol):
         ...
 
     def forget(self, keys: Collection[str]) -> None:
-        """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
+        """Drop what is remembered of repositories that are no longer configured, by `Repository.key`."""
         ...
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ _FRONT_BYTES = 13  # signature, version, count, and the first byte of the first 
 
 
 class PackFront:
-    """Takes a pack until it is known what its first object is: the one that was asked for, if it is not a delta.
+    """Takes a pack until the kind of its first object is known: the requested object, if it is not a delta.
 
     Git, JGit and libgit2 put commits before trees and those before files.
     """

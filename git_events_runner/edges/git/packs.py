@@ -1,6 +1,6 @@
 """Trees out of a pack in memory, within bounds: contents of files are inflated in parts and dropped (gitformat-pack).
 
-Not dulwich's reader: it inflates every object whole, so that a hostile pack of 1 MiB takes 1 GiB of memory, and a
+Not dulwich's reader: it inflates every object fully, so that a hostile pack of 1 MiB takes 1 GiB of memory, and a
 controller that never checks out need not hold its modules.
 """
 
@@ -30,7 +30,7 @@ _PATH_BYTES = 4096
 _SMALL_TREE_BYTES = 4096
 _BYTES_PER_FILE = 128  # of its path, on average
 _STEP_BYTES, _STEPS = 8, 4096  # an instruction of a delta takes time; it is counted as so many bytes held
-_OBJECT_BYTES = 200  # what an object takes beside its content
+_OBJECT_BYTES = 200  # what an object takes in addition to its content
 # A mode, a name that is one part of a path, and an id of 20 bytes (sha1) or 32 (sha256).
 _ENTRIES = {size: re.compile(rb"([0-7]{1,7}) ([^\0/]+)\0(.{%d})" % size, re.DOTALL) for size in (20, 32)}
 
@@ -183,7 +183,7 @@ class _Pack:
             self._waiting.setdefault(base, []).append((at, entry))
 
     def _settle(self, at: int, entry: _Entry) -> None:
-        """An entry's kind and content are known now: so are those of all that waited for it."""
+        """An entry's kind and content are known now, and so are those of all entries that waited for it."""
         settled = [(at, entry)]
         while settled:
             at, entry = settled.pop()
@@ -225,7 +225,7 @@ class _Pack:
 
 
 def _entries_of(tree: bytes, id_bytes: int) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Mode (octal digits), name and id of each entry; of a small tree by one call into the regular expression's engine.
+    """Mode (octal digits), name and id of each entry; one call into the regular expression's engine for a small tree.
 
     A large tree's entries are made one by one: together they would take ten times its memory.
     """
@@ -250,7 +250,7 @@ def _one_by_one(tree: bytes, id_bytes: int) -> Iterator[tuple[bytes, bytes, byte
 
 
 class Tree:
-    """All files, links and submodules of a commit, in git's order; iterating makes each entry when it is its turn.
+    """All files, links and submodules of a commit, in git's order; iterating makes each entry when it is needed.
 
     It holds the trees as git does, some 60 bytes a file; a list of entries takes five times as much.
     """
@@ -258,7 +258,7 @@ class Tree:
     __slots__ = ("__weakref__", "_count", "_root", "_trees")
 
     def __init__(self, root: bytes, trees: Mapping[bytes, bytes], count: int) -> None:
-        """`trees` are the contents of all that the root leads to, by id; `count` is the number of entries."""
+        """`trees` are the contents of all that are reachable from the root, by id; `count` is the number of entries."""
         self._root = root
         self._trees = trees
         self._count = count

@@ -44,7 +44,7 @@ class PacketReader:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[Packet]:
-        """The packets that are whole now.
+        """The packets that are complete now.
 
         Raises:
             GitProtocolError: The bytes are no packets (an HTML page, for instance).

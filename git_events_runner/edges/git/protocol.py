@@ -74,7 +74,7 @@ def _object_id(text: str, what: str) -> str:
 
 
 def server_error(text: str) -> GitError:
-    """The error that an ERR packet or side-band 3 stands for."""
+    """The error for an ERR packet or side-band 3."""
     lowered = text.lower()
     message = f"the git server reports: {shown(text.strip())}"
     if "not our ref" in lowered or "unadvertised object" in lowered:
@@ -129,7 +129,7 @@ class Advertisement:
 
     @property
     def ended(self) -> bool:
-        """Whether the last packet was there: over SSH, the stream stays open after it."""
+        """Whether the last packet was received: over SSH, the stream stays open after it."""
         return self._ended
 
     def feed(self, data: bytes) -> None:
@@ -215,7 +215,7 @@ class Advertisement:
 
 
 def _client_words(capabilities: Capabilities) -> list[bytes]:
-    """Who we are and the object format, as far as the server offered to hear it."""
+    """Our agent and the object format, if the server advertised them."""
     known = {"agent": AGENT, "object-format": b"object-format=" + capabilities.object_format.encode()}
     return [word for name, word in known.items() if name in capabilities.offered]
 
@@ -242,7 +242,7 @@ class LsRefs:
 
     @property
     def ended(self) -> bool:
-        """Whether the last packet was there: over SSH, the stream stays open after it."""
+        """Whether the last packet was received: over SSH, the stream stays open after it."""
         return self._ended
 
     def feed(self, data: bytes) -> None:
@@ -285,7 +285,7 @@ class LsRefs:
 
 
 def fetch_request(capabilities: Capabilities, commit: str, *, blobless: bool, shape: FetchShape = ONE_COMMIT) -> bytes:
-    """Body that asks for a commit, by default without its history (and without blobs, if asked and the server can)."""
+    """Body that requests a commit, by default without its history (and without blobs, if wanted and supported)."""
     wants = [b"want " + each.encode() for each in (commit, *shape.also)]
     deepen = packet(b"deepen %d\n" % shape.depth) if shape.depth and capabilities.shallow else b""
     left_out = b"tree:0" if shape.treeless else b"blob:none" if blobless else b""
@@ -321,7 +321,7 @@ class FetchAnswer:
 
     @property
     def ended(self) -> bool:
-        """Whether the last packet was there: over SSH, the stream stays open after it."""
+        """Whether the last packet was received: over SSH, the stream stays open after it."""
         return self._ended
 
     def feed(self, data: bytes) -> Iterator[bytes]:

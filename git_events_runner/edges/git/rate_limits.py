@@ -1,9 +1,9 @@
-"""Rate limiting towards git servers: slots and a rate for each host, and the pauses that a host asks for.
+"""Rate limiting towards git servers: slots and a rate for each host, and throttling by a host (`Retry-After`).
 
-All questions to a host (name and port) share its slots and its rate, and namespaces have them in turn
-(`concurrency/fairness`); those through a source's own proxy are apart, for that proxy may answer for the host. A pause
-(429, `Retry-After`) is for the credential that received it, without a credential for the namespace; it is for the whole
-host, and then a minute at most, when two credentials of two namespaces received one.
+All requests to a host (name and port) share its slots and its rate, and namespaces have them in turn
+(`concurrency/fairness`). Requests through a source's own proxy are separate, for that proxy may answer for the host.
+Throttling (429, `Retry-After`) applies to the credential that received it, without a credential to the namespace. It
+applies to all of the host, for a minute at most, if two credentials of two namespaces received it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _PAUSES = 256
 _LONGEST_WHOLE_S = 60.0
 _LONGEST_JITTER_S = 5.0
 _JITTER = 0.1
-_TICK_S = 0.001  # timers of the loop may be so early
-# One namespace may have three quarters of a host's slots under way, two three sevenths each.
+_TICK_S = 0.001  # timers of the loop may be this early
+# One namespace may use three quarters of a host's slots, two may use three sevenths each.
 _GREED = 3
 
 
 class Observer(Protocol):
-    """Counts what questions to git servers cost; `host` is its name and port, in lower case."""
+    """Counts what requests to git servers cost; `host` is its name and port, in lower case."""
 
     def exchanged(self, host: str, *, seconds: float, reason: str | None) -> None:
         """One exchange ended; `reason` is that of its error."""
@@ -39,10 +39,10 @@ class Observer(Protocol):
         """So many bytes of answers came."""
 
     def shared(self, host: str) -> None:
-        """A question was answered without an exchange of its own."""
+        """A request was answered without an exchange of its own."""
 
     def backed_off(self, host: str, *, seconds: float, throttled: bool) -> None:
-        """A source backs off for so many seconds; `throttled`: because the host asked for it."""
+        """A source backs off for so many seconds; `throttled`: because the host requires it."""
 
 
 class Unobserved:
@@ -63,7 +63,7 @@ class Unobserved:
 
 @dataclass(frozen=True, slots=True)
 class _Pause:
-    """What a host told one credential, by a question of one namespace, at the loop's time `at`."""
+    """Throttling of one credential by a host, in a request of one namespace, at the loop's time `at`."""
 
     namespace: str
     credential: str
@@ -81,7 +81,7 @@ class _Pause:
 
 
 class _Host:
-    """What is remembered of a host: slots, who waits, when the next question may leave, and pauses."""
+    """What is remembered of a host: slots, waiting requests, when the next may be sent, and throttling."""
 
     __slots__ = ("asking", "next_at", "pauses", "shares", "timer", "waiting", "whole")
 
@@ -95,12 +95,12 @@ class _Host:
         self.whole: _Pause | None = None
 
     def pause_of(self, namespace: str, credential: str, now: float) -> _Pause | None:
-        """The pause that holds for a question; None when it may leave."""
+        """The throttling that applies to a request; None when it may be sent."""
         held = [self.pauses.get(_principal(namespace, credential)), self.whole]
         return max((pause for pause in held if pause and pause.until > now), key=lambda each: each.until, default=None)
 
     def pause(self, pause: _Pause, now: float) -> bool:
-        """Take over a pause; False if a longer one holds already."""
+        """Record throttling; False if it already applies for longer."""
         key = _principal(pause.namespace, pause.credential)
         known = self.pauses.get(key)
         if known is not None and known.until >= pause.until:
@@ -116,7 +116,7 @@ class _Host:
         return True
 
     def forget_past(self, now: float) -> None:
-        """Drop the pauses that are over."""
+        """Drop throttling that has ended."""
         for key in self.pauses:
             held = self.pauses.get(key)
             if held is None or held.until <= now:
@@ -124,7 +124,7 @@ class _Host:
 
 
 class Turn:
-    """One question's slot at its host while it is under way; it may be the question of several namespaces."""
+    """One request's slot at its host while it is under way; several namespaces may share the request."""
 
     __slots__ = ("_admitted", "_host", "_hosts", "_namespaces", "_repository", "_through")
 
@@ -137,7 +137,7 @@ class Turn:
         self._through: str | None = None
 
     def join(self, namespace: str) -> None:
-        """The question is that namespace's, too: it leaves at the first turn of any of them."""
+        """Add a namespace to the request: it is sent at the first turn of any of them."""
         if namespace in self._namespaces:
             return
         self._namespaces.add(namespace)
@@ -174,7 +174,7 @@ class Turn:
 
 
 class HostRateLimits:
-    """The hosts that are asked now, and those of which something is remembered."""
+    """The hosts with requests under way, and those of which something is remembered."""
 
     def __init__(self, *, limits: Limits, observer: Observer, weight: Weight, room: Room = no_room) -> None:
         """`weight` is that of a namespace among the others, `room` how many hosts of one are remembered in any case."""
@@ -187,33 +187,33 @@ class HostRateLimits:
         self._remembered: FairCache[str, _Host] = FairCache(limit=_REMEMBERED, room=room)
 
     def turn(self, repository: Repository, namespaces: set[str] | None = None) -> Turn:
-        """A slot at the repository's host, for `async with`; entered when the host's rate allows one more question.
+        """A slot at the repository's host, for `async with`; entered when the host's rate allows one more request.
 
         Args:
-            repository: What is asked.
-            namespaces: Those of a shared question, to which `Turn.join` adds; None: that of the repository.
+            repository: Target of the request.
+            namespaces: Those of a shared request, to which `Turn.join` adds; None: that of the repository.
 
         Raises:
-            GitRateLimited: On entering: the host asked for a pause, or so many questions of these namespaces wait that
-                this one is better asked later.
+            GitRateLimited: On entering: the host throttles, or so many requests of these namespaces wait that this one
+                should be sent later.
         """
         return Turn(self, repository, {repository.owner} if namespaces is None else namespaces)
 
     def pause(self, repository: Repository, seconds: float) -> None:
-        """Ask nothing with this credential at the repository's host for so many seconds."""
+        """Send nothing with this credential to the repository's host for so many seconds."""
         now, host = asyncio.get_running_loop().time(), self._of(repository)
         if host.pause(_Pause(repository.owner, repository.credential_key, now, seconds), now):
             self._observer.backed_off(repository.host, seconds=seconds, throttled=True)
         self._remember(host, repository)
 
     def enter(self, repository: Repository) -> _Host:
-        """The repository's host, which is asked from now on."""
+        """The repository's host, which has one more request under way from now on."""
         host = self._asked[repository.paced_as] = self._of(repository)
         host.asking += 1
         return host
 
     def leave(self, host: _Host, repository: Repository, through: str | None) -> None:
-        """The question of `enter` has ended; it had the slot of the namespace `through`, or none."""
+        """The request of `enter` has ended; it had the slot of the namespace `through`, or none."""
         host.asking -= 1
         if through is not None:
             host.shares.give_back(through)
@@ -223,7 +223,7 @@ class HostRateLimits:
             self._remember(host, repository)
 
     def check(self, host: _Host, repository: Repository, namespaces: set[str]) -> None:
-        """Pass when the host wants no pause, and its rate allows a question of these namespaces soon.
+        """Return if the host does not throttle, and its rate allows a request of these namespaces soon.
 
         Raises:
             GitRateLimited: As `turn`.
@@ -238,7 +238,7 @@ class HostRateLimits:
             )
 
     def check_pause(self, host: _Host, repository: Repository, namespaces: set[str]) -> None:
-        """Pass when the host wants no pause of at least one of these namespaces.
+        """Return if the host does not throttle at least one of these namespaces.
 
         Raises:
             GitRateLimited: As `turn`.
@@ -258,7 +258,7 @@ class HostRateLimits:
         )
 
     def advance(self, host: _Host) -> None:
-        """Let those who wait ask, in their turn, as far as slots and rate allow."""
+        """Admit waiting requests in their turn, as far as slots and rate allow."""
         loop = asyncio.get_running_loop()
         while (wait_s := self._wait_s(host)) <= _TICK_S:
             taken = host.waiting.take(host.shares.may_take)
@@ -290,7 +290,7 @@ class HostRateLimits:
         return known or _Host(self._limits.host_concurrency, self._weight, self._room)
 
     def _remember(self, host: _Host, repository: Repository) -> None:
-        """Keep a host that is not asked now; that of which there is nothing to know is forgotten."""
+        """Keep a host without requests under way; forget it if there is nothing to remember."""
         if host.asking:
             return
         now, name = asyncio.get_running_loop().time(), repository.paced_as
@@ -302,5 +302,5 @@ class HostRateLimits:
 
 
 def _principal(namespace: str, credential: str) -> tuple[str, str]:
-    """Whom a pause is for: a credential, or who asks without one."""
+    """To whom throttling applies: a credential, or without one the namespace."""
     return ("", credential) if credential else (namespace, "")

@@ -1,12 +1,12 @@
-"""The git servers as the rest of the program sees them: which commit is a reference, which files has a commit.
+"""The git servers as the rest of the program uses them: the commit of a reference, the files of a commit.
 
-Who asks does not know the transport. Questions of one namespace about one repository are asked one exchange at a time:
+Callers do not know the transport. Requests of one namespace to one repository are sent one exchange at a time:
 those that wait meanwhile become one exchange with all their references, and each caller gets the answer of an exchange
-that was *sent after its call*, never of one already under way, so that it is at least as new as the event that made the
-caller ask. Questions of other namespaces with the same credential join an exchange that is about to be sent, and wait
-for none under way; what fails because of what was asked is asked again by each namespace alone. A repository that
-fails is left alone for a while (`Backoffs`), a host that is busy gets no more than its rate (`Hosts`). What never
-changes, the files of a commit, is asked once and kept within bounds.
+that was *sent after its call*, never of one already under way, so it is at least as new as the event that caused the
+call. Requests of other namespaces with the same credential join an exchange that is about to be sent, and do not wait
+for one under way. If one of the requests may have caused a failure, each namespace sends its own again. A repository
+that fails backs off (`Backoffs`), a host that is busy gets no more than its rate (`HostRateLimits`). The files of a
+commit never change: they are requested once and kept within bounds.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Remote:
         observer: Observer | None = None,
         room: Room = no_room,
     ) -> None:
-        """Without `hosts` and `observer` it paces itself and is counted by nobody (as the cloner wants it).
+        """Without `hosts` it has its own rate limits, without `observer` no metrics (as the cloner needs it).
 
         `room` is how many repositories of a namespace are remembered in any case.
         """
@@ -85,7 +85,7 @@ class Remote:
             await transport.close()
 
     def forget(self, keys: Collection[str]) -> None:
-        """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
+        """Drop what is remembered of repositories that are no longer configured, by `Repository.key`."""
         for transport in {id(each): each for each in self._transports.values()}.values():
             transport.forget(keys)
         self._exchanges.forget(keys)
@@ -94,11 +94,10 @@ class Remote:
     async def commit_of(self, question: GitRequest, *, urgent: bool = False) -> ResolvedReference:
         """The commit of a reference, from an exchange sent after this call.
 
-        A commit is its own answer, once it has been found; it is looked for until then, and never again.
+        A commit is its own answer, once it has been found; it is requested until then, and never again.
 
-        Args:
-            question: The reference and its repository.
-            urgent: Ask even if the repository failed a moment ago (somebody says that it has changed).
+        `question` is the reference and its repository. `urgent` sends a request even if the repository failed a moment
+        ago (an event reports a change).
 
         Raises:
             GitReferenceNotFound: No such branch, tag or commit, no full commit id, an empty repository, or a tag of
@@ -124,8 +123,8 @@ class Remote:
     ) -> ReferenceList:
         """The references whose full names begin like this, from an exchange sent after this call.
 
-        Those who list references of a repository share exchanges among themselves: what other triggers list may be too
-        much for one answer.
+        Calls that list references of a repository share exchanges only with each other: the lists of other triggers may
+        be too large for one answer.
 
         Raises:
             GitTooManyReferences: There are more than are read.
@@ -149,7 +148,7 @@ class Remote:
     async def tree(self, repository: Repository, commit: str, *, urgent: bool = False) -> Tree:
         """All files, links and submodules of a commit, in git's order.
 
-        While somebody refers to a large one, no other large one is fetched for that namespace: drop it soon.
+        While a caller holds a large one, no other large one is fetched for that namespace: drop it soon.
 
         Raises:
             GitReferenceNotFound: The server does not have the commit any more, or does not give it.
@@ -191,10 +190,10 @@ class Remote:
                 self._observer.shared(repository.host)
 
     async def _check_kind(self, question: GitRequest, object_id: str, *, urgent: bool) -> None:
-        """Let a reference lead to a commit only; git sees to it that branches do.
+        """Accept only a reference to a commit; git ensures that branches are.
 
         Raises:
-            GitReferenceNotFound: It leads to something else.
+            GitReferenceNotFound: It points to something else.
             GitError: Any other of its classes.
         """
         if question.reference.full_name.startswith("refs/heads/"):
@@ -260,11 +259,11 @@ class Remote:
         return await self._exchanges.in_time(repository, f"fetching {commit}", ask())
 
     async def _known(self, repository: Repository, reference: Reference, *, urgent: bool) -> ResolvedReference:
-        """A commit reference: itself, when the server has been seen to have it."""
+        """A commit reference: itself, once the server is known to have it."""
         sent_at, commit = asyncio.get_running_loop().time(), reference.commit
         key = (repository.key, commit)
         if self._remembered.commits.get(key) is None:
-            with contextlib.suppress(GitTooLarge):  # then it is there: a server that lacks it sends nothing of it
+            with contextlib.suppress(GitTooLarge):  # then it exists: a server that lacks it sends nothing of it
                 await self.tree(repository, commit, urgent=urgent)
             self._remembered.commits.put(repository.owner, key, commit)
         else:
@@ -272,7 +271,7 @@ class Remote:
         return ResolvedReference(commit=commit, tag_object=None, sent_at=sent_at)
 
     async def _refs(self, repository: Repository, names: Collection[str], *, urgent: bool, place: str = "") -> Refs:
-        """Those references of an exchange that is sent after this call, and when; `place`: who shares it."""
+        """Those references of an exchange that is sent after this call, and when; calls of one `place` share it."""
         transport = self._transport(repository)
         batch = self._batch(repository, place)
         lane = batch.lane
@@ -304,7 +303,7 @@ class Remote:
         return await self._refs(repository, names, urgent=urgent, place=place)
 
     def _batch(self, repository: Repository, place: str) -> Batch:
-        """What a question joins: an exchange about to be sent, also another namespace's, else the next of its own."""
+        """The exchange that a request joins: one about to be sent, for any namespace, else the next of its own."""
         now, leaving = asyncio.get_running_loop().time(), self._leaving.get(repository.key + place)
         if leaving is not None and not leaving.full and not self._remembered.apart(repository.key, now):
             began_at = now if leaving.began_at is None else leaving.began_at
@@ -328,7 +327,7 @@ class Remote:
         batch.began_at = loop.time()
         self._leaving[repository.key + place] = batch
         try:
-            await asyncio.sleep(0)  # callers of the same moment are one exchange
+            await asyncio.sleep(0)  # callers of the same moment share one exchange
             refs = await self._exchanges.send(
                 repository,
                 "requesting references",

@@ -1,4 +1,4 @@
-"""What a remote remembers of repositories between two requests, beside the trees: small facts, by `Repository.key`."""
+"""What a remote remembers of repositories between two requests, except trees: small facts, by `Repository.key`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RepositoryCache:
         return (self._apart.get(key) or 0.0) > now
 
     def forget(self, keys: Collection[str]) -> None:
-        """Drop what is remembered of repositories that are configured no more."""
+        """Drop what is remembered of repositories that are no longer configured."""
         for key in keys:
             self.large.pop(key)
             self._apart.pop(key)

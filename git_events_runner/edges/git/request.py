@@ -1,7 +1,7 @@
-"""What is asked of a git server, and what comes back: plain values that know no transport.
+"""A request to a git server, and its result: plain values that do not depend on a transport.
 
-A `Question` is the unit of sharing: two triggers that ask the same reference of the same repository with the same
-credential share one exchange. `Repository.key` is what "the same" means, and what a schedule's phase is a hash of.
+A `GitRequest` is the unit of sharing: two triggers that need the same reference of the same repository with the same
+credential share one exchange. `Repository.key` defines "the same", and a schedule's phase is a hash of it.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def shown(text: str) -> str:
 
 
 def is_object_id(text: str) -> bool:
-    """Whether this is a whole object id, sha1 or sha256, in lower-case hex."""
+    """Whether this is a full object id, sha1 or sha256, in lower-case hex."""
     return _OBJECT_ID.match(text) is not None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credential:
-    """What goes into the Authorization header; never shown. Made by `basic` or `token`."""
+    """The value of the Authorization header; never shown. Made by `basic` or `token`."""
 
     authorization: str
 
@@ -63,7 +63,7 @@ class Credential:
         """HTTP Basic (RFC 7617), UTF-8.
 
         Raises:
-            SecretUnusable: The user name holds a colon, which Basic cannot carry.
+            SecretUnusable: The user name holds a colon, which Basic does not allow.
         """
         name, word = username.rstrip("\r\n"), password.rstrip("\r\n")
         if ":" in name:
@@ -75,7 +75,7 @@ class Credential:
         """The value verbatim as the Authorization header, so `Bearer x` or `token x` is the user's choice.
 
         Raises:
-            SecretUnusable: The value cannot stand in a header (line breaks inside, characters beyond Latin-1).
+            SecretUnusable: The value cannot be in a header (line breaks inside, characters beyond Latin-1).
         """
         value = authorization.strip("\r\n")
         if not value or any(ord(c) < 0x20 or ord(c) == 0x7F or ord(c) > 0xFF for c in value):  # noqa: PLR2004 - Latin-1
@@ -102,9 +102,8 @@ class Repository:
         ca_pem: The only certificates to trust instead of the system's, PEM; None means the system's.
         verify: False accepts any certificate (`noVerifySsl`).
         ssh: For ssh URLs, instead of the credential.
-        proxy: For http(s) URLs, instead of what the environment says.
-        owner: Namespace for which it is asked: whose turn it is at hosts and in pools of threads, and whose share of
-            memory.
+        proxy: For http(s) URLs, instead of that of the environment.
+        owner: Namespace of the request, for its turn at hosts and in pools of threads, and for its share of memory.
         key: Hex digest of URL, credential, TLS, SSH and proxy; the same in every replica and after a restart.
     """
 
@@ -136,7 +135,7 @@ class Repository:
         return shown(f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}" if mark else self.url)
 
     def check(self) -> None:
-        """Look at the URL before anything is done with it.
+        """Validate the URL before it is used.
 
         Raises:
             GitUnsupported: It holds control characters or spaces, is too long, or lacks a usable scheme or host; or
@@ -163,7 +162,7 @@ class Repository:
 
     @property
     def credential_key(self) -> str:
-        """Digest of the credential, by which a host knows who asks; empty without one."""
+        """Digest of the credential, by which a host identifies the caller; empty without one."""
         parts = self.ssh.parts if self.ssh else (self.credential.authorization,) if self.credential else ()
         if not parts:
             return ""
@@ -171,15 +170,15 @@ class Repository:
 
     @property
     def paced_as(self) -> str:
-        """What pace and pauses are kept for: the host, and apart from it the host through each proxy.
+        """The key of rate and throttling: the host, and separate from it the host through each proxy.
 
-        Whoever may write a source may name a proxy of his own, and that proxy must not slow down others.
+        The author of a source may name any proxy, and that proxy must not slow down others.
         """
         return f"{self.host} through {self.proxy.place}" if self.proxy is not None else self.host
 
     @property
     def host(self) -> str:
-        """Host and port, in lower case: what is counted by.
+        """Host and port, in lower case: the key of counters.
 
         Raises:
             GitUnsupported: The URL has no usable host.
@@ -229,7 +228,7 @@ class Reference:
         """The object id of a commit reference, in lower case.
 
         Raises:
-            GitReferenceNotFound: The name is not a whole object id.
+            GitReferenceNotFound: The name is not a full object id.
         """
         name = self.name.lower()
         if not is_object_id(name):
@@ -239,7 +238,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class GitRequest:
-    """Which commit is this reference of this repository?"""
+    """A request for the commit of a reference of a repository."""
 
     repository: Repository
     reference: Reference
@@ -247,7 +246,7 @@ class GitRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedReference:
-    """The commit; an annotated tag's own id; and the loop's time just before the question left."""
+    """The commit; an annotated tag's own id; and the loop's time just before the request was sent."""
 
     commit: str
     tag_object: str | None

@@ -1,4 +1,4 @@
-"""How much of the history a fetch brings, and what else beside one commit."""
+"""How much of the history a fetch gets, and what else in addition to one commit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class FetchShape:
     """Shape of a fetch: `depth` commits (0: the complete history), annotated tags of its commits, further objects.
 
-    `also` are ids of objects that the server is asked for in the same request. `treeless`: commits alone, without trees
+    `also` are ids of objects that are requested in the same request. `treeless`: commits alone, without trees
     and files, if the server can leave them out.
     """
 

@@ -1,4 +1,4 @@
-"""Work that several callers want once: the first of them does it, the others get its outcome."""
+"""Work that several callers need once: the first of them does it, the others get its outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMES_AT_ONCE = 256
 
 
 class SingleFlight(Generic[_T]):
-    """One piece of work for all who hold it. When the one who does it is cancelled, the next who waits does it anew."""
+    """Work that callers share. If the caller that does it is cancelled, the next one that waits repeats it."""
 
     __slots__ = ("__weakref__", "_error", "_lock", "_value", "done")
 
@@ -32,10 +32,10 @@ class SingleFlight(Generic[_T]):
         self.done = False
 
     async def get(self, work: Callable[[], Awaitable[_T]]) -> _T:
-        """The outcome, of `work` if nobody has done it yet.
+        """The outcome, of `work` if it is not done yet.
 
         Raises:
-            GitError: The work failed with it, whoever did it.
+            GitError: The work failed with it, for any of the callers.
         """
         if not self.done:
             async with self._lock:
@@ -50,13 +50,13 @@ class SingleFlight(Generic[_T]):
         return self._value  # type: ignore[return-value]  # work that did not fail has left a value
 
     def fail(self, error: GitError) -> None:
-        """Give all who hold it this error."""
+        """Give this error to all callers that share the work."""
         if not self.done:
             self._error, self.done = error, True
 
 
 class Shared(SingleFlight[_T]):
-    """An exchange for several namespaces; it leaves at the first turn of any of them."""
+    """An exchange for several namespaces; it is sent at the first turn of any of them."""
 
     __slots__ = ("namespaces", "turn")
 
@@ -66,7 +66,7 @@ class Shared(SingleFlight[_T]):
         self.turn: Turn | None = None
 
     def join(self, namespace: str) -> None:
-        """It is for that namespace, too."""
+        """Add a namespace."""
         if self.turn is None:
             self.namespaces.add(namespace)
         else:
@@ -74,7 +74,7 @@ class Shared(SingleFlight[_T]):
 
 
 class Batch(Shared[Refs]):
-    """Questions about one repository that will be one exchange; `urgent`: one of them may not be put off."""
+    """Requests to one repository that become one exchange; `urgent`: one of them must not back off."""
 
     __slots__ = ("began_at", "lane", "names", "urgent")
 
@@ -87,12 +87,12 @@ class Batch(Shared[Refs]):
 
     @property
     def full(self) -> bool:
-        """Whether a further question has to be asked by another exchange."""
+        """Whether one more request needs another exchange."""
         return self.done or len(self.names) >= _NAMES_AT_ONCE
 
 
 class Lane:
-    """A namespace's questions about a repository: a batch is under way (it holds the lock), newcomers join the next."""
+    """A namespace's requests to a repository: a batch is under way (it holds the lock), new ones join the next."""
 
     __slots__ = ("asking", "key", "lock", "next")
 
@@ -109,7 +109,7 @@ class Lane:
         return self.next
 
     def leave(self, batch: Batch) -> None:
-        """The batch is about to be sent: no question may join it any more."""
+        """The batch is about to be sent: no request may join it any more."""
         if self.next is batch:
             self.next = None
 
@@ -117,8 +117,8 @@ class Lane:
 class LruCache(Generic[_K, _T]):
     """The values used last, as many as weigh no more than `limit` together; a heavier one is not kept.
 
-    Of too many, the namespace that has most loses those that it used longest ago. Only the single value of a namespace,
-    if it takes no more than half, is kept when it comes.
+    If there are too many, the namespace that has most loses those that it used longest ago. A new value that is the
+    only one of its namespace is kept if it takes no more than half.
     """
 
     def __init__(self, *, limit: int, weigh: Callable[[_T], int]) -> None:

@@ -19,7 +19,7 @@ from .repository_cache import RepositoryCache
 from .request import Repository
 from .single_flight import Shared
 
-# Reading a pack of this size takes about 5 ms; a larger one is read in a thread, so that the loop goes on.
+# Reading a pack of this size takes about 5 ms; a larger one is read in a thread, so that the loop continues.
 _INLINE_BYTES = 16 * 1024
 _PLACE_DEADLINES = 6  # a large tree is fetched, and matched with patterns, before the next one comes
 
@@ -43,7 +43,7 @@ class TreeFetcher:
         *,
         urgent: bool,
     ) -> Tree:
-        """Its trees as small ones, or, when they turn out to be large, once more with a place for a large tree."""
+        """Its trees as small ones, or, if they turn out to be large, once more with a slot for a large tree."""
         limits, doing = self._limits, f"fetching the files of {commit}"
         small = replace(limits, tree_bytes=min(SMALL_TREE_BYTES, limits.tree_bytes))
         if self._remembered.large.get(repository.key) is None:

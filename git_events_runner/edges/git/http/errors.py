@@ -1,4 +1,4 @@
-"""HTTP answers that are no git: refusals, login pages, redirects; each becomes the error that says what to do."""
+"""HTTP answers that are not git's: refusals, login pages, redirects; each becomes an error that states what to do."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ _BARE = (
     "GitHub `Basic` and the base64 of `x-access-token:TOKEN` (or use authConfig.type basic)"
 )
 _LONGEST_RETRY_S = 3600.0
-_NO_DATE = (ValueError, TypeError, OverflowError)  # of a header that somebody else wrote: years without end, too
+_NO_DATE = (ValueError, TypeError, OverflowError)  # for headers of a server, which may send any year
 _EPOCH_FROM_S = 1e8  # more than three years is a date, not a time to wait
 
 
 class GitProgramFailed(GitUnreachable):
-    """500 in git's own content type: its program failed at this request, the server is there."""
+    """500 in git's own content type: its program failed at this request; the server is reachable."""
 
 
 class ProxyLoginRefused(aiohttp.ClientProxyConnectionError):
-    """A SOCKS proxy wants a user name and password, or others."""
+    """A SOCKS proxy requires a user name and password, or different ones."""
 
 
 def retry_after_s(answer: aiohttp.ClientResponse) -> float | None:
@@ -67,7 +67,7 @@ def retry_after_s(answer: aiohttp.ClientResponse) -> float | None:
 
 
 def exhausted_s(answer: aiohttp.ClientResponse) -> float | None:
-    """Seconds until the server counts anew, when this answer was the last that it allows; None while it allows more.
+    """Seconds until the server's limit resets, if this answer was the last that it allows; None while it allows more.
 
     `X-RateLimit-Remaining: 0` with `X-RateLimit-Reset` as seconds of the epoch (GitHub, Gitea, Bitbucket), the same
     without `X-` (GitLab: epoch), or as seconds from now (IETF draft).
@@ -100,7 +100,7 @@ def check_answer(repository: Repository, answer: aiohttp.ClientResponse, content
         GitProgramFailed: 500 in git's own content type.
         GitUnreachable: Any other 5xx.
         GitUnsupported: A "dumb" HTTP server.
-        GitProtocolError: Anything else, as a login page.
+        GitProtocolError: Anything else, for example a login page.
     """
     status = answer.status
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -150,7 +150,7 @@ def refuse(repository: Repository, answer: aiohttp.ClientResponse, status: int) 
 
 
 def proxy_refused(repository: Repository, proxy: ProxyAccess) -> GitAuthRequired:
-    """The error for a proxy of a source that does not accept who we are."""
+    """The error for a proxy of a source that does not accept our credential."""
     if proxy.username is None:
         problem = "wants a user name and password; name a Secret with them in spec.proxy.secretRef"
     else:
@@ -159,11 +159,11 @@ def proxy_refused(repository: Repository, proxy: ProxyAccess) -> GitAuthRequired
 
 
 def follow(repository: Repository, url: URL, answer: aiohttp.ClientResponse, ending: str) -> URL:
-    """Where a redirect may lead us: the same host and port over the same scheme, or over https instead of http.
+    """The allowed target of a redirect: the same host and port over the same scheme, or over https instead of http.
 
     Raises:
-        GitRedirectRefused: To another host or a worse scheme; the credential does not go there.
-        GitProtocolError: To a page that is no git repository.
+        GitRedirectRefused: To another host or a worse scheme; the credential is not sent there.
+        GitProtocolError: To a page that is not a git repository.
     """
     try:
         target = url.join(URL(answer.headers.get("Location", "")))

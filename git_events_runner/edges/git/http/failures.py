@@ -1,4 +1,4 @@
-"""Failures of a connection: each becomes the error that says what to do."""
+"""Failures of a connection: each becomes the error that states what to do."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .errors import (
 )
 from .framing import FramingTooLarge
 
-# What OpenSSL says of an answer that is no TLS record.
+# OpenSSL's reasons for an answer that is not a TLS record.
 _NO_TLS = frozenset(("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"))
 
 
 def _tls_error(repository: Repository, error: Exception) -> GitTlsError:
-    """A certificate that is not accepted, a server that speaks no TLS, or no TLS that both speak."""
+    """A certificate that is not accepted, a server without TLS, or no TLS that both support."""
     detail = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     if isinstance(detail, ssl.SSLCertVerificationError | ssl.CertificateError):
         return GitTlsError(f"{repository}: the server's certificate is not accepted: {shown(str(detail))}")
@@ -40,7 +40,7 @@ def _tls_error(repository: Repository, error: Exception) -> GitTlsError:
 
 
 def translate(repository: Repository, error: Exception) -> GitError:
-    """Our error for one of aiohttp's; its text stays out unless it is known to hold no credential."""
+    """Our error for one of aiohttp's; aiohttp's text is included only if it is known to contain no credential."""
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return _tls_error(repository, error)
     if isinstance(error, aiohttp.ClientConnectorDNSError):

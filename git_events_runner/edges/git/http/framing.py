@@ -1,12 +1,12 @@
-"""Every byte that a git server sends counts, whatever it is: also those that no parser of git's protocol sees.
+"""Counts every byte that a git server sends, including those that no parser of git's protocol reads.
 
-HTTP has many: informational responses, header lines, extensions of chunks, trailers, responses nobody asked for. SSH
-has messages to ignore, debug messages, key exchanges. They cost time and may come without end. So what is no content
-may be as much as the content, and a little more.
+HTTP has many: informational responses, header lines, extensions of chunks, trailers, unsolicited responses. SSH has
+messages to ignore, debug messages, key exchanges. They cost time and may come without end. So what is no content may
+be as much as the content, and a little more.
 
 `CountingHandler` extends a class that aiohttp does not document for it, at three methods, and `count_on` puts it into a
-connector's private factory. `tests/edges/git/test_git_framing.py` holds both: when it fails after an upgrade of
-aiohttp, compare `ResponseHandler`'s methods of these names, and where connectors make their protocols.
+connector's private factory. `tests/edges/git/test_git_framing.py` tests both: if it fails after an upgrade of
+aiohttp, compare `ResponseHandler`'s methods of these names, and where connectors create their protocols.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ INFORMATIONAL = 16
 """Responses with a status of 1xx before a response."""
 
 SPARE_BYTES = 512 * 1024
-"""What may come beside the content of a response and as much again; more than a connection buffers."""
+"""Bytes allowed in addition to twice the content of a response; more than a connection buffers."""
 
 SSH_SPARE_BYTES = 128 * 1024
-"""The same for a question over SSH; a login takes 8 KiB, and a banner may have 64."""
+"""The same for a request over SSH; a login takes 8 KiB, and a banner may have 64."""
 
 SSH_WINDOW_BYTES = 512 * 1024
 """What a command may write before it is read (RFC 4254, 5.2): enough for 10 MB/s over 50 ms."""
@@ -42,7 +42,7 @@ _Connector = TypeVar("_Connector", bound=aiohttp.BaseConnector)
 
 
 class FramingTooLarge(aiohttp.ClientPayloadError):
-    """A server sent more beside the content of its responses than belongs there."""
+    """A server sent more bytes that are not content of its responses than allowed."""
 
 
 class CountingHandler(ResponseHandler):
@@ -53,7 +53,7 @@ class CountingHandler(ResponseHandler):
     _in_head = True
 
     def set_response_params(self, **params: Any) -> None:
-        """A request begins; what comes now is its response."""
+        """A request begins; the next bytes are its response."""
         self._received = self._informational = 0
         self._in_head = True
         super().set_response_params(**params)
@@ -67,7 +67,7 @@ class CountingHandler(ResponseHandler):
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; a head only in small parts, so that no more of it is parsed than may come."""
+        """Parse what came; a head only in small parts, so that no more of it is parsed than is allowed."""
         at = 0
         while True:
             part = data[at : at + _SLICE_BYTES] if self._in_head else data[at:]
@@ -102,7 +102,7 @@ def count_on(connector: _Connector) -> _Connector:
 
 
 class Meter:
-    """Counts what one SSH server sends; `content` is told of what commands wrote."""
+    """Counts what one SSH server sends; `content` gets the sizes of what commands wrote."""
 
     def __init__(self) -> None:
         self._received = self._content = self._commands = 0
@@ -129,7 +129,7 @@ class Meter:
 
 
 class MeteredTunnel:
-    """What asyncssh opens connections through, as through another host's: counts what comes, and ends a flood."""
+    """asyncssh opens connections through it, as through another host: it counts what comes, and ends a flood."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
@@ -140,7 +140,7 @@ class MeteredTunnel:
         """Connect, and give the connection that the factory makes.
 
         Raises:
-            OSError: Nobody answers there.
+            OSError: The connection fails.
         """
         made = factory()
         loop = asyncio.get_running_loop()

@@ -1,7 +1,7 @@
 """Contents in Git LFS: the batch API and downloads of a repository's own server (git-lfs, docs/api/batch.md).
 
-The answer of the batch API names the address of each download, which may be a storage service elsewhere: it is judged
-as every address, and gets the headers that the answer gives it, never the source's credential.
+The answer of the batch API names the address of each download, which may be a storage service elsewhere. The address is
+validated like every other, and gets the headers of the answer, never the source's credential.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class LfsObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """Where a content is; `repository` names the place, and has the credential only where that may go."""
+    """Where a content is; `repository` names its server, and has the credential only if it may be sent there."""
 
     repository: Repository
     url: URL
@@ -62,7 +62,7 @@ class Download:
 
 
 class LfsClient:
-    """Asks for contents; one for a clone."""
+    """Requests contents; one client per clone."""
 
     def __init__(self, transport: HttpTransport) -> None:
         """Over the sessions of a transport, with its bounds of addresses."""
@@ -156,7 +156,7 @@ class LfsClient:
 
 
 def batch_of(api: Repository, answer: bytes | bytearray) -> dict[str, Any]:
-    """What the batch API says of each content, by its SHA-256.
+    """The batch API's answer for each content, by its SHA-256.
 
     Raises:
         GitProtocolError: The answer cannot be read.
@@ -168,7 +168,7 @@ def batch_of(api: Repository, answer: bytes | bytearray) -> dict[str, Any]:
 
 
 def _download(source: Repository, api: Repository, wanted: LfsObject, found: Any) -> Download:
-    """What the batch API says of one content.
+    """The batch API's answer for one content.
 
     Raises:
         GitNotFound: The server lacks it.

@@ -1,4 +1,4 @@
-"""Which proxy leads to a URL, from the usual environment variables (curl's rules, lower case before upper case)."""
+"""The proxy for a URL, from the usual environment variables (curl's rules, lower case before upper case)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last ls-refs request of a repository and its response: mostly both come again, byte for byte."""
+"""The last ls-refs request of a repository and its response: usually both are repeated, byte for byte."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEPT_BYTES = 4096
 
 
 class LastResponse:
-    """The question asked last of a repository, and the answer: mostly both come again, byte for byte."""
+    """The last ls-refs request of a repository and its response: usually both are repeated, byte for byte."""
 
     __slots__ = ("answer", "limit_bytes", "names", "refs", "request")
 
@@ -28,7 +28,7 @@ class LastResponse:
 
 
 class RepeatedResponse:
-    """Takes an answer to ls-refs; one that is the last one again is not read again."""
+    """Takes an answer to ls-refs; it is not parsed if it equals the last one."""
 
     __slots__ = ("_first", "_last", "_parser", "_parts")
 

@@ -1,7 +1,8 @@
 """HTTP sessions: direct ones, and those through proxies of the environment or of a source.
 
-A source's proxy is chosen by whoever may write a source, so its address is judged as a server's is; the environment's
-is the administrator's choice and is not. Connections are shared only by those with the same proxy and credential.
+The author of a source chooses its proxy, so the address of that proxy is validated like a server's. The administrator
+chooses the environment's proxy, so its address is not. Only requests with the same proxy and credential share
+connections.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class _Held:
 
 
 class Sessions:
-    """Those asked through of late; idle ones beyond 64 are closed."""
+    """The sessions used last; idle ones beyond 64 are closed."""
 
     def __init__(self, *, limits: Limits, addresses: Addresses, proxies: Proxies) -> None:
         self._limits = limits
@@ -72,12 +73,12 @@ class Sessions:
         headers: Mapping[str, str],
         context: ssl.SSLContext | bool,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer to one request, on the way that leads to the repository; redirects are not followed.
+        """The answer to one request, through the repository's proxy if there is one; redirects are not followed.
 
         Raises:
             GitAddressRefused: The server's or the source's proxy's address may not be connected to.
             GitUnsupported: A variable of the environment holds no proxy's URL.
-            aiohttp.ClientError: Anything else went wrong.
+            aiohttp.ClientError: Any other failure.
         """
         key, proxy, login = self._way(repository, url)
         held = self._held.get(key)
@@ -96,7 +97,7 @@ class Sessions:
                 allow_redirects=False,
                 ssl=context,
                 proxy=proxy,
-                proxy_headers=login,  # sent with CONNECT; and part of what tells connections apart
+                proxy_headers=login,  # sent with CONNECT, and part of what distinguishes connections
             ) as answer:
                 yield answer
         finally:
@@ -145,7 +146,7 @@ class Sessions:
         )
 
     async def _close_idle(self) -> None:
-        """Close the idle ones asked through longest ago, until there are few enough."""
+        """Close the idle sessions used longest ago, until there are few enough."""
         idle = [key for key, held in self._held.items() if not held.asking][: len(self._held) - _KEPT]
         for held in [self._held.pop(key) for key in idle]:
             await held.session.close()

@@ -22,7 +22,7 @@ from git_events_runner.edges.git.resolver import ValidatingResolver
 from .errors import ProxyLoginRefused
 from .framing import count_on
 
-# The library tells them apart by its text alone: RFC 1928, method 0xFF; RFC 1929, a status beside 0.
+# The library distinguishes them only by its text: RFC 1928, method 0xFF; RFC 1929, a status other than 0.
 _LOGIN_REFUSED = frozenset(
     {"No acceptable authentication methods were offered", "Username and password authentication failure"}
 )
@@ -33,7 +33,7 @@ class SocksConnector(ProxyConnector):
 
     @classmethod
     def to(cls, proxy: URL, *, keepalive_s: float) -> Self:
-        """A connector through the proxy; socks5h and socks4a are what it does anyway."""
+        """A connector through the proxy; it always behaves like socks5h and socks4a."""
         plain = proxy.with_scheme(proxy.scheme.rstrip("ha"))
         return cast("Self", cls.from_url(str(plain), rdns=True, limit=0, keepalive_timeout=keepalive_s))
 
@@ -41,8 +41,8 @@ class SocksConnector(ProxyConnector):
         """A connection, new or kept alive.
 
         Raises:
-            aiohttp.ClientProxyConnectionError: The proxy is not there, or does not let us through; as
-                ProxyLoginRefused when it wants a user name and password, or others.
+            aiohttp.ClientProxyConnectionError: The proxy is unreachable, or refuses the connection; as
+                ProxyLoginRefused when it requires a user name and password, or different ones.
         """
         try:
             made: Connection = await super().connect(req, traces, timeout)
@@ -53,7 +53,7 @@ class SocksConnector(ProxyConnector):
 
 
 class ValidatingSocksConnector(SocksConnector):
-    """Through the proxy of a source: connected to only where an address may be, judged anew for each connection."""
+    """Through the proxy of a source: only to an allowed address, which is validated for each connection."""
 
     def __init__(self, access: ProxyAccess, *, judge: ValidatingResolver, keepalive_s: float) -> None:
         proxy = URL(access.url)
@@ -80,7 +80,7 @@ class ValidatingSocksConnector(SocksConnector):
     async def _through(
         self, address: str, host: str, port: int, ssl: SSLContext | None, timeout: float | None
     ) -> tuple[asyncio.Transport, ResponseHandler]:
-        """One try: the library resolves a proxy's name itself, so it gets the judged address instead."""
+        """One attempt: the library resolves a proxy's name itself, so it gets the validated address instead."""
         access = self._access
         one = count_on(
             ProxyConnector(address, self._port, username=access.username, password=access.password, rdns=True, limit=0)

@@ -1,9 +1,9 @@
-"""Git over HTTP(S): one POST a question on a kept-alive connection (gitprotocol-http, gitprotocol-v2).
+"""Git over HTTP(S): one POST per request on a kept-alive connection (gitprotocol-http, gitprotocol-v2).
 
-The first question of a repository learns by `GET info/refs` whether the server speaks v2, and where redirects lead;
-later ones are one POST. A server that no longer understands makes us forget and learn again, once a question; one whose
-program ends without a word when it is spoken to in v2 is spoken to in v0 from then on.
-Names are resolved here and their addresses judged before anything connects; through a proxy, the proxy resolves them.
+The first request to a repository detects by `GET info/refs` whether the server supports v2, and follows redirects;
+later ones are one POST. If a server no longer understands them, the detection is repeated, once per request. If a
+server's program ends without output in v2, the transport uses v0 from then on.
+Names are resolved here and their addresses validated before any connection; through a proxy, the proxy resolves them.
 """
 
 from __future__ import annotations
@@ -64,15 +64,15 @@ _POST_HEADERS = {"Content-Type": _REQUEST, "Accept": _RESULT}
 _V2_HEADERS = {"Git-Protocol": "version=2"}
 _REDIRECTS = 5
 _CONTEXTS_BYTES = 4 * 2**20
-_CONTEXT_BYTES = 16 * 1024  # what one takes beside its certificates
+_CONTEXT_BYTES = 16 * 1024  # what one takes in addition to its certificates
 _V2 = 2
 
 
 @dataclass(slots=True, kw_only=True)
 class _Known:
-    """What was learned of a repository: where it is in the end, how its server speaks, and what it said last.
+    """What is known of a repository: its final URL, its server's protocol, and the server's last answer.
 
-    `v2`: protocol v2 was offered to it; False for one whose program does not survive that.
+    `v2`: protocol v2 was offered to the server; False if its program fails at that.
     """
 
     post_url: URL
@@ -112,7 +112,7 @@ class HttpTransport:
         await self.sessions.close()
 
     def forget(self, keys: Collection[str]) -> None:
-        """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
+        """Drop what is remembered of repositories that are no longer configured, by `Repository.key`."""
         for key in keys:
             self._known.pop(key)
 
@@ -120,7 +120,7 @@ class HttpTransport:
         """Those of the full reference names that exist.
 
         Raises:
-            GitError: Any of its classes, by what went wrong.
+            GitError: Any of its classes, by the failure.
         """
 
         async def ask(known: _Known) -> Mapping[str, RemoteRef]:
@@ -160,7 +160,7 @@ class HttpTransport:
 
         Raises:
             GitReferenceNotFound: The server does not have, or does not give, that commit.
-            GitError: Any other of its classes, by what went wrong.
+            GitError: Any other of its classes, by the failure.
         """
         known = self._known.get(repository.key)
         if known is None:
@@ -194,7 +194,7 @@ class HttpTransport:
             await self._post(repository, known, request, take)
             answer.finish()
         except GitProgramFailed as error:
-            # So JGit (Gerrit) answers for a commit that it does not have.
+            # JGit (Gerrit) answers like this for a commit that it does not have.
             raise GitReferenceNotFound(f"{repository}: the server does not give {commit}") from error
         except (GitProtocolError, GitRedirectRefused, GitNotFound):
             self._known.pop(repository.key)
@@ -202,10 +202,10 @@ class HttpTransport:
         return known.capabilities.object_format
 
     async def _in_v0(self, repository: Repository, names: Collection[str]) -> tuple[_Known, Mapping[str, RemoteRef]]:
-        """What `_learn` gives of a server that ends without a word in v2.
+        """The result of `_learn` for a server that ends without output in v2.
 
         Raises:
-            GitError: It does not do better in v0, or insists on v2.
+            GitError: It fails in v0 too, or answers in v2 only.
         """
         self._known.pop(repository.key)
         known, refs = await self._learn(repository, names, v2=False)
@@ -259,14 +259,14 @@ class HttpTransport:
     async def _send(
         self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object], *, v2: bool
     ) -> URL | None:
-        """One exchange; the URL redirected to, or None after `take` had the whole answer."""
+        """One exchange; the URL redirected to, or None after `take` had the complete answer."""
         try:
             try:
                 return await self._exchange(repository, method, url, body, take, v2=v2)
             except aiohttp.ClientConnectorError:
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError, BrokenPipeError):
-                # A kept-alive connection that the server closed meanwhile; asking twice changes nothing there.
+                # The server closed a kept-alive connection meanwhile; a second request changes nothing there.
                 return await self._exchange(repository, method, url, body, take, v2=v2)
         except GitError:
             raise
@@ -300,10 +300,10 @@ class HttpTransport:
         return None
 
     def check_address(self, url: URL) -> None:
-        """Refuse a URL whose host is an address that may not be connected to; names are judged once they are resolved.
+        """Refuse a URL whose host is an address that may not be connected to; names are validated once resolved.
 
         Raises:
-            GitAddressRefused: It is.
+            GitAddressRefused: The address is refused.
         """
         self._addresses.check(url.raw_host or "")
 
@@ -330,7 +330,7 @@ class HttpTransport:
 
 
 def _worth_learning(error: GitError, known: _Known) -> bool:
-    """A repository that moved to where it was found may have moved again; elsewhere 404 is an answer."""
+    """A repository found by a redirect may have moved again; otherwise 404 is an answer."""
     return known.moved or not isinstance(error, GitNotFound)
 
 

@@ -38,6 +38,6 @@ def trusting(repository: Repository, ca_pem: str, context: ssl.SSLContext | None
     except (ssl.SSLError, ValueError) as error:
         raise GitTlsError(f"{repository}: {NO_CA}") from error
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    # Python 3.13 turns this on; private CAs without its extensions work with git and with the original.
+    # Python 3.13 turns this on; private CAs without its extensions work with git and with v0.4.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context

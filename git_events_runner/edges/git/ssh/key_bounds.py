@@ -1,6 +1,6 @@
-"""What reading an SSH private key may cost, decided from its envelope before any library is given it (pure).
+"""What reading an SSH private key may cost, decided from its envelope before a library reads it (pure).
 
-A key is a tenant's bytes. Its envelope says how much work its decryption is: rounds of bcrypt (OpenSSH's PROTOCOL.key),
+A tenant supplies the key. Its envelope defines the work of its decryption: rounds of bcrypt (OpenSSH's PROTOCOL.key),
 iterations of PBKDF2 (RFC 8018). Both are 32 bits wide and more, so a key of 400 bytes could occupy a thread for years.
 """
 
@@ -32,7 +32,7 @@ class KeyBounds:
 
 
 class KeyRefused(ValueError):
-    """A key that is not read; the text says what is wrong with it and what to do, to follow "the SSH private key"."""
+    """A key that is not read; the text names the problem and what to do, to follow "the SSH private key"."""
 
 
 def bounded_pem(text: str, passphrase: str | None, bounds: KeyBounds) -> str:
@@ -152,7 +152,7 @@ def _element(data: bytes) -> tuple[int, bytes, bytes]:
 def check_rsa(numbers: tuple[int, int, int, int, int, int, int, int], bounds: KeyBounds) -> None:
     """Check an RSA key's numbers (n, e, d, p, q, d mod p-1, d mod q-1, q⁻¹ mod p) as far as that is cheap.
 
-    Whether p and q are primes is not checked: for large ones it takes minutes, and a key whose are none signs nothing
+    Whether p and q are primes is not checked: for large ones it takes minutes, and a key with others signs nothing
     that a server accepts. Numbers that do not belong together would make each signature four times as expensive.
 
     Raises:

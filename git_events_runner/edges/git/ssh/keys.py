@@ -1,7 +1,7 @@
-"""SSH private keys out of their text, by asyncssh, within bounds and once each.
+"""Reads SSH private keys from their text with asyncssh, within bounds and once each.
 
-RSA keys are read without the library's check that their primes are primes: it holds the interpreter's lock, for a key
-of 15 KiB for minutes. What can be checked cheaply is checked here (`keybounds`).
+RSA keys are read without the library's check that their primes are primes: it holds the interpreter's lock, with a key
+of 15 KiB for minutes. What can be checked cheaply is checked here (`key_bounds`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Keys:
 
 
 def read_key(text: str, passphrase: str | None, bounds: KeyBounds) -> asyncssh.SSHKey | str:
-    """The key, or what is wrong with it; decrypting one takes a while on purpose."""
+    """The key, or what is wrong with it; decryption is slow by design."""
     try:
         pem = bounded_pem(text, passphrase, bounds)
         key = asyncssh.import_private_key(pem, passphrase, unsafe_skip_rsa_key_validation=True)

@@ -1,7 +1,7 @@
 """One SSH connection by asyncssh: host key, login, channels; with `keys` the only module that imports the library.
 
-Host keys: the algorithms of the known keys are asked for first, so that a server with several keys shows the one we
-know; the others are asked for too, so that a changed key can be named. Certificates count where an authority is known.
+Host keys: the algorithms of the known keys are requested first, so that a server with several keys shows a known one;
+the others follow, so that an error can name a changed key. Certificates count where an authority is known.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _FLOOD = "the server sends too many bytes that are not part of its response"
 
 
 class _Client(asyncssh.SSHClient):
-    """Judges what the server shows before it is trusted with anything."""
+    """Validates what the server shows before it is trusted."""
 
     def __init__(self, *, insecure: bool) -> None:
         self.offered = ""
@@ -87,7 +87,7 @@ class _Client(asyncssh.SSHClient):
         return False
 
     def auth_banner_received(self, msg: str, lang: str) -> None:  # noqa: ARG002  the library's signature
-        """A text for people, that nobody reads here; a flood of them ends the connection."""
+        """A text for people, which is ignored here; a flood of them ends the connection."""
         self._banner_chars += len(msg)
         if self._banner_chars > _BANNER_CHARS and self._connection is not None:
             self.flooded = True
@@ -171,7 +171,7 @@ class Login:
 
         Raises:
             GitProtocolError: The server does not allow one more.
-            GitUnreachable: The connection is gone.
+            GitUnreachable: The connection is closed.
         """
         meter = self._client.meter
         meter.begin()
@@ -189,7 +189,7 @@ class Login:
             raise GitUnreachable(f"{self._place}: the server closed the connection") from error
 
     def close(self) -> None:
-        """Close the connection at once."""
+        """Close the connection immediately."""
         self.closed = True
         self._connection.abort()
 
@@ -218,7 +218,7 @@ async def _allowed(address: SshAddress, addresses: Addresses, names: Names) -> l
 
 
 async def _connect(places: Sequence[str], port: int, **options: Any) -> asyncssh.SSHClientConnection:
-    """A connection to the first of the addresses where somebody answers."""
+    """A connection to the first of the addresses that answers."""
     _name_local_user()
     for place in places[:-1]:
         try:
@@ -240,7 +240,7 @@ def _name_local_user() -> None:
 
 
 def _algorithms(known: tuple[HostKey, ...]) -> list[str]:
-    """What to ask the server for, best first; every algorithm, but certificates only where one could be judged."""
+    """What to request from the server, best first; every algorithm, certificates only where one can be validated."""
     first: list[str] = []
     for each in known:
         if each.marker == "@cert-authority":
@@ -280,7 +280,7 @@ def _host_key(
     repository: Repository, address: SshAddress, offered: str, known: tuple[HostKey, ...], error: Exception
 ) -> GitError:
     if not offered:
-        # A revoked key, or a certificate that does not hold: the library says which.
+        # A revoked key, or a certificate that is not valid: the library reports which.
         return GitHostKeyChanged(f"{repository}: {address.place}: {shown(str(error))}", offered="")
     seen = fingerprint(offered)
     if not known:

@@ -1,6 +1,6 @@
-"""SSH connections, kept while they are used: opened one at a time, shared by questions with the same access.
+"""SSH connections, kept while they are used: opened one at a time, shared by requests with the same access.
 
-Nothing of this machine is used: no agent, no configuration files, no key but the given one; nobody is ever prompted.
+Nothing of this machine is used: no agent, no configuration files, no key except the given one; there are no prompts.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _V2_ENVIRONMENT = ("GIT_PROTOCOL=version=2",)
 
 
 class Channel:
-    """One command on the server, as asyncssh's session: bytes out, bytes in, and what it says on stderr."""
+    """One command on the server, as asyncssh's session: bytes out, bytes in, and its stderr."""
 
     def __init__(self) -> None:
         self._channel: Any = None
@@ -99,7 +99,7 @@ class Channel:
             self.connection_lost(None)
 
     def when_closed(self, call: Callable[[], object]) -> None:
-        """Call back when the server has ended it too, until when it counts there."""
+        """Call back when the server has ended it too; until then the server counts it."""
         if self._closed:
             call()
         else:
@@ -141,19 +141,19 @@ class Channel:
         return False
 
     def exit_status_received(self, status: int) -> None:
-        """The command has ended; what it wrote says more than its code."""
+        """The command has ended; its stderr has more information than its code."""
 
     def exit_signal_received(self, signal: str, core_dumped: bool, message: str, language: str) -> None:  # noqa: FBT001
         """The command was ended."""
 
     def pause_writing(self) -> None:
-        """Requests are small: they are buffered whole."""
+        """Requests are small: they are buffered completely."""
 
     def resume_writing(self) -> None:
         """See `pause_writing`."""
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The channel is gone."""
+        """The channel is closed."""
         self._ended = True
         self.error = error
         self._closed = True
@@ -165,7 +165,7 @@ class Channel:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """An open connection; `active` are the questions under way, `channels` what the server may still count."""
+    """An open connection; `active` are the requests under way, `channels` what the server may still count."""
 
     login: Login
     opened_at: float
@@ -211,7 +211,7 @@ class Connections:
 
         Raises:
             GitHostKeyRefused: The host's key is not accepted.
-            GitAuthRequired: The server does not accept who we are.
+            GitAuthRequired: The server does not accept our login.
             GitError: Any other of its classes.
         """
         address = SshAddress.of(repository.url)
@@ -243,7 +243,7 @@ class Connections:
         except (GitNotFound, GitForbidden, GitReferenceNotFound):
             raise
         except BaseException:
-            self._forget(key, connection)  # whoever misbehaves, or is given up, is not asked on this connection again
+            self._forget(key, connection)  # no further requests after an error or a cancellation
             raise
         finally:
             channel.close()
@@ -251,7 +251,7 @@ class Connections:
             self._leave(connection)
 
     def _may_try_again(self, key: tuple[str, ...], connection: _Connection, error: BaseException) -> bool:
-        """A kept connection may have ended meanwhile, or the server allows fewer sessions than we thought."""
+        """A kept connection may have ended meanwhile, or the server allows fewer sessions than expected."""
         if isinstance(error, GitUnreachable):
             self._forget(key, connection)
             return True
@@ -302,7 +302,7 @@ class Connections:
             connection.timer = None
 
     def _leave(self, connection: _Connection) -> None:
-        """One question less; the last one starts the clock after which the connection is closed."""
+        """One request less; the last one starts the timer that closes the connection."""
         connection.active -= 1
         if connection.active:
             return
@@ -313,7 +313,7 @@ class Connections:
             connection.timer = asyncio.get_running_loop().call_later(_IDLE_S, self._drop, connection)
 
     def _forget(self, key: tuple[str, ...], connection: _Connection) -> None:
-        """Use it no more; it is closed with its last question."""
+        """Use it no more; it is closed after its last request."""
         connection.forgotten = True
         found = self._open.get(key, [])
         if connection in found:

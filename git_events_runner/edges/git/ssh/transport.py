@@ -1,8 +1,8 @@
-"""Git over SSH: one channel a question on a connection that is kept and shared (gitprotocol-pack, "SSH Transport").
+"""Git over SSH: one channel per request on a connection that is kept and shared (gitprotocol-pack, "SSH Transport").
 
-Protocol v2 is asked for through the variable GIT_PROTOCOL; a server that does not take it answers in v0, which is
-understood as well, and one whose program ends without a word in v2 gets v0 from then on. The library is imported with
-the first request to an SSH server: it costs 30 MiB.
+Protocol v2 is requested through the variable GIT_PROTOCOL; a server without it answers in v0, which is supported as
+well. A server whose program ends without output in v2 gets v0 from then on. The first request to an SSH server imports
+the library: it costs 30 MiB.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Parser(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether the last packet was there."""
+        """Whether the last packet was received."""
 
     def feed(self, data: bytes) -> object:
         """Take the next bytes."""
@@ -62,7 +62,7 @@ class _Ask(Protocol[_T_co]):
     """A conversation, with protocol v2 offered or not."""
 
     def __call__(self, *, v2: bool) -> Awaitable[_T_co]:
-        """Have it."""
+        """Start it."""
 
 
 class SshTransport:
@@ -73,7 +73,7 @@ class SshTransport:
         self._limits = limits
         self._observer = observer
         self._connections = Connections(addresses, KeyBounds(bits=limits.key_bits, rounds=limits.key_rounds), room)
-        # Repositories whose server does not survive v2.
+        # Repositories whose server fails at v2.
         self._old: FairCache[str, bool] = FairCache(limit=limits.remembered, room=room)
 
     async def close(self) -> None:
@@ -81,7 +81,7 @@ class SshTransport:
         await self._connections.close()
 
     def forget(self, keys: Collection[str]) -> None:
-        """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
+        """Drop what is remembered of repositories that are no longer configured, by `Repository.key`."""
         for key in keys:
             self._old.pop(key)
 
@@ -91,7 +91,7 @@ class SshTransport:
         Raises:
             GitHostKeyUnknown: The host's key is neither known nor accepted unseen.
             GitHostKeyChanged: The host shows another key than the known ones.
-            GitError: Any other of its classes, by what went wrong.
+            GitError: Any other of its classes, by the failure.
         """
 
         async def ask(*, v2: bool) -> Mapping[str, RemoteRef]:
@@ -120,7 +120,7 @@ class SshTransport:
 
         Raises:
             GitReferenceNotFound: The server does not have, or does not give, that commit.
-            GitError: Any other of its classes, by what went wrong.
+            GitError: Any other of its classes, by the failure.
         """
 
         async def ask(*, v2: bool) -> str:
@@ -138,7 +138,7 @@ class SshTransport:
         return await self._in_any_version(repository, ask)
 
     async def _in_any_version(self, repository: Repository, ask: _Ask[_T]) -> _T:
-        """In v2, or else in v0 if that ends without a word; what was learned is remembered while it holds."""
+        """In v2, or in v0 if v2 ends without output; v0 is remembered until it fails."""
         if self._old.get(repository.key) is None:
             try:
                 return await ask(v2=True)
@@ -206,7 +206,7 @@ def upload_pack(repository: Repository) -> str:
     """The command line for the server's shell, quoted as git does it.
 
     Raises:
-        GitUnsupported: The URL is none of SSH, or its path could be taken for an option.
+        GitUnsupported: It is not an SSH URL, or its path could be taken for an option.
     """
     address = SshAddress.of(repository.url)
     if address is None or not address.path.isprintable():
@@ -218,7 +218,7 @@ def upload_pack(repository: Repository) -> str:
 
 
 def _ended(repository: Repository, channel: Channel) -> Exception:
-    """Our error for a conversation that the server ended, by what it wrote beside it."""
+    """Our error for a conversation that the server ended, by what it wrote to stderr."""
     said = channel.said
     lowered = said.lower()
     where = (
