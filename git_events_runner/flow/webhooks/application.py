@@ -161,7 +161,7 @@ class Webhooks:
 
         Raises:
             `Unproven`: There is none.
-            Refused: 429, too many requests of them were accepted.
+            HttpError: 429, too many requests of them were accepted.
         """
         found = asked.found = self._triggers(asked.path)
         if not found:
@@ -179,7 +179,7 @@ class Webhooks:
         """The trigger that a path names, or those of a namespace that match repositories.
 
         Raises:
-            Refused: 503, the triggers of the namespace cannot be read: a match may exist.
+            HttpError: 503, the triggers of the namespace cannot be read: a match may exist.
         """
         if len(path) > 1:
             trigger = self._store.get(Ref("WebhookTrigger", path[0], path[1]))
@@ -226,7 +226,7 @@ class Webhooks:
         """Rates count authenticated requests.
 
         Raises:
-            Refused: 429, there were too many.
+            HttpError: 429, there were too many.
         """
         for key in (("global",), ("address", asked.sender), ("trigger", *asked.names)):
             self._buckets.take(*key)

@@ -75,7 +75,7 @@ class Delivery:
         """The parsed payload.
 
         Raises:
-            Refused: 400 or 415, it is no payload of that forge.
+            HttpError: 400 or 415, it is no payload of that forge.
         """
         forge = forge_of(auth_type, self.headers)
         if forge not in self.said:
@@ -114,7 +114,7 @@ class Deliveries:
         """Accept a delivery that is authenticated for the trigger (about one source, if its path names one).
 
         Raises:
-            Refused: It requests what the trigger does not have, is invalid, or cannot be recorded.
+            HttpError: It requests what the trigger does not have, is invalid, or cannot be recorded.
         """
         spec = trigger.model.spec
         names = self._sources(spec, source)

@@ -59,7 +59,7 @@ class Buckets:
         """Let a request pass before its authentication, and take no token.
 
         Raises:
-            Refused: 429, none is left: an authenticated request would be refused, too.
+            HttpError: 429, none is left: an authenticated request would be refused, too.
         """
         self._check(self._buckets, scope, *key)
 
@@ -67,7 +67,7 @@ class Buckets:
         """Take one token.
 
         Raises:
-            Refused: 429, none is left.
+            HttpError: 429, none is left.
         """
         rate = self._rates.get(scope)
         if rate is not None:
@@ -79,7 +79,7 @@ class Buckets:
         """Let a sender pass whose requests and whose failures are within its rate.
 
         Raises:
-            Refused: 429, it is above its rate, or all requests together are above theirs.
+            HttpError: 429, it is above its rate, or all requests together are above theirs.
         """
         if self._rates:
             self.check("global")
@@ -90,7 +90,7 @@ class Buckets:
         """Count an unauthenticated request, for its sender and for the names in its path.
 
         Raises:
-            Refused: 429, there were too many of them.
+            HttpError: 429, there were too many of them.
         """
         if not self._rates:
             return
@@ -149,7 +149,7 @@ class Body:
         """The raw body.
 
         Raises:
-            Refused: It is too large, too slow, compressed, or there are too many of them.
+            HttpError: It is too large, too slow, compressed, or there are too many of them.
             ClientDisconnect: The sender closed the connection.
         """
         return await self._bodies.read(request, headers, self)
@@ -248,7 +248,7 @@ class Bodies:
         """Let others give way to a body, if they stalled or their sender has more bytes than its own.
 
         Raises:
-            Refused: 503, none has to.
+            HttpError: 503, none has to.
         """
         most, now = self._bounds.all_bodies_bytes, asyncio.get_running_loop().time()
         reading = sorted((one for one in self._open if one.timeout and one is not mine), key=lambda one: one.moved_at)
