@@ -94,7 +94,7 @@ def secret_500():
     from git_events_runner.flow.webhooks import authentication
 
     _replace(secrets, "_STALE_S", 0.0)
-    keys = authentication.Authority._keys
+    keys = authentication.Authentication._keys
 
     async def failing(self, trigger, auth, *, live):
         try:
@@ -102,7 +102,7 @@ def secret_500():
         except authentication.Unproven as unproven:
             raise authentication.Unproven(500, authentication.UNREADABLE) from unproven
 
-    _replace(authentication.Authority, "_keys", failing)
+    _replace(authentication.Authentication, "_keys", failing)
 
 
 @mutant("deleted-first", "why a Job is deleted is recorded after its deletion", f"kill -9 after {_DELETED}")
@@ -139,7 +139,7 @@ def random_names():
 def recorded_first():
     from git_events_runner.flow import status_writer
 
-    write = status_writer.StatusWriter.write
+    write = status_writer.GroupedStatusWriter.write
 
     async def careless(self, ref, uid, *mutations):
         import asyncio
@@ -149,4 +149,4 @@ def recorded_first():
             return [status_writer.Outcome.WRITE for _ in mutations]
         return await write(self, ref, uid, *mutations)
 
-    _replace(status_writer.StatusWriter, "write", careless)
+    _replace(status_writer.GroupedStatusWriter, "write", careless)

@@ -379,7 +379,7 @@ REFERENCES = {
         source=("GitRepo", "moving"),
         action=_PRINTS,
         watch=_BRANCHES,
-        spec={"schedule": {"interval": "1s"}, "retry": _RETRY},
+        spec={"schedule": {"interval": "1s"}, "retry": _RETRY, "ignore": {"skipCi": False}},
     ),
     "versions": Row(
         source=("GitRepo", "moving"),
@@ -387,7 +387,9 @@ REFERENCES = {
         watch=_TAGS,
         spec={"schedule": {"interval": "1s"}, "retry": _RETRY},
     ),
-    "hook-branches": _hook(("GitRepo", "called"), _PRINTS, _BRANCHES, schedule={"interval": "1s"}),
+    "hook-branches": _hook(
+        ("GitRepo", "called"), _PRINTS, _BRANCHES, schedule={"interval": "1s"}, ignore={"skipCi": False}
+    ),
     "hook-versions": _hook(("GitRepo", "called"), _PRINTS, _TAGS, schedule={"interval": "1s"}),
 }
 RECORDING = {
