@@ -79,18 +79,34 @@ async def view(page, path):
     return sent[0]["status"], b"".join(part.get("body", b"") for part in sent[1:])
 
 
+def yardstick():
+    """CPU seconds of a fixed amount of work: 0.04 where a view takes 0.05."""
+    started = time.process_time()
+    texts = {}
+    for number in range(400_000):
+        texts[number % 1000] = str(number)
+    return time.process_time() - started
+
+
 async def test_a_view_takes_less_than_300_ms_of_cpu(made):
-    """Each page, with all rows read anew for it: as after a change; and no step keeps the loop for long."""
+    """Each page, with all rows read again, as after a change; in units of work that a slow machine slows down, too."""
     page = StatusPage(store=made.store, facts=lambda: made.facts, decisions=made.decisions, now=lambda: NOW)
     await view(page, "/")
     assert len((await page._rows()).runs) == _TRIGGERS * _RUNS_EACH
-    for path in PATHS:
-        page._changes.version += 1
-        started = time.process_time()
-        status, body = await view(page, path)
-        assert status == 200
-        assert time.process_time() - started < 0.3, path
-        assert len(body) < 200_000
+    gc.collect()
+    gc.disable()  # a collection of all that the tests keep takes longer than a view
+    try:
+        for path in PATHS:
+            ratios = []
+            for _ in range(3):
+                page._changes.version += 1
+                unit, started = yardstick(), time.process_time()
+                status, body = await view(page, path)
+                ratios.append((time.process_time() - started) / unit)
+                assert (status, len(body) < 200_000) == (200, True)
+            assert min(ratios) < 6, (path, ratios)
+    finally:
+        gc.enable()
 
 
 async def test_others_have_their_turn_while_the_rows_are_read(made):
