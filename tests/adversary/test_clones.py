@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+from git_events_runner.resources.changes import CHANGES_VARIABLE
+from git_events_runner.resources.description import SOURCE_VARIABLE
 from tests.cloner.cloning import blob_of, tree_of
 from tests.cluster.plane import wait_until
 from tests.edges.git.gitserver import commit_tree
@@ -34,6 +36,8 @@ def run_init(job, target):
     arguments = list(container["args"])
     arguments[arguments.index("--destination") + 1] = str(target)
     environment = {each["name"]: each["value"].replace("$$", "$") for each in container["env"]}
+    (lists := target.with_name(f"{target.name}-lists")).mkdir(exist_ok=True)
+    environment[CHANGES_VARIABLE] = str(lists)
     command = [sys.executable, "-m", "git_events_runner.cloner", *arguments]
     return subprocess.run(
         command, env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, check=False
@@ -65,7 +69,7 @@ def test_item_21_a_small_pack_fills_no_disk(estate, repository, tmp_path):
             assert pod["volumes"][0]["emptyDir"] == {"sizeLimit": "64Mi"}
             [init] = pod["initContainers"]
             assert init["resources"]["limits"] == {"cpu": "1", "memory": "1Gi"}
-            [described] = [json.loads(each["value"]) for each in init["env"]]
+            [described] = [json.loads(each["value"]) for each in init["env"] if each["name"] == SOURCE_VARIABLE]
             assert described["limits"] == {"bytes": 16 * MIB, "files": 1000}
             target = tmp_path / branch
             done = run_init(job, target)
