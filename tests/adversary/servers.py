@@ -25,16 +25,21 @@ def served(script):
         finally:
             writer.transport.abort()
 
-    async def serve():
-        async with scripted(aborting) as url:
-            found.append(url)
-            started.set()
-            await stop.wait()
+    async def end_connections():
+        for _ in range(3):  # a connection that is accepted meanwhile has a task with the loop's next turn
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
             await asyncio.sleep(0)  # aborted transports close with the loop's next turn
+
+    async def serve():
+        async with scripted(aborting) as url:
+            found.append(url)
+            started.set()
+            await stop.wait()
+            await end_connections()
+        await end_connections()  # those that were accepted before the server closed
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
