@@ -1,4 +1,4 @@
-"""Requests for checks and runs by annotation, and how they end (docs/runs.md)."""
+"""What steers a trigger: requests for checks and runs by annotation, how they end, and suspension (docs/runs.md)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from git_events_runner.resources.job import UNFINISHED_PHASES
 from git_events_runner.rules.annotated import CHECK_ANNOTATION, RUN_ANNOTATION, SOURCES_ANNOTATION
 from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.problems import source_problems
+from git_events_runner.telemetry.stdout import printed
 
 from .facts import ref_of
 from .output import plain
@@ -79,6 +80,17 @@ async def wait(session: Session, requested: Requested, *, timeout_s: float) -> i
     except ApiNotFound:
         _progress(f"{ref} was deleted")
     return WRONG_OBJECT
+
+
+async def set_suspended(session: Session, name: str, *, suspend: bool, unchanged: str, changed: str) -> int:
+    """Set `spec.suspend` of a trigger and print which of the two texts applies; the exit code."""
+    trigger = await session.trigger(name)
+    ref = ref_of(trigger)
+    text = unchanged
+    if bool(trigger["spec"].get("suspend")) is not suspend:
+        await session.client.patch(ref, {"spec": {"suspend": suspend}})
+        text = changed
+    return printed(f"{ref.kind.lower()}/{ref.name} {text}\n")
 
 
 def state_of(trigger: Mapping[str, Any], requested: Requested) -> tuple[str, int | None]:
