@@ -66,7 +66,7 @@ async def test_the_end_of_a_run_that_a_newer_one_followed_is_recorded():
 
 @virtual
 async def test_a_job_that_is_deleted_before_it_ended_is_recorded_with_the_time():
-    """Whoever deleted it: the run is shown as deleted, not as running for ever."""
+    """Independent of who deleted it, the run is shown as deleted, not as running for ever."""
     cluster = Cluster()
     job = cluster.job(cluster.trigger(status=recorded(runs=0)))
     settled(cluster, job)

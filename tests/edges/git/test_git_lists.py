@@ -87,7 +87,7 @@ async def test_lists_share_exchanges_among_themselves(git_server, repository, re
 
 
 def answering(lines, *, whole=True):
-    """A server that lists these references to whoever asks."""
+    """A server that lists these references to all clients."""
 
     async def script(reader, writer):
         while True:
