@@ -9,6 +9,7 @@ from git_events_runner.edges.git.protocol import FLUSH
 from tests.edges.git import attacks
 from tests.edges.git.bombs import commit_of, entry, made_pack, object_id
 from tests.edges.git.gitserver import scripted
+from tests.servers.closing import end_tasks
 
 _BAND = 65_000
 
@@ -25,21 +26,12 @@ def served(script):
         finally:
             writer.transport.abort()
 
-    async def end_connections():
-        for _ in range(3):  # a connection that is accepted meanwhile has a task with the loop's next turn
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-            await asyncio.sleep(0)  # aborted transports close with the loop's next turn
-
     async def serve():
         async with scripted(aborting) as url:
             found.append(url)
             started.set()
             await stop.wait()
-            await end_connections()
-        await end_connections()  # those that were accepted before the server closed
+        await end_tasks()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()

@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tests.servers.closing import close_server, end_tasks
+
 MUTATING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _TOO_OLD = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "metadata": {}}}
 
@@ -172,15 +174,8 @@ class ApiProxy:
         self.url = f"https://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _stop(self):
-        self._server.close()
-        quiet = 0
-        while quiet < 4:  # a connection that was just being accepted becomes a task a moment later
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            quiet = 0 if tasks else quiet + 1
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.sleep(0.05)
+        await close_server(self._server)
+        await end_tasks()
 
     async def _reset(self):
         for writer in list(self._connections):

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+from tests.servers.closing import serving
+
 
 async def _copy(reader, writer):
     with contextlib.suppress(ConnectionError):
@@ -88,6 +90,5 @@ async def proxy(
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, host, 0)
-    async with server:
-        yield f"{kind}://{host}:{server.sockets[0].getsockname()[1]}", seen
+    async with serving(serve, host) as port:
+        yield f"{kind}://{host}:{port}", seen

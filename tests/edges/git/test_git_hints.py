@@ -8,6 +8,7 @@ import pytest
 from git_events_runner.edges.git.remote import Remote
 from git_events_runner.edges.git.request import Credential, GitRequest, Reference, Repository
 from git_events_runner.errors import GitAuthRequired, GitError, GitProtocolError, GitTlsError
+from tests.servers.closing import serving
 
 ANSWER = "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -22,9 +23,8 @@ async def port() -> AsyncIterator[int]:
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+    async with serving(answer) as made:
+        yield made
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from git_events_runner.edges.git import Limits, Unobserved, http_remote
@@ -27,6 +25,7 @@ from git_events_runner.wiring.git_sources import Remotes
 from tests.edges.git.gitserver import GitServer, commit, new_repository
 from tests.edges.git.proxies import proxy
 from tests.edges.git.test_git_sources import sources_of
+from tests.servers.closing import serving
 
 MAIN = Reference("branch", "main")
 LOGIN = ("me", "pass word@:/%")
@@ -117,9 +116,7 @@ async def test_a_socks_proxy_that_falls_silent(remote):
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    async with serving(serve) as port:
         with pytest.raises(GitUnreachable):
             await ask(remote, "http://git.invalid/app.git", access(f"socks5://127.0.0.1:{port}"))
 
@@ -172,9 +169,8 @@ async def test_a_proxy_slows_down_only_its_own_sources(git_server, remote):
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server, proxy("http") as (url, _):
-        mean = access(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with serving(serve) as port, proxy("http") as (url, _):
+        mean = access(f"http://127.0.0.1:{port}")
         for name in ("app", "other"):
             with pytest.raises(GitRateLimited):
                 await ask(remote, f"http://git.invalid:{git_server.server_port}/{name}.git", mean)

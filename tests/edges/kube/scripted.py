@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.servers.closing import close_server
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -47,11 +49,10 @@ class Server:
         return self
 
     async def __aexit__(self, *_):
-        self._server.close()
+        await close_server(self._server)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
 
     async def _serve(self, reader, writer):
         self._tasks.add(asyncio.current_task())
