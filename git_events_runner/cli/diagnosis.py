@@ -16,6 +16,7 @@ from git_events_runner.rules import problems
 from git_events_runner.rules.starting import is_not_starting
 from git_events_runner.settings.runtime import VERSION
 
+from .findings import counted
 from .installation import Installation
 from .output import duration
 
@@ -81,7 +82,7 @@ def _cluster(facts: InstallationFacts) -> Iterator[Finding]:
         yield Finding(level=PROBLEM, topic="CRDs", text=text, remedy=f"install them: {COMMAND}")
     if old:
         kind, fields = next(iter(old.items()))
-        text = f"{len(old)} definitions are older than this version ({kind} lacks {', '.join(fields[:3])})"
+        text = f"{counted(len(old), 'definition')} older than this version ({kind} lacks {', '.join(fields[:3])})"
         yield Finding(level=PROBLEM, topic="CRDs", text=text, remedy=f"renew them: {COMMAND}")
     if facts.definitions and not missing and not old:
         yield Finding(
@@ -137,7 +138,9 @@ def _controller(facts: InstallationFacts) -> Iterator[Finding]:
     else:
         changes = spec.get("leaseTransitions") or 0
         yield Finding(
-            level=OK, topic="leader", text=f"{holder}, renewed {duration(age_s)} ago, {changes} changes so far"
+            level=OK,
+            topic="leader",
+            text=f"{holder}, renewed {duration(age_s)} ago, {counted(changes, 'change')} so far",
         )
 
 
@@ -221,7 +224,7 @@ def _hosts(facts: InstallationFacts) -> Iterator[Finding]:
         yield Finding(
             level=PROBLEM,
             topic="git servers",
-            text=f"{host}: {reason} for {count} sources",
+            text=f"{host}: {reason} for {counted(count, 'source')}",
             remedy="checks back off; see explain of one of the triggers",
         )
     if facts.triggers is not None and not hosts:
@@ -268,19 +271,19 @@ def _queue(facts: InstallationFacts) -> Iterator[Finding]:
     yield Finding(
         level=WARNING if full else OK,
         topic="queue",
-        text=f"{len(running)} of {limit} slots are held, {len(waiting)} Jobs wait{since}",
+        text=f"{len(running)} of {counted(limit, 'slot')} held, {counted(len(waiting), 'Job')} waiting{since}",
         remedy="stop Jobs, or raise action.maxRunningJobs of the runtime config" if full else "",
     )
     stuck = [(one["metadata"]["name"], view.holds_slot) for one, view in views if is_not_starting(view, facts.now)]
     for what, names in (
-        ("hold a slot and no pod of them starts", [name for name, holds in stuck if holds]),
-        ("gave their slot back since no pod of them started", [name for name, holds in stuck if not holds]),
+        ("without a starting pod, with a slot", [name for name, holds in stuck if holds]),
+        ("without a slot, taken back since no pod started", [name for name, holds in stuck if not holds]),
     ):
         if names:
             yield Finding(
                 level=PROBLEM,
                 topic="queue",
-                text=f"{len(names)} Jobs {what}: {_few(names)}",
+                text=f"{counted(len(names), 'Job')} {what}: {_few(names)}",
                 remedy="see kubectl describe of the Job and its pods: image, quota, node",
             )
 

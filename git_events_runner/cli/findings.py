@@ -86,3 +86,12 @@ def listed(names: Iterable[object]) -> str:
     shown = [str(name) for name in names]
     more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
     return ", ".join(shown[:SHOWN]) + more
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "source"), counted(0, "run"), counted(1200, "Job")
+    ('1 source', '0 runs', '1200 Jobs')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"

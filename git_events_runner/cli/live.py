@@ -22,6 +22,7 @@ from git_events_runner.rules.references import Watched, full_name_of
 from git_events_runner.wiring.config import git_remote, host_key_policy
 
 from .facts import Facts, Live, named
+from .findings import counted
 from .session import Session
 
 _AT_A_TIME = 8
@@ -78,7 +79,7 @@ async def _references(facts: Facts, remote: Any, repository: Any, name: str, spe
     shown = {full: refs for full, refs in answer.refs.items() if watched.matches(full)}
     entries = {key: entry_of(status, key) for key in keys_of(status, name) if watched.selects(full_name_of(key))}
     checks = plan(name, watched, shown, entries, Listed.of(status, name), record=spec.records_first).checks
-    found = {name: Live(text=f"git shows {len(shown)} references that the patterns select")}
+    found = {name: Live(text=f"git shows {counted(len(shown), 'reference')} of the patterns")}
     if not shown:
         found[name] = Live(problem="git shows no reference that the patterns select")
     for key in dict.fromkeys((*checks, *entries)):

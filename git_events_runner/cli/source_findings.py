@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.conditions import ConditionType, Reason
 from git_events_runner.resources.job import JobView
+from git_events_runner.resources.parse import parse
+from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.concurrency import groups_of, occupies
+from git_events_runner.rules.identity import Owner
 from git_events_runner.rules.ignored import ignored_line
 from git_events_runner.rules.jobs.last_job import EXPIRED, GONE
 from git_events_runner.rules.jobs.lifecycle import DELETED, FAILED
+from git_events_runner.rules.jobs.retry import next_attempt, retry_at
 from git_events_runner.rules.ledger.entry import Entry, entry_of
 from git_events_runner.rules.overtaken import REPLACED, SUPERSEDED
 from git_events_runner.rules.reference_entries import Listed, keys_of
@@ -20,8 +26,8 @@ from git_events_runner.rules.references import source_of
 from git_events_runner.rules.starting import backs_off_until, is_not_starting, why
 from git_events_runner.rules.waits import line_of, waiting_of
 
-from .facts import Facts
-from .findings import Rank, Step, listed, short, words_of
+from .facts import Facts, ref_of
+from .findings import Rank, Step, counted, listed, short, words_of
 from .overview import next_check, reference_of
 from .remedies import remedy_of
 
@@ -47,7 +53,7 @@ def of_source(facts: Facts, name: str) -> Iterator[Step]:
         yield from _list(facts, name, entry, topic)
         return
     recorded = f"commit {short(entry.commit)} is recorded since {entry.changed}" if entry.commit else "no commit yet"
-    yield Step(topic=topic, text=f"{entry.runs} runs; {recorded}")
+    yield Step(topic=topic, text=f"{counted(entry.runs, 'run')}; {recorded}")
     waiting = waiting_of(status, name)
     if waiting:
         yield _waiting(facts, topic, waiting)
@@ -76,11 +82,13 @@ def of_source(facts: Facts, name: str) -> Iterator[Step]:
         return
     following = next_check(facts.trigger, facts.now, lambda source: source)
     when = "" if following is None else ", and the next check is scheduled"
+    recorded = f"nothing has changed: commit {short(entry.commit)} has its run, or is recorded"
+    again = f"run it again: git-events-runner trigger {words_of(facts)} --run"
     yield Step(
         topic=topic,
-        text=f"nothing has changed: commit {short(entry.commit)} has its run, or is recorded{when}",
+        text=f"{recorded if entry.commit else f'no commit of {topic} is recorded'}{when}",
         rank=Rank.UNCHANGED,
-        remedy=f"run it again: git-events-runner trigger {words_of(facts)} --run",
+        remedy=again if entry.commit else f"push to {reference_of(facts.trigger)}",
     )
 
 
@@ -107,8 +115,8 @@ def _list(facts: Facts, name: str, entry: Entry, topic: str) -> Iterator[Step]:
     if listed.at is None:
         text, rank = f"the references of source {name} were not listed yet", Rank.WAITING
     else:
-        others = "more than are remembered" if listed.known is None else f"{len(listed.known)} others"
-        text = f"{len(own)} references with an entry, {others} without one, since they have not moved"
+        others = "more than are remembered" if listed.known is None else counted(len(listed.known), "other")
+        text = f"{counted(len(own), 'reference')} with an entry, {others} without one, not moved since the first list"
         rank = Rank.CONTEXT if own else Rank.UNCHANGED
     yield Step(topic=topic, text=text, rank=rank, remedy="" if own else f"push to {reference_of(facts.trigger)}")
     yield from _open(entry, topic)
@@ -142,7 +150,7 @@ def _open(entry: Entry, topic: str) -> Iterator[Step]:
             at = f" since {announced.at}" if announced else ""
             yield Step(
                 topic=topic,
-                text=f"{entry.requested - entry.handled} requests are not handled yet{at}",
+                text=f"{counted(entry.requested - entry.handled, 'request')} not handled yet{at}",
                 rank=Rank.WAITING,
                 remedy="a check handles them within seconds unless a step above prevents it",
             )
@@ -229,7 +237,8 @@ def _job(facts: Facts, name: str, last: Mapping[str, Any]) -> Iterator[Step]:
         )
         yield Step(
             topic=topic,
-            text=f"Job {job} {'failed' if failed else 'succeeded'}{code} at {_time(view.ended_at)}",
+            text=f"Job {job} {'failed' if failed else 'succeeded'}{code} at {_time(view.ended_at)}"
+            f"{_retried(facts, view) if failed else ''}",
             rank=Rank.ENDED if failed else Rank.RAN,
             remedy=f"see its log: git-events-runner logs {words_of(facts)}" if failed else "",
         )
@@ -247,6 +256,34 @@ def _job(facts: Facts, name: str, last: Mapping[str, Any]) -> Iterator[Step]:
 def _time(moment: datetime | None) -> str:
     """A time as the API server writes it."""
     return "an unknown time" if moment is None else moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _retried(facts: Facts, view: JobView) -> str:
+    """When a failed run is run again by `spec.retry`; empty: it is not."""
+    if view.run is None:
+        return ""
+    try:
+        model: Any = parse(facts.trigger)
+    except InvalidObject:
+        return ""
+    uid = str(facts.trigger["metadata"].get("uid"))
+    trigger = _Stored(ref=ref_of(facts.trigger), uid=uid, model=model, raw=facts.trigger)
+    owner = Owner(trigger=trigger, source=view.run.source, number=view.run.number)
+    attempt = next_attempt(view, owner, most=facts.config.trigger.max_retry_limit)
+    time = None if attempt is None else retry_at(view, owner)
+    if attempt is None or time is None:
+        return ""
+    return f"; attempt {attempt.number} of {attempt.most} starts at {_time(time)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """A trigger as the rules read it."""
+
+    ref: Ref
+    uid: str
+    model: Any
+    raw: Mapping[str, Any]
 
 
 def _not_starting(job: str, view: JobView, topic: str) -> Step:

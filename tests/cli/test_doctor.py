@@ -86,11 +86,11 @@ async def test_a_cluster(cluster):
     assert done.code == 1
     jsonschema.validate(done.json, FindingList.model_json_schema(by_alias=True))
     texts = {f"{one['level']} {one['topic']}: {one['text']}" for one in done.json["items"]}
-    assert "problem git servers: git.example.com: RateLimited for 1 sources" in texts
+    assert "problem git servers: git.example.com: RateLimited for 1 source" in texts
     assert "problem triggers: 1 of 2 are stalled: default/hook" in texts
     assert "warning webhooks: 1 accept requests of every sender: default/hook" in texts
-    assert any(text.startswith("ok queue: 1 of 16 slots are held, 1 Jobs wait") for text in texts)
-    assert any(text.startswith("problem queue: 1 Jobs hold a slot and no pod of them starts") for text in texts)
+    assert any(text.startswith("ok queue: 1 of 16 slots held, 1 Job waiting") for text in texts)
+    assert any(text.startswith("problem queue: 1 Job without a starting pod, with a slot") for text in texts)
     assert any(text.startswith("problem runtime config: it cannot be used") for text in texts)
 
 
@@ -101,7 +101,7 @@ async def test_jobs_that_gave_their_slot_back(cluster):
     marks = {f"{GROUP}/admission": "requeued", f"{GROUP}/requeues": "1", f"{GROUP}/requeued-at": at(-5)}
     await job(cluster, trigger, 1, suspend=True, annotations=marks)
     texts = [line for line in (await cluster.run("doctor")).out.splitlines() if "queue: " in line]
-    assert any("queue: 1 Jobs gave their slot back since no pod of them started: nightly-" in text for text in texts)
+    assert any("queue: 1 Job without a slot, taken back since no pod started: nightly-" in text for text in texts)
     assert not any("no pod of them starts" in text for text in texts)
 
 

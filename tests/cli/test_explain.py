@@ -328,10 +328,10 @@ async def test_live_shows_each_reference(cluster, repository):
         await cluster.trigger(name, sources=sources, status=status(**entries))
         done = await cluster.run("explain", name, "--live")
         assert done.out.startswith(told), done.out
-        assert "git shows 1 references that the patterns select" in done.out
+        assert "git shows 1 reference of the patterns" in done.out
     done = await cluster.run("explain", "moved", "--source", "app@heads/main")
     assert done.out.startswith("nothing has changed: commit aaaaaaaaaaaa")
-    assert "references with an entry" not in done.out
+    assert " with an entry" not in done.out
 
 
 async def test_its_json(cluster):
@@ -429,3 +429,42 @@ async def test_a_job_that_may_start_and_has_not(cluster):
     trigger = await cluster.trigger(status=status(app=entry(phase="Running")))
     name = await job(cluster, trigger, 1, startTime=None)
     assert (await cluster.run("explain", "nightly")).out.startswith(f"Job {name} may start, and Kubernetes has not")
+
+
+async def test_patterns_that_select_nothing(cluster):
+    """Patterns without a reference are named with what to push, and no commit is named."""
+    await cluster.world()
+    watch = {"references": {"tags": {"include": ["v*"], "semver": ">=1.2 <2"}}}
+    sources = {"names": ["app"], "watchOn": {"onChangeOnly": True, **watch}}
+    await cluster.trigger(sources=sources, status=status(app={"answeredAt": at(-60), "listedAt": at(-60)}))
+    first = (await cluster.run("explain", "nightly")).out.splitlines()[0]
+    assert first.startswith("0 references with an entry")
+    assert first.endswith("; push to tags v* with version >=1.2 <2")
+
+
+async def test_a_source_without_a_commit(cluster):
+    """A source that was checked and has no recorded commit names none."""
+    await cluster.world()
+    await cluster.trigger(status=status(app={"answeredAt": at(-60)}))
+    done = await cluster.run("explain", "nightly")
+    assert done.out.startswith(
+        "no commit of source app is recorded, and the next check is scheduled; push to branch main"
+    )
+    assert "none" not in done.out.splitlines()[0]
+
+
+async def test_a_failed_run_names_its_retry(cluster):
+    """A failed run that `spec.retry` starts again has the number of the attempt and its time."""
+    await cluster.world()
+    trigger = await cluster.trigger(retry={"limit": 2, "backoff": "30m"}, status=status(app=entry(phase="Failed")))
+    failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "lastTransitionTime": at(-1)}
+    facts = {"active": 0, "failed": 1, "conditions": [{**failed, "type": "FailureTarget"}, failed]}
+    generation = str(trigger["metadata"]["generation"])
+    notes = {f"{GROUP}/trigger-generation": generation, f"{GROUP}/reason": "fire-changed"}
+    name = await job(cluster, trigger, 1, annotations=notes, **facts)
+    first = (await cluster.run("explain", "nightly")).out.splitlines()[0]
+    ended = datetime.fromisoformat(failed["lastTransitionTime"])
+    then = (ended + timedelta(minutes=30)).isoformat(timespec="seconds").replace("+00:00", "Z")
+    assert first.startswith(
+        f"Job {name} failed at {failed['lastTransitionTime']}; attempt 2 of 3 starts at {then}; see"
+    )
