@@ -75,6 +75,8 @@ from git_events_runner.wiring.host_keys import HostKeys
 from git_events_runner.wiring.kept_responses import KeptResponses
 from git_events_runner.wiring.live_triggers import LiveTriggers
 from git_events_runner.wiring.liveness import expect_answers, follow_log
+from git_events_runner.wiring.messages import messages
+from git_events_runner.wiring.owner import owner_reference
 from git_events_runner.wiring.repositories import Repositories
 from git_events_runner.wiring.restores import Restores
 from git_events_runner.wiring.source_hosts import SourceHosts
@@ -276,16 +278,20 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
     scheduler = Scheduler(
         store=store, gate=gate, submit=lanes.submit, forget=forget, edited=handled.edited, now=now, weight=weight
     )
+    notifications = messages(
+        client, settings, store=store, secrets=secrets, events=events, config=lambda: config.current, metrics=metrics
+    )
     results = Results(
         api=client,
         store=store,
         writer=writer,
-        observers=(JobLog(), JobMetrics(metrics), JobEvents(events)),
+        observers=(JobLog(), JobMetrics(metrics), JobEvents(events), notifications),
         submit=lanes.submit,
         deleted_as=deletions.phase_of,
         job_deleted=tracking.is_deleted,
         trigger_gone=triggers.gone,
         most_retries=lambda: config.current.trigger.max_retry_limit,
+        keeps=notifications.keeps,
         request_timeout_s=leader_timeout_s,
         now=now,
         weight=weight,
@@ -337,6 +343,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
                     queue,
                     secret_copies,
                     results,
+                    notifications,
                     retries,
                     starts,
                     reconciler,
@@ -353,7 +360,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         ref=Ref("Lease", settings.namespace, settings.leader_lease_name),
         identity=settings.identity,
         timing=settings.lease,
-        owner=partial(_owner, store, config_ref),
+        owner=partial(owner_reference, store, config_ref),
         changed=lead_changed,
         failed=lambda error: edge_failed(None, error),
     )
@@ -487,11 +494,3 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
                     finally:
                         await remotes.close()
                         log.info("controller.stopped", identity=settings.identity)
-
-
-def _owner(store: Store, ref: Ref) -> dict[str, str] | None:
-    """The owner reference to an object that is there: what it owns is deleted with it, as at an uninstall."""
-    found = store.get(ref)
-    if found is None:
-        return None
-    return {"apiVersion": KINDS[ref.kind].api_version, "kind": ref.kind, "name": ref.name, "uid": found.uid}

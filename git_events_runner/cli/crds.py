@@ -14,7 +14,7 @@ def add(_: argparse.ArgumentParser) -> None:
 
 
 def run(_: argparse.Namespace) -> int:
-    """Print the six definitions as one YAML stream; the exit code."""
+    """Print the eight definitions as one YAML stream; the exit code."""
     from git_events_runner.resources.crds import crds_yaml
 
     return printed(crds_yaml())

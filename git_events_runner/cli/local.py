@@ -31,6 +31,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="check every trigger with a schedule once, then end; 1 if a check or a run failed",
     )
     parser.add_argument("--ui", action="store_true", help="serve the status page at /ui of the utility port")
+    parser.add_argument(
+        "--send", action="store_true", help="send the messages of Notifiers; without, each is printed and not sent"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the working directories")
 
 

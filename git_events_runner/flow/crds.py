@@ -66,7 +66,7 @@ def _lacking(needed: Mapping[str, Any], found: Mapping[str, Any], path: str) -> 
 
 
 class Crds:
-    """Checks the six CRDs at start and every half minute."""
+    """Checks the eight CRDs at start and every half minute."""
 
     def __init__(self, *, reader: KubeReader, judged: Callable[[str | None], None]) -> None:
         self._reader = reader

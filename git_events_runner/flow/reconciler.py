@@ -1,6 +1,6 @@
 """Keeps each trigger's status equal to its spec: conditions for problems, no entries of removed sources.
 
-Runs on the leader: reacts to changes of our six kinds, and checks every few seconds for recorded requests that are
+Runs on the leader: reacts to changes of our kinds, and checks every few seconds for recorded requests that are
 not handled (their replica died, or git did not respond in time).
 """
 

@@ -56,6 +56,7 @@ class LocalOptions:
     once: bool
     keep: bool
     ui: bool = False
+    send: bool = False
     secrets: Sequence[StandIn] = ()
 
 
@@ -91,6 +92,7 @@ def main(arguments: argparse.Namespace) -> int:
         utility_port=arguments.utility_port,
         once=arguments.once,
         keep=arguments.keep,
+        send=arguments.send,
         ui=arguments.ui and not arguments.once,
         secrets=stand_ins(arguments.secret or (), os.environ),
     )
@@ -226,6 +228,7 @@ async def _working(
         namespace="default",
         host=_LOOPBACK,
         allow_loopback=True,
+        send_notifications=options.send,
     )
     store = Store()
     async with Client.connect_to(server.url, server.token, socket=path) as client:

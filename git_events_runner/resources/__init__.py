@@ -1,1 +1,1 @@
-"""The six kinds as models, and the identity of objects."""
+"""The eight kinds as models, and the identity of objects."""

@@ -241,6 +241,15 @@ class Reason(StrEnum):
         "ClusterRestored",
         "The API server's data was set back to an older state; the replica ended and starts from what is there.",
     )
+    DELIVERED = "Delivered", "The receiver of a Notifier accepted the last message."
+    DELIVERY_REFUSED = (
+        "DeliveryRefused",
+        "The receiver of a Notifier refused a message permanently (401, 404, 422); change what the message names.",
+    )
+    DELIVERY_FAILING = (
+        "DeliveryFailing",
+        "The receiver of a Notifier does not answer, throttles, or fails; messages wait and are sent again.",
+    )
     RUNTIME_CONFIG_INVALID = (
         "RuntimeConfigInvalid",
         "The runtime config cannot be used; the Event has the config in use.",

@@ -1,4 +1,4 @@
-"""The six CustomResourceDefinitions, from the models alone."""
+"""The eight CustomResourceDefinitions, from the models alone."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ SHORT_NAMES: dict[str, str] = {
     "ClusterAction": "cact",
     "ScheduleTrigger": "st",
     "WebhookTrigger": "wt",
+    "Notifier": "ntf",
+    "ClusterNotifier": "cntf",
 }
 _DESCRIPTIONS: dict[str, str] = {
     "GitRepo": "A git repository, for the triggers of its namespace.",
@@ -27,6 +29,8 @@ _DESCRIPTIONS: dict[str, str] = {
     "ClusterAction": "What runs when a trigger of any namespace fires: a Job in the trigger's namespace.",
     "ScheduleTrigger": "Checks git repositories by the clock, and runs an action when they changed.",
     "WebhookTrigger": "Checks git repositories when it is called, and runs an action when they changed.",
+    "Notifier": "Reports the results of runs of its namespace: as commit status, or to a webhook.",
+    "ClusterNotifier": "Reports the results of runs of every namespace, or of those that it selects.",
 }
 _URI = {"name": "URI", "type": "string", "jsonPath": ".spec.repoUri", "description": "where the repository is"}
 _AUTH = {"name": "Auth", "type": "string", "jsonPath": ".spec.authConfig.type", "description": "kind of credential"}
@@ -99,6 +103,10 @@ _RAN = {
     "description": "how long ago the Job of the newest run was created",
 }
 _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+_TYPE = {"name": "Type", "type": "string", "jsonPath": ".spec.type", "description": "kind of receiver"}
+_FORGE = {"name": "Forge", "type": "string", "jsonPath": ".spec.commitStatus.forge", "description": "forge"}
+_RECEIVED = {**_READY, "description": "whether the receiver accepted the last message"}
+_REFUSED = {**_REASON, "description": "why the receiver does not accept messages"}
 _RUNS = [_STATE, _LAST_RUN, _RESULT, _COMMIT, _RAN]
 _COLUMNS: dict[str, list[dict[str, Any]]] = {
     "GitRepo": [_URI, _AUTH, _AGE],
@@ -107,11 +115,13 @@ _COLUMNS: dict[str, list[dict[str, Any]]] = {
     "ClusterAction": [_IMAGE, _OVERRIDE, _AGE],
     "ScheduleTrigger": [*_RUNS, _READY, _REASON, _SUSPENDED, _INTERVAL, _CRON, _ACTION, _AGE],
     "WebhookTrigger": [*_RUNS, _READY, _REASON, _SUSPENDED, _MULTI, _ACTION, _AGE],
+    "Notifier": [_TYPE, _FORGE, _RECEIVED, _REFUSED, _AGE],
+    "ClusterNotifier": [_TYPE, _FORGE, _RECEIVED, _REFUSED, _AGE],
 }
 
 
 def crds() -> list[dict[str, Any]]:
-    """The six definitions as the API server takes them, in the order of `OURS`."""
+    """The eight definitions as the API server takes them, in the order of `OURS`."""
     return [_crd(KINDS[name]) for name in OURS]
 
 
@@ -121,7 +131,7 @@ def to_yaml(document: Any) -> str:
 
 
 def crds_yaml() -> str:
-    """The six definitions as one YAML stream, ready for `kubectl apply --server-side -f -`."""
+    """The eight definitions as one YAML stream, ready for `kubectl apply --server-side -f -`."""
     return "".join("---\n" + to_yaml(crd) for crd in crds())
 
 

@@ -39,6 +39,8 @@ _TRACKING = (
 SECRET_ANNOTATION = f"{GROUP}/needs-secret"
 TTL_ANNOTATION = f"{GROUP}/ttl-seconds-after-finished"
 WAITING_ANNOTATION = f"{GROUP}/waiting-timeout-seconds"
+# What was reported of the Job, by the uid of the Notifier (rules/notifications/marks).
+NOTIFIED_ANNOTATION = f"{GROUP}/notified"
 # Who admits the Job; the controller lifts a suspension of its own alone, and once. Absent: made by 1.0.0.
 ADMISSION_ANNOTATION = f"{GROUP}/admission"
 WAITING, ADMITTED, ELSEWHERE = "waiting", "admitted", "elsewhere"
@@ -63,6 +65,7 @@ _OWN_ANNOTATIONS = frozenset(
         TTL_ANNOTATION,
         WAITING_ANNOTATION,
         ADMISSION_ANNOTATION,
+        NOTIFIED_ANNOTATION,
         *QUEUE_ANNOTATIONS,
         *RETRY_ANNOTATIONS,
     )

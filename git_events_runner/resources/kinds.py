@@ -60,6 +60,8 @@ KINDS: dict[str, Kind] = {
         _ours("ClusterAction", namespaced=False),
         _ours("ScheduleTrigger", namespaced=True),
         _ours("WebhookTrigger", namespaced=True),
+        _ours("Notifier", namespaced=True),
+        _ours("ClusterNotifier", namespaced=False),
         Kind(name="Job", plural="jobs", group="batch", version="v1", namespaced=True),
         Kind(name="Lease", plural="leases", group="coordination.k8s.io", version="v1", namespaced=True),
         Kind(name="Event", plural="events", group="events.k8s.io", version="v1", namespaced=True),
@@ -85,7 +87,10 @@ OURS: tuple[str, ...] = (
     "ClusterAction",
     "ScheduleTrigger",
     "WebhookTrigger",
+    "Notifier",
+    "ClusterNotifier",
 )
 TRIGGERS: tuple[str, ...] = ("ScheduleTrigger", "WebhookTrigger")
 SOURCES: tuple[str, ...] = ("GitRepo", "ClusterGitRepo")
 ACTIONS: tuple[str, ...] = ("Action", "ClusterAction")
+NOTIFIERS: tuple[str, ...] = ("Notifier", "ClusterNotifier")

@@ -1,4 +1,4 @@
-"""Metadata of an object, and the frame that all six kinds share: reference, metadata, spec, status as it was stored."""
+"""Metadata of an object, and the frame that all kinds share: reference, metadata, spec, status as it was stored."""
 
 from __future__ import annotations
 

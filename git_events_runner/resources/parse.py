@@ -15,6 +15,7 @@ from .actions import Action, ActionSpec, ClusterAction, ClusterActionSpec
 from .hints import meant
 from .kinds import KINDS
 from .meta import Metadata
+from .notifiers import ClusterNotifier, ClusterNotifierSpec, Notifier, NotifierSpec, NotifierStatus
 from .proxy import PROXY_URL, PROXY_URL_FORM
 from .ref import Ref
 from .repository_uri import FORMS, problem_of
@@ -22,7 +23,7 @@ from .sources import REPO_URI, ClusterGitRepo, ClusterGitRepoSpec, GitRepo, GitR
 from .status import RepositoryStatus, SourceStatus, TriggerStatus
 from .triggers import ScheduleTrigger, ScheduleTriggerSpec, WebhookTrigger, WebhookTriggerSpec
 
-Parsed = GitRepo | Action | ScheduleTrigger | WebhookTrigger
+Parsed = GitRepo | Action | ScheduleTrigger | WebhookTrigger | Notifier
 _PROBLEMS_SHOWN = 5
 _SHOWN_CHARS = 64
 # Errors about a value that is no credential: it may be shown.
@@ -60,13 +61,15 @@ MODELS: dict[str, Model] = {
     "ClusterAction": Model(resource=ClusterAction, spec=ClusterActionSpec, status=SourceStatus),
     "ScheduleTrigger": Model(resource=ScheduleTrigger, spec=ScheduleTriggerSpec, status=TriggerStatus),
     "WebhookTrigger": Model(resource=WebhookTrigger, spec=WebhookTriggerSpec, status=TriggerStatus),
+    "Notifier": Model(resource=Notifier, spec=NotifierSpec, status=NotifierStatus),
+    "ClusterNotifier": Model(resource=ClusterNotifier, spec=ClusterNotifierSpec, status=NotifierStatus),
 }
 
 _READERS: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(model.spec) for name, model in MODELS.items()}
 
 
 def parse(obj: Mapping[str, Any]) -> Parsed:
-    """The model of one of our six kinds. Strict for the spec, lenient for the status; unknown fields are ignored.
+    """The model of one of our eight kinds. Strict for the spec, lenient for the status; unknown fields are ignored.
 
     Raises:
         InvalidObject: The kind is none of ours, or a field is wrong; `field` is its dotted path in JSON names.

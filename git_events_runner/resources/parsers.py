@@ -132,6 +132,9 @@ PARSERS = (
             "edges.git.allowed_addresses:fullmatch",
             "edges.git.allowed_addresses:ip_address",
             "edges.git.allowed_addresses:ip_network",
+            "edges.git.http.messages:URL",
+            "wiring.messenger:urlsplit",
+            "rules.notifications.commit_status:urlsplit",
             "rules.forges.repository_urls:match",
             "rules.forges.repository_urls:unquote",
         ),
@@ -283,6 +286,18 @@ PARSERS = (
         refused="further rows are on further pages",
         worst_ms=20,
         calls=("flow.ui.words:sub", "rules.forge_links:fullmatch", "rules.forge_links:unquote"),
+    ),
+    Parser(
+        name="templates, key and marks of a Notifier",
+        giver="tenant",
+        bound="255 and 2,048 characters (schema); a value of a Secret; 7,000 characters and 100 marks of a Job",
+        refused="the API server, or `SecretInvalid`; further marks are ignored",
+        worst_ms=5,
+        calls=(
+            "rules.notifications.marks:fullmatch",
+            "rules.notifications.report:sub",
+            "rules.notifications.webhook:b64decode",
+        ),
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 _SCP = re.compile(r"(?P<user>[A-Za-z0-9_.-]+)@(?P<host>[A-Za-z0-9_.-]+):(?P<path>[^:]*)")
@@ -26,6 +27,37 @@ _HOSTS = {
     "dev.azure.com": "azure",
 }
 _LABELS = {"github": "github", "gitlab": "gitlab", "gitea": "gitea", "forgejo": "gitea"}
+
+
+# Names of the same servers for SSH, for networks that let only port 443 through.
+_SSH_HOSTS = {
+    "ssh.github.com": "github.com",
+    "altssh.gitlab.com": "gitlab.com",
+    "altssh.bitbucket.org": "bitbucket.org",
+    "ssh.dev.azure.com": "dev.azure.com",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryPlace:
+    """Where a repository is: the host without a port, in lower case, and the path without slashes around it."""
+
+    host: str
+    path: str
+
+
+def repository_place(repo_uri: str) -> RepositoryPlace | None:
+    """Host and path of a repository; None: it is no address of one.
+
+    >>> repository_place("ssh://git@SSH.github.com:443/a/b.git")
+    RepositoryPlace(host='github.com', path='a/b')
+    """
+    found = _URL.fullmatch(repo_uri) or _SCP.fullmatch(repo_uri)
+    path = unquote((found["path"] or "").partition("?")[0]).strip("/").removesuffix(".git") if found else ""
+    if found is None or not path or any(part in {"", ".", ".."} for part in path.split("/")):
+        return None
+    host = found["host"].lower().rstrip(".")
+    return RepositoryPlace(host=_SSH_HOSTS.get(host, host), path=path)
 
 
 def host_of(repo_uri: str) -> str:

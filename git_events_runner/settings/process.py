@@ -63,6 +63,7 @@ class Settings:
     """What the process was started with. `rates`: by scope (as global, trigger); no `job_namespaces`: all.
 
     `own_addresses` and `allow_loopback` define where sources may not, and may, point to.
+    Without `send_notifications`, messages of Notifiers are logged and not sent.
     """
 
     webhooks_port: int
@@ -89,6 +90,7 @@ class Settings:
     job_namespaces: tuple[str, ...]
     own_addresses: tuple[str, ...] = ()
     allow_loopback: bool = False
+    send_notifications: bool = True
     host: str = LISTENING_HOST
 
     @classmethod

@@ -84,6 +84,13 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
         "warning",
         "A namespace that is to be served cannot be read, or does not exist; it joins when it can be listed.",
     ),
+    "notification.delayed": (
+        "warning",
+        "A receiver does not accept messages of a Notifier now (`error`); they wait and are sent again.",
+    ),
+    "notification.refused": ("warning", "A receiver refused a message permanently: `error` has what to change."),
+    "notification.sent": ("debug", "A receiver accepted the message about a run: `job` and its state (`result`)."),
+    "notification.simulated": ("info", "The message that would be sent (`git-events-runner local` sends none)."),
     "queue.delayed": ("warning", "A new leader cannot list the Jobs yet; it tries again before it starts any."),
     "request.invalid": ("warning", "An annotation that requests a check or a run is wrong: `error`."),
     "request.recorded": (

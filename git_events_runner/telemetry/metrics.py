@@ -13,6 +13,7 @@ from prometheus_client.exposition import generate_latest
 from git_events_runner.resources.kinds import GROUP
 from git_events_runner.resources.ref import Ref
 from git_events_runner.telemetry.git_metrics import GitMetrics
+from git_events_runner.telemetry.notification_metrics import NotificationMetrics
 from git_events_runner.telemetry.trigger_series import Counted, Described, Detail, Family, Timed, TriggerSeries
 
 _M = TypeVar("_M", Counter, Gauge, Histogram, Family)
@@ -130,6 +131,7 @@ class Metrics:
         self._restored = counter("cluster_restores", "Ends of the process because the API server's data was set back")
         self._edge_failures = counter("api_failures", "Failed background requests to the API server", "kind")
         self.git = GitMetrics(counter=counter, histogram=histogram)
+        self.notifications = NotificationMetrics(counter=counter, gauge=gauge)
         build = gauge("build_info", "Version of the program and of Python; always 1", "version", "python")
         build.labels(installed_version("git-events-runner"), platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)  # process_cpu_seconds_total, process_resident_memory_bytes, …

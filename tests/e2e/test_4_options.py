@@ -10,6 +10,7 @@ from tests.cluster.api import OURS
 from tests.cluster.plane import wait_until
 from tests.e2e import option_paths, options, places
 from tests.e2e.images import NAMES, REGISTRY
+from tests.e2e.notifiers import notifiers
 from tests.e2e.options import SETTINGS, TENANT, VAULT, Places
 
 _GROUP = "git-events-runner.rs"
@@ -21,7 +22,8 @@ def test_no_option_is_left_out(crd):
     """What the CRD offers is used by some object below, each value of a short list too."""
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     kind = crd["spec"]["names"]["kind"]
-    given = {option for each, spec in options.applied(Places()) if each == kind for option in option_paths.used(spec)}
+    applied = [*options.applied(Places()), *((each, spec) for (each, _), spec in notifiers().items())]
+    given = {option for each, spec in applied if each == kind for option in option_paths.used(spec)}
     assert set(option_paths.offered(schema)) - given == set()
 
 
@@ -64,7 +66,7 @@ def world(cluster, release, tmp_path_factory):
         api.post(f"{place}/serviceaccounts", {"metadata": {"name": "robot"}})
         api.post("/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": "options"}, "value": 8})
         api.post("/apis/node.k8s.io/v1/runtimeclasses", {"metadata": {"name": "options"}, "handler": "runc"})
-        for (kind, name), spec in (options.sources(found.places) | options.actions(found.places)).items():
+        for (kind, name), spec in (options.sources(found.places) | options.actions(found.places) | notifiers()).items():
             api.ours(kind, None if kind.startswith("Cluster") else TENANT, name, spec)
         found.rows = options.triggers(found.places)
         for name, row in found.rows.items():

@@ -201,6 +201,7 @@ class Estate:
                 job_deleted=tracking_of(cluster).is_deleted,
                 trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
                 most_retries=lambda: 10,
+                keeps=lambda job: False,
                 request_timeout_s=5.0,
                 weight=equal,
             ),

@@ -44,6 +44,7 @@ def results_of(cluster, deleted_as, tracking=None, observers=()):
         job_deleted=(tracking or tracking_of(cluster)).is_deleted,
         trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
         most_retries=lambda: 10,
+        keeps=lambda job: False,
         request_timeout_s=5.0,
         now=cluster.now,
         weight=equal,

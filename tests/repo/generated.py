@@ -120,7 +120,7 @@ def bounds():
 
 
 def reference():
-    """The reference page: every field of the six kinds, options, variables, runtime config, conditions."""
+    """The reference page: every field of the eight kinds, options, variables, runtime config, conditions."""
     parts = [
         "# Reference",
         "",

@@ -236,6 +236,17 @@ def texts_on_status_page():
     return lambda: ([commit_page(address, "0" * 40) for _ in range(50)], visible(message))
 
 
+def notifier():
+    """A template of nothing but fields, the longest key, and the marks of a hundred Notifiers."""
+    from git_events_runner.rules.notifications.marks import marks_of
+    from git_events_runner.rules.notifications.webhook import key_of
+    from tests.rules.notifications.samples import run
+
+    template, key = "{job}" * 409, b"whsec_" + b"QUFB" * 128 * 1024
+    marks = " ".join(f"{number:036d}=!Succeeded@{number}" for number in range(140))
+    return lambda: (run().link(template), key_of(key), marks_of(marks))
+
+
 INPUTS = {
     "value of a Secret": secret_value,
     "private key for SSH": private_key,
@@ -256,6 +267,7 @@ INPUTS = {
     "head of a webhook": request_head,
     "address of a view of the status page": view_of_status_page,
     "texts on the status page": texts_on_status_page,
+    "templates, key and marks of a Notifier": notifier,
 }
 SERVED = {
     "HTTP framing of a response": "tests/edges/git/test_git_framing.py",

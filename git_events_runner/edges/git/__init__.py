@@ -16,6 +16,7 @@ from .remote import Remote
 
 if TYPE_CHECKING:
     from git_events_runner.edges.git.http.lfs import LfsClient
+    from git_events_runner.edges.git.http.messages import MessageClient
 
 
 def http_remote(
@@ -88,3 +89,22 @@ __all__ = [
     "lfs_client",
     "ssh_remote",
 ]
+
+
+def message_client(
+    limits: Limits, *, refused_networks: Iterable[str] = (), allowed_networks: Iterable[str] = ()
+) -> MessageClient:
+    """A client for messages to receivers, with the rules for addresses that git servers have."""
+    from git_events_runner.edges.git.http.messages import MessageClient
+    from git_events_runner.edges.git.http.proxies import Proxies
+    from git_events_runner.edges.git.http.transport import HttpTransport
+
+    watcher = Unobserved()
+    transport = HttpTransport(
+        limits=limits,
+        hosts=HostRateLimits(limits=limits, observer=watcher, weight=equal),
+        observer=watcher,
+        addresses=Addresses(refused_networks, allowed=allowed_networks),
+        proxies=Proxies.of(os.environ),
+    )
+    return MessageClient(transport, deadline_s=limits.deadline_s)

@@ -45,6 +45,7 @@ class Results:
         job_deleted: Callable[[Snapshot, str, str], Awaitable[bool]],
         trigger_gone: Callable[[Snapshot], Awaitable[bool]],
         most_retries: Callable[[], int],
+        keeps: Callable[[Snapshot], bool],
         request_timeout_s: float,
         now: Callable[[], datetime],
         weight: Weight,
@@ -52,7 +53,8 @@ class Results:
         """`observers` are called with the changes of the Jobs.
 
         `deleted_as` is the last phase of a Job, by its uid, that this process deletes. `job_deleted` (of a trigger's
-        source, by name) and `trigger_gone` read live. `most_retries` bounds those of a run. `weight` is that of a
+        source, by name) and `trigger_gone` read live. `most_retries` bounds those of a run.
+        `keeps`: whether a Job may have no TTL yet, because it is needed for messages. `weight` is that of a
         namespace among the others.
         """
         self._store = store
@@ -70,6 +72,7 @@ class Results:
             job_deleted=job_deleted,
             trigger_gone=trigger_gone,
             most_retries=most_retries,
+            keeps=keeps,
             request_timeout_s=request_timeout_s,
             weight=weight,
         )

@@ -57,10 +57,13 @@ class Sweeper:
         job_deleted: Callable[[Snapshot, str, str], Awaitable[bool]],
         trigger_gone: Callable[[Snapshot], Awaitable[bool]],
         most_retries: Callable[[], int],
+        keeps: Callable[[Snapshot], bool],
         request_timeout_s: float,
         weight: Weight,
     ) -> None:
-        """`show` is called with a trigger whose Job is found deleted; `job_deleted` and `trigger_gone` read live.
+        """`keeps`: whether a Job is needed for longer than its run.
+
+        `show` is called with a trigger whose Job is found deleted; `job_deleted` and `trigger_gone` read live.
 
         `weight` is that of a namespace among the others.
         """
@@ -73,6 +76,7 @@ class Sweeper:
         self._job_deleted = job_deleted
         self._trigger_gone = trigger_gone
         self._most_retries = most_retries
+        self._keeps = keeps
         self._request_timeout_s = request_timeout_s
         self._weight = weight
         self._slices = Slices()
@@ -148,7 +152,8 @@ class Sweeper:
         if view.has_ttl or view.ttl_s is None or view.deleting or view.run is None:
             return False
         if owner is not None:
-            return owner.settled and next_attempt(view, owner, most=self._most_retries()) is None
+            retried = next_attempt(view, owner, most=self._most_retries()) is not None
+            return owner.settled and not retried and not self._keeps(job)
         return self._store.trigger(view.run.trigger_uid) is None
 
     async def _give_ttl(self, ref: Ref, fence: Fence) -> bool:

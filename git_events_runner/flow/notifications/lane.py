@@ -1,0 +1,48 @@
+"""The messages of one Notifier that wait, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.notifications.report import RunReport
+
+PENDING_MAX = 10_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Pending:
+    """A run to report: its state when it was put, and the loop's time then."""
+
+    report: RunReport
+    since: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Lane:
+    """One Notifier: what waits (by the uid of the Job), and how often in a row sending has failed."""
+
+    ref: Ref
+    uid: str
+    pending: dict[str, Pending] = field(default_factory=dict)
+    failures: int = 0
+    is_draining: bool = False
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, report: RunReport, now: float) -> bool:
+        """Add a run, or replace what waits of it; False: there are too many, and the oldest one is dropped."""
+        known = self.pending.get(report.job_uid)
+        if known is not None:
+            known.report = report
+            return True
+        self.pending[report.job_uid] = Pending(report=report, since=now)
+        if len(self.pending) <= PENDING_MAX:
+            return True
+        del self.pending[next(iter(self.pending))]
+        return False
+
+    @property
+    def oldest(self) -> float | None:
+        """The loop's time when the oldest one was put."""
+        return min((each.since for each in self.pending.values()), default=None)

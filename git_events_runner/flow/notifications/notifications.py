@@ -1,0 +1,301 @@
+"""The leader's messages: for each Notifier one after another, those of different Notifiers concurrently.
+
+A receiver that is slow, or does not answer, delays only the messages of its own Notifier, and no run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+from git_events_runner.concurrency.fairness import Weight
+from git_events_runner.concurrency.handover import working
+from git_events_runner.concurrency.retry_delays import delay_s
+from git_events_runner.concurrency.slices import Slices
+from git_events_runner.edges.kube.snapshot import Snapshot
+from git_events_runner.edges.kube.store import Store
+from git_events_runner.edges.ports import EventRecorder, KubeWriter
+from git_events_runner.resources.conditions import Reason
+from git_events_runner.resources.kinds import NOTIFIERS
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.identity import owner_of
+from git_events_runner.rules.jobs.lifecycle import FAILED, SUCCEEDED, JobEnded, JobEvent
+from git_events_runner.rules.messages import Fence
+from git_events_runner.rules.notifications import marks
+from git_events_runner.rules.notifications.report import CANCELLED, RunReport, cancelled_by
+from git_events_runner.rules.notifications.request import Accepted, Refused, Retry, Verdict
+from git_events_runner.rules.notifications.selection import concerned, is_due, keeps_job, report_of, report_of_run
+from git_events_runner.telemetry.notification_metrics import NotificationMetrics
+
+from .conditions import NotifierConditions
+from .lane import Lane
+from .marks_writer import MarksWriter
+
+log = structlog.get_logger(target="notifications")
+
+Send = Callable[[Snapshot, RunReport], Awaitable[Verdict]]
+_PASS_S = 30.0
+_GAUGES_S = 5.0
+_TOGETHER = 16
+_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 60.0
+_FAILURES_SHOWN = 3
+
+
+class Notifications:
+    """Sends what is not reported yet while this replica is the leader; without a Notifier it does nothing."""
+
+    def __init__(
+        self,
+        *,
+        api: KubeWriter,
+        store: Store,
+        send: Send,
+        close: Callable[[], Awaitable[None]],
+        announcer: EventRecorder,
+        metrics: NotificationMetrics,
+        request_timeout_s: float,
+        now: Callable[[], datetime],
+        weight: Weight,
+    ) -> None:
+        """`send` is called with a Notifier and a run; `close` when leadership ends."""
+        self._store = store
+        self._send = send
+        self._close = close
+        self._metrics = metrics
+        self._now = now
+        self._marks = MarksWriter(api=api, store=store, request_timeout_s=request_timeout_s, weight=weight)
+        self._conditions = NotifierConditions(api=api, store=store, announcer=announcer, now=now)
+        self._slices = Slices()
+        self._lanes: dict[str, Lane] = {}  # by the uid of the Notifier
+        self._requests = asyncio.Semaphore(_TOGETHER)
+        self._work = asyncio.Event()
+
+    def observe(self, event: JobEvent) -> None:
+        """Put what happened to a Job into the lanes of the Notifiers that report it."""
+        notifiers = self._notifiers()
+        if not notifiers:
+            return
+        job = self._store.get(event.run.job)
+        if isinstance(event, JobEnded) and event.result not in {SUCCEEDED, FAILED}:
+            report = report_of_run(event.run, self._store)
+            if report is not None:
+                why = cancelled_by(event.result)
+                ended_at = self._now()
+                self._put(notifiers, replace(report, state=CANCELLED, why=why, ended_at=ended_at), None)
+        elif job is not None and job.uid == event.run.uid:
+            self._consider(notifiers, job)
+        else:
+            report = report_of_run(event.run, self._store)
+            if report is not None:
+                self._put(notifiers, report, None)
+
+    def keeps(self, job: Snapshot) -> bool:
+        """Whether a Job may have no TTL yet, because a message about its end is still to be sent."""
+        notifiers = self._notifiers()
+        report = self._report(job) if notifiers else None
+        if report is None:
+            return False
+        now = self._now()
+        found = self._concerned(notifiers, report)
+        return any(keeps_job(each, report, self._marks.mark(job, each.uid), now) for each in found)
+
+    async def run_leading(self, fence: Fence) -> None:
+        """Send until leadership ends."""
+        self._lanes.clear()
+        writes = self._marks.begin(fence)
+        try:
+            async with working(writes), asyncio.TaskGroup() as group:
+                with self._store.subscribe(declared=NOTIFIERS) as changes:
+                    await self._follow(changes.wait, changes.take, group, fence)
+        finally:
+            self._lanes.clear()
+            self._metrics.pending({})
+            await self._close()
+
+    async def _follow(
+        self,
+        changed: Callable[[], Awaitable[None]],
+        take: Callable[[], set[Ref]],
+        group: asyncio.TaskGroup,
+        fence: Fence,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        next_pass = loop.time()
+        while True:
+            notifiers = self._notifiers()
+            if not notifiers and not self._lanes:
+                await changed()
+            if self._wake(take()):
+                next_pass = loop.time()
+            if loop.time() >= next_pass:
+                await self._consider_all()
+                next_pass = loop.time() + _PASS_S
+            self._work.clear()
+            for lane in self._lanes.values():
+                if lane.pending and not lane.is_draining:
+                    lane.is_draining = True
+                    group.create_task(self._drain(lane, fence))
+            self._show()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GAUGES_S):
+                    await self._work.wait()
+
+    def _wake(self, changed: set[Ref]) -> bool:
+        """Whether Notifiers have changed: what waits is tried again with their new specs, and all Jobs are read."""
+        for lane in self._lanes.values():
+            if lane.ref in changed:
+                lane.wake.set()
+        return bool(changed)
+
+    def _notifiers(self) -> list[Snapshot]:
+        return [each for kind in NOTIFIERS for each in self._store.all(kind)]
+
+    async def _consider_all(self) -> None:
+        """Put what is not reported yet of all Jobs: nothing depends on an event that was missed."""
+        notifiers = self._notifiers()
+        known = {each.uid for each in notifiers}
+        for uid in [uid for uid in self._lanes if uid not in known]:
+            lane = self._lanes.pop(uid)
+            lane.pending.clear()
+            self._metrics.forget(lane.ref)
+        if not notifiers:
+            return
+        for job in sorted(self._store.all("Job"), key=_creation):
+            await self._slices.rest()
+            self._consider(notifiers, job)
+
+    def _consider(self, notifiers: list[Snapshot], job: Snapshot) -> None:
+        report = self._report(job)
+        if report is not None:
+            self._put(notifiers, report, job)
+
+    def _report(self, job: Snapshot) -> RunReport | None:
+        owner = owner_of(job, self._store)
+        return report_of(job, owner, self._store) if owner is not None else None
+
+    def _concerned(self, notifiers: list[Snapshot], report: RunReport) -> list[Snapshot]:
+        trigger = self._store.get(report.trigger)
+        labels = _labels(trigger)
+        of_namespace = _labels(self._store.get(Ref("Namespace", None, report.trigger.namespace or "")))
+        return concerned(notifiers, report.trigger, labels, of_namespace)
+
+    def _put(self, notifiers: list[Snapshot], report: RunReport, job: Snapshot | None) -> None:
+        now, loop_now = self._now(), asyncio.get_running_loop().time()
+        for notifier in self._concerned(notifiers, report):
+            mark = self._marks.mark(job, notifier.uid) if job is not None else None
+            if not is_due(notifier, report, mark, now):
+                continue
+            lane = self._lanes.get(notifier.uid)
+            if lane is None:
+                lane = self._lanes[notifier.uid] = Lane(ref=notifier.ref, uid=notifier.uid)
+            if not lane.put(report, loop_now):
+                self._metrics.failed(notifier.ref, notifier.model.spec.type)
+            self._work.set()
+
+    async def _drain(self, lane: Lane, fence: Fence) -> None:
+        """Send what waits for one Notifier, one after another."""
+        try:
+            while lane.pending:
+                notifier = self._store.get(lane.ref)
+                if notifier is None or notifier.uid != lane.uid:
+                    lane.pending.clear()
+                elif notifier.model is None:
+                    await self._wait(lane, _LONGEST_BACKOFF_S)
+                else:
+                    await self._send_next(lane, notifier, fence)
+        finally:
+            lane.is_draining = False
+
+    async def _send_next(self, lane: Lane, notifier: Snapshot, fence: Fence) -> None:
+        uid, waiting = next(iter(lane.pending.items()))
+        report = self._current(notifier, waiting.report)
+        if report is None:
+            del lane.pending[uid]
+            await asyncio.sleep(0)
+            return
+        async with self._requests:
+            fence.check()
+            lane.wake.clear()
+            try:
+                verdict = await self._send(notifier, report)
+            except Exception:  # the border of one Notifier's work: a bug in it must not end the others'
+                log.exception("object.crashed", namespace=lane.ref.namespace, name=str(lane.ref))
+                verdict = Retry(message="the message could not be created; the log of the controller has the cause")
+        fields = {"kind": lane.ref.kind, "namespace": lane.ref.namespace, "name": lane.ref.name}
+        kind = notifier.model.spec.type
+        match verdict:
+            case Accepted():
+                log.debug("notification.sent", **fields, job=report.job.name, result=report.state)
+                self._metrics.sent(lane.ref, kind)
+                self._finish(lane, report, marks.accepted(report.state))
+                await self._conditions.write(notifier, Reason.DELIVERED, "the receiver accepted the last message")
+            case Refused():
+                log.warning("notification.refused", **fields, job=report.job.name, error=verdict.message)
+                self._metrics.failed(lane.ref, kind)
+                self._finish(lane, report, marks.refused(report.state, notifier.generation))
+                await self._conditions.write(notifier, Reason.DELIVERY_REFUSED, verdict.message)
+            case Retry():
+                lane.failures += 1
+                self._metrics.failed(lane.ref, kind)
+                reason = verdict.reason or Reason.DELIVERY_FAILING
+                if verdict.reason is not None or lane.failures == _FAILURES_SHOWN:
+                    log.warning("notification.delayed", **fields, job=report.job.name, error=verdict.message)
+                    text = f"{verdict.message}; {len(lane.pending)} messages wait and are sent again"
+                    await self._conditions.write(notifier, reason, text if verdict.reason is None else verdict.message)
+                backoff_s = delay_s(lane.failures, first_s=_FIRST_BACKOFF_S, longest_s=_LONGEST_BACKOFF_S)
+                await self._wait(lane, backoff_s if verdict.after_s is None else max(verdict.after_s, _FIRST_BACKOFF_S))
+
+    async def _wait(self, lane: Lane, seconds: float) -> None:
+        """Wait, unless the Notifier is changed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await lane.wake.wait()
+        lane.wake.clear()
+
+    def _finish(self, lane: Lane, report: RunReport, mark: str) -> None:
+        lane.failures = 0
+        waiting = lane.pending.get(report.job_uid)
+        if waiting is not None and waiting.report.state == report.state:
+            del lane.pending[report.job_uid]
+        if report.state != CANCELLED:
+            self._marks.put(report.job, report.job_uid, lane.uid, mark)
+
+    def _current(self, notifier: Snapshot, report: RunReport) -> RunReport | None:
+        """The run as it is to be reported now; None: it is reported, or a newer run of its commit is."""
+        job = self._store.get(report.job)
+        mark = None
+        if report.state != CANCELLED and job is not None and job.uid == report.job_uid:
+            report = self._report(job) or report
+            mark = self._marks.mark(job, notifier.uid)
+        if not is_due(notifier, report, mark, self._now()):
+            return None
+        return None if notifier.model.spec.commit_status is not None and self._is_overtaken(report) else report
+
+    def _is_overtaken(self, report: RunReport) -> bool:
+        """Whether a newer run of the same source and commit exists, whose status is the one of the commit."""
+        runs = (job.model for job in self._store.jobs_of(report.trigger_uid, report.source))
+        return any(
+            view.commit == report.commit and view.run is not None and view.run.number > report.number for view in runs
+        )
+
+    def _show(self) -> None:
+        now = asyncio.get_running_loop().time()
+        found = {
+            lane.ref: (len(lane.pending), now - lane.oldest if lane.oldest is not None else 0.0)
+            for lane in self._lanes.values()
+        }
+        self._metrics.pending(found)
+
+
+def _creation(job: Snapshot) -> tuple[float, str]:
+    created_at = job.model.created_at
+    return (created_at.timestamp() if created_at is not None else 0.0, job.ref.name)
+
+
+def _labels(found: Snapshot | None) -> Mapping[str, str]:
+    return (found.raw["metadata"].get("labels") or {}) if found is not None else {}

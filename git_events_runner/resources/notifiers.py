@@ -1,0 +1,219 @@
+"""Notifier and ClusterNotifier: where the results of runs are reported."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from .allowed_namespaces import LabelSelector
+from .meta import Resource
+from .part import PART, Name, Part, Text
+from .rule import Rule
+from .sources import SecretKey, TlsConfig
+from .status import Condition, SourceStatus
+
+URL_CHARS = 2048
+CONTEXT_CHARS = 255
+HOSTS_MAX = 20
+EVENTS = ("Queued", "Started", "Succeeded", "Failed", "Cancelled")
+DEFAULT_EVENTS = {"commit-status": EVENTS, "webhook": ("Succeeded", "Failed", "Cancelled")}
+DEFAULT_KEYS = {"commit-status": "token", "webhook": "secret"}
+FIELDS = ("namespace", "trigger", "kind", "source", "run", "commit", "job")
+# Forges that are at one address for all; the others need `apiUrl`.
+API_URLS = {
+    "github": "https://api.github.com",
+    "gitlab": "https://gitlab.com/api/v4",
+    "bitbucket": "https://api.bitbucket.org/2.0",
+    "azure": "https://dev.azure.com",
+}
+_BY_TYPE = (
+    "commitStatus belongs to type commit-status, and address to type webhook: each needs its own and not the other"
+)
+_NEEDS_URL = "apiUrl is required for gitea and bitbucket-server, as https://git.example"
+_URL = Rule(
+    pattern=r"^https?://[A-Za-z0-9._\[\]:-]+(/[!-?A-Z\[\]_a-z~|]*)?$",
+    message="write an address as https://host[:port][/path], without user information",
+)
+_NAMES = "|".join(FIELDS)
+_TEMPLATE = Rule(
+    pattern=rf"^([^{{}}]|[{{]({_NAMES})[}}])*$",
+    message=f"fields in braces are {', '.join(FIELDS)}",
+)
+_CONTEXT_FIELDS = FIELDS[:4]
+_CONTEXT = Rule(
+    pattern=rf"^([^{{}}]|[{{]({'|'.join(_CONTEXT_FIELDS)})[}}])*$",
+    message=f"fields in braces are {', '.join(_CONTEXT_FIELDS)}",
+)
+_TARGET = Rule(pattern=r"^https?://", message="write an address that begins with https://")
+Url = Annotated[Text, Field(max_length=URL_CHARS), _URL]
+Event = Literal["Queued", "Started", "Succeeded", "Failed", "Cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class NotifierSecret(Part):
+    """A Secret with what authenticates the messages."""
+
+    name: Name = Field(description="Name of the Secret.")
+    namespace: Name | None = Field(
+        default=None,
+        description="Namespace of the Secret, for a ClusterNotifier; unset: the trigger's namespace. A Notifier's "
+        "Secret is always in its own namespace.",
+    )
+    key: SecretKey | None = Field(
+        default=None,
+        description="Key in the Secret; unset: `token` for type `commit-status`, `secret` for type `webhook`.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class CommitStatus(Part):
+    """The status of a commit at its forge."""
+
+    rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("has(self.apiUrl) || !(self.forge in ['gitea', 'bitbucket-server'])", _NEEDS_URL),
+    )
+
+    forge: Literal["github", "gitlab", "gitea", "bitbucket", "bitbucket-server", "azure"] = Field(
+        description="The forge, which defines the request. `gitea` is Forgejo too, `bitbucket` is Bitbucket Cloud, "
+        "`bitbucket-server` Bitbucket Data Center."
+    )
+    api_url: Url | None = Field(
+        default=None,
+        description="Address of the forge. A path that is left out is the usual one of its API. Unset: that of the "
+        "public service (github.com, gitlab.com, bitbucket.org, dev.azure.com).",
+    )
+    hosts: Annotated[tuple[Name, ...], Field(max_length=HOSTS_MAX)] | None = Field(
+        default=None,
+        description="Hosts of the repositories whose commits get a status, without ports; unset: the host of the "
+        "forge. Other sources get none, so that the token is used for this forge alone.",
+    )
+    context: Annotated[Text, Field(min_length=1, max_length=CONTEXT_CHARS), _CONTEXT] = Field(
+        default="{namespace}/{trigger}",
+        description="Name of the status at the forge, with the fields {namespace}, {trigger}, {kind} (of the trigger) "
+        "and {source}. Two triggers with the same name overwrite each other's status.",
+    )
+
+    @model_validator(mode="after")
+    def _has_url(self) -> Self:
+        if self.api_url is None and self.forge not in API_URLS:
+            raise ValueError(_NEEDS_URL)
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class TriggerSelection(Part):
+    """Which triggers."""
+
+    selector: LabelSelector | None = Field(default=None, description="Labels of the triggers; unset: all of them.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class ClusterTriggerSelection(TriggerSelection):
+    """Which triggers, of which namespaces."""
+
+    namespace_selector: LabelSelector | None = Field(
+        default=None, description="Labels of the triggers' namespaces; unset: all namespaces."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class NotifierSpec(Part):
+    """Where the results of runs are reported, and how."""
+
+    rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "(self.type == 'commit-status') == has(self.commitStatus) && (self.type == 'webhook') == has(self.address)",
+            _BY_TYPE,
+        ),
+    )
+
+    type: Literal["commit-status", "webhook"] = Field(
+        description="`commit-status`: the status of the commit at its forge. `webhook`: a POST of JSON to `address`, "
+        "signed as in Standard Webhooks."
+    )
+    triggers: TriggerSelection | None = Field(
+        default=None, description="The triggers whose runs are reported; unset: all of the namespace."
+    )
+    events: Annotated[tuple[Event, ...], Field(min_length=1, max_length=len(EVENTS))] | None = Field(
+        default=None,
+        description="What is reported. `Cancelled`: a Job was deleted before it ended, or a newer run superseded or "
+        "replaced it. Unset: all of them for `commit-status`; `Succeeded`, `Failed` and `Cancelled` for `webhook`.",
+    )
+    commit_status: CommitStatus | None = Field(default=None, description="Required for type `commit-status`.")
+    address: Url | None = Field(default=None, description="Where messages are sent; required for type `webhook`.")
+    secret_ref: NotifierSecret = Field(
+        description="The token for the forge's API, or the key that signs messages: `whsec_` and base64, or any text."
+    )
+    tls_config: TlsConfig | None = Field(
+        default=None, description="How the receiver's certificate is verified, for https; unset: by the system's CAs."
+    )
+    target_url: Annotated[Text, Field(max_length=URL_CHARS), _TARGET, _TEMPLATE] | None = Field(
+        default=None,
+        description="Where people read more about a run, with the fields {namespace}, {trigger}, {kind}, {source}, "
+        "{run} (its number), {commit} and {job}.",
+    )
+
+    @model_validator(mode="after")
+    def _has_what_its_type_needs(self) -> Self:
+        wanted = (self.type == "commit-status", self.type == "webhook")
+        if (self.commit_status is not None, self.address is not None) != wanted:
+            raise ValueError(_BY_TYPE)
+        return self
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """The events that are reported."""
+        return DEFAULT_EVENTS[self.type] if self.events is None else self.events
+
+    @property
+    def secret_key(self) -> str:
+        """The key in the Secret."""
+        return self.secret_ref.key or DEFAULT_KEYS[self.type]
+
+    def selects(self, labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> bool:  # noqa: ARG002  see below
+        """Whether the runs of a trigger with these labels are reported."""
+        selector = self.triggers.selector if self.triggers is not None else None
+        return selector is None or selector.accepts(labels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class ClusterNotifierSpec(NotifierSpec):
+    """Where the results of runs of many namespaces are reported, and how."""
+
+    triggers: ClusterTriggerSelection | None = Field(
+        default=None, description="The triggers whose runs are reported; unset: all of the cluster."
+    )
+
+    def selects(self, labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> bool:
+        """Whether the runs of a trigger with these labels, in a namespace with those, are reported."""
+        chosen = self.triggers
+        selector = chosen.namespace_selector if chosen is not None else None
+        within = selector is None or selector.accepts(namespace_labels)
+        return within and NotifierSpec.selects(self, labels, namespace_labels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class NotifierStatus(SourceStatus):
+    """How the last message was received."""
+
+    conditions: tuple[Condition, ...] = Field(
+        default=(), description="Ready: whether the receiver accepted the last message; its message has what to do."
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Notifier(Resource):
+    """Reports runs of the triggers of its own namespace."""
+
+    spec: NotifierSpec
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterNotifier(Notifier):
+    """Reports runs of the triggers of every namespace, or of those that it selects."""
+
+    spec: ClusterNotifierSpec

@@ -1,0 +1,1 @@
+"""What is reported of runs, to whom, and as which request."""

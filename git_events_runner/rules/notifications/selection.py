@@ -1,0 +1,115 @@
+"""Which Notifiers report a run, and whether a message is to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from git_events_runner.resources.kinds import SOURCES
+from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.identity import Found, Objects, Owner
+from git_events_runner.rules.jobs.lifecycle import RunJob
+from git_events_runner.rules.references import source_of
+
+from .commit_status import serves
+from .marks import is_reported
+from .report import FINAL, RunReport, state_of, why_of
+
+OLDEST = timedelta(hours=24)
+TTL_WAITS = timedelta(hours=1)
+
+
+class Notifying(Protocol):
+    """A Notifier or ClusterNotifier as the store has it."""
+
+    @property
+    def ref(self) -> Ref:
+        """Its kind, namespace and name."""
+
+    @property
+    def uid(self) -> str:
+        """Its uid."""
+
+    @property
+    def generation(self) -> int:
+        """The generation of its spec."""
+
+    @property
+    def model(self) -> Any:
+        """The parsed object; None when it is not valid."""
+
+
+def report_of(job: Found, owner: Owner[Any], objects: Objects[Any]) -> RunReport | None:
+    """A Job as it is reported now; None: nothing is reported of it (v0.4's, or without commit or source)."""
+    return report_of_run(RunJob.of(job, owner, objects), objects)
+
+
+def report_of_run(run: RunJob, objects: Objects[Any]) -> RunReport | None:
+    """The Job of a run as it was seen last; None: nothing is reported of it."""
+    view, trigger = run.view, objects.get(run.trigger)
+    if run.number is None or not view.commit or trigger is None or trigger.model is None:
+        return None
+    uri = _uri_of(trigger, run.source, objects)
+    if uri is None:
+        return None
+    return RunReport(
+        state=state_of(view),
+        trigger=run.trigger,
+        trigger_uid=run.trigger_uid,
+        source=run.source,
+        number=run.number,
+        job=run.job,
+        job_uid=run.uid,
+        commit=view.commit,
+        repo_uri=uri,
+        attempt=str(view.attempt),
+        why=why_of(run.job, view, run.source),
+        created_at=view.created_at,
+        started_at=view.started_at,
+        ended_at=view.ended_at,
+    )
+
+
+def _uri_of(trigger: Any, source: str, objects: Objects[Any]) -> str | None:
+    kind = trigger.model.spec.sources.kind
+    namespace = trigger.ref.namespace if kind == SOURCES[0] else None
+    found = objects.get(Ref(kind, namespace, source_of(source)))
+    return found.model.spec.repo_uri if found is not None and found.model is not None else None
+
+
+def concerned(
+    notifiers: Iterable[Any], trigger: Ref, labels: Mapping[str, str], namespace_labels: Mapping[str, str]
+) -> list[Any]:
+    """The Notifiers that report runs of a trigger with these labels, in a namespace with those."""
+    return [
+        each
+        for each in notifiers
+        if each.model is not None
+        and each.ref.namespace in {None, trigger.namespace}
+        and each.model.spec.selects(labels, namespace_labels)
+    ]
+
+
+def is_due(notifier: Notifying, report: RunReport, mark: str | None, now: datetime) -> bool:
+    """Whether a message is to be sent: the Notifier reports this state, and it was not reported.
+
+    Runs that ended before the Notifier was created are not reported, nor those that ended a day ago.
+    """
+    spec, created_at = notifier.model.spec, notifier.model.metadata.created_at
+    if report.state not in spec.reported or is_reported(mark, report.state, notifier.generation):
+        return False
+    ended_at = report.ended_at
+    if ended_at is not None and ((created_at is not None and ended_at < created_at) or now - ended_at > OLDEST):
+        return False
+    return spec.commit_status is None or serves(spec.commit_status, report.repo_uri)
+
+
+def keeps_job(notifier: Notifying, report: RunReport, mark: str | None, now: datetime) -> bool:
+    """Whether a Job is needed for a message: its end is still to be reported, for an hour after it at most."""
+    if report.state not in FINAL:
+        spec = notifier.model.spec
+        ends = FINAL.intersection(spec.reported)
+        return bool(ends) and (spec.commit_status is None or serves(spec.commit_status, report.repo_uri))
+    recent = report.ended_at is None or now - report.ended_at < TTL_WAITS
+    return recent and is_due(notifier, report, mark, now)
