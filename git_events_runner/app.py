@@ -206,7 +206,12 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
     gate = ConfiguredPolicyGate(store=store, policy=lambda: policy_of(config.current), announcer=events, now=now)
     triggers = LiveTriggers(reader=client, store=store)
     copies = SecretCopier(api=client, resolve=gate.resolve, secrets=secrets)
-    deletions = Deletions(api=client, writer=writer, events=events, request_timeout_s=leader_timeout_s, now=now)
+    notifications = messages(
+        client, settings, store=store, secrets=secrets, events=events, config=lambda: config.current, metrics=metrics
+    )
+    deletions = Deletions(
+        api=client, writer=writer, events=events, messages=notifications, request_timeout_s=leader_timeout_s, now=now
+    )
     secret_copies = SecretCopies(
         deletions=deletions, store=store, copies=copies, writer=writer, announcer=events, now=now, weight=weight
     )
@@ -278,9 +283,6 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
     scheduler = Scheduler(
         store=store, gate=gate, submit=lanes.submit, forget=forget, edited=handled.edited, now=now, weight=weight
     )
-    notifications = messages(
-        client, settings, store=store, secrets=secrets, events=events, config=lambda: config.current, metrics=metrics
-    )
     results = Results(
         api=client,
         store=store,
@@ -291,7 +293,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         job_deleted=tracking.is_deleted,
         trigger_gone=triggers.gone,
         most_retries=lambda: config.current.trigger.max_retry_limit,
-        keeps=notifications.keeps,
+        messages=notifications,
         request_timeout_s=leader_timeout_s,
         now=now,
         weight=weight,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger.mutations import Mutation, Outcome
 from git_events_runner.rules.policy import Policy
@@ -55,6 +56,27 @@ class PolicyGate(Protocol):
 
     def no_room(self, trigger: Ref, uid: str, making: int) -> Problem | None:
         """Why its namespace may have no further Job, with `making` that are being created."""
+
+
+class RunMessages(Protocol):
+    """What has to be sent about runs is recorded before their Jobs are deleted."""
+
+    def keeps(self, job: Snapshot) -> bool:
+        """Whether a Job may have no TTL yet, because a message about its end is still to be sent."""
+
+    async def cancelling(self, job: Snapshot, result: str) -> None:
+        """Record the message about a Job that is about to be deleted, with its last phase.
+
+        Raises:
+            ApiError: The API server gave no answer: nothing may be deleted yet, try again.
+        """
+
+    async def lost(self, trigger: Snapshot, source: str, name: str) -> None:
+        """Record the message about a Job of a trigger's source, by name, that no leader saw deleted.
+
+        Raises:
+            ApiError: The API server gave no answer: try again.
+        """
 
 
 class SecretCopier(Protocol):

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from .allowed_namespaces import LabelSelector
 from .meta import Resource
-from .part import PART, Name, Part, Text
+from .part import PART, SAFE_MAX, Name, Part, Text
 from .rule import Rule
 from .sources import SecretKey, TlsConfig
 from .status import Condition, SourceStatus
@@ -19,6 +19,7 @@ from .status import Condition, SourceStatus
 URL_CHARS = 2048
 CONTEXT_CHARS = 255
 HOSTS_MAX = 20
+CANCELLED_MAX = 100
 EVENTS = ("Queued", "Started", "Succeeded", "Failed", "Cancelled")
 DEFAULT_EVENTS = {"commit-status": EVENTS, "webhook": ("Succeeded", "Failed", "Cancelled")}
 DEFAULT_KEYS = {"commit-status": "token", "webhook": "secret"}
@@ -197,8 +198,37 @@ class ClusterNotifierSpec(NotifierSpec):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class CancelledRun(Part):
+    """A run whose Job was deleted before it ended: its message, which has no other record."""
+
+    namespace: Text | None = Field(default=None, description="Namespace of the trigger.")
+    trigger: Text | None = Field(default=None, description="Name of the trigger.")
+    trigger_kind: Text | None = Field(default=None, description="Its kind.")
+    trigger_uid: Text | None = Field(default=None, description="Its uid.")
+    source: Text | None = Field(default=None, description="The source that it is a run of.")
+    number: Annotated[int, Field(strict=True, ge=0, le=SAFE_MAX)] | None = Field(
+        default=None, description="Number of the run."
+    )
+    job: Text | None = Field(default=None, description="Name of its Job.")
+    job_uid: Text | None = Field(default=None, description="Uid of its Job.")
+    commit: Text | None = Field(default=None, description="Its commit.")
+    repo_uri: Text | None = Field(default=None, description="The repository of the commit.")
+    attempt: Text | None = Field(default=None, description="Which attempt it was, of how many, as `2/4`.")
+    why: Text | None = Field(default=None, description="Why it was cancelled.")
+    created: Text | None = Field(default=None, description="When its Job was created.")
+    started: Text | None = Field(default=None, description="When its Job started.")
+    ended: Text | None = Field(default=None, description="When its Job was deleted, or was about to be.")
+    sent: Text | None = Field(default=None, description="When the receiver accepted or refused the message.")
+    mark: Text | None = Field(default=None, description="What was sent, as in the annotation of a Job.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class NotifierStatus(SourceStatus):
     """How the last message was received."""
+
+    cancelled: Annotated[tuple[CancelledRun, ...], Field(max_length=CANCELLED_MAX)] = Field(
+        default=(), description="Cancelled runs whose message waits, or was sent within the last ten minutes."
+    )
 
     conditions: tuple[Condition, ...] = Field(
         default=(), description="Ready: whether the receiver accepted the last message; its message has what to do."

@@ -18,7 +18,7 @@ from git_events_runner.concurrency.bounded_dict import BoundedDict
 from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.ports import ImmediateEventRecorder, KubeWriter
 from git_events_runner.errors import ApiError, ApiNotFound, ApiTooManyRequests, ApiUnavailable
-from git_events_runner.flow.ports import StatusWriter
+from git_events_runner.flow.ports import RunMessages, StatusWriter
 from git_events_runner.resources.job import copy_name
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import Owner
@@ -42,10 +42,12 @@ class Deletions:
         api: KubeWriter,
         writer: StatusWriter,
         events: ImmediateEventRecorder,
+        messages: RunMessages,
         request_timeout_s: float,
         now: Callable[[], datetime],
     ) -> None:
         self._api = api
+        self._messages = messages
         self._writer = writer
         self._events = events
         self._request_timeout_s = request_timeout_s
@@ -77,6 +79,7 @@ class Deletions:
             await self._writer.write(trigger.ref, trigger.uid, phase, report)
         else:  # nothing new is written about a source that the trigger does not name any more
             await self._record(job, EXPIRED, message)
+        await self._messages.cancelling(job, EXPIRED)
         fence.check()
         self._note(job.uid, EXPIRED)
         try:
@@ -104,6 +107,7 @@ class Deletions:
         Raises:
             ApiError: The Job was not deleted (if ApiUnavailable: perhaps).
         """
+        await self._messages.cancelling(job, phase)
         self._note(job.uid, phase)
         propagation = "Foreground" if phase == REPLACED else "Background"
         try:

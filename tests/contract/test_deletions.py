@@ -15,6 +15,7 @@ from git_events_runner.resources.kinds import KINDS
 from git_events_runner.rules.identity import owner_of
 from git_events_runner.telemetry.metrics import Metrics
 from git_events_runner.wiring.deletions import Deletions
+from tests.flow.world import NoMessages
 
 from .conftest import World
 from .examples import ENTRY, JOB, TRIGGER
@@ -45,7 +46,7 @@ async def deleting(world: World, act):
     )
     events = Events(api=world.client, identity="x", now=now, failed=lambda _: None, weight=lambda _: 1)
     api = Stopped(world.client)
-    deletions = Deletions(api=api, writer=writer, events=events, request_timeout_s=5.0, now=now)
+    deletions = Deletions(api=api, writer=writer, events=events, messages=NoMessages(), request_timeout_s=5.0, now=now)
     tasks = [asyncio.ensure_future(writer.run()), asyncio.ensure_future(act(deletions, store))]
     try:
         async with asyncio.timeout(20):

@@ -28,7 +28,7 @@ from git_events_runner.wiring.live_triggers import LiveTriggers
 from git_events_runner.wiring.source_hosts import SourceHosts
 from tests.flow.test_queue import queue_of
 from tests.flow.virtual import until
-from tests.flow.world import START, Cluster, Fence, kept, recorded, tracking_of
+from tests.flow.world import START, Cluster, Fence, NoMessages, kept, recorded, tracking_of
 
 NAMESPACES = 12
 PAGE = 500
@@ -201,7 +201,7 @@ class Estate:
                 job_deleted=tracking_of(cluster).is_deleted,
                 trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
                 most_retries=lambda: 10,
-                keeps=lambda job: False,
+                messages=NoMessages(),
                 request_timeout_s=5.0,
                 weight=equal,
             ),

@@ -16,7 +16,7 @@ from tests.flow.test_concurrent_admissions import busy
 from tests.flow.test_queue import leading, queue_of, tenant
 from tests.flow.test_results import following
 from tests.flow.virtual import at, until, virtual
-from tests.flow.world import Cluster, Fence, ended, recorded
+from tests.flow.world import Cluster, Fence, NoMessages, ended, recorded
 
 NONE, MANY = 3, 600
 REF = Ref("WebhookTrigger", "n", "hook")
@@ -40,7 +40,14 @@ async def copying(cluster):
     """The copies of Secrets of a leader."""
     cluster.copies = getattr(cluster, "copies", None) or cluster
     part = SecretCopies(
-        deletions=Deletions(api=cluster, writer=cluster, events=cluster, request_timeout_s=5.0, now=cluster.now),
+        deletions=Deletions(
+            api=cluster,
+            writer=cluster,
+            events=cluster,
+            messages=NoMessages(),
+            request_timeout_s=5.0,
+            now=cluster.now,
+        ),
         store=cluster.store,
         copies=cluster.copies,
         writer=cluster,

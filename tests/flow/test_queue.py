@@ -29,9 +29,9 @@ class Copies:
             self.then()
 
 
-def queue_of(cluster, *, limit=2, waiting_s=300, start_s=600, share=0):
+def queue_of(cluster, *, limit=2, waiting_s=300, start_s=600, share=0, deletions=None):
     cluster.copies, cluster.limit, cluster.weights = Copies(), limit, {}
-    cluster.deletions = deletions_of(cluster)
+    cluster.deletions = deletions or deletions_of(cluster)
     return Queue(
         api=cluster,
         list_jobs=lambda: cluster.list(type("K", (), {"name": "Job"})),

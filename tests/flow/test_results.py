@@ -13,7 +13,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.wiring.live_triggers import LiveTriggers
 from tests.flow.virtual import until, virtual
-from tests.flow.world import A, Cluster, Fence, ended, recorded, tracking_of
+from tests.flow.world import A, Cluster, Fence, NoMessages, ended, recorded, tracking_of
 
 REF = Ref("WebhookTrigger", "n", "hook")
 
@@ -44,7 +44,7 @@ def results_of(cluster, deleted_as, tracking=None, observers=()):
         job_deleted=(tracking or tracking_of(cluster)).is_deleted,
         trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
         most_retries=lambda: 10,
-        keeps=lambda job: False,
+        messages=NoMessages(),
         request_timeout_s=5.0,
         now=cluster.now,
         weight=equal,

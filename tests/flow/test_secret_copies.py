@@ -12,7 +12,7 @@ from git_events_runner.resources.job import KUEUE_LABEL, copy_name
 from git_events_runner.resources.ref import Ref
 from git_events_runner.wiring.deletions import Deletions
 from tests.flow.virtual import until, virtual
-from tests.flow.world import Cluster, Fence, recorded
+from tests.flow.world import Cluster, Fence, NoMessages, recorded
 
 
 class Secrets:
@@ -42,7 +42,14 @@ class Secrets:
 async def leading(cluster):
     secrets = Secrets()
     part = SecretCopies(
-        deletions=Deletions(api=secrets, writer=cluster, events=cluster, request_timeout_s=5.0, now=cluster.now),
+        deletions=Deletions(
+            api=secrets,
+            writer=cluster,
+            events=cluster,
+            messages=NoMessages(),
+            request_timeout_s=5.0,
+            now=cluster.now,
+        ),
         store=cluster.store,
         copies=secrets,
         writer=cluster,

@@ -322,9 +322,29 @@ def recorded(runs=1, commit=A, **fields):
     return {"checkedSources": {"app": whole | fields}, "deliveries": "", "history": []}
 
 
-def deletions_of(cluster):
+class NoMessages:
+    """No Notifier: nothing is recorded."""
+
+    def keeps(self, job):
+        return False
+
+    async def cancelling(self, job, result):
+        """Record nothing."""
+
+    async def lost(self, trigger, source, name):
+        """Record nothing."""
+
+
+def deletions_of(cluster, messages=None):
     """Deletions as the controller makes them."""
-    return Deletions(api=cluster, writer=cluster, events=cluster, request_timeout_s=5.0, now=cluster.now)
+    return Deletions(
+        api=cluster,
+        writer=cluster,
+        events=cluster,
+        messages=messages or NoMessages(),
+        request_timeout_s=5.0,
+        now=cluster.now,
+    )
 
 
 def tracking_of(cluster):

@@ -74,6 +74,14 @@ def secret(api, namespace, name, **data):
     api.post(f"/api/v1/namespaces/{namespace}/secrets", body)
 
 
+def report(world, installation):
+    """Notifiers of both kinds, whose Secret is missing: their condition says so."""
+    spec = {"type": "webhook", "address": "http://127.0.0.1:1/", "events": ["Queued"], "secretRef": {"name": "none"}}
+    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": installation}}}
+    world.ours("Notifier", installation, "report", spec)
+    world.ours("ClusterNotifier", None, f"report-{installation}", spec | {"triggers": here})
+
+
 def test_each_rule_of_the_roles_is_used_and_nothing_is_missing(
     world, installation, repository, replicas, control_plane, ssh, vault
 ):
@@ -89,6 +97,7 @@ def test_each_rule_of_the_roles_is_used_and_nothing_is_missing(
     shared = f"shared-{installation}"
     world.ours("ClusterGitRepo", None, shared, {"repoUri": url, "authConfig": elsewhere})
     everybody = f"build-{installation}"
+    report(world, installation)
     world.ours("ClusterAction", None, everybody, {"actionJob": {"command": ["true"]}})
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
     quotas = f"/api/v1/namespaces/{installation}/resourcequotas"
@@ -140,6 +149,7 @@ def test_each_rule_of_the_roles_is_used_and_nothing_is_missing(
     finally:
         world.delete(f"{OURS}/clustergitrepos/{shared}")
         world.delete(f"{OURS}/clusteractions/{everybody}")
+        world.delete(f"{OURS}/clusternotifiers/report-{installation}")
 
 
 def _here(event, *namespaces):

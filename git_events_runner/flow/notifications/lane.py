@@ -21,12 +21,17 @@ class Pending:
 
 @dataclass(slots=True, kw_only=True)
 class Lane:
-    """One Notifier: what waits (by the uid of the Job), and how often in a row sending has failed."""
+    """One Notifier: what waits (by the uid of the Job), and how often in a row sending has failed.
+
+    `unfinished` are the runs that its receiver shows as waiting or running.
+    """
 
     ref: Ref
     uid: str
     pending: dict[str, Pending] = field(default_factory=dict)
+    unfinished: dict[str, RunReport] = field(default_factory=dict)
     failures: int = 0
+    shown: str | None = None  # the failure that was logged last
     is_draining: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -24,14 +24,25 @@ from git_events_runner.resources.conditions import Reason
 from git_events_runner.resources.kinds import NOTIFIERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import owner_of
+from git_events_runner.rules.jobs.last_job import GONE
 from git_events_runner.rules.jobs.lifecycle import FAILED, SUCCEEDED, JobEnded, JobEvent
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.notifications import marks
-from git_events_runner.rules.notifications.report import CANCELLED, RunReport, cancelled_by
+from git_events_runner.rules.notifications.cancelled import cancelled
+from git_events_runner.rules.notifications.report import CANCELLED, FINAL, RunReport
 from git_events_runner.rules.notifications.request import Accepted, Refused, Retry, Verdict
-from git_events_runner.rules.notifications.selection import concerned, is_due, keeps_job, report_of, report_of_run
+from git_events_runner.rules.notifications.selection import (
+    TRIGGER_DELETED,
+    concerned,
+    is_due,
+    keeps_job,
+    lost_report,
+    report_of,
+    report_of_run,
+)
 from git_events_runner.telemetry.notification_metrics import NotificationMetrics
 
+from .cancellations import Cancellations
 from .conditions import NotifierConditions
 from .lane import Lane
 from .marks_writer import MarksWriter
@@ -69,6 +80,9 @@ class Notifications:
         self._metrics = metrics
         self._now = now
         self._marks = MarksWriter(api=api, store=store, request_timeout_s=request_timeout_s, weight=weight)
+        self._cancellations = Cancellations(
+            api=api, store=store, request_timeout_s=request_timeout_s, now=now, weight=weight
+        )
         self._conditions = NotifierConditions(api=api, store=store, announcer=announcer, now=now)
         self._slices = Slices()
         self._lanes: dict[str, Lane] = {}  # by the uid of the Notifier
@@ -84,15 +98,45 @@ class Notifications:
         if isinstance(event, JobEnded) and event.result not in {SUCCEEDED, FAILED}:
             report = report_of_run(event.run, self._store)
             if report is not None:
-                why = cancelled_by(event.result)
-                ended_at = self._now()
-                self._put(notifiers, replace(report, state=CANCELLED, why=why, ended_at=ended_at), None)
+                self._put(notifiers, cancelled(report, event.result, self._now()), None)
         elif job is not None and job.uid == event.run.uid:
             self._consider(notifiers, job)
         else:
             report = report_of_run(event.run, self._store)
             if report is not None:
                 self._put(notifiers, report, None)
+
+    async def cancelling(self, job: Snapshot, result: str) -> None:
+        """Record that a Job is about to be deleted before it ends, so that no crash leaves its status pending.
+
+        Raises:
+            ApiError: The API server gave no answer: nothing is deleted yet, try again.
+        """
+        notifiers = self._notifiers()
+        report = self._report(job) if notifiers else None
+        if report is not None:
+            await self._record(notifiers, cancelled(report, result, self._now()))
+
+    async def lost(self, trigger: Snapshot, source: str, name: str) -> None:
+        """Record that a Job was deleted before it ended, and no leader has seen it.
+
+        Raises:
+            ApiError: The API server gave no answer: try again.
+        """
+        notifiers = self._notifiers()
+        if not notifiers:
+            return
+        seen = next((job for job in self._store.vanished() if job.ref == Ref("Job", trigger.ref.namespace, name)), None)
+        report = self._report(seen) if seen is not None else lost_report(trigger, source, name, self._store)
+        if report is not None:
+            report = cancelled(report, GONE, self._now())
+            await self._record(notifiers, report)
+            self._put(notifiers, report, None)
+
+    async def _record(self, notifiers: list[Snapshot], report: RunReport) -> None:
+        for notifier in self._concerned(notifiers, report):
+            if is_due(notifier, report, self._cancellations.mark(notifier, report.job_uid), self._now()):
+                await self._cancellations.record(notifier, report)
 
     def keeps(self, job: Snapshot) -> bool:
         """Whether a Job may have no TTL yet, because a message about its end is still to be sent."""
@@ -107,13 +151,14 @@ class Notifications:
     async def run_leading(self, fence: Fence) -> None:
         """Send until leadership ends."""
         self._lanes.clear()
-        writes = self._marks.begin(fence)
+        writes = self._marks.begin(fence), self._cancellations.begin()
         try:
-            async with working(writes), asyncio.TaskGroup() as group:
+            async with working(*writes), asyncio.TaskGroup() as group:
                 with self._store.subscribe(declared=NOTIFIERS) as changes:
                     await self._follow(changes.wait, changes.take, group, fence)
         finally:
             self._lanes.clear()
+            self._cancellations.end()
             self._metrics.pending({})
             await self._close()
 
@@ -168,6 +213,26 @@ class Notifications:
         for job in sorted(self._store.all("Job"), key=_creation):
             await self._slices.rest()
             self._consider(notifiers, job)
+        for notifier in notifiers:
+            if notifier.model is not None:
+                self._consider_cancelled(notifier)
+
+    def _consider_cancelled(self, notifier: Snapshot) -> None:
+        """Put the cancelled runs that its status records, and those whose trigger was deleted while they waited."""
+        lane = self._lanes.get(notifier.uid)
+        for report in list(lane.unfinished.values()) if lane is not None else ():
+            if lane is not None and self._is_without_trigger(report):
+                del lane.unfinished[report.job_uid]
+                now = self._now()
+                self._put_to(notifier, replace(report, state=CANCELLED, why=TRIGGER_DELETED, ended_at=now), None)
+        for report in self._cancellations.waiting(notifier):
+            self._put_to(notifier, report, None)
+
+    def _is_without_trigger(self, report: RunReport) -> bool:
+        trigger = report.trigger
+        return self._store.trigger(report.trigger_uid) is None and not self._store.refused(
+            trigger.namespace, trigger.kind
+        )
 
     def _consider(self, notifiers: list[Snapshot], job: Snapshot) -> None:
         report = self._report(job)
@@ -185,17 +250,27 @@ class Notifications:
         return concerned(notifiers, report.trigger, labels, of_namespace)
 
     def _put(self, notifiers: list[Snapshot], report: RunReport, job: Snapshot | None) -> None:
-        now, loop_now = self._now(), asyncio.get_running_loop().time()
         for notifier in self._concerned(notifiers, report):
+            self._put_to(notifier, report, job)
+
+    def _put_to(self, notifier: Snapshot, report: RunReport, job: Snapshot | None) -> None:
+        if report.state == CANCELLED:
+            mark = self._cancellations.mark(notifier, report.job_uid)
+        else:
             mark = self._marks.mark(job, notifier.uid) if job is not None else None
-            if not is_due(notifier, report, mark, now):
-                continue
-            lane = self._lanes.get(notifier.uid)
-            if lane is None:
-                lane = self._lanes[notifier.uid] = Lane(ref=notifier.ref, uid=notifier.uid)
-            if not lane.put(report, loop_now):
-                self._metrics.failed(notifier.ref, notifier.model.spec.type)
-            self._work.set()
+        known = self._lanes.get(notifier.uid)
+        lane = known or Lane(ref=notifier.ref, uid=notifier.uid)
+        if mark is not None and report.state not in FINAL:
+            self._lanes[notifier.uid] = lane
+            lane.unfinished[report.job_uid] = report
+        if not is_due(notifier, report, mark, self._now()):
+            return
+        if report.state == CANCELLED:
+            self._cancellations.put(notifier, report)
+        self._lanes[notifier.uid] = lane
+        if not lane.put(report, asyncio.get_running_loop().time()):
+            self._metrics.failed(notifier.ref, notifier.model.spec.type)
+        self._work.set()
 
     async def _drain(self, lane: Lane, fence: Fence) -> None:
         """Send what waits for one Notifier, one after another."""
@@ -216,6 +291,8 @@ class Notifications:
         report = self._current(notifier, waiting.report)
         if report is None:
             del lane.pending[uid]
+            if waiting.report.state == CANCELLED:  # a newer run's status is the one of the commit
+                self._cancellations.sent(notifier, uid, marks.accepted(CANCELLED))
             await asyncio.sleep(0)
             return
         async with self._requests:
@@ -232,18 +309,19 @@ class Notifications:
             case Accepted():
                 log.debug("notification.sent", **fields, job=report.job.name, result=report.state)
                 self._metrics.sent(lane.ref, kind)
-                self._finish(lane, report, marks.accepted(report.state))
+                self._finish(lane, notifier, report, marks.accepted(report.state))
                 await self._conditions.write(notifier, Reason.DELIVERED, "the receiver accepted the last message")
             case Refused():
                 log.warning("notification.refused", **fields, job=report.job.name, error=verdict.message)
                 self._metrics.failed(lane.ref, kind)
-                self._finish(lane, report, marks.refused(report.state, notifier.generation))
+                self._finish(lane, notifier, report, marks.refused(report.state, notifier.generation))
                 await self._conditions.write(notifier, Reason.DELIVERY_REFUSED, verdict.message)
             case Retry():
                 lane.failures += 1
                 self._metrics.failed(lane.ref, kind)
                 reason = verdict.reason or Reason.DELIVERY_FAILING
-                if verdict.reason is not None or lane.failures == _FAILURES_SHOWN:
+                if (verdict.reason is not None or lane.failures >= _FAILURES_SHOWN) and lane.shown != verdict.message:
+                    lane.shown = verdict.message
                     log.warning("notification.delayed", **fields, job=report.job.name, error=verdict.message)
                     text = f"{verdict.message}; {len(lane.pending)} messages wait and are sent again"
                     await self._conditions.write(notifier, reason, text if verdict.reason is None else verdict.message)
@@ -257,19 +335,27 @@ class Notifications:
                 await lane.wake.wait()
         lane.wake.clear()
 
-    def _finish(self, lane: Lane, report: RunReport, mark: str) -> None:
-        lane.failures = 0
+    def _finish(self, lane: Lane, notifier: Snapshot, report: RunReport, mark: str) -> None:
+        lane.failures, lane.shown = 0, None
+        if report.state in FINAL:
+            lane.unfinished.pop(report.job_uid, None)
+        else:
+            lane.unfinished[report.job_uid] = report
         waiting = lane.pending.get(report.job_uid)
         if waiting is not None and waiting.report.state == report.state:
             del lane.pending[report.job_uid]
-        if report.state != CANCELLED:
+        if report.state == CANCELLED:
+            self._cancellations.sent(notifier, report.job_uid, mark)
+        else:
             self._marks.put(report.job, report.job_uid, lane.uid, mark)
 
     def _current(self, notifier: Snapshot, report: RunReport) -> RunReport | None:
         """The run as it is to be reported now; None: it is reported, or a newer run of its commit is."""
         job = self._store.get(report.job)
         mark = None
-        if report.state != CANCELLED and job is not None and job.uid == report.job_uid:
+        if report.state == CANCELLED:
+            mark = self._cancellations.mark(notifier, report.job_uid)
+        elif job is not None and job.uid == report.job_uid:
             report = self._report(job) or report
             mark = self._marks.mark(job, notifier.uid)
         if not is_due(notifier, report, mark, self._now()):

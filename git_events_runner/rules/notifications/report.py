@@ -23,6 +23,7 @@ _CANCELLED_BY = {
     SUPERSEDED: "superseded by a newer run",
     REPLACED: "replaced by a newer run",
     "Expired": "waited too long for a slot",
+    "Gone": "its Job was deleted while no controller was running",
 }
 _FIELD = re.compile(r"[{]([a-z]+)[}]")
 _MINUTE_S, _HOUR_S = 60, 3600

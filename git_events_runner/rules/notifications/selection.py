@@ -10,14 +10,16 @@ from git_events_runner.resources.kinds import SOURCES
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import Found, Objects, Owner
 from git_events_runner.rules.jobs.lifecycle import RunJob
+from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.references import source_of
 
 from .commit_status import serves
 from .marks import is_reported
-from .report import FINAL, RunReport, state_of, why_of
+from .report import CANCELLED, FINAL, RunReport, state_of, why_of
 
 OLDEST = timedelta(hours=24)
 TTL_WAITS = timedelta(hours=1)
+TRIGGER_DELETED = "its trigger was deleted"
 
 
 class Notifying(Protocol):
@@ -68,6 +70,33 @@ def report_of_run(run: RunJob, objects: Objects[Any]) -> RunReport | None:
         created_at=view.created_at,
         started_at=view.started_at,
         ended_at=view.ended_at,
+    )
+
+
+def lost_report(trigger: Any, source: str, job: str, objects: Objects[Any]) -> RunReport | None:
+    """The last run of a source, by what the trigger's status records of its Job; None: it is another one.
+
+    The uid of its Job is not recorded: its name, which follows from the run, is in place of it.
+    """
+    status = trigger.raw.get("status")
+    entry = entry_of(status, source)
+    uri = _uri_of(trigger, source, objects) if trigger.model is not None else None
+    if entry.job_name != job or uri is None:
+        return None
+    last = status["checkedSources"][source]["lastJob"]
+    commit = last.get("commit") or entry.commit
+    if not isinstance(commit, str):
+        return None
+    return RunReport(
+        state=CANCELLED,
+        trigger=trigger.ref,
+        trigger_uid=trigger.uid,
+        source=source,
+        number=entry.runs,
+        job=Ref("Job", trigger.ref.namespace, job),
+        job_uid=job,
+        commit=commit,
+        repo_uri=uri,
     )
 
 

@@ -12,7 +12,7 @@ from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import KubeWriter
-from git_events_runner.flow.ports import StatusWriter
+from git_events_runner.flow.ports import RunMessages, StatusWriter
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.lifecycle import JobObserver
@@ -45,7 +45,7 @@ class Results:
         job_deleted: Callable[[Snapshot, str, str], Awaitable[bool]],
         trigger_gone: Callable[[Snapshot], Awaitable[bool]],
         most_retries: Callable[[], int],
-        keeps: Callable[[Snapshot], bool],
+        messages: RunMessages,
         request_timeout_s: float,
         now: Callable[[], datetime],
         weight: Weight,
@@ -54,8 +54,7 @@ class Results:
 
         `deleted_as` is the last phase of a Job, by its uid, that this process deletes. `job_deleted` (of a trigger's
         source, by name) and `trigger_gone` read live. `most_retries` bounds those of a run.
-        `keeps`: whether a Job may have no TTL yet, because it is needed for messages. `weight` is that of a
-        namespace among the others.
+        `weight` is that of a namespace among the others.
         """
         self._store = store
         self._slices = Slices()
@@ -72,7 +71,7 @@ class Results:
             job_deleted=job_deleted,
             trigger_gone=trigger_gone,
             most_retries=most_retries,
-            keeps=keeps,
+            messages=messages,
             request_timeout_s=request_timeout_s,
             weight=weight,
         )

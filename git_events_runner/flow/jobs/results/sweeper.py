@@ -17,6 +17,7 @@ from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import KubeWriter
 from git_events_runner.errors import ApiError
+from git_events_runner.flow.ports import RunMessages
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.ref import Ref
@@ -57,13 +58,11 @@ class Sweeper:
         job_deleted: Callable[[Snapshot, str, str], Awaitable[bool]],
         trigger_gone: Callable[[Snapshot], Awaitable[bool]],
         most_retries: Callable[[], int],
-        keeps: Callable[[Snapshot], bool],
+        messages: RunMessages,
         request_timeout_s: float,
         weight: Weight,
     ) -> None:
-        """`keeps`: whether a Job is needed for longer than its run.
-
-        `show` is called with a trigger whose Job is found deleted; `job_deleted` and `trigger_gone` read live.
+        """`show` is called with a trigger whose Job is found deleted; `job_deleted` and `trigger_gone` read live.
 
         `weight` is that of a namespace among the others.
         """
@@ -76,7 +75,7 @@ class Sweeper:
         self._job_deleted = job_deleted
         self._trigger_gone = trigger_gone
         self._most_retries = most_retries
-        self._keeps = keeps
+        self._messages = messages
         self._request_timeout_s = request_timeout_s
         self._weight = weight
         self._slices = Slices()
@@ -153,7 +152,7 @@ class Sweeper:
             return False
         if owner is not None:
             retried = next_attempt(view, owner, most=self._most_retries()) is not None
-            return owner.settled and not retried and not self._keeps(job)
+            return owner.settled and not retried and not self._messages.keeps(job)
         return self._store.trigger(view.run.trigger_uid) is None
 
     async def _give_ttl(self, ref: Ref, fence: Fence) -> bool:
@@ -218,6 +217,8 @@ class Sweeper:
             return True
         try:
             deleted = await self._job_deleted(trigger, source, name)
+            if deleted:
+                await self._messages.lost(trigger, source, name)
         except ApiError as error:
             log.debug("job.delayed", namespace=trigger.ref.namespace, job=name, error=str(error))
             return False
