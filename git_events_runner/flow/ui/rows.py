@@ -99,6 +99,7 @@ class RunRow:
     ended_at: datetime | None
     exit_code: int | None
     attempt: str
+    view: JobView | None = None  # of its Job; None: the run is known from the status alone
 
     @property
     def order(self) -> tuple[datetime, int, str]:
@@ -254,6 +255,7 @@ def run_row(job: Snapshot, owner: Owner[Snapshot]) -> RunRow:
         ended_at=view.ended_at,
         exit_code=view.failure.exit_code if view.failure else None,
         attempt=str(view.attempt) if view.attempt.number > 1 else "",
+        view=view,
     )
 
 

@@ -17,6 +17,7 @@ from .estate import Rows
 from .facts import Facts, HostFacts
 from .parts import When, hours, paged, run_views, trigger_path, when
 from .rows import EPOCH, RANKS, RunRow, State, TriggerRow
+from .waits import Waits, waits_of
 from .words import many, short
 
 _FEW = 8
@@ -185,7 +186,7 @@ def _run_has(run: RunRow, words: Sequence[str]) -> bool:
 
 
 def queue(rows: Rows, facts: Facts, query: Query, now: datetime) -> dict[str, Any]:
-    """Which runs hold slots, and which wait for one, the oldest first."""
+    """Which runs hold slots, and which wait, with what each waits for, the oldest first."""
     active = [run for run in rows.runs if not run.finished]
     running = sorted((run for run in active if run.phase == "Running"), key=attrgetter("order"))
     waiting = sorted((run for run in active if run.phase != "Running"), key=attrgetter("order"))
@@ -196,6 +197,7 @@ def queue(rows: Rows, facts: Facts, query: Query, now: datetime) -> dict[str, An
         "running": run_views(running[: 2 * len(page.rows) + 50], now),
         "running_count": len(running),
         "waiting": run_views(page.rows, now),
+        "waits": waits_of(page.rows, Waits(active, slots=facts.slots, share=facts.share), now),
         "page": page,
         "used_share": round(min(len(running) / facts.slots, 1.0) * 100, 2) if facts.slots else 0,
         "namespaces": [

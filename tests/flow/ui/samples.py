@@ -7,6 +7,7 @@ from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.flow.ui import Decision, Decisions, Facts, HostFacts
 from git_events_runner.resources.job import RunKey, job_name
 from git_events_runner.resources.kinds import KINDS, OURS
+from git_events_runner.resources.queuemarks import ConcurrencyLimit
 
 NOW = datetime(2026, 5, 6, 9, 41, 7, tzinfo=UTC)
 G = "git-events-runner.rs/"
@@ -145,6 +146,8 @@ class Company:
         commit=None,
         reason="fire-changed",
         exit_code=None,
+        annotations=None,
+        generation=1,
     ):
         """A Job of a run that was created `ago_s` before NOW."""
         name, uid = trigger["metadata"]["name"], trigger["metadata"]["uid"]
@@ -171,6 +174,7 @@ class Company:
             trigger["metadata"]["namespace"],
             job_name(name, key),
             created=created.isoformat(),
+            generation=generation,
             uid=f"job-{uid}-{source}-{number}",
             labels={f"{G}trigger-kind": trigger["kind"], f"{G}trigger-name": name},
             annotations={
@@ -178,6 +182,7 @@ class Company:
                 f"{G}commit": commit or sha(f"{name}{number}"),
                 f"{G}reason": reason,
                 f"{G}admission": "waiting" if phase == "Queued" else "admitted",
+                **(annotations or {}),
             },
             spec={
                 "suspend": phase == "Queued",
@@ -261,10 +266,13 @@ def company():
                 exit_code=2,
             )
             ago += dice.randint(1200, 9000)
+        shared = ConcurrencyLimit(policy="Queue", group="payments-db", limit=1).annotations
+        grouped = shared if name in {"checkout", "data-pipeline"} else None
         if name in {"checkout", "mobile-api", "search"}:
-            made.run(trigger, runs + 1, ago_s=dice.randint(20, 110), phase="Running", waited_s=2)
+            ago_s = dice.randint(20, 110)
+            made.run(trigger, runs + 1, ago_s=ago_s, phase="Running", waited_s=2, annotations=grouped)
         if name in {"data-pipeline", "storefront"}:
-            made.run(trigger, runs + 1, ago_s=dice.randint(5, 40), phase="Queued")
+            made.run(trigger, runs + 1, ago_s=dice.randint(5, 40), phase="Queued", annotations=grouped)
         for minute in range(40, 0, -1):
             made.decisions.note(
                 trigger["metadata"]["uid"],
