@@ -1,4 +1,4 @@
-"""`next`: the next scheduled times of a schedule."""
+"""`next`: the next scheduled times of a schedule, or of the triggers in manifests."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from git_events_runner.rules.windows import Window as WindowRule
 from git_events_runner.rules.windows import Windows, parse_windows
 from git_events_runner.telemetry.stdout import printed
 
+from .next_manifest import is_path, scheduled
 from .numbers import count
 
 EXAMPLE = "git-events-runner next '0 8 * * 1-5' -n 3"
@@ -28,7 +29,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         "schedule",
         metavar="SCHEDULE",
         help="an interval (`1h 15m`) or a cron expression (`0 8 * * 1-5`, `TZ=Europe/Berlin` may come before); "
-        "an interval counts from the first time on, in a cluster each repository has its own offset",
+        "an interval counts from the first time on, in a cluster each repository has its own offset; or a file or "
+        "folder of manifests (-: standard input): the times of each trigger with a schedule, and with spec.windows "
+        "when the run of a change starts",
     )
     parser.add_argument("--after", metavar="RFC3339", help="the time to start from; unset: now")
     parser.add_argument(
@@ -53,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     try:
         moment = _moment(arguments.after)
+        if is_path(arguments.schedule):
+            return _of_manifests(arguments, moment)
         parsed = _schedule(arguments.schedule)
         windows = _windows(arguments.allow, arguments.deny)
     except InvalidObject as error:
@@ -63,6 +68,18 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.schedule!r} does not fire after {moment.isoformat()} (the calendar has the years 1 to 9999)"
         )
     return printed("".join(f"{_text(time)}{_start(windows, time)}\n" for time in times))
+
+
+def _of_manifests(arguments: argparse.Namespace, moment: datetime) -> int:
+    """The times of each trigger with a schedule, below its name."""
+    if arguments.allow or arguments.deny:
+        raise InvalidObject("--allow", "--allow and --deny belong to a schedule: manifests have spec.windows")
+    lines = []
+    for one in scheduled(arguments.schedule):
+        times = list(islice(_times(one.schedule, moment), arguments.count))
+        lines.append(f"{one.title}{' (suspended)' if one.suspended else ''}")
+        lines += [f"  {_text(time)}{_start(one.windows, time)}" for time in times] or ["  never again"]
+    return printed("".join(f"{line}\n" for line in lines))
 
 
 def _windows(allow: list[str], deny: list[str]) -> Windows | None:

@@ -82,7 +82,7 @@ def load(
     found: dict[Ref, Manifest] = {}
     for path, explicit in files([Path(one) for one in paths]).items():
         try:
-            for document in chain.from_iterable(map(_items, documents(path, explicit=explicit))):
+            for document in chain.from_iterable(map(items_of, documents(path, explicit=explicit))):
                 if is_foreign(document.value, explicit=document.explicit):
                     skipped.append(f"{document.at('')}: {titled(document.value)}")
                 else:
@@ -116,14 +116,14 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def _items(document: Document) -> Iterator[Document]:
+def items_of(document: Document) -> Iterator[Document]:
     """The document, or the objects in it where it is a list."""
     if not is_list(document.value):
         yield document
         return
     for index, item in enumerate(document.value["items"]):
         if item is not None:
-            yield from _items(document.item(f"items[{index}]", item))
+            yield from items_of(document.item(f"items[{index}]", item))
 
 
 def _add(document: Document, found: dict[Ref, Manifest], default: str) -> Iterator[str]:
