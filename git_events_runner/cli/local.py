@@ -30,6 +30,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="check every trigger with a schedule once, then end; 1 if a check or a run failed",
     )
+    parser.add_argument(
+        "--state",
+        metavar="FOLDER",
+        help="keep what was checked and run in this folder, so that the next start runs only what has changed since",
+    )
     parser.add_argument("--ui", action="store_true", help="serve the status page at /ui of the utility port")
     parser.add_argument(
         "--send", action="store_true", help="send the messages of Notifiers; without, each is printed and not sent"

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -38,6 +38,7 @@ from .manifests import Loaded, Manifest, load
 from .narrator import Narrator
 from .once import NEVER_AGAIN, Once
 from .standins import StandIn, stand_ins
+from .state import State, opened
 
 _DEBUG = 10
 _LOOPBACK = "127.0.0.1"
@@ -57,6 +58,7 @@ class LocalOptions:
     keep: bool
     ui: bool = False
     send: bool = False
+    state: Path | None = None
     secrets: Sequence[StandIn] = ()
 
 
@@ -94,6 +96,7 @@ def main(arguments: argparse.Namespace) -> int:
         keep=arguments.keep,
         send=arguments.send,
         ui=arguments.ui and not arguments.once,
+        state=None if arguments.state is None else Path(arguments.state),
         secrets=stand_ins(arguments.secret or (), os.environ),
     )
     if options.webhooks_port and options.webhooks_port == options.utility_port:
@@ -124,27 +127,48 @@ async def _serve(options: LocalOptions) -> int:
     signals: set[signal.Signals] = set()
     _on_signals(stop, signals)
     asyncio.get_running_loop().set_exception_handler(partial(_unexpected, narrator))
-    async with _socket() as path, serving(path=path) as server:
+    async with contextlib.AsyncExitStack() as stack:
+        state = None if options.state is None else stack.enter_context(opened(options.state))
+        path = await stack.enter_async_context(_socket())
+        server = await stack.enter_async_context(serving(path=path))
         loaded = load(options.paths, server, secrets=options.secrets)
+        again = [] if state is None else state.restore(server, now=datetime.now(UTC).isoformat())
         scheduled = _scheduled(loaded.manifests)
         if options.once:
             for trigger, _ in scheduled:
                 server.replace_spec(trigger, {"schedule": NEVER_AGAIN})
-        once = Once(scheduled, _requested(loaded.manifests))
+        once = Once(scheduled, _requested(loaded.manifests, server))
+        once.restored(len(again))
         narrator.listen(once.heard)
         async with (
             _folder(options, narrator) as folder,
+            _kept(state),
             _working(options, server, path, folder, _Reporter(narrator, once)) as at,
         ):
             _announce(narrator, loaded, None if options.once else at, ui=options.ui)
+            for job in again:
+                narrator.say(f"job {job.name}: did not end at the last start, runs again")
             await (_first_of(stop.wait(), once.wait()) if options.once else stop.wait())
             if not stop.is_set():
                 narrator.say(once.summary, "bad" if once.failed else "good")
             else:
-                narrator.stopping()
+                narrator.stopping(again=state is not None)
     if signal.SIGINT in signals:
         return _INTERRUPTED
     return 1 if options.once and (once.failed or stop.is_set()) else 0
+
+
+@contextlib.asynccontextmanager
+async def _kept(state: State | None) -> AsyncIterator[None]:
+    """What `--state` keeps is written after changes, and once more at the end."""
+    if state is None:
+        yield
+        return
+    try:
+        async with running(state=state.run()):
+            yield
+    finally:
+        state.save()
 
 
 def _colorful() -> bool:
@@ -256,10 +280,14 @@ def _scheduled(manifests: Sequence[Manifest]) -> list[tuple[Ref, list[str]]]:
     return [(ref, list(dict.fromkeys(spec["sources"]["names"]))) for ref, spec in triggers]
 
 
-def _requested(manifests: Sequence[Manifest]) -> list[tuple[Ref, bool]]:
-    """The triggers whose annotations request a check or a run (True)."""
-    triggers = [one for one in manifests if one.ref.kind in TRIGGERS]
-    return [(one.ref, request.run) for one in triggers for request in requests_of(one.obj["metadata"], None, ())]
+def _requested(manifests: Sequence[Manifest], server: ApiServer) -> list[tuple[Ref, bool]]:
+    """The triggers whose annotations request a check or a run (True) that was not handled at an earlier start."""
+    found = []
+    for ref in (one.ref for one in manifests if one.ref.kind in TRIGGERS):
+        stored = server.storage.get(KINDS[ref.kind], ref.namespace, ref.name) or {}
+        requests = requests_of(stored.get("metadata") or {}, stored.get("status"), ())
+        found += [(ref, request.run) for request in requests]
+    return found
 
 
 def _announce(narrator: Narrator, loaded: Loaded, at: Addresses | None, *, ui: bool) -> None:

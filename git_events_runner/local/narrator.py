@@ -72,11 +72,12 @@ class Narrator:
         self._listeners: list[Listener] = []
         self._running: dict[Ref, None] = {}
 
-    def stopping(self) -> None:
-        """The program stops, and cancels the runs that have not ended."""
+    def stopping(self, *, again: bool = False) -> None:
+        """The program stops, and cancels the runs that have not ended; `again`: they run again at the next start."""
         names = ", ".join(job.name for job in self._running)
         if names:
-            self.say(f"stopping, cancelled job{'s' * (len(self._running) > 1)} {names}", "warn")
+            then = " (run again at the next start)" if again else ""
+            self.say(f"stopping, cancelled job{'s' * (len(self._running) > 1)} {names}{then}", "warn")
         else:
             self.say("stopping", "dim")
 

@@ -35,6 +35,12 @@ class Once:
         self._done = asyncio.Event()
         self._judge()
 
+    def restored(self, jobs: int) -> None:
+        """That many runs of an earlier start are still to end."""
+        self._created += jobs
+        self._done.clear()
+        self._judge()
+
     def heard(self, event: str, fields: Mapping[str, Any]) -> None:
         """Take an event of the log."""
         if event == "job.created":

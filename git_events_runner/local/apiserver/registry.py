@@ -114,6 +114,16 @@ class Registry:
             raise already_exists(kind, name, deleting="deletionTimestamp" in existing["metadata"])
         return self._storage.put(kind, obj)
 
+    def restore(self, kind: Kind, obj: Object) -> None:
+        """Store an object of an earlier start as it is, with its identity and status; unknown fields are dropped.
+
+        Raises:
+            Refusal: 422: it is not valid.
+        """
+        obj = copy.deepcopy(obj)
+        self._finish(kind, obj, None, strict=False)
+        self._storage.put(kind, obj)
+
     def update(
         self, place: ObjectPath, revise: Callable[[Object], Object], *, strict: bool, patch: bool = False
     ) -> Object:

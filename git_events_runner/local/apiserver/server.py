@@ -66,6 +66,14 @@ class ApiServer:
         namespace = (obj.get("metadata") or {}).get("namespace") or ("default" if kind.namespaced else None)
         return self._registry.create(ObjectPath(kind=kind, namespace=namespace), dict(obj), strict=True)
 
+    def restore(self, obj: Mapping[str, Any]) -> None:
+        """Store an object of an earlier start with its identity and status.
+
+        Raises:
+            Refusal: It is not valid.
+        """
+        self._registry.restore(KINDS[obj["kind"]], dict(obj))
+
     def merge(self, obj: Mapping[str, Any]) -> None:
         """Put labels and annotations of an object on the stored one of its name, as `kubectl apply` does.
 
