@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP_HASHED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+PIP_HASHED := $(BIN)/python requirements/install.py
 
 # Registry of the images: the default of the program (settings/runtime.py), so that it is defined only there.
 export REGISTRY ?= $(shell sed -n 's/^IMAGE_REGISTRY = "\(.*\)"/\1/p' git_events_runner/settings/runtime.py)
@@ -16,10 +16,11 @@ help: ## list the verbs
 
 $(STAMP): requirements/build.txt requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
-	$(PYTHON) -m venv $(VENV)
-	$(PIP_HASHED) -r requirements/build.txt
-	$(PIP_HASHED) -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@echo "Installing the program and its tools into $(VENV), once. It takes about a minute."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_HASHED) requirements/build.txt
+	@$(PIP_HASHED) requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $(STAMP)
 
 setup: $(STAMP) ## install the program and its tools into .venv (pinned, with hashes)
@@ -77,11 +78,17 @@ release-dry-run: $(STAMP) ## everything of a release that needs no registry, int
 print-registry:
 	@echo $(REGISTRY)
 
-demo: $(STAMP) ## a push becomes a finished run, in half a minute, without a cluster
+demo: $(STAMP) ## a push becomes a finished run, in half a minute, without a cluster; a failed run, too
 	@$(BIN)/python -m demo
+
+play: $(STAMP) ## a git server to push a repository of yours to, and the controller on it, until Ctrl-C (PORT=8418)
+	@$(BIN)/python -m demo.play --port $(or $(PORT),8418)
 
 transcript: $(STAMP) ## run the demo and put its output into README.md
 	$(BIN)/python -m demo.transcript --write
+
+recording: $(STAMP) ## type the demo into a terminal and record it for docs/demo.md
+	$(BIN)/python -m demo.recording
 
 pictures: $(STAMP) ## take the pictures of the status page for docs/status-page.md (needs chromium; fonts-inter makes them nicer)
 	$(BIN)/python -m tests.flow.ui.pictures
@@ -112,4 +119,4 @@ lock: $(STAMP) ## renew requirements/*.txt from pyproject.toml
 clean: ## remove what the targets made in this folder
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup lint format generate docs docs-serve test test-fast coverage e2e images sbom release-dry-run print-registry demo transcript pictures chaos bench bench-git bench-scale lock clean
+.PHONY: help setup lint format generate docs docs-serve test test-fast coverage e2e images sbom release-dry-run print-registry demo play transcript recording pictures chaos bench bench-git bench-scale lock clean

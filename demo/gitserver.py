@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import BinaryIO
 
 _HEADERS = {
     "Content-Type": "CONTENT_TYPE",
@@ -25,6 +26,13 @@ _GIT = {
     "GIT_CONFIG_VALUE_0": "*",
     "GIT_CONFIG_KEY_1": "uploadpack.allowFilter",
     "GIT_CONFIG_VALUE_1": "true",
+}
+_PUSHES = {
+    "GIT_CONFIG_COUNT": "4",
+    "GIT_CONFIG_KEY_2": "http.receivepack",
+    "GIT_CONFIG_VALUE_2": "true",
+    "GIT_CONFIG_KEY_3": "receive.shallowUpdate",  # a shallow clone may be pushed, too
+    "GIT_CONFIG_VALUE_3": "true",
 }
 
 
@@ -72,9 +80,19 @@ class Repository:
         return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True, env=env).stdout
 
 
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    """The chunks of a body with `Transfer-Encoding: chunked`, as git sends packs of more than a megabyte."""
+    while size := int(stream.readline().partition(b";")[0], 16):
+        yield stream.read(size)
+        stream.readline()
+    while stream.readline().strip():
+        pass
+
+
 @contextmanager
-def serving(repository: Repository) -> Iterator[Repository]:
-    """Serve a repository at `repository.url` while entered."""
+def serving(repository: Repository, *, port: int = 0, pushes: bool = False) -> Iterator[Repository]:
+    """Serve a repository at `repository.url` on loopback while entered; with `pushes` everyone there may push."""
+    served = {**_GIT, **(_PUSHES if pushes else {})}
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -84,7 +102,9 @@ def serving(repository: Repository) -> Iterator[Repository]:
             self._run(b"")
 
         def do_POST(self) -> None:
-            self._run(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+            chunked = self.headers.get("Transfer-Encoding", "").lower() == "chunked"
+            length = int(self.headers.get("Content-Length") or 0)
+            self._run(b"".join(_chunks(self.rfile)) if chunked else self.rfile.read(length))
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -92,7 +112,7 @@ def serving(repository: Repository) -> Iterator[Repository]:
         def _run(self, body: bytes) -> None:
             path, _, query = self.path.partition("?")
             env = {
-                **_GIT,
+                **served,
                 "PATH": os.environ["PATH"],
                 "GIT_PROJECT_ROOT": str(repository.bare.parent),
                 "GIT_HTTP_EXPORT_ALL": "1",
@@ -113,7 +133,7 @@ def serving(repository: Repository) -> Iterator[Repository]:
             repository.asked.count(asked + len(told))
             self.wfile.write(told)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

@@ -73,7 +73,8 @@ class Program:
 @contextmanager
 def running(paths: list[Path], *, show: Callable[[str], None], color: bool, ends_at: float) -> Iterator[Program]:
     """The program at work on free ports while entered; then it is stopped in order (SIGTERM)."""
-    command = [sys.executable, "-m", "git_events_runner", "local", "--webhooks-port", "0", "--utility-port", "0"]
+    ports = ("--webhooks-port", "0", "--utility-port", "0")
+    command = [sys.executable, "-m", "git_events_runner", "local", *ports, "--ui"]
     env = {**os.environ, "FORCE_COLOR": "1"} if color else dict(os.environ)
     with subprocess.Popen(
         [*command, *map(str, paths)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=env

@@ -10,13 +10,12 @@ from pydantic.alias_generators import to_camel
 from git_events_runner.resources import conditions
 from git_events_runner.resources.crds import crds, to_yaml
 from git_events_runner.resources.parsers import PARSERS
-from git_events_runner.resources.pod_parts import pod_parts
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.settings import OPTIONS, VARIABLES, default_runtime_config_yaml
 from git_events_runner.settings.runtime import RuntimeConfig
 from git_events_runner.telemetry.log_events import LOG_EVENTS
 from git_events_runner.telemetry.metrics import Metrics
-from tests.repo import chart, command_line
+from tests.repo import chart, command_line, kind_pages
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = "docs/reference.md"
@@ -26,7 +25,7 @@ def files():
     """Path → text of every generated file."""
     made = {f"manifests/crds/{crd['spec']['names']['plural']}.yaml": to_yaml(crd) for crd in crds()}
     made |= {REFERENCE: reference(), "docs/logs.md": logs(), "docs/metrics.md": metrics(), "docs/bounds.md": bounds()}
-    made |= {"docs/command-line.md": command_line.page()}
+    made |= {"docs/command-line.md": command_line.page()} | kind_pages.pages()
     return made | chart.files()
 
 
@@ -120,7 +119,7 @@ def bounds():
 
 
 def reference():
-    """The reference page: every field of the eight kinds, options, variables, runtime config, conditions."""
+    """The reference page: the kinds, options, variables, runtime config, conditions."""
     parts = [
         "# Reference",
         "",
@@ -128,23 +127,9 @@ def reference():
         "",
         "## Kinds",
         "",
-        "Group `git-events-runner.rs`, version `v1alpha1`. `*` is required.",
+        "Group `git-events-runner.rs`, version `v1alpha1`. The page of each kind has an example, and every field.",
     ]
-    for crd in crds():
-        version = crd["spec"]["versions"][0]
-        schema = version["schema"]["openAPIV3Schema"]
-        names = crd["spec"]["names"]
-        scope = crd["spec"]["scope"].lower()
-        parts += [
-            "",
-            f"### {names['kind']}",
-            "",
-            f"{schema.get('description', '')} ({scope}, short name `{names['shortNames'][0]}`)",
-        ]
-        parts += ["", "| field | type | meaning |", "| --- | --- | --- |"]
-        parts += list(_rows(schema["properties"]["spec"], "spec"))
-        if "status" in schema["properties"]:
-            parts += list(_rows(schema["properties"]["status"], "status"))
+    parts += ["", "| kind | scope | short name | describes |", "| --- | --- | --- | --- |", *kind_pages.links()]
     parts += ["", "## Options of `git-events-runner run`", "", "| option | default | meaning |", "| --- | --- | --- |"]
     for option in OPTIONS:
         short = f"`-{option.short}`, " if option.short else ""
@@ -178,27 +163,6 @@ def _keys(section, path=""):
             text = value if isinstance(value, str) else json.dumps(value)
             shown = f"`{text}`" if text not in {"", "[]", "{}"} else ""
             yield f"| `{key}` | {shown} | {field.description} |"
-
-
-def _rows(schema, path):
-    required = set(schema.get("required", ()))
-    for name, field in schema.get("properties", {}).items():
-        star = "*" if name in required else ""
-        kind = field.get("type", "any")
-        if "enum" in field:
-            kind = " or ".join(f"`{value}`" for value in field["enum"])
-        meaning = field.get("description", "").replace("|", "\\|")
-        default = field.get("default")
-        if isinstance(default, (str, bool, int)):
-            meaning += f" Default: `{str(default).lower() if isinstance(default, bool) else default}`."
-        yield f"| `{path}.{name}`{star} | {kind} | {meaning} |"
-        if path == "spec.actionJob" and name in pod_parts():
-            continue  # Kubernetes' own documentation has what is in them
-        yield from _rows(field, f"{path}.{name}")
-        if isinstance(field.get("items"), dict):
-            yield from _rows(field["items"], f"{path}.{name}[]")
-        if isinstance(field.get("additionalProperties"), dict):
-            yield from _rows(field["additionalProperties"], f"{path}.{name}.*")
 
 
 def main(arguments):

@@ -11,7 +11,7 @@ from git_events_runner.resources.conditions import Reason
 from git_events_runner.resources.crds import crds
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.telemetry.log_events import LOG_EVENTS
-from tests.repo import generated
+from tests.repo import generated, kind_pages
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "git_events_runner"
@@ -32,6 +32,17 @@ def tracked():
 def test_generated_files_are_fresh():
     """CRDs and tables are what the code says; `make generate` renews them."""
     assert generated.main(["--check"]) == 0
+
+
+def test_the_page_of_every_kind_begins_with_an_example():
+    """A page of fields alone shows what exists, and not how to write it."""
+    without = [
+        kind_pages.path_of(crd)
+        for crd in crds()
+        if f"```yaml\napiVersion: git-events-runner.rs/v1alpha1\nkind: {crd['spec']['names']['kind']}\n"
+        not in kind_pages.introduction(crd)
+    ]
+    assert without == []
 
 
 def test_every_log_event_is_listed_and_used():
