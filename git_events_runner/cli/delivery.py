@@ -9,23 +9,14 @@ from typing import Any
 
 from git_events_runner.errors import ConfigError, InvalidObject
 from git_events_runner.resources.parse import parse
-from git_events_runner.rules.forges import (
-    BY_NAME,
-    IgnoredEvent,
-    MalformedPayload,
-    Push,
-    forge_of,
-    read,
-    same_repository,
-    selected,
-    watched,
-)
+from git_events_runner.rules.delivery_choice import Choice, choice_of
+from git_events_runner.rules.forges import BY_NAME, IgnoredEvent, MalformedPayload, PullRequest, Push, forge_of, read
 from git_events_runner.rules.proofs import Scheme, Signature
-from git_events_runner.rules.references import Watched
 from git_events_runner.rules.signatures import KeysRefused, judge, keys_of
 
 from .facts import Facts, named, ref_of
 from .findings import Explanation, Rank, Step, listed, words_of
+from .source_findings import title
 
 _HMAC_HEADER = "x-signature"
 _REFUSED = {
@@ -89,8 +80,7 @@ def _steps(facts: Facts, headers: Headers, body: bytes) -> Iterator[Step]:
         yield Step(topic="authentication", text=f"it is verified as {auth.type}")
     kind = auth.type if auth is not None else "header"
     names = list(spec.sources.names)
-    chosen: Sequence[str] | IgnoredEvent = names
-    commit = None
+    chosen: Choice | IgnoredEvent = Choice(asked=dict.fromkeys(names))
     if kind in BY_NAME or spec.webhook.match_repository:
         try:
             push = read(forge_of(kind, headers), headers, body)
@@ -102,14 +92,9 @@ def _steps(facts: Facts, headers: Headers, body: bytes) -> Iterator[Step]:
                 remedy="send what the forge sends, as JSON",
             )
             return
-        if isinstance(push, Push):
-            changes = listed(f"{one.reference}{' (deleted)' if one.deleted else ''}" for one in push.changes)
-            repositories = listed(push.repositories) or "an unnamed repository"
-            yield Step(
-                topic="payload",
-                text=f"a push to {repositories} of {changes or 'unknown references'}",
-            )
-        chosen, commit = _chosen(facts, model, push)
+        if not isinstance(push, IgnoredEvent):
+            yield Step(topic="payload", text=_pull_request(push) if isinstance(push, PullRequest) else _push(push))
+        chosen = _chosen(facts, model, push)
     if isinstance(chosen, IgnoredEvent):
         yield Step(
             topic="decision",
@@ -118,16 +103,31 @@ def _steps(facts: Facts, headers: Headers, body: bytes) -> Iterator[Step]:
             remedy="if it should cause a run, correct spec.sources.watchOn.reference or the source's repoUri",
         )
         return
-    about = f", which is to be at commit {commit[:12]}" if commit else ""
+    commits = dict.fromkeys(commit[:12] for commit in chosen.asked.values() if commit)
+    about = f", which is to be at commit {listed(commits)}" if commits else ""
+    asked = listed(map(title, chosen.asked) if spec.sources.watch_on.references is not None else chosen.asked)
     if spec.suspend:
         yield Step(
             topic="decision",
-            text=f"it gets 202 and is recorded for {listed(chosen)}; the trigger is suspended",
+            text=f"it gets 202 and is recorded for {asked}; the trigger is suspended",
             rank=Rank.SUSPENDED,
             remedy=f"resume it: git-events-runner resume {words_of(facts)}",
         )
     else:
-        yield Step(topic="decision", text=f"it gets 202, and {listed(chosen)} is checked{about}", rank=Rank.RAN)
+        yield Step(topic="decision", text=f"it gets 202, and {asked} is checked{about}", rank=Rank.RAN)
+
+
+def _push(said: Push) -> str:
+    """What a delivery reports of a push."""
+    changes = listed(f"{one.reference}{' (deleted)' if one.deleted else ''}" for one in said.changes)
+    return f"a push to {listed(said.repositories) or 'an unnamed repository'} of {changes or 'unknown references'}"
+
+
+def _pull_request(said: PullRequest) -> str:
+    """What a delivery reports of a pull request."""
+    where = "of a fork" if said.fork else "of a branch of the repository itself"
+    state = "closed" if said.closed else "open"
+    return f"pull request {said.number} of {listed(said.repositories) or 'an unnamed repository'}, {where}, {state}"
 
 
 def _unverified(facts: Facts, auth: Any, headers: Headers, body: bytes) -> Step | None:
@@ -158,29 +158,15 @@ def _unverified(facts: Facts, auth: Any, headers: Headers, body: bytes) -> Step 
     )
 
 
-def _chosen(facts: Facts, model: Any, push: Push | IgnoredEvent) -> tuple[Sequence[str] | IgnoredEvent, str | None]:
-    """The sources that a push concerns, and the commit that it announces; or why it concerns none."""
-    if isinstance(push, IgnoredEvent):
-        return push, None
+def _chosen(facts: Facts, model: Any, said: Push | PullRequest | IgnoredEvent) -> Choice | IgnoredEvent:
+    """What a delivery requests, by the rules of the webhook port."""
     spec, namespace = model.spec, str(model.ref.namespace)
-    aliases, names = facts.config.trigger.webhook.host_aliases, list(spec.sources.names)
-    uris = {
-        name: str(
-            (facts.objects.get(named(spec.sources.kind, namespace, name), {}).get("spec") or {}).get("repoUri") or ""
-        )
-        for name in names
-    }
-    mine = [name for name in names if same_repository(uris[name], push.repositories, aliases=aliases)]
-    if not mine and spec.webhook.match_repository:
-        return IgnoredEvent(reason="no source of the trigger is the repository that was pushed to"), None
-    if spec.sources.watch_on.references is not None:
-        changes = selected(push, Watched.of(spec.sources.watch_on.references).selects)
-        return (changes, None) if isinstance(changes, IgnoredEvent) else (mine or names, None)
-    reference = spec.sources.watch_on.reference
-    moved = watched(push, reference.type, reference.name)
-    if isinstance(moved, IgnoredEvent):
-        return moved, None
-    return mine or names, moved.commit
+
+    def address(name: str) -> str:
+        source = facts.objects.get(named(spec.sources.kind, namespace, name), {})
+        return str((source.get("spec") or {}).get("repoUri") or "")
+
+    return choice_of(said, spec, spec.sources.names, address, facts.config.trigger.webhook.host_aliases)
 
 
 def _body(file: str) -> bytes:

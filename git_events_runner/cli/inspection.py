@@ -24,6 +24,7 @@ from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.policy import refusal, too_often
 from git_events_runner.rules.resolve import resolve
 from git_events_runner.rules.schedule.schedule import parse_schedule
+from git_events_runner.rules.strangers import forks_refused
 from git_events_runner.settings.document import parse_runtime_config
 from git_events_runner.settings.runtime import CONFIG_KEY, RuntimeConfig
 from git_events_runner.wiring.config import policy_of
@@ -41,6 +42,7 @@ _OF_ACTION = {
     "ClonerImageNotAllowed": "spec.actionJob.clonerImage",
     "PodSettingNotAllowed": "spec.actionJob",
 }
+_OF_TRIGGER = {"ForksNotAllowed": "spec.sources.watchOn.references.pullRequests.from"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,15 +154,16 @@ def _policy(loaded: Loaded, in_cluster: Mapping[Ref, Mapping[str, Any]], config:
         namespace = str(one.ref.namespace)
         own = found.get(Ref("Namespace", None, namespace))
         for name in trigger.spec.sources.names:
-            resolved = resolve(trigger, entry_key(trigger, name), found.get)
-            problem = (
-                None
-                if isinstance(resolved, Problem)
-                else refusal(policy, resolved, namespace, own.labels if own else {})
-            )
-            if problem is not None and problem.message not in seen:
-                seen.add(problem.message)
-                yield _refused(one, problem, manifests)
+            deletes = trigger.spec.sources.watch_on.on_delete is not None
+            for deleted in (False, True) if deletes else (False,):
+                resolved = resolve(trigger, entry_key(trigger, name), found.get, deleted=deleted)
+                if isinstance(resolved, Problem):
+                    continue
+                problem = refusal(policy, resolved, namespace, own.labels if own else {})
+                problem = problem or forks_refused(policy.fork_pull_requests, trigger, resolved)
+                if problem is not None and problem.message not in seen:
+                    seen.add(problem.message)
+                    yield _refused(one, problem, manifests, resolved.action)
         schedule = trigger.spec.schedule
         if schedule is not None:
             often = too_often(policy, parse_schedule(schedule.interval, schedule.cron), datetime.now(UTC))
@@ -168,14 +171,13 @@ def _policy(loaded: Loaded, in_cluster: Mapping[Ref, Mapping[str, Any]], config:
                 yield f"{one.document.at(often.field)}: {often.field}: {often.problem}"
 
 
-def _refused(trigger: Manifest, problem: Problem, manifests: Mapping[Ref, Manifest]) -> str:
+def _refused(trigger: Manifest, problem: Problem, manifests: Mapping[Ref, Manifest], action: Ref) -> str:
     """A refusal, at the field of the Action that causes it, or of the trigger that names it."""
-    action = trigger.obj["spec"]["action"]
-    ref = Ref(action["kind"], None if action["kind"].startswith("Cluster") else trigger.ref.namespace, action["name"])
     field = _OF_ACTION.get(problem.reason)
-    if field is not None and ref in manifests:
-        return f"{manifests[ref].document.at(field)}: {field}: {problem.message}"
-    return f"{trigger.document.at('spec.action.name')}: spec.action.name: {problem.message}"
+    if field is not None and action in manifests:
+        return f"{manifests[action].document.at(field)}: {field}: {problem.message}"
+    field = _OF_TRIGGER.get(problem.reason, "spec.action.name")
+    return f"{trigger.document.at(field)}: {field}: {problem.message}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

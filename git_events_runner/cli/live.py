@@ -16,7 +16,7 @@ from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.clone import describe, secrets_of
 from git_events_runner.rules.ledger.entry import entry_of
-from git_events_runner.rules.reference_entries import Listed, keys_of
+from git_events_runner.rules.reference_entries import Listed, listed_keys
 from git_events_runner.rules.reference_plan import plan
 from git_events_runner.rules.references import Watched, full_name_of
 from git_events_runner.wiring.config import git_remote, host_key_policy
@@ -77,7 +77,7 @@ async def _references(facts: Facts, remote: Any, repository: Any, name: str, spe
     watched, status = Watched.of(spec.sources.watch_on.references), facts.trigger.get("status") or {}
     answer = await remote.references(repository, watched.prefixes)
     shown = {full: refs for full, refs in answer.refs.items() if watched.matches(full)}
-    entries = {key: entry_of(status, key) for key in keys_of(status, name) if watched.selects(full_name_of(key))}
+    entries = {key: entry_of(status, key) for key in listed_keys(status, name) if watched.selects(full_name_of(key))}
     checks = plan(name, watched, shown, entries, Listed.of(status, name), record=spec.records_first).checks
     found = {name: Live(text=f"git shows {counted(len(shown), 'reference')} of the patterns")}
     if not shown:

@@ -16,6 +16,7 @@ from git_events_runner.rules.references import reference_of as reference_of_key
 from git_events_runner.rules.references import source_of
 from git_events_runner.rules.schedule.schedule import parse_schedule
 from git_events_runner.rules.waits import waiting_of
+from git_events_runner.rules.watch_words import watch_words
 
 from .models import Condition, Run, Source, Trigger, TriggerDetail
 
@@ -168,19 +169,7 @@ def reference_of(obj: Mapping[str, Any]) -> str:
     >>> reference_of({"spec": {"sources": {"watchOn": {"references": references}}}})
     'branches ** except wip/**, tags v* with version >=1.2'
     """
-    watch = _map(_map(_map(obj.get("spec")).get("sources")).get("watchOn"))
-    several = _map(watch.get("references"))
-    if several:
-        return ", ".join(f"{kind} {_selected(_map(several[kind]))}" for kind in ("branches", "tags") if kind in several)
-    kind, name = next(iter(_map(watch.get("reference")).items()), ("branch", "main"))
-    return f"{kind} {name}"
-
-
-def _selected(rule: Mapping[str, Any]) -> str:
-    include, exclude, semver = (rule.get(field) for field in ("include", "exclude", "semver"))
-    names = " ".join(map(str, include)) if isinstance(include, list) and include else "**"
-    names += f" except {' '.join(map(str, exclude))}" if isinstance(exclude, list) and exclude else ""
-    return names + (f" with version {semver}" if semver else "")
+    return watch_words(_map(_map(_map(obj.get("spec")).get("sources")).get("watchOn")))
 
 
 def history_of(obj: Mapping[str, Any]) -> list[Run]:

@@ -30,6 +30,7 @@ from git_events_runner.local.executor.volumes import remove
 from git_events_runner.resources.kinds import KINDS, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import requests_of
+from git_events_runner.rules.watch_words import watch_words
 from git_events_runner.serving import running
 from git_events_runner.settings import Settings
 from git_events_runner.telemetry.stdout import discard, failed
@@ -357,6 +358,5 @@ def _watched(one: Manifest) -> str:
     """Sources and reference of a trigger, as `site (branch main, files *.md)`."""
     sources = one.obj["spec"]["sources"]
     watch = sources.get("watchOn") or {}
-    kind, name = next(iter((watch.get("reference") or {"branch": "main"}).items()))
     files = f", files {' '.join(watch['files'])}" if watch.get("files") else ""
-    return f"{', '.join(sources['names'])} ({kind} {name}{files})"
+    return f"{', '.join(sources['names'])} ({watch_words(watch)}{files})"

@@ -192,6 +192,10 @@ class Reason(StrEnum):
         "A newer run of the source superseded a waiting Job, which was deleted before it started (`concurrency`).",
     )
     REPLACED = "Replaced", "A newer run of the source stopped a Job (`concurrency.policy: Replace`)."
+    FORKS_NOT_ALLOWED = (
+        "ForksNotAllowed",
+        "Pull requests of forks may not run: the Action gives their code more than `policy.forkPullRequests` allows.",
+    )
     CONCURRENCY_NOT_ALLOWED = (
         "ConcurrencyNotAllowed",
         "A trigger has `concurrency.policy: Replace` where the runtime config forbids it.",

@@ -1,4 +1,4 @@
-"""Patterns of branches and tags: which of a repository's references a trigger watches, each by itself."""
+"""Branches, tags and pull requests: which of a repository's references a trigger watches, each by itself."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic.config import JsonDict
 from pydantic.dataclasses import dataclass
 
 from .part import PART, Name, Part, Text
+from .pull_requests import PullRequests
 from .rule import Rule
 
 PATTERNS_MAX = 32
@@ -40,7 +41,7 @@ Included = Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=PATTERN
 
 _ALL = ("**",)
 _SET_OR_NOT: JsonDict = {"nullable": False}
-_NONE = "at least one of branches and tags must be set"
+_NONE = "at least one of branches, tags and pullRequests must be set"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -71,7 +72,9 @@ class Tags(Branches):
 class References(Part):
     """Patterns of references, each of which is watched by itself."""
 
-    rules: ClassVar[tuple[tuple[str, str], ...]] = (("has(self.branches) || has(self.tags)", _NONE),)
+    rules: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("has(self.branches) || has(self.tags) || has(self.pullRequests)", _NONE),
+    )
 
     branches: Branches | None = Field(
         default=None, description="Which branches are watched; unset: none.", json_schema_extra=_SET_OR_NOT
@@ -79,15 +82,21 @@ class References(Part):
     tags: Tags | None = Field(
         default=None, description="Which tags are watched; unset: none.", json_schema_extra=_SET_OR_NOT
     )
+    pull_requests: PullRequests | None = Field(
+        default=None,
+        description="Which pull requests (GitLab: merge requests) are watched, for a WebhookTrigger with the type of a "
+        "forge; unset: none. Deliveries report them, they are never polled.",
+        json_schema_extra=_SET_OR_NOT,
+    )
     limit: Annotated[int, Field(strict=True, ge=1, le=REFERENCES_MAX)] = Field(
         default=LIMIT,
         description="How many references have an entry in the status. While more match, those that moved last have "
-        "one, and the Ready condition has the warning TooManyReferences.",
+        "one, and the Ready condition has the warning TooManyReferences. It holds for pull requests by themselves.",
     )
 
     @model_validator(mode="after")
     def _any(self) -> Self:
-        if self.branches is None and self.tags is None:
+        if self.branches is None and self.tags is None and self.pull_requests is None:
             raise ValueError(_NONE)
         return self
 

@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .history import RunRecord
-from .part import NAME_CHARS, PART, SAFE_MAX, Part, Text
+from .part import NAME_CHARS, PART, SAFE_MAX, Flag, Part, Text
 
 LEDGER_MAX = 10**12  # a number that is no mistake is below it; one more can always be stored
 HASH_CHARS = 128
@@ -145,6 +145,18 @@ class IgnoredCommit(Part):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
+class DeliveredPullRequest(Part):
+    """What the newest delivery about a pull request reported."""
+
+    head: Text | None = Field(default=None, description="The reference in git that shows its head, if there is one.")
+    merge: Text | None = Field(default=None, description="The one that shows it merged, if the forge has one.")
+    target: Text | None = Field(default=None, description="Name of the branch that it is to be merged into.")
+    fork: Flag = Field(default=True, description="Whether its branch is in another repository.")
+    closed: Flag = Field(default=False, description="Whether it is closed or merged.")
+    at: Moment | None = Field(default=None, description="When that happened, by the clock of the forge.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class CheckedSource(Part):
     """What is recorded of one source."""
 
@@ -185,6 +197,9 @@ class CheckedSource(Part):
     )
     known_references: Annotated[Text, Field(max_length=KNOWN_CHARS)] | None = Field(
         default=None, description="Digests of the references that have no entry, beyond `limit`; `*`: all others."
+    )
+    pull_request: DeliveredPullRequest | None = Field(
+        default=None, description="What is known of the pull request, for the entry of one."
     )
     problem: SourceProblem | None = Field(default=None, description="Why the source does not run now, if so.")
     last_start: Moment | None = Field(

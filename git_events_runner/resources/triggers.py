@@ -15,6 +15,7 @@ from .history import HistoryLimit
 from .ignore import Ignore
 from .meta import Resource
 from .part import PART, Flag, Name, Part, Reference, Text
+from .pull_requests import FORGES, MERGING, NEEDS_MERGES, NEEDS_WEBHOOKS, NEVER_POLLED, ONLY_WEBHOOKS, WEBHOOK_RULES
 from .references import OnDelete, References
 from .retry import Retry
 from .schedules import INTERVAL, cron_rules
@@ -71,7 +72,7 @@ class WatchOn(Part):
     )
     references: References | None = Field(
         default=None,
-        description="Patterns of branches and tags, instead of `reference`: each reference is watched by itself.",
+        description="Patterns of branches and tags, and pull requests, each watched by itself; not with `reference`.",
         json_schema_extra={"nullable": False},
     )
     on_delete: OnDelete | None = Field(
@@ -248,7 +249,16 @@ class TriggerSpec(Part):
 class ScheduleTriggerSpec(TriggerSpec):
     """Checks its sources by the clock."""
 
+    rules: ClassVar[tuple[tuple[str, str], ...]] = (ONLY_WEBHOOKS,)
+
     schedule: Schedule = Field(description="When the sources are checked: exactly one of interval and cron.")
+
+    @model_validator(mode="after")
+    def _has_no_deliveries(self) -> Self:
+        references = self.sources.watch_on.references
+        if references is not None and references.pull_requests is not None:
+            raise ValueError(NEEDS_WEBHOOKS)
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -260,6 +270,7 @@ class WebhookTriggerSpec(TriggerSpec):
             _FIRST,
             _NO_FIRST,
         ),
+        *WEBHOOK_RULES,
     )
 
     webhook: Webhook = Field(description="Which requests are accepted.")
@@ -273,6 +284,20 @@ class WebhookTriggerSpec(TriggerSpec):
     def _first_check_is_scheduled(self) -> Self:
         if self.first_check == "Record" and self.schedule is None and self.sources.watch_on.references is None:
             raise ValueError(_NO_FIRST)
+        return self
+
+    @model_validator(mode="after")
+    def _pull_requests_are_delivered(self) -> Self:
+        references = self.sources.watch_on.references
+        if references is None or references.pull_requests is None:
+            return self
+        auth = self.webhook.auth_config
+        if auth is None or auth.type not in FORGES:
+            raise ValueError(NEEDS_WEBHOOKS)
+        if references.pull_requests.checkout == "Merge" and auth.type not in MERGING:
+            raise ValueError(NEEDS_MERGES)
+        if self.schedule is not None and references.branches is None and references.tags is None:
+            raise ValueError(NEVER_POLLED)
         return self
 
 

@@ -33,6 +33,7 @@ class CheckResult(StrEnum):
     SKIP_IGNORED = "skip-ignored", "A new commit that `ignore` selects; it is recorded without a run, with the reason."
     SKIP_FIRST = "skip-first", "`firstCheck: Record`: the first check records the commit without a run."
     SKIP_DELETED = "skip-deleted", "The reference is deleted, and nothing runs for that."
+    SKIP_ABSENT = "skip-absent", "Git does not show an open pull request: it cannot be merged, or is not there yet."
     SKIP_ANSWERED = "skip-answered", "An earlier check handled the scheduled time, or all requests."
     SUSPENDED = "suspended", "The trigger is suspended; requests stay open."
     WAIT_ANNOUNCED = (
@@ -73,7 +74,7 @@ _REASONS: dict[str, str] = {
     CheckResult.FIRE_ALWAYS: "onChangeOnly: false",
     CheckResult.FIRE_REQUESTED: "requested by annotation",
     "retry": "retry of a failed run",
-    CheckResult.FIRE_DELETED: "reference deleted",
+    CheckResult.FIRE_DELETED: "reference deleted, or pull request closed",
 }
 
 

@@ -7,183 +7,59 @@ The table in tests/rules/test_decision.py is the specification.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
 
-from git_events_runner.resources.commits import CommitText
-from git_events_runner.resources.ignore import Ignore
 from git_events_runner.rules.ledger.entry import Entry
 from git_events_runner.rules.ledger.mutations import Mutation, Skip, rfc3339
 from git_events_runner.rules.ledger.stored_times import stored_time
 
 from .announcements import announced_unseen, announced_wait_s
 from .check_result import CheckResult
+from .check_values import (
+    Absent,
+    CheckSpec,
+    Decision,
+    Differs,
+    Due,
+    Head,
+    NoRun,
+    Nothing,
+    Observation,
+    Observe,
+    Occurrence,
+    Requests,
+    StartRun,
+    Wait,
+    occurrence_of,
+)
+from .deletions import absent_decision, closed_decision, unshown_decision
 from .ignore import ignored_of
 from .ignored import Ignored
-from .reference_entries import CONFIRM, Forget, Missing
-from .selection import Selection
-from .waits import Release, WaitPolicy, hold_of
+from .reference_entries import Missing
+from .waits import Release, hold_of
+
+__all__ = [
+    "Absent",
+    "CheckSpec",
+    "Decision",
+    "Differs",
+    "Due",
+    "Head",
+    "NoRun",
+    "Nothing",
+    "Observation",
+    "Observe",
+    "Occurrence",
+    "Requests",
+    "StartRun",
+    "Wait",
+    "decide",
+    "is_handled",
+    "needs_files",
+    "occurrence_of",
+]
 
 JUST_S = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
-    """A scheduled time, to the second."""
-
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requests:
-    """The requests that are recorded up to this number: deliveries, and checks and runs requested by annotation."""
-
-    upto: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Differs:
-    """A list of its source's references shows that this one differs from its entry."""
-
-
-Occurrence: TypeAlias = Due | Requests | Differs
-
-
-def occurrence_of(due_at: datetime | None, entry: Entry, *, listed: bool = False) -> Occurrence:
-    """What a check handles: open requests first (one may handle the scheduled time too), else the scheduled time."""
-    if listed:
-        return Differs()
-    if due_at is None or entry.is_open:
-        return Requests(upto=entry.requested)
-    return Due(at=due_at)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckSpec:
-    """The part of a trigger that decides on a check of one of its sources.
-
-    `called`: pushes are delivered to it. `patterns`: `files` is given. `source` is the key of the entry. `waits`: None:
-    changes never wait. `ignore`: None: no commit is ignored.
-    """
-
-    source: str
-    on_change_only: bool = True
-    patterns: bool = False
-    record_first: bool = False
-    suspend: bool = False
-    called: bool = True
-    on_delete: bool = False
-    waits: WaitPolicy | None = None
-    ignore: Ignore | None = None
-
-    @classmethod
-    def of(cls, trigger: Any, source: str, waits: WaitPolicy | None) -> CheckSpec:
-        """That part of a trigger's model, with what makes its changes wait."""
-        watch, ignore = trigger.spec.sources.watch_on, trigger.spec.ignore
-        return cls(
-            source=source,
-            on_change_only=watch.on_change_only,
-            patterns=bool(watch.files),
-            record_first=trigger.spec.records_first and watch.references is None,
-            suspend=trigger.spec.suspend,
-            called=trigger.ref.kind == "WebhookTrigger",
-            on_delete=watch.on_delete is not None,
-            waits=waits,
-            ignore=None if ignore is None or ignore.is_empty else ignore,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """What the reference showed to a request sent at that time: a commit, and the annotated tag's own id."""
-
-    commit: str
-    sent_at: datetime
-    tag_object: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Absent:
-    """A complete answer to a request sent at that time lacks the reference, and shows others."""
-
-    sent_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """What a check knows at a time: at first nothing of git; then the reference's head; then its files and its text.
-
-    `text` is the head's author and message. `closed_until`: outside the trigger's windows, when they open.
-    `last_start`: when the last run started, or, if it waits for a slot, now.
-    """
-
-    now: datetime
-    closed_until: datetime | None = None
-    last_start: datetime | None = None
-    head: Head | Absent | None = None
-    files: Selection | None = None
-    text: CommitText | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observe:
-    """The decision needs more: the head of the reference, which of its files differ, or its author and message."""
-
-    part: Literal["head", "files", "text"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nothing:
-    """There is nothing to do, and nothing to write."""
-
-    result: CheckResult
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
-    """It is too early: the check handles nothing, and is repeated `after_s` later or at a time (`until`).
-
-    `mutations` record what must survive until then.
-    """
-
-    result: CheckResult
-    after_s: float | None = None
-    until: datetime | None = None
-    mutations: tuple[Mutation, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoRun:
-    """There is nothing to run; `mutations` record it. `deferrable`: writing them late costs one more check at most.
-
-    `again_s`: a request stays open, and is checked again after that time.
-    """
-
-    result: CheckResult
-    mutations: tuple[Mutation, ...] = ()
-    deferrable: bool = False
-    again_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartRun:
-    """A Job is to be created for that commit; it handles a scheduled time, or requests up to a number.
-
-    `run_request` is its number if it is a requested run. `again_s`: more is to be done after it.
-    """
-
-    result: CheckResult
-    commit: str
-    file_hash: str | None
-    text: CommitText | None = None
-    due_at: datetime | None = None
-    request: int | None = None
-    run_request: int | None = None
-    again_s: float | None = None
-
-
-Decision: TypeAlias = Observe | Nothing | Wait | NoRun | StartRun
 
 
 def decide(entry: Entry, occurrence: Occurrence, observation: Observation, spec: CheckSpec) -> Decision:
@@ -192,11 +68,16 @@ def decide(entry: Entry, occurrence: Occurrence, observation: Observation, spec:
         return Nothing(result=CheckResult.SUSPENDED)
     if is_handled(entry, occurrence, spec, observation.now):
         return Nothing(result=CheckResult.SKIP_ANSWERED)
+    closed = closed_decision(entry, observation.now, spec) if spec.is_pull else None
+    if closed is not None:
+        return closed
     head = observation.head
     if head is None:
         return Observe(part="head")
     if isinstance(head, Absent):
-        return _absent(entry, head, observation.now, spec)
+        return (
+            unshown_decision(entry, head, spec) if spec.is_pull else absent_decision(entry, head, observation.now, spec)
+        )
     if needs_files(entry, head, spec) and observation.files is None:
         return Observe(part="files")
     return _of_head(entry, occurrence, observation, spec, head)
@@ -250,31 +131,6 @@ def needs_files(entry: Entry, head: Head, spec: CheckSpec) -> bool:
     if not spec.patterns or not spec.on_change_only or entry.commit is None:
         return False
     return entry.commit not in {head.commit, head.tag_object if entry.adopted else head.commit}
-
-
-def _absent(entry: Entry, absent: Absent, now: datetime, spec: CheckSpec) -> Decision:
-    """A reference that git does not show is deleted when a request sent 15 s later does not show it either."""
-    if entry.commit is None and not entry.is_open:
-        if entry.waiting is not None:  # it was deleted before its first run
-            return NoRun(result=CheckResult.SKIP_DELETED, mutations=(Release(source=spec.source),))
-        return Nothing(result=CheckResult.SKIP_DELETED)
-    since = stored_time(entry.missing_since, now)
-    if since is None:
-        missing = Missing(source=spec.source, expected=entry.key, at=rfc3339(absent.sent_at))
-        again_s = CONFIRM.total_seconds() + 1
-        return NoRun(result=CheckResult.WAIT_DELETED, mutations=(missing,), again_s=again_s)
-    if absent.sent_at - since < CONFIRM:
-        return Wait(result=CheckResult.WAIT_DELETED, after_s=(CONFIRM - (absent.sent_at - since)).total_seconds())
-    if spec.on_delete and entry.commit is not None:
-        return StartRun(
-            result=CheckResult.FIRE_DELETED,
-            commit=entry.commit,
-            file_hash=None,
-            request=entry.requested,
-            run_request=entry.run_requested if entry.run_is_due else None,
-        )
-    forget = Forget(source=spec.source, expected=entry.key, at=rfc3339(now))
-    return NoRun(result=CheckResult.SKIP_DELETED, mutations=(forget,))
 
 
 def _result(

@@ -19,7 +19,7 @@ from git_events_runner.resources.kinds import ACTIONS, GROUP, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger.entry import Entry, entry_of, highest_number
 
-from .references import Watched, full_name_of, reference_of, source_of
+from .references import Watched, full_name_of, is_pull, reference_of, source_of
 
 
 class Found(Protocol):
@@ -156,4 +156,6 @@ def is_watched(trigger: Found, source: str) -> bool:
     if reference is None or source_of(source) not in sources.names:
         return source in sources.names
     references = sources.watch_on.references
-    return references is not None and Watched.of(references).selects(full_name_of(source))
+    if references is None or not (watched := Watched.of(references)).selects(full_name_of(source)):
+        return False
+    return not is_pull(source) or watched.accepts(entry_of(trigger.raw.get("status"), source).pull)

@@ -40,6 +40,7 @@ class Policy:
     unfinished_runs_per_namespace: int = 0
     pod_settings: Literal["any", "baseline"] = "any"
     may_replace_runs: bool = True
+    fork_pull_requests: Literal["none", "isolated", "any"] = "isolated"
     windows: tuple[Window, ...] = ()
 
 

@@ -21,7 +21,7 @@ from git_events_runner.resources.references import References
 from git_events_runner.rules.ledger.entry import Entry, entry_of
 from git_events_runner.rules.ledger.mutations import Guards, Outcome, draft
 
-from .references import MARK, Watched, full_name_of, source_of
+from .references import MARK, Watched, full_name_of, is_pull, source_of
 
 KNOWN_MOST = 4000
 ALL = "*"
@@ -73,6 +73,11 @@ def keys_of(status: Mapping[str, Any] | None, source: str) -> list[str]:
     ['app@heads/x']
     """
     return [key for key in _entries(status) if key.startswith(source + MARK)]
+
+
+def listed_keys(status: Mapping[str, Any] | None, source: str) -> list[str]:
+    """The same without pull requests, which no list shows."""
+    return [key for key in keys_of(status, source) if not is_pull(key)]
 
 
 def _entries(status: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -203,7 +208,7 @@ class ListReferences:
 
     def _too_many(self, status: Mapping[str, Any]) -> list[str]:
         """The keys over the limit whose entries may be removed, those that moved longest ago first."""
-        keys = keys_of(status, self.source)
+        keys = listed_keys(status, self.source)
         idle = [key for key in keys if self._is_idle(entry_of(status, key), key)]
         idle.sort(key=lambda key: (entry_of(status, key).changed or "", key))
         return idle[: max(len(keys) - self.limit, 0)]
@@ -278,6 +283,26 @@ def kept_keys(
                 kept.add(key)
         elif watched.selects(full_name_of(key)):
             entry = entry_of(status, key)
+            if not watched.accepts(entry.pull):
+                continue
             if not entry.exists or now is None or not is_over(entry, now):
                 kept.add(key)
-    return frozenset(kept)
+    return frozenset(kept.difference(_pulls_beyond(status, kept, watched)))
+
+
+def _pulls_beyond(status: Mapping[str, Any] | None, keys: Iterable[str], watched: Watched | None) -> list[str]:
+    """Of each source's pull requests beyond the limit those that moved longest ago and need nothing."""
+    if watched is None or not watched.pulls:
+        return []
+    found: list[str] = []
+    pulls: dict[str, list[str]] = {}
+    for key in filter(is_pull, keys):
+        pulls.setdefault(source_of(key), []).append(key)
+    for mine in pulls.values():
+        if len(mine) <= watched.limit:
+            continue
+        entries = {key: entry_of(status, key) for key in mine}
+        idle = [key for key, entry in entries.items() if not entry.is_open and entry.waiting is None]
+        idle.sort(key=lambda key: (entries[key].changed or "", key))
+        found += idle[: len(mine) - watched.limit]
+    return found

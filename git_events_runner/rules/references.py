@@ -1,4 +1,4 @@
-"""Which references of a repository a trigger watches by its patterns, and under which key each is recorded.
+"""Which references and pull requests of a repository a trigger watches, and under which key each is recorded.
 
 The cost of a pattern is its length and the name's: parts and runs of characters are matched leftmost, without
 backtracking. Names are untrusted bytes: one that is longer than a file name may be is not watched.
@@ -13,12 +13,15 @@ from functools import lru_cache
 
 from git_events_runner.resources.references import Branches, References, Tags
 
+from .pull_requests import PullRecord
 from .versions import Range, Version, version_of
 
-HEADS, TAGS = "refs/heads/", "refs/tags/"
+HEADS, TAGS, PULLS = "refs/heads/", "refs/tags/", "refs/pull/"
 MARK = "@"
 NAME_CHARS = 255
-_PLACES = {"heads": ("branch", HEADS), "tags": ("tag", TAGS)}
+PULL_REQUEST = "pull request"
+_PLACES = {"heads": "branch", "tags": "tag", "pull": PULL_REQUEST}
+_NUMBER = re.compile(r"[1-9][0-9]{0,9}\Z")
 _WILD = re.compile(r"[*?]")
 _MOST_PREFIXES = 16
 
@@ -46,21 +49,37 @@ def reference_of(key: str) -> tuple[str, str] | None:
 
     >>> reference_of("app@heads/feature/x"), reference_of("app")
     (('branch', 'feature/x'), None)
+    >>> reference_of("app@pull/7")
+    ('pull request', '7')
     """
     _, mark, reference = key.partition(MARK)
     place, slash, name = reference.partition("/")
     if not mark or not slash or not name or place not in _PLACES:
         return None
-    return _PLACES[place][0], name
+    return _PLACES[place], name
 
 
 def full_name_of(key: str) -> str:
-    """The full name of the reference of a key.
+    """The full name of the reference of a key; of a pull request that of no forge, but the same for all.
 
-    >>> full_name_of("app@tags/v1")
-    'refs/tags/v1'
+    >>> full_name_of("app@tags/v1"), full_name_of("app@pull/7")
+    ('refs/tags/v1', 'refs/pull/7')
     """
     return f"refs/{key.partition(MARK)[2]}"
+
+
+def pull_key(source: str, number: int) -> str:
+    """The key of a pull request's entry.
+
+    >>> pull_key("app", 7), is_pull("app@pull/7"), is_pull("app@heads/pull/7")
+    ('app@pull/7', True, False)
+    """
+    return key_of(source, f"{PULLS}{number}")
+
+
+def is_pull(key: str) -> bool:
+    """Whether a key is that of a pull request."""
+    return key.partition(MARK)[2].startswith("pull/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +93,8 @@ class Watched:
     versions: Range | None
     prefixes: tuple[str, ...]
     limit: int
+    pulls: bool = False
+    forks: bool = False
 
     @classmethod
     def of(cls, references: References) -> Watched:
@@ -88,11 +109,17 @@ class Watched:
             name, wanted, unwanted = full_name[len(HEADS) :], self.branches, self.not_branches
         elif full_name.startswith(TAGS):
             name, wanted, unwanted = full_name[len(TAGS) :], self.tags, self.not_tags
+        elif full_name.startswith(PULLS):
+            return self.pulls and _NUMBER.match(full_name, len(PULLS)) is not None
         else:
             return False
         if wanted is None or wanted.match(name) is None or (unwanted is not None and unwanted.match(name)):
             return False
         return self.versions is None or wanted is not self.tags or self.version(full_name) is not None
+
+    def accepts(self, pull: PullRecord | None) -> bool:
+        """Whether a pull request with that record may run: that of a fork only if forks are accepted."""
+        return pull is None or self.forks or not pull.fork
 
     def selects(self, full_name: str) -> bool:
         """The same, cached for the latest names: entries and Jobs are compared in every pass."""
@@ -113,7 +140,7 @@ def _selects(watched: Watched, full_name: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _watched(references: References) -> Watched:
-    branches, tags = references.branches, references.tags
+    branches, tags, pulls = references.branches, references.tags, references.pull_requests
     return Watched(
         branches=_any_of(branches.include) if branches else None,
         not_branches=_any_of(branches.exclude) if branches and branches.exclude else None,
@@ -122,6 +149,8 @@ def _watched(references: References) -> Watched:
         versions=Range.of(tags.semver) if tags and tags.semver else None,
         prefixes=_prefixes([*_literal(HEADS, branches), *_literal(TAGS, tags)]),
         limit=references.limit,
+        pulls=pulls is not None,
+        forks=pulls is not None and pulls.origin == "Any",
     )
 
 

@@ -9,9 +9,12 @@ from typing import Any, Protocol
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.run import Pointer
+from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.ledger.report import Problem
 
-from .references import reference_of, source_of
+from .references import is_pull, reference_of, source_of
+
+PULL_TYPE = "pull"
 
 
 class Found(Protocol):
@@ -72,8 +75,7 @@ def resolve(trigger: Any, source: str, find: Find, *, deleted: bool = False) -> 
     action = _valid(action_ref, find, "Action")
     if isinstance(action, Problem):
         return action
-    reference = watch.watch_on.reference
-    ref_type, ref_name = reference_of(source) or (reference.type, reference.name)
+    ref_type, ref_name = _reference(trigger, source)
     pointer = Pointer(source=watched_ref, ref_type=ref_type, ref_name=ref_name)
     override = action.model.spec.source_override
     cloned, cloned_pointer = watched, pointer
@@ -94,6 +96,16 @@ def resolve(trigger: Any, source: str, find: Find, *, deleted: bool = False) -> 
         cloned=cloned_pointer,
         cloned_model=cloned.model,
     )
+
+
+def _reference(trigger: Any, source: str) -> tuple[str, str]:
+    """Type and name of the watched reference; of a pull request the full name that its delivery reported."""
+    watch = trigger.spec.sources.watch_on
+    if not is_pull(source):
+        return reference_of(source) or (watch.reference.type, watch.reference.name)
+    pull, wanted = entry_of(trigger.raw_status, source).pull, watch.references and watch.references.pull_requests
+    merged = wanted is not None and wanted.checkout == "Merge"
+    return PULL_TYPE, pull.reference(merged=merged) if pull is not None else ""
 
 
 def _named(kind: str, namespace: str, name: str) -> Ref:

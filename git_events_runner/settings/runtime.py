@@ -194,6 +194,11 @@ class PolicyConfig(Section):
         default=True,
         description="Whether triggers may have `concurrency.policy: Replace`, which stops running Jobs.",
     )
+    fork_pull_requests: Literal["none", "isolated", "any"] = Field(
+        default="isolated",
+        description="Whether triggers may have `pullRequests.from: Any`, which runs code of strangers: `none`, `any`, "
+        "or with `isolated` only with Actions that name no service account, no Secret and no `envFrom`.",
+    )
     windows: Annotated[tuple[WindowConfig, ...], Field(max_length=16)] = Field(
         default=(),
         description="When runs of all triggers may start, as `spec.windows` of a trigger (`allow` or `deny`, "

@@ -64,6 +64,7 @@ def policy_of(config: RuntimeConfig) -> Policy:
         unfinished_runs_per_namespace=policy.unfinished_runs_per_namespace,
         pod_settings=policy.pod_settings,
         may_replace_runs=policy.may_replace_runs,
+        fork_pull_requests=policy.fork_pull_requests,
         windows=_windows(policy.windows),
     )
 

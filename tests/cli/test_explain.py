@@ -290,7 +290,7 @@ async def test_patterns_of_references(cluster, tmp_path):
     await cluster.trigger("hook", "WebhookTrigger", sources=sources, **AUTH)
     done = await cluster.run("explain", "wt/hook", "--live")
     assert "watches branches release/* of app" in done.out
-    for branch, told in (("main", "is ignored"), ("release/1", "gets 202, and app is checked")):
+    for branch, told in (("main", "is ignored"), ("release/1", "gets 202, and branch release/1 of app is checked")):
         words = await delivered(cluster, tmp_path, PUSH | {"ref": f"refs/heads/{branch}"})
         assert told in (await cluster.run("explain", *words)).out.splitlines()[0]
 

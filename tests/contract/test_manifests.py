@@ -37,6 +37,24 @@ def patterns(references: dict[str, Any] | None, **watch: Any) -> dict[str, Any]:
     return made
 
 
+def pulls(auth: str | None = "github", scheduled: str | None = None, **given: Any) -> dict[str, Any]:
+    """A trigger that watches pull requests."""
+    branches = given.pop("branches", None)
+    made = patterns({"pullRequests": given} | ({"branches": branches} if branches is not None else {}))
+    if auth is not None:
+        made["spec"]["webhook"]["authConfig"] = {"type": auth, "secretRef": {"name": "x"}, "key": "k"}
+    if scheduled is not None:
+        made["spec"]["schedule"] = {"interval": scheduled}
+    return made
+
+
+def scheduled_pulls() -> dict[str, Any]:
+    """A trigger without deliveries that watches pull requests."""
+    made = schedule({"interval": "1m"})
+    made["spec"]["sources"]["watchOn"] = {"onChangeOnly": True, "references": {"pullRequests": {}}}
+    return made
+
+
 def job(value: dict[str, Any], kind: str = "Action") -> dict[str, Any]:
     """An Action with that Job."""
     return {"kind": kind, "spec": {"actionJob": value}}
@@ -56,7 +74,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (schedule({"cron": "0 0 0 1 1 ? 1960"}), "year: 1970 to 2099"),
     *((watching({"branch": name}), "patterns go into references") for name in ("release/*", "v?", "v[12]")),
     (watching({"tag": "v*"}), "patterns go into references.branches and references.tags"),
-    (patterns({}), "at least one of branches and tags"),
+    (patterns({}), "at least one of branches, tags and pullRequests"),
+    *((pulls(auth), "pullRequests needs a WebhookTrigger with authConfig.type") for auth in (None, "header", "hmac")),
+    (scheduled_pulls(), "pullRequests needs a WebhookTrigger with authConfig.type"),
+    *((pulls(auth, checkout="Merge"), "checkout: Merge needs") for auth in ("gitlab", "gitea", "bitbucket")),
+    (pulls(scheduled="1m"), "pull requests are never polled"),
     (patterns({"branches": {}}, reference={"branch": "main"}), "exactly one of reference and references"),
     (patterns({"branches": {}}, onChangeOnly=False), "onChangeOnly: false needs a single reference"),
     (patterns(None, onDelete={"name": "x"}), "onDelete needs references"),
@@ -94,6 +116,9 @@ TAKEN: list[dict[str, Any]] = [
     patterns({"branches": {}, "tags": {}}, onDelete={"name": "x"}, files=["docs/"]),
     *(patterns({"tags": {"semver": text}}) for text in (">=1.2 <2", "^1 || ~2.1.3-rc.1", "1.x", "*")),
     patterns(None),
+    *(pulls(auth) for auth in ("github", "gitlab", "gitea", "bitbucket", "azure")),
+    *(pulls(auth, checkout="Merge", **{"from": "Any"}) for auth in ("github", "azure")),
+    pulls(scheduled="1m", branches={}),
     *(job({"ttlSecondsAfterFinished": n}) for n in (0, INT32 - 1)),
     *(job({"activeDeadlineSeconds": n}, "ClusterAction") for n in (0, INT32, 9_223_372_036)),
     *(job({"jobWaitingTimeoutSeconds": n}) for n in (0, 10**12)),

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.e2e.images import REGISTRY
 from tests.forges import deliveries as d
+from tests.forges.pulls import pull
 
 TENANT, VAULT = "options", "vault"
 LABELS = {"tier": "gold", "zone": "a"}
@@ -33,6 +34,7 @@ class Places:
     main: str = "a" * 40
     basic_main: str = "b" * 40
     token_main: str = "c" * 40
+    called_main: str = "e" * 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -392,6 +394,26 @@ REFERENCES = {
     ),
     "hook-versions": _hook(("GitRepo", "called"), _PRINTS, _TAGS, schedule={"interval": "1s"}),
 }
+# Each runs for an opened pull request, and once more when it is closed.
+_CLOSES = {"onDelete": {"kind": "Action", "name": "print"}}
+PULLS = {
+    "hook-pulls": _hook(
+        ("GitRepo", "called"),
+        _PRINTS,
+        {"references": {"pullRequests": {"from": "SameRepository", "checkout": "Head"}}} | _CLOSES,
+        authConfig=_auth("gitea"),
+        call=lambda at: pull("gitea", "opened", url=at.called, commit=at.called_main, secret=HOOKS["secret"]),
+    ),
+    "hook-forks": _hook(
+        ("GitRepo", "called"),
+        _PRINTS,
+        {"references": {"pullRequests": {"from": "Any", "checkout": "Merge"}}} | _CLOSES,
+        authConfig=_auth("github"),
+        call=lambda at: pull(
+            "github", "opened", fork=True, url=at.called, commit=at.called_main, secret=HOOKS["secret"]
+        ),
+    ),
+}
 RECORDING = {
     "recording": Row(
         source=("GitRepo", "moving"),
@@ -457,6 +479,7 @@ def triggers(at):
         | MOVING
         | SUSPENDED
         | REFERENCES
+        | PULLS
         | RECORDING
         | fixed
         | told

@@ -23,6 +23,8 @@ def served(cluster, folder):
     for repository in (basic, token, moving, called):
         repository.push({"README": "main\n"})
     moving.tag("v1")
+    for name in ("head", "merge"):
+        called.git("update-ref", f"refs/pull/7/{name}", called.head())
     main = one.head()
     one.push({"README": "dev\n"}, branch="dev")
     sshd = Sshd(folder / "sshd", host=ADDRESS)
@@ -42,6 +44,7 @@ def served(cluster, folder):
                 dev=one.head("dev"),
                 basic_main=basic.head(),
                 token_main=token.head(),
+                called_main=called.head(),
             )
             login = LOGIN | {"key": sshd.key.read_text(), "bundle": cluster.git.authority.path.read_text()}
             seen = {"http": through_http, "socks5": through_socks}

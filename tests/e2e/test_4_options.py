@@ -12,6 +12,7 @@ from tests.e2e import option_paths, options, places
 from tests.e2e.images import NAMES, REGISTRY
 from tests.e2e.notifiers import notifiers
 from tests.e2e.options import SETTINGS, TENANT, VAULT, Places
+from tests.forges.pulls import pull
 
 _GROUP = "git-events-runner.rs"
 _ROWS = options.triggers(Places())
@@ -24,7 +25,8 @@ def test_no_option_is_left_out(crd):
     kind = crd["spec"]["names"]["kind"]
     applied = [*options.applied(Places()), *((each, spec) for (each, _), spec in notifiers().items())]
     given = {option for each, spec in applied if each == kind for option in option_paths.used(spec)}
-    assert set(option_paths.offered(schema)) - given == set()
+    refused = {option for option in option_paths.offered(schema) if ".pullRequests" in option}  # by its own rule
+    assert set(option_paths.offered(schema)) - given == (refused if kind == "ScheduleTrigger" else set())
 
 
 def test_no_trigger_is_left_out():
@@ -35,6 +37,7 @@ def test_no_trigger_is_left_out():
         *options.MOVING,
         *options.SUSPENDED,
         *options.REFERENCES,
+        *options.PULLS,
         *options.RECORDING,
         *options.FIXED,
         *options.FAILING,
@@ -341,6 +344,31 @@ def test_a_reference_that_appears_runs_and_its_deletion_runs_once(cluster, world
     deletion, _ = cluster.finished(TENANT, name, 2)
     assert deletion["metadata"]["annotations"][f"{_GROUP}/commit"] == commit
     assert deletion["metadata"]["annotations"][f"{_GROUP}/reason"] == "fire-deleted"
+    assert len(cluster.api.jobs(TENANT, name)) == 2
+
+
+@pytest.mark.parametrize("name", options.PULLS)
+def test_a_pull_request_runs_when_it_is_opened_and_once_when_it_is_closed(cluster, release, world, name):
+    """Of the repository itself and of a fork; the worker gets its number, and the closing runs with the last commit."""
+    row = world.rows[name]
+    job, condition = cluster.finished(TENANT, name)
+    assert condition["type"] == "Complete"
+    assert job["metadata"]["annotations"][f"{_GROUP}/commit"] == world.places.called_main
+    given = {one["name"]: one.get("value") for one in cluster.pod(job)["spec"]["containers"][0]["env"]}
+    assert given["ACTION_JOB_PULL_REQUEST_NUMBER"] == "7"
+    forge = row.spec["webhook"]["authConfig"]["type"]
+    closed = pull(
+        forge,
+        "closed",
+        fork=name == "hook-forks",
+        url=world.places.called,
+        secret=options.HOOKS["secret"],
+        at="2026-05-06T08:00:00Z",
+    )
+    assert cluster.webhook(release, f"/{TENANT}/{name}", *closed)[0] == 202
+    deletion, _ = cluster.finished(TENANT, name, 2)
+    assert deletion["metadata"]["annotations"][f"{_GROUP}/reason"] == "fire-deleted"
+    assert deletion["metadata"]["annotations"][f"{_GROUP}/commit"] == world.places.called_main
     assert len(cluster.api.jobs(TENANT, name)) == 2
 
 

@@ -47,14 +47,16 @@ class Counter:
     """Counts in memory; `failure` is raised instead."""
 
     counted: list = field(default_factory=list)
+    pulls: dict = field(default_factory=dict)
     failure: Exception | None = None
 
-    async def count(self, trigger, uid, asked, *, task, warning):
+    async def count(self, trigger, uid, asked, *, task, warning, pulls):
         await asyncio.sleep(0)
         if self.failure:
             raise self.failure
         new = task not in [one[2] for one in self.counted]
         self.counted.append((trigger.name, dict(asked), task, warning))
+        self.pulls |= pulls
         return new
 
 

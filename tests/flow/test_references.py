@@ -33,7 +33,8 @@ class Repository(Git):
         await asyncio.sleep(0.01)
         if self.error:
             raise self.error
-        name = f"refs/{'tags' if ref_type == 'tag' else 'heads'}/{ref_name}"
+        full = ref_name.startswith("refs/")
+        name = ref_name if full else f"refs/{'tags' if ref_type == 'tag' else 'heads'}/{ref_name}"
         if name not in shown:
             raise GitReferenceNotFound(f"no {name}")
         return Answer(shown[name], None, sent)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from git_events_runner.resources.queuemarks import ConcurrencyLimit
+from git_events_runner.rules.jobs.run import PullRequestOfRun
 from tests.rules.test_manifest import SHARED, Clone, SecretKeys, made, pod
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pods.md").read_text()
@@ -38,6 +39,7 @@ def full():
         run_request=1,
         run_token="t",
         previous_commit="b" * 40,
+        pull=PullRequestOfRun(number="7", target="main"),
         concurrency=ConcurrencyLimit(policy="Queue", group="terraform", limit=1),
     )
 

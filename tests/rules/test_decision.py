@@ -346,6 +346,7 @@ def test_the_table_has_every_result_that_a_decision_can_have():
     }
     others |= {CheckResult.WAIT_WINDOW, CheckResult.WAIT_DEBOUNCE, CheckResult.WAIT_COOLDOWN}  # test_waits.py
     others.add(CheckResult.SKIP_IGNORED)  # test_ignored_decisions.py
+    others.add(CheckResult.SKIP_ABSENT)  # test_deletions.py
     assert decided | failures | others == set(CheckResult)
     assert not decided & (failures | others)
 

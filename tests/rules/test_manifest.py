@@ -8,7 +8,7 @@ from git_events_runner.resources.job import JobView, RunKey, job_name
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.labels import label
 from git_events_runner.rules.jobs.manifest import manifest, secret_copy
-from git_events_runner.rules.jobs.run import Clone, JobDefaults, Pointer, Run, SecretKeys, Security
+from git_events_runner.rules.jobs.run import Clone, JobDefaults, Pointer, PullRequestOfRun, Run, SecretKeys, Security
 from tests.rules.examples import action_job
 
 DEFAULTS = JobDefaults(
@@ -424,3 +424,12 @@ def test_a_run_names_the_last_200_tasks_that_it_answers():
     tasks = tuple(f"t{number}" for number in range(9000))
     noted = made(task_ids=tasks)["metadata"]["annotations"]
     assert noted["git-events-runner.rs/task-ids"].split(",") == list(tasks[-200:])
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_a_run_of_a_fork_has_no_service_account(isolated):
+    """Neither the pod nor a token: the account of the runtime config is for code of the repository itself."""
+    defaults = replace(DEFAULTS, service_account="runner")
+    found = pod(made(defaults=defaults, pull=PullRequestOfRun(number="7", target="main", isolated=isolated)))
+    tokens = [volume for volume in found["volumes"] if volume["name"] == "git-events-runner-token"]
+    assert (found.get("serviceAccountName"), len(tokens)) == ((None, 0) if isolated else ("runner", 1))

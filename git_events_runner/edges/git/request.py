@@ -18,7 +18,7 @@ from git_events_runner.resources.proxy import problem_of
 
 from .access import ProxyAccess, SshAccess
 
-ReferenceType = Literal["branch", "tag", "commit"]
+ReferenceType = Literal["branch", "tag", "commit", "pull"]
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 # git-check-ref-format(1): no control characters, space, ~ ^ : ? * [ \, no "..", "@{", "//", no component that starts
 # with a dot or ends with ".lock", no slash at either end, no dot at the end.
@@ -202,7 +202,7 @@ def _parts(url: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A branch, tag or commit by its name; a name that starts with `refs/` is a full one and taken verbatim."""
+    """A branch, tag, commit or pull request by its name; one that starts with `refs/` is full, and taken verbatim."""
 
     type: ReferenceType
     name: str

@@ -48,7 +48,7 @@ from git_events_runner.rules.ledger.mutations import Outcome, Settle, rfc3339
 from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.messages import CheckRequest, Requeue, RunOrder, RunResult
 from git_events_runner.rules.reference_entries import Listed, WatchOne
-from git_events_runner.rules.references import key_of, reference_of
+from git_events_runner.rules.references import is_pull, key_of, reference_of
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.waits import last_start
 from git_events_runner.telemetry.metrics import Metrics
@@ -245,8 +245,13 @@ class Checks:
         self, case: Case
     ) -> tuple[Nothing | Wait | NoRun | StartRun, Observed, Resolved | None] | Problem:
         """The decision and its observation, or what has to be changed first."""
-        observed = Observed(Observation(now=self._now()))
+        observed = Observed(Observation(now=self._now()), asyncio.get_running_loop().time())
         resolved: Resolved | None = None
+        if is_pull(case.request.source) and case.entry.commit is not None:  # its closing runs without a request to git
+            known = self._gate.resolve(case.trigger.model, case.request.source)
+            if isinstance(known, Problem):
+                return known
+            resolved = known
         while isinstance(decision := decide(case.entry, case.occurrence, observed.observation, case.spec), Observe):
             found = resolved or self._gate.resolve(case.trigger.model, case.request.source)
             if isinstance(found, Problem):

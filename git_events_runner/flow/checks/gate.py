@@ -20,6 +20,7 @@ from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.policy import Policy, limit_reached, refusal, replaces_runs, too_often
 from git_events_runner.rules.resolve import Resolved, resolve
 from git_events_runner.rules.schedule.schedule import Schedule, parse_schedule
+from git_events_runner.rules.strangers import forks_refused
 from git_events_runner.rules.waits import WaitPolicy, closed_until
 
 _AGAIN = timedelta(minutes=10)
@@ -73,6 +74,7 @@ class ConfiguredPolicyGate:
         policy = self._policy()
         refused = refusal(policy, resolved, namespace, self._labels(namespace))
         refused = refused or replaces_runs(policy, trigger.spec.concurrency)
+        refused = refused or forks_refused(policy.fork_pull_requests, trigger, resolved)
         if refused is None:
             return resolved
         self._announce(trigger.ref, trigger.metadata.uid, refused)

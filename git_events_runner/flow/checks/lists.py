@@ -24,8 +24,8 @@ from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.ledger.report import Report, Warn
 from git_events_runner.rules.messages import CheckRequest, Requeue
 from git_events_runner.rules.problems import is_same_warning, warning_of
-from git_events_runner.rules.reference_entries import Listed, ListReferences, keys_of
-from git_events_runner.rules.reference_plan import Plan, plan
+from git_events_runner.rules.reference_entries import Listed, ListReferences, listed_keys
+from git_events_runner.rules.reference_plan import Plan, Shown, plan
 from git_events_runner.rules.references import Watched, full_name_of, source_of
 from git_events_runner.rules.resolve import Resolved
 
@@ -81,12 +81,15 @@ class ReferenceLists:
         status = case.trigger.raw.get("status") or {}
         watched = Watched.of(case.trigger.model.spec.sources.watch_on.references)
         urgent = not request.due_at and not request.retry
-        answer = await self._git.references_of(resolved.watched_model, case.namespace, watched.prefixes, urgent=urgent)
-        if not answer.alive:
-            raise GitReferenceNotFound(f"{resolved.watched.source} shows no reference at all; push a branch to it")
-        shown = await self._files.selected(watched, answer.refs, case.namespace)
+        shown: Shown = {}
+        if watched.prefixes:  # pull requests alone are never listed
+            names = watched.prefixes
+            answer = await self._git.references_of(resolved.watched_model, case.namespace, names, urgent=urgent)
+            if not answer.alive:
+                raise GitReferenceNotFound(f"{resolved.watched.source} shows no reference at all; push a branch to it")
+            shown = await self._files.selected(watched, answer.refs, case.namespace)
         listed = Listed.of(status, source)
-        keys = [key for key in keys_of(status, source) if watched.selects(full_name_of(key))]
+        keys = [key for key in listed_keys(status, source) if watched.selects(full_name_of(key))]
         entries = {key: entry_of(status, key) for key in keys}
         found = plan(source, watched, shown, entries, listed, record=case.trigger.model.spec.records_first)
         if listed.at is None and (found.recorded or not found.checks):  # what exists now never runs

@@ -12,7 +12,7 @@ from git_events_runner.errors import GitReferenceNotFound
 from git_events_runner.rules.decision import Absent, CheckSpec, Head, Observation, Observe, Occurrence, Requests
 from git_events_runner.rules.ledger.entry import Entry
 from git_events_runner.rules.messages import CheckRequest, Unchanged
-from git_events_runner.rules.references import full_name_of, reference_of
+from git_events_runner.rules.references import full_name_of, is_pull, reference_of
 from git_events_runner.rules.resolve import Resolved
 
 from .ports import Files, Git
@@ -99,7 +99,7 @@ class Observer:
             GitReferenceNotFound: It exists and points to no commit, or the repository shows no reference.
             GitError: Any other of its classes.
         """
-        name = full_name_of(case.request.source)
+        name = resolved.watched.ref_name if is_pull(case.request.source) else full_name_of(case.request.source)
         shown = await self._git.references_of(resolved.watched_model, case.namespace, (name,), urgent=urgent)
         if name in shown.refs:
             raise GitReferenceNotFound(f"{resolved.watched.source}: {name} points to no commit")

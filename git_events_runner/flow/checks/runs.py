@@ -34,12 +34,14 @@ from git_events_runner.rules.jobs.clone import clone_of
 from git_events_runner.rules.jobs.last_job import unfinished_jobs
 from git_events_runner.rules.jobs.manifest import manifest
 from git_events_runner.rules.jobs.pod import problems
-from git_events_runner.rules.jobs.run import JobDefaults, Run, Security
+from git_events_runner.rules.jobs.run import JobDefaults, PullRequestOfRun, Run, Security
 from git_events_runner.rules.ledger.entry import entry_of, run_number_after
 from git_events_runner.rules.ledger.mutations import Outcome, Settle, rfc3339
 from git_events_runner.rules.ledger.report import Problem, Report
 from git_events_runner.rules.messages import RunOrder, RunResult
+from git_events_runner.rules.references import is_pull, reference_of
 from git_events_runner.rules.resolve import Resolved
+from git_events_runner.rules.strangers import is_isolated
 from git_events_runner.rules.waits import ShowWaiting
 from git_events_runner.telemetry.metrics import Metrics
 
@@ -294,12 +296,21 @@ class Runs:
             previous_commit=order.previous_commit,
             attempt=order.retry.attempt if order.retry is not None else Attempt(),
             generation=order.generation,
+            pull=self._pull_of(order),
             identity=self._identity,
             suspend=suspend,
             concurrency=limit,
             security=self._security(order.trigger.namespace or "", defaults),
         )
         return manifest(run, resolved.action_model.spec.action_job, defaults)
+
+    def _pull_of(self, order: RunOrder) -> PullRequestOfRun | None:
+        """The pull request that a run is for, by the entry that it was decided on."""
+        reference, known = reference_of(order.source), order.entry.pull
+        if reference is None or known is None or not is_pull(order.source):
+            return None
+        isolated = is_isolated(self._gate.policy.fork_pull_requests, known)
+        return PullRequestOfRun(number=reference[1], target=known.target, isolated=isolated)
 
     def _pinned(self, resolved: Resolved) -> tuple[str, ...]:
         """The host keys of the source that is cloned, at this time: this check may have pinned them."""

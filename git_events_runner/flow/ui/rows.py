@@ -15,7 +15,8 @@ from git_events_runner.resources.status import Condition, TriggerStatus
 from git_events_runner.rules.check_result import words_of
 from git_events_runner.rules.identity import Owner
 from git_events_runner.rules.ledger.entry import entry_of
-from git_events_runner.rules.references import reference_of, source_of
+from git_events_runner.rules.references import is_pull, reference_of, source_of
+from git_events_runner.rules.watch_words import pull_words
 
 EPOCH = datetime.fromtimestamp(0, tz=UTC)
 _RUNNING = frozenset(("Running", "Queued", "Suspended"))
@@ -196,6 +197,9 @@ def reference_words(spec: Any) -> str:
         if chosen is not None:
             semver = f" {chosen.semver}" if kind == "tags" and chosen.semver else ""
             parts.append(f"{kind} {', '.join(chosen.include)}{semver}")
+    if watch.references.pull_requests is not None:
+        pulls = watch.references.pull_requests
+        parts.append(pull_words({"from": pulls.origin, "checkout": pulls.checkout}))
     return " and ".join(parts)
 
 
@@ -284,9 +288,13 @@ def split(key: str) -> tuple[str, str]:
 
     >>> split("app@heads/feature/x"), split("app")
     (('app', 'feature/x'), ('app', ''))
+    >>> split("app@pull/7")
+    ('app', 'pull request 7')
     """
     reference = reference_of(key)
-    return source_of(key), reference[1] if reference is not None else ""
+    if reference is None:
+        return source_of(key), ""
+    return source_of(key), " ".join(reference) if is_pull(key) else reference[1]
 
 
 def _recorded(trigger: Ref, raw: Mapping[str, Any]) -> RunRow:

@@ -15,23 +15,22 @@ from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.resources.ref import Ref
-from git_events_runner.resources.references import References
+from git_events_runner.rules.delivery_choice import Choice, choice_of
 from git_events_runner.rules.forges import (
     BY_NAME,
     IgnoredEvent,
     MalformedPayload,
+    PullRequest,
     Push,
     delivery_of,
     forge_of,
     read,
-    same_repository,
-    selected,
-    watched,
 )
 from git_events_runner.rules.ledger.deliveries import delivery_hash, delivery_known
 from git_events_runner.rules.ledger.tasks import task_id
 from git_events_runner.rules.proofs import Headers
-from git_events_runner.rules.references import TAGS, Watched, key_of, source_of
+from git_events_runner.rules.pull_requests import PullRecord
+from git_events_runner.rules.references import source_of
 
 from .limits import IN_PLACE_BYTES, Buckets
 from .responses import ACCEPTED, DUPLICATE, NO_TRIGGER, SUSPENDED, DeliveryResult, HttpError
@@ -39,7 +38,6 @@ from .responses import ACCEPTED, DUPLICATE, NO_TRIGGER, SUSPENDED, DeliveryResul
 log = structlog.get_logger(target="webhooks")
 
 _COUNT_S = 10.0
-_MOST_KEYS = 64
 
 
 class DeliveryRecorder(Protocol):
@@ -53,8 +51,11 @@ class DeliveryRecorder(Protocol):
         *,
         task: str,
         warning: str | None,
+        pulls: Mapping[str, PullRecord],
     ) -> bool:
         """Record one delivery per source (with the commit announced for it), then submit the checks.
+
+        `pulls` is what it reports of pull requests, by key.
 
         False: it was recorded before.
         """
@@ -67,11 +68,11 @@ class Delivery:
     path: tuple[str, ...]
     headers: Headers
     body: bytes
-    said: dict[str, Push | IgnoredEvent]
+    said: dict[str, Push | PullRequest | IgnoredEvent]
     began_at: float
     pool: Pool
 
-    async def says(self, auth_type: str) -> Push | IgnoredEvent:
+    async def says(self, auth_type: str) -> Push | PullRequest | IgnoredEvent:
         """The parsed payload.
 
         Raises:
@@ -120,18 +121,19 @@ class Deliveries:
         names = self._sources(spec, source)
         auth = spec.webhook.auth_config
         auth_type = auth.type if auth else "header"
-        asked: dict[str, str | None] = dict.fromkeys(names)
+        choice = Choice(asked=dict.fromkeys(names))
         if auth_type in BY_NAME or spec.webhook.match_repository:
             chosen = self._chosen(await delivery.says(auth_type), trigger, names)
             if isinstance(chosen, IgnoredEvent):
                 return DeliveryResult(status=200, message=f"ignored: {chosen.reason}")
-            asked = chosen
+            choice = chosen
+        asked = choice.asked
         for name in dict.fromkeys(map(source_of, asked)):
             self._buckets.take("source", trigger.ref.namespace or "", trigger.ref.name, name)
         task = await delivery.task(auth_type)
         if delivery_known(trigger.raw.get("status"), delivery_hash(task)):
             return DeliveryResult(status=200, message=DUPLICATE, task=task)
-        if not await self._count(trigger, asked, task, warning):
+        if not await self._count(trigger, choice, task, warning):
             return DeliveryResult(status=200, message=DUPLICATE, task=task)
         message = SUSPENDED if spec.suspend else ACCEPTED
         return DeliveryResult(status=202, message=message, task=task, sources=tuple(asked))
@@ -147,63 +149,29 @@ class Deliveries:
         return names
 
     def _chosen(
-        self, said: Push | IgnoredEvent, trigger: Snapshot, names: tuple[str, ...]
-    ) -> dict[str, str | None] | IgnoredEvent:
+        self, said: Push | PullRequest | IgnoredEvent, trigger: Snapshot, names: tuple[str, ...]
+    ) -> Choice | IgnoredEvent:
         """The sources to check, each with the commit announced for it; or why there are none."""
-        if isinstance(said, IgnoredEvent):
-            return said
-        spec = trigger.model.spec
-        aliases, urls = self._aliases(), said.repositories
-        mine = [name for name in names if same_repository(self._address(trigger, name), urls, aliases=aliases)]
-        if not mine and spec.webhook.match_repository:
-            return IgnoredEvent(reason="no source of the trigger is the repository that was pushed to")
-        if spec.sources.watch_on.references is not None:
-            return _references(said, spec.sources.watch_on.references, mine or list(names), exact=bool(mine))
-        reference = spec.sources.watch_on.reference
-        moved = watched(said, reference.type, reference.name)
-        if isinstance(moved, IgnoredEvent):
-            return moved
-        chosen = mine or list(names)
-        announces = bool(mine) or len(chosen) == 1
-        return dict.fromkeys(chosen, moved.commit if announces else None)
+
+        def address(name: str) -> str:
+            return self._address(trigger, name)
+
+        return choice_of(said, trigger.model.spec, names, address, self._aliases())
 
     def _address(self, trigger: Snapshot, name: str) -> str:
         kind = trigger.model.spec.sources.kind
         found = self._store.get(Ref(kind, None if kind.startswith("Cluster") else trigger.ref.namespace, name))
         return found.model.spec.repo_uri if found and found.model else ""
 
-    async def _count(self, trigger: Snapshot, asked: Mapping[str, str | None], task: str, warning: str | None) -> bool:
+    async def _count(self, trigger: Snapshot, choice: Choice, task: str, warning: str | None) -> bool:
         try:
             async with asyncio.timeout(_COUNT_S):
-                return await self._counter.count(trigger.ref, trigger.uid, asked, task=task, warning=warning)
+                return await self._counter.count(
+                    trigger.ref, trigger.uid, choice.asked, task=task, warning=warning, pulls=choice.pulls
+                )
         except ApiNotFound:
             raise HttpError(404, NO_TRIGGER) from None
         except (ApiError, TimeoutError) as error:
             ref = trigger.ref
             log.warning("webhook.uncounted", namespace=ref.namespace, name=ref.name, error=str(error) or "time-out")
             raise HttpError(503, "the request could not be recorded; send it again", retry_after_s=2) from None
-
-
-def _references(
-    said: Push, references: References, sources: list[str], *, exact: bool
-) -> dict[str, str | None] | IgnoredEvent:
-    """The references to check, each with the commit announced for it; of many, all of them by a list.
-
-    So do tags of which only the highest version is watched. `exact`: the payload names the sources' repository.
-    """
-    patterns = Watched.of(references)
-    changes = selected(said, patterns.selects)
-    if isinstance(changes, IgnoredEvent):
-        return changes
-    listed = not said.complete or len(changes) > _MOST_KEYS
-    found: dict[str, str | None] = {}
-    for source in sources:
-        for change in () if listed else changes:
-            if patterns.versions is not None and change.reference.startswith(TAGS):
-                found[source] = None
-            else:
-                announces = exact or len(sources) == 1
-                found[key_of(source, change.reference)] = change.commit if announces else None
-        if listed:
-            found[source] = None
-    return found

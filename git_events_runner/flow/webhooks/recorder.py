@@ -13,6 +13,7 @@ from git_events_runner.rules.ledger.mutations import Count, Outcome, rfc3339
 from git_events_runner.rules.ledger.report import Warn
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.rules.problems import warnings_of
+from git_events_runner.rules.pull_requests import PullRecord
 
 
 class DeliveryRecorder:
@@ -34,15 +35,17 @@ class DeliveryRecorder:
         *,
         task: str,
         warning: str | None,
+        pulls: Mapping[str, PullRecord],
     ) -> bool:
         """Record one delivery per source (with the commit announced for it), then submit the checks.
 
+        `pulls` is what it reports of pull requests, by key.
         False: it was recorded before (also by our write whose response was lost, hence the checks).
 
         Raises:
             ApiError: It is not recorded, or that is unknown.
         """
-        count = Count(asked=asked, delivery=delivery_hash(task), at=rfc3339(self._now()))
+        count = Count(asked=asked, delivery=delivery_hash(task), at=rfc3339(self._now()), pulls=pulls)
         known = self._store.get(trigger)
         warnings: list[Warn] = []
         if warning or (known and warnings_of(known.raw.get("status"))):

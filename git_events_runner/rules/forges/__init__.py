@@ -1,9 +1,11 @@
 """What a forge's delivery contains: which repository, which references, which commits. Hints, never orders.
 
-`read` turns a verified body into a `Push` or an `Ignored` with its reason; the commit that runs is read from git.
+`read` turns a verified body into a `Push`, a `PullRequest` or an `IgnoredEvent` with its reason; the commit that runs
+is read from git.
 """
 
 from .payload import delivery_of, forge_of, read, unsigned_ping
+from .pull import PullRequest
 from .push import Change, IgnoredEvent, MalformedPayload, Push, selected, watched
 from .registry import BY_NAME, FORGES
 from .repository_urls import same_repository
@@ -14,6 +16,7 @@ __all__ = [
     "Change",
     "IgnoredEvent",
     "MalformedPayload",
+    "PullRequest",
     "Push",
     "delivery_of",
     "forge_of",

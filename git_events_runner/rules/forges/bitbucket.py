@@ -1,6 +1,6 @@
-"""Bitbucket Cloud and Data Center: several references in one push, in two shapes.
+"""Bitbucket Cloud and Data Center: several references in one push, and pull requests, in two shapes.
 
-https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/#Push and
+https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/ and
 https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html
 """
 
@@ -10,19 +10,35 @@ from git_events_runner.rules.proofs import Request, Signature, basic_login, sign
 
 from .fields import Wanted
 from .forge import Forge
+from .pull import PullRequest, branch, commit_of, differ, moment, number_of
 from .push import Change, IgnoredEvent, MalformedPayload, Push, at, change, text_at, texts
 
 _SIDE: Wanted = {"type": {}, "name": {}, "target": {"hash": {}}}
+_END: Wanted = {"branch": {"name": {}}, "commit": {"hash": {}}, "repository": {"uuid": {}, "full_name": {}}}
+_REF: Wanted = {"id": {}, "displayId": {}, "latestCommit": {}, "repository": {"id": {}}}
+_LINKS: Wanted = {"html": {"href": {}}, "clone": {"href": {}}, "self": {"href": {}}}
 WANTED: Wanted = {
+    "pullrequest": {"id": {}, "source": _END, "destination": _END, "updated_on": {}},
+    "pullRequest": {
+        "id": {},
+        "fromRef": _REF,
+        "toRef": {**_REF, "repository": {"id": {}, "links": _LINKS}},
+        "updatedDate": {},
+    },
     "push": {"changes": {"new": _SIDE, "old": _SIDE}},
     "changes": {"refId": {}, "ref": {"id": {}}, "toHash": {}, "type": {}},
     "refLimitExceeded": {},
-    "repository": {"links": {"html": {"href": {}}, "clone": {"href": {}}, "self": {"href": {}}}},
+    "repository": {"links": _LINKS},
 }
 
+_CLOUD_OPEN = {"pullrequest:created", "pullrequest:updated"}
+_CLOUD_CLOSED = {"pullrequest:fulfilled", "pullrequest:rejected"}
+_CENTER_OPEN = {"pr:opened", "pr:from_ref_updated", "pr:reopened"}
+_CENTER_CLOSED = {"pr:merged", "pr:declined", "pr:deleted"}
 
-def push_of(event: str, payload: object) -> Push | IgnoredEvent:
-    """`repo:push` (Cloud) and `repo:refs_changed`, `mirror:repo_synchronized` (Data Center).
+
+def push_of(event: str, payload: object) -> Push | PullRequest | IgnoredEvent:
+    """`repo:push` (Cloud), `repo:refs_changed` and `mirror:repo_synchronized` (Data Center), and pull requests.
 
     Raises:
         Unreadable: It is not what Bitbucket sends.
@@ -31,6 +47,10 @@ def push_of(event: str, payload: object) -> Push | IgnoredEvent:
         return _cloud(payload)
     if event in {"repo:refs_changed", "mirror:repo_synchronized"}:
         return _data_center(payload)
+    if event in _CLOUD_OPEN | _CLOUD_CLOSED:
+        return _cloud_pull(event, payload)
+    if event in _CENTER_OPEN | _CENTER_CLOSED:
+        return _center_pull(event, at(payload, "pullRequest"))
     return IgnoredEvent(reason="a ping" if event == "diagnostics:ping" else f"event {event} moves no reference")
 
 
@@ -62,6 +82,47 @@ def _data_center(payload: object) -> Push:
         changes.append(change(reference, at(one, "toHash"), deleted=at(one, "type") == "DELETE"))
     complete = at(payload, "refLimitExceeded") is not True
     return Push(repositories=texts(*_clones(at(payload, "repository"))), changes=tuple(changes), complete=complete)
+
+
+def _cloud_pull(event: str, payload: object) -> PullRequest | IgnoredEvent:
+    """Git shows none of Cloud's pull requests: its head is the branch, if that is in the same repository."""
+    pull = at(payload, "pullrequest")
+    number = number_of(event, at(pull, "id"))
+    if isinstance(number, IgnoredEvent):
+        return number
+    source, target = at(pull, "source"), at(pull, "destination")
+    fork = differ(at(source, "repository"), at(target, "repository"), "uuid", "full_name")
+    name = branch(at(source, "branch", "name"))
+    repository = at(payload, "repository")
+    return PullRequest(
+        event=event,
+        repositories=texts(text_at(repository, "links", "html", "href"), *_clones(repository)),
+        number=number,
+        commit=commit_of(at(source, "commit", "hash")),
+        head=None if fork or name is None else f"refs/heads/{name}",
+        target=branch(at(target, "branch", "name")),
+        fork=fork,
+        closed=event in _CLOUD_CLOSED,
+        at=moment(at(pull, "updated_on")),
+    )
+
+
+def _center_pull(event: str, pull: object) -> PullRequest | IgnoredEvent:
+    number = number_of(event, at(pull, "id"))
+    if isinstance(number, IgnoredEvent):
+        return number
+    source, target = at(pull, "fromRef"), at(pull, "toRef")
+    return PullRequest(
+        event=event,
+        repositories=texts(*_clones(at(target, "repository"))),
+        number=number,
+        commit=commit_of(at(source, "latestCommit")),
+        head=f"refs/pull-requests/{number}/from",
+        target=branch(at(target, "displayId"), at(target, "id")),
+        fork=differ(at(source, "repository"), at(target, "repository"), "id"),
+        closed=event in _CENTER_CLOSED,
+        at=moment(at(pull, "updatedDate")),
+    )
 
 
 def _clones(repository: object) -> tuple[str | None, ...]:

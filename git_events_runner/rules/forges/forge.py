@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from git_events_runner.rules.proofs import Request, Signature
 
 from .fields import Wanted
+from .pull import PullRequest
 from .push import IgnoredEvent, Push
 
 
@@ -25,7 +26,7 @@ class Forge:
     verify: Callable[[Request], Signature]
     events: tuple[str, ...]
     delivery_ids: tuple[str, ...]
-    push_of: Callable[[str, object], Push | IgnoredEvent]
+    push_of: Callable[[str, object], Push | PullRequest | IgnoredEvent]
     wanted: Wanted
     forms: bool = False
     own_delivery_ids: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """GitHub, Gitea and Forgejo: one dialect with the same fields.
 
-https://docs.github.com/en/webhooks/webhook-events-and-payloads#push, https://docs.gitea.com/usage/webhooks
+https://docs.github.com/en/webhooks/webhook-events-and-payloads (`push`, `pull_request`) and
+https://docs.gitea.com/usage/webhooks (`pull_request_sync`, and `synchronized` for `synchronize`)
 """
 
 from __future__ import annotations
@@ -9,19 +10,28 @@ from git_events_runner.rules.proofs import Request, Signature, signed
 
 from .fields import Wanted
 from .forge import Forge
+from .pull import PullRequest, branch, commit_of, differ, moment, no_change, number_of
 from .push import IgnoredEvent, Push, at, change, text_at, texts
 
+_REPOSITORY: Wanted = {"clone_url": {}, "ssh_url": {}, "html_url": {}, "git_url": {}}
+_SIDE: Wanted = {"ref": {}, "sha": {}, "repo": {"id": {}, "full_name": {}}}
 WANTED: Wanted = {
+    "action": {},
+    "number": {},
+    "pull_request": {"head": _SIDE, "base": _SIDE, "updated_at": {}},
     "ref": {},
     "after": {},
     "deleted": {},
     "ref_type": {},
     "sha": {},
-    "repository": {"clone_url": {}, "ssh_url": {}, "html_url": {}, "git_url": {}},
+    "repository": _REPOSITORY,
 }
 
+_PULLS = {"pull_request", "pull_request_sync"}
+_OPEN, _CLOSED = {"opened", "synchronize", "synchronized", "reopened"}, "closed"
 
-def push_of(event: str, payload: object) -> Push | IgnoredEvent:
+
+def push_of(event: str, payload: object) -> Push | PullRequest | IgnoredEvent:
     """A `push`, and `create` and `delete` of a branch or tag, which come next to a push or (of Gitea) alone.
 
     For an annotated tag `after` is the tag object: the commit is in `head_commit`.
@@ -29,6 +39,8 @@ def push_of(event: str, payload: object) -> Push | IgnoredEvent:
     Raises:
         Unreadable: It is not what these forges send.
     """
+    if event in _PULLS:
+        return _pull_request(event, payload)
     if event in {"create", "delete"}:
         return _companion(event, payload)
     if event != "push":
@@ -39,6 +51,29 @@ def push_of(event: str, payload: object) -> Push | IgnoredEvent:
         tagged = change(moved.reference, at(payload, "head_commit", "id"))
         moved = tagged if tagged.commit is not None else moved
     return Push(repositories=_urls(repository), changes=(moved,))
+
+
+def _pull_request(event: str, payload: object) -> PullRequest | IgnoredEvent:
+    """One that was opened, pushed to, reopened or closed; `head.repo` is null when the fork was deleted."""
+    action, number = at(payload, "action"), number_of(event, at(payload, "number"))
+    if action != _CLOSED and action not in _OPEN:
+        return no_change(event, action)
+    if isinstance(number, IgnoredEvent):
+        return number
+    pull = at(payload, "pull_request")
+    head, base = at(pull, "head"), at(pull, "base")
+    return PullRequest(
+        event=event,
+        repositories=_urls(at(payload, "repository")),
+        number=number,
+        commit=commit_of(at(head, "sha")),
+        head=f"refs/pull/{number}/head",
+        merge=f"refs/pull/{number}/merge",
+        target=branch(at(base, "ref")),
+        fork=differ(at(head, "repo"), at(base, "repo"), "id", "full_name"),
+        closed=action == _CLOSED,
+        at=moment(at(pull, "updated_at")),
+    )
 
 
 def _companion(event: str, payload: object) -> Push | IgnoredEvent:

@@ -1,4 +1,4 @@
-"""GitLab: push and tag hooks of projects, groups and systems.
+"""GitLab: push, tag and merge request hooks of projects, groups and systems.
 
 https://docs.gitlab.com/user/project/integrations/webhook_events/ and
 https://docs.gitlab.com/administration/system_hooks/ (a system hook names its events in the payload alone).
@@ -10,6 +10,7 @@ from git_events_runner.rules.proofs import SECRET, Request, Signature, same_key,
 
 from .fields import Wanted
 from .forge import Forge
+from .pull import PullRequest, branch, commit_of, differ, moment, no_change, number_of
 from .push import Change, IgnoredEvent, MalformedPayload, Push, at, change, text_at, texts
 
 WANTED: Wanted = {
@@ -19,13 +20,24 @@ WANTED: Wanted = {
     "after": {},
     "checkout_sha": {},
     "changes": {"ref": {}, "after": {}},
+    "object_attributes": {
+        "action": {},
+        "iid": {},
+        "oldrev": {},
+        "source_project_id": {},
+        "target_project_id": {},
+        "target_branch": {},
+        "updated_at": {},
+        "last_commit": {"id": {}},
+    },
     "project": {"git_http_url": {}, "git_ssh_url": {}, "web_url": {}, "http_url": {}},
 }
 
 _PUSHES = {"push", "tag_push"}
+_OPEN, _CLOSED = {"open", "reopen"}, {"close", "merge"}
 
 
-def push_of(event: str, payload: object) -> Push | IgnoredEvent:
+def push_of(event: str, payload: object) -> Push | PullRequest | IgnoredEvent:
     """Push Hook, Tag Push Hook, and the same events of a System Hook (also `repository_update`, several references).
 
     `checkout_sha` is the commit; for an annotated tag `after` is the tag object. Both are absent on deletion.
@@ -38,6 +50,8 @@ def push_of(event: str, payload: object) -> Push | IgnoredEvent:
     urls = texts(*(text_at(project, field) for field in ("git_http_url", "git_ssh_url", "web_url", "http_url")))
     if name == "repository_update":
         return Push(repositories=urls, changes=_several(at(payload, "changes")))
+    if name == "merge_request":
+        return _merge_request(event or name, urls, at(payload, "object_attributes"))
     if name not in _PUSHES:
         return IgnoredEvent(reason=f"event {event or name} moves no reference")
     moved = change(at(payload, "ref"), at(payload, "after"))
@@ -45,6 +59,28 @@ def push_of(event: str, payload: object) -> Push | IgnoredEvent:
         shown = at(payload, "checkout_sha")
         moved = change(moved.reference, shown if isinstance(shown, str) else at(payload, "after"))
     return Push(repositories=urls, changes=(moved,))
+
+
+def _merge_request(event: str, urls: tuple[str, ...], attributes: object) -> PullRequest | IgnoredEvent:
+    """One that was opened, pushed to (an update with `oldrev`), reopened, closed or merged."""
+    action, number = at(attributes, "action"), number_of(event, at(attributes, "iid"))
+    pushed = action == "update" and isinstance(at(attributes, "oldrev"), str)
+    if not pushed and (not isinstance(action, str) or action not in _OPEN | _CLOSED):
+        return no_change(event, action)
+    if isinstance(number, IgnoredEvent):
+        return number
+    mine, target = ({"id": at(attributes, f"{side}_project_id")} for side in ("source", "target"))
+    return PullRequest(
+        event=event,
+        repositories=urls,
+        number=number,
+        commit=commit_of(at(attributes, "last_commit", "id")),
+        head=f"refs/merge-requests/{number}/head",
+        target=branch(at(attributes, "target_branch")),
+        fork=differ(mine, target, "id"),
+        closed=action in _CLOSED,
+        at=moment(at(attributes, "updated_at")),
+    )
 
 
 def _several(listed: object) -> tuple[Change, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from git_events_runner.rules.proofs import Headers, form_payload
 
 from .fields import Wanted, fields
+from .pull import PullRequest
 from .push import IgnoredEvent, MalformedPayload, Push
 from .registry import BY_NAME, FORGES
 
@@ -50,7 +51,7 @@ def delivery_of(headers: Headers, auth_type: str, body: bytes) -> str | None:
     return None
 
 
-def read(forge: str, headers: Headers, body: bytes) -> Push | IgnoredEvent:
+def read(forge: str, headers: Headers, body: bytes) -> Push | PullRequest | IgnoredEvent:
     """Parse a delivery.
 
     Raises:

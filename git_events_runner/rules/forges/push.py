@@ -43,7 +43,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IgnoredEvent:
-    """An event that moves no reference, and why it has no effect."""
+    """An event without an effect, and why it has none."""
 
     reason: str
 

@@ -73,6 +73,8 @@ def variables(run: Run, defaults: JobDefaults, workdir: str) -> list[dict[str, s
     named |= {
         "EVENT": event_of(run.reason),
         "TRIGGER_SOURCE_PREVIOUS_COMMIT": run.previous_commit,
+        "PULL_REQUEST_NUMBER": run.pull.number if run.pull is not None else None,
+        "PULL_REQUEST_TARGET": run.pull.target if run.pull is not None else None,
         "RUN_NUMBER": str(run.key.number),
         "RUN_ATTEMPT": str(run.attempt.number),
         "CHANGED_FILES": changes.file_of(workdir),
@@ -130,7 +132,8 @@ def manifest(run: Run, action: ActionJob, defaults: JobDefaults) -> dict[str, An
 
 def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool) -> dict[str, Any]:
     workdir = action.workdir or defaults.workdir
-    account = action.service_account or defaults.service_account
+    isolated = run.pull is not None and run.pull.isolated
+    account = None if isolated else action.service_account or defaults.service_account
     assigned = run.security.assigned_ids
     group = {} if assigned else {"fsGroup": _CLONER_UID}
     work_mount = {"name": defaults.volume_name, "mountPath": workdir}
@@ -199,7 +202,7 @@ def _cloner_environment(run: Run, action: ActionJob, workdir: str, *, needs_copy
     if action.clone is not None and (options := action.clone.options.to_json()):
         found.append({"name": OPTIONS_VARIABLE, "value": literal(options)})
     pointer = run.clone.pointer
-    if action.preserve_git_folder and not run.override and pointer.ref_type != "commit":
+    if action.preserve_git_folder and not run.override and pointer.ref_type in {"branch", "tag"}:
         found.append({"name": REFERENCE_VARIABLE, "value": literal(f"{pointer.ref_type} {pointer.ref_name}")})
     if needs_copy:
         found.append({"name": WAIT_VARIABLE, "value": str(_COPY_WAIT_S)})

@@ -101,6 +101,18 @@ class Pointer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequestOfRun:
+    """The pull request that a run is for: its number, and the branch that it is to be merged into.
+
+    `isolated`: it is that of a fork, whose code gets no service account.
+    """
+
+    number: str
+    target: str | None
+    isolated: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Clone:
     """What the init container gets: the described source (JSON), the Secrets to mount, and what to clone."""
 
@@ -137,3 +149,4 @@ class Run:
     previous_commit: str | None = None
     attempt: Attempt = FIRST_ATTEMPT
     generation: int | None = None
+    pull: PullRequestOfRun | None = None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from git_events_runner.resources.status import LEDGER_MAX
+from git_events_runner.rules.pull_requests import FIELD as PULL_REQUEST
+from git_events_runner.rules.pull_requests import PullRecord
 from git_events_runner.rules.waiting import Waiting
 
 RAISED = LEDGER_MAX // 10
@@ -40,6 +42,7 @@ class Entry:
     missing_since: str | None = None
     last_start: str | None = None
     waiting: Waiting | None = None
+    pull: PullRecord | None = None
 
     @property
     def key(self) -> tuple[int, str | None]:
@@ -138,6 +141,7 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
         missing_since=stored_text(data.get("missingSince")),
         last_start=stored_text(data.get("lastStart")),
         waiting=Waiting.of(data.get("waiting")),
+        pull=PullRecord.of(data.get(PULL_REQUEST)),
     )
 
 

@@ -9,7 +9,7 @@ tests/model/ledger.py; `entry` reads what they depend on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol
@@ -19,6 +19,8 @@ from git_events_runner.resources.job import UNFINISHED_PHASES, JobView, timestam
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.history import HISTORY, record_of, remember
 from git_events_runner.rules.ignored import Ignored
+from git_events_runner.rules.pull_requests import FIELD as PULL_REQUEST
+from git_events_runner.rules.pull_requests import PullRecord
 
 from .deliveries import DELIVERIES_KEPT, HASH_CHARS, delivery_known
 from .entry import entry_of, highest_number, stored_text
@@ -91,12 +93,14 @@ def draft(status: dict[str, Any], source: str, *, adopt: bool = True) -> dict[st
 class Count:
     """A delivery, at `at`, requests checks: source → commit announced for it, if any.
 
-    It is recognised by its own hash, if it is repeated and if the outcome of a write is unknown.
+    It is recognised by its own hash, if it is repeated and if the outcome of a write is unknown. `pulls` is what it
+    reports of pull requests, by key: it replaces the record of an earlier event (`late_ignored` in the model).
     """
 
     asked: Mapping[str, str | None]
     delivery: str
     at: str
+    pulls: Mapping[str, PullRecord] = field(default_factory=dict)
 
     def apply(self, status: dict[str, Any]) -> Outcome:
         """Raise `requested` by one for each source, once for each delivery."""
@@ -108,7 +112,12 @@ class Count:
         for source, commit in self.asked.items():
             entry = draft(status, source, adopt=False)
             entry["requested"] += 1
+            known, pull = PullRecord.of(entry.get(PULL_REQUEST)), self.pulls.get(source)
+            if pull is not None and not pull.follows(known):
+                continue
             entry["announced"] = {"commit": commit, "at": self.at}
+            if pull is not None:
+                entry[PULL_REQUEST] = pull.as_json
         return Outcome.WRITE
 
     def guards(self) -> Guards:

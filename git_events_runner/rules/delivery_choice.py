@@ -1,0 +1,103 @@
+"""What a delivery requests of a trigger: which sources, references and pull requests are to be checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from git_events_runner.resources.references import References
+
+from .forges import IgnoredEvent, PullRequest, Push, same_repository, selected, watched
+from .pull_requests import PullRecord
+from .references import TAGS, Watched, key_of, pull_key
+
+_MOST_KEYS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The keys to check, each with the commit announced for it, and what is to be recorded of pull requests."""
+
+    asked: Mapping[str, str | None]
+    pulls: Mapping[str, PullRecord] = field(default_factory=dict)
+
+
+def choice_of(
+    said: Push | PullRequest | IgnoredEvent,
+    spec: Any,
+    names: tuple[str, ...],
+    address: Callable[[str], str],
+    aliases: Mapping[str, str],
+) -> Choice | IgnoredEvent:
+    """What a parsed delivery requests of a WebhookTrigger's `spec`, of those of its sources; or why nothing.
+
+    `address` is the URL of a source, `aliases` are other names of forges' hosts.
+    """
+    if isinstance(said, IgnoredEvent):
+        return said
+    mine = [name for name in names if same_repository(address(name), said.repositories, aliases=aliases)]
+    if not mine and spec.webhook.match_repository:
+        return IgnoredEvent(reason="no source of the trigger is the repository that was pushed to")
+    watch = spec.sources.watch_on
+    if isinstance(said, PullRequest):
+        return _pull_request(said, watch.references, mine)
+    chosen = mine or list(names)
+    if watch.references is not None:
+        return _references(said, watch.references, chosen, exact=bool(mine))
+    moved = watched(said, watch.reference.type, watch.reference.name)
+    if isinstance(moved, IgnoredEvent):
+        return moved
+    announces = bool(mine) or len(chosen) == 1
+    return Choice(asked=dict.fromkeys(chosen, moved.commit if announces else None))
+
+
+def _references(said: Push, references: References, sources: list[str], *, exact: bool) -> Choice | IgnoredEvent:
+    """The references to check, each with the commit announced for it; of many, all of them by a list.
+
+    So do tags of which only the highest version is watched. `exact`: the payload names the sources' repository.
+    """
+    patterns = Watched.of(references)
+    changes = selected(said, patterns.selects)
+    if isinstance(changes, IgnoredEvent):
+        return changes
+    listed = not said.complete or len(changes) > _MOST_KEYS
+    found: dict[str, str | None] = {}
+    for source in sources:
+        for change in () if listed else changes:
+            if patterns.versions is not None and change.reference.startswith(TAGS):
+                found[source] = None
+            else:
+                announces = exact or len(sources) == 1
+                found[key_of(source, change.reference)] = change.commit if announces else None
+        if listed:
+            found[source] = None
+    return Choice(asked=found)
+
+
+def _pull_request(said: PullRequest, references: References | None, sources: list[str]) -> Choice | IgnoredEvent:
+    """The pull request to check in these sources, whose repository the payload names.
+
+    The number means another pull request in another repository, maybe that of a stranger: without a source that is the
+    repository there is nothing to check.
+    """
+    pulls = references.pull_requests if references is not None else None
+    if references is None or pulls is None:
+        return IgnoredEvent(reason=f"event {said.event} moves no reference")
+    if said.fork and not Watched.of(references).forks:
+        return IgnoredEvent(
+            reason=f"pull request {said.number} is that of a fork, and pullRequests.from is {pulls.origin}"
+        )
+    if not sources:
+        return IgnoredEvent(
+            reason=f"no source of the trigger is the repository of pull request {said.number} "
+            f"({', '.join(said.repositories[:2]) or 'the payload names none'}); other names of a host are given by "
+            "trigger.webhook.hostAliases of the runtime config"
+        )
+    record = PullRecord(
+        head=said.head, merge=said.merge, target=said.target, fork=said.fork, closed=said.closed, at=said.at
+    )
+    if not said.closed and not record.reference(merged=pulls.checkout == "Merge"):
+        return IgnoredEvent(reason=f"git shows pull request {said.number} under no reference of this repository")
+    keys = [pull_key(source, said.number) for source in sources]
+    return Choice(asked=dict.fromkeys(keys, None if said.closed else said.commit), pulls=dict.fromkeys(keys, record))
