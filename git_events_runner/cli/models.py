@@ -51,7 +51,7 @@ class Source(_Model):
     waiting: str | None = Field(
         default=None, description="Why a change waits: OutsideWindows, Debounce or Cooldown; null: none does."
     )
-    waiting_until: str | None = Field(default=None, description="Until when it waits; null: until windows change.")
+    waiting_until: str | None = Field(default=None, description="Until when it waits; null: that is not known.")
     ignored: str | None = Field(default=None, description="Why the last commit is ignored (`spec.ignore`), if it is.")
 
 

@@ -17,14 +17,15 @@ from git_events_runner.rules.identity import Owner
 from git_events_runner.rules.ignored import ignored_line
 from git_events_runner.rules.jobs.last_job import EXPIRED, GONE
 from git_events_runner.rules.jobs.lifecycle import DELETED, FAILED
-from git_events_runner.rules.jobs.retry import next_attempt, retry_at
+from git_events_runner.rules.jobs.retry import next_attempt, retry_at, waits_for_newer
 from git_events_runner.rules.ledger.entry import Entry, entry_of
 from git_events_runner.rules.overtaken import REPLACED, SUPERSEDED
 from git_events_runner.rules.reference_entries import Listed, keys_of
 from git_events_runner.rules.references import reference_of as reference_of_key
 from git_events_runner.rules.references import source_of
 from git_events_runner.rules.starting import backs_off_until, is_not_starting, why
-from git_events_runner.rules.waits import line_of, waiting_of
+from git_events_runner.rules.waits import WaitPolicy, line_of, waiting_of
+from git_events_runner.rules.windows import parse_windows
 
 from .facts import Facts, ref_of
 from .findings import Rank, Step, counted, listed, short, words_of
@@ -127,11 +128,12 @@ def _waiting(facts: Facts, topic: str, waiting: Mapping[str, Any]) -> Step:
     """A change that windows, debounce or cooldown keep from running (`rules/waits`)."""
     reason = str(waiting.get("reason") or ConditionType.WAITING)
     run_now = f"to run it now: git-events-runner trigger {words_of(facts)} --run"
+    ends = waiting.get("until") or reason != Reason.OUTSIDE_WINDOWS
     return Step(
         topic=topic,
         text=f"{reason}: {topic}: {line_of(waiting)}",
         rank=Rank.WAITING,
-        remedy=f"it starts then by itself; {run_now}" if waiting.get("until") else f"change spec.windows, or {run_now}",
+        remedy=f"it starts then by itself; {run_now}" if ends else f"change spec.windows, or {run_now}",
     )
 
 
@@ -270,8 +272,18 @@ def _retried(facts: Facts, view: JobView) -> str:
     trigger = _Stored(ref=ref_of(facts.trigger), uid=uid, model=model, raw=facts.trigger)
     owner = Owner(trigger=trigger, source=view.run.source, number=view.run.number)
     attempt = next_attempt(view, owner, most=facts.config.trigger.max_retry_limit)
-    time = None if attempt is None else retry_at(view, owner)
-    if attempt is None or time is None:
+    if attempt is None:
+        return ""
+    try:
+        waits = WaitPolicy.of(model.spec, parse_windows(facts.config.policy.windows, "policy.windows"))
+    except InvalidObject:
+        return ""  # the trigger has a condition about it
+    if waits_for_newer(owner, waits):
+        return "; it is not run again while a newer commit waits"
+    time = retry_at(view, owner, waits=waits, closed_until=None, now=facts.now)
+    if time is not None and waits is not None and waits.windows is not None:
+        time = waits.windows.opens_at(max(time, facts.now))
+    if time is None:
         return ""
     return f"; attempt {attempt.number} of {attempt.most} starts at {_time(time)}"
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from git_events_runner.errors import ApiForbidden, InvalidObject
+from git_events_runner.resources.conditions import Reason
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.kinds import KINDS, TRIGGERS
 from git_events_runner.resources.parse import parse
@@ -152,7 +153,8 @@ def _print_detail(detail: TriggerDetail, now: datetime) -> int:
 
 def _source(one: Source, now: datetime) -> list[Cell | str]:
     changed, commit = age(timestamp(one.changed), now), (one.commit or "-")[:_COMMIT_CHARS]
-    waits = f"{one.waiting} {one.waiting_until or '(no window opens)'}" if one.waiting else "-"
+    unknown = "(no window opens)" if one.waiting == Reason.OUTSIDE_WINDOWS else "(the last run has not started)"
+    waits = f"{one.waiting} {one.waiting_until or unknown}" if one.waiting else "-"
     opened = str(one.open_requests)
     return [one.name, one.reference, commit, changed, str(one.runs), opened, waits, one.problem or ""]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -24,12 +24,14 @@ from git_events_runner.rules.jobs.retry import RETRY, next_attempt, retry_at
 from git_events_runner.rules.messages import Fence, RetryOf, RunOrder, RunResult
 from git_events_runner.rules.problems import Problem
 from git_events_runner.rules.resolve import Resolved
+from git_events_runner.rules.waits import WaitPolicy
 from git_events_runner.telemetry.metrics import Metrics
 
 log = structlog.get_logger(target="retries")
 
 _LONGEST_SLEEP_S = 15.0
 _GATHER_S = 0.1
+_INVALID = timedelta(seconds=15)
 _UNRECORDED_S = 1.0  # a run that is not settled yet is settled soon
 
 
@@ -45,6 +47,12 @@ class PolicyGate(Protocol):
 
     def resolve(self, trigger: Any, source: str) -> Resolved | Problem:
         """The objects of a run of that source, or why there may be none."""
+
+    def waits_of(self, trigger: Any) -> WaitPolicy | Problem | None:
+        """What makes changes of a trigger (its model) wait, or why its fields cannot be used."""
+
+    def closed_until(self, trigger: Any) -> datetime | None:
+        """Outside the windows: when runs may start."""
 
 
 class Runs(Protocol):
@@ -126,6 +134,14 @@ class Retries:
             return None
         return job, owner
 
+    def _retry_at(self, job: Snapshot, owner: Owner[Snapshot]) -> datetime | None:
+        """When that Job is run again, by the trigger's windows and times; None: it is not known yet."""
+        model, now = owner.trigger.model, self._now()
+        waits = self._gate.waits_of(model)
+        if isinstance(waits, Problem):
+            return now + _INVALID  # the trigger's condition names the field
+        return retry_at(job.model, owner, waits=waits, closed_until=self._gate.closed_until(model), now=now)
+
     async def _put_due(self, waiting: Handover[Ref]) -> float:
         """Submit the Jobs whose retry time has passed; how long to sleep until the next one.
 
@@ -140,7 +156,7 @@ class Retries:
                 if found is None:
                     self._failed.pop(ref, None)
                     continue
-                at = self._failed[ref] = retry_at(found[0].model, found[1])
+                at = self._failed[ref] = self._retry_at(*found)
             if at is None:
                 sleep_s = min(sleep_s, _UNRECORDED_S)
             elif at <= now:
@@ -152,7 +168,7 @@ class Retries:
     async def _retry(self, ref: Ref, fence: Fence) -> bool:
         """Create the retry of a failed Job, if it is still to be retried; False: try again later."""
         found = self._open(ref)
-        at = retry_at(found[0].model, found[1]) if found is not None else None
+        at = self._retry_at(*found) if found is not None else None
         if found is None or at is None or at > self._now():
             return True
         fence.check()

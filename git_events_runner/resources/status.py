@@ -130,7 +130,9 @@ class Waiting(Part):
     since: Moment | None = Field(default=None, description="When the reference moved away from the recorded commit.")
     moved: Moment | None = Field(default=None, description="When the reference moved to this commit.")
     until: Moment | None = Field(
-        default=None, description="When the source is checked again; unset: no window opens any more."
+        default=None,
+        description="When the source is checked again; unset: no window opens any more, or the last run has not "
+        "started yet.",
     )
 
 

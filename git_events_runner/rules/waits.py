@@ -92,7 +92,11 @@ class WaitPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A change waits: its commit, when the reference moved first and last, until when it waits, and why."""
+    """A change waits: its commit, when the reference moved first and last, until when it waits, and why.
+
+    `until` is None if that is not known: no window opens any more, or the last run has not started yet. A time counted
+    from now would be another one at each check, and each would write it.
+    """
 
     source: str
     expected: tuple[int, str | None]
@@ -226,8 +230,9 @@ def hold_of(
         if unseen_s is not None:
             quiet_at = max(quiet_at, now + timedelta(seconds=unseen_s))
         times[CheckResult.WAIT_DEBOUNCE] = min(quiet_at, since + policy.longest)
+    not_started = last_start is not None and last_start >= now
     if policy.cooldown is not None and last_start is not None:
-        times[CheckResult.WAIT_COOLDOWN] = last_start + _SECOND + policy.cooldown  # the start is cut to the second
+        times[CheckResult.WAIT_COOLDOWN] = cooldown_ends(last_start, policy.cooldown)
     if closed_until is not None:
         times[CheckResult.WAIT_WINDOW] = closed_until
     late = {result: until for result, until in times.items() if until > now}
@@ -241,7 +246,7 @@ def hold_of(
         commit=commit,
         since=rfc3339(since),
         moved=rfc3339(moved),
-        until=None if until == _FAR else rfc3339(until),
+        until=None if until == _FAR or (result is CheckResult.WAIT_COOLDOWN and not_started) else rfc3339(until),
     )
     return result, min(until, now + _AGAIN) if until == _FAR else until, hold
 
@@ -261,6 +266,11 @@ def last_start(entry: Entry, job: JobView | None, now: datetime) -> datetime | N
     return now
 
 
+def cooldown_ends(started: datetime, cooldown: timedelta) -> datetime:
+    """When the next run may start: the recorded start is cut to the second."""
+    return started + _SECOND + cooldown
+
+
 def closed_until(windows: Windows, now: datetime) -> tuple[datetime | None, datetime | None]:
     """When runs may start again (None: now), and until when that holds (None: without limit)."""
     opening = windows.opening(now)
@@ -273,6 +283,8 @@ def closed_until(windows: Windows, now: datetime) -> tuple[datetime | None, date
 def line_of(waiting: Mapping[str, Any]) -> str:
     """What waits, why and until when, in one line; `waiting` as `waiting_of` returns it."""
     commit, until = str(waiting.get("commit") or "")[:_COMMIT_CHARS], waiting.get("until")
+    if until is None and waiting.get("reason") == REASONS[CheckResult.WAIT_COOLDOWN]:
+        return f"commit {commit} waits: the last run has not started yet, and spec.cooldown counts from its start"
     if until is None:
         return f"commit {commit} waits: no window opens any more (spec.windows)"
     return f"commit {commit} waits: {_TEXTS.get(str(waiting.get('reason')), 'until')} {until}"

@@ -134,7 +134,7 @@ async def test_no_run_is_run_again_after_a_newer_commit_ran():
         made.git.head = B
         status = made.cluster.objects[REF]["status"]
         entry = status["checkedSources"]["app"] | {"requested": 2}
-        made.cluster.change(REF, status={"checkedSources": {"app": entry}})
+        made.cluster.change(REF, status={"checkedSources": {"app": entry | {"waiting": None}}})
         await made.check()
         made.cluster.finish(unfinished(made)[0])
         await asyncio.sleep(600)
@@ -149,7 +149,7 @@ async def test_a_retry_handles_no_request():
     async with leading(made):
         fail(made, made.jobs()[0])
         entry = made.cluster.objects[REF]["status"]["checkedSources"]["app"] | {"requested": 2}
-        made.cluster.change(REF, status={"checkedSources": {"app": entry}})
+        made.cluster.change(REF, status={"checkedSources": {"app": entry | {"waiting": None}}})
         await until(lambda: len(made.jobs()) == 2)
         await until(lambda: made.entry().runs == 2)
     assert (made.entry().requested, made.entry().handled) == (2, 1)
@@ -227,6 +227,59 @@ async def test_the_back_off_counts_from_the_end_of_the_job_across_a_change_of_le
     async with leading(made):
         await until(lambda: len(made.jobs()) == 2)
     assert 600 <= at() - failed_at <= 605
+
+
+@virtual
+async def test_a_retry_waits_for_a_window_and_runs_at_its_opening():
+    """To the second, though its back-off was over hours before, and across a change of leader."""
+    made = world(backoff="1m")
+    made.cluster.change(REF, spec={"windows": [{"allow": "0 1/6 * * *", "duration": "5m"}]})
+    await made.check()
+    async with leading(made):
+        await asyncio.sleep(270)
+        fail(made, made.jobs()[0])
+        await asyncio.sleep(3600)
+        assert len(made.jobs()) == 1
+    async with leading(made):
+        await asyncio.sleep(21_600 - 4200)
+        assert len(made.jobs()) == 1
+        await asyncio.sleep(600)
+    assert attempts(made) == [None, "2/4"]
+    assert 21_600 <= created(made)[1] <= 21_601
+
+
+@virtual
+async def test_a_retry_starts_no_sooner_than_the_time_between_runs():
+    """`cooldown` counts from the start of the failed run."""
+    made = world(backoff="10s", limit=2)
+    made.cluster.change(REF, spec={"cooldown": "10m"})
+    await made.check()
+    async with leading(made):
+        await fail_each(made, 2400)
+    first, second, third = created(made)
+    assert 600 <= second - first <= 603
+    assert 600 <= third - second <= 603
+
+
+@virtual
+async def test_a_newer_commit_that_waits_runs_instead_of_a_retry():
+    """Both wait for the window: at its opening only the newest commit runs; moved back, the failed one does."""
+    for head, jobs in ((B, 1), (A, 2)):
+        made = world(backoff="1m")
+        made.cluster.change(REF, spec={"windows": [{"allow": "0 7 * * *", "duration": "1h"}]})
+        await made.check()
+        async with leading(made):
+            fail(made, made.jobs()[0])
+            await asyncio.sleep(20)
+            entry = made.cluster.objects[REF]["status"]["checkedSources"]["app"]
+            waiting = {"reason": "OutsideWindows", "commit": B, "since": "2026-05-06T08:00:00Z"}
+            made.cluster.change(REF, status={"checkedSources": {"app": entry | {"waiting": waiting}}})
+            await asyncio.sleep(200)
+            assert len(made.jobs()) == 1
+            if head == A:
+                made.cluster.change(REF, status={"checkedSources": {"app": entry | {"waiting": None}}})
+            await asyncio.sleep(60)
+        assert len(made.jobs()) == jobs
 
 
 class Crashing:

@@ -10,6 +10,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.windows import Window
 from git_events_runner.rules.annotated import RUN_ANNOTATION
 from git_events_runner.rules.check_result import CheckResult
+from git_events_runner.rules.ledger.mutations import Touch
 from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.windows import parse_windows
@@ -238,6 +239,32 @@ async def test_cooldown_counts_from_the_start_of_a_run_that_waited_for_its_slot(
         await asyncio.sleep(590)
         assert len(made.jobs()) == 1
         await asyncio.sleep(900)
+    assert [commit for commit, _ in made.started()] == ["b", "c"]
+
+
+@virtual
+async def test_a_time_between_runs_that_has_not_begun_is_recorded_once():
+    """The last Job waits for its slot, so the time is not known: polls write nothing until the Job starts."""
+    made = replica("ScheduleTrigger", cooldown="10m", schedule={"interval": "10s"})
+    made.slots.free = False
+    async with made.leading():
+        made.git.head = B
+        await asyncio.sleep(60)
+        [job] = made.jobs()
+        made.git.head = C
+        await asyncio.sleep(60)
+        waiting = entry(made, NIGHTLY)["waiting"]
+        assert (waiting["reason"], waiting.get("until")) == ("Cooldown", None)
+        before = len(made.cluster.calls)
+        await asyncio.sleep(1800)
+        written = [one for call in made.cluster.calls[before:] if call[0] == "write" for one in call[2]]
+        assert {type(one) for one in written} <= {Touch}  # `lastRun`, at most every 10 min
+        started = {"startTime": made.cluster.now().isoformat()}
+        made.cluster.change(made.cluster.ref(job), spec={"suspend": False}, status=started)
+        await asyncio.sleep(590)
+        assert len(made.jobs()) == 1
+        assert entry(made, NIGHTLY)["waiting"]["until"] == "2026-05-06T07:42:01Z"
+        await asyncio.sleep(30)
     assert [commit for commit, _ in made.started()] == ["b", "c"]
 
 

@@ -1,5 +1,7 @@
 """Exhaustive model of changes that wait: windows, debounce and cooldown, by a clock that counts, through crashes.
 
+A run may fail, and is run again one tick later at the earliest; a run's Job may find no free slot, and start later.
+
 One trigger and one source; the ledger's own steps are in `ledger.py`. A wait is a timer of the leader and what the
 source's entry records. A crash, or a change of leader, loses the timer: then the sweep finds the open request (or the
 scheduler the time that is not handled), and the check is done again. `explore` walks every sequence of pushes, crashes
@@ -23,6 +25,9 @@ RULES = frozenset(
         "moves_reset",  # a move begins the quiet time again
         "retry_keeps_wait",  # a retry of the commit before does not end the wait of a newer one
         "decides_again",  # a wait that ends is decided on again: another reason to wait may hold by then
+        "retry_waits",  # a failed run is run again inside the windows, and not sooner than `cooldown` after its start
+        "retry_yields",  # nor while a newer commit waits for one of these: that one runs instead
+        "start_waits",  # a Job that waits for its slot starts inside the windows, too
     }
 )
 
@@ -46,10 +51,13 @@ class State(NamedTuple):
     last_start: int | None = None
     timer: tuple[int, int] | None = None  # until, and the head that was seen
     pending: bool = False  # a check is to be done now
-    runs: tuple[tuple[int, int, int], ...] = ()  # commit, time, and the head of that moment
+    runs: tuple[tuple[int, int, int], ...] = ()  # commit, start, and the head when it was created; -1: a retry
     crashes: int = 0
     retries: int = 0
     moves: tuple[tuple[int, int], ...] = ()  # head and time
+    failed: tuple[int, int] | None = None  # the commit of the last run, and when it failed
+    failures: int = 0
+    queued: int | None = None  # the commit of a Job that waits for its slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +81,13 @@ class World:
     horizon: int = 9
     pushes: int = 3
     crashes: int = 1
-    retries: int = 0
+    retries: int = 0  # those decided before the wait of a newer commit was recorded
+    failures: int = 0
+    full: bool = False  # the first Job finds no free slot
 
     def explore(self) -> Result:
         """Walk every sequence, breadth first."""
-        start = State()
+        start = State(failed=(0, 0) if self.failures else None)  # the run before failed
         before: dict[State, tuple[State, str] | None] = {start: None}
         queue = deque([start])
         while queue:
@@ -108,12 +118,29 @@ class World:
         if state.retries < self.retries and state.waiting is not None:
             kept = state.waiting if self._has("retry_keeps_wait") else None
             yield f"retry {state.commit}", state._replace(retries=state.retries + 1, waiting=kept)
+        yield from self._fails(state)
+        if state.queued is not None and (self._is_open(state.now) or not self._has("start_waits")):
+            started = state._replace(queued=None, last_start=state.now)
+            yield f"start {state.queued}", started._replace(runs=(*state.runs, (state.queued, state.now, state.queued)))
         if state.pending:
             yield from self._check(state)
         elif state.timer is not None and state.timer[0] <= state.now:
             yield from self._ends(state)
         elif state.now < self.horizon:
             yield "tick", state._replace(now=state.now + 1)
+
+    def _fails(self, state: State) -> Iterator[tuple[str, State]]:
+        """The last run fails, or is run again: only while no newer one is recorded."""
+        if state.runs and state.failures < self.failures and state.failed is None and state.queued is None:
+            yield f"fail {state.commit}", state._replace(failed=(state.commit, state.now), failures=state.failures + 1)
+        if state.failed is None or state.failed[0] != state.commit or state.now <= state.failed[1] or state.pending:
+            return
+        if self._has("retry_waits") and self._until(state._replace(moves=()), -self.horizon, -self.horizon) > state.now:
+            return
+        if self._has("retry_yields") and state.waiting is not None and (self.cooldown or self.window):
+            return
+        again = state._replace(failed=None, last_start=state.now)
+        yield f"run {state.commit} again", again._replace(runs=(*state.runs, (state.commit, state.now, -1)))
 
     def _swept(self, state: State) -> State:
         """The next leader finds what is open, and checks it."""
@@ -152,11 +179,13 @@ class World:
 
     def _until(self, state: State, since: int, moved: int) -> int:
         times = [state.now]
+        if self.cooldown and state.queued is not None:
+            times.append(state.now + self.cooldown)
         if self.quiet:
             times.append(min(moved + self.quiet, since + self.longest))
         if self.cooldown and state.last_start is not None:
             times.append(state.last_start + self.cooldown)
-        if self.window is not None and not self.window[0] <= state.now < self.window[1]:
+        if self.window is not None and not self._is_open(state.now):
             times.append(self.window[0] if state.now < self.window[0] else self.horizon + 1)
         return max(times)
 
@@ -164,7 +193,11 @@ class World:
         """The Job is created and settled, which ends the wait; requests for later commits stay open."""
         waiting = None if self._has("wait_tests") else state.waiting
         is_open = state.is_open and commit != state.head
+        if self.full and not state.runs and state.queued is None:
+            queued = state._replace(queued=commit, commit=commit, is_open=is_open, waiting=waiting, timer=None)
+            return queued._replace(pending=is_open, failed=None)
         return state._replace(
+            failed=None,
             commit=commit,
             is_open=is_open,
             waiting=waiting,
@@ -174,19 +207,27 @@ class World:
             runs=(*state.runs, (commit, state.now, state.head)),
         )
 
+    def _is_open(self, at: int) -> bool:
+        return self.window is None or self.window[0] <= at < self.window[1]
+
     def _longest_wait(self) -> int:
         return max(self.longest, self.cooldown) + 1
 
     def _violation(self, state: State) -> str | None:
         """A run at a wrong time, one too many, or (at the end) none of the newest commit."""
         for number, (commit, at, head) in enumerate(state.runs):
-            if commit != head:
+            if commit != head and head >= 0:
                 return f"commit {commit} ran while {head} was the head"
-            if self.window is not None and not self.window[0] <= at < self.window[1]:
+            if not self._is_open(at):
                 return f"commit {commit} ran at {at}, outside the window"
             if number and self.cooldown and at - state.runs[number - 1][1] < self.cooldown:
                 return f"commit {commit} ran {at - state.runs[number - 1][1]} after the run before"
-            first = min(when for head, when in state.moves if head > (state.runs[number - 1][0] if number else 0))
+            if head < 0:
+                continue  # a retry: no change that rests
+            before_it = max((one for one, *_ in state.runs[:number]), default=0)
+            first = min((when for head, when in state.moves if head > before_it), default=at)
+            if self.cooldown and not self.quiet and self.window is None and at > first + self.cooldown:
+                return f"commit {commit} waited {at - first} for the time between runs"
             alone = not self.cooldown and self.window is None
             if self.quiet and alone and at > first + self.longest:
                 return f"commit {commit} ran {at - first} after the first move"
@@ -194,8 +235,9 @@ class World:
             if self.quiet and at < min(recent + self.quiet, first + self.longest):
                 return f"commit {commit} ran {at - recent} after the last move"
         before = [when for _, when in state.moves if self.window is not None and when < self.window[0]]
-        if before and len(state.runs) > 1 + sum(when >= self.window[0] for _, when in state.moves):  # type: ignore[index]
-            return f"{len(state.runs)} runs for what was pushed before the opening"
+        fresh = [row for number, row in enumerate(state.runs) if row[0] not in {one for one, *_ in state.runs[:number]}]
+        if before and len(fresh) > 1 + sum(when >= self.window[0] for _, when in state.moves):  # type: ignore[index]
+            return f"{len(fresh)} runs for what was pushed before the opening"
         done = state.now == self.horizon and not state.pending
         if done and not (state.timer and state.timer[0] <= state.now) and state.head != state.commit:
             late = state.timer is not None and state.timer[0] > self.horizon and self.window is not None

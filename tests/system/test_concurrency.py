@@ -1,6 +1,11 @@
-"""Runs that do not overlap, on two replicas that are killed at random: measured by the pods that live."""
+"""Runs that do not overlap, on two replicas that are killed at random: measured by the pods that live.
+
+The measured form of it, with longer Jobs and pauses, and its figures in the output (`-s`):
+`GIT_EVENTS_RUNNER_LONG=1 pytest tests/system/test_concurrency.py -k never_overlap -s`.
+"""
 
 import contextlib
+import os
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +21,8 @@ from tests.system.test_storms import Reaper, deliver
 _COMMIT, _RUN = "git-events-runner.rs/commit", "git-events-runner.rs/run"
 _LEASE = ("--leader-lease-duration", "6", "--leader-lease-grace", "2")
 _GRACE_S = 0.6
+_LONG = bool(os.environ.get("GIT_EVENTS_RUNNER_LONG"))
+_PUSHES, _PAUSE_S, _RUN_S = (100, 5.0, 3.0) if _LONG else (60, 0.5, 0.4)
 
 
 def run_of(job):
@@ -105,15 +112,19 @@ def test_runs_of_a_group_never_overlap(world, installation, repository, replicas
         world.ours("WebhookTrigger", installation, name, sources() | hook)
     both = [replicas(number, *_LEASE) for number in range(2)]
     chance, head = random.Random(11), None
-    with Pods(world, installation, run_s=0.4) as pods, ThreadPoolExecutor(32) as pool:
-        with Reaper(both, every_s=7):
-            for number in range(60 // triggers):
+    with Pods(world, installation, run_s=_RUN_S) as pods, ThreadPoolExecutor(32) as pool:
+        with Reaper(both, every_s=7) as reaper:
+            for number in range(-(-_PUSHES // triggers)):
                 head = repository.push({"README": f"{number}\n"})
                 for name in names:
                     deliver(pool, both, f"/{installation}/{name}", times=1)
-                time.sleep(chance.uniform(0, 0.5))
-        wait_until("the last head runs", lambda: pods.ended.count(head) == triggers, timeout_s=150)
+                time.sleep(chance.uniform(0, _PAUSE_S))
+        wait_until("the last head runs", lambda: pods.ended.count(head) == triggers, timeout_s=150 + _PUSHES * _RUN_S)
         wait_until("nothing waits", lambda: not pods.alive and not _open(world, installation), timeout_s=60)
+    print(
+        f"{policy}, {triggers} triggers: {-(-_PUSHES // triggers) * triggers} deliveries, {reaper.kills} kills,",
+        f"{len(pods.created)} runs, {len(pods.started)} started, {len(pods.ended)} ended, most alive {pods.most}",
+    )
     order = {}
     for uid, number, _ in pods.started:
         order.setdefault(uid, []).append(number)

@@ -1,6 +1,6 @@
 """Whether a failed run is run again, from its Job, the trigger and the entry."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -11,8 +11,11 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.retry import ATTEMPT_ANNOTATION, GENERATION_ANNOTATION, Attempt, Retry
 from git_events_runner.rules.identity import Owner
 from git_events_runner.rules.jobs.retry import backoff_s, next_attempt, retry_at
+from git_events_runner.rules.waits import WaitPolicy
+from git_events_runner.rules.windows import Windows
 
 ENDED = "2026-05-06T07:00:00Z"
+NOW = datetime(2026, 5, 6, 7, 30, tzinfo=UTC)
 CLONE = "Container cloner for pod n/x failed with exit code 65 matching FailJob rule at index 0"
 
 
@@ -35,7 +38,11 @@ def job(*, result="Failed", generation="3", attempt=None, clone=False, deleting=
     )
 
 
-def owner(*, runs=7, suspend=False, generation=3, names=("app",), **retry):
+def at_of(failed, of, *, waits=None, closed_until=None, now=NOW):
+    return retry_at(failed, of, waits=waits, closed_until=closed_until, now=now)
+
+
+def owner(*, runs=7, suspend=False, generation=3, names=("app",), entry=None, **retry):
     spec = SimpleNamespace(
         sources=SimpleNamespace(names=names, kind="GitRepo"),
         suspend=suspend,
@@ -45,7 +52,7 @@ def owner(*, runs=7, suspend=False, generation=3, names=("app",), **retry):
         ref=Ref("WebhookTrigger", "n", "hook"),
         uid="u",
         model=SimpleNamespace(spec=spec, metadata=SimpleNamespace(generation=generation)),
-        raw={"status": {"checkedSources": {"app": {"runs": runs, "commitHash": "c" * 40}}}},
+        raw={"status": {"checkedSources": {"app": {"runs": runs, "commitHash": "c" * 40} | (entry or {})}}},
     )
     return Owner(trigger=trigger, source="app", number=7)
 
@@ -83,10 +90,34 @@ def test_a_failed_run_is_run_again_while_nothing_newer_is_known(failed, of, expe
 
 def test_a_retry_starts_when_its_back_off_is_over():
     """From the end of the failed Job: a restart of the controller changes nothing."""
-    assert retry_at(job(), owner(backoff="5m")) == datetime(2026, 5, 6, 7, 5, tzinfo=UTC)
-    assert retry_at(job(attempt="2/4"), owner(backoff="5m")) == datetime(2026, 5, 6, 7, 10, tzinfo=UTC)
-    assert retry_at(job(), owner(runs=6)) is None
-    assert retry_at(job(result=None), owner()) is None
+    assert at_of(job(), owner(backoff="5m")) == datetime(2026, 5, 6, 7, 5, tzinfo=UTC)
+    assert at_of(job(attempt="2/4"), owner(backoff="5m")) == datetime(2026, 5, 6, 7, 10, tzinfo=UTC)
+    assert at_of(job(), owner(runs=6)) is None
+    assert at_of(job(result=None), owner()) is None
+
+
+OPEN = WaitPolicy(windows=Windows(()))
+HOURLY = WaitPolicy(cooldown=timedelta(hours=1))
+STARTED = {"lastStart": "2026-05-06T06:59:00Z"}
+NEWER = {"waiting": {"reason": "OutsideWindows", "commit": "d" * 40}}
+SOON = NOW + timedelta(seconds=15)
+
+
+@pytest.mark.parametrize(
+    ("waits", "closed_until", "entry", "expected"),
+    [
+        (OPEN, None, {}, datetime(2026, 5, 6, 7, 1, tzinfo=UTC)),
+        (OPEN, NOW + timedelta(seconds=9), {}, NOW + timedelta(seconds=9)),
+        (OPEN, NOW + timedelta(hours=9), {}, SOON),  # windows may be edited
+        (OPEN, None, NEWER, SOON),
+        (HOURLY, None, STARTED, datetime(2026, 5, 6, 7, 59, 1, tzinfo=UTC)),
+        (HOURLY, None, {"lastStart": "2026-05-06T06:00:00Z"}, datetime(2026, 5, 6, 7, 1, tzinfo=UTC)),
+        (WaitPolicy(quiet=timedelta(hours=1)), None, NEWER, datetime(2026, 5, 6, 7, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_retry_waits_as_changes_do(waits, closed_until, entry, expected):
+    """For a window and for `cooldown`, and then for a newer commit; `debounce` is about references that move."""
+    assert at_of(job(), owner(entry=entry), waits=waits, closed_until=closed_until) == expected
 
 
 def test_the_back_off_doubles_up_to_an_hour():
