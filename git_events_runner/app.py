@@ -223,6 +223,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         copies=copies,
         writer=writer,
         announcer=events,
+        gate=gate,
         limit=lambda: config.current.action.max_running_jobs,
         share=lambda: config.current.action.max_running_jobs_per_namespace,
         weight=lambda namespace: weight_of(config.current, namespace),

@@ -241,7 +241,7 @@ _RANKS: dict[str, Rank] = {
         ),
         Rank.REFUSED,
     ),
-    **dict.fromkeys((Reason.WAITING_FOR_SLOT, Reason.JOB_NOT_STARTING), Rank.JOB),
+    **dict.fromkeys((Reason.WAITING_FOR_SLOT, Reason.OUTSIDE_WINDOWS, Reason.JOB_NOT_STARTING), Rank.JOB),
 }
 _WARNING_RANKS: dict[str, Rank] = {
     Reason.FILES_SELECT_NOTHING: Rank.FILES,

@@ -46,7 +46,10 @@ class Reason(StrEnum):
         made.meaning = meaning
         return made
 
-    OUTSIDE_WINDOWS = "OutsideWindows", "A change waits until a window opens (`windows`)."
+    OUTSIDE_WINDOWS = (
+        "OutsideWindows",
+        "A change, or a Job without a slot, waits until a window opens (`windows`).",
+    )
     COOLDOWN = "Cooldown", "A change waits because the last run started less than `cooldown` ago."
     DEBOUNCE = "Debounce", "A change waits until the reference has not moved for `debounce.quiet`."
     SUCCEEDED = "Succeeded", "The last check of every source succeeded."

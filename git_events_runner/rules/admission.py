@@ -7,7 +7,7 @@ runs of triggers hold one or wait for one; `rules/identity` decides which Jobs a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -91,9 +91,16 @@ def used_slots(jobs: Iterable[Queued], taken: Collection[Ref]) -> int:
 
 
 def next_admissions(
-    jobs: Collection[Queued], *, slots: Slots, taken: Taken, held: Collection[Ref] = ()
+    jobs: Collection[Queued],
+    *,
+    slots: Slots,
+    taken: Taken,
+    held: Container[Ref] = (),
+    ownerless: Collection[Queued] = (),
 ) -> list[Queued]:
     """The waiting Jobs to admit now; those in `held` cannot start for a reason of their own.
+
+    `ownerless` are started Jobs of deleted triggers: no runs, but in their group.
 
     A free slot is given to the namespace that holds least for its weight, to its oldest Job whose group has room.
     """
@@ -101,7 +108,7 @@ def next_admissions(
     free = slots.total - holding.total()
     if free <= 0:
         return []
-    groups = _groups(jobs, taken)
+    groups = _groups(jobs, taken, ownerless)
     waiting: dict[str, list[Queued]] = {}
     for queued in jobs:
         if queued.waits:
@@ -123,8 +130,9 @@ def may_start(
     *,
     slots: Slots,
     taken: Taken,
-    held: Collection[Ref] = (),
+    held: Container[Ref] = (),
     limit: ConcurrencyLimit | None = None,
+    ownerless: Collection[Queued] = (),
 ) -> bool:
     """Whether a new Job may be created unsuspended: its namespace has a free slot, and none that could start waits.
 
@@ -135,7 +143,7 @@ def may_start(
     namespace = new.namespace or ""
     if holding.total() >= slots.total or holding[namespace] >= slots.each:
         return False
-    groups = _groups(jobs, taken, limit)
+    groups = _groups(jobs, taken, ownerless, limit)
     if limit is not None and groups is not None and not groups.has_room(namespace, limit):
         return False
     if limit is not None and waits_in_group(jobs, namespace, limit.group):
@@ -150,11 +158,13 @@ def may_start(
     )
 
 
-def _groups(jobs: Collection[Queued], taken: Taken, limit: ConcurrencyLimit | None = None) -> Groups | None:
+def _groups(
+    jobs: Collection[Queued], taken: Taken, ownerless: Collection[Queued], limit: ConcurrencyLimit | None = None
+) -> Groups | None:
     """The groups, if any Job that waits or is new has a limit."""
     if limit is None and not any(queued.waits and queued.job.limit is not None for queued in jobs):
         return None
-    return Groups(jobs, taken if isinstance(taken, Mapping) else dict.fromkeys(taken))
+    return Groups([*jobs, *ownerless], taken if isinstance(taken, Mapping) else dict.fromkeys(taken))
 
 
 def _with_room(able: Iterable[Queued], groups: Groups) -> Iterator[Queued]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from git_events_runner.resources.conditions import Reason
 from git_events_runner.resources.job import JobView
 from git_events_runner.rules.ledger.report import Warn
 
@@ -15,6 +16,7 @@ from .check_result import CheckResult
 from .identity import Found, Owner
 from .problems import warnings_of
 from .starting import JOB_NOT_STARTING
+from .waits import starts_any_time
 
 WAITING_FOR_SLOT = "WaitingForSlot"
 SUPERSEDED, REPLACED = "Superseded", "Replaced"
@@ -40,7 +42,8 @@ def ended_as(job: JobView, owner: Owner[Any]) -> str | None:
     """
     if not is_overtaken(owner):
         return None
-    if job.suspended and (keeps_latest(job) or may_be_skipped(job)):
+    windows = owner.trigger.model is not None and bool(owner.trigger.model.spec.windows)
+    if job.suspended and (keeps_latest(job) or may_be_skipped(job, windows=windows)):
         return SUPERSEDED
     return REPLACED if job.limit is not None and job.limit.policy == "Replace" else None
 
@@ -50,20 +53,24 @@ def keeps_latest(job: JobView) -> bool:
     return job.limit is not None and job.limit.keeps_latest
 
 
-def may_be_skipped(job: JobView) -> bool:
-    """Whether a Job did not start, and must not run after a newer run of its source has; a request's own run may."""
-    return job.suspensions.requeues > 0 and not job.pod_started and job.reason != CheckResult.FIRE_ALWAYS
+def may_be_skipped(job: JobView, *, windows: bool) -> bool:
+    """Whether a Job did not start, and must not run after a newer run of its source has; a request's own run may.
+
+    Other Jobs start before it while it is tried again later, or, with `windows`, waits for an opening.
+    """
+    delayed = job.suspensions.requeues > 0 or (windows and not starts_any_time(job))
+    return delayed and not job.pod_started and job.reason != CheckResult.FIRE_ALWAYS
 
 
 def warnings_over(status: Mapping[str, Any] | None, jobs: Iterable[Found]) -> list[Warn]:
     """Remove warnings whose cause is over; `jobs` are its unfinished Jobs."""
-    waiting, not_starting = set(), set()
+    waiting, not_starting = set[str](), set[str]()
     for job in jobs:
         if job.model.waits:
             waiting.add(job.model.run.source)
         if job.model.run is not None and job.model.suspensions.requeues and not job.model.pod_started:
             not_starting.add(job.model.run.source)
-    present = {WAITING_FOR_SLOT: waiting, JOB_NOT_STARTING: not_starting}
+    present = {WAITING_FOR_SLOT: waiting, Reason.OUTSIDE_WINDOWS: waiting, JOB_NOT_STARTING: not_starting}
     return [
         Warn(reason=one.reason, source=one.source, message=None)
         for one in warnings_of(status)

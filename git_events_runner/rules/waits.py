@@ -266,6 +266,11 @@ def last_start(entry: Entry, job: JobView | None, now: datetime) -> datetime | N
     return now
 
 
+def starts_any_time(job: JobView) -> bool:
+    """Whether a waiting Job may start outside its trigger's windows, as its run may: a person requested it."""
+    return job.reason in {CheckResult.FIRE_REQUESTED, CheckResult.FIRE_DELETED}
+
+
 def cooldown_ends(started: datetime, cooldown: timedelta) -> datetime:
     """When the next run may start: the recorded start is cut to the second."""
     return started + _SECOND + cooldown

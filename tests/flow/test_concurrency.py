@@ -32,8 +32,9 @@ def world(runs, policy, *, first_runs=False, **more):
     ]
     if first_runs:
         jobs[0] = cluster.change(cluster.ref(jobs[0]), status=STARTED)
-    last = {"name": jobs[-1]["metadata"]["name"], "phase": "Queued"}
-    cluster.change(REF, status=recorded(runs=runs, lastJob=last))
+    if jobs:
+        last = {"name": jobs[-1]["metadata"]["name"], "phase": "Queued"}
+        cluster.change(REF, status=recorded(runs=runs, lastJob=last))
     return cluster, trigger, jobs
 
 
@@ -249,3 +250,24 @@ async def test_a_job_whose_start_is_not_noted_is_not_stopped_yet():
         assert cluster.made("delete", "Job") == []
         cluster.change(cluster.ref(jobs[0]), status=STARTED)
         await until(lambda: cluster.made("delete", "Job"), within_s=3)
+
+
+@virtual
+async def test_a_job_of_a_deleted_trigger_stays_in_its_group_for_a_new_leader():
+    """Another trigger shares the group: its run waits until that Job has ended; it takes no slot of the others."""
+    cluster, _, _ = world(0, "Queue")
+    shared = {"group": "terraform"}
+    gone = cluster.trigger(name="gone", status=recorded(runs=1))
+    held = cluster.job(gone, suspend=False, **limited("Queue", **shared))
+    cluster.change(cluster.ref(held), status=STARTED)
+    cluster.drop(Ref("WebhookTrigger", "n", "gone"))
+    other = cluster.trigger(name="other", status=recorded(runs=1))
+    waits = cluster.job(other, age_s=9, **limited("Queue", **shared))
+    queue = queue_of(cluster, limit=1)
+    async with leading(queue):
+        await asyncio.sleep(30)
+        assert running(cluster, [held, waits]) == [1]
+        limit = ConcurrencyLimit(policy="Queue", group="terraform", limit=1)
+        assert not queue.take(Ref("Job", "n", "new"), limit)
+        cluster.finish(held)
+        await until(lambda: running(cluster, [waits]) == [1], within_s=3)

@@ -39,6 +39,7 @@ def queue_of(cluster, *, limit=2, waiting_s=300, start_s=600, share=0, deletions
         copies=cluster.copies,
         writer=cluster,
         announcer=cluster,
+        gate=cluster.gate,
         limit=lambda: cluster.limit,
         share=lambda: share,
         weight=lambda namespace: cluster.weights.get(namespace, 1),

@@ -28,6 +28,7 @@ from .slots import SlotBook
 from .starts import NotStarting
 from .sweeps import Sweeps
 from .waiting import WaitingRuns
+from .windows import JobWindows, WindowGate
 
 log = structlog.get_logger(target="queue")
 
@@ -47,6 +48,7 @@ class Queue:
         copies: SecretCopier,
         writer: StatusWriter,
         announcer: EventRecorder,
+        gate: WindowGate,
         limit: Callable[[], int],
         share: Callable[[], int],
         weight: Callable[[str], int],
@@ -68,7 +70,8 @@ class Queue:
         self._find_lost = find_lost
         self._limit = limit
         self._metrics = metrics
-        self._book = SlotBook(store=store, limit=limit, share=share, weight=weight, now=now)
+        windows = JobWindows(store=store, gate=gate)
+        self._book = SlotBook(store=store, limit=limit, share=share, weight=weight, windows=windows, now=now)
         reports = Reports(writer=writer, announcer=announcer, now=now)
         self._admission = Admission(
             api=api,
@@ -86,12 +89,18 @@ class Queue:
             store=store,
             book=self._book,
             timeout_s=waiting_timeout_s,
+            windows=windows,
             deletions=deletions,
             reports=reports,
             metrics=metrics,
         )
         replacing = Replacing(
-            api=api, store=store, book=self._book, deletions=deletions, request_timeout_s=request_timeout_s
+            api=api,
+            store=store,
+            book=self._book,
+            windows=windows,
+            deletions=deletions,
+            request_timeout_s=request_timeout_s,
         )
         self._starts = NotStarting(
             api=api,
@@ -107,6 +116,7 @@ class Queue:
             api=api,
             store=store,
             book=self._book,
+            windows=windows,
             admission=self._admission,
             waiting=self._waiting,
             replacing=replacing,

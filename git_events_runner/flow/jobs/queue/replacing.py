@@ -27,6 +27,7 @@ from git_events_runner.rules.overtaken import REPLACED, SUPERSEDED, is_overtaken
 
 from .ports import Api, Deletions
 from .slots import SlotBook
+from .windows import JobWindows
 
 log = structlog.get_logger(target="queue")
 
@@ -38,11 +39,19 @@ class Replacing:
     """Deletes overtaken Jobs while this replica is the leader."""
 
     def __init__(
-        self, *, api: Api, store: Store, book: SlotBook, deletions: Deletions, request_timeout_s: float
+        self,
+        *,
+        api: Api,
+        store: Store,
+        book: SlotBook,
+        windows: JobWindows,
+        deletions: Deletions,
+        request_timeout_s: float,
     ) -> None:
         self._api = api
         self._store = store
         self._book = book
+        self._windows = windows
         self._deletions = deletions
         self._request_timeout_s = request_timeout_s
 
@@ -58,14 +67,15 @@ class Replacing:
             yield
 
     def follow(self, snapshot: Snapshot) -> None:
-        """A Job that has not ended and records a policy."""
+        """A Job that has not ended, and records a policy, did not start, or waits for a window."""
         if self._end_of(snapshot) is not None:
             self._deleted.put(snapshot.ref.namespace, snapshot.ref)
 
     def _end_of(self, snapshot: Snapshot) -> tuple[str, Ref] | None:
         """How to end it, and the Job that runs instead; None: it stays."""
         view = snapshot.model
-        if not (keeps_latest(view) or may_be_skipped(view)) or view.finished or view.deleting or view.ending:
+        skipped = may_be_skipped(view, windows=self._windows.bind(snapshot))
+        if not (keeps_latest(view) or skipped) or view.finished or view.deleting or view.ending:
             return None
         if self._book.is_starting(snapshot.ref) or self._store.refused(snapshot.ref.namespace, "Job"):
             return None

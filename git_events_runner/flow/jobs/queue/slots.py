@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime
 
 from git_events_runner.edges.kube.snapshot import Snapshot
@@ -11,8 +11,11 @@ from git_events_runner.resources.kinds import TRIGGERS
 from git_events_runner.resources.queuemarks import ConcurrencyLimit
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.admission import Queued, Slots, may_start, namespace_share, next_admissions, used_slots
+from git_events_runner.rules.concurrency import occupies
 from git_events_runner.rules.identity import owner_of
 from git_events_runner.rules.starting import backs_off_until
+
+from .windows import JobWindows
 
 _FIRST_HOLD_S = 2.0
 _LONGEST_HOLD_S = 60.0
@@ -29,6 +32,7 @@ class SlotBook:
         limit: Callable[[], int],
         share: Callable[[], int],
         weight: Callable[[str], int],
+        windows: JobWindows,
         now: Callable[[], datetime],
     ) -> None:
         """`share` is what the runtime config allows one namespace (0: automatic), `weight` its turns in a round."""
@@ -36,6 +40,7 @@ class SlotBook:
         self._limit = limit
         self._share = share
         self._weight = weight
+        self._windows = windows
         self._now = now
         self.taken: dict[Ref, float] = {}  # since when; its Job may appear at any time
         self._limits: dict[Ref, ConcurrencyLimit] = {}  # what the Jobs record that are about to be created
@@ -46,6 +51,7 @@ class SlotBook:
         self.leaving: set[Ref] = set()  # those under deletion
         self._runs: set[str] = set()  # uids of Jobs that were seen to be runs
         self._queued: dict[str, Queued] = {}  # by the Job's uid
+        self._ownerless: list[Queued] = []  # started Jobs of deleted triggers, with a concurrency group
         self._backing_off: dict[Ref, datetime] = {}  # Jobs that did not start → when they may be tried again
         self._last: dict[str, int] = {}  # namespace → which admission its last one was
         self._admissions = 0
@@ -54,12 +60,15 @@ class SlotBook:
     def runs(self) -> list[Queued]:
         """The runs that hold a slot or wait for one."""
         found = []
+        self._ownerless = []
         for snapshot in self._store.unfinished_jobs():
             known = self._queued.get(snapshot.uid)
             if known is None or known.job is not snapshot.model:
                 known = self._read(snapshot)
             if known is not None:
                 found.append(known)
+            elif self._is_ownerless(snapshot):
+                self._ownerless.append(Queued(ref=snapshot.ref, job=snapshot.model))
         return found
 
     def _read(self, snapshot: Snapshot) -> Queued | None:
@@ -70,6 +79,16 @@ class SlotBook:
         if (until := backs_off_until(snapshot.model)) is not None:
             self._backing_off[snapshot.ref] = until
         return queued
+
+    def _is_ownerless(self, snapshot: Snapshot) -> bool:
+        """Whether a started Job is in a group though its trigger is deleted: an earlier leader gave it its slot.
+
+        It takes no slot, as any Job whose content cannot be verified. In its group, which is that of its namespace, it
+        only delays the runs of users who may delete it.
+        """
+        view = snapshot.model
+        unknown = view.run is not None and self._store.trigger(view.run.trigger_uid) is None
+        return unknown and view.limit is not None and occupies(view)
 
     def is_run(self, snapshot: Snapshot) -> bool:
         """Whether a Job is a run, or was seen to be one."""
@@ -87,12 +106,14 @@ class SlotBook:
 
     def may_start(self, ref: Ref, now: float, limit: ConcurrencyLimit | None = None) -> bool:
         """Whether a Job about to be created may start without waiting; `limit` is what it records."""
-        runs, slots = self.runs(), self._slots()
-        return may_start(ref, runs, slots=slots, taken=self._limits_taken(), held=self.held(now), limit=limit)
+        runs, slots, taken = self.runs(), self._slots(), self._limits_taken()
+        others, held = self._ownerless, self.held(now)
+        return may_start(ref, runs, slots=slots, taken=taken, held=held, limit=limit, ownerless=others)
 
     def next_admissions(self, now: float) -> list[Queued]:
         """The waiting Jobs to admit now."""
-        return next_admissions(self.runs(), slots=self._slots(), taken=self._limits_taken(), held=self.held(now))
+        runs, taken, held = self.runs(), self._limits_taken(), self.held(now)
+        return next_admissions(runs, slots=self._slots(), taken=taken, held=held, ownerless=self._ownerless)
 
     def _limits_taken(self) -> dict[Ref, ConcurrencyLimit | None]:
         return {ref: self._limits.get(ref) for ref in self.taken}
@@ -138,18 +159,22 @@ class SlotBook:
         hold_s = min(last_s * 2, _LONGEST_HOLD_S)
         self._held[ref] = (now + hold_s, hold_s)
 
-    def held(self, now: float) -> frozenset[Ref]:
-        """The Jobs that are skipped."""
+    def held(self, now: float) -> Container[Ref]:
+        """The Jobs that are skipped: they cannot start, or their windows are closed."""
         held = self.leaving.union(ref for ref, (until, _) in self._held.items() if until > now)
         if self._backing_off:
             clock = self._now()
             held = held.union(ref for ref, until in self._backing_off.items() if until > clock)
-        return frozenset(held)
+        return _Held(frozenset(held), self._windows)
 
     def backs_off(self, ref: Ref) -> bool:
         """Whether a Job that did not start waits before it is tried again."""
         until = self._backing_off.get(ref)
         return until is not None and until > self._now()
+
+    def is_closed(self, ref: Ref) -> bool:
+        """Whether a waiting Job may not start now, because the windows of its trigger are closed."""
+        return self._windows.closed_until(ref) is not None
 
     def count_namespaces(self) -> None:
         """Note whether triggers of several namespaces share the slots; forget the turns of those without triggers."""
@@ -170,3 +195,14 @@ class SlotBook:
         total = self._limit()
         each = namespace_share(total, self._share(), several=self._several)
         return Slots(total=total, each=each, weight=self._weight, last=self._last)
+
+
+class _Held(Container[Ref]):
+    """The Jobs that are skipped; windows are read only of the Jobs that would be next."""
+
+    def __init__(self, refs: frozenset[Ref], windows: JobWindows) -> None:
+        self._refs = refs
+        self._windows = windows
+
+    def __contains__(self, ref: object) -> bool:
+        return ref in self._refs or (isinstance(ref, Ref) and self._windows.closed_until(ref) is not None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,6 +25,7 @@ from .replacing import Replacing
 from .slots import SlotBook
 from .starts import NotStarting
 from .waiting import WaitingRuns
+from .windows import JobWindows
 
 log = structlog.get_logger(target="queue")
 
@@ -41,6 +42,7 @@ class Sweeps:
         api: Api,
         store: Store,
         book: SlotBook,
+        windows: JobWindows,
         admission: Admission,
         waiting: WaitingRuns,
         replacing: Replacing,
@@ -50,6 +52,7 @@ class Sweeps:
         self._api = api
         self._store = store
         self._book = book
+        self._windows = windows
         self._admission = admission
         self._waiting = waiting
         self._replacing = replacing
@@ -84,7 +87,7 @@ class Sweeps:
         self._starts.begin_pass()
         for snapshot in self._store.unfinished_jobs():
             ref, view = snapshot.ref, snapshot.model
-            if view.limit is not None or view.suspensions.requeues:
+            if view.limit is not None or view.suspensions.requeues or self._windows.bind(snapshot):
                 self._replacing.follow(snapshot)
             if not view.waits:
                 self._follow_running(snapshot, now, held)
@@ -102,7 +105,7 @@ class Sweeps:
         self._book.prune()
         self._book.count_namespaces()
 
-    def _follow_running(self, snapshot: Snapshot, now: float, held: Collection[Ref]) -> None:
+    def _follow_running(self, snapshot: Snapshot, now: float, held: Container[Ref]) -> None:
         view, ref = snapshot.model, snapshot.ref
         if view.suspended:
             return

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import structlog
 
@@ -13,10 +14,12 @@ from git_events_runner.concurrency.handover import Handover, working
 from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError
+from git_events_runner.resources.conditions import Reason
 from git_events_runner.resources.job import JobView
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import Owner, owner_of, series_labels
 from git_events_runner.rules.jobs.last_job import is_recorded_expired
+from git_events_runner.rules.ledger.mutations import rfc3339
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.overtaken import WAITING_FOR_SLOT, may_expire
 from git_events_runner.telemetry.metrics import Metrics
@@ -24,6 +27,7 @@ from git_events_runner.telemetry.metrics import Metrics
 from .ports import Deletions
 from .reports import Reports
 from .slots import SlotBook
+from .windows import JobWindows
 
 log = structlog.get_logger(target="queue")
 
@@ -40,6 +44,7 @@ class WaitingRuns:
         store: Store,
         book: SlotBook,
         timeout_s: Callable[[], int],
+        windows: JobWindows,
         deletions: Deletions,
         reports: Reports,
         metrics: Metrics,
@@ -48,6 +53,7 @@ class WaitingRuns:
         self._store = store
         self._book = book
         self._timeout_s = timeout_s
+        self._windows = windows
         self._deletions = deletions
         self._reports = reports
         self._metrics = metrics
@@ -55,11 +61,14 @@ class WaitingRuns:
         self._seen: dict[str, float] = {}  # those of this pass
         self._late: Counter[Ref] = Counter()  # by trigger, in this pass
         self._reported: set[str] = set()
+        self._closed: dict[str, bool] = {}  # by uid: Jobs outside their windows, and whether that is reported
+        self._kept_closed: dict[str, bool] = {}
 
     def begin(self) -> None:
         """Leadership begins: waiting times run from now."""
         self._first_seen.clear()
         self._reported.clear()
+        self._closed.clear()
         self._book.leaving.clear()
 
     @asynccontextmanager
@@ -70,22 +79,27 @@ class WaitingRuns:
             return await self._expire(ref, fence)
 
         self._expiries = Handover(expire, limit_s=_EXPIRE_S, backoff_s=(_AGAIN_S, _AGAIN_S))
-        self._reports_due = Handover(self._report)
+        self._reports_due, self._closed_due = Handover(self._report), Handover(self._report_closed)
         try:
-            async with working(self._expiries, self._reports_due):
+            async with working(self._expiries, self._reports_due, self._closed_due):
                 yield
         finally:
             self._metrics.jobs_waiting_too_long({})
 
     def begin_pass(self) -> None:
         """A pass over the waiting Jobs begins."""
-        self._seen, self._late = {}, Counter()
+        self._seen, self._late, self._kept_closed = {}, Counter(), {}
 
     def follow(self, snapshot: Snapshot, owner: Owner[Snapshot], now: float) -> None:
         """One of the waiting Jobs."""
         ref = snapshot.ref
         if self._book.backs_off(ref):
             return  # it does not start; its waiting time begins when it waits for a slot again
+        if self._windows.closed_until(ref) is not None:
+            self._kept_closed[snapshot.uid] = self._closed.get(snapshot.uid, False)
+            if not self._kept_closed[snapshot.uid] and not self._book.is_starting(ref):
+                self._closed_due.put(ref.namespace, ref)
+            return  # its waiting time begins at the opening
         since = self._seen[snapshot.uid] = self._first_seen.get(snapshot.uid, now)
         if self._book.is_starting(ref):
             return
@@ -98,7 +112,7 @@ class WaitingRuns:
 
     def end_pass(self) -> None:
         """All of them were followed: the others do not wait any more."""
-        self._first_seen = self._seen
+        self._first_seen, self._closed = self._seen, self._kept_closed
         self._reported &= self._seen.keys()
         self._metrics.jobs_waiting_too_long(self._late)
 
@@ -134,6 +148,20 @@ class WaitingRuns:
         log.warning("job.waiting", namespace=ref.namespace, job=ref.name, seconds=limit_s)
         return True
 
+    async def _report_closed(self, ref: Ref) -> bool:
+        """Report a Job that found no slot before its window closed, once; False: the status was not written."""
+        snapshot = self._store.get(ref)
+        owner = owner_of(snapshot, self._store) if snapshot is not None else None
+        until = self._windows.closed_until(ref)
+        if snapshot is None or owner is None or until is None or self._closed.get(snapshot.uid):
+            return True
+        message = f"Job {ref.name} had no slot before its window closed (spec.windows); it starts {_opening(until)}"
+        if not await self._reports.warn(owner, Reason.OUTSIDE_WINDOWS, message):
+            return False
+        self._closed[snapshot.uid] = self._kept_closed[snapshot.uid] = True
+        log.info("job.waiting", namespace=ref.namespace, job=ref.name, reason=Reason.OUTSIDE_WINDOWS)
+        return True
+
     async def _expire(self, ref: Ref, fence: Fence) -> bool:
         """Delete a Job that waited too long, which is not admitted meanwhile; False: retry.
 
@@ -165,3 +193,7 @@ class WaitingRuns:
         self._metrics.job_ended(labels, ref.namespace or "", "Expired", None)
         log.info("job.expired", namespace=ref.namespace, job=ref.name, seconds=limit_s)
         return True
+
+
+def _opening(until: datetime) -> str:
+    return "when windows are edited: none opens any more" if until.year == datetime.max.year else f"at {rfc3339(until)}"
