@@ -1,13 +1,12 @@
 """Which of a trigger's sources is checked next: requests first, then scheduled times, sources that fail last.
 
 No rank starves: after a few checks of better ranks in a row it is the turn of a worse rank's oldest source, but not
-before every waiting source of a better rank was checked once. So sources whose server does not answer delay another one
-by no more than the current check.
+before every waiting source of a better rank was checked once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 
 PASSED_MOST = 4
@@ -21,31 +20,40 @@ class Rank(IntEnum):
     FAILING = 2
 
 
+Waiting = Mapping[Rank, Mapping[str, bool]]
+
+
 class CheckOrder:
-    """The order of one trigger's checks.
+    """The order of one trigger's checks. What waits is given by rank, the oldest first, each source with its cause.
 
     >>> order = CheckOrder()
-    >>> waiting = {"dead": Rank.FAILING, "app": Rank.SCHEDULED, "hook": Rank.REQUEST}
+    >>> waiting = {Rank.FAILING: {"dead": True}, Rank.SCHEDULED: {"app": True}, Rank.REQUEST: {"hook": False}}
     >>> order.next_of(waiting)
     'hook'
+    >>> order.next_of(waiting, lambda source, scheduled: scheduled)
+    'app'
     """
 
     def __init__(self) -> None:
         self._checks = dict.fromkeys(Rank, 0)  # of better ranks, while that rank waited
         self._checked: dict[Rank, dict[str, Rank]] = {rank: {} for rank in Rank}  # their sources
 
-    def next_of(self, waiting: Mapping[str, Rank]) -> str | None:
-        """The source to check next of those that wait, the oldest first."""
-        rank = next(filter(lambda rank: self._is_due(rank, waiting), sorted(set(waiting.values()), reverse=True)), None)
-        wanted = min(waiting.values(), default=None) if rank is None else rank
-        return next((name for name, rank in waiting.items() if rank is wanted), None)
+    def next_of(self, waiting: Waiting, fits: Callable[[str, bool], bool] = lambda *_: True) -> str | None:
+        """The source to check next of those that wait and fit, the oldest first."""
+        ranks = [rank for rank in Rank if waiting.get(rank)]
+        due = [rank for rank in reversed(ranks) if self._is_due(rank, waiting)] if len(ranks) > 1 else []
+        for rank in (*due, *ranks):
+            for source, cause in waiting[rank].items():
+                if fits(source, cause):
+                    return source
+        return None
 
-    def _is_due(self, rank: Rank, waiting: Mapping[str, Rank]) -> bool:
+    def _is_due(self, rank: Rank, waiting: Waiting) -> bool:
         """Whether it is the turn of a rank while better ones wait."""
         if self._checks[rank] < PASSED_MOST:
             return False
         checked = self._checked[rank]
-        return all(name in checked for name, better in waiting.items() if better < rank)
+        return all(name in checked for better, sources in waiting.items() if better < rank for name in sources)
 
     def started(self, source: str, rank: Rank, left: Iterable[Rank]) -> None:
         """A check of a source of that rank begins, while checks of the ranks `left` wait."""

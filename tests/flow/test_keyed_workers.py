@@ -66,17 +66,31 @@ async def test_what_arrives_during_a_check_shares_the_next_one():
 
 
 @virtual
-async def test_a_trigger_is_checked_by_one_at_a_time_and_triggers_in_parallel():
-    """Also its different sources; other triggers do not wait for it."""
+async def test_a_source_is_checked_by_one_at_a_time_and_sources_concurrently():
+    """Those of one trigger and those of different triggers; what arrives for a source meanwhile waits for its end."""
     checker = Checker()
     lanes = lanes_of(checker)
     async with running(lanes=lanes.run()):
         for trigger in "ab":
             for source in ("x", "y"):
                 lanes.submit(ask(trigger, source))
-        await until(lambda: len(checker.seen) == 4)
-    assert checker.most == 2
-    assert checker.times == [0.0, 0.0, 1.0, 1.0]
+        await asyncio.sleep(0.5)
+        lanes.submit(ask("a", "x"))
+        await until(lambda: len(checker.seen) == 5)
+    assert checker.most == 4
+    assert checker.times == [0.0, 0.0, 0.0, 0.0, 1.0]
+
+
+@virtual
+async def test_the_references_of_a_source_are_checked_one_after_another():
+    """The check of their list is one of all of them."""
+    checker = Checker()
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        for source in ("x@heads/main", "x", "y"):
+            lanes.submit(ask(source=source))
+        await until(lambda: not lanes.pending("a"))
+    assert [(when, request.source) for when, request in checker.seen] == [(0.0, "x@heads/main"), (0.0, "y"), (1.0, "x")]
 
 
 @virtual
@@ -174,21 +188,6 @@ async def test_a_storm_of_requests_beside_a_due_time_that_fails_is_spaced():
             lanes.submit(ask())
             await asyncio.sleep(0.01)
     assert len(checker.seen) < 25
-
-
-@virtual
-async def test_one_source_that_fails_does_not_make_another_pending():
-    """Else the leader's sweep would never look at the requests of the other."""
-    checker = Checker(Requeue(), None, seconds=0.5)
-    lanes = lanes_of(checker)
-    async with running(lanes=lanes.run()):
-        lanes.submit(ask(source="x"))
-        lanes.submit(ask(source="y"))
-        for seconds, pending in ((0.2, (True, True)), (0.6, (True, True)), (0.4, (True, False))):
-            await asyncio.sleep(seconds)
-            assert (lanes.pending("a", "x"), lanes.pending("a", "y")) == pending
-        assert lanes.pending("a")
-        assert not lanes.pending("b", "x")
 
 
 @virtual
@@ -400,72 +399,3 @@ async def test_only_failures_use_up_the_time_after_which_another_replica_takes_o
     async with running(lanes=lanes.run()):
         lanes.submit(ask())
         await until(lambda: len(checker.seen) == 7, within_s=120)
-
-
-class Dead(Checker):
-    """A check of a source whose name begins with "dead" takes 30 seconds and fails, of another one a second."""
-
-    async def check(self, request):
-        self.seen.append((round(at(), 3), request))
-        dead = request.source.startswith("dead")
-        await asyncio.sleep(30.0 if dead else 1.0)
-        return Requeue() if dead else None
-
-    def times_of(self, source):
-        return [when for when, request in self.seen if request.source == source]
-
-
-async def fail_once(lanes, checker, number=10):
-    """Ten dead sources that have failed, and wait again."""
-    for dead in range(number):
-        lanes.submit(ask(source=f"dead{dead}", due=DUE, task=""))
-    await until(lambda: len(checker.seen) == number + 1, within_s=1000)
-
-
-@virtual
-async def test_ten_dead_sources_delay_a_healthy_one_by_one_check_at_most():
-    """A request and a scheduled time begin when the dead check that is under way ends, again and again."""
-    checker = Dead()
-    lanes = lanes_of(checker)
-    async with running(lanes=lanes.run()):
-        await fail_once(lanes, checker)
-        for due in (None, DUE, None, DUE, DUE, None):
-            began, before = at(), len(checker.times_of("app"))
-            lanes.submit(ask(source="app", due=due, task="t" if due is None else ""))
-            await until(lambda before=before: len(checker.times_of("app")) > before, within_s=1000)
-            assert checker.times_of("app")[-1] - began <= 31.0
-            await asyncio.sleep(45.0)
-
-
-@virtual
-async def test_dead_sources_have_their_turn_beside_a_storm_of_requests():
-    """After some checks of the healthy source in a row one of the others is due, and each of them in turn."""
-    checker = Dead()
-    lanes = lanes_of(checker)
-
-    async def storm():
-        while True:
-            lanes.submit(ask(source="app"))
-            await asyncio.sleep(0.1)
-
-    async with running(lanes=lanes.run(), storm=storm()):
-        await fail_once(lanes, checker, number=3)
-        await asyncio.sleep(2000.0)
-    runs = [request.source for _, request in checker.seen]
-    assert {runs.count(f"dead{dead}") >= 5 for dead in range(3)} == {True}
-    gaps = [b - a for a, b in zip(checker.times_of("app"), checker.times_of("app")[1:], strict=False)]
-    assert max(gaps[3:]) <= 32.0
-
-
-@virtual
-async def test_a_request_is_checked_before_scheduled_times_that_wait():
-    """Of one trigger's sources the one that was pushed to comes first."""
-    checker = Checker()
-    lanes = lanes_of(checker)
-    async with running(lanes=lanes.run()):
-        for number in range(5):
-            lanes.submit(ask(source=f"s{number}", due=DUE, task=""))
-        await asyncio.sleep(0.5)
-        lanes.submit(ask(source="pushed"))
-        await until(lambda: len(checker.seen) == 6)
-    assert [request.source for _, request in checker.seen] == ["s0", "pushed", "s1", "s2", "s3", "s4"]

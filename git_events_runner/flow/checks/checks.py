@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -58,6 +59,7 @@ from .observer import Case, Observed, Observer
 from .ports import Files, Git, Handled, Runs, Waits
 from .problems import Problems, log_fields
 from .skips import Skips
+from .turns import Turns
 
 log = structlog.get_logger(target="checks")
 
@@ -100,6 +102,7 @@ class Checks:
         self._writer = writer
         self._runs = runs
         self._waits = waits
+        self._turns = Turns()
         self._problems = Problems(store=store, writer=writer, metrics=metrics, now=now)
         self._skips = Skips(writer=writer, handled=handled, submit=submit, now=now)
         self._lists = ReferenceLists(
@@ -325,7 +328,8 @@ class Checks:
             run_request=decided.run_request,
             run_token=last_run_token(status) if decided.run_request is not None else None,
         )
-        made = await self._runs.make(order)
+        async with contextlib.nullcontext() if request.listed else self._turns.turn(request.uid):
+            made = await self._runs.make(order)
         if isinstance(made, Problem):
             again = await self._problems.report(request, made, self._limited(request, None))
             return CheckResult.REFUSED, again
