@@ -12,9 +12,10 @@ from typing import Any
 
 from git_events_runner.errors import ApiNotFound, ConfigError
 from git_events_runner.resources.job import UNFINISHED_PHASES
-from git_events_runner.rules.annotated import CHECK_ANNOTATION, RUN_ANNOTATION, SOURCES_ANNOTATION
+from git_events_runner.rules.annotated import CHECK_ANNOTATION, RUN_ANNOTATION, SOURCES_ANNOTATION, is_reference
 from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.problems import source_problems
+from git_events_runner.rules.reference_entries import keys_of
 from git_events_runner.telemetry.stdout import printed
 
 from .facts import ref_of
@@ -50,7 +51,7 @@ async def request(session: Session, trigger: Mapping[str, Any], *, run: bool, so
     """
     known = names_of(trigger)
     for name in sources:
-        if name not in known:
+        if name not in known and not is_reference(trigger.get("status"), name, known):
             raise ConfigError(f"--source: {name!r} is no source of the trigger, which has {', '.join(known)}")
     annotation = RUN_ANNOTATION if run else CHECK_ANNOTATION
     token = f"{datetime.now(UTC).isoformat(timespec='seconds').replace('+00:00', 'Z')}-{secrets.token_hex(3)}"
@@ -98,7 +99,8 @@ def state_of(trigger: Mapping[str, Any], requested: Requested) -> tuple[str, int
     status, before = trigger.get("status") or {}, requested.before.get("status") or {}
     if status.get(_HANDLED[requested.annotation]) != requested.token:
         return "waiting for the leader", None
-    entries = {name: entry_of(status, name) for name in requested.sources}
+    keys = [key for name in requested.sources for key in (name, *keys_of(status, name))]
+    entries = {key: entry_of(status, key) for key in keys}
     if any(entry.is_open for entry in entries.values()):
         problems = [problem.message for name, problem in source_problems(status).items() if name in entries]
         return f"checking{': ' + problems[0] if problems else ''}", None

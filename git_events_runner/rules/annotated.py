@@ -6,7 +6,7 @@ written in the same request that counts what it requests, so that a token counts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from git_events_runner.rules.ledger.entry import Entry, entry_of
 from git_events_runner.rules.ledger.mutations import Guards, Outcome, draft
 
 from .reference_entries import Listed, keys_of
+from .references import reference_of, source_of
 
 CHECK_ANNOTATION = f"{GROUP}/requested-at"
 RUN_ANNOTATION = RUN_TOKEN_ANNOTATION
@@ -54,7 +55,7 @@ def requests_of(
     annotations = metadata.get("annotations")
     annotations = annotations if isinstance(annotations, Mapping) else {}
     return tuple(
-        replace(_request(annotation, annotations[annotation], annotations, names), known=_token(status, field))
+        replace(_request(annotation, annotations[annotation], annotations, names, status), known=_token(status, field))
         for annotation, field in _FIELDS.items()
         if annotations.get(annotation) and annotations[annotation] != (status or {}).get(field)
     )
@@ -76,7 +77,11 @@ def _token(status: Mapping[str, Any] | None, field: str) -> str | None:
 
 
 def _request(
-    annotation: str, token: object, annotations: Mapping[str, Any], names: tuple[str, ...]
+    annotation: str,
+    token: object,
+    annotations: Mapping[str, Any],
+    names: tuple[str, ...],
+    status: Mapping[str, Any] | None,
 ) -> AnnotatedRequest:
     text = str(token)
     if len(text) > TOKEN_CHARS:
@@ -88,13 +93,20 @@ def _request(
     if not chosen:
         problem = f"annotation {SOURCES_ANNOTATION} names no source; remove it to run all sources"
         return AnnotatedRequest(annotation=annotation, token=text, sources=(), problem=problem)
-    unknown = [one for one in chosen if one not in names]
+    unknown = [one for one in chosen if one not in names and not is_reference(status, one, names)]
     if unknown:
         problem = (
             f"annotation {SOURCES_ANNOTATION} names {unknown[0][:TOKEN_CHARS]!r}, which is no source of the trigger"
+            " and no reference that it has checked"
         )
         return AnnotatedRequest(annotation=annotation, token=text, sources=(), problem=problem)
     return AnnotatedRequest(annotation=annotation, token=text, sources=chosen)
+
+
+def is_reference(status: Mapping[str, Any] | None, key: str, names: Collection[str]) -> bool:
+    """Whether a key (`app@tags/v1`) is a reference of one of these sources that has an entry and is not deleted."""
+    source = source_of(key)
+    return source in names and key in keys_of(status, source) and _is_there(entry_of(status, key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +139,15 @@ class RecordRequest:
         return Outcome.WRITE
 
     def keys(self, status: Mapping[str, Any] | None) -> list[str]:
-        """The entries to change: for a run with listed references, one for each reference that is not deleted."""
+        """The entries to change: for a run with listed references, one for each reference that is not deleted.
+
+        A source that is named with its reference (`app@tags/v1`) is that entry alone.
+        """
         found: list[str] = []
         for source in self.request.sources:
+            if reference_of(source) is not None:
+                found += [source] if _is_there(entry_of(status, source)) else []
+                continue
             references = keys_of(status, source) if self.request.run and Listed.of(status, source).at else None
             found += [source] if references is None else [key for key in references if _is_there(entry_of(status, key))]
         return found

@@ -78,6 +78,16 @@ async def test_rerun_names_the_commit_of_the_former_run(cluster):
     assert (await stored(cluster))["metadata"]["annotations"][f"{GROUP}/run-requested-sources"] == "app"
 
 
+async def test_rerun_of_a_reference(cluster):
+    """`rerun` of a run of a tag requests a run of that tag alone."""
+    await cluster.world()
+    status = {**RAN, "checkedSources": {"app@tags/v1": RAN["checkedSources"]["app"]}}
+    await cluster.trigger(sources={"names": ["app"]}, status=status)
+    done = await cluster.run("rerun", "nightly", "--run", "3")
+    assert (done.code, done.err) == (0, "")
+    assert (await stored(cluster))["metadata"]["annotations"][f"{GROUP}/run-requested-sources"] == "app@tags/v1"
+
+
 async def test_a_check_of_a_suspended_trigger(cluster):
     """A check of a suspended trigger waits, which is reported; with --wait it ends with 1."""
     await cluster.world()

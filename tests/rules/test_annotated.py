@@ -1,5 +1,7 @@
 """What annotations request, and that each token counts once."""
 
+import copy
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,3 +104,31 @@ def test_an_announcement_that_is_waited_for_stays():
     entry = entry_of(status, "app")
     assert (entry.requested, entry.announced.commit) == (2, "c" * 40)
     assert entry_of(status, "lib").announced.commit is None
+
+
+LISTED = {"checkedSources": {"app": {}, "app@tags/v1": {"commitHash": "c" * 40}, "app@tags/v0": {"commitHash": None}}}
+
+
+def test_a_run_of_one_reference_is_requested():
+    """A source that is named with its reference is that entry alone."""
+    status = copy.deepcopy(LISTED)
+    [one] = requests({RUN_ANNOTATION: "1", SOURCES_ANNOTATION: "app@tags/v1"}, status)
+    assert (one.problem, one.sources) == (None, ("app@tags/v1",))
+    assert RecordRequest(request=one, at=AT).apply(status) is Outcome.WRITE
+    counted = {key: entry_of(status, key).run_requested for key in status["checkedSources"]}
+    assert counted == {"app": 0, "app@tags/v1": 1, "app@tags/v0": 0}
+
+
+@pytest.mark.parametrize("key", ["app@tags/v0", "app@tags/v2", "other@tags/v1"])
+def test_a_reference_that_was_not_checked_is_named(key):
+    """One without a commit, without an entry, and of another source."""
+    [one] = requests({RUN_ANNOTATION: "1", SOURCES_ANNOTATION: key}, LISTED)
+    assert f"names {key!r}, which is no source of the trigger and no reference that it has checked" in one.problem
+
+
+def test_a_reference_that_is_deleted_meanwhile_gets_no_entry():
+    """The token is handled, and nothing runs."""
+    [one] = requests({RUN_ANNOTATION: "1", SOURCES_ANNOTATION: "app@tags/v1"}, LISTED)
+    status = {"checkedSources": {"app": {}}}
+    assert RecordRequest(request=one, at=AT).apply(status) is Outcome.WRITE
+    assert list(status["checkedSources"]) == ["app"]
