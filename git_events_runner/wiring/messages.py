@@ -15,6 +15,8 @@ from git_events_runner.telemetry.metrics import Metrics
 from .config import weight_of
 from .messenger import Messenger
 
+_DEADLINE_S = 30.0
+
 
 def messages(
     client: Client,
@@ -34,6 +36,7 @@ def messages(
         own_addresses=settings.own_addresses,
         loopback=settings.allow_loopback,
         simulate=not settings.send_notifications,
+        deadline_s=_DEADLINE_S,
         now=now,
     )
     return Notifications(

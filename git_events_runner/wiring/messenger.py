@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(target="notifications")
 
-_DEADLINE_S = 30.0
 _UNAUTHORIZED = frozenset((401, 403))
 _SIMULATED_KEY = b"0" * 16  # instead of a Secret's value, where nothing is sent
 
@@ -43,9 +42,14 @@ class Messenger:
         own_addresses: Collection[str],
         loopback: bool,
         simulate: bool,
+        deadline_s: float,
         now: Callable[[], datetime],
     ) -> None:
-        """`git` has the addresses that are allowed; `simulate`: messages are logged, and not sent."""
+        """`git` has the addresses that are allowed; `simulate`: messages are logged, and not sent.
+
+        `deadline_s` bounds one request.
+        """
+        self._deadline_s = deadline_s
         self._secrets = secrets
         self._git = git
         self._own_addresses = own_addresses
@@ -172,7 +176,12 @@ class Messenger:
 
             refused = (*LOOPBACK, *self._own_addresses, *git.cluster_networks, *git.refused_networks)
             allowed = (*(LOOPBACK if self._loopback else ()), *git.allowed_networks)
-            limits = Limits(deadline_s=_DEADLINE_S)
+            limits = Limits(
+                deadline_s=self._deadline_s,
+                host_concurrency=git.host_concurrency,
+                host_rate=git.host_rate,
+                host_burst=git.host_burst,
+            )
             self._clients[message_client(limits, refused_networks=refused, allowed_networks=allowed)] = 0
             self._of = git
         *former, current = self._clients

@@ -100,11 +100,12 @@ def message_client(
     from git_events_runner.edges.git.http.transport import HttpTransport
 
     watcher = Unobserved()
+    hosts = HostRateLimits(limits=limits, observer=watcher, weight=equal)
     transport = HttpTransport(
         limits=limits,
-        hosts=HostRateLimits(limits=limits, observer=watcher, weight=equal),
+        hosts=hosts,
         observer=watcher,
         addresses=Addresses(refused_networks, allowed=allowed_networks),
         proxies=Proxies.of(os.environ),
     )
-    return MessageClient(transport, deadline_s=limits.deadline_s)
+    return MessageClient(transport, hosts=hosts, deadline_s=limits.deadline_s)

@@ -124,7 +124,10 @@ def commit_status_request(spec: CommitStatus, report: RunReport, *, secret: byte
         url=link,
         name=_cut(report.filled(spec.context), _CONTEXT_CHARS),
     )
-    url, body = _BUILDERS[spec.forge](status)
+    try:
+        url, body = _BUILDERS[spec.forge](status)
+    except ValueError as error:
+        raise ValueError(f"{error}: correct repoUri, or leave its triggers out by spec.triggers") from None
     present = {name: value for name, value in body.items() if value is not None}
     headers = {"Content-Type": "application/json", "Accept": "application/json", **_login(spec.forge, secret)}
     return Request(url=url, body=json.dumps(present).encode(), headers=headers)

@@ -15,6 +15,7 @@ from git_events_runner.resources.job import JobView
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.run_end import ended
 from git_events_runner.rules.overtaken import REPLACED, SUPERSEDED
+from git_events_runner.rules.references import source_of
 
 QUEUED, STARTED, SUCCEEDED, FAILED, CANCELLED = "Queued", "Started", "Succeeded", "Failed", "Cancelled"
 FINAL = frozenset((SUCCEEDED, FAILED, CANCELLED))
@@ -49,6 +50,11 @@ class RunReport:
     ended_at: datetime | None = None
 
     @property
+    def source_name(self) -> str:
+        """The name of the source, without the branch or tag: names of branches are in no message."""
+        return source_of(self.source)
+
+    @property
     def seconds(self) -> float | None:
         """How long the Job ran, if it has started and ended."""
         if self.started_at is None or self.ended_at is None:
@@ -76,7 +82,7 @@ class RunReport:
             "namespace": self.trigger.namespace or "",
             "trigger": self.trigger.name,
             "kind": self.trigger.kind,
-            "source": self.source,
+            "source": self.source_name,
             "run": str(self.number),
             "commit": self.commit,
             "job": self.job.name,

@@ -58,7 +58,7 @@ def payload_of(report: RunReport, target_url: str | None, now: datetime) -> dict
         "data": {
             "namespace": report.trigger.namespace,
             "trigger": {"kind": report.trigger.kind, "name": report.trigger.name},
-            "source": report.source,
+            "source": report.source_name,
             "run": report.number,
             "attempt": report.attempt,
             "commit": report.commit,

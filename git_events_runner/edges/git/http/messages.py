@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
+from git_events_runner.edges.git.rate_limits import HostRateLimits
 from git_events_runner.edges.git.request import Repository
 from git_events_runner.errors import GitError, GitTimeout
 
@@ -24,6 +25,7 @@ from .transport import HttpTransport
 ANSWER_BYTES = 16 * 1024
 _AGENT = {"User-Agent": "git-events-runner"}
 _LIMITED = (403, 429)
+_LONGEST_PAUSE_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +38,12 @@ class HttpAnswer:
 
 
 class MessageClient:
-    """Sends messages over the sessions of a transport, with its bounds of addresses."""
+    """Sends messages over the sessions of a transport, with its bounds of addresses, within the limits of its hosts."""
 
-    def __init__(self, transport: HttpTransport, *, deadline_s: float) -> None:
-        """`deadline_s` bounds one request, from the name resolution to the end of the answer."""
+    def __init__(self, transport: HttpTransport, *, hosts: HostRateLimits, deadline_s: float) -> None:
+        """`deadline_s` bounds one request, from the wait for a slot at the host to the end of the answer."""
         self._transport = transport
+        self._hosts = hosts
         self._deadline_s = deadline_s
 
     async def close(self) -> None:
@@ -64,12 +67,17 @@ class MessageClient:
         try:
             async with asyncio.timeout(self._deadline_s):
                 context = await self._transport.context(receiver)
-                async with self._transport.sessions.request(
-                    receiver, "POST", target, body=body, headers={**_AGENT, **headers}, context=context
-                ) as answer:
+                async with (
+                    self._hosts.turn(receiver),
+                    self._transport.sessions.request(
+                        receiver, "POST", target, body=body, headers={**_AGENT, **headers}, context=context
+                    ) as answer,
+                ):
                     wait_s = retry_after_s(answer)
                     if wait_s is None and answer.status in _LIMITED:
                         wait_s = exhausted_s(answer)
+                    if wait_s is not None and answer.status in _LIMITED:
+                        self._hosts.pause(receiver, min(wait_s, _LONGEST_PAUSE_S))
                     return HttpAnswer(status=answer.status, retry_after_s=wait_s, body=await _beginning(answer))
         except GitError:
             raise
