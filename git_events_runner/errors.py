@@ -262,6 +262,10 @@ class GitProtocolError(GitError):
     reason = "ProtocolError"
 
 
+class GitFilterRefused(GitProtocolError):
+    """The server offers filters, and refuses the one that was requested (`uploadpackfilter.*.allow` of git)."""
+
+
 class GitCutOff(GitProtocolError):
     """The answer ended before it was complete: the connection or the server's program broke, so it may work again."""
 

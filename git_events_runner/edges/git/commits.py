@@ -10,7 +10,7 @@ import zlib
 from weakref import WeakValueDictionary
 
 from git_events_runner.concurrency.pools import Pool
-from git_events_runner.errors import GitCutOff, GitProtocolError, GitReferenceNotFound, GitTooLarge
+from git_events_runner.errors import GitCutOff, GitFilterRefused, GitProtocolError, GitReferenceNotFound, GitTooLarge
 from git_events_runner.resources.commits import MESSAGE_CHARS, NAME_CHARS, CommitText
 
 from .exchange import Exchanges
@@ -153,8 +153,13 @@ class CommitTexts:
         front, form = CommitFront(commit), "sha1" if len(commit) == _SHA1_CHARS else "sha256"
 
         async def request(_: float) -> None:
+            nonlocal front
             with contextlib.suppress(CommitFront.Seen):
-                await transport.fetch(repository, commit, blobless=True, write=front.feed, shape=COMMIT_ALONE)
+                try:
+                    await transport.fetch(repository, commit, blobless=True, write=front.feed, shape=COMMIT_ALONE)
+                except GitFilterRefused:  # without a filter: the pack is read up to the commit, which is first in it
+                    front = CommitFront(commit)
+                    await transport.fetch(repository, commit, blobless=False, write=front.feed)
 
         doing = f"fetching the message of {commit}"
         await self._exchanges.send(repository, doing, request, urgent=False, shared=shared, part=commit)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from git_events_runner.errors import (
     GitCutOff,
     GitError,
+    GitFilterRefused,
     GitForbidden,
     GitNotFound,
     GitProtocolError,
@@ -83,6 +84,8 @@ def server_error(text: str) -> GitError:
         return GitNotFound(message)
     if "access denied" in lowered or "not permitted" in lowered or "permission" in lowered:
         return GitForbidden(message)
+    if "filter" in lowered and "not supported" in lowered:
+        return GitFilterRefused(message)
     return GitProtocolError(message)
 
 

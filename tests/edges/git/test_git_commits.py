@@ -41,6 +41,17 @@ def id_of(content, make=hashlib.sha1):
     return make(b"commit %d\0" % len(content) + content).hexdigest()
 
 
+@pytest.mark.parametrize("v2", [True, False])
+async def test_a_server_that_refuses_the_filter_is_queried_without_one(git_server, repository, remote, v2):
+    """It offers filters, but not `tree:0`: the message is read from the beginning of a complete pack."""
+    git_server.v2 = v2
+    for name, value in {"uploadpack.allowFilter": "true", "uploadpackfilter.tree.allow": "false"}.items():
+        git("config", name, value, cwd=repository)
+    made = commit(repository, {"file": b"content"})
+    found = await remote.commit_text(Repository(url=git_server.url("app.git")), made)
+    assert found.email == "a@example.org"
+
+
 def feed(front, data, size=1000):
     for at in range(0, len(data), size):
         front.feed(data[at : at + size])
