@@ -95,6 +95,14 @@ class Arena:
         leader = self.leader() or self.pods[0]
         return leader if role == "leader" else next((pod for pod in self.pods if pod is not leader), leader)
 
+    @staticmethod
+    def until(condition, seconds=30.0):
+        """Wait for a condition, but not for ever; whether it came."""
+        deadline = time.monotonic() + seconds
+        while not (came := condition()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return came
+
     def recover(self):
         """End every fault that is still there: all pods run, with the right time, and reach the API server."""
         self.plane.wait_ready()

@@ -93,6 +93,11 @@ class Evidence:
                 found.setdefault(change.name, (int(number), annotations.get(f"{PREFIX}commit"), change.name))
         return list(found.values())
 
+    def holding(self):
+        """The names of the Jobs that hold a slot, as far as was seen."""
+        newest = {change.name: change for change in list(self.changes)[self.since :]}
+        return {name for name, change in newest.items() if not change.deleted and holds_slot(change.job)}
+
     def last_run_at(self):
         """When the newest of all Jobs was first seen."""
         first = {}

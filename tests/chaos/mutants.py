@@ -58,7 +58,7 @@ def slow_recovery():
     _replace(open_requests.OpenRequests, "resume", lambda _: None)
 
 
-@mutant("no-fence", "a replica that was the leader acts on", "leader stalls, its watches are late then")
+@mutant("no-fence", "a replica that was the leader acts on", "leader stalls while its successor fills the slots")
 def no_fence():
     from git_events_runner.edges.kube.lease import Fence
 

@@ -1,53 +1,14 @@
-"""The faults: each a function that begins one, lasts about so many seconds, and ends it; a trial ends what is left."""
+"""The faults: of the control plane, of answers, of clocks and hands; those of replicas and points have their files."""
 
 import shutil
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
+import tests.chaos.points  # noqa: F401  registers its faults
+from tests.chaos import replicas
 from tests.chaos.arena import LEASE_S
+from tests.chaos.scenario import EVER, FOUND, Scenario, scenario
 from tests.cluster.api import OURS
 from tests.system.test_log_output import Unwritable
-
-EVER = 10**9
-_AWAY_S = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scenario:
-    """A fault with a name; `bound_s` is the time after its end within which every promised run is there.
-
-    A delivery that a later one has overtaken waits up to 30 s for the commit that it announced.
-    """
-
-    name: str
-    inject: Callable
-    replicas: tuple = (1, 2)
-    span_s: tuple = (3.0, 8.0)
-    bound_s: float = 35.0
-    run_s: float = 0.3  # how long each Job runs: long ones keep the slots full
-    waiting_s: int = 0  # after which a waiting Job is deleted; 0: never in a trial
-    may_exit: bool = False  # whether a replica may end by itself
-    allowed: tuple = ()  # beginnings of findings that the fault itself explains
-
-    def allows(self, finding):
-        """Whether a finding is explained by the fault."""
-        return any(part in finding for part in self.allowed)
-
-
-FOUND: list = []
-
-
-def scenario(name, **more):
-    """Register a function as a fault."""
-
-    def register(function):
-        FOUND.append(Scenario(name=name, inject=function, **more))
-        return function
-
-    return register
-
 
 # --- the control plane ---------------------------------------------------------------------------------------------
 
@@ -82,20 +43,12 @@ def both_killed(arena, dice, span_s):
 
 @scenario("API server stalls", span_s=(4.0, 10.0))
 def api_stopped(arena, dice, span_s):
-    _still(arena.plane.apiserver, span_s)
+    replicas.still(arena.plane.apiserver, span_s)
 
 
 @scenario("etcd stalls", span_s=(4.0, 10.0))
 def etcd_stopped(arena, dice, span_s):
-    _still(arena.plane.etcd, span_s)
-
-
-def _still(process, span_s):
-    process.send(19)  # SIGSTOP
-    try:
-        time.sleep(span_s)
-    finally:
-        process.send(18)  # SIGCONT
+    replicas.still(arena.plane.etcd, span_s)
 
 
 @scenario(
@@ -218,77 +171,6 @@ def _cut_off(pods, span_s):
         _cut_off(pods[1:], span_s)
 
 
-# --- the replicas --------------------------------------------------------------------------------------------------
-
-
-@scenario("leader stalls", span_s=(0.5 * LEASE_S, 2.5 * LEASE_S))
-def leader_stopped(arena, dice, span_s):
-    _still(arena.chosen("leader").replica.process, span_s)
-
-
-@scenario("leader stalls, its watches are late then", replicas=(2,), span_s=(1.2 * LEASE_S, 3 * LEASE_S), run_s=3.0)
-def leader_stopped_late(arena, dice, span_s):
-    pod = arena.chosen("leader")
-    pod.proxy.rule("GET", "watch=true", "late", times=EVER, seconds=4.0)
-    pod.proxy.rule("GET", "/leases/", "delay", times=EVER, seconds=1.5)
-    pod.proxy.reset()
-    time.sleep(1.0)
-    _still(pod.replica.process, span_s)
-    time.sleep(4.0)
-
-
-@scenario("other replica stalls", replicas=(2,))
-def other_stopped(arena, dice, span_s):
-    _still(arena.chosen("other").replica.process, span_s)
-
-
-@scenario("kill -9 of the leader")
-def leader_killed(arena, dice, span_s):
-    pod = arena.chosen("leader")
-    pod.kill()
-    time.sleep(span_s if len(arena.pods) > 1 else _AWAY_S)
-    pod.start()
-
-
-@scenario("kill -9 of the other replica", replicas=(2,))
-def other_killed(arena, dice, span_s):
-    pod = arena.chosen("other")
-    pod.kill()
-    time.sleep(span_s)
-    pod.start()
-
-
-@scenario("kill -9 again and again", run_s=1.0, span_s=(10.0, 18.0))
-def kill_loop(arena, dice, span_s):
-    until = time.monotonic() + span_s
-    while time.monotonic() < until:
-        pod = dice.choice(arena.pods)
-        pod.kill()
-        time.sleep(dice.uniform(0.0, 0.5))
-        pod.start()
-        time.sleep(dice.uniform(0.5, 5.0))
-
-
-@scenario("crash loop of short lives", span_s=(16.0, 24.0))
-def crash_loop(arena, dice, span_s):
-    """All replicas live for a few seconds, again and again."""
-    until = time.monotonic() + span_s
-    while time.monotonic() < until:
-        for pod in arena.pods:
-            pod.kill()
-        for pod in arena.pods:
-            pod.start()
-        time.sleep(dice.uniform(4.0, 8.0))
-
-
-@scenario("rolling restart")
-def rolled(arena, dice, span_s):
-    for pod in arena.pods:
-        pod.terminate()
-        pod.start()
-        pod.wait_ready()
-
-
 # --- clocks and hands ----------------------------------------------------------------------------------------------
 
 
@@ -361,67 +243,6 @@ def mixed(arena, dice, span_s):
     time.sleep(span_s / 2)
     pod.start()
 
-
-# --- points: before and after each kind of write -------------------------------------------------------------------
-
-_DELETION = "the deletion of a Job that waited too long"
-_WRITES = {
-    "the record of a delivery": ("write", "webhooktriggers/.*/status", "requested"),
-    "the creation of a Job": ("POST", "/jobs", '"(hook|each|signed)-'),
-    "the record of a run": ("write", "triggers/.*/status", "lastJob"),
-    "the admission of a Job": ("PATCH", "/jobs/", "suspend"),
-    "a renewal of the lease": ("PUT", "/leases/", ""),
-    "an Event": ("POST", "/events", ""),
-    _DELETION: ("DELETE", "/jobs/", ""),
-}
-_SLOTS = {  # that are full when the write is to come
-    "the admission of a Job": {"run_s": 2.0},
-    _DELETION: {"run_s": 6.0, "waiting_s": 3, "bound_s": 35.0},
-}
-
-
-def _point(write, moment, act):
-    verb, path, body = _WRITES[write]
-
-    def at_point(arena, dice, span_s):
-        hit, struck = [], threading.Event()
-
-        def strike(pod):
-            hit.append(pod)
-            arena.workload.hush()
-            if act == "kill":
-                pod.kill()
-            elif act == "stop":
-                pod.stand_still()
-            struck.set()
-
-        nth = dice.randint(1, 3)
-        rules = []
-        for pod in arena.pods:
-            more = {"seconds": 16.0} if act == "delay" else {moment: lambda pod=pod: None if hit else strike(pod)}
-            what = "delay" if act == "delay" else "drop-before" if (act, moment) == ("kill", "before") else "pass"
-            rules.append(pod.proxy.rule(verb, path, what, body=body, nth=nth, **more))
-        until = time.monotonic() + 2 * span_s
-        while not struck.wait(0.05) and time.monotonic() < until + (30.0 if hit else 0.0):
-            pass
-        arena.reached = any(rule.hits for rule in rules)
-        time.sleep(16.0 if act == "delay" else dice.uniform(0.0, 2.0) if act == "kill" else span_s)
-
-    return at_point
-
-
-for _write in _WRITES:
-    for _moment in ("before", "after"):
-        _more = {"bound_s": 10.0} | _SLOTS.get(_write, {})
-        scenario(f"kill -9 {_moment} {_write}", span_s=(2.0, 4.0), **_more)(_point(_write, _moment, "kill"))
-    _more = _SLOTS.get(_write, {})
-    scenario(f"SIGSTOP before {_write}", replicas=(2,), span_s=(LEASE_S, 2.5 * LEASE_S), **_more)(
-        _point(_write, "before", "stop")
-    )
-for _write in ("the creation of a Job", "the admission of a Job", "the record of a run"):
-    scenario(f"{_write} arrives 16 s late", replicas=(2,), span_s=(2.0, 4.0), run_s=2.0)(
-        _point(_write, "before", "delay")
-    )
 
 SCENARIOS = {each.name: each for each in FOUND}
 

@@ -34,6 +34,14 @@ def test_a_history_that_keeps_every_promise_is_clean():
     assert oracle.unrun(good) == []
 
 
+def test_the_jobs_that_hold_slots_are_those_that_run_now():
+    """Not one that waits, that has ended, or that was deleted."""
+    seen = evidence(
+        job(1, 0), job(2, 1, suspend=True), job(3, 2), job(1, 0, ended=True), job(4, 2), deleted=("hook-4",)
+    )
+    assert seen.holding() == {"hook-3"}
+
+
 @pytest.mark.parametrize(
     ("jobs", "more", "part"),
     [

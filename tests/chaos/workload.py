@@ -22,14 +22,14 @@ class Workload:
         self._stop = threading.Event()
         self._flying = []
 
-    def push(self, name):
-        """Push to the repository of a trigger, and deliver it if it is called; the delivery's future."""
+    def push(self, name, *, to=None):
+        """Push to the repository of a trigger, and deliver it (first `to` that pod) if it is called; its future."""
         repository, source = self._arena.repositories[name], self._arena.evidence.sources[name]
         number = len(source.commits)
         source.commits.append(repository.push({"README": f"{number}\n"}))
         if not source.called:
             return None
-        first = self._dice.randrange(len(self._arena.pods))
+        first = self._dice.randrange(len(self._arena.pods)) if to is None else to
         sent = self._delivery(name, repository, source.commits[-1])
         future = self._pool.submit(self._deliver, name, number, first, sent)
         self._flying.append(future)
