@@ -6,7 +6,6 @@ import asyncio
 import resource
 import socket
 import struct
-import time
 
 import pytest
 
@@ -27,6 +26,7 @@ from git_events_runner.errors import (
 from tests.edges.git import attacks
 from tests.edges.git.attacks import ADVERTISED, REFS, V2, head_of
 from tests.edges.git.gitserver import commit, new_repository, scripted
+from tests.patience import timed
 
 DEADLINE_S = 0.6
 
@@ -68,11 +68,9 @@ async def test_every_attack_ends_in_time_and_memory(hasty, script, error):
     """Silence, drips, floods and rubbish end within the deadline, in their error, without holding what they send."""
     memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     async with scripted(script) as url:
-        started = time.monotonic()
-        with pytest.raises(error):
+        with timed() as watch, pytest.raises(error):
             await hasty.commit_of(question(url))
-        # Twice the deadline: the machine may be busy.
-        assert time.monotonic() - started < 2 * DEADLINE_S + 1
+        assert watch.fair_s < 2 * DEADLINE_S + 1
         await hasty.close()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_kib < 24 * 1024
 
@@ -81,12 +79,12 @@ async def test_a_server_that_hangs_holds_nobody_else_up(hasty, git_server):
     """While every place at a hanging host is taken, others answer; those who wait for it share one time-out."""
     made = commit(new_repository(git_server.root / "app.git"), {"a": b"1"})
     async with scripted(attacks.silent) as url:
-        started = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            waiting = [group.create_task(asyncio.wait_for(_failing(hasty, question(url)), 10)) for _ in range(100)]
-            assert (await hasty.commit_of(question(git_server.url("app.git")))).commit == made
+        with timed() as watch:
+            async with asyncio.TaskGroup() as group:
+                waiting = [group.create_task(asyncio.wait_for(_failing(hasty, question(url)), 60)) for _ in range(100)]
+                assert (await hasty.commit_of(question(git_server.url("app.git")))).commit == made
         assert {task.result() for task in waiting} == {GitTimeout}
-        assert time.monotonic() - started < 3 * DEADLINE_S + 1
+        assert watch.fair_s < 3 * DEADLINE_S + 1
         await hasty.close()
 
 
@@ -111,10 +109,9 @@ async def test_a_connection_that_is_neither_taken_nor_refused(hasty, url):
     """A host that drops the first packets of a connection costs one deadline, over each transport."""
     with attacks.full_backlog() as port:
         there = Repository(url=url.format(port), ssh=SshAccess(insecure=True))
-        started = time.monotonic()
-        with pytest.raises(GitTimeout):
+        with timed() as watch, pytest.raises(GitTimeout):
             await hasty.commit_of(GitRequest(there, Reference("branch", "main")))
-        assert time.monotonic() - started < 2 * DEADLINE_S + 1
+        assert watch.fair_s < 2 * DEADLINE_S + 1
 
 
 @pytest.mark.parametrize(

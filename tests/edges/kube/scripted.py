@@ -57,7 +57,7 @@ class Server:
     async def _serve(self, reader, writer):
         self._tasks.add(asyncio.current_task())
         try:
-            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
                 while True:
                     await self._answer(reader, writer)
         finally:
