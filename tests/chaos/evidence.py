@@ -51,6 +51,14 @@ class JobChange:
         """Its name."""
         return self.job["metadata"]["name"]
 
+    @property
+    def line(self):
+        """For people who look for the cause of a finding."""
+        conditions = [each["type"] for each in (self.job.get("status") or {}).get("conditions") or ()]
+        state = "deleted" if self.deleted else "suspended" if self.job["spec"].get("suspend") else "resumed"
+        version = self.job["metadata"].get("resourceVersion")
+        return f"{self.at:.3f} version {version}: {self.name} is {state}, conditions {conditions}"
+
 
 @dataclass(slots=True, kw_only=True)
 class Evidence:

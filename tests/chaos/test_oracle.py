@@ -42,6 +42,12 @@ def test_the_jobs_that_hold_slots_are_those_that_run_now():
     assert seen.holding() == {"hook-3"}
 
 
+def test_a_change_is_a_line_for_the_search_for_its_cause():
+    """When, which version, and whether the Job held a slot."""
+    change = evidence(job(1, 0, ended=True)).changes[0]
+    assert change.line == "0.000 version None: hook-1 is resumed, conditions ['Complete']"
+
+
 @pytest.mark.parametrize(
     ("jobs", "more", "part"),
     [

@@ -53,6 +53,8 @@ def run(scenario, plane, api, git_server, folder, *, replicas, seed, mutant=None
         result.found += arena.broken()
         if result.exits and not scenario.may_exit:
             result.found.append(f"{result.exits} exits that no fault explains")
+        if result.found:
+            (folder / "jobs.log").write_text("".join(f"{change.line}\n" for change in evidence.changes))
     result.seconds = time.monotonic() - began
     return result
 

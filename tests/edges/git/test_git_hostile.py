@@ -33,10 +33,15 @@ DEADLINE_S = 0.6
 
 @pytest.fixture
 async def hasty():
-    limits = Limits(deadline_s=DEADLINE_S, refs_bytes=1 << 20, advertisement_bytes=1 << 20, pack_bytes=1 << 20)
-    made = http_remote(limits)
+    made = remote_within(DEADLINE_S)
     yield made
     await made.close()
+
+
+def remote_within(deadline_s):
+    return http_remote(
+        Limits(deadline_s=deadline_s, refs_bytes=1 << 20, advertisement_bytes=1 << 20, pack_bytes=1 << 20)
+    )
 
 
 def question(url):
@@ -64,14 +69,18 @@ def question(url):
         (attacks.huge_refs_after_v2, GitTooLarge),
     ],
 )
-async def test_every_attack_ends_in_time_and_memory(hasty, script, error):
-    """Silence, drips, floods and rubbish end within the deadline, in their error, without holding what they send."""
+async def test_every_attack_ends_in_time_and_memory(script, error):
+    """Silence, drips, floods and rubbish end within the deadline, in their error, without holding what they send.
+
+    What ends by its content does so without the deadline, however slow the machine is.
+    """
+    remote = remote_within(DEADLINE_S if error is GitTimeout else 60.0)
     memory_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     async with scripted(script) as url:
         with timed() as watch, pytest.raises(error):
-            await hasty.commit_of(question(url))
+            await remote.commit_of(question(url))
         assert watch.fair_s < 2 * DEADLINE_S + 1
-        await hasty.close()
+        await remote.close()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_kib < 24 * 1024
 
 
