@@ -21,7 +21,7 @@ from .installation import Installation, find_installation
 from .models import FindingList, FindingOut, dumped
 from .options import add_cluster, add_output
 from .output import painted, plain, structured
-from .session import WRONG_OBJECT, Session
+from .session import NOT_ALLOWED, WRONG_OBJECT, Session
 from .session import run as run_session
 
 EXAMPLE = "git-events-runner doctor --webhook-url https://hooks.example.com"
@@ -56,7 +56,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the findings; 1 if one is a problem."""
+    """Print the findings; 1 if one is a problem, 3 if nothing could be read."""
 
     async def verb(session: Session) -> int:
         facts = await gather_installation(session, arguments.controller_namespace, arguments.webhook_url)
@@ -150,6 +150,8 @@ async def _webhook(url: str) -> tuple[bool, str]:
 
 def _show(found: list[Finding], form: str) -> int:
     code = WRONG_OBJECT if any(one.level == PROBLEM for one in found) else 0
+    if all(one.level == UNKNOWN or one.topic == "clock" for one in found):
+        code = NOT_ALLOWED  # nothing could be read
     if form != "table":
         items = [FindingOut(level=one.level, topic=one.topic, text=one.text, remedy=one.remedy) for one in found]
         return structured(form, dumped(FindingList(items=items))) or code

@@ -14,7 +14,6 @@ from git_events_runner.resources.job import IDENTITY_LABEL, TRIGGER_KIND_LABEL, 
 from git_events_runner.resources.kinds import KINDS, SOURCES
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.labels import label
-from git_events_runner.rules.references import key_of
 from git_events_runner.settings.runtime import RuntimeConfig
 
 from .installation import Installation, find_installation
@@ -149,11 +148,6 @@ def named_refs(trigger: Mapping[str, Any]) -> tuple[Ref, ...]:
         named(str(action.get("kind")), namespace, str(action.get("name"))),
         Ref("Namespace", None, namespace),
     )
-
-
-def entry_key(trigger: Any, name: str) -> str:
-    """The key of an entry of a source, as `resolve` takes it: of patterns of references, that of any of them."""
-    return key_of(name, "refs/heads/main") if trigger.spec.sources.watch_on.references is not None else name
 
 
 def named(kind: str, namespace: str, name: str) -> Ref:

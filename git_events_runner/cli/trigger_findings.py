@@ -16,13 +16,14 @@ from git_events_runner.rules.annotated import requests_of
 from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.policy import refusal, too_often
 from git_events_runner.rules.problems import WEBHOOK, Problem, all_problems, one_line, warnings_of
+from git_events_runner.rules.references import any_key
 from git_events_runner.rules.resolve import resolve
 from git_events_runner.rules.schedule.schedule import parse_schedule
 from git_events_runner.rules.signatures import KeysRefused, keys_of, short_keys, unusable
 from git_events_runner.rules.waits import waits_of
 from git_events_runner.wiring.config import policy_of
 
-from .facts import Facts, entry_key, named, ref_of
+from .facts import Facts, named, ref_of
 from .findings import SHOWN, Rank, Step, listed, names_of, words_of
 from .overview import conditions_of, next_check, reference_of
 from .remedies import remedy_of
@@ -106,7 +107,7 @@ def _validity(facts: Facts) -> Iterator[Step]:
         ref = named(model.spec.sources.kind, namespace, name)
         if str(ref) in facts.unread:
             continue
-        resolved = resolve(model, entry_key(model, name), found.get)
+        resolved = resolve(model, any_key(model, name), found.get)
         problem = resolved if isinstance(resolved, Problem) else refusal(policy, resolved, namespace, labels)
         if problem is not None:
             yield Step(

@@ -35,9 +35,10 @@ from git_events_runner.serving import running
 from git_events_runner.settings import Settings
 from git_events_runner.telemetry.stdout import discard, failed
 
-from .manifests import Loaded, Manifest, load
+from .manifests import Loaded, Manifest, load, one_line
 from .narrator import Narrator
 from .once import NEVER_AGAIN, Once
+from .policy import refusals
 from .standins import StandIn, stand_ins
 from .state import State, opened
 
@@ -133,6 +134,8 @@ async def _serve(options: LocalOptions) -> int:
         path = await stack.enter_async_context(_socket())
         server = await stack.enter_async_context(serving(path=path))
         loaded = load(options.paths, server, secrets=options.secrets)
+        if refused := [one_line(text) for text in refusals(loaded, {}, None)]:
+            raise ConfigError(*refused)
         again = [] if state is None else state.restore(server, now=datetime.now(UTC).isoformat())
         scheduled = _scheduled(loaded.manifests)
         if options.once:

@@ -31,6 +31,7 @@ from .yamlfiles import Document, documents, files
 _DEFAULT = "default"
 _GIVEN = frozenset(("default", "kube-system"))
 _UNREADABLE = 400
+_ON = re.compile(r"^spec\.retry\.true(?![^.\[])")
 _UNKNOWN = re.compile(r'unknown field "([^"]+)"')
 
 
@@ -200,16 +201,25 @@ def _create_one(manifest: Manifest, server: Registrar, created: dict[Ref, dict[s
         yield f"{at('spec')}: spec: is empty; are the lines below it indented?"
     elif wrong:
         told = [field for field, _ in wrong.problems]
-        yield from (f"{at(field)}: {field}: {problem}" for field, problem in wrong.problems)
+        yield from (f"{at(field)}: {as_written(field)}: {problem}" for field, problem in wrong.problems)
         yield from (
-            f"{at(cause['field'])}: {cause['field']}: {cause['message']}"
+            f"{at(cause['field'])}: {as_written(cause['field'])}: {cause['message']}"
             for cause in causes
             if not any(_related(cause["field"], field) for field in told)
         )
     elif refusal and not unknown:
-        yield from (f"{at(cause['field'])}: {cause['field']}: {cause['message']}" for cause in causes)
+        yield from (f"{at(cause['field'])}: {as_written(cause['field'])}: {cause['message']}" for cause in causes)
         if not causes:
             yield f"{at('')}: {manifest.ref.kind}: {refusal}"
+
+
+def as_written(field: str) -> str:
+    """A field as manifests have it: YAML 1.1 reads a plain `on` as `true`.
+
+    >>> as_written("spec.retry.true[0]"), as_written("spec.retry.truer")
+    ('spec.retry.on[0]', 'spec.retry.truer')
+    """
+    return _ON.sub("spec.retry.on", field)
 
 
 def _related(one: str, other: str) -> bool:

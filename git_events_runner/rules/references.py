@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from git_events_runner.resources.references import Branches, References, Tags
 
@@ -33,6 +34,11 @@ def key_of(source: str, full_name: str) -> str:
     'app@heads/feature/x'
     """
     return f"{source}{MARK}{full_name.removeprefix('refs/')}"
+
+
+def any_key(trigger: Any, name: str) -> str:
+    """The key of an entry of a source, as `resolve` takes it: of patterns of references, that of any of them."""
+    return key_of(name, "refs/heads/main") if trigger.spec.sources.watch_on.references is not None else name
 
 
 def source_of(key: str) -> str:

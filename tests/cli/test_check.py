@@ -105,6 +105,12 @@ WRONG = [
         "whole number",
     ),
     ("    names: [app]\n    watchOn", "    names: [ap]\n    watchOn", "spec.sources.names[0]", "no GitRepo default/ap"),
+    (
+        "  schedule: {interval: 1h}",
+        "  schedule: {interval: 1h}\n  retry: {limit: 1, on: [Lost]}",
+        "spec.retry.on[0]",
+        "Lost",
+    ),
     ("    names: [app]\n    watchOn", "    names: app\n    watchOn", "spec.sources.names", "must be a list"),
     ("    names: [app]\n    watchOn", "    name: [app]\n    watchOn", "spec.sources.name", "no such field"),
     (

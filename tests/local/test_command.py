@@ -146,6 +146,16 @@ def test_wrong_manifests(tmp_path: Path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_policy_that_refuses(tmp_path: Path):
+    """What the policy of the manifests' own runtime config refuses ends with 2, as `check` reports it."""
+    folder = write(tmp_path / "m")
+    config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: git-events-runner-config}\ndata:\n"
+    (folder / "config.yaml").write_text(f"{config}  runtimeConfig: |\n    policy: {{minimumIntervalSeconds: 60}}\n")
+    done = once(folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.search(r"all\.yaml:20: spec\.schedule\.interval: .*the installation allows 60 s or longer", done.stderr)
+
+
 def test_kept_folders(repository: Repository, tmp_path: Path):
     """With --keep the working directory of the run stays, and where it is is told."""
     done = once(write(tmp_path / "m", url=repository.url), "--keep")
