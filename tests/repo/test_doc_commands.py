@@ -21,7 +21,19 @@ OTHERS = {  # Kubernetes' own, and those of other projects that pages name
     *("networkpolicy", "resourcequota", "crd", "customresourcedefinitions", "servicecidrs", "certificate"),
 }  # fmt: skip
 WITH_KIND = {"get", "describe", "annotate", "label", "patch", "delete", "create", "wait", "explain", "edit"}
-VERBS = WITH_KIND | {"apply", "replace", "logs", "rollout", "auth", "port-forward", "config", "exec", "scale", "diff", "ger"}
+VERBS = WITH_KIND | {
+    "apply",
+    "replace",
+    "logs",
+    "rollout",
+    "auth",
+    "port-forward",
+    "config",
+    "exec",
+    "scale",
+    "diff",
+    "ger",
+}
 # Options that take their value as the next word.
 VALUED = {"-n", "-o", "-l", "-L", "-f", "-c", "-p", "-k", "--type", "--namespace", "--sort-by", "--kubeconfig", "--as"}
 
