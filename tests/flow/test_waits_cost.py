@@ -12,6 +12,10 @@ ALL = {
     ],
     "debounce": {"quiet": "30s", "max": "5m"},
     "cooldown": "10m",
+    "ignore": {"authors": ["renovate*"], "messages": ["docs:*"], "skipCi": True},
+    "concurrency": {"policy": "QueueLatest", "group": "terraform"},
+    "retry": {"limit": 3},
+    "historyLimit": 20,
 }
 
 
