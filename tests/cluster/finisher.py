@@ -74,8 +74,11 @@ def _ended(job):
 class PodFinisher(Finisher):
     """Plays the kubelet alone: ends the pods of Jobs, where the real Job controller runs."""
 
+    def _pods(self):
+        return self._api.items(f"/api/v1/namespaces/{self._namespace}/pods")
+
     def _pass(self):
-        for pod in self._api.items(f"/api/v1/namespaces/{self._namespace}/pods"):
+        for pod in self._pods():
             uid, phase = pod["metadata"]["uid"], pod["status"].get("phase")
             if phase in {"Succeeded", "Failed"}:
                 continue
