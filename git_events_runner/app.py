@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -100,10 +100,11 @@ _DISTRUSTED_S = 300.0  # its CA was read again at each attempt: only a new start
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where the controller serves: ports of webhooks and of probes and metrics."""
+    """Ports of webhooks and of probes and metrics; `notified` waits until no Job runs and no message waits."""
 
     webhooks_port: int
     utility_port: int
+    notified: Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -122,8 +123,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         ExceptionGroup: A task failed; its exceptions have which and why.
     """
     metrics = Metrics(prefix=settings.metrics_prefix, detail=Detail(settings.metrics_by_trigger))
-    now = client.clock.now
-    loop = asyncio.get_running_loop()
+    now, loop = client.clock.now, asyncio.get_running_loop()
     health = Health(clock=loop.time)
     doubts = DoubtfulJobs()
     store = Store(share=lambda: config.current.policy.object_mebibytes_per_namespace * 2**20, doubts=doubts)
@@ -484,7 +484,8 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
                             expect_answers(health, "lease", lease)
                             try:
                                 log.info("controller.started", identity=settings.identity)
-                                yield Addresses(webhooks_port=hooks_port, utility_port=utility_port)
+                                at = {"webhooks_port": hooks_port, "utility_port": utility_port}
+                                yield Addresses(**at, notified=notifications.drained)
                             finally:
                                 health.set("stopping", ready=False, why="this replica is stopping")
                                 await hook_port.close()

@@ -27,7 +27,7 @@ from git_events_runner.errors import ConfigError, bug_report, single
 from git_events_runner.local.apiserver.server import ApiServer, serving
 from git_events_runner.local.executor.executor import Executor
 from git_events_runner.local.executor.volumes import remove
-from git_events_runner.resources.kinds import KINDS, SOURCES, TRIGGERS
+from git_events_runner.resources.kinds import KINDS, NOTIFIERS, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import requests_of
 from git_events_runner.rules.watch_words import watch_words
@@ -46,6 +46,7 @@ _DEBUG = 10
 _LOOPBACK = "127.0.0.1"
 _ANNOUNCED = 20
 _INTERRUPTED = 130
+_MESSAGES_S = 30.0  # with --once: how long messages are waited for
 _SOCKET_BYTES = 100  # of a path; Linux takes 107, macOS 103
 
 
@@ -133,7 +134,7 @@ async def _serve(options: LocalOptions) -> int:
         state = None if options.state is None else stack.enter_context(opened(options.state))
         path = await stack.enter_async_context(_socket())
         server = await stack.enter_async_context(serving(path=path))
-        loaded = load(options.paths, server, secrets=options.secrets)
+        loaded = load(options.paths, server, secrets=options.secrets, sends=options.send)
         if refused := [one_line(text) for text in refusals(loaded, {}, None)]:
             raise ConfigError(*refused)
         again = [] if state is None else state.restore(server, now=datetime.now(UTC).isoformat())
@@ -149,10 +150,10 @@ async def _serve(options: LocalOptions) -> int:
             _kept(state),
             _working(options, server, path, folder, _Reporter(narrator, once)) as at,
         ):
-            _announce(narrator, loaded, None if options.once else at, ui=options.ui)
+            _announce(narrator, loaded, None if options.once else at, ui=options.ui, send=options.send)
             for job in again:
                 narrator.say(f"job {job.name}: did not end at the last start, runs again")
-            await (_first_of(stop.wait(), once.wait()) if options.once else stop.wait())
+            await (_first_of(stop.wait(), _finished(once, at)) if options.once else stop.wait())
             if not stop.is_set():
                 narrator.say(once.summary, "bad" if once.failed else "good")
             else:
@@ -173,6 +174,14 @@ async def _kept(state: State | None) -> AsyncIterator[None]:
             yield
     finally:
         state.save()
+
+
+async def _finished(once: Once, at: Addresses) -> None:
+    """All is done, and its messages are printed or sent; a receiver that does not answer is not waited for."""
+    await once.wait()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_MESSAGES_S):
+            await at.notified()
 
 
 def _colorful() -> bool:
@@ -294,7 +303,7 @@ def _requested(manifests: Sequence[Manifest], server: ApiServer) -> list[tuple[R
     return found
 
 
-def _announce(narrator: Narrator, loaded: Loaded, at: Addresses | None, *, ui: bool) -> None:
+def _announce(narrator: Narrator, loaded: Loaded, at: Addresses | None, *, ui: bool, send: bool) -> None:
     """What was passed over, what is watched, and what to call; nothing can be called where nothing listens."""
     for line in loaded.skipped[:_ANNOUNCED]:
         narrator.plain(f"skipped   {line}")
@@ -304,6 +313,7 @@ def _announce(narrator: Narrator, loaded: Loaded, at: Addresses | None, *, ui: b
         "sources": _source,
         "schedules": _schedule,
         "webhooks": partial(_webhook, at=at),
+        "notifiers": partial(_notifier, send=send),
     }
     for what, tell in tellers.items():
         found = [lines for one in loaded.manifests if (lines := tell(one))]
@@ -347,6 +357,13 @@ def _webhook(one: Manifest, at: Addresses | None) -> list[str]:
     header = f"-H '{auth.get('header') or 'x-trigger-auth'}: …' " if proof == "header" else ""
     call = f"curl -X POST {header}" if proof in {"", "header"} else f"deliveries of type {proof} to "
     return [f"webhook   {_name(one)}: {_watched(one)}{_suspended(one)}", *(f"          {call}{url}" for url in urls)]
+
+
+def _notifier(one: Manifest, *, send: bool) -> list[str]:
+    if one.ref.kind not in NOTIFIERS:
+        return []
+    what = "messages are sent" if send else "messages are printed (--send sends them)"
+    return [f"notifier  {_name(one)}: {one.obj['spec']['type']}, {what}"]
 
 
 def _name(one: Manifest) -> str:

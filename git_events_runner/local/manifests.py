@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from git_events_runner.errors import ConfigError, InvalidObject
 from git_events_runner.local.apiserver.refusal import Refusal
-from git_events_runner.resources.kinds import KINDS, OURS, TRIGGERS
+from git_events_runner.resources.kinds import KINDS, NOTIFIERS, OURS, TRIGGERS
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules import patterns
@@ -69,11 +69,13 @@ def load(
     secrets: Sequence[StandIn] = (),
     namespace: str = _DEFAULT,
     existing: Existing | None = None,
+    sends: bool = True,
 ) -> Loaded:
     """Read manifests and create every object, namespaces first (those that are only named, too).
 
     `secrets` are keys that are given in addition to the manifests; they win. `namespace` is that of objects without
-    one; `existing` are objects that exist in a cluster, which manifests may name.
+    one; `existing` are objects that exist in a cluster, which manifests may name. `sends`: messages of Notifiers are
+    sent, which needs their Secrets.
 
     Raises:
         ConfigError: Something is wrong; every problem is named, as `file:line: field: what; what to do`.
@@ -100,8 +102,9 @@ def load(
     problems += _create(manifests, server, stored, wrong)
     manifests = [replace(one, obj=stored.get(one.ref, one.obj)) for one in manifests]  # nulls removed, defaults set
     if complete:
+        named = [one for one in manifests if sends or one.ref.kind not in NOTIFIERS]
         problems += [
-            f"{one.document.at(field)}: {field}: {told}" for one, field, told in dangling(manifests, wrong, existing)
+            f"{one.document.at(field)}: {field}: {told}" for one, field, told in dangling(named, wrong, existing)
         ]
     if problems:
         raise ConfigError(*map(one_line, problems))

@@ -42,7 +42,8 @@ _SENTENCES = {  # event → sentence with its fields, colour
     "webhook.repeated": ("this delivery came before: nothing to run", "dim"),
     "hostkey.pinned": ("the key of {host} is pinned", "note"),
     "job.expired": ("job {job}: waited too long for a slot, deleted before it started", "bad"),
-    "notification.simulated": ("would send {result} of job {job} to {url}: {message}", "note"),
+    "notification.simulated": ("would send {result} of {job} to {url}: {message}", "note"),
+    "notification.sent": ("sent {result} of {job}", "dim"),
     "job.cancelled": ("job {job}: deleted before it ended", "warn"),
 }
 _HINTS = {

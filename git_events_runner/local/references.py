@@ -6,7 +6,8 @@ import base64
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from git_events_runner.resources.kinds import SOURCES, TRIGGERS
+from git_events_runner.resources.kinds import NOTIFIERS, SOURCES, TRIGGERS
+from git_events_runner.resources.notifiers import DEFAULT_KEYS
 from git_events_runner.resources.ref import Ref
 
 UNREAD: Mapping[str, Any] = {}  # an object that is there, with nothing in it to read
@@ -71,6 +72,8 @@ def dangling(
             found = _of_trigger(manifest.ref, spec, known)
         elif manifest.ref.kind in SOURCES:
             found = _of_source(manifest.ref, spec, known)
+        elif manifest.ref.kind in NOTIFIERS:
+            found = _of_notifier(manifest.ref, spec, known)
         elif manifest.ref.kind in {"Action", "ClusterAction"}:
             found = _of_action(manifest.ref, spec, known)
         for field, told in found:
@@ -104,6 +107,15 @@ def _of_source(source: Ref, spec: Mapping[str, Any], known: Existing) -> Iterato
         yield from _secret_of("spec.tlsConfig.caCert", source, ca, [ca.get("key") or "ca.crt"], known)
     if proxy.get("secretRef"):
         yield from _secret_of("spec.proxy", source, proxy, ["username", "password"], known)
+
+
+def _of_notifier(notifier: Ref, spec: Mapping[str, Any], known: Existing) -> Iterator[tuple[str, str]]:
+    ca = (spec.get("tlsConfig") or {}).get("caCert")
+    if spec.get("secretRef"):
+        key = spec["secretRef"].get("key") or DEFAULT_KEYS[spec["type"]]
+        yield from _secret_of("spec", notifier, spec, [key], known)
+    if ca:
+        yield from _secret_of("spec.tlsConfig.caCert", notifier, ca, [ca.get("key") or "ca.crt"], known)
 
 
 def _secret_of(

@@ -20,9 +20,16 @@ URL_CHARS = 2048
 CONTEXT_CHARS = 255
 HOSTS_MAX = 20
 CANCELLED_MAX = 100
-EVENTS = ("Queued", "Started", "Succeeded", "Failed", "Cancelled")
-DEFAULT_EVENTS = {"commit-status": EVENTS, "webhook": ("Succeeded", "Failed", "Cancelled")}
-DEFAULT_KEYS = {"commit-status": "token", "webhook": "secret"}
+EVENTS = ("Queued", "Started", "Succeeded", "Failed", "Cancelled", "Recovered", "Problem", "ProblemSolved")
+STATUS_EVENTS = EVENTS[:5]
+DEFAULT_EVENTS = {
+    "commit-status": STATUS_EVENTS,
+    "webhook": ("Succeeded", "Failed", "Cancelled", "Problem", "ProblemSolved"),
+    "cloudevents": ("Succeeded", "Failed", "Cancelled", "Problem", "ProblemSolved"),
+    "chat": ("Failed", "Recovered", "Problem", "ProblemSolved"),
+}
+DEFAULT_KEYS = {"commit-status": "token", "webhook": "secret", "cloudevents": "token", "chat": "url"}
+_ADDRESSED = ("webhook", "cloudevents")
 FIELDS = ("namespace", "trigger", "kind", "source", "run", "commit", "job")
 # Forges that are at one address for all; the others need `apiUrl`.
 API_URLS = {
@@ -32,8 +39,12 @@ API_URLS = {
     "azure": "https://dev.azure.com",
 }
 _BY_TYPE = (
-    "commitStatus belongs to type commit-status, and address to type webhook: each needs its own and not the other"
+    "commitStatus belongs to type commit-status, and address to the types webhook and cloudevents: each needs its own "
+    "and not the other (the addresses of type chat are in the Secret)"
 )
+_UNSIGNED = "secretRef is required; only type cloudevents can do without"
+_STATUS_EVENTS = f"a commit status has no other events than {', '.join(STATUS_EVENTS)}"
+_SOLVED = "list Problem too where ProblemSolved is listed"
 _NEEDS_URL = "apiUrl is required for gitea and bitbucket-server, as https://git.example"
 _URL = Rule(
     pattern=r"^https?://[A-Za-z0-9._\[\]:-]+(/[!-?A-Z\[\]_a-z~|]*)?$",
@@ -51,7 +62,7 @@ _CONTEXT = Rule(
 )
 _TARGET = Rule(pattern=r"^https?://", message="write an address that begins with https://")
 Url = Annotated[Text, Field(max_length=URL_CHARS), _URL]
-Event = Literal["Queued", "Started", "Succeeded", "Failed", "Cancelled"]
+Event = Literal["Queued", "Started", "Succeeded", "Failed", "Cancelled", "Recovered", "Problem", "ProblemSolved"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
@@ -66,7 +77,8 @@ class NotifierSecret(Part):
     )
     key: SecretKey | None = Field(
         default=None,
-        description="Key in the Secret; unset: `token` for type `commit-status`, `secret` for type `webhook`.",
+        description="Key in the Secret; unset: `token` for the types `commit-status` and `cloudevents`, `secret` for "
+        "type `webhook`, `url` for type `chat`.",
     )
 
 
@@ -127,14 +139,27 @@ class NotifierSpec(Part):
 
     rules: ClassVar[tuple[tuple[str, str], ...]] = (
         (
-            "(self.type == 'commit-status') == has(self.commitStatus) && (self.type == 'webhook') == has(self.address)",
+            (
+                "(self.type == 'commit-status') == has(self.commitStatus) && "
+                "(self.type in ['webhook', 'cloudevents']) == has(self.address)"
+            ),
             _BY_TYPE,
         ),
+        ("has(self.secretRef) || self.type == 'cloudevents'", _UNSIGNED),
+        (
+            (
+                "self.type != 'commit-status' || !has(self.events) || "
+                "!self.events.exists(e, e in ['Recovered', 'Problem', 'ProblemSolved'])"
+            ),
+            _STATUS_EVENTS,
+        ),
+        ("!has(self.events) || !('ProblemSolved' in self.events) || 'Problem' in self.events", _SOLVED),
     )
 
-    type: Literal["commit-status", "webhook"] = Field(
+    type: Literal["commit-status", "webhook", "cloudevents", "chat"] = Field(
         description="`commit-status`: the status of the commit at its forge. `webhook`: a POST of JSON to `address`, "
-        "signed as in Standard Webhooks."
+        "signed as in Standard Webhooks. `cloudevents`: a CloudEvent to `address`. `chat`: a message for people, to "
+        "the chat systems whose addresses are in the Secret."
     )
     triggers: TriggerSelection | None = Field(
         default=None, description="The triggers whose runs are reported; unset: all of the namespace."
@@ -142,12 +167,20 @@ class NotifierSpec(Part):
     events: Annotated[tuple[Event, ...], Field(min_length=1, max_length=len(EVENTS))] | None = Field(
         default=None,
         description="What is reported. `Cancelled`: a Job was deleted before it ended, or a newer run superseded or "
-        "replaced it. Unset: all of them for `commit-status`; `Succeeded`, `Failed` and `Cancelled` for `webhook`.",
+        "replaced it. `Recovered`, in place of `Succeeded`: the first success after a failure. `Problem`: the "
+        "trigger's condition Ready is false for a minute, or for another reason. Unset: all of a run's states for "
+        "`commit-status`; `Succeeded`, `Failed`, `Cancelled`, `Problem` and `ProblemSolved` for `webhook` and "
+        "`cloudevents`; `Failed`, `Recovered`, `Problem` and `ProblemSolved` for `chat`.",
     )
     commit_status: CommitStatus | None = Field(default=None, description="Required for type `commit-status`.")
-    address: Url | None = Field(default=None, description="Where messages are sent; required for type `webhook`.")
-    secret_ref: NotifierSecret = Field(
-        description="The token for the forge's API, or the key that signs messages: `whsec_` and base64, or any text."
+    address: Url | None = Field(
+        default=None, description="Where messages are sent; required for the types `webhook` and `cloudevents`."
+    )
+    secret_ref: NotifierSecret | None = Field(
+        default=None,
+        description="The token for the forge's API; the key that signs messages: `whsec_` and base64, or any text; a "
+        "token for the receiver of CloudEvents; addresses of chat systems, one a line. Required, except for type "
+        "`cloudevents`.",
     )
     tls_config: TlsConfig | None = Field(
         default=None, description="How the receiver's certificate is verified, for https; unset: by the system's CAs."
@@ -160,9 +193,15 @@ class NotifierSpec(Part):
 
     @model_validator(mode="after")
     def _has_what_its_type_needs(self) -> Self:
-        wanted = (self.type == "commit-status", self.type == "webhook")
+        wanted = (self.type == "commit-status", self.type in _ADDRESSED)
         if (self.commit_status is not None, self.address is not None) != wanted:
             raise ValueError(_BY_TYPE)
+        if self.secret_ref is None and self.type != "cloudevents":
+            raise ValueError(_UNSIGNED)
+        if self.type == "commit-status" and not set(self.events or ()) <= set(STATUS_EVENTS):
+            raise ValueError(_STATUS_EVENTS)
+        if "ProblemSolved" in (self.events or ()) and "Problem" not in (self.events or ()):
+            raise ValueError(_SOLVED)
         return self
 
     @property
@@ -173,7 +212,8 @@ class NotifierSpec(Part):
     @property
     def secret_key(self) -> str:
         """The key in the Secret."""
-        return self.secret_ref.key or DEFAULT_KEYS[self.type]
+        named = self.secret_ref.key if self.secret_ref is not None else None
+        return named or DEFAULT_KEYS[self.type]
 
     def selects(self, labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> bool:  # noqa: ARG002  see below
         """Whether the runs of a trigger with these labels are reported."""

@@ -299,6 +299,15 @@ PARSERS = (
             "rules.notifications.webhook:b64decode",
         ),
     ),
+    Parser(
+        name="address of a chat system, by a plugin of apprise",
+        giver="tenant",
+        bound="2,048 characters, 10 addresses; only plugins of a list",
+        refused="`SecretInvalid`",
+        worst_ms=10,
+        thread="chat",
+        calls=(),
+    ),
 )
 
 TRUSTED = {

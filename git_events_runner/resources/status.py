@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .history import RunRecord
+from .notified import NOTIFIED_MAX, NotifiedProblem
 from .part import NAME_CHARS, PART, SAFE_MAX, Flag, Part, Text
 
 LEDGER_MAX = 10**12  # a number that is no mistake is below it; one more can always be stored
@@ -303,6 +304,9 @@ class TriggerStatus(SourceStatus):
     )
     deliveries: Annotated[Text, Field(max_length=DELIVERIES_CHARS)] | None = Field(
         default=None, description="Digests of the last 64 accepted requests: none of them is recorded twice."
+    )
+    notified: Annotated[tuple[NotifiedProblem, ...], Field(max_length=NOTIFIED_MAX)] = Field(
+        default=(), description="Problems that were reported to the receivers of Notifiers within the last hour."
     )
 
 

@@ -27,7 +27,7 @@ from .status import KNOWN_CHARS
 
 _CONDITIONS, _ENTRIES, _DELIVERIES, _HOST_KEYS = "conditions", "checkedSources", "deliveries", "hostKeys"
 _PROBLEMS, _WARNINGS = "problems", "warnings"
-_HISTORY = "history"
+_HISTORY, _NOTIFIED = "history", "notified"
 _KEY_CHARS = NAME_CHARS + len("@heads/") + PATTERN_CHARS
 _KNOWN = "knownReferences"
 
@@ -54,6 +54,8 @@ def bounded_status(status: Any, spec: Any) -> Any:
         del found[_PROBLEMS]
     if not _history_fits(found.get(_HISTORY)):
         del found[_HISTORY]
+    if not _is_short(found.get(_NOTIFIED)):
+        del found[_NOTIFIED]
     if _DELIVERIES in found:
         found[_DELIVERIES] = _cut(found[_DELIVERIES], STATUS_DELIVERIES_CHARACTERS + 1)
     if isinstance(found.get(_ENTRIES), Mapping):

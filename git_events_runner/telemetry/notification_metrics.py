@@ -10,7 +10,7 @@ from prometheus_client import Counter, Gauge
 from git_events_runner.resources.ref import Ref
 
 _NOTIFIER = ("namespace", "notifier_kind", "notifier_name")
-_TYPES = ("commit-status", "webhook")
+_TYPES = ("commit-status", "webhook", "cloudevents", "chat")
 
 
 class NotificationMetrics:

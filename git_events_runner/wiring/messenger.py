@@ -5,7 +5,7 @@ The client of the messages is imported with the first one: an installation witho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,12 +18,16 @@ from git_events_runner.edges.git.request import Repository
 from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.ports import SecretReader
 from git_events_runner.errors import ApiError, GitAddressRefused, GitError, SecretUnusable
+from git_events_runner.rules.notifications.chat import chat_message
 from git_events_runner.rules.notifications.report import RunReport
 from git_events_runner.rules.notifications.request import Accepted, Refused, Request, Retry, Verdict, verdict_of
+from git_events_runner.rules.notifications.webhook import Report, message_id, payload_of, webhook_request
 from git_events_runner.settings.runtime import GitConfig
 
+from .chat_messages import ChatMessages
+
 if TYPE_CHECKING:
-    from git_events_runner.edges.git.http.messages import MessageClient
+    from git_events_runner.edges.git.http.messages import HttpAnswer, MessageClient
 
 log = structlog.get_logger(target="notifications")
 
@@ -56,6 +60,7 @@ class Messenger:
         self._loopback = loopback
         self._simulate = simulate
         self._now = now
+        self._chat = ChatMessages()
         self._clients: dict[MessageClient, int] = {}  # requests under way; the last one is that of the settings
         self._of: GitConfig | None = None
 
@@ -66,8 +71,8 @@ class Messenger:
         self._clients.clear()
         self._of = None
 
-    async def send(self, notifier: Snapshot, report: RunReport) -> Verdict:
-        """Send the message of a Notifier about a run; what its answer means."""
+    async def send(self, notifier: Snapshot, report: Report) -> Verdict:
+        """Send the message of a Notifier about a run or a problem; what its answer means."""
         namespace = notifier.ref.namespace or ""
         try:
             return await self._send(notifier, report)
@@ -82,22 +87,50 @@ class Messenger:
         except ValueError as error:
             return Refused(message=str(error))
 
-    async def _send(self, notifier: Snapshot, report: RunReport) -> Verdict:
+    async def _send(self, notifier: Snapshot, report: Report) -> Verdict:
         spec = notifier.model.spec
         if self._simulate:
-            self._show(notifier, report, self._request(notifier, report, _SIMULATED_KEY))
-            return Accepted()
-        request = self._request(notifier, report, await self._secret(notifier, report, spec.secret_ref, spec))
-        parts = urlsplit(request.url)
+            self._show(notifier, report)
+            return Accepted(simulated=True)
+        secret = None
+        if spec.secret_ref is not None:
+            secret = await self._value(notifier, report, spec.secret_ref, spec.secret_key)
+        pem = await self._ca(notifier, report)
+
+        async def exchange(method: str, url: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+            answer = await self._exchange(notifier, pem, method, url, body, headers)
+            if answer.status in _UNAUTHORIZED and spec.secret_ref is not None:
+                # The Secret may have been renewed within the time that it is kept.
+                self._secrets.forget(self._place(notifier, report, spec.secret_ref), spec.secret_ref.name)
+            return answer
+
+        if spec.type == "chat":
+            return await self._chat.send(
+                chat_message(report, spec.target_url),
+                identity=message_id(notifier.uid, report),
+                secret=secret or b"",
+                exchange=exchange,
+                owner=notifier.ref.namespace or "",
+            )
+        request = self._request(notifier, report, secret)
+        answer = await exchange("POST", request.url, request.body, request.headers)
+        return verdict_of(answer.status, retry_after_s=answer.retry_after_s, body=answer.body)
+
+    async def _exchange(
+        self,
+        notifier: Snapshot,
+        pem: str | None,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+    ) -> HttpAnswer:
+        """Carry out a request of a message, within the bounds of addresses."""
+        parts, tls = urlsplit(url), notifier.model.spec.tls_config
         if parts.scheme not in self._git().allowed_schemes:
-            raise ValueError(f"addresses that begin with {parts.scheme}:// are not allowed (git.allowedSchemes)")
-        tls = spec.tls_config
-        pem = None
-        if tls is not None and tls.ca_cert is not None:
-            found = await self._value(notifier, report, tls.ca_cert.secret_ref, tls.ca_cert.key)
-            pem = found.decode("utf-8", "replace")
+            raise GitAddressRefused(f"addresses that begin with {parts.scheme}:// are not allowed (git.allowedSchemes)")
         receiver = Repository(
-            url=f"{parts.scheme}://{parts.netloc}",
+            url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
             ca_pem=pem,
             verify=not (tls is not None and tls.no_verify_ssl),
             owner=notifier.ref.namespace or "",
@@ -105,52 +138,64 @@ class Messenger:
         client = await self._client()
         self._clients[client] += 1
         try:
-            answer = await client.post(receiver, request.url, request.body, request.headers)
+            return await client.send(receiver, method, url, body, headers)
         finally:
             self._clients[client] -= 1
-        if answer.status in _UNAUTHORIZED:  # the Secret may have been renewed within the time that it is kept
-            self._secrets.forget(self._place(notifier, report, spec.secret_ref), spec.secret_ref.name)
-        return verdict_of(answer.status, retry_after_s=answer.retry_after_s, body=answer.body)
 
-    def _request(self, notifier: Snapshot, report: RunReport, secret: bytes) -> Request:
-        """The request of a Notifier.
+    async def _ca(self, notifier: Snapshot, report: Report) -> str | None:
+        tls = notifier.model.spec.tls_config
+        if tls is None or tls.ca_cert is None:
+            return None
+        found = await self._value(notifier, report, tls.ca_cert.secret_ref, tls.ca_cert.key)
+        return found.decode("utf-8", "replace")
+
+    def _request(self, notifier: Snapshot, report: Report, secret: bytes | None) -> Request:
+        """The request of a Notifier of any type but chat.
 
         Raises:
             SecretUnusable: The Secret's value cannot be used.
             ValueError: The repository is none of the forge.
         """
+        from git_events_runner.rules.notifications.cloudevents import cloudevents_request
         from git_events_runner.rules.notifications.commit_status import commit_status_request
-        from git_events_runner.rules.notifications.webhook import webhook_request
 
-        spec = notifier.model.spec
-        if spec.commit_status is not None:
-            return commit_status_request(spec.commit_status, report, secret=secret, target_url=spec.target_url)
+        spec, now = notifier.model.spec, self._now()
+        if spec.commit_status is not None and isinstance(report, RunReport):
+            return commit_status_request(spec.commit_status, report, secret=secret or b"", target_url=spec.target_url)
+        if spec.type == "cloudevents":
+            payload, identity = payload_of(report, spec.target_url, now), message_id(notifier.uid, report)
+            return cloudevents_request(spec.address, payload, identity=identity, token=secret, now=now)
         return webhook_request(
             spec.address,
             report,
             notifier_uid=notifier.uid,
-            secret=secret,
+            secret=secret or b"",
             target_url=spec.target_url,
-            now=self._now(),
+            now=now,
         )
 
-    def _show(self, notifier: Snapshot, report: RunReport, request: Request) -> None:
-        place = urlsplit(request.url)
+    def _show(self, notifier: Snapshot, report: Report) -> None:
+        spec, place = notifier.model.spec, "the addresses in its Secret"
+        if spec.type == "chat":
+            message = chat_message(report, spec.target_url)
+            text = " | ".join((message.title, *message.body.splitlines()))
+        else:
+            secret = _SIMULATED_KEY if spec.secret_ref is not None else None
+            request = self._request(notifier, report, secret)
+            parts, text = urlsplit(request.url), request.body.decode()
+            place = f"{parts.scheme}://{parts.netloc}{parts.path}"
         log.info(
             "notification.simulated",
             kind=notifier.ref.kind,
             namespace=notifier.ref.namespace,
             name=notifier.ref.name,
-            job=report.job.name,
+            job=report.about,
             result=report.state,
-            url=f"{place.scheme}://{place.netloc}{place.path}",
-            message=request.body.decode(),
+            url=place,
+            message=text,
         )
 
-    async def _secret(self, notifier: Snapshot, report: RunReport, ref: Any, spec: Any) -> bytes:
-        return await self._value(notifier, report, ref, spec.secret_key)
-
-    async def _value(self, notifier: Snapshot, report: RunReport, ref: Any, key: str) -> bytes:
+    async def _value(self, notifier: Snapshot, report: Report, ref: Any, key: str) -> bytes:
         """The value of a key.
 
         Raises:
@@ -164,7 +209,7 @@ class Messenger:
             raise SecretUnusable(message, reason="SecretKeyMissing")
         return found[key]
 
-    def _place(self, notifier: Snapshot, report: RunReport, ref: Any) -> str:
+    def _place(self, notifier: Snapshot, report: Report, ref: Any) -> str:
         """The namespace of a Secret: the Notifier's own; of a ClusterNotifier the named one, or the trigger's."""
         return notifier.ref.namespace or ref.namespace or report.trigger.namespace or ""
 

@@ -1,6 +1,7 @@
 """Notifiers that use every option; no trigger has the label that they select: nothing is sent to these hosts."""
 
-_EVENTS = ["Queued", "Started", "Succeeded", "Failed", "Cancelled"]
+_RUN = ["Queued", "Started", "Succeeded", "Failed", "Cancelled"]
+_EVENTS = [*_RUN, "Recovered", "Problem", "ProblemSolved"]
 _NONE = [
     {"key": "reported", "operator": "In", "values": ["yes"]},
     {"key": "reported", "operator": "NotIn", "values": ["no"]},
@@ -36,8 +37,11 @@ def notifiers():
                 "hosts": [f"{forge}.example"],
                 "context": "{namespace}/{trigger}/{source}",
             }
-            spec = {"type": "commit-status", "commitStatus": status, "tlsConfig": _tls(verify=True)}
+            spec = {"type": "commit-status", "events": _RUN, "commitStatus": status, "tlsConfig": _tls(verify=True)}
             found[kind, f"{kind.lower()}-{forge}"] = common | spec
         webhook = {"type": "webhook", "address": "https://receiver.example/hook", "tlsConfig": _tls(verify=False)}
         found[kind, f"{kind.lower()}-webhook"] = common | webhook
+        event = {"type": "cloudevents", "address": "https://broker.example/team"}
+        found[kind, f"{kind.lower()}-cloudevents"] = common | event
+        found[kind, f"{kind.lower()}-chat"] = common | {"type": "chat"}
     return found

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.edges.chat.addresses import EXAMPLES
+
 _ROOT = Path(__file__).parents[2]
 _DOCKERFILES = sorted(_ROOT.glob("Dockerfile.*"))
 _SCRIPTS = [path for path in sorted((_ROOT / "images").rglob("*")) if path.suffix in {".py", ".sh", ".go"}]
@@ -64,3 +66,30 @@ def test_the_cloner_finds_what_it_imports(tmp_path):
     code = f"import sys; sys.path += {paths!r}; [__import__(name) for name in {names!r}]"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_services_of_messages_need_no_more_than_the_image_has(tmp_path):
+    """Each plugin sends with what is left of apprise, without Markdown, OAuth, pictures and translations."""
+    site = Path(sysconfig.get_path("purelib"))
+    package = tmp_path / "git_events_runner"
+    shutil.copytree(_ROOT / "git_events_runner", package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(site / "apprise", tmp_path / "apprise", ignore=shutil.ignore_patterns("__pycache__"))
+    trim = [sys.executable, str(_ROOT / "images" / "trim_apprise.py"), str(tmp_path)]
+    subprocess.run(trim, check=True)
+    paths = [str(tmp_path), str(site), sysconfig.get_path("platlib")]
+    code = f"""
+import sys
+sys.path += {paths!r}
+sys.modules |= dict.fromkeys(("markdown", "oauthlib", "requests_oauthlib"))
+from importlib import import_module
+from git_events_runner.edges.chat.services import SERVICES, plugin_for
+for service in SERVICES:
+    assert import_module(service.module).__file__.startswith({str(tmp_path)!r})
+for address in {[address for address, _ in EXAMPLES.values()]!r}:
+    plugin_for(address)
+"""
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    left = sum(path.stat().st_size for path in (tmp_path / "apprise").rglob("*") if path.is_file())
+    assert left < 5 * 2**20  # as sources, which the image does not have
+    assert not (tmp_path / "apprise" / "plugins" / "irc").exists()

@@ -247,6 +247,20 @@ def notifier():
     return lambda: (run().link(template), key_of(key), marks_of(marks))
 
 
+def chat_address():
+    """An address of nothing but separators."""
+    from git_events_runner.edges.chat.services import plugin_for
+    from git_events_runner.errors import SecretUnusable
+
+    def read():
+        for address in ("matrix://", "pover://user:pass@host/#"):
+            with contextlib.suppress(SecretUnusable):
+                plugin_for(address + "/" * (2048 - len(address)))
+
+    read()  # the plugins are imported
+    return read
+
+
 INPUTS = {
     "value of a Secret": secret_value,
     "private key for SSH": private_key,
@@ -268,6 +282,7 @@ INPUTS = {
     "address of a view of the status page": view_of_status_page,
     "texts on the status page": texts_on_status_page,
     "templates, key and marks of a Notifier": notifier,
+    "address of a chat system, by a plugin of apprise": chat_address,
 }
 SERVED = {
     "HTTP framing of a response": "tests/edges/git/test_git_framing.py",

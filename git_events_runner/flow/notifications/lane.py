@@ -7,21 +7,22 @@ from dataclasses import dataclass, field
 
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.notifications.report import RunReport
+from git_events_runner.rules.notifications.webhook import Report
 
 PENDING_MAX = 10_000
 
 
 @dataclass(slots=True, kw_only=True)
 class Pending:
-    """A run to report: its state when it was put, and the loop's time then."""
+    """A run or a problem to report: its state when it was put, and the loop's time then."""
 
-    report: RunReport
+    report: Report
     since: float
 
 
 @dataclass(slots=True, kw_only=True)
 class Lane:
-    """One Notifier: what waits (by the uid of the Job), and how often in a row sending has failed.
+    """One Notifier: what waits (by the uid of the Job or trigger), and how often in a row sending has failed.
 
     `unfinished` are the runs that its receiver shows as waiting or running.
     """
@@ -35,13 +36,13 @@ class Lane:
     is_draining: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def put(self, report: RunReport, now: float) -> bool:
-        """Add a run, or replace what waits of it; False: there are too many, and the oldest one is dropped."""
-        known = self.pending.get(report.job_uid)
+    def put(self, report: Report, now: float) -> bool:
+        """Add a report, or replace what waits of the same run or trigger; False: the oldest one is dropped instead."""
+        known = self.pending.get(report.key)
         if known is not None:
             known.report = report
             return True
-        self.pending[report.job_uid] = Pending(report=report, since=now)
+        self.pending[report.key] = Pending(report=report, since=now)
         if len(self.pending) <= PENDING_MAX:
             return True
         del self.pending[next(iter(self.pending))]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,37 +21,40 @@ from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import EventRecorder, KubeWriter
 from git_events_runner.resources.conditions import Reason
-from git_events_runner.resources.kinds import NOTIFIERS
+from git_events_runner.resources.kinds import NOTIFIERS, TRIGGERS
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.identity import owner_of
 from git_events_runner.rules.jobs.last_job import GONE
 from git_events_runner.rules.jobs.lifecycle import FAILED, SUCCEEDED, JobEnded, JobEvent
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.notifications import marks
 from git_events_runner.rules.notifications.cancelled import cancelled
+from git_events_runner.rules.notifications.problem import ProblemReport
 from git_events_runner.rules.notifications.report import CANCELLED, FINAL, RunReport
 from git_events_runner.rules.notifications.request import Accepted, Refused, Retry, Verdict
 from git_events_runner.rules.notifications.selection import (
     TRIGGER_DELETED,
-    concerned,
     is_due,
     keeps_job,
     lost_report,
-    report_of,
     report_of_run,
 )
+from git_events_runner.rules.notifications.webhook import Report
 from git_events_runner.telemetry.notification_metrics import NotificationMetrics
 
 from .cancellations import Cancellations
 from .conditions import NotifierConditions
 from .lane import Lane
 from .marks_writer import MarksWriter
+from .problems import Problems, is_problem
+from .recoveries import Recoveries
+from .selected import Selected, creation
 
 log = structlog.get_logger(target="notifications")
 
-Send = Callable[[Snapshot, RunReport], Awaitable[Verdict]]
+Send = Callable[[Snapshot, Report], Awaitable[Verdict]]
 _PASS_S = 30.0
 _GAUGES_S = 5.0
+_DRAINED_S = 0.1
 _TOGETHER = 16
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 60.0
 _FAILURES_SHOWN = 3
@@ -83,15 +86,19 @@ class Notifications:
         self._cancellations = Cancellations(
             api=api, store=store, request_timeout_s=request_timeout_s, now=now, weight=weight
         )
+        self._problems = Problems(api=api, store=store, request_timeout_s=request_timeout_s, now=now, weight=weight)
+        self._recoveries = Recoveries(store)
+        self._selected = Selected(store)
         self._conditions = NotifierConditions(api=api, store=store, announcer=announcer, now=now)
         self._slices = Slices()
         self._lanes: dict[str, Lane] = {}  # by the uid of the Notifier
         self._requests = asyncio.Semaphore(_TOGETHER)
         self._work = asyncio.Event()
+        self._drained = asyncio.Event()
 
     def observe(self, event: JobEvent) -> None:
         """Put what happened to a Job into the lanes of the Notifiers that report it."""
-        notifiers = self._notifiers()
+        notifiers = self._selected.notifiers()
         if not notifiers:
             return
         job = self._store.get(event.run.job)
@@ -112,8 +119,8 @@ class Notifications:
         Raises:
             ApiError: The API server gave no answer: nothing is deleted yet, try again.
         """
-        notifiers = self._notifiers()
-        report = self._report(job) if notifiers else None
+        notifiers = self._selected.notifiers()
+        report = self._selected.report(job) if notifiers else None
         if report is not None:
             await self._record(notifiers, cancelled(report, result, self._now()))
 
@@ -123,35 +130,50 @@ class Notifications:
         Raises:
             ApiError: The API server gave no answer: try again.
         """
-        notifiers = self._notifiers()
+        notifiers = self._selected.notifiers()
         if not notifiers:
             return
         seen = next((job for job in self._store.vanished() if job.ref == Ref("Job", trigger.ref.namespace, name)), None)
-        report = self._report(seen) if seen is not None else lost_report(trigger, source, name, self._store)
+        report = self._selected.report(seen) if seen is not None else lost_report(trigger, source, name, self._store)
         if report is not None:
             report = cancelled(report, GONE, self._now())
             await self._record(notifiers, report)
             self._put(notifiers, report, None)
 
     async def _record(self, notifiers: list[Snapshot], report: RunReport) -> None:
-        for notifier in self._concerned(notifiers, report):
+        for notifier in self._selected.concerned(notifiers, report.trigger):
             if is_due(notifier, report, self._cancellations.mark(notifier, report.job_uid), self._now()):
                 await self._cancellations.record(notifier, report)
 
     def keeps(self, job: Snapshot) -> bool:
         """Whether a Job may have no TTL yet, because a message about its end is still to be sent."""
-        notifiers = self._notifiers()
-        report = self._report(job) if notifiers else None
+        notifiers = self._selected.notifiers()
+        report = self._selected.report(job) if notifiers else None
         if report is None:
             return False
         now = self._now()
-        found = self._concerned(notifiers, report)
-        return any(keeps_job(each, report, self._marks.mark(job, each.uid), now) for each in found)
+        found = self._selected.concerned(notifiers, report.trigger)
+        return any(
+            keeps_job(each, self._recoveries.worded(each, report), self._marks.mark(job, each.uid), now)
+            for each in found
+        )
+
+    async def drained(self) -> None:
+        """Wait until every Job has ended and no message waits."""
+        while self._store.unfinished_jobs() or await self._has_messages():
+            self._drained.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DRAINED_S):
+                    await self._drained.wait()
+
+    async def _has_messages(self) -> bool:
+        await self._consider_all()
+        return any(lane.pending for lane in self._lanes.values())
 
     async def run_leading(self, fence: Fence) -> None:
         """Send until leadership ends."""
         self._lanes.clear()
-        writes = self._marks.begin(fence), self._cancellations.begin()
+        writes = self._marks.begin(fence), self._cancellations.begin(), self._problems.begin(fence)
         try:
             async with working(*writes), asyncio.TaskGroup() as group:
                 with self._store.subscribe(declared=NOTIFIERS) as changes:
@@ -172,7 +194,7 @@ class Notifications:
         loop = asyncio.get_running_loop()
         next_pass = loop.time()
         while True:
-            notifiers = self._notifiers()
+            notifiers = self._selected.notifiers()
             if not notifiers and not self._lanes:
                 await changed()
             if self._wake(take()):
@@ -197,12 +219,9 @@ class Notifications:
                 lane.wake.set()
         return bool(changed)
 
-    def _notifiers(self) -> list[Snapshot]:
-        return [each for kind in NOTIFIERS for each in self._store.all(kind)]
-
     async def _consider_all(self) -> None:
         """Put what is not reported yet of all Jobs: nothing depends on an event that was missed."""
-        notifiers = self._notifiers()
+        notifiers = self._selected.notifiers()
         known = {each.uid for each in notifiers}
         for uid in [uid for uid in self._lanes if uid not in known]:
             lane = self._lanes.pop(uid)
@@ -210,47 +229,41 @@ class Notifications:
             self._metrics.forget(lane.ref)
         if not notifiers:
             return
-        for job in sorted(self._store.all("Job"), key=_creation):
+        for job in sorted(self._store.all("Job"), key=creation):
             await self._slices.rest()
             self._consider(notifiers, job)
         for notifier in notifiers:
             if notifier.model is not None:
                 self._consider_cancelled(notifier)
+        self._recoveries.keep({job.uid for job in self._store.all("Job")})
+        if is_problem(notifiers):
+            await self._consider_problems(notifiers)
 
     def _consider_cancelled(self, notifier: Snapshot) -> None:
         """Put the cancelled runs that its status records, and those whose trigger was deleted while they waited."""
         lane = self._lanes.get(notifier.uid)
         for report in list(lane.unfinished.values()) if lane is not None else ():
-            if lane is not None and self._is_without_trigger(report):
+            if lane is not None and self._selected.is_without_trigger(report):
                 del lane.unfinished[report.job_uid]
                 now = self._now()
                 self._put_to(notifier, replace(report, state=CANCELLED, why=TRIGGER_DELETED, ended_at=now), None)
         for report in self._cancellations.waiting(notifier):
             self._put_to(notifier, report, None)
 
-    def _is_without_trigger(self, report: RunReport) -> bool:
-        trigger = report.trigger
-        return self._store.trigger(report.trigger_uid) is None and not self._store.refused(
-            trigger.namespace, trigger.kind
-        )
+    async def _consider_problems(self, notifiers: list[Snapshot]) -> None:
+        for trigger in [each for kind in TRIGGERS for each in self._store.all(kind)]:
+            await self._slices.rest()
+            if self._problems.is_of_interest(trigger):
+                for notifier, report in self._problems.due(self._selected.concerned(notifiers, trigger.ref), trigger):
+                    self._put_into_lane(notifier, report)
 
     def _consider(self, notifiers: list[Snapshot], job: Snapshot) -> None:
-        report = self._report(job)
+        report = self._selected.report(job)
         if report is not None:
             self._put(notifiers, report, job)
 
-    def _report(self, job: Snapshot) -> RunReport | None:
-        owner = owner_of(job, self._store)
-        return report_of(job, owner, self._store) if owner is not None else None
-
-    def _concerned(self, notifiers: list[Snapshot], report: RunReport) -> list[Snapshot]:
-        trigger = self._store.get(report.trigger)
-        labels = _labels(trigger)
-        of_namespace = _labels(self._store.get(Ref("Namespace", None, report.trigger.namespace or "")))
-        return concerned(notifiers, report.trigger, labels, of_namespace)
-
     def _put(self, notifiers: list[Snapshot], report: RunReport, job: Snapshot | None) -> None:
-        for notifier in self._concerned(notifiers, report):
+        for notifier in self._selected.concerned(notifiers, report.trigger):
             self._put_to(notifier, report, job)
 
     def _put_to(self, notifier: Snapshot, report: RunReport, job: Snapshot | None) -> None:
@@ -258,16 +271,20 @@ class Notifications:
             mark = self._cancellations.mark(notifier, report.job_uid)
         else:
             mark = self._marks.mark(job, notifier.uid) if job is not None else None
-        known = self._lanes.get(notifier.uid)
-        lane = known or Lane(ref=notifier.ref, uid=notifier.uid)
+        report = self._recoveries.worded(notifier, report)
         if mark is not None and report.state not in FINAL:
-            self._lanes[notifier.uid] = lane
-            lane.unfinished[report.job_uid] = report
+            self._lane_of(notifier).unfinished[report.job_uid] = report
         if not is_due(notifier, report, mark, self._now()):
             return
         if report.state == CANCELLED:
             self._cancellations.put(notifier, report)
-        self._lanes[notifier.uid] = lane
+        self._put_into_lane(notifier, report)
+
+    def _lane_of(self, notifier: Snapshot) -> Lane:
+        return self._lanes.setdefault(notifier.uid, Lane(ref=notifier.ref, uid=notifier.uid))
+
+    def _put_into_lane(self, notifier: Snapshot, report: Report) -> None:
+        lane = self._lane_of(notifier)
         if not lane.put(report, asyncio.get_running_loop().time()):
             self._metrics.failed(notifier.ref, notifier.model.spec.type)
         self._work.set()
@@ -285,6 +302,7 @@ class Notifications:
                     await self._send_next(lane, notifier, fence)
         finally:
             lane.is_draining = False
+            self._drained.set()
 
     async def _send_next(self, lane: Lane, notifier: Snapshot, fence: Fence) -> None:
         uid, waiting = next(iter(lane.pending.items()))
@@ -307,14 +325,15 @@ class Notifications:
         kind = notifier.model.spec.type
         match verdict:
             case Accepted():
-                log.debug("notification.sent", **fields, job=report.job.name, result=report.state)
-                self._metrics.sent(lane.ref, kind)
-                self._finish(lane, notifier, report, marks.accepted(report.state))
+                if not verdict.simulated:
+                    log.debug("notification.sent", **fields, job=report.about, result=report.state)
+                    self._metrics.sent(lane.ref, kind)
+                self._finish(lane, notifier, report)
                 await self._conditions.write(notifier, Reason.DELIVERED, "the receiver accepted the last message")
             case Refused():
-                log.warning("notification.refused", **fields, job=report.job.name, error=verdict.message)
+                log.warning("notification.refused", **fields, job=report.about, error=verdict.message)
                 self._metrics.failed(lane.ref, kind)
-                self._finish(lane, notifier, report, marks.refused(report.state, notifier.generation))
+                self._finish(lane, notifier, report, refused=True)
                 await self._conditions.write(notifier, Reason.DELIVERY_REFUSED, verdict.message)
             case Retry():
                 lane.failures += 1
@@ -322,7 +341,7 @@ class Notifications:
                 reason = verdict.reason or Reason.DELIVERY_FAILING
                 if (verdict.reason is not None or lane.failures >= _FAILURES_SHOWN) and lane.shown != verdict.message:
                     lane.shown = verdict.message
-                    log.warning("notification.delayed", **fields, job=report.job.name, error=verdict.message)
+                    log.warning("notification.delayed", **fields, job=report.about, error=verdict.message)
                     text = f"{verdict.message}; {len(lane.pending)} messages wait and are sent again"
                     await self._conditions.write(notifier, reason, text if verdict.reason is None else verdict.message)
                 backoff_s = delay_s(lane.failures, first_s=_FIRST_BACKOFF_S, longest_s=_LONGEST_BACKOFF_S)
@@ -335,39 +354,38 @@ class Notifications:
                 await lane.wake.wait()
         lane.wake.clear()
 
-    def _finish(self, lane: Lane, notifier: Snapshot, report: RunReport, mark: str) -> None:
+    def _finish(self, lane: Lane, notifier: Snapshot, report: Report, *, refused: bool = False) -> None:
         lane.failures, lane.shown = 0, None
+        waiting = lane.pending.get(report.key)
+        if waiting is not None and waiting.report.state == report.state:
+            del lane.pending[report.key]
+        if isinstance(report, ProblemReport):
+            self._problems.record(notifier, report, refused=refused)
+            return
         if report.state in FINAL:
             lane.unfinished.pop(report.job_uid, None)
         else:
             lane.unfinished[report.job_uid] = report
-        waiting = lane.pending.get(report.job_uid)
-        if waiting is not None and waiting.report.state == report.state:
-            del lane.pending[report.job_uid]
+        mark = marks.refused(report.state, notifier.generation) if refused else marks.accepted(report.state)
         if report.state == CANCELLED:
             self._cancellations.sent(notifier, report.job_uid, mark)
         else:
             self._marks.put(report.job, report.job_uid, lane.uid, mark)
 
-    def _current(self, notifier: Snapshot, report: RunReport) -> RunReport | None:
-        """The run as it is to be reported now; None: it is reported, or a newer run of its commit is."""
+    def _current(self, notifier: Snapshot, report: Report) -> Report | None:
+        """The report as it is to be sent now; None: it is sent, or a newer run of its commit is."""
+        if isinstance(report, ProblemReport):
+            return self._problems.current(notifier, report)
         job = self._store.get(report.job)
         mark = None
         if report.state == CANCELLED:
             mark = self._cancellations.mark(notifier, report.job_uid)
         elif job is not None and job.uid == report.job_uid:
-            report = self._report(job) or report
+            report = self._recoveries.worded(notifier, self._selected.report(job) or report)
             mark = self._marks.mark(job, notifier.uid)
         if not is_due(notifier, report, mark, self._now()):
             return None
-        return None if notifier.model.spec.commit_status is not None and self._is_overtaken(report) else report
-
-    def _is_overtaken(self, report: RunReport) -> bool:
-        """Whether a newer run of the same source and commit exists, whose status is the one of the commit."""
-        runs = (job.model for job in self._store.jobs_of(report.trigger_uid, report.source))
-        return any(
-            view.commit == report.commit and view.run is not None and view.run.number > report.number for view in runs
-        )
+        return None if notifier.model.spec.commit_status is not None and self._selected.is_overtaken(report) else report
 
     def _show(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -376,12 +394,3 @@ class Notifications:
             for lane in self._lanes.values()
         }
         self._metrics.pending(found)
-
-
-def _creation(job: Snapshot) -> tuple[float, str]:
-    created_at = job.model.created_at
-    return (created_at.timestamp() if created_at is not None else 0.0, job.ref.name)
-
-
-def _labels(found: Snapshot | None) -> Mapping[str, str]:
-    return (found.raw["metadata"].get("labels") or {}) if found is not None else {}

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 MARKS_MAX = 100  # of one Job: the annotation stays within what is kept of one
 _MARK = re.compile(r"([0-9A-Za-z-]{1,64})=(!?[A-Za-z]{1,16}(?:@[0-9]{1,18})?)")
 _TEXT_CHARS = 7000
+_SUCCESS = ("Succeeded", "Recovered")
 
 
 def marks_of(text: str | None) -> dict[str, str]:
@@ -47,7 +48,10 @@ def refused(state: str, generation: int) -> str:
 def is_reported(mark: str | None, state: str, generation: int) -> bool:
     """Whether a state needs no message: it was accepted, or refused for the same Notifier.
 
+    A success is one state, under both of its names: the failure before it may no longer be known later.
+
     >>> is_reported("Failed", "Failed", 1), is_reported("!Failed@1", "Failed", 1), is_reported("!Failed@1", "Failed", 2)
     (True, True, False)
     """
-    return mark in {accepted(state), refused(state, generation)}
+    names = _SUCCESS if state in _SUCCESS else (state,)
+    return mark in {name for each in names for name in (accepted(each), refused(each, generation))}

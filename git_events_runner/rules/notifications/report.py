@@ -18,7 +18,16 @@ from git_events_runner.rules.overtaken import REPLACED, SUPERSEDED
 from git_events_runner.rules.references import source_of
 
 QUEUED, STARTED, SUCCEEDED, FAILED, CANCELLED = "Queued", "Started", "Succeeded", "Failed", "Cancelled"
-FINAL = frozenset((SUCCEEDED, FAILED, CANCELLED))
+RECOVERED = "Recovered"  # succeeded, after a failure
+FINAL = frozenset((SUCCEEDED, FAILED, CANCELLED, RECOVERED))
+_IN_WORDS = {
+    QUEUED: "queued",
+    STARTED: "running",
+    SUCCEEDED: "succeeded",
+    RECOVERED: "succeeded",
+    FAILED: "failed",
+    CANCELLED: "cancelled",
+}
 _OF_PHASE = {"Queued": QUEUED, "Suspended": QUEUED, "Running": STARTED, "Succeeded": SUCCEEDED, "Failed": FAILED}
 _CANCELLED_BY = {
     SUPERSEDED: "superseded by a newer run",
@@ -62,14 +71,32 @@ class RunReport:
         return (self.ended_at - self.started_at).total_seconds()
 
     @property
+    def summary(self) -> str:
+        """The state in a few words, with the duration."""
+        text = _IN_WORDS[self.state]
+        if self.state != CANCELLED and self.seconds is not None:
+            text += f" {'after' if self.state == FAILED else 'in'} {duration(self.seconds)}"
+        return f"{text}, after a failure" if self.state == RECOVERED else text
+
+    @property
     def description(self) -> str:
         """The state in one line, with duration and reason."""
-        text = {QUEUED: "queued", STARTED: "running", SUCCEEDED: "succeeded", FAILED: "failed"}.get(self.state, "")
-        if self.state in {SUCCEEDED, FAILED} and self.seconds is not None:
-            text += f" {'in' if self.state == SUCCEEDED else 'after'} {duration(self.seconds)}"
-        if self.state == CANCELLED:
-            return f"cancelled: {self.why}" if self.why else "cancelled"
-        return f"{text}: {self.why}" if self.why else text
+        return f"{self.summary}: {self.why}" if self.why else self.summary
+
+    @property
+    def about(self) -> str:
+        """What it is about, in the log."""
+        return self.job.name
+
+    @property
+    def key(self) -> str:
+        """What a later report of the same run replaces while it waits."""
+        return self.job_uid
+
+    @property
+    def identity(self) -> str:
+        """The same for a message that is sent again."""
+        return f"{self.job_uid}/{self.state}"
 
     def filled(self, template: str, escape: Callable[[str], str] = str) -> str:
         """A template of a Notifier with the fields of this run.

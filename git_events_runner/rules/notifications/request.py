@@ -30,7 +30,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The receiver has the message."""
+    """The receiver has the message; `simulated`: it was shown instead."""
+
+    simulated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ def verdict_of(status: int, *, retry_after_s: float | None = None, body: bytes =
         body: The beginning of the answer.
 
     >>> verdict_of(204)
-    Accepted()
+    Accepted(simulated=False)
     >>> verdict_of(429, retry_after_s=7.0)
     Retry(message='HTTP status 429', after_s=7.0)
     """

@@ -16,11 +16,15 @@ from typing import Any
 from git_events_runner.errors import SecretUnusable
 from git_events_runner.rules.ledger.mutations import rfc3339
 
+from .problem import PROBLEM, PROBLEM_SOLVED, ProblemReport
 from .report import RunReport
 from .request import Request
 
 _PREFIX = b"whsec_"
 _SHORTEST_KEY = 16
+_TYPES = {PROBLEM: "trigger.problem", PROBLEM_SOLVED: "trigger.problem-solved"}
+
+Report = RunReport | ProblemReport
 
 
 def key_of(secret: bytes) -> bytes:
@@ -41,37 +45,46 @@ def key_of(secret: bytes) -> bytes:
     return key
 
 
-def message_id(notifier_uid: str, report: RunReport) -> str:
+def message_id(notifier_uid: str, report: Report) -> str:
     """The id of a message: the same however often it is sent, so that receivers can drop a repetition."""
-    text = f"{notifier_uid}/{report.job_uid}/{report.state}"
+    text = f"{notifier_uid}/{report.identity}"
     return "msg_" + hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def payload_of(report: RunReport, target_url: str | None, now: datetime) -> dict[str, Any]:
+def payload_of(report: Report, target_url: str | None, now: datetime) -> dict[str, Any]:
     """What a message contains."""
+    about = _problem(report) if isinstance(report, ProblemReport) else _run(report, target_url)
+    trigger = {"kind": report.trigger.kind, "name": report.trigger.name}
+    return {
+        "type": _TYPES.get(report.state) or f"run.{report.state.lower()}",
+        "timestamp": rfc3339(now),
+        "data": {"namespace": report.trigger.namespace, "trigger": trigger, **about},
+    }
+
+
+def _run(report: RunReport, target_url: str | None) -> dict[str, Any]:
     times = {"queued": report.created_at, "started": report.started_at, "finished": report.ended_at}
     moments = {name: rfc3339(at) for name, at in times.items() if at is not None}
     optional = {"why": report.why, "seconds": report.seconds, "url": report.link(target_url)}
     return {
-        "type": f"run.{report.state.lower()}",
-        "timestamp": rfc3339(now),
-        "data": {
-            "namespace": report.trigger.namespace,
-            "trigger": {"kind": report.trigger.kind, "name": report.trigger.name},
-            "source": report.source_name,
-            "run": report.number,
-            "attempt": report.attempt,
-            "commit": report.commit,
-            "job": report.job.name,
-            "state": report.state,
-            **moments,
-            **{name: value for name, value in optional.items() if value is not None},
-        },
+        "source": report.source_name,
+        "run": report.number,
+        "attempt": report.attempt,
+        "commit": report.commit,
+        "job": report.job.name,
+        "state": report.state,
+        **moments,
+        **{name: value for name, value in optional.items() if value is not None},
     }
 
 
+def _problem(report: ProblemReport) -> dict[str, Any]:
+    found = {"state": report.state, "reason": report.reason, "since": rfc3339(report.since)}
+    return found | ({"message": report.message} if report.message else {})
+
+
 def webhook_request(
-    address: str, report: RunReport, *, notifier_uid: str, secret: bytes, target_url: str | None, now: datetime
+    address: str, report: Report, *, notifier_uid: str, secret: bytes, target_url: str | None, now: datetime
 ) -> Request:
     """The signed request.
 

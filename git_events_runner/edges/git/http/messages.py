@@ -1,4 +1,4 @@
-"""POST requests with messages to receivers that users choose, over HTTP(S).
+"""Requests with messages to receivers that users choose, over HTTP(S).
 
 Addresses are validated as those of git servers, redirects are not followed, and only the beginning of an answer is
 read.
@@ -50,11 +50,14 @@ class MessageClient:
         """Close the connections."""
         await self._transport.close()
 
-    async def post(self, receiver: Repository, url: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
-        """Send one message; cancelling drops the connection.
+    async def send(
+        self, receiver: Repository, method: str, url: str, body: bytes, headers: Mapping[str, str]
+    ) -> HttpAnswer:
+        """Send one request of a message; cancelling drops the connection.
 
         Args:
             receiver: Host and TLS settings; error messages contain its `url`, not that of the request.
+            method: The method: POST, except for some requests of chat systems.
             url: The address.
             body: The message.
             headers: Its headers.
@@ -70,7 +73,7 @@ class MessageClient:
                 async with (
                     self._hosts.turn(receiver),
                     self._transport.sessions.request(
-                        receiver, "POST", target, body=body, headers={**_AGENT, **headers}, context=context
+                        receiver, method, target, body=body, headers={**_AGENT, **headers}, context=context
                     ) as answer,
                 ):
                     wait_s = retry_after_s(answer)
