@@ -18,6 +18,7 @@ from git_events_runner.settings.runtime import VERSION
 
 from .findings import counted
 from .installation import Installation
+from .notifier_findings import deliveries_of
 from .output import duration
 
 OK, WARNING, PROBLEM, UNKNOWN = "ok", "warning", "problem", "unknown"
@@ -51,6 +52,7 @@ class InstallationFacts:
     triggers: Sequence[Mapping[str, Any]] | None = None
     sources: Sequence[Mapping[str, Any]] = ()
     jobs: Sequence[Mapping[str, Any]] | None = None
+    notifiers: Sequence[Mapping[str, Any]] = ()
     webhook: tuple[bool, str] | None = None
     unread: Mapping[str, str] = field(default_factory=dict)
 
@@ -58,7 +60,7 @@ class InstallationFacts:
 def diagnose(facts: InstallationFacts) -> list[Finding]:
     """Every finding, in the order in which to read them."""
     found = [*_cluster(facts), *_controller(facts), *_config(facts), *_webhooks(facts), *_hosts(facts)]
-    found += [*_triggers(facts), *_queue(facts)]
+    found += [*_triggers(facts), *_queue(facts), *_notifiers(facts)]
     return found + [
         Finding(level=UNKNOWN, topic="not read", text=f"{what}: {why}") for what, why in facts.unread.items()
     ]
@@ -286,6 +288,24 @@ def _queue(facts: InstallationFacts) -> Iterator[Finding]:
                 text=f"{counted(len(names), 'Job')} {what}: {_few(names)}",
                 remedy="see kubectl describe of the Job and its pods: image, quota, node",
             )
+
+
+def _notifiers(facts: InstallationFacts) -> Iterator[Finding]:
+    refused, waiting, delivering = deliveries_of(facts.notifiers)
+    for line in refused[:_SHOWN]:
+        yield Finding(level=PROBLEM, topic="notifiers", text=line, remedy=_more(refused))
+    for line in waiting[:_SHOWN]:
+        yield Finding(level=WARNING, topic="notifiers", text=line, remedy=_more(waiting))
+    if facts.notifiers and not refused and not waiting:
+        yield Finding(
+            level=OK,
+            topic="notifiers",
+            text=f"{delivering} of {len(facts.notifiers)} delivered, the others sent nothing yet",
+        )
+
+
+def _more(lines: Sequence[str]) -> str:
+    return f"and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
 
 
 def _holds(trigger: Mapping[str, Any], kind: str) -> bool:

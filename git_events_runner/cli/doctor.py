@@ -12,7 +12,7 @@ import aiohttp
 
 from git_events_runner.errors import ApiError, ApiForbidden
 from git_events_runner.resources.job import IDENTITY_LABEL
-from git_events_runner.resources.kinds import GROUP, KINDS, OURS, POD, SOURCES, TRIGGERS, Kind
+from git_events_runner.resources.kinds import GROUP, KINDS, NOTIFIERS, OURS, POD, SOURCES, TRIGGERS, Kind
 from git_events_runner.resources.ref import Ref
 from git_events_runner.telemetry.stdout import printed
 
@@ -72,6 +72,7 @@ async def gather_installation(session: Session, namespace: str | None, url: str 
     found = await find_installation(session, namespace)
     triggers = [await _listed(session, KINDS[kind], None, None, unread) for kind in TRIGGERS]
     sources = [await _listed(session, KINDS[kind], None, None, unread) for kind in SOURCES]
+    notifiers = {kind: await _listed(session, KINDS[kind], None, None, unread) for kind in NOTIFIERS}
     return InstallationFacts(
         definitions={kind: one for kind, one in definitions.items() if kind not in unread},
         rights=await _rights(session, unread),
@@ -80,6 +81,7 @@ async def gather_installation(session: Session, namespace: str | None, url: str 
         triggers=None if None in triggers else [one for some in triggers for one in some or ()],
         sources=[one for some in sources for one in some or ()],
         jobs=await _listed(session, KINDS["Job"], None, IDENTITY_LABEL, unread),
+        notifiers=[{**one, "kind": kind} for kind, some in notifiers.items() for one in some or ()],
         webhook=await _webhook(url) if url else None,
         unread={**found.unread, **unread},
         now=session.now(),

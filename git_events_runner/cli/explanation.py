@@ -15,6 +15,7 @@ from git_events_runner.rules.waits import waits_of
 
 from .facts import Facts, event_time
 from .findings import SHOWN, Explanation, Step, names_of, short
+from .notifier_findings import of_notifiers
 from .overview import history_of
 from .source_findings import of_source
 from .trigger_findings import of_trigger
@@ -32,6 +33,7 @@ def explain(facts: Facts, source: str | None = None) -> Explanation:
     if len(names) > len(shown):
         what, example = ("references", f"--source {names[-1]}") if MARK in names[-1] else ("sources", "--source")
         steps.append(Step(topic=what, text=f"and {len(names) - len(shown)} more {what}", remedy=f"use {example}"))
+    steps += of_notifiers(facts)
     steps += _of_events(facts)
     steps += [Step(topic="not read", text=f"{what}: {why}") for what, why in facts.unread.items()]
     return Explanation(cause=min(steps, key=lambda step: step.rank), steps=tuple(steps))

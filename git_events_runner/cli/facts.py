@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from git_events_runner.errors import ApiError
+from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.resources.job import IDENTITY_LABEL, TRIGGER_KIND_LABEL, TRIGGER_LABEL, JobView
-from git_events_runner.resources.kinds import KINDS, SOURCES
+from git_events_runner.resources.kinds import KINDS, NOTIFIERS, SOURCES
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.jobs.labels import label
 from git_events_runner.settings.runtime import RuntimeConfig
@@ -54,6 +54,7 @@ class Facts:
     installation: Installation = field(default_factory=Installation)
     webhook_key: bytes | None = field(default=None, repr=False)
     live: Mapping[str, Live] = field(default_factory=dict)
+    notifiers: Sequence[Mapping[str, Any]] = ()
 
     @property
     def config(self) -> RuntimeConfig:
@@ -89,7 +90,23 @@ async def gather(session: Session, trigger: Mapping[str, Any], *, installation: 
         events=await _events(session, ref, unread),
         installation=found,
         webhook_key=await _key(session, trigger, unread),
+        notifiers=await _notifiers(session, ref.namespace, unread),
     )
+
+
+async def _notifiers(session: Session, namespace: str | None, unread: dict[str, str]) -> list[dict[str, Any]]:
+    """The Notifiers of a namespace, and those of the cluster."""
+    found: list[dict[str, Any]] = []
+    for kind in NOTIFIERS:
+        try:
+            listed = await session.all(KINDS[kind], namespace=None if kind.startswith("Cluster") else namespace)
+        except ApiNotFound:  # older CRDs: there are none
+            continue
+        except ApiError as error:
+            unread[KINDS[kind].plural] = str(error)
+            continue
+        found += [{**one, "kind": kind, "apiVersion": KINDS[kind].api_version} for one in listed]
+    return found
 
 
 async def _named(

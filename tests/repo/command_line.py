@@ -44,12 +44,12 @@ Colour is used on a terminal only (`NO_COLOR` and `FORCE_COLOR` are respected). 
 | verb | needs |
 | --- | --- |
 | `status` | `list` of the triggers; of GitRepos and ClusterGitRepos for the next check of an interval |
-| `explain` | `get` of the trigger and of what it names; `list` of Jobs and Events. The output names what was not read |
+| `explain` | `get` of the trigger and of what it names; `list` of Jobs, Events, Notifiers. What was not read is named |
 | `explain --live` | in addition `get` of the Secrets that the sources name |
 | `logs` | `list` of Jobs and Pods, `get` of `pods/log` |
 | `trigger`, `rerun`, `suspend`, `resume` | `get` and `patch` of the trigger |
 | `check` | `get` of the objects that the manifests name |
-| `doctor` | `list` of Deployments, Jobs and triggers, `get` of the Lease and the ConfigMap of the controller |
+| `doctor` | `list` of Deployments, Jobs, triggers and Notifiers, `get` of the Lease and ConfigMap of the controller |
 | `ui` | `list` and `watch` of the triggers and of Jobs |
 
 ## Verbs
