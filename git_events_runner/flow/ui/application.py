@@ -21,6 +21,7 @@ from . import views
 from .estate import Estate, Rows
 from .facts import Decisions, Facts
 from .live import Changes
+from .notifier_view import failing, notifiers_of
 from .parts import when
 from .rendering import Templates
 from .trigger_view import trigger
@@ -68,7 +69,10 @@ class StatusPage:
         self._drop: asyncio.TimerHandle | None = None
         self._views, self._viewed_at = _VIEWS_AT_ONCE, float("-inf")
         self._pages: Mapping[str, Callable[[Rows, Facts, views.Query, datetime], dict[str, Any]]] = {
-            "overview": lambda rows, facts, _, now: views.overview(rows, facts, now),
+            "overview": lambda rows, facts, _, now: {
+                **views.overview(rows, facts, now),
+                "undelivered": failing(self._store),
+            },
             "triggers": lambda rows, _, query, now: views.triggers(rows, query, now),
             "runs": lambda rows, _, query, now: views.runs(rows, query, now),
             "queue": views.queue,
@@ -135,6 +139,8 @@ class StatusPage:
             return await self._page("missing.html", {"what": f"{ref}"}, parts, 404)
         runs = rows.runs_of.get(ref, ())
         values = trigger(row, runs, self._store.get, self._decisions, query, self._now())
+        repositories = {source.name: source.repository for source in values["sources"]}
+        values["notifiers"] = notifiers_of(self._store, ref, runs, repositories)
         return await self._page("trigger.html", values, parts)
 
     async def _rows(self) -> Rows:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from git_events_runner.edges.kube.store import Store
-from git_events_runner.resources.kinds import ACTIONS, SOURCES, TRIGGERS
+from git_events_runner.resources.kinds import ACTIONS, NOTIFIERS, SOURCES, TRIGGERS
 
 _GATHER_S = 0.5
 _PING_S = 15.0
@@ -26,7 +26,7 @@ class Changes:
     async def run(self) -> None:
         """Follow the store until cancelled; streams end then."""
         try:
-            with self._store.subscribe(*TRIGGERS, "Job", declared=(*SOURCES, *ACTIONS)) as changes:
+            with self._store.subscribe(*TRIGGERS, *NOTIFIERS, "Job", declared=(*SOURCES, *ACTIONS)) as changes:
                 while True:
                     await changes.wait()
                     changes.take()
