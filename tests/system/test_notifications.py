@@ -3,6 +3,8 @@
 import base64
 import http.server
 import json
+import os
+import random
 import threading
 
 import pytest
@@ -11,10 +13,13 @@ from tests.cluster.api import OURS
 from tests.cluster.finisher import Finisher
 from tests.cluster.plane import wait_until
 from tests.forges import deliveries as d
+from tests.servers.gitea import Refused
 from tests.system.conftest import sources
 from tests.system.sending import secret
+from tests.system.test_forge import COMMIT
 
 CANARY = "canary-5b31568a"
+PUSHES = int(os.environ.get("GIT_EVENTS_RUNNER_TEST_PUSHES", "10"))  # 50 take four minutes
 
 
 def status_notifier(api, namespace, forge, *, token=None, **fields):
@@ -35,14 +40,14 @@ def condition(api, namespace, name="status"):
     return next(((one["reason"], one["message"]) for one in status.get("conditions") or ()), None)
 
 
-def triggers(api, namespace, repo, *names):
+def triggers(api, namespace, repo, *names, **watch):
     """Webhook triggers of one repository."""
     api.ours("GitRepo", namespace, "app", {"repoUri": repo.url})
     command = ["sh", "-c", f"echo {CANARY}"]
     env = [{"name": "PASSWORD", "value": CANARY}]
     api.ours("Action", namespace, "build", {"actionJob": {"command": command, "env": env}})
     for name in names:
-        api.ours("WebhookTrigger", namespace, name, sources() | {"webhook": {"multiSource": True}})
+        api.ours("WebhookTrigger", namespace, name, sources(**watch) | {"webhook": {"multiSource": True}})
 
 
 def states_of(repo, commit):
@@ -53,46 +58,105 @@ def states_of(repo, commit):
     return found
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 def test_statuses_at_gitea_are_the_final_ones_through_kills_of_the_leader(api, installation, forge, replicas):
-    """Two triggers, pushes, the leader killed between them: no status stays pending, at most three writes a run."""
+    """Pushes, two triggers, the leader killed at random: final and true statuses, at most three writes a run."""
     repo = forge.repository()
     heads = [repo.push({"README": "zero\n"})]
-    triggers(api, installation, repo, "one", "two")
+    triggers(api, installation, repo, "every", "latest")
+    latest = f"{OURS}/namespaces/{installation}/webhooktriggers/latest"
+    api.patch(latest, {"spec": {"concurrency": {"policy": "QueueLatest"}}})
     status_notifier(api, installation, forge, targetUrl="https://ci.example/{namespace}/{trigger}/{run}")
     replica = replicas(0)
-    names = ("one", "two")
-    contexts = [f"{installation}/{name}" for name in names]
+    names, ran, kills, chance = ("every", "latest"), {}, 0, random.Random(5)
+    kill_before = {chance.randrange(2, PUSHES) for _ in range(max(2, PUSHES // 10))}
 
     def call():
         return all(replica.post(f"/{installation}/{name}") == 202 for name in names)
 
-    with Finisher(api, installation):
-        for number in range(6):
+    def note():
+        """What ran: Jobs may be deleted by the time of the comparison."""
+        for name in names:
+            for job in api.jobs(installation, name):
+                ran[job["metadata"]["name"]] = (f"{installation}/{name}", job["metadata"]["annotations"][COMMIT])
+
+    with Finisher(api, installation, run_s=6.0):
+        for number in range(PUSHES):
             if number:
                 heads.append(repo.push({"README": f"{number}\n"}))
             wait_until("the webhooks", call, timeout_s=60)
-            wanted = (number + 1) * len(names)
-            wait_until("the Jobs", lambda wanted=wanted: len(api.jobs(installation)) >= wanted, timeout_s=60)
-            if number % 2:
+            note()
+            if number in kill_before:
+                kills += 1
                 replica.kill()
                 replica.restart()
                 replica.wait_ready()
 
-        def all_true():
-            found = [states_of(repo, head) for head in heads]
-            return all(one.get(context, [""])[-1] == "success" for one in found for context in contexts)
+        def all_run():
+            note()
+            return {(f"{installation}/{name}", heads[-1]) for name in names} <= set(ran.values())
 
-        wait_until("the final statuses", all_true, timeout_s=90)
-    kills = 3
-    writes = sum(len(states) for head in heads for states in states_of(repo, head).values())
-    assert writes <= 3 * len(heads) * len(names) + kills
+        wait_until("the last Jobs", all_run, timeout_s=60)
+
+        def true():
+            """The state that each context of each head has to have, by the Jobs that exist at the end."""
+            kept = {job["metadata"]["name"] for name in names for job in api.jobs(installation, name)}
+            return {of: "success" if job in kept else "error" for job, of in ran.items()}
+
+        def shown():
+            found = {head: states_of(repo, head) for head in heads}
+            return {(context, head): states[-1] for head, of in found.items() for context, states in of.items()}
+
+        def is_true():
+            """A run that was superseded before it was noted is an error too."""
+            found = shown()
+            return found == dict.fromkeys(found, "error") | true()
+
+        wait_until("the final statuses", is_true, timeout_s=120, every_s=1.0)
+    writes = [states for head in heads for states in states_of(repo, head).values()]
+    assert sum(map(len, writes)) <= 3 * len(writes) + kills
     newest = max(repo.statuses(heads[-1]), key=lambda status: status["id"])
     assert newest["target_url"].startswith(f"https://ci.example/{installation}/")
     assert newest["description"].startswith("succeeded")
     assert condition(api, installation)[0] == "Delivered"
     assert CANARY not in json.dumps([repo.statuses(head) for head in heads])
     assert "Traceback" not in replica.process.text()
+
+
+def merged(forge, repo, number):
+    """Whether the forge merges a pull request now."""
+    try:
+        forge.api("POST", f"{repo.api_path}/pulls/{number}/merge", {"Do": "merge"})
+    except Refused:
+        return False
+    return True
+
+
+def test_a_branch_protection_that_requires_the_status_merges_only_what_succeeded(api, installation, forge, replicas):
+    """Refused without a run and after a failed one; merged after the corrected commit has run."""
+    repo = forge.repository()
+    repo.push({"README": "one\n"})
+    repo.git("branch", "change", "main")
+    repo.push({"README": "two\n"}, branch="change")
+    rule = {"rule_name": "main", "enable_status_check": True, "status_check_contexts": [f"{installation}/one"]}
+    forge.api("POST", f"{repo.api_path}/branch_protections", rule)
+    number = repo.pull_request("change")
+    triggers(api, installation, repo, "one", reference={"branch": "change"})
+    status_notifier(api, installation, forge)
+    assert not merged(forge, repo, number)
+    replica = replicas(0)
+    outcome = {"failing": True}
+    with Finisher(api, installation, failing=lambda _job: outcome["failing"]):
+        wait_until("the webhook", lambda: replica.post(f"/{installation}/one") == 202)
+        state = lambda head: states_of(repo, head).get(f"{installation}/one", [""])[-1]  # noqa: E731
+        head = repo.head("change")
+        wait_until("the failed status", lambda: state(head) == "failure", timeout_s=60)
+        assert not merged(forge, repo, number)
+        outcome["failing"] = False
+        head = repo.push({"README": "three\n"}, branch="change")
+        wait_until("the webhook", lambda: replica.post(f"/{installation}/one") == 202)
+        wait_until("the status", lambda: state(head) == "success", timeout_s=60)
+    wait_until("the merge", lambda: merged(forge, repo, number))
 
 
 def test_a_failed_run_is_a_failed_status_and_a_wrong_token_a_condition(api, installation, forge, replicas):
