@@ -26,6 +26,7 @@ RESULTS: dict[str, str] = {  # the others are reported by events of their own
     CheckResult.SKIP_FILES_SAME: "a new commit, but the selected files are the same: nothing to run",
     CheckResult.SKIP_IGNORED: "a new commit, but spec.ignore selects it: nothing to run",
     CheckResult.SKIP_ADOPTED: "nothing new",
+    CheckResult.SKIP_ABSENT: "git does not show an open pull request: nothing to run",
     CheckResult.SKIP_ANSWERED: "handled by the check before",
     CheckResult.SKIP_FIRST: "its present commit is taken as known: nothing to run",
     CheckResult.SUSPENDED: "the trigger is suspended",

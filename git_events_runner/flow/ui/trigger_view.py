@@ -39,6 +39,7 @@ RESULTS: dict[str, tuple[Tone, str]] = {
     CheckResult.SKIP_ADOPTED: (Tone.OFF, "Nothing new since v0.4"),
     CheckResult.SKIP_FIRST: (Tone.OFF, "First check: recorded, not run"),
     CheckResult.SKIP_DELETED: (Tone.OFF, "Reference deleted, nothing runs"),
+    CheckResult.SKIP_ABSENT: (Tone.OFF, "No open pull request to run"),
     CheckResult.SKIP_ANSWERED: (Tone.OFF, "Handled by an earlier check"),
     CheckResult.SUSPENDED: (Tone.OFF, "Suspended"),
     CheckResult.WAIT_ANNOUNCED: (Tone.WAIT, "Waits for the announced commit"),
