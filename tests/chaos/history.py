@@ -5,7 +5,7 @@ import http.client
 import threading
 import time
 
-from tests.chaos.evidence import PREFIX, JobChange
+from tests.chaos.evidence import PREFIX, JobChange, holds_slot
 from tests.cluster.api import OURS, Refused
 
 
@@ -53,11 +53,15 @@ class JobHistory:
         names = {job["metadata"]["name"] for job in listed["items"]}
         for name in set(self._known) - names:
             self._note(self._known[name], deleted=True)
-        for job in sorted(listed["items"], key=_created):
-            known = self._known.get(job["metadata"]["name"])
-            if known is None or known["metadata"]["resourceVersion"] != job["metadata"]["resourceVersion"]:
-                self._note(job)
+        changed = [job for job in sorted(listed["items"], key=_created) if self._is_news(job)]
+        freed = [job for job in changed if job["metadata"]["name"] in self._known and not holds_slot(job)]
+        for job in freed + [job for job in changed if job not in freed]:  # a list does not show which came first
+            self._note(job)
         return listed["metadata"]["resourceVersion"]
+
+    def _is_news(self, job):
+        known = self._known.get(job["metadata"]["name"])
+        return known is None or known["metadata"]["resourceVersion"] != job["metadata"]["resourceVersion"]
 
     def _note(self, job, *, deleted=False):
         recorded = self._recorded(job) if deleted else None
