@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 _CALL = "_service"
-_UNUSED = ("apprise/i18n", "apprise/assets", "apprise/cli.py", "markdown*", "oauthlib*", "requests_oauthlib*")
+PACKAGES = ("markdown", "oauthlib", "requests_oauthlib")  # of requirements/runtime.txt, and not in the image
+_UNUSED = ("apprise/i18n", "apprise/assets", "apprise/cli.py", *(f"{name}*" for name in PACKAGES))
 
 
 def main(site: Path) -> None:
