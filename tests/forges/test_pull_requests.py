@@ -51,6 +51,24 @@ def test_one_of_another_repository_is_a_fork_and_so_is_one_of_an_unknown_one(for
     assert said(forge, pull(forge, OPENED[forge], fork=fork)).fork
 
 
+@pytest.mark.parametrize("forge", ["gitea", "github"])
+@pytest.mark.parametrize("action", ["opened", "synchronized", "closed"])
+def test_one_that_was_pushed_without_a_branch_is_a_fork(forge, action):
+    """Gitea's AGit flow needs no write access, and names the repository itself as that of the head."""
+    headers, body = pull(forge, action)
+    payload = json.loads(body)
+    payload["pull_request"]["head"] |= {"label": "", "ref": "refs/pull/7/head", "repo_id": 1}
+    assert said(forge, (headers, d.encoded(payload))).fork
+
+
+def test_one_whose_branch_was_deleted_with_it_is_no_fork():
+    """Gitea then shows the reference of the pull request, with the label of the branch."""
+    headers, body = pull("gitea", "closed")
+    payload = json.loads(body)
+    payload["pull_request"]["head"] |= {"label": "feature/x", "ref": "refs/pull/7/head"}
+    assert not said("gitea", (headers, d.encoded(payload))).fork
+
+
 @pytest.mark.parametrize("forge", FORGES)
 def test_other_actions_have_no_effect(forge):
     """A label, a review or a changed title runs nothing."""

@@ -14,7 +14,7 @@ from .pull import PullRequest, branch, commit_of, differ, moment, no_change, num
 from .push import IgnoredEvent, Push, at, change, text_at, texts
 
 _REPOSITORY: Wanted = {"clone_url": {}, "ssh_url": {}, "html_url": {}, "git_url": {}}
-_SIDE: Wanted = {"ref": {}, "sha": {}, "repo": {"id": {}, "full_name": {}}}
+_SIDE: Wanted = {"label": {}, "ref": {}, "sha": {}, "repo": {"id": {}, "full_name": {}}}
 WANTED: Wanted = {
     "action": {},
     "number": {},
@@ -70,10 +70,21 @@ def _pull_request(event: str, payload: object) -> PullRequest | IgnoredEvent:
         head=f"refs/pull/{number}/head",
         merge=f"refs/pull/{number}/merge",
         target=branch(at(base, "ref")),
-        fork=differ(at(head, "repo"), at(base, "repo"), "id", "full_name"),
+        fork=differ(at(head, "repo"), at(base, "repo"), "id", "full_name") or _has_no_branch(head, action),
         closed=action == _CLOSED,
         at=moment(at(pull, "updated_at")),
     )
+
+
+def _has_no_branch(head: object, action: object) -> bool:
+    """Whether it is one of Gitea's AGit flow: pushed to `refs/for/`, which takes no write access.
+
+    Its `head.repo` is the repository itself, but its label is empty, and its reference is that of the pull request.
+    That alone may also be a branch that was deleted, if it is closed.
+    """
+    reference = at(head, "ref")
+    is_branch = not isinstance(reference, str) or not reference.startswith("refs/")
+    return at(head, "label") == "" or (action != _CLOSED and not is_branch)
 
 
 def _companion(event: str, payload: object) -> Push | IgnoredEvent:
