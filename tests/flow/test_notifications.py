@@ -55,18 +55,22 @@ class World:
         self.trigger = self.cluster.trigger(status=recorded(runs=9))
         self.notifications = self.new()
 
+    @property
+    def parts(self):
+        return {
+            "api": self.cluster,
+            "store": self.cluster.store,
+            "send": self.receiver.send,
+            "close": self.receiver.close,
+            "announcer": self.cluster,
+            "metrics": self.cluster.metrics.notifications,
+            "request_timeout_s": 5.0,
+            "now": self.cluster.now,
+            "weight": lambda _: 1,
+        }
+
     def new(self):
-        return Notifications(
-            api=self.cluster,
-            store=self.cluster.store,
-            send=self.receiver.send,
-            close=self.receiver.close,
-            announcer=self.cluster,
-            metrics=self.cluster.metrics.notifications,
-            request_timeout_s=5.0,
-            now=self.cluster.now,
-            weight=lambda _: 1,
-        )
+        return Notifications(**self.parts)
 
     def notifier(self, name="status", spec=None, kind="Notifier", **fields):
         metadata = {"name": name, "creationTimestamp": START.isoformat()}
@@ -332,6 +336,30 @@ async def test_a_cluster_notifier_reports_the_namespaces_that_it_selects():
         world.finish(world.cluster.job(world.trigger))
         await asyncio.sleep(120)
     assert [name for name, *_ in world.receiver.got] == ["all"]
+
+
+@virtual
+async def test_a_secret_that_one_namespace_lacks_delays_no_other_namespace():
+    """Where a ClusterNotifier takes the Secret of each namespace: else one would stop the messages of all."""
+    world = World()
+    world.notifier("all", WEBHOOK, "ClusterNotifier")
+    for kind, name, spec in (("GitRepo", "app", {"repoUri": "https://x/a"}), ("Action", "build", {"actionJob": {}})):
+        world.cluster.put({"kind": kind, "metadata": {"name": name, "namespace": "m"}, "spec": spec})
+    metadata = {"name": "hook", "namespace": "m"}
+    other = world.cluster.put({"kind": "WebhookTrigger", "metadata": metadata, "spec": world.trigger["spec"]})
+    good, send = [], world.receiver.send
+
+    async def lacking(notifier, report):
+        if report.trigger.namespace == "n":
+            return Retry(message="Secret n/key does not exist", reason="SecretNotFound")
+        good.append(report.trigger)
+        return await send(notifier, report)
+
+    world.notifications = Notifications(**world.parts | {"send": lacking})
+    async with world.leading():
+        world.finish(world.cluster.job(world.trigger))
+        world.finish(world.cluster.job(other, namespace="m"))
+        await until(lambda: len(good) == 1, within_s=300)
 
 
 @virtual

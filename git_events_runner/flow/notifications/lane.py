@@ -1,15 +1,25 @@
-"""The messages of one Notifier that wait, in order."""
+"""The messages of one Notifier that wait, in order (of one namespace, where its Secrets are in that of the trigger)."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
 
+from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.notifications.report import RunReport
 from git_events_runner.rules.notifications.webhook import Report
 
 PENDING_MAX = 10_000
+
+
+def secrets_namespace(notifier: Snapshot, report: Report) -> str:
+    """The namespace of a Notifier's Secrets if that is the trigger's, as of a ClusterNotifier that names none."""
+    spec = notifier.model.spec
+    tls = spec.tls_config
+    named = [spec.secret_ref, tls.ca_cert.secret_ref if tls is not None and tls.ca_cert is not None else None]
+    taken = notifier.ref.namespace is None and any(each is not None and each.namespace is None for each in named)
+    return (report.trigger.namespace or "") if taken else ""
 
 
 @dataclass(slots=True, kw_only=True)

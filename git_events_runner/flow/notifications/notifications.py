@@ -1,6 +1,7 @@
 """The leader's messages: for each Notifier one after another, those of different Notifiers concurrently.
 
-A receiver that is slow, or does not answer, delays only the messages of its own Notifier, and no run.
+A receiver that is slow, or does not answer, delays only the messages of its own Notifier, and no run. Where a
+ClusterNotifier takes a Secret of each namespace, one that is missing delays only the messages about its namespace.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from git_events_runner.telemetry.notification_metrics import NotificationMetrics
 
 from .cancellations import Cancellations
 from .conditions import NotifierConditions
-from .lane import Lane
+from .lane import Lane, secrets_namespace
 from .marks_writer import MarksWriter
 from .problems import Problems, is_problem
 from .recoveries import Recoveries
@@ -91,7 +92,7 @@ class Notifications:
         self._selected = Selected(store)
         self._conditions = NotifierConditions(api=api, store=store, announcer=announcer, now=now)
         self._slices = Slices()
-        self._lanes: dict[str, Lane] = {}  # by the uid of the Notifier
+        self._lanes: dict[tuple[str, str], Lane] = {}  # by the uid of the Notifier, and the namespace of its Secrets
         self._requests = asyncio.Semaphore(_TOGETHER)
         self._work = asyncio.Event()
         self._drained = asyncio.Event()
@@ -223,8 +224,8 @@ class Notifications:
         """Put what is not reported yet of all Jobs: nothing depends on an event that was missed."""
         notifiers = self._selected.notifiers()
         known = {each.uid for each in notifiers}
-        for uid in [uid for uid in self._lanes if uid not in known]:
-            lane = self._lanes.pop(uid)
+        for key in [key for key in self._lanes if key[0] not in known]:
+            lane = self._lanes.pop(key)
             lane.pending.clear()
             self._metrics.forget(lane.ref)
         if not notifiers:
@@ -241,9 +242,8 @@ class Notifications:
 
     def _consider_cancelled(self, notifier: Snapshot) -> None:
         """Put the cancelled runs that its status records, and those whose trigger was deleted while they waited."""
-        lane = self._lanes.get(notifier.uid)
-        for report in list(lane.unfinished.values()) if lane is not None else ():
-            if lane is not None and self._selected.is_without_trigger(report):
+        for lane in [each for each in self._lanes.values() if each.uid == notifier.uid]:
+            for report in [each for each in lane.unfinished.values() if self._selected.is_without_trigger(each)]:
                 del lane.unfinished[report.job_uid]
                 now = self._now()
                 self._put_to(notifier, replace(report, state=CANCELLED, why=TRIGGER_DELETED, ended_at=now), None)
@@ -273,18 +273,19 @@ class Notifications:
             mark = self._marks.mark(job, notifier.uid) if job is not None else None
         report = self._recoveries.worded(notifier, report)
         if mark is not None and report.state not in FINAL:
-            self._lane_of(notifier).unfinished[report.job_uid] = report
+            self._lane_of(notifier, report).unfinished[report.job_uid] = report
         if not is_due(notifier, report, mark, self._now()):
             return
         if report.state == CANCELLED:
             self._cancellations.put(notifier, report)
         self._put_into_lane(notifier, report)
 
-    def _lane_of(self, notifier: Snapshot) -> Lane:
-        return self._lanes.setdefault(notifier.uid, Lane(ref=notifier.ref, uid=notifier.uid))
+    def _lane_of(self, notifier: Snapshot, report: Report) -> Lane:
+        key = notifier.uid, secrets_namespace(notifier, report)
+        return self._lanes.setdefault(key, Lane(ref=notifier.ref, uid=notifier.uid))
 
     def _put_into_lane(self, notifier: Snapshot, report: Report) -> None:
-        lane = self._lane_of(notifier)
+        lane = self._lane_of(notifier, report)
         if not lane.put(report, asyncio.get_running_loop().time()):
             self._metrics.failed(notifier.ref, notifier.model.spec.type)
         self._work.set()
@@ -389,8 +390,9 @@ class Notifications:
 
     def _show(self) -> None:
         now = asyncio.get_running_loop().time()
-        found = {
-            lane.ref: (len(lane.pending), now - lane.oldest if lane.oldest is not None else 0.0)
-            for lane in self._lanes.values()
-        }
+        found: dict[Ref, tuple[int, float]] = {}
+        for lane in self._lanes.values():
+            count, age_s = found.get(lane.ref, (0, 0.0))
+            mine_s = now - lane.oldest if lane.oldest is not None else 0.0
+            found[lane.ref] = count + len(lane.pending), max(age_s, mine_s)
         self._metrics.pending(found)
