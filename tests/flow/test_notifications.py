@@ -363,6 +363,21 @@ async def test_a_secret_that_one_namespace_lacks_delays_no_other_namespace():
 
 
 @virtual
+async def test_more_notifiers_than_a_job_has_room_for_repeat_no_message():
+    """A namespace with many takes neither another's marks nor those of the cluster's Notifier."""
+    world = World()
+    for number in range(130):
+        world.notifier(f"own-{number}", WEBHOOK)
+    world.notifier("all", WEBHOOK, "ClusterNotifier")
+    async with world.leading():
+        world.finish(world.cluster.job(world.trigger))
+        await asyncio.sleep(300)
+    names = [name for name, *_ in world.receiver.got]
+    assert "all" in names
+    assert len(names) == len(set(names)) == 25
+
+
+@virtual
 async def test_a_bug_in_one_message_ends_no_other():
     """It is logged, and the message is tried again."""
     world = World()

@@ -19,6 +19,7 @@ from .report import CANCELLED, FINAL, RunReport, state_of, why_of
 
 OLDEST = timedelta(hours=24)
 TTL_WAITS = timedelta(hours=1)
+NOTIFIERS_MAX = 25  # of one trigger: what its Jobs and its status record of them stays within its bounds
 TRIGGER_DELETED = "its trigger was deleted"
 
 
@@ -110,14 +111,23 @@ def _uri_of(trigger: Any, source: str, objects: Objects[Any]) -> str | None:
 def concerned(
     notifiers: Iterable[Any], trigger: Ref, labels: Mapping[str, str], namespace_labels: Mapping[str, str]
 ) -> list[Any]:
-    """The Notifiers that report runs of a trigger with these labels, in a namespace with those."""
-    return [
+    """The Notifiers that report runs of a trigger with these labels, in a namespace with those.
+
+    Of too many the ClusterNotifiers, and then the oldest: a mark that had no room would be sent again and again.
+    """
+    found = [
         each
         for each in notifiers
         if each.model is not None
         and each.ref.namespace in {None, trigger.namespace}
         and each.model.spec.selects(labels, namespace_labels)
     ]
+    return found if len(found) <= NOTIFIERS_MAX else sorted(found, key=_precedence)[:NOTIFIERS_MAX]
+
+
+def _precedence(notifier: Any) -> tuple[bool, float, str]:
+    created_at = notifier.model.metadata.created_at
+    return notifier.ref.namespace is not None, created_at.timestamp() if created_at else 0.0, notifier.uid
 
 
 def is_due(notifier: Notifying, report: RunReport, mark: str | None, now: datetime) -> bool:
