@@ -99,9 +99,8 @@ class Messenger:
 
         async def exchange(method: str, url: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
             answer = await self._exchange(notifier, pem, method, url, body, headers)
-            if answer.status in _UNAUTHORIZED and spec.secret_ref is not None:
-                # The Secret may have been renewed within the time that it is kept.
-                self._secrets.forget(self._place(notifier, report, spec.secret_ref), spec.secret_ref.name)
+            if answer.status in _UNAUTHORIZED:
+                self._forget(notifier, report)
             return answer
 
         if spec.type == "chat":
@@ -114,7 +113,18 @@ class Messenger:
             )
         request = self._request(notifier, report, secret)
         answer = await exchange("POST", request.url, request.body, request.headers)
+        if answer.status in _UNAUTHORIZED and secret is not None:
+            present = await self._value(notifier, report, spec.secret_ref, spec.secret_key)
+            if present != secret:
+                return Retry(message=f"HTTP status {answer.status}: the Secret was renewed, and is used now")
+            self._forget(notifier, report)
         return verdict_of(answer.status, retry_after_s=answer.retry_after_s, body=answer.body)
+
+    def _forget(self, notifier: Snapshot, report: Report) -> None:
+        """Read the Secret again the next time: it may have been renewed within the time that it is kept."""
+        named = notifier.model.spec.secret_ref
+        if named is not None:
+            self._secrets.forget(self._place(notifier, report, named), named.name)
 
     async def _exchange(
         self,

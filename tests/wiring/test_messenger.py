@@ -218,6 +218,32 @@ async def test_a_renewed_token_is_read_after_a_401():
     assert "token token-2" in receiver.requests[1][0]
 
 
+async def test_a_message_with_a_token_renewed_within_the_time_of_the_cache_is_not_lost():
+    """It was sent with the token as it was kept: a refusal says nothing about the present one."""
+    good = ["token-1"]
+
+    async def by_token(receiver, writer):
+        code = 204 if f"Bearer {good[0]}" in receiver.requests[-1][0] else 401
+        await status(code, "Connection: close")(receiver, writer)
+
+    receiver = Receiver(by_token)
+    async with serving(receiver) as port, messenger() as sender:
+        target = notifier(type="cloudevents", address=f"http://127.0.0.1:{port}/", secretRef={"name": "token"})
+        assert await sender.send(target, run()) == Accepted()
+        good[0] = "token-2"
+        sender.cluster.put(
+            {
+                "kind": "Secret",
+                "metadata": {"name": "token", "namespace": "team"},
+                "data": {"token": base64.b64encode(b"token-2").decode()},
+            }
+        )
+        found = await sender.send(target, run())
+        assert "the Secret was renewed" in found.message
+        assert isinstance(found, Retry)
+        assert await sender.send(target, run()) == Accepted()
+
+
 STATUS = {"type": "commit-status", "address": None, "commitStatus": {"forge": "github"}, "secretRef": {"name": "token"}}
 WRONG = {
     "no Secret": ({"secretRef": {"name": "none"}}, {}, {}, "Secret team/none does not exist; create it"),
