@@ -263,6 +263,38 @@ async def test_a_deleted_job_is_reported_as_cancelled(result, why):
         await until(lambda: world.receiver.states == ["Queued", "Cancelled"])
 
 
+@virtual
+async def test_a_run_that_succeeded_is_not_cancelled_by_the_deletion_of_its_trigger():
+    """Its message waits for the receiver when the trigger is deleted."""
+    world = World()
+    world.notifier("hook", WEBHOOK, events=["Started", "Succeeded", "Cancelled"])
+    async with world.leading():
+        job = world.cluster.job(world.trigger)
+        world.start(job)
+        await until(lambda: world.receiver.states == ["Started"])
+        world.receiver.script = [Retry(message="down", after_s=100.0)]
+        world.finish(job)
+        await asyncio.sleep(50)
+        world.cluster.drop(Ref("WebhookTrigger", "n", "hook"))
+        await asyncio.sleep(300)
+    assert world.receiver.states == ["Started", "Succeeded"]
+
+
+@virtual
+async def test_runs_whose_end_is_not_reported_are_not_kept_in_memory():
+    """A Notifier of starts alone has nothing to correct once a run has ended."""
+    world = World()
+    world.notifier("hook", WEBHOOK, events=["Started"])
+    async with world.leading():
+        for number in range(1, 9):
+            job = world.cluster.job(world.trigger, number)
+            world.start(job)
+            await until(lambda count=number: len(world.receiver.states) == count)
+            world.finish(job)
+        await asyncio.sleep(60)
+        assert [lane for lane in world.notifications.__dict__["_lanes"].values() if lane.unfinished] == []
+
+
 def found(world, job):
     snapshot = world.cluster.store.get(world.cluster.ref(job))
     return snapshot, owner_of(snapshot, world.cluster.store)

@@ -243,12 +243,22 @@ class Notifications:
     def _consider_cancelled(self, notifier: Snapshot) -> None:
         """Put the cancelled runs that its status records, and those whose trigger was deleted while they waited."""
         for lane in [each for each in self._lanes.values() if each.uid == notifier.uid]:
-            for report in [each for each in lane.unfinished.values() if self._selected.is_without_trigger(each)]:
+            for report in list(lane.unfinished.values()):
+                is_deleted = self._selected.is_without_trigger(report)
+                if not is_deleted and not self._has_ended(report):
+                    continue
                 del lane.unfinished[report.job_uid]
-                now = self._now()
-                self._put_to(notifier, replace(report, state=CANCELLED, why=TRIGGER_DELETED, ended_at=now), None)
+                waiting = lane.pending.get(report.key)
+                if is_deleted and (waiting is None or waiting.report.state not in FINAL):
+                    now = self._now()
+                    self._put_to(notifier, replace(report, state=CANCELLED, why=TRIGGER_DELETED, ended_at=now), None)
         for report in self._cancellations.waiting(notifier):
             self._put_to(notifier, report, None)
+
+    def _has_ended(self, report: RunReport) -> bool:
+        """Whether the end of a run needs no report of its trigger's deletion: its Job has it, or what observed it."""
+        job = self._store.by_uid("Job", report.job_uid)
+        return job.model.finished if job is not None else not self._store.refused(report.job.namespace, "Job")
 
     async def _consider_problems(self, notifiers: list[Snapshot]) -> None:
         for trigger in [each for kind in TRIGGERS for each in self._store.all(kind)]:
