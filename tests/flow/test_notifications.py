@@ -72,9 +72,16 @@ class World:
     def new(self):
         return Notifications(**self.parts)
 
-    def notifier(self, name="status", spec=None, kind="Notifier", **fields):
+    def elsewhere(self):
+        """The same trigger in namespace `m`."""
+        sources = (("GitRepo", "app", {"repoUri": "https://x/a"}), ("Action", "build", {"actionJob": {}}))
+        for kind, name, spec in (*sources, ("WebhookTrigger", "hook", self.trigger["spec"])):
+            made = self.cluster.put({"kind": kind, "metadata": {"name": name, "namespace": "m"}, "spec": spec})
+        return made
+
+    def notifier(self, name="status", spec=None, kind="Notifier", namespace="n", **fields):
         metadata = {"name": name, "creationTimestamp": START.isoformat()}
-        metadata |= {"namespace": "n"} if kind == "Notifier" else {}
+        metadata |= {"namespace": namespace} if kind == "Notifier" else {}
         return self.cluster.put({"kind": kind, "metadata": metadata, "spec": {**(spec or STATUS), **fields}})
 
     def happened(self, job, event, **fields):
@@ -375,10 +382,7 @@ async def test_a_secret_that_one_namespace_lacks_delays_no_other_namespace():
     """Where a ClusterNotifier takes the Secret of each namespace: else one would stop the messages of all."""
     world = World()
     world.notifier("all", WEBHOOK, "ClusterNotifier")
-    for kind, name, spec in (("GitRepo", "app", {"repoUri": "https://x/a"}), ("Action", "build", {"actionJob": {}})):
-        world.cluster.put({"kind": kind, "metadata": {"name": name, "namespace": "m"}, "spec": spec})
-    metadata = {"name": "hook", "namespace": "m"}
-    other = world.cluster.put({"kind": "WebhookTrigger", "metadata": metadata, "spec": world.trigger["spec"]})
+    other = world.elsewhere()
     good, send = [], world.receiver.send
 
     async def lacking(notifier, report):
@@ -392,6 +396,22 @@ async def test_a_secret_that_one_namespace_lacks_delays_no_other_namespace():
         world.finish(world.cluster.job(world.trigger))
         world.finish(world.cluster.job(other, namespace="m"))
         await until(lambda: len(good) == 1, within_s=300)
+
+
+@virtual
+async def test_receivers_of_one_namespace_that_hang_delay_no_other_namespace():
+    """However many Notifiers it has: it uses a part of the requests that are sent at a time."""
+    world = World()
+    for number in range(20):
+        world.notifier(f"own-{number}", WEBHOOK)
+        world.receiver.hangs.add(f"own-{number}")
+    other = world.elsewhere()
+    world.notifier("theirs", WEBHOOK, namespace="m")
+    async with world.leading():
+        world.finish(world.cluster.job(world.trigger))
+        await asyncio.sleep(60)
+        world.finish(world.cluster.job(other, namespace="m"))
+        await until(lambda: [name for name, *_ in world.receiver.got] == ["theirs"], within_s=60)
 
 
 @virtual

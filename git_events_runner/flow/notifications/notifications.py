@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -56,7 +57,7 @@ Send = Callable[[Snapshot, Report], Awaitable[Verdict]]
 _PASS_S = 30.0
 _GAUGES_S = 5.0
 _DRAINED_S = 0.1
-_TOGETHER = 16
+_TOGETHER, _TOGETHER_OWN = 16, 4
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 60.0
 _FAILURES_SHOWN = 3
 
@@ -94,6 +95,7 @@ class Notifications:
         self._slices = Slices()
         self._lanes: dict[tuple[str, str], Lane] = {}  # by the uid of the Notifier, and the namespace of its Secrets
         self._requests = asyncio.Semaphore(_TOGETHER)
+        self._own: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by the trigger's namespace
         self._work = asyncio.Event()
         self._drained = asyncio.Event()
 
@@ -324,7 +326,11 @@ class Notifications:
                 self._cancellations.sent(notifier, uid, marks.accepted(CANCELLED))
             await asyncio.sleep(0)
             return
-        async with self._requests:
+        namespace = report.trigger.namespace or ""
+        own = self._own.get(namespace)
+        if own is None:
+            own = self._own[namespace] = asyncio.Semaphore(_TOGETHER_OWN)
+        async with own, self._requests:
             fence.check()
             lane.wake.clear()
             try:
