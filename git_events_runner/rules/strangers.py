@@ -19,7 +19,16 @@ from .pull_requests import PullRecord
 from .resolve import Resolved
 
 Forks = Literal["none", "isolated", "any"]
-_LEADS_TO_SECRETS = ("secret", "secretname", "secretref", "secretkeyref", "nodepublishsecretref", "serviceaccounttoken")
+_LEADS_TO_SECRETS = (
+    "secret",
+    "secretname",
+    "secretref",
+    "secretkeyref",
+    "nodepublishsecretref",
+    "secretproviderclass",
+    "serviceaccounttoken",
+    "podcertificate",
+)
 _DEPTH = 8
 
 

@@ -52,6 +52,14 @@ def refused(trigger=ANY, allowed="isolated", watched=None, kind="Action", **job)
             "volumes[0]: serviceAccountToken",
         ),
         ({"volumes": [{"name": "b", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "s"}}}]}, "volumes[0]"),
+        (
+            {"volumes": [{"name": "b", "csi": {"driver": "d", "volumeAttributes": {"secretProviderClass": "vault"}}}]},
+            "volumes[0]: secretProviderClass",
+        ),
+        (
+            {"volumes": [{"name": "b", "projected": {"sources": [{"podCertificate": {"signerName": "s"}}]}}]},
+            "volumes[0]: podCertificate",
+        ),
         ({"volumes": [{"name": "b", "hostPath": {"path": "/"}}]}, "hostPath"),
         ({"securityContext": {"privileged": True}}, "privileged"),
     ],
