@@ -399,6 +399,31 @@ async def test_a_secret_that_one_namespace_lacks_delays_no_other_namespace():
 
 
 @virtual
+async def test_a_message_that_a_receiver_cannot_take_delays_no_other_trigger():
+    """As a forge that answers 500 for one repository: the others follow at once, those of the trigger in order."""
+    world = World()
+    world.notifier()
+    other = world.cluster.trigger(name="other", status=recorded(runs=9))
+    send, broken = world.receiver.send, [True]
+
+    async def answers(notifier, report):
+        if broken[0] and report.trigger.name == "hook":
+            return Retry(message="HTTP status 500")
+        return await send(notifier, report)
+
+    world.notifications = Notifications(**world.parts | {"send": answers})
+    async with world.leading():
+        for number, commit in ((1, A), (2, B)):
+            world.finish(world.cluster.job(world.trigger, number, commit=commit))
+        await asyncio.sleep(600)
+        world.finish(world.cluster.job(other, commit=A))
+        await until(lambda: world.receiver.states == ["Succeeded"], within_s=90)
+        broken[0] = False
+        await until(lambda: len(world.receiver.got) == 3, within_s=90)
+    assert [commit for _, _, commit, _ in world.receiver.got] == [A, A, B]
+
+
+@virtual
 async def test_receivers_of_one_namespace_that_hang_delay_no_other_namespace():
     """However many Notifiers it has: it uses a part of the requests that are sent at a time."""
     world = World()

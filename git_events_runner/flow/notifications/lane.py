@@ -43,8 +43,17 @@ class Lane:
     unfinished: dict[str, RunReport] = field(default_factory=dict)
     failures: int = 0
     shown: str | None = None  # the failure that was logged last
+    passed: set[str] = field(default_factory=set)  # uids of the triggers whose message was to be sent again
     is_draining: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def next(self) -> tuple[str, Pending]:
+        """The first message that waits, but those of a trigger whose message failed follow those of the others."""
+        for key, waiting in self.pending.items():
+            if waiting.report.trigger_uid not in self.passed:
+                return key, waiting
+        self.passed.clear()
+        return next(iter(self.pending.items()))
 
     def put(self, report: Report, now: float) -> bool:
         """Add a report, or replace what waits of the same run or trigger; False: the oldest one is dropped instead."""

@@ -318,7 +318,7 @@ class Notifications:
             self._drained.set()
 
     async def _send_next(self, lane: Lane, notifier: Snapshot, fence: Fence) -> None:
-        uid, waiting = next(iter(lane.pending.items()))
+        uid, waiting = lane.next()
         report = self._current(notifier, waiting.report)
         if report is None:
             del lane.pending[uid]
@@ -354,6 +354,7 @@ class Notifications:
                 await self._conditions.write(notifier, Reason.DELIVERY_REFUSED, verdict.message)
             case Retry():
                 lane.failures += 1
+                lane.passed.add(report.trigger_uid)
                 self._metrics.failed(lane.ref, kind)
                 reason = verdict.reason or Reason.DELIVERY_FAILING
                 if (verdict.reason is not None or lane.failures >= _FAILURES_SHOWN) and lane.shown != verdict.message:
@@ -373,6 +374,7 @@ class Notifications:
 
     def _finish(self, lane: Lane, notifier: Snapshot, report: Report, *, refused: bool = False) -> None:
         lane.failures, lane.shown = 0, None
+        lane.passed.discard(report.trigger_uid)
         waiting = lane.pending.get(report.key)
         if waiting is not None and waiting.report.state == report.state:
             del lane.pending[report.key]
