@@ -150,7 +150,7 @@ class RecordRequest:
                 continue
             references = keys_of(status, source) if self.request.run and Listed.of(status, source).at else None
             found += [source] if references is None else [key for key in references if _is_there(entry_of(status, key))]
-        return found
+        return list(dict.fromkeys(found))
 
     def guards(self) -> Guards:
         """The complete object: two leaders count a token once."""

@@ -132,3 +132,12 @@ def test_a_reference_that_is_deleted_meanwhile_gets_no_entry():
     status = {"checkedSources": {"app": {}}}
     assert RecordRequest(request=one, at=AT).apply(status) is Outcome.WRITE
     assert list(status["checkedSources"]) == ["app"]
+
+
+def test_a_reference_that_is_named_with_its_source_runs_once():
+    """It is among all those of the source."""
+    status = copy.deepcopy(LISTED)
+    status["checkedSources"]["app"]["listedAt"] = AT
+    [one] = requests({RUN_ANNOTATION: "1", SOURCES_ANNOTATION: "app, app@tags/v1"}, status)
+    assert RecordRequest(request=one, at=AT).apply(status) is Outcome.WRITE
+    assert entry_of(status, "app@tags/v1").run_requested == 1
