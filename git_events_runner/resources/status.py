@@ -157,6 +157,7 @@ class DeliveredPullRequest(Part):
     fork: Flag = Field(default=True, description="Whether its branch is in another repository.")
     closed: Flag = Field(default=False, description="Whether it is closed or merged.")
     at: Moment | None = Field(default=None, description="When that happened, by the clock of the forge.")
+    repository: Text | None = Field(default=None, description="The source's address when it was delivered.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)

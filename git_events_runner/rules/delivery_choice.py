@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from git_events_runner.resources.references import References
@@ -41,7 +41,7 @@ def choice_of(
         return IgnoredEvent(reason="no source of the trigger is the repository that was pushed to")
     watch = spec.sources.watch_on
     if isinstance(said, PullRequest):
-        return _pull_request(said, watch.references, mine)
+        return _pull_request(said, watch.references, {name: address(name) for name in mine})
     chosen = mine or list(names)
     if watch.references is not None:
         return _references(said, watch.references, chosen, exact=bool(mine))
@@ -75,8 +75,10 @@ def _references(said: Push, references: References, sources: list[str], *, exact
     return Choice(asked=found)
 
 
-def _pull_request(said: PullRequest, references: References | None, sources: list[str]) -> Choice | IgnoredEvent:
-    """The pull request to check in these sources, whose repository the payload names.
+def _pull_request(
+    said: PullRequest, references: References | None, sources: Mapping[str, str]
+) -> Choice | IgnoredEvent:
+    """The pull request to check in these sources (with their addresses), whose repository the payload names.
 
     The number means another pull request in another repository, maybe that of a stranger: without a source that is the
     repository there is nothing to check.
@@ -99,5 +101,5 @@ def _pull_request(said: PullRequest, references: References | None, sources: lis
     )
     if not said.closed and not record.reference(merged=pulls.checkout == "Merge"):
         return IgnoredEvent(reason=f"git shows pull request {said.number} under no reference of this repository")
-    keys = [pull_key(source, said.number) for source in sources]
-    return Choice(asked=dict.fromkeys(keys, None if said.closed else said.commit), pulls=dict.fromkeys(keys, record))
+    pulls_of = {pull_key(source, said.number): replace(record, repository=at) for source, at in sources.items()}
+    return Choice(asked=dict.fromkeys(pulls_of, None if said.closed else said.commit), pulls=pulls_of)

@@ -12,7 +12,10 @@ from typing import Any
 
 from git_events_runner.resources.job import timestamp
 
+from .forges.repository_urls import same_repository
+
 FIELD = "pullRequest"
+_TEXTS = ("head", "merge", "target", "at", "repository")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,7 @@ class PullRecord:
         fork: Whether its branch is in another repository.
         closed: Whether it is closed or merged.
         at: When that happened (RFC 3339), by the forge's clock; None: the forge does not report it.
+        repository: The source's address then: in another repository the number is that of another pull request.
     """
 
     head: str | None
@@ -34,19 +38,20 @@ class PullRecord:
     fork: bool = True
     closed: bool = False
     at: str | None = None
+    repository: str | None = None
 
     @classmethod
     def of(cls, data: object) -> PullRecord | None:
         """Read it; None: there is no record. What is strange reads as absent, and as that of a fork."""
         if not isinstance(data, Mapping) or not data:
             return None
-        texts = {name: _text(data.get(name)) for name in ("head", "merge", "target", "at")}
+        texts = {name: _text(data.get(name)) for name in _TEXTS}
         return cls(**texts, fork=data.get("fork") is not False, closed=data.get("closed") is True)
 
     @property
     def as_json(self) -> dict[str, Any]:
         """The record as it is stored."""
-        found = {name: getattr(self, name) for name in ("head", "merge", "target", "at")}
+        found = {name: getattr(self, name) for name in _TEXTS}
         kept: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
         return kept | {"fork": self.fork, "closed": self.closed}
 
@@ -59,6 +64,10 @@ class PullRecord:
         """
         before, mine = timestamp(known.at) if known is not None else None, timestamp(self.at)
         return before is None or mine is None or mine >= before
+
+    def is_of(self, address: str) -> bool:
+        """Whether it was delivered about the repository that a source's address names now."""
+        return self.repository is None or same_repository(address, (self.repository,), aliases={})
 
     def reference(self, *, merged: bool) -> str:
         """The full name of the reference to check; empty: there is none."""

@@ -7,6 +7,7 @@ import pytest
 
 from git_events_runner.flow.webhooks.recorder import DeliveryRecorder
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.annotated import RUN_ANNOTATION, SOURCES_ANNOTATION, RecordRequest, requests_of
 from git_events_runner.rules.policy import Policy
 from git_events_runner.rules.pull_requests import PullRecord
 from git_events_runner.rules.reference_entries import kept_keys, watched_by
@@ -150,6 +151,23 @@ async def test_forks_run_only_with_an_action_that_gives_them_nothing(job, allowe
     assert made.history() == ([] if reason else [("1", "a", "first")])
     if reason:
         assert made.condition() == ("False", reason)
+
+
+@virtual
+async def test_one_of_the_repository_that_the_source_had_before_does_not_run():
+    """A requested run would run what a stranger has under the same number in the new repository."""
+    made = Pulls(pull__7__head=A, heads__main=B)
+    await made.deliver(A, repository="https://x/a.git")
+    made.cluster.change(Ref("GitRepo", "n", "app"), spec={"repoUri": "https://x/other"})
+    made.git.refs |= {"pull/7/head": C}
+    annotations = {RUN_ANNOTATION: "1", SOURCES_ANNOTATION: KEY}
+    [one] = requests_of({"annotations": annotations}, made.status, ("app",))
+    uid = made.cluster.objects[made.ref]["metadata"]["uid"]
+    await made.cluster.write(made.ref, uid, RecordRequest(request=one, at="2026-05-06T08:00:00Z"))
+    await made.settled()
+    assert made.history() == [("1", "a", "first")]
+    await made.deliver(C, at=9, repository="https://x/other")
+    assert made.history() == [("1", "a", "first"), ("2", "c", "first")]
 
 
 @virtual

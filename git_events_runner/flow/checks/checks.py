@@ -49,7 +49,7 @@ from git_events_runner.rules.ledger.mutations import Outcome, Settle, rfc3339
 from git_events_runner.rules.ledger.report import Problem
 from git_events_runner.rules.messages import CheckRequest, Requeue, RunOrder, RunResult
 from git_events_runner.rules.reference_entries import Listed, WatchOne
-from git_events_runner.rules.references import is_pull, key_of, reference_of
+from git_events_runner.rules.references import is_pull, key_of, reference_of, source_of
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.waits import last_start
 from git_events_runner.telemetry.metrics import Metrics
@@ -185,7 +185,7 @@ class Checks:
         case = Case(
             request=replace(request, due_at=None, retry=True) if poll_follows else request,
             trigger=snapshot,
-            entry=entry,
+            entry=self._of_repository(snapshot, request.source, entry),
             occurrence=occurrence,
             spec=CheckSpec.of(snapshot.model, request.source, waits),
         )
@@ -198,6 +198,15 @@ class Checks:
         if poll_follows and again is None and result is not CheckResult.SUSPENDED:
             again = Requeue() if result is CheckResult.WRONG_CONFIG else Requeue(after_s=_POLL_AGAIN_S, failed=False)
         return result, again
+
+    def _of_repository(self, trigger: Snapshot, key: str, entry: Entry) -> Entry:
+        """The entry without the record of a pull request that was delivered about another repository."""
+        sources = trigger.model.spec.sources
+        namespace = None if sources.kind.startswith("Cluster") else trigger.ref.namespace
+        found = self._store.get(Ref(sources.kind, namespace, source_of(key)))
+        if entry.pull is None or found is None or found.model is None or entry.pull.is_of(found.model.spec.repo_uri):
+            return entry
+        return replace(entry, pull=None)
 
     async def _check(self, case: Case) -> tuple[CheckResult, Requeue | None]:
         """Observe until the decision is complete, then apply it."""
