@@ -2,6 +2,7 @@
 
 import asyncio
 
+from git_events_runner.flow.checks.lane import Lane
 from git_events_runner.rules.messages import Requeue
 from git_events_runner.serving import running
 from tests.flow.test_keyed_workers import DUE, Checker, ask, lanes_of
@@ -145,3 +146,14 @@ async def test_a_request_is_checked_before_scheduled_times_that_wait():
         assert await begins(lanes, checker, ask(source="pushed")) <= 0.1
         assert await begins(lanes, checker, ask(source="s99")) <= 0.1
         assert len(checker.seen) < 50
+
+
+def test_references_that_come_and_go_are_not_kept_in_memory():
+    """The lane of a trigger lives as long as it: a branch that was checked a year ago is no part of it."""
+    lane = Lane("n")
+    for number in range(2000):
+        lane.put(ask(source=f"app@heads/{number}"), float(number))
+        scheduled = lane.enlist(float(number))
+        lane.end(lane.start(float(number), scheduled=scheduled), number + 0.5, quick=True)
+    held = [each for name in Lane.__slots__ if hasattr(each := getattr(lane, name), "__len__")]
+    assert max(map(len, held)) <= 256

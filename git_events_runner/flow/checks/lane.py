@@ -15,6 +15,7 @@ from git_events_runner.rules.messages import CheckRequest
 from git_events_runner.rules.references import source_of
 
 _SPACING_S = 0.15
+_REMEMBERED = 256  # sources whose last start is kept
 _QUICK = 4  # checks of one trigger that began a moment ago, or wait for their slot
 _UNDER_WAY = 12  # those and the slow ones
 _FAILING = 3  # of sources that failed the last time
@@ -81,6 +82,8 @@ class Lane:
             return None
         rank = self._remove(source)
         self._order.started(source, rank, (other for other, queue in self._ready.items() if queue))
+        if len(self._started) >= _REMEMBERED:  # most are too long ago to matter; references come and go
+            self._started = {name: at for name, at in self._started.items() if now - at < _SPACING_S}
         self._started[source] = now
         self.under_way[source] = rank is Rank.FAILING
         return self.waiting.pop(source)
