@@ -99,8 +99,9 @@ class AnnotatedRequests:
         outcomes = await self._writer.write(trigger.ref, trigger.uid, mutation)
         if outcomes[0] is not Outcome.WRITE:
             return outcomes[0] is Outcome.DONE
-        log.info("request.recorded", **_fields(trigger), token=one.token, run=one.run, sources=list(one.sources))
-        for source in mutation.keys(trigger.raw.get("status")):
+        keys = mutation.keys(trigger.raw.get("status"))
+        log.info("request.recorded", **_fields(trigger), token=one.token, run=one.run, sources=keys)
+        for source in keys:
             request = CheckRequest(trigger=trigger.ref, uid=trigger.uid, source=source, due_at=None, fence=fence)
             self._submit(request)
         return True

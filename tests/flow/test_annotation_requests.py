@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from git_events_runner.concurrency.fairness import equal
 from git_events_runner.errors import ApiForbidden, ApiUnavailable
@@ -113,6 +114,21 @@ async def test_only_the_named_sources_run():
         await until(lambda: made.cluster.asked)
     assert [request.source for _, request in made.cluster.asked] == ["app"]
     assert made.cluster.reasons == ["RequestInvalid"]
+
+
+@virtual
+async def test_the_log_names_the_references_that_run():
+    """`local --once` waits for their runs; none follows that is named as the source alone."""
+    made = program(requested=0)
+    watch = {"onChangeOnly": True, "references": {"branches": {"include": ["*"]}}}
+    made.cluster.change(REF, spec={"sources": {"names": ["app"], "watchOn": watch}})
+    entries = {"app": {"listedAt": "2026-05-06T07:00:00Z"}, "app@heads/main": {"commitHash": A}}
+    made.cluster.change(REF, status={"checkedSources": entries})
+    with capture_logs() as logs:
+        async with leading(made):
+            annotate(made.cluster, **{RUN_ANNOTATION: "1"})
+            await until(lambda: made.cluster.asked)
+    assert [one["sources"] for one in logs if one["event"] == "request.recorded"] == [["app@heads/main"]]
 
 
 @virtual
