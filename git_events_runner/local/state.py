@@ -29,14 +29,15 @@ from git_events_runner.resources.queuemarks import (
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import CHECK_ANNOTATION
 
-FORM = "local.git-events-runner.rs/v1"
+_FORMS = "local.git-events-runner.rs/"
+FORM = f"{_FORMS}v1"
 _FILE, _NEW, _LOCK = "state.json", "state.json.new", "lock"
 _OURS = frozenset((_FILE, _NEW, _LOCK))
 _KEPT = (*OURS, "Job")
 _MARKS = (ADMITTED_AT_ANNOTATION, REQUEUES_ANNOTATION, REQUEUED_AT_ANNOTATION)
 _IDENTITY = ("uid", "creationTimestamp", "generation")
 _PAUSE_S = 0.2
-_START_AGAIN = "remove the folder to start without a state"
+_START_AGAIN = "remove this file to start without a state"
 
 
 class Objects(Protocol):
@@ -80,8 +81,17 @@ class State:
         A trigger with a schedule is checked at the start: `now`, which no other start has, is the token of its request.
 
         Raises:
-            ConfigError: What is kept does not fit this version.
+            ConfigError: What is kept is damaged, or does not fit this version.
         """
+        try:
+            again = self._restored(server, now)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _wrong(self._folder, f"is damaged: {error!r}") from error
+        self._objects = server.storage
+        server.storage.listen(self._note)
+        return again
+
+    def _restored(self, server: Restorer, now: str) -> list[Ref]:
         again: list[Ref] = []
         known: set[str] = set()  # uids
         for saved in sorted(self._saved, key=lambda one: one["kind"] == "Job"):
@@ -106,8 +116,6 @@ class State:
             except Refusal as refused:
                 what = f"{saved['kind']} {metadata['name']}"
                 raise _wrong(self._folder, f"has a {what} that this version refuses: {refused}") from refused
-        self._objects = server.storage
-        server.storage.listen(self._note)
         return again
 
     @staticmethod
@@ -149,7 +157,7 @@ class State:
     def _write(self, number: int, content: bytes) -> None:
         """Replace the file: it has either the former content or the new one.
 
-        A write whose task is cancelled goes on in its thread: the next one waits for it, and no older content follows.
+        A write whose task is cancelled continues in its thread: the next one waits for it; no older content follows.
         """
         new = self._folder / _NEW
         with self._lock:
@@ -178,7 +186,7 @@ def opened(folder: Path) -> Iterator[State]:
         others = {one.name for one in folder.iterdir()} - _OURS
         if others and not (folder / _FILE).exists():
             raise ConfigError(f"--state: {folder} has other files, as {min(others)}: name a new or an empty folder")
-        lock = _private(folder / _LOCK)
+        lock = _private(folder / _LOCK, os.O_APPEND)  # a file of this name that is not ours keeps its content
     except FileExistsError as error:
         raise ConfigError(f"--state: {folder} is no folder") from error
     except OSError as error:
@@ -200,8 +208,11 @@ def _read(folder: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, RecursionError) as error:
         raise _wrong(folder, f"cannot be read: {error}") from error
     form = found.get("form") if isinstance(found, dict) else None
+    if not isinstance(form, str) or not form.startswith(_FORMS):
+        told = f"--state: {folder / _FILE} has the form of another program: name a new or an empty folder"
+        raise ConfigError(told)
     if form != FORM:
-        raise _wrong(folder, f"has the form {form or 'of another program'}, and this version reads {FORM}")
+        raise _wrong(folder, f"has the form {form}, and this version reads {FORM}")
     objects = found.get("objects")
     if not isinstance(objects, list) or not all(map(_is_ours, objects)):
         raise _wrong(folder, "is damaged")
@@ -219,9 +230,9 @@ def _wrong(folder: Path, what: str) -> ConfigError:
     return ConfigError(f"--state: {folder / _FILE} {what}; {_START_AGAIN}")
 
 
-def _private(path: Path) -> BinaryIO:
+def _private(path: Path, mode: int = os.O_TRUNC) -> BinaryIO:
     """A file to write that only this user can read."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | mode, 0o600), "wb")
 
 
 def _slim(obj: Mapping[str, Any]) -> dict[str, Any]:

@@ -188,7 +188,8 @@ def has(text):
         (file_in_the_way, "is no folder"),
         (other_files, "has other files, as main.py: name a new or an empty folder"),
         (has("{"), "cannot be read: "),
-        (has("[]"), "has the form of another program"),
+        (has("[]"), "has the form of another program: name a new or an empty folder"),
+        (has('{"form": 4}'), "has the form of another program: name a new or an empty folder"),
         (
             has('{"form": "local.git-events-runner.rs/v0"}'),
             "has the form local.git-events-runner.rs/v0, and this version",
@@ -205,7 +206,29 @@ def test_a_folder_that_is_refused(tmp_path, prepare, told):
         pass
     assert str(refused.value).startswith(f"--state: {folder}")
     assert told in str(refused.value)
-    assert re.search("remove the folder|name a|is no folder", str(refused.value))
+    assert re.search("remove this file|name a|is no folder", str(refused.value))
+
+
+def test_a_lock_that_is_not_ours_keeps_its_content(tmp_path):
+    """Its file may be one of another program."""
+    (tmp_path / "lock").write_text("precious")
+    with opened(tmp_path):
+        pass
+    assert (tmp_path / "lock").read_text() == "precious"
+
+
+@pytest.mark.parametrize("damage", [{"ownerReferences": 5}, {"ownerReferences": [5]}, {"annotations": "x"}])
+async def test_a_damaged_job(tmp_path, damage):
+    """Whatever its parts are, the file is named, and what to do."""
+    await started(tmp_path / "s", trigger(), ACTION, change=with_job(2))
+    file = tmp_path / "s" / "state.json"
+    found = json.loads(file.read_text())
+    [job] = [one for one in found["objects"] if one["kind"] == "Job"]
+    job["metadata"] |= damage
+    file.write_text(json.dumps(found))
+    with pytest.raises(BaseExceptionGroup) as group:
+        await started(tmp_path / "s", trigger(), ACTION)
+    assert re.search("state.json (is damaged|has a Job).*; remove this file", str(single(group.value)))
 
 
 def test_a_folder_in_use(tmp_path):
