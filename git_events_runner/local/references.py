@@ -87,6 +87,10 @@ def _of_trigger(trigger: Ref, spec: Mapping[str, Any], known: Existing) -> Itera
         yield from _missing(f"spec.sources.names[{index}]", _target(kind, trigger.namespace, name), known)
     action = spec["action"]
     yield from _missing("spec.action.name", _target(action["kind"], trigger.namespace, action["name"]), known)
+    on_delete = (sources.get("watchOn") or {}).get("onDelete")
+    if on_delete:
+        target = _target(on_delete["kind"], trigger.namespace, on_delete["name"])
+        yield from _missing("spec.sources.watchOn.onDelete.name", target, known)
     auth = (spec.get("webhook") or {}).get("authConfig")
     if auth:
         secret = Ref("Secret", trigger.namespace, auth["secretRef"]["name"])
@@ -207,7 +211,9 @@ def _secret(field: str, secret: Ref, keys: list[str], known: Existing) -> Iterat
         return
     values = {**(found.get("data") or {}), **_encoded(found.get("stringData") or {})}
     for key in keys:
-        if not values.get(key):
+        if key in values and not values[key]:
+            yield f"{field}.secretRef.name", f"the key {key} of {secret} is empty; give it a value in its stringData"
+        elif not values.get(key):
             there = ", ".join(sorted(values)) or "none"
             yield f"{field}.secretRef.name", f"{secret} has no key {key} (keys: {there}); add it to its stringData"
 

@@ -28,7 +28,7 @@ class Requirement(Part):
     def _values_as_the_operator_wants(self) -> Self:
         if (self.operator in {"In", "NotIn"}) != bool(self.values):
             wanted = "needs values" if self.operator in {"In", "NotIn"} else "takes no values"
-            raise ValueError(f"{self.operator} {wanted}")
+            raise ValueError(f"operator {self.operator} {wanted}")
         return self
 
     @classmethod

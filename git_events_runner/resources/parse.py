@@ -114,11 +114,19 @@ def _raw_status(obj: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def invalid(root: str, error: ValidationError) -> InvalidObject:
     """What pydantic found, as our error: the first field, and in its problem the others with theirs."""
-    found = [(dotted(root, problem["loc"]), _told(problem)) for problem in error.errors(include_url=False)]
+    problems = [one for one in error.errors(include_url=False) if not _follows(one)]
+    found = [(dotted(root, problem["loc"]), _told(problem)) for problem in problems]
     field, problem = found[0]
     others = "".join(f"; {where}: {what}" for where, what in found[1:_PROBLEMS_SHOWN])
     more = f"; and {len(found) - _PROBLEMS_SHOWN} more" if len(found) > _PROBLEMS_SHOWN else ""
     return InvalidObject(field, problem + others + more, tuple(found))
+
+
+def _follows(problem: Mapping[str, Any]) -> bool:
+    """Whether a list is too short only because its wrong items, which have problems of their own, are not counted."""
+    given = problem.get("input")
+    wanted = problem.get("ctx", {}).get("min_length", 0)
+    return problem["type"] == "too_short" and isinstance(given, list | tuple) and len(given) >= wanted
 
 
 def _told(problem: Mapping[str, Any]) -> str:
@@ -147,10 +155,13 @@ def plain(kind: str, message: str, pattern: str | None = None, *, given: object 
     'is required'
     >>> plain("literal_error", "Input should be 'github' or 'gitlab'", given="githb")
     "must be 'github' or 'gitlab', found 'githb'; did you mean github?"
+    >>> plain("too_short", "Tuple should have at least 1 item after validation, not 0")
+    'must have at least 1 item'
     """
     words = _FORMS.get(pattern or "") or _PLAIN.get(kind) or message.removeprefix("Value error, ")
     words = words.replace("Input should be", "must be", 1).replace("greater than or equal to", "at least")
     words = words.replace("less than or equal to", "at most")
+    words = re.sub(r"^\w+ should have (.* items?) after validation, not .*", r"must have \1", words)
     return words[0].lower() + words[1:] + (_found(message, given) if kind in _NAMED_VALUES else "")
 
 

@@ -81,6 +81,58 @@ async def test_missing_secret(folder: Path):
     assert "has no key token (keys: tokn)" in (await problems(folder))[0]
 
 
+async def test_a_key_without_a_value(folder: Path):
+    """A key that is there and empty is told as that."""
+    auth = "authConfig: {type: token, secretRef: {name: git}}"
+    (folder / "all.yaml").write_text(MANIFESTS.replace("URL", f"http://a.test/b\n  {auth}").replace("COMMAND", "[a]"))
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: git}\nstringData: {token: ''}\n"
+    (folder / "secret.yaml").write_text(secret)
+    assert "the key token of Secret default/git is empty" in (await problems(folder))[0]
+
+
+REFERENCES = (
+    GROUP
+    + """\
+kind: ScheduleTrigger
+metadata: {name: previews}
+spec:
+  schedule: {interval: 1h}
+  sources:
+    names: [a]
+    watchOn:
+      onChangeOnly: true
+      references: {branches: {include: INCLUDE}}
+      onDelete: {kind: Action, name: teardwn}
+  action: {kind: Action, name: teardown}
+---
+apiVersion: git-events-runner.rs/v1alpha1
+kind: GitRepo
+metadata: {name: a}
+spec: {repoUri: "http://a.test/b"}
+---
+apiVersion: git-events-runner.rs/v1alpha1
+kind: Action
+metadata: {name: teardown}
+spec: {actionJob: {command: [a]}}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("include", "told"),
+    [
+        ("[main]", "spec.sources.watchOn.onDelete.name: no Action default/teardwn in these manifests"),
+        ("[]", "spec.sources.watchOn.references.branches.include: must have at least 1 item"),
+        ("['[a]']", "spec.sources.watchOn.references.branches.include[0]: write a name below"),
+    ],
+)
+async def test_mistakes_in_references(folder: Path, include: str, told: str):
+    """The Action for deleted references is looked for; a wrong pattern is one problem."""
+    (folder / "all.yaml").write_text(REFERENCES.replace("INCLUDE", include))
+    [found] = await problems(folder)
+    assert told in found
+
+
 async def test_missing_secret_of_a_proxy(folder: Path):
     """The Secret of a source's proxy, and its two keys, are looked for too."""
     spec = "proxy: {url: 'http://p.test:1', secretRef: {name: way}}"
