@@ -100,7 +100,7 @@ class ChatMessages:
         if isinstance(found.error, GitError):
             return Retry(message=f"{scheme}: {found.error}", after_s=found.error.retry_after_s or None)
         if found.answer is None:
-            return Refused(message=f"{scheme}: the address is not complete: see docs/notifications.md")
+            return Refused(message=f"{scheme}: the address is not complete: see docs/chat.md")
         verdict = verdict_of(found.answer.status, retry_after_s=found.answer.retry_after_s)
         if isinstance(verdict, Accepted):
             text = "the service refuses the message: check token, its rights, and channel in the address"

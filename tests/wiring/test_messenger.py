@@ -143,7 +143,7 @@ FAULTS = {
     "503": (status(503), Retry, "HTTP status 503"),
     "429": (status(429, "Retry-After: 7"), Retry, "HTTP status 429"),
     "401": (status(401), Refused, "renew it in the Secret"),
-    "404": (status(404), Refused, "check apiUrl"),
+    "404": (status(404), Refused, "check apiUrl or address"),
     "422": (status(422), Refused, "does the commit exist"),
     "redirect": (status(302, "Location: http://127.0.0.1:1/"), Refused, "write the final address"),
     "hanging": (hanging, Retry, "no complete answer within 1 s"),

@@ -126,5 +126,5 @@ def plugin_for(address: str) -> NotifyBase:
 
 def _unreadable(service: Service, problem: str) -> SecretUnusable:
     form = " or ".join(f"{scheme}://…" for scheme in service.schemes)
-    message = f"the address for {service.name} ({form}) cannot be used: {problem}; see docs/notifications.md"
+    message = f"the address for {service.name} ({form}) cannot be used: {problem}; see docs/chat.md"
     return SecretUnusable(message, reason="SecretInvalid")

@@ -84,9 +84,9 @@ def _problem(address: str, known: Collection[str]) -> str | None:
     if not separator or not scheme.isalnum():
         return "it is no address; write it as slack://…"
     if scheme in {"http", "https"}:
-        return f"{scheme}:// is no chat system: write the address as docs/notifications.md has it, or use type webhook"
+        return f"{scheme}:// is no chat system: write the address as docs/chat.md has it, or use type webhook"
     if scheme not in known:
-        return f"{scheme}:// is not served; docs/notifications.md lists what is"
+        return f"{scheme}:// is not served; docs/chat.md lists what is"
     return None
 
 

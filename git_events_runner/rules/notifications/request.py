@@ -9,13 +9,13 @@ _OK, _MOVED, _CLIENT, _FORBIDDEN, _SERVER = 200, 300, 400, 403, 500
 _LATER = frozenset((408, 425, 429))
 _LONGEST_WAIT_S = 3600.0
 _ADVICE = {
-    400: "check commitStatus.forge and apiUrl",
+    400: "check commitStatus.forge and apiUrl, or address",
     401: "the token is not accepted: renew it in the Secret",
     403: "the token lacks the right to do this: give it the scope that docs/notifications.md names",
-    404: "there is no such repository or commit, or the token may not see it: check apiUrl and the token's rights",
+    404: "nothing is there, or the token may not see it: check apiUrl or address, and the rights of the token",
     410: "the receiver exists no more: change the address",
     413: "the receiver accepts no messages of this size",
-    422: "the forge does not accept the values: does the commit exist there?",
+    422: "the receiver does not accept the values: does the commit exist at the forge?",
 }
 
 
