@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from git_events_runner.edges.kube.snapshot import Snapshot
@@ -71,3 +72,13 @@ class Lane:
     def oldest(self) -> float | None:
         """The loop's time when the oldest one was put."""
         return min((each.since for each in self.pending.values()), default=None)
+
+
+def pending_of(lanes: Iterable[Lane], now: float) -> dict[Ref, tuple[int, float]]:
+    """Of each Notifier with a lane: how many messages wait, and for how many seconds the oldest one does."""
+    found: dict[Ref, tuple[int, float]] = {}
+    for lane in lanes:
+        count, age_s = found.get(lane.ref, (0, 0.0))
+        mine_s = now - lane.oldest if lane.oldest is not None else 0.0
+        found[lane.ref] = count + len(lane.pending), max(age_s, mine_s)
+    return found

@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -45,11 +44,12 @@ from git_events_runner.telemetry.notification_metrics import NotificationMetrics
 
 from .cancellations import Cancellations
 from .conditions import NotifierConditions
-from .lane import Lane, secrets_namespace
+from .lane import Lane, pending_of, secrets_namespace
 from .marks_writer import MarksWriter
 from .problems import Problems, is_problem
 from .recoveries import Recoveries
 from .selected import Selected, creation
+from .slots import RequestSlots
 
 log = structlog.get_logger(target="notifications")
 
@@ -57,7 +57,6 @@ Send = Callable[[Snapshot, Report], Awaitable[Verdict]]
 _PASS_S = 30.0
 _GAUGES_S = 5.0
 _DRAINED_S = 0.1
-_TOGETHER, _TOGETHER_OWN = 16, 4
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 60.0
 _FAILURES_SHOWN = 3
 
@@ -94,8 +93,7 @@ class Notifications:
         self._conditions = NotifierConditions(api=api, store=store, announcer=announcer, now=now)
         self._slices = Slices()
         self._lanes: dict[tuple[str, str], Lane] = {}  # by the uid of the Notifier, and the namespace of its Secrets
-        self._requests = asyncio.Semaphore(_TOGETHER)
-        self._own: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by the trigger's namespace
+        self._requests = RequestSlots()
         self._work = asyncio.Event()
         self._drained = asyncio.Event()
 
@@ -247,7 +245,7 @@ class Notifications:
         for lane in [each for each in self._lanes.values() if each.uid == notifier.uid]:
             for report in list(lane.unfinished.values()):
                 is_deleted = self._selected.is_without_trigger(report)
-                if not is_deleted and not self._has_ended(report):
+                if not is_deleted and not self._selected.has_ended(report):
                     continue
                 del lane.unfinished[report.job_uid]
                 waiting = lane.pending.get(report.key)
@@ -256,11 +254,6 @@ class Notifications:
                     self._put_to(notifier, replace(report, state=CANCELLED, why=TRIGGER_DELETED, ended_at=now), None)
         for report in self._cancellations.waiting(notifier):
             self._put_to(notifier, report, None)
-
-    def _has_ended(self, report: RunReport) -> bool:
-        """Whether the end of a run needs no report of its trigger's deletion: its Job has it, or what observed it."""
-        job = self._store.by_uid("Job", report.job_uid)
-        return job.model.finished if job is not None else not self._store.refused(report.job.namespace, "Job")
 
     async def _consider_problems(self, notifiers: list[Snapshot]) -> None:
         for trigger in [each for kind in TRIGGERS for each in self._store.all(kind)]:
@@ -326,11 +319,7 @@ class Notifications:
                 self._cancellations.sent(notifier, uid, marks.accepted(CANCELLED))
             await asyncio.sleep(0)
             return
-        namespace = report.trigger.namespace or ""
-        own = self._own.get(namespace)
-        if own is None:
-            own = self._own[namespace] = asyncio.Semaphore(_TOGETHER_OWN)
-        async with own, self._requests:
+        async with self._requests.of(report.trigger.namespace or ""):
             fence.check()
             lane.wake.clear()
             try:
@@ -407,10 +396,4 @@ class Notifications:
         return None if notifier.model.spec.commit_status is not None and self._selected.is_overtaken(report) else report
 
     def _show(self) -> None:
-        now = asyncio.get_running_loop().time()
-        found: dict[Ref, tuple[int, float]] = {}
-        for lane in self._lanes.values():
-            count, age_s = found.get(lane.ref, (0, 0.0))
-            mine_s = now - lane.oldest if lane.oldest is not None else 0.0
-            found[lane.ref] = count + len(lane.pending), max(age_s, mine_s)
-        self._metrics.pending(found)
+        self._metrics.pending(pending_of(self._lanes.values(), asyncio.get_running_loop().time()))

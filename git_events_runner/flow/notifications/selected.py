@@ -47,6 +47,11 @@ class Selected:
         unreadable = self._store.refused(trigger.namespace, trigger.kind)
         return self._store.trigger(report.trigger_uid) is None and not unreadable
 
+    def has_ended(self, report: RunReport) -> bool:
+        """Whether the end of a run needs no report of its trigger's deletion: its Job has it, or what observed it."""
+        job = self._store.by_uid("Job", report.job_uid)
+        return job.model.finished if job is not None else not self._store.refused(report.job.namespace, "Job")
+
 
 def creation(job: Snapshot) -> tuple[float, str]:
     """What Jobs are sorted by, the oldest first."""
