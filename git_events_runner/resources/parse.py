@@ -161,7 +161,8 @@ def plain(kind: str, message: str, pattern: str | None = None, *, given: object 
     words = _FORMS.get(pattern or "") or _PLAIN.get(kind) or message.removeprefix("Value error, ")
     words = words.replace("Input should be", "must be", 1).replace("greater than or equal to", "at least")
     words = words.replace("less than or equal to", "at most")
-    words = re.sub(r"^\w+ should have (.* items?) after validation, not .*", r"must have \1", words)
+    length, validated, _ = words.partition(" after validation, not ")
+    words = f"must have{length.partition(' should have')[2]}" if validated else words
     return words[0].lower() + words[1:] + (_found(message, given) if kind in _NAMED_VALUES else "")
 
 

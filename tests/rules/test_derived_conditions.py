@@ -228,6 +228,7 @@ _OTHERS = {
     "flow/ui/trigger_view.py": "shows the problem of a source to people",
     "resources/job.py": "conditions that Kubernetes writes into Jobs",
     "rules/jobs/run_end.py": "conditions that Kubernetes writes into Jobs",
+    "rules/notifications/delivery.py": "shows to people why a Notifier's message waits",
     "rules/host_keys.py": "a source's own condition, compared as a whole",
     "rules/problems.py": "the data: the message of a problem or a warning",
     "rules/derived_conditions.py": "takes over what another version wrote, as it is",
