@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import signal
 
 import pytest
 
@@ -12,6 +13,8 @@ from tests.servers import git, gitea, jgit
 from tests.servers import legacy as legacy_parsers
 from tests.system.roles import bind, roles
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: its children would ignore it, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 _NUMBERS = itertools.count()
 # What a fixture builds the first time on a machine, which takes minutes: (fixtures, name, builder, why it may fail).
 _BUILDS = [

@@ -32,10 +32,10 @@ class Scheduled:
 def is_path(text: str) -> bool:
     """Whether the argument of `next` names manifests: `-`, something with the suffix of one, or what exists.
 
-    >>> is_path("trigger.yaml"), is_path("1h 15m"), is_path("0 8 * * 1-5")
-    (True, False, False)
+    >>> is_path("trigger.yaml"), is_path("1h 15m"), is_path("0 8 * * 1-5"), is_path("")
+    (True, False, False, False)
     """
-    return text == "-" or text.endswith(_SUFFIXES) or ("*" not in text and Path(text).exists())
+    return text == "-" or text.endswith(_SUFFIXES) or (bool(text) and "*" not in text and Path(text).exists())
 
 
 def scheduled(path: str) -> list[Scheduled]:
