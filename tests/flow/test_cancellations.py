@@ -63,7 +63,7 @@ class Api:
 
 
 class Installation:
-    """A trigger whose first run runs, while others wait; and whoever ends what runs."""
+    """A trigger whose first run runs, while others wait; and what ends those that run."""
 
     def __init__(self, policy="QueueLatest", *, runs=3, notifiers=(STATUS,), first_runs=True):
         self.cluster, self.receiver, self.fence = Cluster(), Receiver(), Fence()

@@ -400,7 +400,7 @@ async def test_a_secret_that_one_namespace_lacks_delays_no_other_namespace():
 
 @virtual
 async def test_a_message_that_a_receiver_cannot_take_delays_no_other_trigger():
-    """As a forge that answers 500 for one repository: the others follow at once, those of the trigger in order."""
+    """As a forge that answers 500 for one repository: the others follow immediately, those of the trigger in order."""
     world = World()
     world.notifier()
     other = world.cluster.trigger(name="other", status=recorded(runs=9))

@@ -82,7 +82,7 @@ async def test_missing_secret(folder: Path):
 
 
 async def test_a_key_without_a_value(folder: Path):
-    """A key that is there and empty is told as that."""
+    """A key that is there and empty is reported as empty."""
     auth = "authConfig: {type: token, secretRef: {name: git}}"
     (folder / "all.yaml").write_text(MANIFESTS.replace("URL", f"http://a.test/b\n  {auth}").replace("COMMAND", "[a]"))
     secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: git}\nstringData: {token: ''}\n"

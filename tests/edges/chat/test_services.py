@@ -76,7 +76,7 @@ async def test_a_message_is_sent_through_our_client_to_the_host_of_its_address(s
 
 @pytest.mark.parametrize("scheme", EXAMPLES)
 async def test_text_that_others_chose_arrives_as_text(scheme):
-    """Nobody is mentioned, nothing is markup or a link, in whatever form the service is sent."""
+    """No user is mentioned, nothing is markup or a link, in whatever form the service is sent."""
     status = 202 if scheme in {"opsgenie", "squadcast"} else 200
     _, got = await sent(EXAMPLES[scheme][0], body=HOSTILE, status=status)
     text = "".join(_strings(content) for *_, content, _ in got)
