@@ -17,6 +17,8 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.notifications.marks import marks_of, marks_text
 
+from .fenced_writes import FencedWrites
+
 log = structlog.get_logger(target="notifications")
 
 _PATH = "/metadata/annotations/" + NOTIFIED_ANNOTATION.replace("~", "~0").replace("/", "~1")
@@ -29,22 +31,13 @@ class MarksWriter:
         self._api = api
         self._store = store
         self._request_timeout_s = request_timeout_s
-        self._weight = weight
         self._unwritten: dict[str, dict[str, str]] = {}  # by the uid of the Job
-        self._writes: Handover[tuple[Ref, str]] = Handover(self._refuse)
-
-    async def _refuse(self, _: tuple[Ref, str]) -> bool:
-        return False
+        self._writes = FencedWrites(self._write, weight=weight)
 
     def begin(self, fence: Fence) -> Handover[tuple[Ref, str]]:
         """The writes of a leadership, to be run while it lasts."""
-
-        async def write(key: tuple[Ref, str]) -> bool:
-            return await self._write(*key, fence)
-
         self._unwritten.clear()
-        self._writes = Handover(write, weight=self._weight)
-        return self._writes
+        return self._writes.begin(fence)
 
     def mark(self, job: Snapshot, notifier_uid: str) -> str | None:
         """What was reported last of a Job to a Notifier."""
@@ -58,7 +51,7 @@ class MarksWriter:
     def put(self, job: Ref, uid: str, notifier_uid: str, mark: str) -> None:
         """Record that a state was reported."""
         self._unwritten.setdefault(uid, {})[notifier_uid] = mark
-        self._writes.put(job.namespace, (job, uid))
+        self._writes.put(job, uid)
 
     async def _write(self, ref: Ref, uid: str, fence: Fence) -> bool:
         marks = dict(self._unwritten.get(uid, {}))

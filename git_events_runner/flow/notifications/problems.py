@@ -28,6 +28,8 @@ from git_events_runner.rules.notifications.problem import (
     problem_due,
 )
 
+from .fenced_writes import FencedWrites
+
 log = structlog.get_logger(target="notifications")
 
 
@@ -56,22 +58,13 @@ class Problems:
         self._store = store
         self._request_timeout_s = request_timeout_s
         self._now = now
-        self._weight = weight
         self._unwritten: dict[str, _Unwritten] = {}  # by the uid of the trigger
-        self._writes: Handover[tuple[Ref, str]] = Handover(self._refuse)
-
-    async def _refuse(self, _: tuple[Ref, str]) -> bool:
-        return False
+        self._writes = FencedWrites(self._write, weight=weight)
 
     def begin(self, fence: Fence) -> Handover[tuple[Ref, str]]:
         """The writes of a leadership, to be run while it lasts."""
-
-        async def write(key: tuple[Ref, str]) -> bool:
-            return await self._write(*key, fence)
-
         self._unwritten.clear()
-        self._writes = Handover(write, weight=self._weight)
-        return self._writes
+        return self._writes.begin(fence)
 
     def is_of_interest(self, trigger: Snapshot) -> bool:
         """Whether a message may be needed: there is a problem, or a receiver knows one."""
@@ -116,7 +109,7 @@ class Problems:
         )
         before = self._unwritten.get(trigger.uid)
         self._unwritten[trigger.uid] = _Unwritten(notified=after, messages=before.messages + 1 if before else 1)
-        self._writes.put(trigger.ref.namespace, (trigger.ref, trigger.uid))
+        self._writes.put(trigger.ref, trigger.uid)
 
     def _status(self, trigger: Snapshot) -> dict[str, Any]:
         status = trigger.raw.get("status")
