@@ -9,12 +9,13 @@ from typing import Any
 
 from git_events_runner.errors import ConfigError, InvalidObject
 from git_events_runner.resources.parse import parse
+from git_events_runner.resources.ref import named
 from git_events_runner.rules.delivery_choice import Choice, choice_of
 from git_events_runner.rules.forges import BY_NAME, IgnoredEvent, MalformedPayload, PullRequest, Push, forge_of, read
 from git_events_runner.rules.proofs import Scheme, Signature
 from git_events_runner.rules.signatures import KeysRefused, judge, keys_of
 
-from .facts import Facts, named, ref_of
+from .facts import Facts, ref_of
 from .findings import Explanation, Rank, Step, listed, words_of
 from .source_findings import title
 

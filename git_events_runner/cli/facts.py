@@ -12,7 +12,7 @@ from typing import Any
 from git_events_runner.errors import ApiError, ApiNotFound
 from git_events_runner.resources.job import IDENTITY_LABEL, TRIGGER_KIND_LABEL, TRIGGER_LABEL, JobView
 from git_events_runner.resources.kinds import KINDS, NOTIFIERS, SOURCES
-from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ref import Ref, named
 from git_events_runner.rules.jobs.labels import label
 from git_events_runner.settings.runtime import RuntimeConfig
 
@@ -165,11 +165,6 @@ def named_refs(trigger: Mapping[str, Any]) -> tuple[Ref, ...]:
         named(str(action.get("kind")), namespace, str(action.get("name"))),
         Ref("Namespace", None, namespace),
     )
-
-
-def named(kind: str, namespace: str, name: str) -> Ref:
-    """The object of a name in a trigger: cluster kinds have no namespace, the others are in the trigger's."""
-    return Ref(kind, None if kind.startswith("Cluster") else namespace, name)
 
 
 async def _all(

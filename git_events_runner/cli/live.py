@@ -13,7 +13,7 @@ from git_events_runner.edges.git.rate_limits import Unobserved
 from git_events_runner.edges.git.request import GitRequest, Reference
 from git_events_runner.errors import ApiError, GitError, InvalidObject, SecretUnusable
 from git_events_runner.resources.parse import parse
-from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ref import Ref, named
 from git_events_runner.rules.jobs.clone import describe, secrets_of
 from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.reference_entries import Listed, listed_keys
@@ -21,7 +21,7 @@ from git_events_runner.rules.reference_plan import plan
 from git_events_runner.rules.references import Watched, full_name_of
 from git_events_runner.wiring.config import git_remote, host_key_policy
 
-from .facts import Facts, Live, named
+from .facts import Facts, Live
 from .findings import counted
 from .session import Session
 

@@ -9,7 +9,7 @@ from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.conditions import Reason
 from git_events_runner.resources.job import NOTIFIED_ANNOTATION, JobView
 from git_events_runner.resources.parse import parse
-from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ref import Ref, named
 from git_events_runner.rules.derived_conditions import conditions_of
 from git_events_runner.rules.notifications.delivery import delivery_of, not_ready
 from git_events_runner.rules.notifications.marks import marks_of
@@ -17,7 +17,7 @@ from git_events_runner.rules.notifications.problem import notified_of
 from git_events_runner.rules.notifications.report import RECOVERED, state_of
 from git_events_runner.rules.references import source_of
 
-from .facts import Facts, named, ref_of
+from .facts import Facts, ref_of
 from .findings import Step
 
 _TOPIC = "notifier"

@@ -11,7 +11,7 @@ from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.conditions import ConditionType, Reason
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.parse import parse
-from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ref import Ref, named
 from git_events_runner.rules.annotated import requests_of
 from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.policy import refusal, too_often
@@ -23,7 +23,7 @@ from git_events_runner.rules.signatures import KeysRefused, keys_of, short_keys,
 from git_events_runner.rules.waits import waits_of
 from git_events_runner.wiring.config import policy_of
 
-from .facts import Facts, named, ref_of
+from .facts import Facts, ref_of
 from .findings import SHOWN, Rank, Step, listed, names_of, words_of
 from .overview import conditions_of, next_check, reference_of
 from .remedies import remedy_of

@@ -25,7 +25,7 @@ from git_events_runner.edges.ports import EventRecorder, KubeWriter
 from git_events_runner.errors import ApiError, ApiNotFound, FenceLost, InvalidObject
 from git_events_runner.flow.ports import PolicyGate, StatusWriter
 from git_events_runner.resources.kinds import ACTIONS, SOURCES, TRIGGERS
-from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ref import Ref, named
 from git_events_runner.rules import patterns
 from git_events_runner.rules.derived_conditions import EARLIER_LIMIT, names_in_spec
 from git_events_runner.rules.identity import is_watched, runs_of
@@ -217,21 +217,19 @@ class Reconciler:
         The cloned source changes only with the action, and that change reconciles the trigger.
         """
         namespace = trigger.ref.namespace
-        named = [Ref("Namespace", None, namespace or "")]
+        concerned = [Ref("Namespace", None, namespace or "")]
         if trigger.model is None:
-            return named
+            return concerned
         spec = trigger.model.spec
-
-        def ref(kind: str, name: str) -> Ref:
-            return Ref(kind, None if kind.startswith("Cluster") else namespace, name)
-
-        action = ref(spec.action.kind, spec.action.name)
+        action = named(spec.action.kind, namespace, spec.action.name)
         if spec.sources.watch_on.on_delete is not None:
-            named.append(ref(spec.sources.watch_on.on_delete.kind, spec.sources.watch_on.on_delete.name))
-        named += [action, *(ref(spec.sources.kind, name) for name in spec.sources.names)]
+            concerned.append(
+                named(spec.sources.watch_on.on_delete.kind, namespace, spec.sources.watch_on.on_delete.name)
+            )
+        concerned += [action, *(named(spec.sources.kind, namespace, name) for name in spec.sources.names)]
         found = self._store.get(action)
         override = found.model.spec.source_override if found and found.model else None
-        return [*named, ref(override.kind, override.name)] if override is not None else named
+        return [*concerned, named(override.kind, namespace, override.name)] if override is not None else concerned
 
     async def _reconcile(self, trigger: Snapshot, fence: Fence) -> bool:
         """Finalizer of v0.4, entries of removed sources, conditions; written only when they change."""

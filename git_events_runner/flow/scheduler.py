@@ -23,7 +23,7 @@ from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.flow.ports import PolicyGate
 from git_events_runner.resources.kinds import SOURCES, TRIGGERS
-from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ref import Ref, named
 from git_events_runner.rules.jobs.clone import phase_key
 from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.ledger.mutations import rfc3339
@@ -215,8 +215,7 @@ class Scheduler:
             log.warning("trigger.rejected", namespace=namespace, name=trigger.ref.name, error=schedule.message)
             self._naming.drop(trigger.ref)
             return
-        place = None if spec.sources.kind.startswith("Cluster") else namespace
-        self._naming.put(trigger.ref, [Ref(spec.sources.kind, place, name) for name in spec.sources.names])
+        self._naming.put(trigger.ref, [named(spec.sources.kind, namespace, name) for name in spec.sources.names])
         watches = self._watches[trigger.ref] = {}
         status = trigger.raw.get("status") or {}
         for name in spec.sources.names:
@@ -272,8 +271,7 @@ class Scheduler:
                 self._submit_now(watch, fence)
 
     def _phase(self, spec: Any, trigger: Ref, name: str) -> str:
-        cluster = spec.sources.kind.startswith("Cluster")
-        found = self._store.get(Ref(spec.sources.kind, None if cluster else trigger.namespace, name))
+        found = self._store.get(named(spec.sources.kind, trigger.namespace, name))
         return phase_key(found.model, trigger.namespace or "") if found and found.model else name
 
     def _plan(self, watch: _Watch, *, catching_up: bool, each_runs: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from git_events_runner.resources.kinds import NOTIFIERS, SOURCES, TRIGGERS
 from git_events_runner.resources.notifiers import DEFAULT_KEYS
-from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ref import Ref, named
 
 UNREAD: Mapping[str, Any] = {}  # an object that is there, with nothing in it to read
 
@@ -84,12 +84,12 @@ def _of_trigger(trigger: Ref, spec: Mapping[str, Any], known: Existing) -> Itera
     sources = spec["sources"]
     for index, name in enumerate(sources["names"]):
         kind = sources.get("kind", "GitRepo")
-        yield from _missing(f"spec.sources.names[{index}]", _target(kind, trigger.namespace, name), known)
+        yield from _missing(f"spec.sources.names[{index}]", named(kind, trigger.namespace, name), known)
     action = spec["action"]
-    yield from _missing("spec.action.name", _target(action["kind"], trigger.namespace, action["name"]), known)
+    yield from _missing("spec.action.name", named(action["kind"], trigger.namespace, action["name"]), known)
     on_delete = (sources.get("watchOn") or {}).get("onDelete")
     if on_delete:
-        target = _target(on_delete["kind"], trigger.namespace, on_delete["name"])
+        target = named(on_delete["kind"], trigger.namespace, on_delete["name"])
         yield from _missing("spec.sources.watchOn.onDelete.name", target, known)
     auth = (spec.get("webhook") or {}).get("authConfig")
     if auth:
@@ -138,7 +138,7 @@ def _secret_of(
 def _of_action(action: Ref, spec: Mapping[str, Any], known: Existing) -> Iterator[tuple[str, str]]:
     override = spec.get("sourceOverride")
     if override:
-        target = _target(override["kind"], action.namespace, override["name"])
+        target = named(override["kind"], action.namespace, override["name"])
         if target.namespace or override["kind"].startswith("Cluster"):
             yield from _missing("spec.sourceOverride.name", target, known)
     for field, kind, source, name in _objects(spec.get("actionJob") or {}):
@@ -186,10 +186,6 @@ def _object(field: str, target: Ref, key: Any, known: Existing) -> Iterator[tupl
     if isinstance(key, str) and key not in values:
         there = ", ".join(sorted(values)) or "none"
         yield field, f"{target} has no key {key} (keys: {there}); add it there"
-
-
-def _target(kind: str, namespace: str | None, name: str) -> Ref:
-    return Ref(kind, None if kind.startswith("Cluster") else namespace, name)
 
 
 def _missing(field: str, target: Ref, known: Existing) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from git_events_runner.errors import InvalidObject
-from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ref import Ref, named
 from git_events_runner.rules.jobs.run import Pointer
 from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.ledger.report import Problem
@@ -66,12 +66,12 @@ def resolve(trigger: Any, source: str, find: Find, *, deleted: bool = False) -> 
     """
     namespace = trigger.ref.namespace
     watch = trigger.spec.sources
-    watched_ref = _named(watch.kind, namespace, source_of(source))
+    watched_ref = named(watch.kind, namespace, source_of(source))
     watched = _valid(watched_ref, find, "Source")
     if isinstance(watched, Problem):
         return watched
     runs = watch.watch_on.on_delete if deleted and watch.watch_on.on_delete is not None else trigger.spec.action
-    action_ref = _named(runs.kind, namespace, runs.name)
+    action_ref = named(runs.kind, namespace, runs.name)
     action = _valid(action_ref, find, "Action")
     if isinstance(action, Problem):
         return action
@@ -80,7 +80,7 @@ def resolve(trigger: Any, source: str, find: Find, *, deleted: bool = False) -> 
     override = action.model.spec.source_override
     cloned, cloned_pointer = watched, pointer
     if override is not None:
-        cloned_ref = _named(override.kind, namespace, override.name)
+        cloned_ref = named(override.kind, namespace, override.name)
         found = _valid(cloned_ref, find, "Source")
         if isinstance(found, Problem):
             return Problem(reason=found.reason, message=f"{action_ref}: sourceOverride: {found.message}", stalled=True)
@@ -106,10 +106,6 @@ def _reference(trigger: Any, source: str) -> tuple[str, str]:
     pull, wanted = entry_of(trigger.raw_status, source).pull, watch.references and watch.references.pull_requests
     merged = wanted is not None and wanted.checkout == "Merge"
     return PULL_TYPE, pull.reference(merged=merged) if pull is not None else ""
-
-
-def _named(kind: str, namespace: str, name: str) -> Ref:
-    return Ref(kind, None if kind.startswith("Cluster") else namespace, name)
 
 
 def _valid(ref: Ref, find: Find, role: str) -> Found | Problem:

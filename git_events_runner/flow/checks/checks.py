@@ -26,7 +26,7 @@ from git_events_runner.errors import (
 )
 from git_events_runner.flow.ports import DeferringStatusWriter, PolicyGate
 from git_events_runner.resources.job import JobView, timestamp
-from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ref import Ref, named
 from git_events_runner.rules.annotated import last_run_token
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.decision import (
@@ -201,10 +201,10 @@ class Checks:
 
     def _of_repository(self, trigger: Snapshot, key: str, entry: Entry) -> Entry:
         """The entry without the record of a pull request that was delivered about another repository."""
-        sources = trigger.model.spec.sources
-        namespace = None if sources.kind.startswith("Cluster") else trigger.ref.namespace
-        found = self._store.get(Ref(sources.kind, namespace, source_of(key)))
-        if entry.pull is None or found is None or found.model is None or entry.pull.is_of(found.model.spec.repo_uri):
+        if entry.pull is None:
+            return entry
+        found = self._store.get(named(trigger.model.spec.sources.kind, trigger.ref.namespace, source_of(key)))
+        if found is None or found.model is None or entry.pull.is_of(found.model.spec.repo_uri):
             return entry
         return replace(entry, pull=None)
 

@@ -13,7 +13,7 @@ from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.kinds import KINDS
-from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ref import Ref, named
 from git_events_runner.rules.check_result import CheckResult
 from git_events_runner.rules.forge_links import commit_page, host_of
 from git_events_runner.rules.ignored import ignored_line
@@ -264,7 +264,7 @@ def _next(spec: Any, ref: Ref, get: Callable[[Ref], Snapshot | None], now: datet
 def _following(
     schedule: Schedule, name: str, kind: str, ref: Ref, get: Callable[[Ref], Snapshot | None], now: datetime
 ) -> datetime | None:
-    source = get(Ref(kind, None if kind.startswith("Cluster") else ref.namespace, name))
+    source = get(named(kind, ref.namespace, name))
     key = phase_key(source.model, ref.namespace or "") if source is not None and source.model is not None else name
     return schedule.next_due(now, phase_key=key)
 

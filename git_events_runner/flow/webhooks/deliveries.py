@@ -14,7 +14,7 @@ from git_events_runner.concurrency.pools import Pool
 from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError, ApiNotFound
-from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ref import Ref, named
 from git_events_runner.rules.delivery_choice import Choice, choice_of
 from git_events_runner.rules.forges import (
     BY_NAME,
@@ -159,8 +159,7 @@ class Deliveries:
         return choice_of(said, trigger.model.spec, names, address, self._aliases())
 
     def _address(self, trigger: Snapshot, name: str) -> str:
-        kind = trigger.model.spec.sources.kind
-        found = self._store.get(Ref(kind, None if kind.startswith("Cluster") else trigger.ref.namespace, name))
+        found = self._store.get(named(trigger.model.spec.sources.kind, trigger.ref.namespace, name))
         return found.model.spec.repo_uri if found and found.model else ""
 
     async def _count(self, trigger: Snapshot, choice: Choice, task: str, warning: str | None) -> bool:

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from git_events_runner.resources.kinds import SOURCES
-from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ref import Ref, named
 from git_events_runner.rules.identity import Found, Objects, Owner
 from git_events_runner.rules.jobs.lifecycle import RunJob
 from git_events_runner.rules.ledger.entry import entry_of
@@ -102,9 +101,7 @@ def lost_report(trigger: Any, source: str, job: str, objects: Objects[Any]) -> R
 
 
 def _uri_of(trigger: Any, source: str, objects: Objects[Any]) -> str | None:
-    kind = trigger.model.spec.sources.kind
-    namespace = trigger.ref.namespace if kind == SOURCES[0] else None
-    found = objects.get(Ref(kind, namespace, source_of(source)))
+    found = objects.get(named(trigger.model.spec.sources.kind, trigger.ref.namespace, source_of(source)))
     return found.model.spec.repo_uri if found is not None and found.model is not None else None
 
 
