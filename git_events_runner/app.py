@@ -74,7 +74,7 @@ from git_events_runner.wiring.git_sources import GitSources, Remotes, SecretCopi
 from git_events_runner.wiring.host_keys import HostKeys
 from git_events_runner.wiring.kept_responses import KeptResponses
 from git_events_runner.wiring.live_triggers import LiveTriggers
-from git_events_runner.wiring.liveness import expect_answers, follow_log
+from git_events_runner.wiring.liveness import expect_responses, follow_log
 from git_events_runner.wiring.messages import messages
 from git_events_runner.wiring.owner import owner_reference
 from git_events_runner.wiring.repositories import Repositories
@@ -132,16 +132,16 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         metrics.edge_failed(kind.name if kind else "Lease")
         log.warning("api.failed", kind=kind.name if kind else "Lease", error=str(error))
 
-    def crds_judged(problem: str | None) -> None:
-        health.judged("crds", problem)
+    def crds_checked(problem: str | None) -> None:
+        health.set_problem("crds", problem)
         lanes.hold(held=problem is not None)
 
     def submit(request: CheckRequest) -> None:
         lanes.submit(request)
 
-    def lead_changed(leading: bool) -> None:  # noqa: FBT001  a callback of one fact
-        metrics.leading(leading=leading)
-        log.info("lease.acquired" if leading else "lease.lost", identity=settings.identity)
+    def leadership_changed(leader: bool) -> None:  # noqa: FBT001  a callback of one fact
+        metrics.set_leader(leader=leader)
+        log.info("lease.acquired" if leader else "lease.lost", identity=settings.identity)
 
     def weight(namespace: str) -> int:
         return weight_of(config.current, namespace)
@@ -170,7 +170,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         default=RuntimeConfig(),
         announcer=events,
         metrics=metrics,
-        judged=partial(health.judged, "config"),
+        report_problem=partial(health.set_problem, "config"),
     )
     secrets = Secrets(
         reader=client, cache_s=settings.secrets_cache_time_s, clock=loop.time, objects=store.sizes.objects
@@ -199,7 +199,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         api=client,
         store=store,
         metrics=metrics,
-        history_limit=lambda asked: history_limit(config.current, asked),
+        history_limit=lambda wanted: history_limit(config.current, wanted),
         gather_s=_GATHER_S,
     )
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
@@ -232,7 +232,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         request_timeout_s=leader_timeout_s,
         deletions=deletions,
         find_lost=tracking.find_lost,
-        trigger_gone=triggers.gone,
+        trigger_deleted=triggers.is_deleted,
         metrics=metrics,
         now=now,
     )
@@ -280,7 +280,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         weight=weight,
     )
 
-    pending, forget = waits.beside(pending=lanes.pending, forget=lanes.forget)
+    pending, forget = waits.together_with(pending=lanes.pending, forget=lanes.forget)
     scheduler = Scheduler(
         store=store, gate=gate, submit=lanes.submit, forget=forget, edited=handled.edited, now=now, weight=weight
     )
@@ -292,7 +292,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         submit=lanes.submit,
         deleted_as=deletions.phase_of,
         job_deleted=tracking.is_deleted,
-        trigger_gone=triggers.gone,
+        trigger_deleted=triggers.is_deleted,
         most_retries=lambda: config.current.trigger.max_retry_limit,
         messages=notifications,
         request_timeout_s=leader_timeout_s,
@@ -334,7 +334,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         weight=weight,
     )
     starts = Starts(store=store, metrics=metrics, now=now)
-    crds = Crds(reader=client, judged=crds_judged)
+    crds = Crds(reader=client, checked=crds_checked)
 
     async def lead(fence: Fence) -> None:
         """The leader's tasks; the first to fail ends them all."""
@@ -354,7 +354,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
                     secret_checks,
                     scheduler,
                 ):
-                    group.create_task(part.run_leading(fence))
+                    group.create_task(part.run_as_leader(fence))
         except* FenceLost as lost:
             log.warning("lease.fenced", error=str(lost.exceptions[0]))
 
@@ -364,11 +364,13 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         identity=settings.identity,
         timing=settings.lease,
         owner=partial(owner_reference, store, config_ref),
-        changed=lead_changed,
+        changed=leadership_changed,
         failed=lambda error: edge_failed(None, error),
     )
 
-    gone = TriggerCleanup(store=store, forget_lane=forget, forget_metrics=metrics.forget, with_metrics=metrics.triggers)
+    cleanup = TriggerCleanup(
+        store=store, forget_lane=forget, forget_metrics=metrics.forget, with_metrics=metrics.triggers
+    )
     webhooks = Webhooks(
         store=store,
         counter=DeliveryRecorder(store=store, writer=writer, submit=lanes.submit, now=now),
@@ -414,13 +416,13 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         announcer=events,
         ref=config_ref,
         note=partial(health.note, "namespaces"),
-        none_served=partial(health.judged, "namespaces"),
+        none_served=partial(health.set_problem, "namespaces"),
     )
     writes = WriteHealth(
         client=client,
         lease=lease,
         limit_s=_WRITE_LEASES * settings.lease.duration_s,
-        judged=partial(health.judged, "writes"),
+        report_problem=partial(health.set_problem, "writes"),
         note=partial(health.note, "writes"),
     )
     restores = Restores(
@@ -458,7 +460,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
                 await store.wait_synced(*OURS, "Job", "Namespace", "ConfigMap")
                 for name, informer in informers.items():
                     health.expect(name, partial(getattr, informer, "moved_at"), _INFORMER_S)
-                    expect_answers(health, name, informer)
+                    expect_responses(health, name, informer)
                 await config.wait_usable()
                 await hook_port.open(must=True)
                 async with running(
@@ -468,7 +470,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
                     status=writer.run(),
                     lanes=lanes.run(),
                     waits=waits.run(),
-                    gone=gone.run(),
+                    cleanup=cleanup.run(),
                     tracking=tracking.run(),
                     hosts=hosts.run(),
                     repositories=repositories.run(),
@@ -481,7 +483,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
                         async with running(lease=lease.run(lead), writes=writes.run()):
                             health.set("caches", ready=True)
                             health.expect("lease", partial(getattr, lease, "moved_at"), _LEASE_S)
-                            expect_answers(health, "lease", lease)
+                            expect_responses(health, "lease", lease)
                             try:
                                 log.info("controller.started", identity=settings.identity)
                                 at = {"webhooks_port": hooks_port, "utility_port": utility_port}

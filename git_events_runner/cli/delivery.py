@@ -13,7 +13,7 @@ from git_events_runner.resources.ref import named
 from git_events_runner.rules.delivery_choice import Choice, choice_of
 from git_events_runner.rules.forges import BY_NAME, IgnoredEvent, MalformedPayload, PullRequest, Push, forge_of, read
 from git_events_runner.rules.proofs import Scheme, Signature
-from git_events_runner.rules.signatures import KeysRefused, judge, keys_of
+from git_events_runner.rules.signatures import KeysRefused, keys_of, verify_signature
 
 from .facts import Facts, ref_of
 from .findings import Explanation, Rank, Step, listed, words_of
@@ -81,7 +81,7 @@ def _steps(facts: Facts, headers: Headers, body: bytes) -> Iterator[Step]:
         yield Step(topic="authentication", text=f"it is verified as {auth.type}")
     kind = auth.type if auth is not None else "header"
     names = list(spec.sources.names)
-    chosen: Choice | IgnoredEvent = Choice(asked=dict.fromkeys(names))
+    chosen: Choice | IgnoredEvent = Choice(requests=dict.fromkeys(names))
     if kind in BY_NAME or spec.webhook.match_repository:
         try:
             push = read(forge_of(kind, headers), headers, body)
@@ -104,31 +104,31 @@ def _steps(facts: Facts, headers: Headers, body: bytes) -> Iterator[Step]:
             remedy="if it should cause a run, correct spec.sources.watchOn.reference or the source's repoUri",
         )
         return
-    commits = dict.fromkeys(commit[:12] for commit in chosen.asked.values() if commit)
+    commits = dict.fromkeys(commit[:12] for commit in chosen.requests.values() if commit)
     about = f", which is to be at commit {listed(commits)}" if commits else ""
-    asked = listed(map(title, chosen.asked) if spec.sources.watch_on.references is not None else chosen.asked)
+    sources = listed(map(title, chosen.requests) if spec.sources.watch_on.references is not None else chosen.requests)
     if spec.suspend:
         yield Step(
             topic="decision",
-            text=f"it gets 202 and is recorded for {asked}; the trigger is suspended",
+            text=f"it gets 202 and is recorded for {sources}; the trigger is suspended",
             rank=Rank.SUSPENDED,
             remedy=f"resume it: git-events-runner resume {words_of(facts)}",
         )
     else:
-        yield Step(topic="decision", text=f"it gets 202, and {asked} is checked{about}", rank=Rank.RAN)
+        yield Step(topic="decision", text=f"it gets 202, and {sources} is checked{about}", rank=Rank.RAN)
 
 
-def _push(said: Push) -> str:
+def _push(event: Push) -> str:
     """What a delivery reports of a push."""
-    changes = listed(f"{one.reference}{' (deleted)' if one.deleted else ''}" for one in said.changes)
-    return f"a push to {listed(said.repositories) or 'an unnamed repository'} of {changes or 'unknown references'}"
+    changes = listed(f"{one.reference}{' (deleted)' if one.deleted else ''}" for one in event.changes)
+    return f"a push to {listed(event.repositories) or 'an unnamed repository'} of {changes or 'unknown references'}"
 
 
-def _pull_request(said: PullRequest) -> str:
+def _pull_request(event: PullRequest) -> str:
     """What a delivery reports of a pull request."""
-    where = "of a fork" if said.fork else "of a branch of the repository itself"
-    state = "closed" if said.closed else "open"
-    return f"pull request {said.number} of {listed(said.repositories) or 'an unnamed repository'}, {where}, {state}"
+    where = "of a fork" if event.fork else "of a branch of the repository itself"
+    state = "closed" if event.closed else "open"
+    return f"pull request {event.number} of {listed(event.repositories) or 'an unnamed repository'}, {where}, {state}"
 
 
 def _unverified(facts: Facts, auth: Any, headers: Headers, body: bytes) -> Step | None:
@@ -147,7 +147,7 @@ def _unverified(facts: Facts, auth: Any, headers: Headers, body: bytes) -> Step 
     default = _HMAC_HEADER if auth.type == "hmac" else facts.config.trigger.webhook.default_auth_header
     scheme = Scheme(type=auth.type, header=(auth.header or default).lower(), algorithm=auth.algorithm)
     try:
-        found = judge(scheme, headers, body, keys_of(facts.webhook_key), now_s=facts.now.timestamp())
+        found = verify_signature(scheme, headers, body, keys_of(facts.webhook_key), now_s=facts.now.timestamp())
     except KeysRefused as error:
         return Step(topic="authentication", text=f"it gets 500: {where} {error}", rank=Rank.SECRET)
     if found is Signature.GOOD:
@@ -159,7 +159,7 @@ def _unverified(facts: Facts, auth: Any, headers: Headers, body: bytes) -> Step 
     )
 
 
-def _chosen(facts: Facts, model: Any, said: Push | PullRequest | IgnoredEvent) -> Choice | IgnoredEvent:
+def _chosen(facts: Facts, model: Any, event: Push | PullRequest | IgnoredEvent) -> Choice | IgnoredEvent:
     """What a delivery requests, by the rules of the webhook port."""
     spec, namespace = model.spec, str(model.ref.namespace)
 
@@ -167,7 +167,7 @@ def _chosen(facts: Facts, model: Any, said: Push | PullRequest | IgnoredEvent) -
         source = facts.objects.get(named(spec.sources.kind, namespace, name), {})
         return str((source.get("spec") or {}).get("repoUri") or "")
 
-    return choice_of(said, spec, spec.sources.names, address, facts.config.trigger.webhook.host_aliases)
+    return choice_of(event, spec, spec.sources.names, address, facts.config.trigger.webhook.host_aliases)
 
 
 def _body(file: str) -> bytes:

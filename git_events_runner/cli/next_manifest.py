@@ -51,7 +51,7 @@ def scheduled(path: str) -> list[Scheduled]:
             try:
                 found += _of(document)
             except InvalidObject as error:
-                problems += [f"{document.at(field)}: {field}: {told}" for field, told in error.problems]
+                problems += [f"{document.at(field)}: {field}: {problem}" for field, problem in error.problems]
     if not found and not problems:
         problems.append(f"{path}: no trigger with a schedule in there")
     if problems:

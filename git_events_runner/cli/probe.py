@@ -34,14 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             found = _status_of(url, method, insecure=arguments.insecure)
         except (OSError, http.client.HTTPException, UnicodeError) as error:  # UnicodeError: a host that DNS cannot hold
-            said = f"no answer: {error or type(error).__name__}"
+            problem = f"no answer: {error or type(error).__name__}"
         else:
             if found == status:
                 sys.stdout.write(f"{method} {url}: {found}, as expected\n")
                 return 0
-            said = f"answered {found}, expected {status}"
+            problem = f"answered {found}, expected {status}"
         if time.monotonic() + _PAUSE_S > deadline:
-            sys.stderr.write(f"{method} {url}: {said}\n")
+            sys.stderr.write(f"{method} {url}: {problem}\n")
             return 1
         time.sleep(_PAUSE_S)
 

@@ -96,7 +96,7 @@ def _found_by(options: argparse.Namespace, environment: Mapping[str, str]) -> Re
     return Reference("branch" if kind == "branch" else "tag", name)
 
 
-def _say(text: str) -> None:
+def _print_line(text: str) -> None:
     sys.stderr.write(f"gitrepo-cloner: {text}\n")
     sys.stderr.flush()
 
@@ -115,7 +115,7 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
 
         access = in_cluster(environment)
         repository = await asyncio.to_thread(looked_up_repository, access, options.kind, options.source)
-    wish = CloneRequest(
+    request = CloneRequest(
         repository=repository,
         reference=_reference(options),
         destination=options.destination,
@@ -126,11 +126,13 @@ async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> C
         changes=ChangesRequest.of(environment) if described else None,
         options=CloneOptions.parse(environment.get(OPTIONS_VARIABLE, "")) if described else CloneOptions(),
     )
-    only_ssh = repository.scheme == "ssh" and not wish.options.submodules
+    only_ssh = repository.scheme == "ssh" and not request.options.submodules
     remote = (ssh_remote if only_ssh else http_remote)(exchange_limits(limits))
-    lfs = lfs_client(exchange_limits(limits)) if wish.options.lfs else None
+    lfs = lfs_client(exchange_limits(limits)) if request.options.lfs else None
     try:
-        return await clone(remote, wish, warn=_say, debug=_say if options.debug else lambda _: None, lfs=lfs)
+        return await clone(
+            remote, request, warn=_print_line, debug=_print_line if options.debug else lambda _: None, lfs=lfs
+        )
     finally:
         await remote.close()
         if lfs is not None:
@@ -142,7 +144,7 @@ def _disk_failed(error: OSError, destination: Path) -> int:
     problem = error.strerror or type(error).__name__
     if error.errno == errno.ENOSPC:
         problem = "no space left on the volume, or no room for more files (inodes); give it a larger size"
-    _say(f"cannot write to {destination}: {problem}")
+    _print_line(f"cannot write to {destination}: {problem}")
     return OTHER
 
 
@@ -155,7 +157,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except DiskFailed as failed:
         return _disk_failed(failed.error, options.destination)
     except GitEventsRunnerError as error:
-        _say(str(error))
+        _print_line(str(error))
         return exit_code(error)
     except OSError as error:
         return _disk_failed(error, options.destination)
@@ -164,7 +166,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             import traceback
 
             traceback.print_exc()
-        _say(f"unexpected {type(error).__name__}; --debug shows where")
+        _print_line(f"unexpected {type(error).__name__}; --debug shows where")
         return OTHER
     files = "1 file" if cloned.files == 1 else f"{cloned.files} files"
     sys.stdout.write(

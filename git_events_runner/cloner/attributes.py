@@ -48,11 +48,13 @@ class Attributes:
         macros = self.macros
         if macros is None:  # they are defined in the uppermost folder only
             macros = (
-                dict(_BUILT_IN) if folder else {**_BUILT_IN, **{name: said for name, said, macro in lines if macro}}
+                dict(_BUILT_IN)
+                if folder
+                else {**_BUILT_IN, **{name: assigned for name, assigned, macro in lines if macro}}
             )
         rules = []
-        for pattern, said, macro in lines:
-            states = tuple((name, value) for name, value in said if name in _NEEDED or name in macros)
+        for pattern, assigned, macro in lines:
+            states = tuple((name, value) for name, value in assigned if name in _NEEDED or name in macros)
             matcher = None if macro or not states else path_rule(pattern)
             if matcher is not None:
                 rules.append((matcher, states))

@@ -84,7 +84,7 @@ def exchange_limits(limits: CloneLimits) -> Limits:
 
 async def clone(
     remote: Remote,
-    wish: CloneRequest,
+    request: CloneRequest,
     *,
     warn: Callable[[str], None],
     debug: Callable[[str], None],
@@ -103,10 +103,10 @@ async def clone(
         DiskFailed: The disk is full or not writable, as the pack arrives.
         OSError: Or after it.
     """
-    prepare(wish.destination, owned=wish.owned)
+    prepare(request.destination, owned=request.owned)
     for pause_s in (*pauses_s, None):
         try:
-            return await _clone_or_clean(remote, lfs, wish, warn=warn, debug=debug)
+            return await _clone_or_clean(remote, lfs, request, warn=warn, debug=debug)
         except (GitUnreachable, GitTimeout, GitRateLimited, GitCutOff) as error:
             wait_s = max(pause_s or 0.0, getattr(error, "retry_after_s", 0.0))
             if pause_s is None or wait_s > _PATIENCE_S:
@@ -148,16 +148,16 @@ def remove(entry: Path) -> None:
 async def _clone_or_clean(
     remote: Remote,
     lfs: LfsClient | None,
-    wish: CloneRequest,
+    request: CloneRequest,
     *,
     warn: Callable[[str], None],
     debug: Callable[[str], None],
 ) -> Cloned:
     """A clone, or an empty folder again: the next user of the volume has no partial clone, and all space."""
     try:
-        return await _clone_once(remote, lfs, wish, warn=warn, debug=debug)
+        return await _clone_once(remote, lfs, request, warn=warn, debug=debug)
     except BaseException:
-        for entry in sorted(wish.destination.iterdir(), key=lambda each: each.name == ".git"):
+        for entry in sorted(request.destination.iterdir(), key=lambda each: each.name == ".git"):
             if entry.name != _KEPT:
                 with contextlib.suppress(OSError):
                     remove(entry)
@@ -167,83 +167,83 @@ async def _clone_or_clean(
 async def _clone_once(
     remote: Remote,
     lfs: LfsClient | None,
-    wish: CloneRequest,
+    request: CloneRequest,
     *,
     warn: Callable[[str], None],
     debug: Callable[[str], None],
 ) -> Cloned:
-    answer, reference = await remote.commit_of(GitRequest(wish.repository, wish.reference)), wish.reference
+    answer, reference = await remote.commit_of(GitRequest(request.repository, request.reference)), request.reference
     tag_object = answer.tag_object
-    if wish.found_by is not None and wish.preserve_git_folder:
-        tag_object = await _tag_object(remote, wish.repository, wish.found_by, answer.commit)
-        reference = wish.found_by
-    debug(f"{wish.reference} is commit {answer.commit}")
-    git_folder = wish.destination / ".git"
+    if request.found_by is not None and request.preserve_git_folder:
+        tag_object = await _tag_object(remote, request.repository, request.found_by, answer.commit)
+        reference = request.found_by
+    debug(f"{request.reference} is commit {answer.commit}")
+    git_folder = request.destination / ".git"
     packs = git_folder / "objects" / "pack"
     packs.mkdir(parents=True)
     (git_folder / _MARKER).touch()
-    budget, selects = Budget(wish.limits), selecting(wish.options.sparse)
+    budget, selects = Budget(request.limits), selecting(request.options.sparse)
     with ExitStack() as files:
         fetching = Fetching(
             remote=remote,
-            repository=wish.repository,
+            repository=request.repository,
             folder=packs,
-            limits=wish.limits,
+            limits=request.limits,
             budget=budget,
             debug=debug,
             files=files,
         )
-        tags = await tags_of(remote, wish.repository) if wish.options.tags and wish.preserve_git_folder else {}
-        want = (wish.preserve_git_folder and tag_object) or answer.commit
-        fetched = await fetching.commit(want, answer.commit, wish.options, selects)
-        out = await asyncio.to_thread(_unpack, fetched, wish, answer.commit, budget, selects, warn)
+        tags = await tags_of(remote, request.repository) if request.options.tags and request.preserve_git_folder else {}
+        want = (request.preserve_git_folder and tag_object) or answer.commit
+        fetched = await fetching.commit(want, answer.commit, request.options, selects)
+        out = await asyncio.to_thread(_unpack, fetched, request, answer.commit, budget, selects, warn)
         tree = tree_of(fetched.objects, bytes.fromhex(answer.commit))
-        directory = os.open(wish.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(request.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         files.callback(os.close, directory)
         if lfs is not None and out.contents:
             lfs_files = LfsFiles(
                 client=lfs,
-                repository=wish.repository,
-                url=api_url(wish.repository, fetched.objects, tree),
+                repository=request.repository,
+                url=api_url(request.repository, fetched.objects, tree),
                 directory=directory,
                 scratch=git_folder / "lfs",
                 budget=budget,
                 index=out.index,
             )
             out.size_bytes += await lfs_files.fetch(out.contents)
-        if wish.options.submodules:
+        if request.options.submodules:
             submodules = Submodules(
                 remote=remote,
                 lfs=lfs,
-                source=wish.repository,
-                hosts=wish.options.submodule_hosts,
+                source=request.repository,
+                hosts=request.options.submodule_hosts,
                 destination=directory,
                 scratch=git_folder,
-                limits=wish.limits,
+                limits=request.limits,
                 budget=budget,
-                shared=wish.owned,
+                shared=request.owned,
                 warn=warn,
                 debug=debug,
             )
-            await submodules.clone(parent_of(wish.repository.url, fetched.objects, tree, out))
+            await submodules.clone(parent_of(request.repository.url, fetched.objects, tree, out))
             out.files += submodules.files
             out.size_bytes += submodules.size_bytes
         if out.index is not None:
-            await asyncio.to_thread(_keep, fetched, wish, (reference, answer.commit, tag_object), budget, out.index)
-        if wish.changes is not None:
+            await asyncio.to_thread(_keep, fetched, request, (reference, answer.commit, tag_object), budget, out.index)
+        if request.changes is not None:
             cloning = Cloning(
-                repository=wish.repository,
+                repository=request.repository,
                 commit=answer.commit,
                 pack=fetched.objects,
-                limits=pack_limits(wish.limits),
+                limits=pack_limits(request.limits),
                 budget=budget,
-                most_files=wish.limits.max_files,
+                most_files=request.limits.max_files,
                 scratch=git_folder,
             )
-            await list_changes(remote, wish.changes, cloning, warn=warn, pauses_s=PAUSES_S)
+            await list_changes(remote, request.changes, cloning, warn=warn, pauses_s=PAUSES_S)
         if packed := packed_refs(tags, fetched.objects, warn):
             (git_folder / "packed-refs").write_bytes(packed)
-    if wish.preserve_git_folder:
+    if request.preserve_git_folder:
         (git_folder / _MARKER).unlink()
     else:
         shutil.rmtree(git_folder)
@@ -263,7 +263,7 @@ async def _tag_object(remote: Remote, repository: Repository, reference: Referen
 
 def _unpack(
     fetched: Fetched,
-    wish: CloneRequest,
+    request: CloneRequest,
     commit: str,
     budget: Budget,
     selects: Selects | None,
@@ -275,20 +275,20 @@ def _unpack(
     if objects.kind(commit_id) not in {COMMIT, None}:
         raise GitReferenceNotFound(f"{commit} is not a commit")
     tree, _ = tree_and_parents(objects.read(commit_id, COMMIT), objects.id_bytes)
-    index = Index(sha256=fetched.form == "sha256") if wish.preserve_git_folder else None
-    directory = os.open(wish.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    index = Index(sha256=fetched.form == "sha256") if request.preserve_git_folder else None
+    directory = os.open(request.destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         out = check_out(
             objects,
             tree,
             directory,
             warn,
-            shared=wish.owned,
+            shared=request.owned,
             budget=budget,
             index=index,
             selects=selects,
-            most_gitlinks=MOST_SUBMODULES if wish.options.submodules else 0,
-            most_pointers=MOST_POINTERS if wish.options.lfs else 0,
+            most_gitlinks=MOST_SUBMODULES if request.options.submodules else 0,
+            most_pointers=MOST_POINTERS if request.options.lfs else 0,
         )
     finally:
         os.close(directory)
@@ -296,20 +296,20 @@ def _unpack(
 
 
 def _keep(
-    fetched: Fetched, wish: CloneRequest, wanted: tuple[Reference, str, str | None], budget: Budget, index: Index
+    fetched: Fetched, request: CloneRequest, wanted: tuple[Reference, str, str | None], budget: Budget, index: Index
 ) -> None:
     """Make `.git` a repository that is to stay."""
     reference, commit, tag_object = wanted
     keep(
-        wish.destination / ".git",
+        request.destination / ".git",
         fetched.packs,
-        url=str(wish.repository),
+        url=str(request.repository),
         reference=reference,
         commit=commit,
         tag_object=tag_object,
         index=index,
         cut=cut_commits(fetched.packs[0]),
-        partial=len(fetched.packs) > 1 or wish.options.blobless,
-        sparse=wish.options.sparse,
+        partial=len(fetched.packs) > 1 or request.options.blobless,
+        sparse=request.options.sparse,
         spend=budget.spend,
     )

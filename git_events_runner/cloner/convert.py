@@ -31,14 +31,14 @@ _ENCODING = re.compile(
 class Conversion:
     """What is to be done with a file; `crlf`: always, or only if it looks like text without such line ends.
 
-    `whole`: git does it on the complete content; on a stream of it, it finds `$Id$` at other offsets.
+    `complete`: git does it on the complete content; on a stream of it, it finds `$Id$` at other offsets.
     """
 
     ident: bool = False
     crlf: Literal["", "text", "auto"] = ""
     encoding: str = ""
     filter: str = ""
-    whole: bool = False
+    complete: bool = False
 
     @property
     def changes(self) -> bool:
@@ -76,7 +76,7 @@ def conversion_of(attributes: Mapping[str, Value]) -> Conversion:
         crlf=crlf,
         encoding=encoding,
         filter=name if isinstance(name, str) else "",
-        whole=bool(encoding) or (action == "auto" and attributes.get("eol") != "lf"),
+        complete=bool(encoding) or (action == "auto" and attributes.get("eol") != "lf"),
     )
     return found if found.changes or found.filter else NOTHING
 
@@ -97,7 +97,7 @@ def convert(content: bytes, conversion: Conversion, object_id: bytes) -> bytes:
     """
     if conversion.ident:
         expanded = b": " + object_id.hex().encode() + b" $"
-        content = (_expanded if conversion.whole else _expanded_in_stream)(content, expanded)
+        content = (_expanded if conversion.complete else _expanded_in_stream)(content, expanded)
     if conversion.crlf and _wants_crlf(content, conversion.crlf):
         content = content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     if conversion.encoding and content:
@@ -157,8 +157,8 @@ def _expanded_in_stream(content: bytes, expanded: bytes) -> bytes:
 
 def _is_foreign(text: bytearray) -> bool:
     """Whether this is an id of another version control system: with blanks inside."""
-    said = bytes(text).partition(b"\0")[0]
-    return said.startswith(b"$Id: ") and _BLANK_INSIDE.search(said, len(b"$Id: ")) is not None
+    line = bytes(text).partition(b"\0")[0]
+    return line.startswith(b"$Id: ") and _BLANK_INSIDE.search(line, len(b"$Id: ")) is not None
 
 
 def _wants_crlf(content: bytes, mode: str) -> bool:

@@ -18,7 +18,7 @@ class DeltaFront:
     def __init__(self) -> None:
         self._bytes = bytearray()
 
-    def take(self, part: bytes) -> None:
+    def feed(self, part: bytes) -> None:
         """Take the next bytes of the delta."""
         if len(self._bytes) < _DELTA_HEAD:
             self._bytes.extend(part[:_DELTA_HEAD])

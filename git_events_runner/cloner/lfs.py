@@ -106,9 +106,9 @@ class LfsFiles:
                 await self.client.download(wanted, download, store)
         except GitEventsRunnerError as error:
             raise self._named(error, {wanted: list(group)}) from error
-        await asyncio.to_thread(self._place, path, group)
+        await asyncio.to_thread(self._put_all, path, group)
 
-    def _place(self, content: Path, group: Sequence[Pointer]) -> None:
+    def _put_all(self, content: Path, group: Sequence[Pointer]) -> None:
         """Put a content in place of each of its pointers: a copy for all but the last."""
         for pointer in group[:-1]:
             copy = content.with_name(f"{content.name}.copy")

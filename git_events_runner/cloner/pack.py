@@ -177,7 +177,7 @@ class Pack:
             else:
                 waiting.setdefault(base, []).append(number)
                 front = DeltaFront()
-                after = self._file.inflate(place + self._heads[number], size, front.take)
+                after = self._file.inflate(place + self._heads[number], size, front.feed)
                 inflated += front.target_size()
             inflated += size
             self._check_inflated(inflated)
@@ -198,11 +198,11 @@ class Pack:
         places, sizes, heads, kinds, objects = self._places, self._sizes, self._heads, self._kinds, self.objects
         make_hash, inflated, number = self._hash, 0, len(self._places)
         window, at = self._file.front(place)
-        last = self._file.last_whole
+        last = self._file.last_complete
         while number < count:
             if at > last:
                 window, at = self._file.front(place)
-                last = self._file.last_whole
+                last = self._file.last_complete
             try:
                 byte, head = window[at], 1
                 kind, size = (byte >> 4) & 7, byte & 15
@@ -318,16 +318,16 @@ class Pack:
             while stack:
                 base, object_id = stack.pop()
                 for child in waiting.pop(base, []) + waiting.pop(object_id, []):
-                    made = self._apply(self._content(base), child)
+                    content = self._apply(self._content(base), child)
                     kind = self._kinds[child] = self._kinds[base]
                     self._bases[child] = base
-                    state = self._hash(b"%s %d\0" % (NAMES[kind], len(made)), usedforsecurity=False)
-                    state.update(made)
+                    state = self._hash(b"%s %d\0" % (NAMES[kind], len(content)), usedforsecurity=False)
+                    state.update(content)
                     child_id = state.digest()
                     self.objects.setdefault(child_id, child)
                     if child in waiting or child_id in waiting:
                         stack.append((child, child_id))
-                        self._remember(child, made)
+                        self._remember(child, content)
         if waiting:
             raise GitProtocolError("the pack holds a delta without its base")
 

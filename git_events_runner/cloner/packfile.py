@@ -46,10 +46,10 @@ class PackFile:
         return self._window, first
 
     @property
-    def last_whole(self) -> int:
+    def last_complete(self) -> int:
         """The last offset in the window from which a small entry is complete."""
-        whole = self._start + len(self._window) >= self.size
-        return len(self._window) - (0 if whole else 2 * SMALL_BYTES)
+        at_end = self._start + len(self._window) >= self.size
+        return len(self._window) - (0 if at_end else 2 * SMALL_BYTES)
 
     def part(self, place: int, count: int) -> memoryview:
         """As `at`, for offsets in any order: only what follows the window moves it."""

@@ -35,7 +35,7 @@ class RoundRobin(Generic[_T]):
     >>> queue = RoundRobin(weight=equal)
     >>> for item in ("a1", "a2", "a3", "b1"):
     ...     _ = queue.put(item[0], item)
-    >>> [queue.take() for _ in range(5)]
+    >>> [queue.pop() for _ in range(5)]
     [('a', 'a1'), ('b', 'b1'), ('a', 'a2'), ('a', 'a3'), None]
     """
 
@@ -91,7 +91,7 @@ class RoundRobin(Generic[_T]):
             self._round.remove(namespace)
             self._turns.pop(namespace, None)
 
-    def take(self, may: Callable[[str], bool] | None = None) -> tuple[str, _T] | None:
+    def pop(self, may: Callable[[str], bool] | None = None) -> tuple[str, _T] | None:
         """The next namespace and item; None if no item is left, or none of a namespace that `may` take.
 
         A namespace that may not take loses its turn; it is checked again in the next round.
@@ -127,9 +127,9 @@ class Shares:
     quarters, three sevenths each). The last free slot is only for a namespace that holds none.
 
     >>> shares = Shares(total=8, each=8, weight=equal)
-    >>> while shares.may_take("a"):
-    ...     shares.take("a")
-    >>> shares.held("a"), shares.may_take("b")
+    >>> while shares.may_acquire("a"):
+    ...     shares.acquire("a")
+    >>> shares.held("a"), shares.may_acquire("b")
     (4, True)
     """
 
@@ -149,14 +149,14 @@ class Shares:
         """Slots that this namespace holds."""
         return self._held.get(namespace, 0)
 
-    def may_take(self, namespace: str) -> bool:
+    def may_acquire(self, namespace: str) -> bool:
         """Whether the namespace may hold one more slot."""
         held = self._held.get(namespace, 0)
         if not held:
             return self._free > 0
         return self._free > 1 and held < self._weight(namespace) * min(self._free * self._greed, self._each)
 
-    def take(self, namespace: str) -> None:
+    def acquire(self, namespace: str) -> None:
         """Count one more slot for the namespace."""
         self._held[namespace] = self._held.get(namespace, 0) + 1
         self._free -= 1

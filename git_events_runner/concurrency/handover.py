@@ -84,11 +84,11 @@ class Handover(Generic[_K]):
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
             while True:
-                while (taken := self._waiting.take(self._shares.may_take)) is None:
+                while (taken := self._waiting.pop(self._shares.may_acquire)) is None:
                     self._came.clear()
                     await self._came.wait()
                 namespace, key = taken
-                self._shares.take(namespace)
+                self._shares.acquire(namespace)
                 group.create_task(self._serve(namespace, key))
                 await asyncio.sleep(0)  # many that need no request must not hold up the event loop
 

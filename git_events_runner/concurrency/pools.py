@@ -91,7 +91,7 @@ class Pool:
         """The work of the owner whose turn it is; None ends the thread."""
         with self._changed:
             while True:
-                if (taken := self._take()) is not None:
+                if (taken := self._pop_work()) is not None:
                     return taken
                 self._idle += 1
                 came = self._changed.wait(self._idle_s)
@@ -100,7 +100,7 @@ class Pool:
                     self._threads -= 1
                     return None
 
-    def _take(self) -> tuple[str, _Work] | None:
+    def _pop_work(self) -> tuple[str, _Work] | None:
         for owner, queue in list(self._waiting.items()):
             while queue and queue[0].future.done():
                 queue.popleft()

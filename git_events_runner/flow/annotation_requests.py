@@ -48,12 +48,12 @@ class AnnotatedRequests:
         self._announcer = announcer
         self._now = now
         self._weight = weight
-        self._told: dict[Ref, tuple[str, str]] = {}  # uid and problem, so that each is reported once
+        self._reported: dict[Ref, tuple[str, str]] = {}  # uid and problem, so that each is reported once
         self._slices = Slices()
 
-    async def run_leading(self, fence: Fence) -> None:
+    async def run_as_leader(self, fence: Fence) -> None:
         """Handle tokens until leadership ends."""
-        self._told.clear()
+        self._reported.clear()
 
         async def handle(ref: Ref) -> bool:
             return await self._handle(ref, fence)
@@ -67,11 +67,11 @@ class AnnotatedRequests:
                         await self._slices.rest()
                         trigger = self._store.get(ref)
                         if trigger is None:
-                            self._told.pop(ref, None)
+                            self._reported.pop(ref, None)
                         elif _requests(trigger):
                             handling.put(ref.namespace, ref)
                     await changes.wait()
-                    refs = changes.take()
+                    refs = changes.drain()
 
     async def _handle(self, ref: Ref, fence: Fence) -> bool:
         """Handle the request of one trigger; False: retry."""
@@ -110,8 +110,8 @@ class AnnotatedRequests:
         """Whether the annotations are invalid; this is reported once per trigger and problem."""
         if one.problem is None:
             return False
-        if self._told.get(trigger.ref) != (trigger.uid, one.problem):
-            self._told[trigger.ref] = (trigger.uid, one.problem)
+        if self._reported.get(trigger.ref) != (trigger.uid, one.problem):
+            self._reported[trigger.ref] = (trigger.uid, one.problem)
             log.warning("request.invalid", **_fields(trigger), run=one.run, error=one.problem)
             self._announcer.publish(trigger.ref, trigger.uid, kind="Warning", reason="RequestInvalid", note=one.problem)
         return True

@@ -37,11 +37,11 @@ class Config(Generic[_T]):
         default: _T,
         announcer: EventRecorder,
         metrics: Metrics,
-        judged: Callable[[str | None], None],
+        report_problem: Callable[[str | None], None],
     ) -> None:
         """`restricts`: whether the defaults would allow more than an invalid text intends.
 
-        `judged` is called with why this replica cannot start with the current config, or None.
+        `report_problem` is called with why this replica cannot start with the current config, or None.
         """
         self._store = store
         self._ref = ref
@@ -49,7 +49,7 @@ class Config(Generic[_T]):
         self._restricts = restricts
         self._announcer = announcer
         self._metrics = metrics
-        self._judged = judged
+        self._report_problem = report_problem
         self._usable = asyncio.Event()
         self._good = False
         self._read: int | None = None
@@ -62,7 +62,7 @@ class Config(Generic[_T]):
             self.read()
             while not self._usable.is_set():
                 await changes.wait()
-                changes.take()
+                changes.drain()
                 self.read()
 
     async def run(self) -> None:
@@ -71,7 +71,7 @@ class Config(Generic[_T]):
             self.read()
             while True:
                 await changes.wait()
-                if self._ref in changes.take():
+                if self._ref in changes.drain():
                     self.read()
 
     def read(self) -> None:
@@ -108,7 +108,7 @@ class Config(Generic[_T]):
             meanwhile = "the defaults are in use, because no valid runtime config was read since the start"
         else:
             meanwhile = "this replica does not start, because the defaults would allow more than the document"
-            self._judged(f"the runtime config cannot be read: {error}")
+            self._report_problem(f"the runtime config cannot be read: {error}")
         if self._good or not self._restricts(text):
             self._use()
         self._metrics.config_valid(valid=False)
@@ -118,4 +118,4 @@ class Config(Generic[_T]):
 
     def _use(self) -> None:
         self._usable.set()
-        self._judged(None)
+        self._report_problem(None)

@@ -68,11 +68,11 @@ def _lacking(needed: Mapping[str, Any], found: Mapping[str, Any], path: str) -> 
 class Crds:
     """Checks the eight CRDs at start and every half minute."""
 
-    def __init__(self, *, reader: KubeReader, judged: Callable[[str | None], None]) -> None:
+    def __init__(self, *, reader: KubeReader, checked: Callable[[str | None], None]) -> None:
         self._reader = reader
-        self._judged = judged
+        self._checked = checked
         self._good = asyncio.Event()
-        self._said: str | None = None
+        self._reported: str | None = None
         self.moved_at: float = 0.0
 
     async def wait_good(self) -> None:
@@ -88,20 +88,20 @@ class Crds:
             except ApiError as error:
                 problem = self._unanswered(error)
             else:
-                if problem and problem != self._said:
+                if problem and problem != self._reported:
                     log.error("crds.outdated", error=problem)
-                elif problem is None and self._said:
+                elif problem is None and self._reported:
                     log.info("crds.current")
-                self._said = problem
-            self._judged(problem)
+                self._reported = problem
+            self._checked(problem)
             if problem is None:
                 self._good.set()
             await asyncio.sleep(_GOOD_S if problem is None else _BAD_S)
 
     def _unanswered(self, error: ApiError) -> str | None:
         """The API server did not respond: the last result holds; before the first one the CRDs are unknown."""
-        if self._said is not None or self._good.is_set():
-            return self._said
+        if self._reported is not None or self._good.is_set():
+            return self._reported
         log.warning("crds.unread", error=str(error))
         return f"the CRDs cannot be read yet: {error}"
 

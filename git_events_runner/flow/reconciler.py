@@ -74,7 +74,7 @@ class _Known:
     """
 
     uid: str
-    said: object = None
+    reconciled: object = None
     generation: int | None = None
     wrong: frozenset[str] = frozenset()
 
@@ -114,7 +114,7 @@ class Reconciler:
         ] = {}  # uid → the loop's time of the last repair of its status, the oldest first
         self._earlier: dict[str, float] = {}  # uid → since when a problem of another version is known, as above
 
-    async def run_leading(self, fence: Fence) -> None:
+    async def run_as_leader(self, fence: Fence) -> None:
         """Reconcile all triggers, then those that changes concern, until leadership ends."""
         loop = asyncio.get_running_loop()
         self._known.clear()
@@ -140,7 +140,7 @@ class Reconciler:
                             async with asyncio.timeout_at(next_sweep):
                                 await changes.wait()
                                 await asyncio.sleep(_GATHER_S)
-                    changed = changes.take()
+                    changed = changes.drain()
                     await self._warn((ref for ref in changed if ref.kind == "GitRepo"), warned)
                     await self._note_concerned(changed)
                     if policy != self._gate.policy:
@@ -199,7 +199,7 @@ class Reconciler:
             one = self._store.get(ref)
             if (
                 one is None
-                or self._known_of(one).said != reconciled_parts(one.raw, one.generation)
+                or self._known_of(one).reconciled != reconciled_parts(one.raw, one.generation)
                 or wrong_values(one.raw.get("status"), self._now())
             ):
                 self._note(ref)
@@ -234,7 +234,7 @@ class Reconciler:
     async def _reconcile(self, trigger: Snapshot, fence: Fence) -> bool:
         """Finalizer of v0.4, entries of removed sources, conditions; written only when they change."""
         if self._store.refused(trigger.ref.namespace, trigger.ref.kind):
-            self._known_of(trigger).said = None  # not writable; its namespace is noted when it is readable again
+            self._known_of(trigger).reconciled = None  # not writable; its namespace is noted when it is readable again
             return True
         started = time.monotonic()
         failed = refused = False
@@ -243,7 +243,7 @@ class Reconciler:
                 await self._remove_finalizer(trigger, fence)
             mutations = [*self._mutations(trigger), *self._repairs(trigger)]
             settled = not mutations and not self._unsettled(trigger)
-            self._known_of(trigger).said = reconciled_parts(trigger.raw, trigger.generation) if settled else None
+            self._known_of(trigger).reconciled = reconciled_parts(trigger.raw, trigger.generation) if settled else None
             if mutations:
                 fence.check()
                 async with asyncio.timeout(_WRITE_S):

@@ -98,7 +98,7 @@ class Retries:
         self._slices = Slices()
         self._failed: dict[Ref, datetime | None] = {}  # Jobs that may have to be retried, and when
 
-    async def run_leading(self, fence: Fence) -> None:
+    async def run_as_leader(self, fence: Fence) -> None:
         """Create retries until leadership ends."""
 
         async def retry(ref: Ref) -> bool:
@@ -115,7 +115,7 @@ class Retries:
                         async with asyncio.timeout(sleep_s):
                             await changes.wait()
                             await asyncio.sleep(_GATHER_S)
-                    await self._note(changes.take())
+                    await self._note(changes.drain())
 
     async def _note(self, jobs: Any) -> None:
         """Keep those of the Jobs that failed and may be retried."""
@@ -172,7 +172,7 @@ class Retries:
         if found is None or at is None or at > self._now():
             return True
         fence.check()
-        asked_at = asyncio.get_running_loop().time()
+        sent_at = asyncio.get_running_loop().time()
         try:
             live = await self._reader.get(ref)
         except ApiNotFound:
@@ -180,9 +180,9 @@ class Retries:
         except ApiError:
             return False
         self._store.observe(live)
-        return await self._create(ref, live, asked_at, fence)
+        return await self._create(ref, live, sent_at, fence)
 
-    async def _create(self, ref: Ref, live: Mapping[str, Any], asked_at: float, fence: Fence) -> bool:
+    async def _create(self, ref: Ref, live: Mapping[str, Any], sent_at: float, fence: Fence) -> bool:
         found = self._open(ref)
         if found is None or found[0].uid != live["metadata"].get("uid"):
             return True
@@ -206,7 +206,7 @@ class Retries:
             reason=RETRY,
             request=None,
             due_at=None,
-            asked_at=asked_at,
+            sent_at=sent_at,
             tasks=(),
             deliveries="",
             fence=fence,
@@ -215,13 +215,13 @@ class Retries:
             retry=RetryOf(attempt=attempt, previous_commit=_previous_commit(live)),
         )
         try:
-            made = await self._runs.make(order)
+            result = await self._runs.make(order)
         except ApiError as error:
             log.debug("job.delayed", namespace=ref.namespace, job=ref.name, error=str(error))
             return False
-        if made is RunResult.SETTLED:
+        if result is RunResult.SETTLED:
             self._report(job, owner, f"attempt {attempt.number} of {attempt.most}")
-        return made in {RunResult.SETTLED, RunResult.DROPPED}
+        return result in {RunResult.SETTLED, RunResult.DROPPED}
 
     def _report(self, job: Snapshot, owner: Owner[Snapshot], attempt: str) -> None:
         trigger = owner.trigger

@@ -95,7 +95,7 @@ class Scheduler:
         self._written: dict[Ref, tuple[str, _Written]] = {}  # uid and schedule, as read last
         self._edits: dict[Ref, tuple[str, datetime]] = {}  # uid and time of the last edit while it was suspended
 
-    async def run_leading(self, fence: Fence) -> None:
+    async def run_as_leader(self, fence: Fence) -> None:
         """Submit checks at their scheduled times until leadership ends."""
         with self._store.subscribe(declared=(*TRIGGERS, *SOURCES)) as changes:
             minimum_s = self._gate.policy.minimum_interval_s
@@ -107,7 +107,7 @@ class Scheduler:
                 await self._follow_clock()
                 if self._work(fence):
                     await asyncio.sleep(0)  # the rest of the program can run
-                    await self._apply(changes.take())
+                    await self._apply(changes.drain())
                     continue
                 sleep_s = _LONGEST_SLEEP_S
                 if self._heap:
@@ -117,7 +117,7 @@ class Scheduler:
                         await changes.wait()
                 except TimeoutError:
                     continue
-                await self._apply(changes.take())
+                await self._apply(changes.drain())
 
     async def _start(self) -> None:
         """Plan to read all triggers, as none is known yet. Those that arrive meanwhile are changes."""
@@ -167,9 +167,9 @@ class Scheduler:
             _, serial, ref, source = heapq.heappop(self._heap)
             self._due.put(ref.namespace or "", (serial, ref, source))
         while not slices.over:
-            if due := self._due.take():
+            if due := self._due.pop():
                 self._submit_one(fence, *due[1])
-            changed = self._changed.take()
+            changed = self._changed.pop()
             if changed is not None:
                 self._read_one(changed[1], fence)
             elif due is None:

@@ -67,7 +67,7 @@ class _LostAnswers:
         self._numbers |= {number for number, outcome in enumerate(outcomes) if outcome is Outcome.WRITE}
         self._statuses.append(status)
 
-    def judge(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    def as_written(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes; a mutation that is there already counts as written if it may be written here."""
         return [Outcome.WRITE if o is Outcome.DONE and n in self._numbers else o for n, o in enumerate(outcomes)]
 
@@ -215,7 +215,7 @@ class GroupedStatusWriter:
         for attempt in range(_ATTEMPTS):
             mutations = [self._for_object(mutation, base) for mutation in mutations]
             status, outcomes = combine(base.get("status"), mutations, sources=names_in_spec(base))
-            found = lost.judge(outcomes)
+            found = lost.as_written(outcomes)
             if Outcome.WRITE not in outcomes:
                 _resolve(batch, found)
                 return
@@ -251,8 +251,8 @@ class GroupedStatusWriter:
         """Decisions by the spec of the written object: what is pruned, how many runs are kept."""
         if isinstance(mutation, Settle):
             spec = base.get("spec")
-            asked = spec.get("historyLimit") if isinstance(spec, Mapping) else None
-            return replace(mutation, history_limit=self._history_limit(asked))
+            wanted = spec.get("historyLimit") if isinstance(spec, Mapping) else None
+            return replace(mutation, history_limit=self._history_limit(wanted))
         return _pruned_by(base, mutation.now) if isinstance(mutation, Prune) else mutation
 
     async def _send(

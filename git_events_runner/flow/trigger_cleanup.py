@@ -49,7 +49,7 @@ class TriggerCleanup:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(next_sweep):
                         await changes.wait()
-                for ref in changes.take():
+                for ref in changes.drain():
                     self._follow(ref)
                     await self._slices.rest()
                 if asyncio.get_running_loop().time() >= next_sweep:

@@ -39,7 +39,7 @@ class Health:
         else:
             self._missing[name] = why or "not yet"
 
-    def judged(self, name: str, problem: str | None) -> None:
+    def set_problem(self, name: str, problem: str | None) -> None:
         """Record a fact by its problem: true without one."""
         self.set(name, ready=problem is None, why=problem or "")
 
@@ -149,10 +149,10 @@ class Probes:
         await response(scope, receive, send)
 
     async def _alive(self, _: Request) -> Response:
-        return _judged(self._health.not_alive(), "alive")
+        return _response(self._health.not_alive(), "alive")
 
     async def _ready(self, _: Request) -> Response:
-        return _judged(self._health.not_ready(), "ready", self._health.notes)
+        return _response(self._health.not_ready(), "ready", self._health.notes)
 
     async def _show(self, request: Request) -> Response:
         """Few at a time, and fewer per address: each response is large."""
@@ -169,6 +169,6 @@ class Probes:
                 del self._readers[sender]
 
 
-def _judged(problems: list[str], good: str, notes: Iterable[str] = ()) -> Response:
+def _response(problems: list[str], good: str, notes: Iterable[str] = ()) -> Response:
     lines = [*(problems or [good]), *notes]
     return PlainTextResponse("\n".join(lines) + "\n", status_code=500 if problems else 200)

@@ -100,7 +100,7 @@ class Waits:
         for key in [key for key in self._waits if key[0] == uid]:
             self._remove(key)
 
-    def beside(
+    def together_with(
         self, *, pending: Callable[[str, str], bool], forget: Callable[[str], None]
     ) -> tuple[Callable[[str, str], bool], Callable[[str], None]]:
         """`pending` and `forget` of the checks that wait here and of those that are done now (by these functions)."""
@@ -119,7 +119,7 @@ class Waits:
         with self._store.subscribe(declared=TRIGGERS) as changes:
             while True:
                 await changes.wait()
-                changed = changes.take()
+                changed = changes.drain()
                 if self._waits:
                     self._submit_all({known.uid for ref in changed if (known := self._store.get(ref))})
 

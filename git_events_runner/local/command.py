@@ -117,7 +117,7 @@ def main(arguments: argparse.Namespace) -> int:
 async def _serve(options: LocalOptions) -> int:
     stop = asyncio.Event()
     narrator = Narrator(
-        write=partial(_print, gone=stop.set),
+        write=partial(_print, closed=stop.set),
         color=_colorful(),
         now=lambda: datetime.now().astimezone(),
         every_check=options.once,
@@ -144,7 +144,7 @@ async def _serve(options: LocalOptions) -> int:
                 server.replace_spec(trigger, {"schedule": NEVER_AGAIN})
         once = Once(scheduled, _requested(loaded.manifests, server))
         once.restored(len(again))
-        narrator.listen(once.heard)
+        narrator.listen(once.observe)
         async with (
             _folder(options, narrator) as folder,
             _kept(state),
@@ -152,10 +152,10 @@ async def _serve(options: LocalOptions) -> int:
         ):
             _announce(narrator, loaded, None if options.once else at, ui=options.ui, send=options.send)
             for job in again:
-                narrator.say(f"job {job.name}: did not end at the last start, runs again")
+                narrator.print(f"job {job.name}: did not end at the last start, runs again")
             await (_first_of(stop.wait(), _finished(once, at)) if options.once else stop.wait())
             if not stop.is_set():
-                narrator.say(once.summary, "bad" if once.failed else "good")
+                narrator.print(once.summary, "bad" if once.failed else "good")
             else:
                 narrator.stopping(again=state is not None)
     if signal.SIGINT in signals:
@@ -189,24 +189,24 @@ def _colorful() -> bool:
     return bool(sys.stdout.isatty() or os.environ.get("FORCE_COLOR")) and not os.environ.get("NO_COLOR")
 
 
-def _print(line: str, *, gone: Callable[[], None]) -> None:
-    """Print a line; if the reader closes the pipe (`| head`), `gone` is called, and what follows is dropped."""
+def _print(line: str, *, closed: Callable[[], None]) -> None:
+    """Print a line; if the reader closes the pipe (`| head`), `closed` is called, and what follows is dropped."""
     try:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         discard()
-        gone()
+        closed()
     except OSError as error:
         discard()
         failed(error)
-        gone()
+        closed()
 
 
 def _unexpected(narrator: Narrator, _: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
     """A bug outside of every task: one line; the program continues."""
     error = context.get("exception")
-    narrator.say(bug_report(error) if error is not None else f"internal error: {context.get('message')}", "bad")
+    narrator.print(bug_report(error) if error is not None else f"internal error: {context.get('message')}", "bad")
 
 
 def _on_signals(stop: asyncio.Event, seen: set[signal.Signals]) -> None:
@@ -309,14 +309,14 @@ def _announce(narrator: Narrator, loaded: Loaded, at: Addresses | None, *, ui: b
         narrator.plain(f"skipped   {line}")
     if len(loaded.skipped) > _ANNOUNCED:
         narrator.plain(f"          and {len(loaded.skipped) - _ANNOUNCED} more documents")
-    tellers: dict[str, Callable[[Manifest], list[str]]] = {
+    descriptions: dict[str, Callable[[Manifest], list[str]]] = {
         "sources": _source,
         "schedules": _schedule,
         "webhooks": partial(_webhook, at=at),
         "notifiers": partial(_notifier, send=send),
     }
-    for what, tell in tellers.items():
-        found = [lines for one in loaded.manifests if (lines := tell(one))]
+    for what, describe in descriptions.items():
+        found = [lines for one in loaded.manifests if (lines := describe(one))]
         for line in chain.from_iterable(found[:_ANNOUNCED]):
             narrator.plain(line)
         if len(found) > _ANNOUNCED:

@@ -9,7 +9,7 @@ from git_events_runner.resources.hints import meant
 from git_events_runner.resources.kinds import GROUP, KINDS, OURS
 
 CORE = ("Secret", "ConfigMap", "Namespace")
-TAKEN = (*OURS, *CORE)
+ACCEPTED = (*OURS, *CORE)
 # Kinds of the core group that are ignored here; any other name in that group is a mistake.
 _OTHER_CORE = frozenset(
     (
@@ -61,9 +61,9 @@ def wrong_type(obj: dict[str, Any]) -> tuple[str, str] | None:
     """The field and what is wrong with kind or apiVersion; None for a kind that is taken."""
     kind = obj.get("kind")
     if kind is None:
-        return "kind", f"is required: one of {', '.join(TAKEN)}"
-    if kind not in TAKEN:
-        hint = meant(str(kind), TAKEN, f"known are {', '.join(TAKEN)}")
+        return "kind", f"is required: one of {', '.join(ACCEPTED)}"
+    if kind not in ACCEPTED:
+        hint = meant(str(kind), ACCEPTED, f"known are {', '.join(ACCEPTED)}")
         return "kind", f"{kind} is no kind that is known here; {hint}"
     wanted = KINDS[kind].api_version
     if obj.get("apiVersion") != wanted:

@@ -104,7 +104,7 @@ def load(
     if complete:
         named = [one for one in manifests if sends or one.ref.kind not in NOTIFIERS]
         problems += [
-            f"{one.document.at(field)}: {field}: {told}" for one, field, told in dangling(named, wrong, existing)
+            f"{one.document.at(field)}: {field}: {problem}" for one, field, problem in dangling(named, wrong, existing)
         ]
     if problems:
         raise ConfigError(*map(one_line, problems))
@@ -152,8 +152,8 @@ def _add(document: Document, found: dict[Ref, Manifest], default: str) -> Iterat
     if ref in found:
         yield f"{document.at('metadata.name')}: metadata.name: {ref} is there already, at {found[ref].document.at('')}"
         return
-    whole = {**obj, "metadata": {**metadata, "namespace": namespace} if ref.namespace else metadata}
-    found[ref] = Manifest(ref=ref, obj=whole, document=document)
+    complete = {**obj, "metadata": {**metadata, "namespace": namespace} if ref.namespace else metadata}
+    found[ref] = Manifest(ref=ref, obj=complete, document=document)
 
 
 def _stand_in(found: dict[Ref, Manifest], secrets: Sequence[StandIn]) -> None:
@@ -203,12 +203,12 @@ def _create_one(manifest: Manifest, server: Registrar, created: dict[Ref, dict[s
     if wrong and wrong.field == "spec" and manifest.obj.get("spec") is None:
         yield f"{at('spec')}: spec: is empty; are the lines below it indented?"
     elif wrong:
-        told = [field for field, _ in wrong.problems]
+        problem = [field for field, _ in wrong.problems]
         yield from (f"{at(field)}: {as_written(field)}: {problem}" for field, problem in wrong.problems)
         yield from (
             f"{at(cause['field'])}: {as_written(cause['field'])}: {cause['message']}"
             for cause in causes
-            if not any(_related(cause["field"], field) for field in told)
+            if not any(_related(cause["field"], field) for field in problem)
         )
     elif refusal and not unknown:
         yield from (f"{at(cause['field'])}: {as_written(cause['field'])}: {cause['message']}" for cause in causes)

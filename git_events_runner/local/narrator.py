@@ -79,15 +79,15 @@ class Narrator:
         names = ", ".join(job.name for job in self._running)
         if names:
             then = " (run again at the next start)" if again else ""
-            self.say(f"stopping, cancelled job{'s' * (len(self._running) > 1)} {names}{then}", "warn")
+            self.print(f"stopping, cancelled job{'s' * (len(self._running) > 1)} {names}{then}", "warn")
         else:
-            self.say("stopping", "dim")
+            self.print("stopping", "dim")
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` with each event of the log: name and fields."""
         self._listeners.append(listener)
 
-    def say(self, text: str, kind: str = "note") -> None:
+    def print(self, text: str, kind: str = "note") -> None:
         """One line of our own, with the time."""
         clock = self._now().strftime("%H:%M:%S")
         self._write(f"{self._paint(clock, 'dim')} {self._paint(text, kind)}")
@@ -101,15 +101,15 @@ class Narrator:
         name = str(event.get("event"))
         for listener in self._listeners:
             listener(name, event)
-        told = self._tell(name, method, event)
-        if told is not None:
-            self.say(*told)
+        text = self._describe(name, method, event)
+        if text is not None:
+            self.print(*text)
         raise structlog.DropEvent
 
     def job_started(self, job: Ref) -> None:
         """A Job's processes begin."""
         self._running[job] = None
-        self.say(f"job {job.name}: started")
+        self.print(f"job {job.name}: started")
 
     def job_printed(self, job: Ref, line: str) -> None:
         """A line of a Job's output, after the Job's short name, which has a colour for each trigger."""
@@ -120,11 +120,11 @@ class Narrator:
         """A Job ended."""
         self._running.pop(job, None)
         if reason == "CompletionsReached":
-            self.say(f"job {job.name}: succeeded", "good")
+            self.print(f"job {job.name}: succeeded", "good")
         else:
-            self.say(f"job {job.name}: failed: {why}", "bad")
+            self.print(f"job {job.name}: failed: {why}", "bad")
 
-    def _tell(self, name: str, method: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
+    def _describe(self, name: str, method: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
         """A line and its colour for an event; None prints nothing."""
         who = _who(event)
         match name:
@@ -133,32 +133,32 @@ class Narrator:
             case "job.created":
                 commit = str(event.get("commit"))[:_COMMIT_CHARS]
                 reason = words_of(str(event.get("reason"))) or event.get("reason")
-                return f"{who}: {commit}, {reason}{_calls(self._answered(event))}: job {event.get('job')}", "note"
+                return f"{who}: {commit}, {reason}{_calls(self._calls_answered(event))}: job {event.get('job')}", "note"
             case "webhook.accepted":
                 return self._called(event)
             case "check.failed":
                 return self._problem(who, method, event)
         if name in _SENTENCES:
             text, kind = _SENTENCES[name]
-            told = text.format(**{"reason": "", "host": "", "job": "", **event})
-            return f"{who}: {told}" if who else told, kind
+            text = text.format(**{"reason": "", "host": "", "job": "", **event})
+            return f"{who}: {text}" if who else text, kind
         if name in _SILENT or method == "debug":
             return None
         if method in _LEVELS:
-            told = f"{_words(name)}: {_rest(event)}"
-            return f"{who}: {told}" if who else told, _LEVELS[method]
+            text = f"{_words(name)}: {_rest(event)}"
+            return f"{who}: {text}" if who else text, _LEVELS[method]
         return None
 
     def _problem(self, who: str, method: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
         """Why a source could not be checked, with a hint where the error has none; once, not at every check."""
         reason, error = str(event.get("reason")), str(event.get("error"))
         key, known = _key(event), self._problems.get(_key(event))
-        self._problems[key] = told = f"{reason}: {error}"
-        if method == "debug" and (told == known or not self._every_check):
+        self._problems[key] = text = f"{reason}: {error}"
+        if method == "debug" and (text == known or not self._every_check):
             return None
-        self._answered(event)
+        self._calls_answered(event)
         hint = f"; {_HINTS[reason]}" if reason in _HINTS and "; " not in error else ""
-        return f"{who}: {told}{hint}", "bad"
+        return f"{who}: {text}{hint}", "bad"
 
     def _check(self, who: str, event: Mapping[str, Any]) -> tuple[str, str] | None:
         result = str(event.get("verdict"))
@@ -167,7 +167,7 @@ class Narrator:
         self._last[key] = result
         if result not in RESULTS:
             return None  # another event reports it
-        calls = self._answered(event)
+        calls = self._calls_answered(event)
         if result == known and not calls and not self._every_check:
             return None
         if result == CheckResult.SKIP_ANSWERED and not calls:
@@ -180,7 +180,7 @@ class Narrator:
         self._calls[trigger] = self._calls.get(trigger, 0) + 1
         return (f"{_who(event)}: webhook called", "note") if self._calls[trigger] == 1 else None
 
-    def _answered(self, event: Mapping[str, Any]) -> int:
+    def _calls_answered(self, event: Mapping[str, Any]) -> int:
         """How many calls this look answers; 0 for a schedule's."""
         if event.get("kind") == "ScheduleTrigger":
             return 0

@@ -11,7 +11,7 @@ from git_events_runner.rules.check_result import CheckResult
 
 _UNFINISHED = frozenset((CheckResult.RESTART, CheckResult.FENCE_LOST))
 _WRONG = frozenset((CheckResult.WRONG_CONFIG, CheckResult.INVALID, CheckResult.DROPPED))
-_GONE = frozenset(("job.expired", "job.cancelled"))
+_REMOVED = frozenset(("job.expired", "job.cancelled"))
 _REQUESTS = frozenset(("request.recorded", "request.invalid"))
 _UNSCHEDULED = frozenset(("trigger.rejected", "trigger.crashed"))
 # The schedule that triggers have here: checked at the start, as every new trigger, and not again in a lifetime.
@@ -33,19 +33,19 @@ class Once:
         self._ended = 0
         self._failed: list[str] = []
         self._done = asyncio.Event()
-        self._judge()
+        self._set_when_done()
 
     def restored(self, jobs: int) -> None:
         """That many runs of an earlier start are still to end."""
         self._created += jobs
         self._done.clear()
-        self._judge()
+        self._set_when_done()
 
-    def heard(self, event: str, fields: Mapping[str, Any]) -> None:
+    def observe(self, event: str, fields: Mapping[str, Any]) -> None:
         """Take an event of the log."""
         if event == "job.created":
             self._created += 1
-        elif event in _GONE:
+        elif event in _REMOVED:
             self.job_ended(str(fields.get("job")), succeeded=False)
         elif event in _REQUESTS:
             self._recorded(event, fields)
@@ -65,7 +65,7 @@ class Once:
         self._requested.discard((trigger, run))
         if event == "request.recorded" and run:
             self._runs.update((trigger, source) for source in fields["sources"])
-        self._judge()
+        self._set_when_done()
 
     def _checked(self, key: tuple[Ref, str], result: CheckResult) -> None:
         if result is CheckResult.FIRE_REQUESTED:  # the scheduled check is still to come
@@ -77,16 +77,16 @@ class Once:
             if result.is_error or result in _WRONG:
                 self._runs.discard(key)
                 self._failed.append(f"{key[0].namespace}/{key[0].name} {key[1]}")
-        self._judge()
+        self._set_when_done()
 
     def job_ended(self, job: str, *, succeeded: bool) -> None:
         """Take the end of a Job."""
         self._ended += 1
         if not succeeded:
             self._failed.append(f"job {job}")
-        self._judge()
+        self._set_when_done()
 
-    def _judge(self) -> None:
+    def _set_when_done(self) -> None:
         if not (self._open or self._requested or self._runs) and self._ended >= self._created:
             self._done.set()
 

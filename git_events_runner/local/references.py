@@ -76,8 +76,8 @@ def dangling(
             found = _of_notifier(manifest.ref, spec, known)
         elif manifest.ref.kind in {"Action", "ClusterAction"}:
             found = _of_action(manifest.ref, spec, known)
-        for field, told in found:
-            yield manifest, field, told
+        for field, problem in found:
+            yield manifest, field, problem
 
 
 def _of_trigger(trigger: Ref, spec: Mapping[str, Any], known: Existing) -> Iterator[tuple[str, str]]:
@@ -131,8 +131,8 @@ def _secret_of(
     if namespace is not None:
         yield from _secret(field, Ref("Secret", namespace, name), keys, known)
     elif not known.has_name("Secret", name):
-        told = f"no Secret {name} in these manifests; add it in the trigger's namespace"
-        yield f"{field}.secretRef.name", f"{told}, or pass it with --secret NAMESPACE/{name}/{keys[0]}=VARIABLE"
+        problem = f"no Secret {name} in these manifests; add it in the trigger's namespace"
+        yield f"{field}.secretRef.name", f"{problem}, or pass it with --secret NAMESPACE/{name}/{keys[0]}=VARIABLE"
 
 
 def _of_action(action: Ref, spec: Mapping[str, Any], known: Existing) -> Iterator[tuple[str, str]]:
@@ -202,8 +202,8 @@ def _secret(field: str, secret: Ref, keys: list[str], known: Existing) -> Iterat
         return
     if found is None:
         place = secret.name if secret.namespace == "default" else f"{secret.namespace}/{secret.name}"
-        for at, told in _missing(f"{field}.secretRef.name", secret, known):
-            yield at, f"{told}, or pass it with --secret {place}/{keys[0]}=VARIABLE"
+        for at, problem in _missing(f"{field}.secretRef.name", secret, known):
+            yield at, f"{problem}, or pass it with --secret {place}/{keys[0]}=VARIABLE"
         return
     values = {**(found.get("data") or {}), **_encoded(found.get("stringData") or {})}
     for key in keys:

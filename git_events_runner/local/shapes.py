@@ -19,7 +19,7 @@ from git_events_runner.resources.kinds import Kind
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
-_WHOLE: dict[str, Any] = {"type": "integer"}
+_INTEGER: dict[str, Any] = {"type": "integer"}
 _FLAG: dict[str, Any] = {"type": "boolean"}
 _BYTES: dict[str, Any] = {"type": "string", "format": "byte"}
 
@@ -45,10 +45,10 @@ _METADATA = _object(
     selfLink=_TEXT,
     uid=_TEXT,
     resourceVersion=_TEXT,
-    generation=_WHOLE,
+    generation=_INTEGER,
     creationTimestamp=_TIME,
     deletionTimestamp=_TIME,
-    deletionGracePeriodSeconds=_WHOLE,
+    deletionGracePeriodSeconds=_INTEGER,
     labels=_map(_TEXT),
     annotations=_map(_TEXT),
     ownerReferences=_list(_OWNER),
@@ -94,15 +94,15 @@ def check(kind: Kind, obj: Mapping[str, Any], *, strict: bool) -> None:
     schema = {"type": "object", "properties": {**_ROOT, **(shape or _ANYTHING).get("properties", {})}}
     wrong = list(_wrong(obj, schema, ""))
     if wrong:
-        told = f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}'
+        problem = f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}'
         causes = [cause.as_json() for cause in wrong]
         field, message = wrong[0].field, wrong[0].message
-        raise Refusal(400, "BadRequest", f"{told}: json: cannot unmarshal {field}: {message}", {"causes": causes})
+        raise Refusal(400, "BadRequest", f"{problem}: json: cannot unmarshal {field}: {message}", {"causes": causes})
     unknown = list(_unknown(obj, schema, "")) if shape else list(_unknown(obj.get("metadata"), _METADATA, "metadata"))
     if unknown and strict:
-        told = ", ".join(f'unknown field "{path}"' for path in unknown)
+        problem = ", ".join(f'unknown field "{path}"' for path in unknown)
         version = f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}'
-        raise Refusal(400, "BadRequest", f"{version}: strict decoding error: {told}")
+        raise Refusal(400, "BadRequest", f"{version}: strict decoding error: {problem}")
 
 
 def _wrong(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
@@ -224,8 +224,8 @@ def namespace_problems(obj: Mapping[str, Any]) -> Iterator[Cause]:
     """What is wrong with a Namespace (`ValidateNamespace`)."""
     for name in (obj.get("spec") or {}).get("finalizers") or ():
         if name != "kubernetes" and not _QUALIFIED.fullmatch(name or ""):
-            told = "name is neither a standard finalizer name nor is it fully qualified"
-            yield Cause(field="spec.finalizers", message=f'Invalid value: "{name}": {told}')
+            problem = "name is neither a standard finalizer name nor is it fully qualified"
+            yield Cause(field="spec.finalizers", message=f'Invalid value: "{name}": {problem}')
 
 
 def config_map_problems(obj: Mapping[str, Any]) -> Iterator[Cause]:

@@ -195,8 +195,8 @@ def opened(folder: Path) -> Iterator[State]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            told = f"--state: {folder} is in use by another `local`: end that one, or name another folder"
-            raise ConfigError(told) from error
+            reason = f"--state: {folder} is in use by another `local`: end that one, or name another folder"
+            raise ConfigError(reason) from error
         yield State(folder, _read(folder))
 
 
@@ -209,8 +209,8 @@ def _read(folder: Path) -> list[dict[str, Any]]:
         raise _wrong(folder, f"cannot be read: {error}") from error
     form = found.get("form") if isinstance(found, dict) else None
     if not isinstance(form, str) or not form.startswith(_FORMS):
-        told = f"--state: {folder / _FILE} has the form of another program: name a new or an empty folder"
-        raise ConfigError(told)
+        reason = f"--state: {folder / _FILE} has the form of another program: name a new or an empty folder"
+        raise ConfigError(reason)
     if form != FORM:
         raise _wrong(folder, f"has the form {form}, and this version reads {FORM}")
     objects = found.get("objects")

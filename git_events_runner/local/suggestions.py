@@ -23,21 +23,21 @@ def unknown_field(kind: str, obj: Mapping[str, Any], field: str) -> str:
     >>> unknown_field("GitRepo", {"repoUri": ""}, "repoUri")
     'GitRepo has no such field; did you mean spec.repoUri? check its indentation'
     """
-    told = f"{kind} has no such field"
+    problem = f"{kind} has no such field"
     schema = _schema(kind)
     if schema is None:
-        return f"{told}; check its spelling and its indentation"
+        return f"{problem}; check its spelling and its indentation"
     parent, _, name = field.rpartition(".")
     here = _properties(schema, parent)
     if near := difflib.get_close_matches(name, here, n=1, cutoff=_SIMILAR):
         given = obj if not parent else _value(obj, parent)
         if not isinstance(given, Mapping) or near[0] not in given:
-            return f"{told}; did you mean {near[0]}?"
+            return f"{problem}; did you mean {near[0]}?"
     elsewhere = sorted(path for path in _paths(schema, "") if path.rpartition(".")[2] == name)
     if len(elsewhere) == 1 or (elsewhere and not here):
-        return f"{told}; did you mean {elsewhere[0]}? check its indentation"
+        return f"{problem}; did you mean {elsewhere[0]}? check its indentation"
     known = f"; {parent} has {', '.join(sorted(here))}" if parent and here else ""
-    return f"{told}; check its spelling and its indentation{known}"
+    return f"{problem}; check its spelling and its indentation{known}"
 
 
 @cache

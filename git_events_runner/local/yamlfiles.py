@@ -125,9 +125,9 @@ def documents(path: Path, *, explicit: bool = True) -> Iterator[Document]:
         line = mark.line + 1 if mark else 1
         if _begins_with_tab(text, line):
             raise ConfigError(f"{name}:{line}: is no YAML: the indentation has a tab; use spaces") from error
-        told = " ".join(part for part in (error.problem, error.context) if part)
-        told = f"is no YAML: {told}; check the indentation, colons and quotes"
-        raise ConfigError(f"{name}:{line}: {told}") from error
+        reason = " ".join(part for part in (error.problem, error.context) if part)
+        reason = f"is no YAML: {reason}; check the indentation, colons and quotes"
+        raise ConfigError(f"{name}:{line}: {reason}") from error
     except yaml.YAMLError as error:  # a character that no YAML may hold
         position = getattr(error, "position", 0) or 0
         line = text[:position].count("\n") + 1

@@ -16,10 +16,10 @@ class ConditionType(StrEnum):
 
     def __new__(cls, value: str, meaning: str) -> Self:
         """A string with its one-line meaning."""
-        made = str.__new__(cls, value)
-        made._value_ = value
-        made.meaning = meaning
-        return made
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
 
     READY = "Ready", "Always present. True: nothing prevents the next run; warnings are lines of its message."
     RECONCILING = "Reconciling", "Only while True: the controller tries again by itself."
@@ -41,10 +41,10 @@ class Reason(StrEnum):
 
     def __new__(cls, value: str, meaning: str) -> Self:
         """A string with its one-line meaning."""
-        made = str.__new__(cls, value)
-        made._value_ = value
-        made.meaning = meaning
-        return made
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
 
     OUTSIDE_WINDOWS = (
         "OutsideWindows",

@@ -115,7 +115,7 @@ def _raw_status(obj: Mapping[str, Any]) -> Mapping[str, Any]:
 def invalid(root: str, error: ValidationError) -> InvalidObject:
     """What pydantic found, as our error: the first field, and in its problem the others with theirs."""
     problems = [one for one in error.errors(include_url=False) if not _follows(one)]
-    found = [(dotted(root, problem["loc"]), _told(problem)) for problem in problems]
+    found = [(dotted(root, problem["loc"]), _describe(problem)) for problem in problems]
     field, problem = found[0]
     others = "".join(f"; {where}: {what}" for where, what in found[1:_PROBLEMS_SHOWN])
     more = f"; and {len(found) - _PROBLEMS_SHOWN} more" if len(found) > _PROBLEMS_SHOWN else ""
@@ -129,7 +129,7 @@ def _follows(problem: Mapping[str, Any]) -> bool:
     return problem["type"] == "too_short" and isinstance(given, list | tuple) and len(given) >= wanted
 
 
-def _told(problem: Mapping[str, Any]) -> str:
+def _describe(problem: Mapping[str, Any]) -> str:
     pattern = problem.get("ctx", {}).get("pattern")
     if pattern == REPO_URI and isinstance(problem.get("input"), str):
         return problem_of(problem["input"])

@@ -26,5 +26,5 @@ def with_pod_parts(spec: dict[str, Any]) -> None:
     """Set the schema of each part in the schema of an Action's spec, in place; what describes it there stays."""
     fields = spec["properties"]["actionJob"]["properties"]
     for name, schema in pod_parts().items():
-        told = {key: fields[name][key] for key in ("description", "nullable")}
-        fields[name] = {**told, **copy.deepcopy(schema)}
+        described = {key: fields[name][key] for key in ("description", "nullable")}
+        fields[name] = {**described, **copy.deepcopy(schema)}

@@ -58,7 +58,7 @@ _FIELDS = (
 )
 
 
-def _whole(*forms: str) -> str:
+def _full_match(*forms: str) -> str:
     return f"(?i)^{_BLANK}*{_ZONE}({'|'.join((_ALIAS, *forms))}){_BLANK}*$"
 
 
@@ -71,11 +71,11 @@ def _field(place: int, name: str, span: str, form: str) -> Rule:
             forms.append(f"({_WORD}{_BLANK}+){{{at}}}{form}({_NEXT}){{{fields - at - 1}}}")
         else:
             forms.append(f"{_WORD}({_NEXT}){{{fields - 1}}}")
-    return Rule(pattern=_whole(*forms), message=f"{name}: {span}", in_model=False)
+    return Rule(pattern=_full_match(*forms), message=f"{name}: {span}", in_model=False)
 
 
 CRON_SHAPE = Rule(
-    pattern=_whole(f"{_WORD}({_NEXT}){{4,6}}"),
+    pattern=_full_match(f"{_WORD}({_NEXT}){{4,6}}"),
     message="write 5 fields (minute, hour, day of month, month, day of week), 6 (seconds first) or 7 (year last), or "
     "@hourly, @daily, @weekly, @monthly, @yearly; TZ=Europe/Kyiv may come before",
     in_model=False,

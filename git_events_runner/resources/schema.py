@@ -28,7 +28,7 @@ _REFUSED = frozenset(
         "oneOf",
     }
 )
-_SAYS_NOTHING = ("title", "examples", "$defs", "additionalProperties")
+_ANNOTATIONS = ("title", "examples", "$defs", "additionalProperties")
 
 
 class NotStructural(Exception):
@@ -41,8 +41,8 @@ def schema_of(model: type[Any]) -> dict[str, Any]:
     Raises:
         NotStructural: The model cannot be expressed.
     """
-    whole = TypeAdapter(model).json_schema(by_alias=True)
-    return structural(whole, whole.get("$defs", {}), model.__name__)
+    complete = TypeAdapter(model).json_schema(by_alias=True)
+    return structural(complete, complete.get("$defs", {}), model.__name__)
 
 
 def structural(schema: Mapping[str, Any], definitions: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def structural(schema: Mapping[str, Any], definitions: Mapping[str, Any], path: 
 
 def _plain(node: dict[str, Any]) -> None:
     """Without titles and empty defaults, with constants and whole numbers as Kubernetes writes them."""
-    for name in _SAYS_NOTHING:
+    for name in _ANNOTATIONS:
         node.pop(name, None)
     if node.get("default", 0) in (None, [], ""):
         del node["default"]

@@ -41,7 +41,7 @@ class SshAddress:
     def of(cls, url: str) -> SshAddress | None:
         """The address that `user@host:path` or `ssh://` gives; None when it is neither, or not one to use.
 
-        >>> SshAddress.of("git@Git.example:team/app.git").place
+        >>> SshAddress.of("git@Git.example:team/app.git").known_hosts_name
         'git.example'
         >>> SshAddress.of("ssh://git.example:2222/~me/app").path
         '~me/app'
@@ -61,7 +61,7 @@ class SshAddress:
         )
 
     @property
-    def place(self) -> str:
+    def known_hosts_name(self) -> str:
         """The host as known hosts name it: `host`, or `[host]:port` when it is not port 22."""
         return self.host if self.port == _DEFAULT_PORT else f"[{self.host}]:{self.port}"
 
@@ -93,7 +93,7 @@ class HostKey:
         return self.key.partition(" ")[0]
 
     def of(self, host: str) -> bool:
-        """Whether the line speaks of a host, given in the form of `SshAddress.place`."""
+        """Whether the line speaks of a host, given in the form of `SshAddress.known_hosts_name`."""
         return _speaks(self.hosts, host, _places(host))
 
 
@@ -206,12 +206,15 @@ def host_keys(lines: Iterable[str], address: SshAddress) -> tuple[HostKey, ...]:
     """
     exact: list[HostKey] = []
     without_port: list[HostKey] = []
-    wanted = [(place, _places(place), found) for place, found in ((address.place, exact), (address.host, without_port))]
+    wanted = [
+        (known_hosts_name, _places(known_hosts_name), found)
+        for known_hosts_name, found in ((address.known_hosts_name, exact), (address.host, without_port))
+    ]
     for line in lines:
         words = line.split(None, 2)
         hosts = words[words[0].startswith("@")] if len(words) > 1 else ""
-        for place, places, found in wanted:
-            if _speaks(hosts, place, places):
+        for known_hosts_name, places, found in wanted:
+            if _speaks(hosts, known_hosts_name, places):
                 with contextlib.suppress(ValueError):
                     if read := read_host_key(line):
                         found.append(read)
@@ -221,4 +224,4 @@ def host_keys(lines: Iterable[str], address: SshAddress) -> tuple[HostKey, ...]:
 def known_for(address: SshAddress, policy: HostKeyPolicy, pinned: Iterable[str]) -> tuple[str, ...]:
     """The lines that decide about an address: the installation's if it lists the host, else what is pinned."""
     found = host_keys(policy.known_hosts.splitlines(), address) or host_keys(pinned, address)
-    return tuple(f"{each.marker} {address.place} {each.key}".lstrip() for each in found)
+    return tuple(f"{each.marker} {address.known_hosts_name} {each.key}".lstrip() for each in found)

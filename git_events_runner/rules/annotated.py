@@ -154,7 +154,7 @@ class RecordRequest:
 
     def guards(self) -> Guards:
         """The complete object: two leaders count a token once."""
-        return Guards(whole=True)
+        return Guards(complete=True)
 
 
 def _is_there(entry: Entry) -> bool:

@@ -180,7 +180,7 @@ class Automaton:
 
 def _bits(places: Sequence[int] | dict[int, int], size: int) -> int:
     """An integer with these bits."""
-    made = bytearray(size // 8 + 1)
+    bits = bytearray(size // 8 + 1)
     for place in places:
-        made[place >> 3] |= 1 << (place & 7)
-    return int.from_bytes(made, "little")
+        bits[place >> 3] |= 1 << (place & 7)
+    return int.from_bytes(bits, "little")

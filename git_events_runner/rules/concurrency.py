@@ -39,8 +39,8 @@ def limit_of(trigger: Ref, source: str, concurrency: Concurrency | None) -> Conc
     """What a new run of a trigger's source records; None: it may overlap with others."""
     if concurrency is None or concurrency.policy == "Allow":
         return None
-    whole, one = scope_groups(trigger.kind, trigger.name, source)
-    group = concurrency.group or (whole if concurrency.scope == "Trigger" else one)
+    of_trigger, one = scope_groups(trigger.kind, trigger.name, source)
+    group = concurrency.group or (of_trigger if concurrency.scope == "Trigger" else one)
     return ConcurrencyLimit(policy=concurrency.policy, group=group, limit=concurrency.limit)
 
 

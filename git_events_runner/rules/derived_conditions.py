@@ -185,8 +185,8 @@ def _has_ended(status: Mapping[str, Any], now: str | None) -> bool:
 def _digest(conditions: Mapping[str, Mapping[str, Any]]) -> str:
     """Eight bytes that identify the derived conditions (11 characters)."""
     fields = ("status", "reason", "message")
-    told = [[name, *(conditions[name].get(field) for field in fields)] for name in _REPORTED if name in conditions]
-    return base64.urlsafe_b64encode(hashlib.sha256(json.dumps(told).encode()).digest()[:8]).decode().rstrip("=")
+    reported = [[name, *(conditions[name].get(field) for field in fields)] for name in _REPORTED if name in conditions]
+    return base64.urlsafe_b64encode(hashlib.sha256(json.dumps(reported).encode()).digest()[:8]).decode().rstrip("=")
 
 
 def _reason(problems: Sequence[tuple[str, RecordedProblem]]) -> str:

@@ -113,14 +113,14 @@ def is_kept(recorded: str | None, job: JobView) -> bool:
     return known and (job.phase == "Queued" or job.deleting)
 
 
-def effective_limit(asked: object, *, default: int, most: int) -> int:
+def effective_limit(wanted: object, *, default: int, most: int) -> int:
     """How many runs are kept: `spec.historyLimit`, else the runtime config's default, and never more than its bound.
 
     >>> effective_limit(None, default=10, most=20), effective_limit(50, default=10, most=20)
     (10, 20)
     """
-    if isinstance(asked, int) and not isinstance(asked, bool) and asked >= 0:
-        return min(asked, most)
+    if isinstance(wanted, int) and not isinstance(wanted, bool) and wanted >= 0:
+        return min(wanted, most)
     return min(default, most)
 
 

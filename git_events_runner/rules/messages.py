@@ -101,7 +101,7 @@ class RetryOf:
 class RunOrder:
     """A decision to run: everything from which the Job is built, and what must still hold when it is created.
 
-    `asked_at` is the loop's time just before the request to git. `request` or `due_at` is the occurrence; `tasks` and
+    `sent_at` is the loop's time just before the request to git. `request` or `due_at` is the occurrence; `tasks` and
     `deliveries` (hashes) identify the requests that it handles. `run_request` and `run_token` are those of a requested
     run. `author` and `subject` are the commit's, where they are known.
     """
@@ -117,7 +117,7 @@ class RunOrder:
     reason: str
     request: int | None
     due_at: str | None
-    asked_at: float
+    sent_at: float
     tasks: tuple[str, ...]
     deliveries: str
     fence: Fence | None

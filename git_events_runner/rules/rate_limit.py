@@ -47,7 +47,7 @@ class Bucket:
     tokens: float
     at: float
 
-    def take(self, rate: Rate, now: float) -> tuple[Bucket, float]:
+    def spend(self, rate: Rate, now: float) -> tuple[Bucket, float]:
         """The bucket after one request, and how many seconds that request has to wait (0: it may pass)."""
         tokens = min(self.tokens + max(now - self.at, 0.0) / rate.interval_s, float(rate.burst))
         if tokens >= 1:

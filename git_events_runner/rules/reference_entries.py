@@ -218,7 +218,7 @@ class ListReferences:
 
     def guards(self) -> Guards:
         """The complete object: entries are added and removed."""
-        return Guards(whole=True)
+        return Guards(complete=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +242,7 @@ class WatchOne:
 
     def guards(self) -> Guards:
         """The complete object, as the record of the reference is removed later."""
-        return Guards(whole=True)
+        return Guards(complete=True)
 
 
 def watched_by(spec: object) -> Watched | None:

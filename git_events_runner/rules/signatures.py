@@ -103,7 +103,9 @@ def short_keys(keys: Sequence[bytes]) -> bool:
     return any(len(key_in_line(key, SECRET) or key) < SHORTEST_KEY for key in keys)
 
 
-def judge(scheme: Scheme, headers: Headers, body: bytes, keys: tuple[bytes, ...], *, now_s: float) -> Signature:
+def verify_signature(
+    scheme: Scheme, headers: Headers, body: bytes, keys: tuple[bytes, ...], *, now_s: float
+) -> Signature:
     """Verify a request. UNUSABLE means that the keys, not the request, are wrong."""
     return _TYPES[scheme.type](Request(scheme=scheme, headers=headers, body=body, keys=keys, now_s=now_s))
 
@@ -114,10 +116,10 @@ def reader_verifier(scheme: Scheme, headers: Headers, keys: tuple[bytes, ...], *
     A public key, which verifies signatures, is not secret and so authenticates no request.
     """
     if scheme.type in {"header", "azure"}:
-        return judge(scheme, headers, b"", keys, now_s=0.0)
+        return verify_signature(scheme, headers, b"", keys, now_s=0.0)
     shown = Scheme(type="header", header=default_header)
     secret = tuple(key for key in keys if not (scheme.type == "standard-webhooks" and key.startswith(PUBLIC)))
-    found = judge(shown, headers, b"", secret, now_s=0.0)
+    found = verify_signature(shown, headers, b"", secret, now_s=0.0)
     return Signature.WRONG if found is Signature.UNUSABLE and keys else found
 
 

@@ -91,35 +91,35 @@ def _bounds(comparator: str) -> list[_Bound]:
         if text is None or text in _ANY:
             break
         numbers.append(int(text))
-    whole = len(numbers) == _NUMBERS
-    low = _version(numbers).replace(prerelease=pre if whole else None)
+    complete = len(numbers) == _NUMBERS
+    low = _version(numbers).replace(prerelease=pre if complete else None)
     if not numbers:
         return [_Bound(low, below=True, strict=True)] if operator in {"<", ">"} else []
     above = _above(operator, numbers)
     at_least, below = _Bound(low, below=False, strict=False), _Bound(above, below=True, strict=True)
     match operator:
         case "=" | "^" | "~":
-            exact = operator == "=" and whole
+            exact = operator == "=" and complete
             return [at_least, _Bound(low, below=True, strict=False) if exact else below]
         case ">=":
             return [at_least]
         case "<":
             return [_Bound(low, below=True, strict=True)]
         case ">":
-            return [_Bound(low, below=False, strict=True) if whole else _Bound(above, below=False, strict=False)]
+            return [_Bound(low, below=False, strict=True) if complete else _Bound(above, below=False, strict=False)]
         case _:
-            return [_Bound(low, below=True, strict=False) if whole else below]
+            return [_Bound(low, below=True, strict=False) if complete else below]
 
 
 def _above(operator: str, numbers: list[int]) -> Version:
     """The first version above all versions that the numbers cover."""
     if operator == "^":
-        leading = next((at for at, number in enumerate(numbers) if number), len(numbers) - 1)
+        first = next((at for at, number in enumerate(numbers) if number), len(numbers) - 1)
     elif operator == "~":
-        leading = min(len(numbers) - 1, 1)
+        first = min(len(numbers) - 1, 1)
     else:
-        leading = len(numbers) - 1
-    return _version([*numbers[:leading], numbers[leading] + 1])
+        first = len(numbers) - 1
+    return _version([*numbers[:first], numbers[first] + 1])
 
 
 def _version(numbers: list[int]) -> Version:

@@ -304,5 +304,5 @@ def _length(text: str, field: str) -> timedelta:
 
 def _ceil(moment: datetime) -> datetime:
     """The next full second: a status has no fractions, and a truncated time would end a wait too early."""
-    whole = moment.astimezone(UTC).replace(microsecond=0)
-    return whole if whole == moment else whole + _SECOND
+    full_second = moment.astimezone(UTC).replace(microsecond=0)
+    return full_second if full_second == moment else full_second + _SECOND

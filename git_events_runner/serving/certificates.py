@@ -25,7 +25,7 @@ from git_events_runner.telemetry.metrics import Metrics
 
 log = structlog.get_logger(target="tls")
 
-_LOOK_S = 30.0
+_POLL_S = 30.0
 _UNUSABLE = (OSError, ssl.SSLError, SecretUnusable, ApiError, KeyError, ValueError)
 
 
@@ -40,14 +40,14 @@ class Certificates:
         namespace: str,
         announcer: EventRecorder,
         metrics: Metrics,
-        look_s: float = _LOOK_S,
+        poll_s: float = _POLL_S,
     ) -> None:
         self._tls = tls
         self._secrets = secrets
         self._namespace = namespace
         self._announcer = announcer
         self._metrics = metrics
-        self._look_s = look_s
+        self._poll_s = poll_s
         self._loaded: tuple[bytes, bytes] | None = None
         self._refused: tuple[bytes, bytes] | None = None
         self._context: ssl.SSLContext | None = None
@@ -80,7 +80,7 @@ class Certificates:
     async def run(self) -> None:
         """Check for a new pair every half minute until cancelled."""
         while True:
-            await asyncio.sleep(self._look_s)
+            await asyncio.sleep(self._poll_s)
             if self._tls is None or self._context is None:
                 continue
             pair = None
@@ -89,11 +89,11 @@ class Certificates:
                 if pair == self._loaded:
                     self._metrics.certificate(valid=True)
                 elif pair != self._refused:
-                    self._take(self._context, pair)
+                    self._use_pair(self._context, pair)
             except _UNUSABLE as error:
                 self._reject(self._tls, pair, str(error))
 
-    def _take(self, context: ssl.SSLContext, pair: tuple[bytes, bytes]) -> None:
+    def _use_pair(self, context: ssl.SSLContext, pair: tuple[bytes, bytes]) -> None:
         """Serve with a new pair, if it can be used."""
         expires_at = _expires_at(pair[0])
         if expires_at <= datetime.now(UTC):

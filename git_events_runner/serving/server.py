@@ -118,8 +118,8 @@ async def serving(
     server = _Uvicorn(config)
 
     def make() -> GuardedProtocol:
-        made: GuardedProtocol = protocol(config=config, server_state=server.server_state, app_state={})
-        return made
+        guarded: GuardedProtocol = protocol(config=config, server_state=server.server_state, app_state={})
+        return guarded
 
     async with asyncio.TaskGroup() as group:
         task = group.create_task(server.serve(sockets=[] if tls else [sock]), name="http")

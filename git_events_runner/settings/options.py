@@ -35,7 +35,7 @@ class Option:
         return self.name.replace("-", "_")
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
+def whole_number(least: int, most: int) -> Callable[[str], int]:
     """A reader of whole numbers from `least` to `most`."""
 
     def read(text: str) -> int:
@@ -118,9 +118,9 @@ def _option(
     return Option(name=name, short=short, default=default, read=read, form=form, help=help_text)
 
 
-_port = whole(1, _PORT_MAX)
-_parallelism = whole(1, _PARALLELISM_MAX)
-_lease = whole(1, _LEASE_MAX_S)
+_port = whole_number(1, _PORT_MAX)
+_parallelism = whole_number(1, _PARALLELISM_MAX)
+_lease = whole_number(1, _LEASE_MAX_S)
 OPTIONS: tuple[Option, ...] = (
     _option("webhooks-port", "w", "8080", _port, "PORT", "port for webhooks"),
     _option("utility-port", "u", "3000", _port, "PORT", "port for probes and metrics"),
@@ -145,7 +145,7 @@ OPTIONS: tuple[Option, ...] = (
         "secrets-cache-time",
         None,
         "60",
-        whole(1, _COUNT_MAX),
+        whole_number(1, _COUNT_MAX),
         "SECONDS",
         "how long a Secret is cached after it was read",
     ),

@@ -78,8 +78,8 @@ class GitMetrics:
 
     def keep_hosts(self, hosts: Collection[str]) -> None:
         """These are the hosts of all sources; series of others end."""
-        gone, self._hosts = self._hosts - frozenset(hosts), frozenset(hosts)
-        for host in gone:
+        dropped, self._hosts = self._hosts - frozenset(hosts), frozenset(hosts)
+        for host in dropped:
             self._series.pop(host, None)
             for metric in (self._exchanges, self._seconds, self._bytes, self._shared, self._backoffs):
                 metric.remove_by_labels({"host": host})

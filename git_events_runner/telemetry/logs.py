@@ -63,7 +63,7 @@ def configure_logging(
     default, targets = parse_filter(filter_text)
     lowest = min([default, *targets.values(), *([LEVELS["debug"]] if spans else [])])
 
-    def judge(_: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def drop_unwanted(_: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if (targets or spans) and LEVELS.get(method, 40) < targets.get(str(event.get("target")), default):
             raise structlog.DropEvent
         return event
@@ -82,7 +82,7 @@ def configure_logging(
     structlog.configure(
         processors=[
             *([spans] if spans else []),
-            judge,
+            drop_unwanted,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info if json else _unchanged,

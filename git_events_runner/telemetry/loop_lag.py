@@ -10,7 +10,7 @@ import structlog
 log = structlog.get_logger(target="heartbeat")
 
 _BEAT_S = 0.5
-_TOLD_S = 1.0
+_LOGGED_S = 1.0
 
 
 class Metrics(Protocol):
@@ -34,5 +34,5 @@ class LoopLag:
             await asyncio.sleep(_BEAT_S)
             late_s = max(loop.time() - due, 0.0)
             self._metrics.loop_late(late_s)
-            if late_s >= _TOLD_S:
+            if late_s >= _LOGGED_S:
                 log.warning("loop.late", seconds=round(late_s, 2))

@@ -14,7 +14,7 @@ from git_events_runner.resources.kinds import GROUP
 from git_events_runner.resources.ref import Ref
 from git_events_runner.telemetry.git_metrics import GitMetrics
 from git_events_runner.telemetry.notification_metrics import NotificationMetrics
-from git_events_runner.telemetry.trigger_series import Counted, Described, Detail, Family, Timed, TriggerSeries
+from git_events_runner.telemetry.trigger_series import CountedSeries, Described, Detail, Family, Timed, TriggerSeries
 
 _M = TypeVar("_M", Counter, Gauge, Histogram, Family)
 _RECONCILE_S = (0.001, 0.01, 0.1, 0.5, 1, 2)
@@ -46,21 +46,21 @@ class Metrics:
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return self._note(Histogram(f"{prefix}_{name}", text, labels, buckets=buckets, registry=self.registry))
 
-        def family(*labels: str, counters: tuple[Counted, ...], timed: Timed | None = None) -> Family:
+        def family(*labels: str, counters: tuple[CountedSeries, ...], timed: Timed | None = None) -> Family:
             return self._note(self._series.family(*labels, counters=counters, timed=timed))
 
         trigger = ("namespace", "trigger_kind", "trigger_name")
         self._reconciled = family(
             *("namespace", "resource_kind", "resource_name"),
             counters=(
-                Counted(name="reconcile_count", text="Reconciliations of ScheduleTriggers"),
-                Counted(name="failed_reconcile_count", text="Reconciliations that failed"),
+                CountedSeries(name="reconcile_count", text="Reconciliations of ScheduleTriggers"),
+                CountedSeries(name="failed_reconcile_count", text="Reconciliations that failed"),
             ),
             timed=Timed(name="reconcile_duration_seconds", text="Duration of reconciliations", bounds=_RECONCILE_S),
         )
         self._checked = family(
             *trigger,
-            counters=(Counted(name="trigger_check_count", text="Checks of triggers' sources"),),
+            counters=(CountedSeries(name="trigger_check_count", text="Checks of triggers' sources"),),
             timed=Timed(name="trigger_check_duration_seconds", text="Duration of checks", bounds=_CHECK_S),
         )
         self._check_late_s = histogram(
@@ -68,7 +68,7 @@ class Metrics:
         )
         self._hooked = family(
             *("namespace", "trigger_name", "status"),
-            counters=(Counted(name="webhook_requests_count", text="Requests to webhooks"),),
+            counters=(CountedSeries(name="webhook_requests_count", text="Requests to webhooks"),),
             timed=Timed(
                 name="webhook_requests_duration_seconds",
                 text="Duration of webhook requests",
@@ -92,7 +92,7 @@ class Metrics:
         )
         self._ended = family(
             *("namespace", *_ROLES, "status"),
-            counters=(Counted(name="jobs_queue_completed_count", text="Jobs that ended"),),
+            counters=(CountedSeries(name="jobs_queue_completed_count", text="Jobs that ended"),),
             timed=Timed(
                 name="jobs_queue_completed_duration_seconds",
                 text="Duration of Jobs, from their start to their end",
@@ -100,24 +100,26 @@ class Metrics:
                 labels=("status",),
             ),
         )
-        retried = Counted(name="jobs_retried", text="Failed runs that were run again (spec.retry)", in_v04=False)
+        retried = CountedSeries(name="jobs_retried", text="Failed runs that were run again (spec.retry)", in_v04=False)
         self._retried = family(*trigger, counters=(retried,))
         self._verdicts = counter("check_verdicts", "Checks by verdict", "verdict")
         self._changes_waiting = gauge(
             "changes_waiting", "Sources with a change that waits for its run (on the leader), by result", "verdict"
         )
         self._failures = counter("check_failures", "Checks that could not be decided, by reason", "reason")
-        missed = Counted(
+        missed = CountedSeries(
             name="missed_webhook", text="Commits that a schedule found and no delivery announced", in_v04=False
         )
         self._missed = family(*trigger, counters=(missed,))
-        requeued = Counted(name="jobs_requeued", text="Jobs that did not start and were suspended again", in_v04=False)
+        requeued = CountedSeries(
+            name="jobs_requeued", text="Jobs that did not start and were suspended again", in_v04=False
+        )
         self._requeued = family(*trigger, counters=(requeued,))
         self._certificate_valid = gauge("certificate_valid", "Whether the newest TLS certificate could be used")
         self._certificate_end = gauge(
             "certificate_expiry_timestamp_seconds", "When the TLS certificate that serves webhooks expires (0: no TLS)"
         )
-        self._leading = gauge("leading", "Whether this replica is the leader")
+        self._is_leader = gauge("leading", "Whether this replica is the leader")
         self._config_valid = gauge("runtime_config_valid", "Whether the ConfigMap's runtime config could be read")
         self._status_writes = counter("status_writes", "Writes of triggers' statuses")
         self._loop_late_s = histogram("event_loop_lag_seconds", "How late a task of this process is woken", _LAG_S)
@@ -136,7 +138,7 @@ class Metrics:
         build.labels(installed_version("git-events-runner"), platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)  # process_cpu_seconds_total, process_resident_memory_bytes, …
         self._counts_shown: dict[Gauge, set[tuple[str, str, str]]] = {}
-        self._leading.set(0)
+        self._is_leader.set(0)
         self._config_valid.set(1)
         self._certificate_valid.set(1)
 
@@ -236,9 +238,9 @@ class Metrics:
         timed = seconds if status in {"Succeed", "Failed"} else None
         self._ended.add(ref, (namespace, *roles, status), 0, seconds=timed)
 
-    def leading(self, *, leading: bool) -> None:
+    def set_leader(self, *, leader: bool) -> None:
         """Leadership began or ended."""
-        self._leading.set(int(leading))
+        self._is_leader.set(int(leader))
 
     def config_valid(self, *, valid: bool) -> None:
         """The runtime config could (not) be read."""

@@ -36,7 +36,7 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class CountedSeries:
     """A counter of a family."""
 
     name: str
@@ -61,7 +61,7 @@ class Family:
         self,
         *,
         labels: tuple[str, ...],
-        counters: tuple[Counted, ...],
+        counters: tuple[CountedSeries, ...],
         timed: Timed | None,
         detail: Detail,
         owned: dict[Ref, list[tuple[Family, tuple[str, ...]]]],
@@ -151,7 +151,7 @@ class Family:
             for kept, counts in list(self._together.items()):
                 yield from self._buckets(f"{name}_bucket", _labels(self._timed.labels, kept), counts)
 
-    def _names(self, counter: Counted) -> Iterator[tuple[str, str, str]]:
+    def _names(self, counter: CountedSeries) -> Iterator[tuple[str, str, str]]:
         yield "_total", "counter", ""
         if counter.in_v04 and self._detail is not Detail.LEAN:
             yield "", "untyped", " (name in v0.4)"
@@ -172,11 +172,11 @@ class TriggerSeries:
         self._families: list[Family] = []
         self._owned: dict[Ref, list[tuple[Family, tuple[str, ...]]]] = {}
 
-    def family(self, *labels: str, counters: tuple[Counted, ...], timed: Timed | None = None) -> Family:
+    def family(self, *labels: str, counters: tuple[CountedSeries, ...], timed: Timed | None = None) -> Family:
         """A new one."""
-        made = Family(labels=labels, counters=counters, timed=timed, detail=self._detail, owned=self._owned)
-        self._families.append(made)
-        return made
+        family = Family(labels=labels, counters=counters, timed=timed, detail=self._detail, owned=self._owned)
+        self._families.append(family)
+        return family
 
     def forget(self, trigger: Ref) -> None:
         """A trigger is deleted: its series end."""

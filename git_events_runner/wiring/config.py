@@ -69,9 +69,9 @@ def policy_of(config: RuntimeConfig) -> Policy:
     )
 
 
-def history_limit(config: RuntimeConfig, asked: object) -> int:
+def history_limit(config: RuntimeConfig, wanted: object) -> int:
     """How many runs a trigger's status keeps, from its `spec.historyLimit`."""
-    return effective_limit(asked, default=config.trigger.history_limit, most=config.trigger.max_history_limit)
+    return effective_limit(wanted, default=config.trigger.history_limit, most=config.trigger.max_history_limit)
 
 
 @lru_cache(maxsize=8)

@@ -68,9 +68,9 @@ class Deletions:
             FenceLost: This replica may no longer act as the leader.
         """
         trigger, name = owner.trigger, job.ref.name
-        told = owner.named or owner.entry.exists
+        known = owner.named or owner.entry.exists
         fence.check()
-        if told and not is_overtaken(owner):
+        if known and not is_overtaken(owner):
             problem = Problem(reason=EXPIRED, message=message)
             report = Report(
                 source=owner.source, problem=problem, generation=trigger.generation, now=rfc3339(self._now())
@@ -87,7 +87,7 @@ class Deletions:
         except ApiNotFound:  # an earlier request, whose answer was lost, has arrived
             pass
         except ApiUnavailable:
-            if told:
+            if known:
                 self._publish(owner, message)
             raise
         except ApiError:  # it is still there
@@ -95,7 +95,7 @@ class Deletions:
             phase = JobPhase(source=owner.source, job=name, phase=job.model.phase)
             await self._writer.write(trigger.ref, trigger.uid, phase)
             raise
-        if told:
+        if known:
             self._publish(owner, message)
 
     async def end_overtaken(self, job: Snapshot, phase: str) -> None:

@@ -71,7 +71,7 @@ class Remotes(Generic[_S]):
         """`make` is called with the settings before the first request, and after each change of theirs."""
         self._settings = settings
         self._make = make
-        self._made: dict[Remote, int] = {}  # requests under way; the last one is that of the settings
+        self._remotes: dict[Remote, int] = {}  # requests under way; the last one is that of the settings
         self._of: _S | None = None
 
     @asynccontextmanager
@@ -79,27 +79,27 @@ class Remotes(Generic[_S]):
         """That of the settings as they are now, for one request."""
         settings = self._settings()
         if settings is not self._of:
-            if not self._made or settings != self._of:
-                self._made[self._make(settings)] = 0
+            if not self._remotes or settings != self._of:
+                self._remotes[self._make(settings)] = 0
             self._of = settings
-        remote = next(reversed(self._made))
-        self._made[remote] += 1
+        remote = next(reversed(self._remotes))
+        self._remotes[remote] += 1
         try:
             yield remote
         finally:
-            self._made[remote] -= 1
-            for old in [one for one in list(self._made)[:-1] if not self._made[one]]:
-                del self._made[old]
+            self._remotes[remote] -= 1
+            for old in [one for one in list(self._remotes)[:-1] if not self._remotes[one]]:
+                del self._remotes[old]
                 await old.close()
 
     def forget(self, keys: Collection[str]) -> None:
         """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
-        for remote in self._made:
+        for remote in self._remotes:
             remote.forget(keys)
 
     async def close(self) -> None:
         """Close all connections."""
-        for remote in self._made:
+        for remote in self._remotes:
             await remote.close()
 
 
@@ -120,7 +120,7 @@ class GitSources:
         `used` is called with a source, a namespace and the key of the repository that the source is for it.
         """
         self._used = used
-        self._answers = answers
+        self._kept = answers
         self._secrets = secrets
         self._host_keys = host_keys
         self._remote = remote
@@ -151,14 +151,14 @@ class GitSources:
         """
         reference = Reference(ref_type, ref_name)  # type: ignore[arg-type]  # checked by the model
 
-        async def ask(repository: Repository) -> ResolvedReference:
+        async def send(repository: Repository) -> ResolvedReference:
             async def request() -> ResolvedReference:
                 async with self._remote() as remote:
                     return await remote.commit_of(GitRequest(repository, reference), urgent=urgent)
 
-            return await self._answers.get(repository, reference, request, unchanged=unchanged)
+            return await self._kept.get(repository, reference, request, unchanged=unchanged)
 
-        return await self._ask(source, namespace, ask)
+        return await self._send_resolved(source, namespace, send)
 
     async def references_of(
         self, source: Any, namespace: str, prefixes: Sequence[str], *, urgent: bool = False
@@ -170,11 +170,11 @@ class GitSources:
             SecretUnusable: A Secret that the source names cannot be used.
         """
 
-        async def ask(repository: Repository) -> ReferenceList:
+        async def send(repository: Repository) -> ReferenceList:
             async with self._remote() as remote:
                 return await remote.references(repository, prefixes, urgent=urgent)
 
-        return await self._ask(source, namespace, ask)
+        return await self._send_resolved(source, namespace, send)
 
     async def tree(self, source: Any, namespace: str, commit: str) -> Iterable[TreeEntry]:
         """The entries of a commit's tree, without contents.
@@ -184,11 +184,11 @@ class GitSources:
             SecretUnusable: A Secret that the source names cannot be used.
         """
 
-        async def ask(repository: Repository) -> Iterable[TreeEntry]:
+        async def send(repository: Repository) -> Iterable[TreeEntry]:
             async with self._remote() as remote:
                 return await remote.tree(repository, commit)
 
-        return await self._ask(source, namespace, ask)
+        return await self._send_resolved(source, namespace, send)
 
     async def commit_text(self, source: Any, namespace: str, commit: str) -> CommitText:
         """Author and message of a commit.
@@ -198,13 +198,13 @@ class GitSources:
             SecretUnusable: A Secret that the source names cannot be used.
         """
 
-        async def ask(repository: Repository) -> CommitText:
+        async def send(repository: Repository) -> CommitText:
             async with self._remote() as remote:
                 return await remote.commit_text(repository, commit)
 
-        return await self._ask(source, namespace, ask)
+        return await self._send_resolved(source, namespace, send)
 
-    async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
+    async def learn_host_key(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
         """Learn the host key of a source that only a Job connects to, so that the Job has one to compare with.
 
         Raises:
@@ -221,7 +221,7 @@ class GitSources:
         except GitError:
             return  # the Job reports any other problem
 
-    async def _ask(self, source: Any, namespace: str, ask: Callable[[Repository], Awaitable[_T]]) -> _T:
+    async def _send_resolved(self, source: Any, namespace: str, send: Callable[[Repository], Awaitable[_T]]) -> _T:
         """Send a request with the source's credential; retry once with a Secret read again, or an accepted host key."""
         files = await self._files(source, namespace)
         forgotten = False
@@ -231,7 +231,7 @@ class GitSources:
             try:
                 repository = self._repository(source, namespace, files)
                 self._used(source.ref, namespace, repository.key)
-                answer = await ask(repository)
+                answer = await send(repository)
             except SecretUnusable as unusable:
                 raise _named(unusable, secrets_of(source, namespace)) from None
             except GitAuthRequired as refused:
@@ -248,7 +248,7 @@ class GitSources:
                 source = await self._host_keys.refused(source, address, refused, own=own)
             else:
                 if address is not None:
-                    await self._host_keys.answered(source, own=own)
+                    await self._host_keys.confirm(source, own=own)
                 return answer
         raise AssertionError("the last try returns or raises")  # pragma: no cover
 

@@ -74,25 +74,25 @@ class HostKeys:
                     return pinned
                 continue
             hint = advice(source.ref, address, policy, own=own, reason=error.reason)
-            said = type(error)(f"{error}; {hint}", offered=error.offered)
-            await self._say(live, HostKeyVerdict(reason=error.reason, message=str(said)), event="Warning")
-            raise said from error
+            described = type(error)(f"{error}; {hint}", offered=error.offered)
+            await self._report(live, HostKeyVerdict(reason=error.reason, message=str(described)), event="Warning")
+            raise described from error
         raise error
 
-    async def answered(self, source: Any, *, own: bool) -> None:
+    async def confirm(self, source: Any, *, own: bool) -> None:
         """The server has answered: a complaint about its key ends, and insecure answers are named as such, once."""
         verdict = accepted(source.raw_status, self._policy(), own=own)
         if verdict is None:
             return
         found = self._store.get(source.ref)
         if found is not None and found.uid == source.metadata.uid:
-            await self._say(found, verdict, event="Warning" if verdict.reason == NOT_CHECKED else None)
+            await self._report(found, verdict, event="Warning" if verdict.reason == NOT_CHECKED else None)
 
     async def _pin(self, live: Snapshot, address: SshAddress, error: GitHostKeyRefused) -> Any | None:
         """Pin the key that was shown; None when the source has changed meanwhile."""
-        line = f"{address.place} {error.offered}"
+        line = f"{address.known_hosts_name} {error.offered}"
         seen = fingerprint(error.offered)
-        verdict = HostKeyVerdict(reason=PINNED, message=f"{address.place} is known by {seen}", pin=(line,))
+        verdict = HostKeyVerdict(reason=PINNED, message=f"{address.known_hosts_name} is known by {seen}", pin=(line,))
         try:
             written = await self._write(live, verdict)
         except ApiConflict:
@@ -103,13 +103,13 @@ class HostKeys:
                 offered=error.offered,
             ) from forbidden
         if written is not None:
-            note = f"the host key of {address.place} was seen for the first time and is pinned: {seen}"
+            note = f"the host key of {address.known_hosts_name} was seen for the first time and is pinned: {seen}"
             self._announcer.publish(live.ref, live.uid, kind="Normal", reason=PINNED, note=note)
-            log.info("hostkey.pinned", **_fields(live.ref), host=address.place, key=seen)
+            log.info("hostkey.pinned", **_fields(live.ref), host=address.known_hosts_name, key=seen)
             return written
         return live.model
 
-    async def _say(self, found: Snapshot, verdict: HostKeyVerdict, *, event: str | None) -> None:
+    async def _report(self, found: Snapshot, verdict: HostKeyVerdict, *, event: str | None) -> None:
         """Put a verdict into the status; with an Event if that is news. The next time makes up for a failure."""
         try:
             written = await self._write(found, verdict)

@@ -17,7 +17,7 @@ class LiveTriggers:
         self._reader = reader
         self._store = store
 
-    async def gone(self, job: Snapshot) -> bool:
+    async def is_deleted(self, job: Snapshot) -> bool:
         """Whether the trigger that a Job of ours was made for does not exist any more (also: another of its name).
 
         Raises:

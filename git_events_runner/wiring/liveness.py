@@ -10,14 +10,14 @@ from git_events_runner.flow.utility import Health
 from git_events_runner.telemetry.log_stream import LogStream
 from git_events_runner.telemetry.metrics import Metrics
 
-_ANSWER_S = 900.0  # longer than an API server is away for an upgrade: a new start would not bring it back
+_RESPONSE_S = 900.0  # longer than an API server is away for an upgrade: a new start would not bring it back
 _LOG_S = 300.0  # so long standard output may be full or unread
 
 
-def expect_answers(health: Health, name: str, asking: Informer | Lease) -> None:
+def expect_responses(health: Health, name: str, watched: Informer | Lease) -> None:
     """Liveness ends when its requests have had no answer for long, independent of other requests."""
     problem = "the API server has not answered for"
-    health.expect(f"{name}, answers", partial(getattr, asking, "answered_at"), _ANSWER_S, problem=problem)
+    health.expect(f"{name}, answers", partial(getattr, watched, "answered_at"), _RESPONSE_S, problem=problem)
 
 
 def follow_log(logs: LogStream | None, metrics: Metrics, health: Health) -> None:

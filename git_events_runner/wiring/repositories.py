@@ -48,7 +48,7 @@ class Repositories:
                     async with asyncio.timeout(_UNUSED_S):
                         await changes.wait()
                 await asyncio.sleep(_BATCH_S)
-                self._drop_absent({ref.name for ref in changes.take() if ref.kind == "Namespace"})
+                self._drop_absent({ref.name for ref in changes.drain() if ref.kind == "Namespace"})
                 unused, self._unused = self._unused, set()
                 for forget in self._forget if unused else ():
                     forget(unused)

@@ -34,7 +34,7 @@ class SourceHosts:
                     await slices.rest()
                 self._keep(frozenset(self._named))
                 await changes.wait()
-                changed = changes.take()
+                changed = changes.drain()
 
     def _read(self, ref: Ref) -> None:
         """A source as it is now."""

@@ -96,9 +96,9 @@ class UnreadableNamespaces:
         self._reported = found
         owner = self._store.get(self._ref)
         if news and owner is not None:
-            told = "; ".join(f"{name}: {self._why(name, found[name])}" for name in news[:_NAMED])
+            named = "; ".join(f"{name}: {self._why(name, found[name])}" for name in news[:_NAMED])
             rest = f"; and {len(news) - _NAMED} more" if len(news) > _NAMED else ""
-            note = f"not served, all others are: {told}{rest}"
+            note = f"not served, all others are: {named}{rest}"
             self._announcer.publish(self._ref, owner.uid, kind="Warning", reason="NamespaceNotServed", note=note)
 
     def _why(self, name: str, reason: str) -> str:

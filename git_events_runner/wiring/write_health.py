@@ -43,14 +43,14 @@ class WriteHealth:
         client: Client,
         lease: Lease,
         limit_s: float,
-        judged: Callable[[str | None], None],
+        report_problem: Callable[[str | None], None],
         note: Callable[[list[str]], None],
     ) -> None:
-        """`judged` gets the reason why this replica is not ready, `note` a line for `/ready` where it stays ready."""
+        """`report_problem` gets why this replica is not ready, `note` a line for `/ready` where it stays ready."""
         self._client = client
         self._lease = lease
         self._limit_s = limit_s
-        self._judged = judged
+        self._report_problem = report_problem
         self._note = note
 
     async def run(self) -> None:
@@ -64,6 +64,6 @@ class WriteHealth:
             silent_s = loop.time() - succeeded_at
             follows = self._lease.follows
             text = f"no write has succeeded for {silent_s:.0f} s" if silent_s > self._limit_s else None
-            self._judged(f"{text}, and another replica is the leader" if text and follows else None)
+            self._report_problem(f"{text}, and another replica is the leader" if text and follows else None)
             self._note([f"writes: {text}"] if text and not follows else [])
             await asyncio.sleep(_EACH_S)

@@ -25,7 +25,7 @@ def test_a_namespace_with_work_waits_for_at_most_one_round(weights, steps):
                 served_since[step] = dict.fromkeys(NAMESPACES, 0)
             queue.put(step, step)
             continue
-        taken = queue.take()
+        taken = queue.pop()
         if taken is None:
             assert not len(queue)
             continue
@@ -46,7 +46,7 @@ def test_each_namespace_has_its_weight_of_turns_in_a_round(weights, rounds):
     for name in NAMESPACES:
         for number in range(weights[name] * (rounds + 1)):
             queue.put(name, number)
-    served = [queue.take() for _ in range(sum(weights.values()) * rounds)]
+    served = [queue.pop() for _ in range(sum(weights.values()) * rounds)]
     assert {name: sum(one == name for one, _ in served) for name in NAMESPACES} == {
         name: weights[name] * rounds for name in NAMESPACES
     }
@@ -60,9 +60,9 @@ def test_nothing_is_lost_and_each_namespace_keeps_its_own_order(steps):
         if step is not None:
             queue.put(step, number)
             put.setdefault(step, []).append(number)
-        elif found := queue.take():
+        elif found := queue.pop():
             taken.setdefault(found[0], []).append(found[1])
-    while found := queue.take():
+    while found := queue.pop():
         taken.setdefault(found[0], []).append(found[1])
     assert taken == put
 
@@ -80,9 +80,9 @@ def test_a_namespace_that_may_not_take_is_passed_over():
     queue = RoundRobin(weight=equal)
     for item in ("a1", "a2", "b1"):
         queue.put(item[0], item)
-    assert queue.take(lambda name: name != "a") == ("b", "b1")
-    assert queue.take(lambda name: name != "a") is None
-    assert queue.take() == ("a", "a1")
+    assert queue.pop(lambda name: name != "a") == ("b", "b1")
+    assert queue.pop(lambda name: name != "a") is None
+    assert queue.pop() == ("a", "a1")
 
 
 @pytest.mark.parametrize("waiting", [10, 10_000])
@@ -92,7 +92,7 @@ def test_the_cost_of_a_turn_does_not_grow_with_what_waits(waiting):
     queue = RoundRobin(weight=equal)
     for number in range(waiting):
         queue.put(f"n{number}", number)
-    assert queue.take(lambda name: not asked.append(name)) == ("n0", 0)
+    assert queue.pop(lambda name: not asked.append(name)) == ("n0", 0)
     assert asked == ["n0"]
 
 
@@ -107,8 +107,8 @@ def test_only_the_first_slot_of_a_namespace_may_be_the_last_free_one(total, each
     shares = Shares(total=total, each=each, weight=weights.__getitem__)
     for name, more in steps:
         first = not shares.held(name)
-        if more and shares.may_take(name):
-            shares.take(name)
+        if more and shares.may_acquire(name):
+            shares.acquire(name)
             assert shares.free >= (0 if first else 1)
         elif not more and shares.held(name):
             shares.give_back(name)
@@ -123,8 +123,8 @@ def test_namespaces_of_equal_weight_leave_a_share_of_the_slots_free(total, names
     shares = Shares(total=total, each=total, weight=equal)
     for _ in range(total):
         for name in map(str, range(namespaces)):
-            if shares.may_take(name):
-                shares.take(name)
+            if shares.may_acquire(name):
+                shares.acquire(name)
     assert shares.free >= total // (namespaces + 1)
 
 
@@ -210,10 +210,10 @@ def test_the_turns_before_an_item_are_no_more_than_foretold(steps, weights):
         if step is not None:
             queue.put(step, "old")
         else:
-            queue.take()
+            queue.pop()
     ahead = queue.ahead("a")
     queue.put("a", "new")
-    taken = [queue.take()[1] for _ in range(len(queue))]
+    taken = [queue.pop()[1] for _ in range(len(queue))]
     assert taken.index("new") <= ahead
 
 
@@ -225,8 +225,8 @@ def test_an_item_that_is_discarded_is_not_taken():
     queue.discard("b", "b1")
     queue.discard("a", "a1")
     queue.discard("a", "never")
-    assert [queue.take()[1] for _ in range(len(queue))] == ["a2", "c1"]
-    assert queue.take() is None
+    assert [queue.pop()[1] for _ in range(len(queue))] == ["a2", "c1"]
+    assert queue.pop() is None
 
 
 def test_the_examples_in_the_docstrings_are_true():

@@ -80,7 +80,7 @@ async def test_a_change_is_said_once(world, model):
     assert {c["type"]: c["status"] for c in now["conditions"]} == {"Ready": "False", "Stalled": "True"}
     assert sum(len(each.events.said) for each in replicas) == 1
     found = await world.client.get(model.ref)
-    await replicas[0].host_keys.answered(snapshot_of(found, "GitRepo").model, own=False)
+    await replicas[0].host_keys.confirm(snapshot_of(found, "GitRepo").model, own=False)
 
 
 async def test_a_stale_view_is_no_change(world, model):

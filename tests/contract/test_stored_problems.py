@@ -112,7 +112,7 @@ async def test_a_problem_of_a_source_that_was_never_checked_does_not_hinder_its_
     _, status = await write(world, trigger, report("app", SLOW))
     assert status["checkedSources"]["app"].keys() == {"problem"}
     current = await world.client.get(world.ref("ScheduleTrigger", "x"))
-    count = Count(asked={"app": None}, delivery=delivery_hash("d"), at=AT)
+    count = Count(requests={"app": None}, delivery=delivery_hash("d"), at=AT)
     outcomes, status = await write(world, current, count)
     assert (outcomes, status["checkedSources"]["app"]["requested"]) == ([Outcome.WRITE], 1)
     assert status["checkedSources"]["app"]["problem"]["reason"] == "Timeout"

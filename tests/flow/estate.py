@@ -199,7 +199,7 @@ class Estate:
                 submit=self.lanes.submit,
                 deleted_as={}.get,
                 job_deleted=tracking_of(cluster).is_deleted,
-                trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
+                trigger_deleted=LiveTriggers(reader=cluster, store=cluster.store).is_deleted,
                 most_retries=lambda: 10,
                 messages=NoMessages(),
                 request_timeout_s=5.0,
@@ -249,7 +249,7 @@ class Estate:
     @asynccontextmanager
     async def leader(self):
         """The leader's parts."""
-        async with running(**{name: part.run_leading(Fence()) for name, part in self.leading.items()}):
+        async with running(**{name: part.run_as_leader(Fence()) for name, part in self.leading.items()}):
             yield
 
     async def settle(self):

@@ -51,7 +51,7 @@ class Git:
         self.texts, self.text_error, self.texts_asked = {}, None, 0
         self.paths, self.tree_error, self.trees = ["README.md"], None, 0
 
-    async def meet(self, source, namespace, ref_type, ref_name):
+    async def learn_host_key(self, source, namespace, ref_type, ref_name):
         raise AssertionError("no other source is cloned")
 
     async def commit_of(self, source, namespace, ref_type, ref_name, *, urgent, unchanged=None):
@@ -92,7 +92,7 @@ class Slots:
     def __init__(self):
         self.free, self.taken, self.told = True, set(), []
 
-    def take(self, ref, limit=None):
+    def acquire_slot(self, ref, limit=None):
         if self.free:
             self.taken.add(ref)
         return self.free

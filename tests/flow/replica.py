@@ -32,7 +32,7 @@ class Replica(Program):
         self.waits = Waits(
             store=cluster.store, gate=cluster.gate, submit=self.lanes.submit, metrics=cluster.metrics, now=cluster.now
         )
-        self.waiting, self.forget = self.waits.beside(pending=self.lanes.pending, forget=self.lanes.forget)
+        self.waiting, self.forget = self.waits.together_with(pending=self.lanes.pending, forget=self.lanes.forget)
         self.write_with(cluster, self.lanes.submit)
         self.results = []
 
@@ -74,14 +74,14 @@ class Replica(Program):
             ),
         }
         self.waits.begin()
-        async with self.at_work(), running(**{name: part.run_leading(fence) for name, part in parts.items()}):
+        async with self.at_work(), running(**{name: part.run_as_leader(fence) for name, part in parts.items()}):
             yield self
 
     async def deliver(self, name, commit=None, *, ref=REF):
         """A delivery is recorded, and its check is requested."""
         cluster = self.cluster
         uid = cluster.objects[ref]["metadata"]["uid"]
-        count = Count(asked={"app": commit}, delivery=delivery_hash(name), at=rfc3339(cluster.now()))
+        count = Count(requests={"app": commit}, delivery=delivery_hash(name), at=rfc3339(cluster.now()))
         await cluster.write(ref, uid, count)
         self.lanes.submit(CheckRequest(trigger=ref, uid=uid, source="app", due_at=None, fence=None, tasks=(name,)))
 

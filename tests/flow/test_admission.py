@@ -67,10 +67,10 @@ async def test_a_waiting_job_that_another_party_let_run_is_not_ours_any_more():
         resume(cluster, theirs)
         await until(lambda: stands(cluster, theirs) == (False, "elsewhere"))
         cluster.limit = 2
-        assert not queue.take(Ref("Job", "n", "new"))
+        assert not queue.acquire_slot(Ref("Job", "n", "new"))
         cluster.change(cluster.ref(theirs), spec={"suspend": True}, status={"startTime": None, "conditions": []})
         await asyncio.sleep(100)
-        assert queue.take(Ref("Job", "n", "new"))
+        assert queue.acquire_slot(Ref("Job", "n", "new"))
     assert stands(cluster, theirs) == (True, "elsewhere")
 
 

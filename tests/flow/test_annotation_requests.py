@@ -30,7 +30,7 @@ def leading(made):
     annotated = AnnotatedRequests(
         store=cluster.store, writer=cluster, submit=cluster.submit, announcer=cluster, now=cluster.now, weight=equal
     )
-    return running(annotated=annotated.run_leading(Fence()))
+    return running(annotated=annotated.run_as_leader(Fence()))
 
 
 async def checked(made):

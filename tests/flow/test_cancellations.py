@@ -117,7 +117,7 @@ class Installation:
             submit=cluster.submit,
             deleted_as=deletions.phase_of,
             job_deleted=tracking_of(cluster).is_deleted,
-            trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
+            trigger_deleted=LiveTriggers(reader=cluster, store=cluster.store).gone,
             most_retries=lambda: 10,
             messages=notifications,
             request_timeout_s=5.0,
@@ -130,7 +130,7 @@ class Installation:
     async def leader(self, killed=None):
         """A replica that is the leader while entered."""
         parts = self.parts(killed or Killed())
-        tasks = [asyncio.ensure_future(part.run_leading(self.fence)) for part in parts]
+        tasks = [asyncio.ensure_future(part.run_as_leader(self.fence)) for part in parts]
         try:
             yield
             assert not any(task.done() for task in tasks), [task for task in tasks if task.done()]

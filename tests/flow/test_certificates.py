@@ -89,7 +89,7 @@ async def test_a_new_certificate_is_served_and_a_bad_one_is_refused(tmp_path):
         namespace="ns",
         announcer=events,
         metrics=metrics,
-        look_s=0.05,
+        poll_s=0.05,
     )
     await certificates.load()
 

@@ -354,7 +354,7 @@ async def test_a_delivery_after_an_edit_of_the_status_by_hand_runs(wrong):
     made.cluster.job(trigger, 1, commit=A, occurrence="2")
     status = trigger["status"]
     status["checkedSources"]["app"] |= wrong
-    count = Count(asked={"app": None}, delivery=delivery_hash("d"), at="2026-05-06T06:00:00Z")
+    count = Count(requests={"app": None}, delivery=delivery_hash("d"), at="2026-05-06T06:00:00Z")
     made.cluster.put(trigger | {"status": combine(status, [count])[0]})
     made.git.head = B
     assert await made.check() is None

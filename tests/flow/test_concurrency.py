@@ -75,7 +75,7 @@ async def test_a_full_group_keeps_no_other_job_out():
     queue = queue_of(cluster, limit=9)
     async with leading(queue):
         await until(lambda: running(cluster, [free]) == [1], within_s=2)
-        assert queue.take(Ref("Job", "n", "new"))
+        assert queue.acquire_slot(Ref("Job", "n", "new"))
         assert running(cluster, jobs) == [1]
 
 
@@ -215,15 +215,15 @@ async def test_a_new_job_is_created_suspended_while_its_group_is_in_use_or_waits
     async with leading(queue):
         await asyncio.sleep(0.1)
         new, other = Ref("Job", "n", "new"), Ref("Job", "n", "other")
-        assert not queue.take(new, limit)
+        assert not queue.acquire_slot(new, limit)
         cluster.change(cluster.ref(jobs[0]), metadata={"deletionTimestamp": cluster.now().isoformat()})
         await asyncio.sleep(1)
-        assert not queue.take(new, limit)
+        assert not queue.acquire_slot(new, limit)
         cluster.drop(cluster.ref(jobs[0]))
         await asyncio.sleep(1)
-        assert queue.take(new, limit)
-        assert not queue.take(other, limit)
-        assert queue.take(other)  # without a limit
+        assert queue.acquire_slot(new, limit)
+        assert not queue.acquire_slot(other, limit)
+        assert queue.acquire_slot(other)  # without a limit
 
 
 @virtual
@@ -268,6 +268,6 @@ async def test_a_job_of_a_deleted_trigger_stays_in_its_group_for_a_new_leader():
         await asyncio.sleep(30)
         assert running(cluster, [held, waits]) == [1]
         limit = ConcurrencyLimit(policy="Queue", group="terraform", limit=1)
-        assert not queue.take(Ref("Job", "n", "new"), limit)
+        assert not queue.acquire_slot(Ref("Job", "n", "new"), limit)
         cluster.finish(held)
         await until(lambda: running(cluster, [waits]) == [1], within_s=3)

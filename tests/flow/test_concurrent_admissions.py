@@ -100,7 +100,7 @@ def test_lost_and_late_admissions_never_exceed_the_limits(seed, limit, share, te
                 if deaf:
                     (cluster.lagging.add if cluster.random.random() < 0.5 else cluster.catch_up)("Job")
                 ref = Ref("Job", cluster.random.choice(["one", "two"]), f"new{new}")
-                if queue.take(ref):
+                if queue.acquire_slot(ref):
                     queue.release(ref)
                     new += 1
 

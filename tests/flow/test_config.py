@@ -20,7 +20,7 @@ def configmap(cluster, text):
     cluster.put(obj | {"data": {"runtimeConfig": text}})
 
 
-def made(cluster, judged=lambda _: None):
+def made(cluster, report_problem=lambda _: None):
     return Config(
         store=cluster.store,
         ref=REF,
@@ -29,7 +29,7 @@ def made(cluster, judged=lambda _: None):
         default=RuntimeConfig(),
         announcer=cluster,
         metrics=cluster.metrics,
-        judged=judged,
+        report_problem=report_problem,
     )
 
 
@@ -116,17 +116,17 @@ async def test_a_bad_document_that_restricts_something_holds_the_start_back(text
     """Defaults would turn the policy off: the replica waits, not ready, with an Event, until it can be read."""
     cluster = Cluster()
     configmap(cluster, text)
-    judged = []
-    config = made(cluster, judged.append)
+    report_problem = []
+    config = made(cluster, report_problem.append)
     waiting = asyncio.ensure_future(config.wait_usable())
     await asyncio.sleep(1)
     assert not waiting.done()
-    assert "cannot be read" in judged[-1]
+    assert "cannot be read" in report_problem[-1]
     [(_, _, note)] = cluster.told
     assert note.startswith("this replica does not start")
     configmap(cluster, "policy: {defaultAllowedNamespaces: none}")
     await asyncio.wait_for(waiting, 1)
-    assert judged[-1] is None
+    assert report_problem[-1] is None
     assert config.current.policy.default_allowed_namespaces == "none"
 
 

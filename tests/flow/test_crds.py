@@ -63,7 +63,7 @@ class Guard:
         self.reader, self.said = Reader(), []
 
     async def __aenter__(self):
-        self.crds = Crds(reader=self.reader, judged=self.said.append)
+        self.crds = Crds(reader=self.reader, checked=self.said.append)
         self._task = asyncio.ensure_future(self.crds.run())
         return self
 

@@ -74,7 +74,9 @@ async def test_a_deferred_write_rides_on_the_next_one(world):
     """One request writes both."""
     api, writer = world
     writer.defer(REF, "u-t", skip(), unwritten=lambda: None)
-    await writer.write(REF, "u-t", Count(asked={"app": None}, delivery=delivery_hash("d"), at="2026-05-06T07:08:09Z"))
+    await writer.write(
+        REF, "u-t", Count(requests={"app": None}, delivery=delivery_hash("d"), at="2026-05-06T07:08:09Z")
+    )
     found = entry_of(api.object["status"], "app")
     assert (api.writes, found.requested, found.handled) == (1, 3, 2)
 
@@ -106,7 +108,7 @@ async def test_a_deferred_write_waits_for_company_while_many_triggers_are_writte
 
     async def keep_busy(name):
         for turn in itertools.count():
-            count = Count(asked={"app": None}, delivery=delivery_hash(f"{turn}"), at="2026-05-06T07:08:09Z")
+            count = Count(requests={"app": None}, delivery=delivery_hash(f"{turn}"), at="2026-05-06T07:08:09Z")
             await writer.write(Ref("WebhookTrigger", "n", name), uids[name], count)
 
     async with running(writer=writer.run(), **{name: keep_busy(name) for name in uids}):
@@ -144,7 +146,7 @@ async def test_a_write_whose_answer_was_lost_is_this_callers_own(world):
         raise ApiUnavailable("reset")
 
     api.replace = lost
-    count = Count(asked={"app": None}, delivery=delivery_hash("d"), at="2026-05-06T07:08:09Z")
+    count = Count(requests={"app": None}, delivery=delivery_hash("d"), at="2026-05-06T07:08:09Z")
     assert await writer.write(REF, "u-t", count) == [Outcome.WRITE]
     assert await writer.write(REF, "u-t", count) == [Outcome.DONE]
     assert (api.writes, entry_of(api.object["status"], "app").requested) == (1, 3)

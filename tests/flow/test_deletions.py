@@ -37,7 +37,7 @@ async def leader(cluster, **options):
     """Queue and results of one leader."""
     queue = queue_of(cluster, **options)
     results = results_of(cluster, cluster.deletions.phase_of)
-    follow = asyncio.ensure_future(results.run_leading(Fence()))
+    follow = asyncio.ensure_future(results.run_as_leader(Fence()))
     try:
         async with leading(queue):
             yield

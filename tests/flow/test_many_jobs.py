@@ -55,7 +55,7 @@ async def copying(cluster):
         now=cluster.now,
         weight=equal,
     )
-    task = asyncio.ensure_future(part.run_leading(Fence()))
+    task = asyncio.ensure_future(part.run_as_leader(Fence()))
     try:
         yield
     finally:

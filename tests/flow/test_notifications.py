@@ -109,7 +109,7 @@ class World:
 
     @asynccontextmanager
     async def leading(self):
-        task = asyncio.ensure_future(self.notifications.run_leading(self.fence))
+        task = asyncio.ensure_future(self.notifications.run_as_leader(self.fence))
         await asyncio.sleep(0.1)
         try:
             yield

@@ -54,7 +54,7 @@ class Watching(Replica):
 def requests(cluster, submit):
     """The leader's part that follows annotations."""
     shared = {"store": cluster.store, "writer": cluster, "announcer": cluster, "now": cluster.now}
-    return running(annotated=AnnotatedRequests(**shared, submit=submit, weight=equal).run_leading(Fence()))
+    return running(annotated=AnnotatedRequests(**shared, submit=submit, weight=equal).run_as_leader(Fence()))
 
 
 @virtual

@@ -48,7 +48,7 @@ def queue_of(cluster, *, limit=2, waiting_s=300, start_s=600, share=0, deletions
         request_timeout_s=5.0,
         deletions=cluster.deletions,
         find_lost=tracking_of(cluster).find_lost,
-        trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
+        trigger_deleted=LiveTriggers(reader=cluster, store=cluster.store).is_deleted,
         metrics=cluster.metrics,
         now=cluster.now,
     )
@@ -57,7 +57,7 @@ def queue_of(cluster, *, limit=2, waiting_s=300, start_s=600, share=0, deletions
 @asynccontextmanager
 async def leading(queue, fence=None):
     """The queue of a leader."""
-    task = asyncio.ensure_future(queue.run_leading(fence or Fence()))
+    task = asyncio.ensure_future(queue.run_as_leader(fence or Fence()))
     try:
         yield task
     finally:
@@ -127,11 +127,11 @@ async def test_only_a_leader_gives_places():
     """Whatever another replica makes starts suspended."""
     cluster, _, _ = world()
     queue = queue_of(cluster)
-    assert not queue.take(Ref("Job", "n", "new"))
+    assert not queue.acquire_slot(Ref("Job", "n", "new"))
     async with leading(queue):
         await asyncio.sleep(0.1)
-        assert queue.take(Ref("Job", "n", "new"))
-    assert not queue.take(Ref("Job", "n", "other"))
+        assert queue.acquire_slot(Ref("Job", "n", "new"))
+    assert not queue.acquire_slot(Ref("Job", "n", "other"))
 
 
 @virtual
@@ -143,7 +143,7 @@ async def test_nobody_starts_while_an_older_job_waits():
         await asyncio.sleep(0.1)
         cluster.faults = [("before", ApiError("not now"))] * 3
         cluster.job(trigger)
-        assert not queue.take(Ref("Job", "n", "new"))
+        assert not queue.acquire_slot(Ref("Job", "n", "new"))
 
 
 @virtual
@@ -154,10 +154,10 @@ async def test_a_taken_place_counts_before_its_job_is_there():
     first, second = Ref("Job", "n", "first"), Ref("Job", "n", "second")
     async with leading(queue):
         await asyncio.sleep(0.1)
-        assert queue.take(first)
-        assert not queue.take(second)
+        assert queue.acquire_slot(first)
+        assert not queue.acquire_slot(second)
         queue.release(first)
-        assert queue.take(second)
+        assert queue.acquire_slot(second)
 
 
 @virtual
@@ -193,12 +193,12 @@ async def test_a_place_survives_a_change_of_leadership():
     queue = queue_of(cluster, limit=1)
     async with leading(queue):
         await asyncio.sleep(0.1)
-        assert queue.take(Ref("Job", "n", "unknown"))
+        assert queue.acquire_slot(Ref("Job", "n", "unknown"))
     async with leading(queue):
         await asyncio.sleep(1)
-        assert not queue.take(Ref("Job", "n", "new"))
+        assert not queue.acquire_slot(Ref("Job", "n", "new"))
         await asyncio.sleep(70)
-        assert queue.take(Ref("Job", "n", "new"))
+        assert queue.acquire_slot(Ref("Job", "n", "new"))
 
 
 @virtual
@@ -210,7 +210,7 @@ async def test_a_new_leader_lists_the_jobs_before_it_admits():
     waiting = cluster.job(trigger, 2, age_s=5)
     queue = queue_of(cluster, limit=1)
     async with leading(queue):
-        assert not queue.take(Ref("Job", "n", "new"))
+        assert not queue.acquire_slot(Ref("Job", "n", "new"))
         await asyncio.sleep(2)
         assert cluster.calls[0][:2] == ("list", "Job")
         assert cluster.objects[cluster.ref(waiting)]["spec"]["suspend"]
@@ -301,9 +301,9 @@ async def test_a_trigger_with_a_long_name_is_found_live():
     trigger = cluster.trigger(name=name, status=recorded())
     cluster.job(trigger, labels={"git-events-runner.rs/trigger-name": label(name)}, trigger_name=name)
     [job] = cluster.store.all("Job")
-    assert not await LiveTriggers(reader=cluster, store=cluster.store).gone(job)
+    assert not await LiveTriggers(reader=cluster, store=cluster.store).is_deleted(job)
     cluster.drop(Ref("WebhookTrigger", "n", name))
-    assert await LiveTriggers(reader=cluster, store=cluster.store).gone(job)
+    assert await LiveTriggers(reader=cluster, store=cluster.store).is_deleted(job)
 
 
 @virtual
@@ -353,7 +353,7 @@ async def test_jobs_that_cannot_start_keep_nobody_out():
     async with leading(queue):
         await until(lambda: set(running(cluster)) == set(names(good)), within_s=60)
         cluster.finish(good[0])
-        await until(lambda: queue.take(Ref("Job", "n", "new")), within_s=60)
+        await until(lambda: queue.acquire_slot(Ref("Job", "n", "new")), within_s=60)
         queue.release(Ref("Job", "n", "new"))
         before = len(cluster.told)
         await asyncio.sleep(600)
@@ -388,7 +388,7 @@ async def test_leadership_lost_while_a_secret_was_copied_admits_nothing():
         await asyncio.wait({task}, timeout=10)
         assert isinstance(task.exception(), FenceLost)
     assert running(cluster) == []
-    assert not queue.take(Ref("Job", "n", "new"))
+    assert not queue.acquire_slot(Ref("Job", "n", "new"))
 
 
 @virtual
@@ -468,7 +468,7 @@ async def test_namespaces_take_turns():
         mine = [cluster.job(trigger, number, age_s=50 + number) for number in (1, 2)]
         await until(lambda: names(mine)[0] in running(cluster), within_s=1)
         assert names(mine)[1] not in running(cluster)
-        assert not queue.take(Ref("Job", "evil", "new"))
+        assert not queue.acquire_slot(Ref("Job", "evil", "new"))
         for job in [job for job in cluster.objects.values() if job["metadata"]["name"] in running(cluster)][:1]:
             cluster.finish(job)
         await until(lambda: names(mine)[1] in running(cluster), within_s=1)

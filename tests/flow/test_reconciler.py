@@ -31,7 +31,7 @@ async def reconciling(cluster):
         now=cluster.now,
         weight=equal,
     )
-    task = asyncio.ensure_future(reconciler.run_leading(Fence()))
+    task = asyncio.ensure_future(reconciler.run_as_leader(Fence()))
     await asyncio.sleep(0.5)
     try:
         yield

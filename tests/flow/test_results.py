@@ -42,7 +42,7 @@ def results_of(cluster, deleted_as, tracking=None, observers=()):
         submit=cluster.submit,
         deleted_as=deleted_as,
         job_deleted=(tracking or tracking_of(cluster)).is_deleted,
-        trigger_gone=LiveTriggers(reader=cluster, store=cluster.store).gone,
+        trigger_deleted=LiveTriggers(reader=cluster, store=cluster.store).is_deleted,
         most_retries=lambda: 10,
         messages=NoMessages(),
         request_timeout_s=5.0,
@@ -55,7 +55,7 @@ def results_of(cluster, deleted_as, tracking=None, observers=()):
 async def following(cluster, fence=None, *observers):
     cluster.deleted_as = {}
     results = results_of(cluster, cluster.deleted_as.get, observers=observers)
-    task = asyncio.ensure_future(results.run_leading(fence or Fence()))
+    task = asyncio.ensure_future(results.run_as_leader(fence or Fence()))
     await asyncio.sleep(0.1)
     try:
         yield

@@ -45,7 +45,7 @@ async def leading(made, *, most=10):
         weight=equal,
     )
     fence = Fence()
-    tasks = [asyncio.ensure_future(part.run_leading(fence)) for part in (retries, results_of(cluster, {}.get))]
+    tasks = [asyncio.ensure_future(part.run_as_leader(fence)) for part in (retries, results_of(cluster, {}.get))]
     await asyncio.sleep(0.2)
     try:
         yield

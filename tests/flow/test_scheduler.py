@@ -32,7 +32,7 @@ async def scheduling(cluster):
         now=cluster.now,
         weight=equal,
     )
-    async with running(scheduler=scheduler.run_leading(Fence())):
+    async with running(scheduler=scheduler.run_as_leader(Fence())):
         yield scheduler
 
 

@@ -42,7 +42,7 @@ async def checking(cluster, reader, *, leading=True):
     checks = SecretChecks(
         store=cluster.store, secrets=secrets, writer=cluster, announcer=cluster, now=cluster.now, weight=equal
     )
-    parts = {"checks": checks.run()} | ({"leading": checks.run_leading(Fence())} if leading else {})
+    parts = {"checks": checks.run()} | ({"leading": checks.run_as_leader(Fence())} if leading else {})
     async with running(**parts):
         yield checks
 

@@ -57,7 +57,7 @@ async def leading(cluster):
         now=cluster.now,
         weight=equal,
     )
-    task = asyncio.ensure_future(part.run_leading(Fence()))
+    task = asyncio.ensure_future(part.run_as_leader(Fence()))
     try:
         yield secrets
     finally:

@@ -61,7 +61,7 @@ async def controller(cluster, forge):
         now=cluster.now,
         weight=equal,
     )
-    async with running(lanes=lanes.run(), scheduler=scheduler.run_leading(Fence())):
+    async with running(lanes=lanes.run(), scheduler=scheduler.run_as_leader(Fence())):
         yield program
 
 

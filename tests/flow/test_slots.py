@@ -21,12 +21,12 @@ async def test_a_leader_whose_fence_is_lost_gives_no_slot():
     async with leading(queue, fence) as task:
         await asyncio.sleep(0.1)
         fence.lost = True
-        assert not queue.take(FIRST)
+        assert not queue.acquire_slot(FIRST)
         assert not task.done()
         fence.lost = False
-        assert queue.take(FIRST)
+        assert queue.acquire_slot(FIRST)
         fence.lost = True
-        assert not queue.take(FIRST)  # nor again one that it has taken
+        assert not queue.acquire_slot(FIRST)  # nor again one that it has taken
 
 
 @pytest.mark.parametrize("late_s", [16, 31, 55])
@@ -40,12 +40,12 @@ async def test_a_creation_that_arrives_late_finds_its_slot_taken(late_s):
     cluster.drop(ref)
     async with leading(queue):
         await asyncio.sleep(0.1)
-        assert queue.take(ref)
+        assert queue.acquire_slot(ref)
         await asyncio.sleep(late_s)
-        assert not queue.take(SECOND)
+        assert not queue.acquire_slot(SECOND)
         cluster.put({**job, "metadata": {**job["metadata"], "uid": "arrived"}})
         await asyncio.sleep(120)
-        assert not queue.take(SECOND)
+        assert not queue.acquire_slot(SECOND)
         assert running(cluster) == [ref.name]
 
 
@@ -59,14 +59,14 @@ async def test_a_run_that_is_tried_again_takes_its_own_slot():
     cluster.drop(ref)
     async with leading(queue):
         await asyncio.sleep(0.1)
-        assert queue.take(ref)
+        assert queue.acquire_slot(ref)
         await asyncio.sleep(20)
-        assert queue.take(ref)
+        assert queue.acquire_slot(ref)
         made = cluster.put({**job, "metadata": {**job["metadata"], "uid": "made"}})
         queue.confirm(ref)
-        assert not queue.take(SECOND)
+        assert not queue.acquire_slot(SECOND)
         cluster.finish(made)
-        assert queue.take(SECOND)
+        assert queue.acquire_slot(SECOND)
 
 
 @virtual
@@ -76,12 +76,12 @@ async def test_a_creation_that_is_refused_keeps_the_slot_of_an_earlier_one():
     queue = queue_of(cluster, limit=1)
     async with leading(queue):
         await asyncio.sleep(0.1)
-        assert queue.take(FIRST)
-        assert queue.take(FIRST)
+        assert queue.acquire_slot(FIRST)
+        assert queue.acquire_slot(FIRST)
         queue.release(FIRST)
-        assert not queue.take(SECOND)
+        assert not queue.acquire_slot(SECOND)
         await asyncio.sleep(90)
-        assert queue.take(SECOND)
+        assert queue.acquire_slot(SECOND)
 
 
 @virtual
@@ -151,12 +151,12 @@ async def test_a_creation_that_is_refused_after_a_lost_one_keeps_no_slot():
     queue = queue_of(cluster, limit=1)
     async with leading(queue):
         await asyncio.sleep(0.1)
-        assert queue.take(FIRST)
+        assert queue.acquire_slot(FIRST)
         for _ in range(3):
             await asyncio.sleep(50)
-            assert queue.take(FIRST)
+            assert queue.acquire_slot(FIRST)
             queue.release(FIRST)
-        assert queue.take(SECOND)
+        assert queue.acquire_slot(SECOND)
 
 
 @pytest.mark.parametrize("error", [ApiUnavailable("failed calling webhook"), ApiError("denied", status=403)])
@@ -206,8 +206,8 @@ async def test_a_job_whose_admission_takes_long_keeps_no_new_one_waiting():
     queue = queue_of(cluster, limit=2)
     async with leading(queue):
         await asyncio.sleep(1)
-        assert queue.take(Ref("Job", "other", "new"))
-        assert not queue.take(SECOND)
+        assert queue.acquire_slot(Ref("Job", "other", "new"))
+        assert not queue.acquire_slot(SECOND)
 
 
 @virtual

@@ -91,7 +91,7 @@ async def test_sources_that_change_together_are_queried_concurrently_and_run_one
     replica, servers = replica_of(cluster, names)
     cluster.trigger(names=names)
     uid = cluster.objects[REF]["metadata"]["uid"]
-    count = Count(asked=dict.fromkeys(names), delivery=delivery_hash("d"), at=rfc3339(cluster.now()))
+    count = Count(requests=dict.fromkeys(names), delivery=delivery_hash("d"), at=rfc3339(cluster.now()))
     async with replica.at_work():
         await cluster.write(REF, uid, count)
         for name in names:

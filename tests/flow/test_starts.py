@@ -13,7 +13,7 @@ from tests.flow.world import START, Cluster, Fence, recorded
 @asynccontextmanager
 async def counting(cluster):
     starts = Starts(store=cluster.store, metrics=cluster.metrics, now=cluster.now)
-    task = asyncio.ensure_future(starts.run_leading(Fence()))
+    task = asyncio.ensure_future(starts.run_as_leader(Fence()))
     await asyncio.sleep(0.1)
     try:
         yield

@@ -40,7 +40,7 @@ class Overtaken(Cluster):
 
 
 def count(name="d"):
-    return Count(asked={"app": None}, delivery=delivery_hash(name), at="2026-05-06T07:08:09Z")
+    return Count(requests={"app": None}, delivery=delivery_hash(name), at="2026-05-06T07:08:09Z")
 
 
 def settle(number=1, commit=A, request=None):

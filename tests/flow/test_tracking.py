@@ -64,7 +64,7 @@ async def replica(cluster, *, leads=True, fence=None, **options):
     results = results_of(cluster, cluster.deletions.phase_of, tracking)
     tasks = [asyncio.ensure_future(tracking.run())]
     if leads:
-        tasks += [asyncio.ensure_future(part.run_leading(fence)) for part in (tracking, results)]
+        tasks += [asyncio.ensure_future(part.run_as_leader(fence)) for part in (tracking, results)]
     try:
         if leads:
             async with leading(queue, fence):
@@ -101,9 +101,9 @@ async def test_a_label_that_is_removed_from_a_running_job_is_put_back():
     before = labels_of(cluster.objects[ref])
     async with replica(cluster, limit=1) as queue:
         cluster.without(ref, "trigger-kind")
-        assert not queue.take(Ref("Job", "n", "other"))
+        assert not queue.acquire_slot(Ref("Job", "n", "other"))
         await until(lambda: labels_of(cluster.objects[ref]) == before, within_s=2)
-        assert not queue.take(Ref("Job", "n", "other"))
+        assert not queue.acquire_slot(Ref("Job", "n", "other"))
         await asyncio.sleep(60)
         assert len(cluster.doubts) == 0
     assert phase(cluster) == ("Running", "Running")
@@ -123,7 +123,7 @@ async def test_any_tracking_label_is_put_back(names):
     before = labels_of(cluster.objects[ref])
     async with replica(cluster, limit=1) as queue:
         cluster.without(ref, *names)
-        assert not queue.take(Ref("Job", "n", "other"))
+        assert not queue.acquire_slot(Ref("Job", "n", "other"))
         await until(lambda: labels_of(cluster.objects[ref]) == before, within_s=2)
         await asyncio.sleep(60)
     assert phase(cluster) == ("Running", "Running")
@@ -176,7 +176,7 @@ async def test_a_job_that_was_deleted_is_concluded_after_one_live_read():
     async with replica(cluster, limit=1) as queue:
         cluster.drop(ref)
         await until(lambda: phase(cluster) == ("Idle", "Deleted"), within_s=2)
-        assert queue.take(Ref("Job", "n", "other"))
+        assert queue.acquire_slot(Ref("Job", "n", "other"))
         assert cluster.gets(ref) == 1
     assert cluster.reasons == ["JobCancelled"]
 
@@ -209,7 +209,7 @@ async def test_nothing_is_concluded_while_the_api_server_does_not_answer():
     async with replica(cluster, limit=1) as queue:
         cluster.drop(ref)
         await asyncio.sleep(300)
-        assert not queue.take(Ref("Job", "n", "other"))
+        assert not queue.acquire_slot(Ref("Job", "n", "other"))
         assert (phase(cluster), cluster.reasons) == (("Running", "Running"), [])
         away[0] = False
         await until(lambda: phase(cluster) == ("Idle", "Deleted"), within_s=40)
@@ -229,7 +229,7 @@ async def test_a_namespace_that_was_deleted_holds_no_slot():
     cluster.get = refused
     async with replica(cluster, limit=1) as queue:  # no Namespace object is there
         cluster.drop(ref)
-        await until(lambda: queue.take(Ref("Job", "n", "other")), within_s=5)
+        await until(lambda: queue.acquire_slot(Ref("Job", "n", "other")), within_s=5)
 
 
 @virtual
@@ -242,7 +242,7 @@ async def test_a_list_that_lacks_a_running_job_proves_nothing():
         cluster.without(ref, "trigger-kind")
         cluster.lagging.discard("Job")
         cluster._writers["Job"].replace([], version=str(cluster.version))
-        assert not queue.take(Ref("Job", "n", "other"))
+        assert not queue.acquire_slot(Ref("Job", "n", "other"))
         await until(lambda: labels_of(cluster.objects[ref]) == before, within_s=2)
         await asyncio.sleep(30)
     assert set(cluster.reasons) == {"JobRelabelled"}
@@ -274,7 +274,7 @@ async def test_a_leader_whose_fence_is_lost_puts_nothing_back():
     fence = Fence()
     async with replica(cluster, leads=False):
         tracking = tracking_of(cluster)
-        tasks = [asyncio.ensure_future(tracking.run_leading(fence)), asyncio.ensure_future(tracking.run())]
+        tasks = [asyncio.ensure_future(tracking.run_as_leader(fence)), asyncio.ensure_future(tracking.run())]
         await asyncio.sleep(0.1)
         fence.lost = True
         cluster.without(ref, "trigger-kind")
@@ -296,7 +296,7 @@ async def test_a_label_that_is_removed_again_and_again_is_put_back_more_and_more
                 written.append(at())
                 cluster.without(ref, "trigger-kind")
             await asyncio.sleep(1)
-            assert not queue.take(Ref("Job", "n", "other"))
+            assert not queue.acquire_slot(Ref("Job", "n", "other"))
     assert 5 <= len(written) <= 15
     assert phase(cluster) == ("Running", "Running")
 
@@ -309,7 +309,7 @@ async def test_a_job_without_labels_that_no_cache_knows_is_found_by_its_record()
     cluster.without(ref, "trigger-kind", "trigger-name")
     cluster.store._drop(cluster.store.get(ref))  # never seen: a new process; its tombstone must not hide it
     async with replica(cluster, limit=1) as queue:
-        assert not queue.take(Ref("Job", "n", "other"))  # before anything is admitted
+        assert not queue.acquire_slot(Ref("Job", "n", "other"))  # before anything is admitted
         await until(lambda: SELECTED in labels_of(cluster.objects[ref]), within_s=30)
         await asyncio.sleep(30)
     found = labels_of(cluster.objects[ref])
@@ -329,7 +329,7 @@ async def test_a_job_whose_name_alone_was_lost_is_found_by_its_record():
     cluster.put(obj)
     assert cluster.store.get(ref).model.run is None
     async with replica(cluster, limit=1) as queue:
-        assert not queue.take(Ref("Job", "n", "other"))
+        assert not queue.acquire_slot(Ref("Job", "n", "other"))
         await until(lambda: f"{PREFIX}trigger-name" in labels_of(cluster.objects[ref]), within_s=30)
     assert set(cluster.reasons) == {"JobRelabelled"}
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from git_events_runner.rules.proofs import Scheme, Signature, form_payload
-from git_events_runner.rules.signatures import KeysRefused, judge, keys_of, reader_verifier, short_keys
+from git_events_runner.rules.signatures import KeysRefused, keys_of, reader_verifier, short_keys, verify_signature
 from tests.forges import deliveries as d
 
 TYPES = ["header", "github", "gitlab", "gitea", "bitbucket", "azure", "standard-webhooks", "hmac"]
@@ -56,7 +56,9 @@ def scheme(name, **more):
 def judged(name, found, key, *, now_s=None, **more):
     headers, body = found
     keys = keys_of(key if isinstance(key, bytes) else key.encode())
-    return judge(scheme(name, **more), headers_of(headers), body, keys, now_s=time.time() if now_s is None else now_s)
+    return verify_signature(
+        scheme(name, **more), headers_of(headers), body, keys, now_s=time.time() if now_s is None else now_s
+    )
 
 
 def test_githubs_published_vector_is_good():
@@ -148,7 +150,7 @@ def test_a_missing_or_empty_proof_is_missing_and_any_other_is_wrong(name, values
     """Short, mangled, given twice: wrong, never an error."""
     headers = {PROOFS[name]: values, "webhook-id": [b"m"], "webhook-timestamp": [str(int(time.time())).encode()]}
     key = d.SIGNING if name == "standard-webhooks" else d.SECRET
-    assert judge(scheme(name), headers, b"x", keys_of(key.encode()), now_s=time.time()) is expected
+    assert verify_signature(scheme(name), headers, b"x", keys_of(key.encode()), now_s=time.time()) is expected
 
 
 def test_a_good_proof_given_twice_is_wrong():
@@ -156,7 +158,7 @@ def test_a_good_proof_given_twice_is_wrong():
     headers, body = d.github()
     twice = headers_of(headers)
     twice["x-hub-signature-256"] *= 2
-    assert judge(scheme("github"), twice, body, (d.SECRET.encode(),), now_s=0) is Signature.WRONG
+    assert verify_signature(scheme("github"), twice, body, (d.SECRET.encode(),), now_s=0) is Signature.WRONG
 
 
 def test_where_a_signing_token_is_configured_gitlabs_plain_token_is_not_enough():
@@ -170,9 +172,9 @@ def test_where_a_signing_token_is_configured_gitlabs_plain_token_is_not_enough()
 
 def test_no_secret_is_read_for_a_request_without_a_proof():
     """Without keys a missing proof is told from one that has to be judged."""
-    assert judge(scheme("gitlab"), {}, b"", (), now_s=0) is Signature.MISSING
+    assert verify_signature(scheme("gitlab"), {}, b"", (), now_s=0) is Signature.MISSING
     signed = headers_of(d.gitlab(signed=d.SIGNING)[0])
-    assert judge(scheme("gitlab"), signed, b"", (), now_s=0) is Signature.UNUSABLE
+    assert verify_signature(scheme("gitlab"), signed, b"", (), now_s=0) is Signature.UNUSABLE
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_a_form_is_read_as_urllib_reads_it(parts):
 )
 def test_no_request_and_no_secret_makes_an_error(name, headers, body, value):
     """Whatever the bytes are, there is a judgement; and nothing random is good."""
-    found = judge(scheme(name), headers, body, keys_of(value), now_s=0.0)
+    found = verify_signature(scheme(name), headers, body, keys_of(value), now_s=0.0)
     assert found is not Signature.GOOD or name in {"header", "gitlab", "azure"}
     form_payload(body)
 

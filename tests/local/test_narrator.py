@@ -136,9 +136,9 @@ def test_colour():
 async def test_once():
     """Once is over when every source was checked and every created Job has ended; failures are remembered."""
     once = Once([(Ref("ScheduleTrigger", "team", "nightly"), ["app", "lib"])])
-    once.heard("job.created", {})
-    once.heard("check.finished", {**CHECK, "verdict": "fire-first"})
-    once.heard("check.finished", {**CHECK, "source": "lib", "verdict": "git-failed"})
+    once.observe("job.created", {})
+    once.observe("check.finished", {**CHECK, "verdict": "fire-first"})
+    once.observe("check.finished", {**CHECK, "source": "lib", "verdict": "git-failed"})
     assert not once._done.is_set()
     once.job_ended("nightly-x", succeeded=True)
     await once.wait()

@@ -37,7 +37,7 @@ from git_events_runner.rules.proofs import Scheme
 from git_events_runner.rules.references import Watched
 from git_events_runner.rules.schedule.schedule import parse_schedule
 from git_events_runner.rules.senders import forwarded_sender
-from git_events_runner.rules.signatures import judge, keys_of
+from git_events_runner.rules.signatures import keys_of, verify_signature
 from tests.edges.git.hostilekeys import openssh
 
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
@@ -83,7 +83,7 @@ def webhook_keys():
     keys = keys_of(b"\n".join(b"%d" % number * 1024 for number in range(8)))
     scheme = Scheme(type="hmac", header="x-signature")
     headers, body = {"x-signature": [b"0" * 64]}, b"x" * 3 * 2**20
-    return lambda: judge(scheme, headers, body, keys, now_s=0.0)
+    return lambda: verify_signature(scheme, headers, body, keys, now_s=0.0)
 
 
 def patterns():

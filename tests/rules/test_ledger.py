@@ -41,7 +41,7 @@ def test_a_job_name_is_derived_from_the_run_alone_and_fits_a_label():
 
 def test_a_count_raises_requested_once_for_each_delivery():
     """A write of unknown outcome is recognised by the delivery's own id."""
-    count = Count(asked={"app": B}, delivery=delivery_hash("d1"), at="2026-01-01T00:00:00Z")
+    count = Count(requests={"app": B}, delivery=delivery_hash("d1"), at="2026-01-01T00:00:00Z")
     status, outcomes = combine(entry(), [count, count])
     assert outcomes == [Outcome.WRITE, Outcome.DONE]
     assert entry_of(status, "app").requested == 4
@@ -52,7 +52,7 @@ def test_sixty_four_deliveries_are_remembered():
     """The ids take one bounded string; the oldest goes first."""
     status = {}
     for number in range(70):
-        status, _ = combine(status, [Count(asked={"app": None}, delivery=delivery_hash(str(number)), at=AT)])
+        status, _ = combine(status, [Count(requests={"app": None}, delivery=delivery_hash(str(number)), at=AT)])
     assert len(status["deliveries"]) == 64 * 11
     assert delivery_known(status, delivery_hash("69"))
     assert not delivery_known(status, delivery_hash("5"))
@@ -188,7 +188,7 @@ def test_a_settlement_tests_uid_runs_and_commit():
 def test_a_count_tests_requested_and_the_delivery_ids():
     """Two replicas that count at once cannot lose a delivery; runs are not tested, so a storm starves nobody."""
     before = entry()
-    count = Count(asked={"app": None}, delivery=delivery_hash("n"), at=AT)
+    count = Count(requests={"app": None}, delivery=delivery_hash("n"), at=AT)
     after, _ = combine(before, [count])
     tests = [step for step in patch_for("u", before, after, count.guards()) if step["op"] == "test"]
     assert [step["path"] for step in tests] == [
@@ -202,7 +202,7 @@ def test_a_count_tests_requested_and_the_delivery_ids():
     ("before", "mutation"),
     [
         (None, settle()),
-        ({}, Count(asked={"app": None}, delivery=delivery_hash("n"), at=AT)),
+        ({}, Count(requests={"app": None}, delivery=delivery_hash("n"), at=AT)),
         ({"checkedSources": {"app": {"commitHash": A}}}, settle()),
         (entry(runs=1), Prune(keep=frozenset())),
     ],
@@ -217,7 +217,7 @@ def test_source_names_are_escaped_in_the_patch():
     """Slash and tilde are JSON Pointer's own characters (RFC 6901)."""
     entry_now = {"commitHash": A, "runs": 0, "requested": 0, "handled": 0}
     before = {"checkedSources": {"a/b~c": entry_now}, "deliveries": "", "history": []}
-    mutation = Count(asked={"a/b~c": None}, delivery=delivery_hash("n"), at=AT)
+    mutation = Count(requests={"a/b~c": None}, delivery=delivery_hash("n"), at=AT)
     after, _ = combine(before, [mutation])
     paths = [step["path"] for step in patch_for("u", before, after, mutation.guards())]
     assert "/status/checkedSources/a~1b~0c/requested" in paths
@@ -225,7 +225,7 @@ def test_source_names_are_escaped_in_the_patch():
 
 def test_writes_that_share_a_request_keep_each_others_tests():
     """A count and a settlement in one patch test what either of them tests."""
-    assert settle().guards() | Count(asked={"x": None}, delivery="", at=AT).guards() == Guards(
+    assert settle().guards() | Count(requests={"x": None}, delivery="", at=AT).guards() == Guards(
         ledger=frozenset({"app"}), counted=frozenset({"x"})
     )
 
@@ -243,7 +243,7 @@ def test_a_status_of_one_source_stays_small():
 
     status = {}
     for number in range(70):
-        count = Count(asked={"app": B}, delivery=delivery_hash(str(number)), at="2026-05-06T07:08:09Z")
+        count = Count(requests={"app": B}, delivery=delivery_hash(str(number)), at="2026-05-06T07:08:09Z")
         status, _ = combine(status, [count])
     status, _ = combine(status, [settle(file_hash="f" * 64, job="j" * 57, answered_at="2026-05-06T07:08:09Z")])
     assert len(json.dumps(status)) < 2048
@@ -252,7 +252,7 @@ def test_a_status_of_one_source_stays_small():
 def test_counting_does_not_end_the_adoption_of_an_entry_of_the_original():
     """Only a look at the source does; else the first request after the take-over would run an annotated tag again."""
     status = {"checkedSources": {"app": {"commitHash": A}}}
-    after, _ = combine(status, [Count(asked={"app": None}, delivery=delivery_hash("d"), at=AT)])
+    after, _ = combine(status, [Count(requests={"app": None}, delivery=delivery_hash("d"), at=AT)])
     assert entry_of(after, "app").adopted
     assert entry_of(after, "app").requested == 1
 

@@ -37,7 +37,7 @@ def test_a_delivery_of_an_earlier_event_only_requests_a_check(at, wins):
     for number, (record, commit) in enumerate(
         [(RECORD, "a" * 40), (PullRecord(head=None, fork=True, closed=True, at=at), None)]
     ):
-        count = Count(asked={"app@pull/7": commit}, delivery=f"{number:011}", at="2026-01-02T03:05:00Z", pulls={
+        count = Count(requests={"app@pull/7": commit}, delivery=f"{number:011}", at="2026-01-02T03:05:00Z", pulls={
             "app@pull/7": record
         })  # fmt: skip
         assert count.apply(status) is Outcome.WRITE

@@ -93,7 +93,7 @@ STATUSES = st.fixed_dictionaries(
 @given(STATUSES)
 def test_whatever_a_status_holds_a_delivery_is_open_and_its_run_is_recorded(found):
     """Also before it is repaired: every number that is read leaves room for the next, and nothing above is handled."""
-    count = Count(asked={"app": None}, delivery=delivery_hash("new"), at=AT)
+    count = Count(requests={"app": None}, delivery=delivery_hash("new"), at=AT)
     counted, outcomes = combine(found, [count])
     assert outcomes == [Outcome.WRITE]
     entry = entry_of(counted, "app")

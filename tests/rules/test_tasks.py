@@ -14,7 +14,7 @@ AT = "2026-05-06T07:08:09Z"
 def counted(*tasks, handled=0):
     status = {}
     for task in tasks:
-        status, _ = combine(status, [Count(asked={"app": None}, delivery=delivery_hash(task), at=AT)])
+        status, _ = combine(status, [Count(requests={"app": None}, delivery=delivery_hash(task), at=AT)])
     status["checkedSources"]["app"]["handled"] = handled
     return status
 

@@ -33,7 +33,7 @@ async def watched(cluster, health, *served):
         announcer=cluster,
         ref=REF,
         note=partial(health.note, "namespaces"),
-        none_served=lambda problem: health.judged("namespaces", problem),
+        none_served=lambda problem: health.set_problem("namespaces", problem),
     )
     async with running(namespaces=namespaces.run()):
         yield

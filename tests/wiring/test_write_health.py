@@ -26,7 +26,7 @@ class Lease:
 
 
 @asynccontextmanager
-async def judged(lease):
+async def report_problem(lease):
     """Health and the client, whose `written_at` a test may set."""
     loop = asyncio.get_running_loop()
     health, client = Health(clock=loop.time), SimpleNamespace(written_at=float("-inf"))
@@ -34,7 +34,7 @@ async def judged(lease):
         client=client,
         lease=lease,
         limit_s=LIMIT_S,
-        judged=partial(health.judged, "writes"),
+        report_problem=partial(health.set_problem, "writes"),
         note=partial(health.note, "writes"),
     )
     async with running(writes=writes.run()):
@@ -45,7 +45,7 @@ async def judged(lease):
 async def test_a_replica_with_nothing_to_write_tries_every_ten_seconds():
     """It stays ready for hours, and costs the API server a dry run each time."""
     lease = Lease()
-    async with judged(lease) as (health, _):
+    async with report_problem(lease) as (health, _):
         await asyncio.sleep(3600)
         assert health.not_ready() == []
         assert 250 <= lease.tried <= 400
@@ -55,7 +55,7 @@ async def test_a_replica_with_nothing_to_write_tries_every_ten_seconds():
 async def test_a_replica_whose_writes_fail_is_not_ready():
     """After the limit, not before; and ready a few seconds after they succeed again."""
     lease = Lease()
-    async with judged(lease) as (health, _):
+    async with report_problem(lease) as (health, _):
         await asyncio.sleep(100)
         lease.shut = True
         await asyncio.sleep(LIMIT_S - 15)
@@ -72,7 +72,7 @@ async def test_a_replica_whose_writes_fail_is_not_ready():
 async def test_other_writes_make_the_dry_run_unnecessary():
     """A replica that records deliveries sends none."""
     lease = Lease()
-    async with judged(lease) as (health, client):
+    async with report_problem(lease) as (health, client):
         for _ in range(100):
             client.written_at = asyncio.get_running_loop().time()
             await asyncio.sleep(5)
@@ -84,7 +84,7 @@ async def test_other_writes_make_the_dry_run_unnecessary():
 async def test_the_only_replica_stays_ready_and_reports_it():
     """Its webhooks answer 503 with Retry-After, which no other replica would do better."""
     lease = Lease(follows=False)
-    async with judged(lease) as (health, client):
+    async with report_problem(lease) as (health, client):
         await asyncio.sleep(300)
         assert health.not_ready() == []
         assert health.notes[0].startswith("writes: no write has succeeded for")

@@ -75,7 +75,7 @@ class ProxyAccess:
         return ("proxy", self.url, self.username or "", self.password or "")
 
     @property
-    def place(self) -> str:
+    def address(self) -> str:
         """Host and port of the proxy."""
         return self.url.partition("://")[2].lower()
 

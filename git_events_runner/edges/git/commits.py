@@ -140,12 +140,12 @@ class CommitTexts:
         fetch.join(repository.owner)
         shared = fetch
 
-        async def ask() -> CommitText:
+        async def fetch_text() -> CommitText:
             text = await self._fetch(transport, repository, commit, shared)
             self._known.put(repository.owner, key, text)
             return text
 
-        return await fetch.get(ask)
+        return await fetch.get(fetch_text)
 
     async def _fetch(
         self, transport: Transport, repository: Repository, commit: str, shared: Shared[CommitText]

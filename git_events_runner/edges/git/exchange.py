@@ -35,13 +35,13 @@ class Exchanges:
         self,
         repository: Repository,
         doing: str,
-        ask: Callable[[float], Awaitable[_T]],
+        request: Callable[[float], Awaitable[_T]],
         *,
         urgent: bool,
         shared: Shared[Any],
         part: str,
     ) -> _T:
-        """One exchange within the deadline, unless the repository backs off; `ask` gets the time when it begins.
+        """One exchange within the deadline, unless the repository backs off; `request` gets the time when it begins.
 
         Only `part` backs off if its requests may have caused the failure: those for a commit, or of a namespace.
         """
@@ -54,15 +54,15 @@ class Exchanges:
         sent_at: float | None = None
         reason: str | None = "Cancelled"
 
-        async def asking() -> _T:
+        async def work() -> _T:
             nonlocal sent_at
             shared.turn = self._hosts.turn(repository, shared.namespaces)
             async with shared.turn:
                 sent_at = loop.time()
-                return await ask(sent_at)
+                return await request(sent_at)
 
         try:
-            found = await self.in_time(repository, doing, asking())
+            found = await self.in_time(repository, doing, work())
         except GitError as error:
             reason = error.reason
             if isinstance(error, GitRateLimited) and sent_at is not None:
@@ -86,7 +86,7 @@ class Exchanges:
         if self._backoffs.failed(key, error, now, namespace=repository.owner):
             self._observer.backed_off(repository.host, seconds=error.retry_after_s or 0.0, throttled=False)
 
-    async def in_time(self, repository: Repository, doing: str, asking: Awaitable[_T]) -> _T:
+    async def in_time(self, repository: Repository, doing: str, work: Awaitable[_T]) -> _T:
         """The result, within the deadline.
 
         Raises:
@@ -94,7 +94,7 @@ class Exchanges:
         """
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await asking
+                return await work
         except TimeoutError as error:
             raise GitTimeout(f"{repository}: {doing} took longer than {self._deadline_s:g} s") from error
 

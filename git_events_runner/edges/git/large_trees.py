@@ -55,7 +55,7 @@ class LargeTrees:
         self._all = asyncio.Semaphore(_PLACES)
         self._own: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def place(self, namespace: str) -> Reservation:
+    async def reserve(self, namespace: str) -> Reservation:
         """A slot for a tree of that namespace, when it is its turn."""
         own = self._own.setdefault(namespace, asyncio.Semaphore(1))
         await own.acquire()

@@ -27,7 +27,7 @@ class PackCursor:
         self.at += 1
         return value
 
-    def take(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes:
         """The next `count` bytes."""
         part = bytes(self._pack[self.at : self.at + count])
         if len(part) != count:

@@ -149,11 +149,11 @@ class _Pack:
             raise GitTooLarge(f"the pack holds more than {self._budget.limits.tree_entries} objects")
         cursor = PackCursor(pack)
         for _ in range(count):
-            self._take(cursor)
+            self._read_entry(cursor)
         if self._waiting:
             raise GitProtocolError("the pack holds a delta without its base")
 
-    def _take(self, cursor: PackCursor) -> None:
+    def _read_entry(self, cursor: PackCursor) -> None:
         """The next entry; its data is held if it is, or may turn out to be, a tree or a commit."""
         at = cursor.at
         kind, size = cursor.head()
@@ -161,7 +161,7 @@ class _Pack:
         if kind == _OFS_DELTA:
             base = at - cursor.offset()
         elif kind == _REF_DELTA:
-            base = cursor.take(self._hash().digest_size)
+            base = cursor.read(self._hash().digest_size)
         elif kind not in _NAMES:
             raise GitProtocolError(f"the pack holds an object of the unknown type {kind}")
         found = self._find(base)
@@ -325,15 +325,15 @@ def read_tree(pack: bytes | bytearray, commit: str, object_format: str, limits: 
 def _walked(objects: _Pack, root: bytes, limits: Limits) -> Tree:
     """The tree, when everything that is in it has been seen once, within the limits."""
     trees = {root: objects.of(root, _TREE)}
-    looked_at = count = size = 0
+    inspected = count = size = 0
     folders: dict[bytes, bool] = {}
     stack = [(0, _entries_of(trees[root], len(root)))]
     while stack:
         above, entries = stack[-1]
         for octal, name, object_id in entries:
-            looked_at += 1
+            inspected += 1
             length = above + len(name)
-            if looked_at > limits.tree_entries or length > _PATH_BYTES:
+            if inspected > limits.tree_entries or length > _PATH_BYTES:
                 raise GitTooLarge(
                     f"the commit has more than {limits.tree_entries} files, or paths over {_PATH_BYTES} bytes"
                 )

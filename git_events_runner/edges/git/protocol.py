@@ -143,7 +143,7 @@ class Advertisement:
             GitTooLarge: There are too many of them.
         """
         for item in self._reader.feed(data):
-            self._take(item)
+            self._feed_one(item)
 
     def finish(self) -> Capabilities:
         """The stream has ended: what the server can do.
@@ -161,7 +161,7 @@ class Advertisement:
             offered=frozenset(self._offered),
         )
 
-    def _take(self, item: Packet) -> None:
+    def _feed_one(self, item: Packet) -> None:
         if self._ended:
             raise GitProtocolError("the server's advertisement continues after its end")
         if isinstance(item, Marker):
@@ -185,11 +185,11 @@ class Advertisement:
                 return
             self._version = 0
         if self._version == _V2:
-            self._take_capability(line)
+            self._add_capability(line)
         else:
-            self._take_ref(line)
+            self._add_ref(line)
 
-    def _take_capability(self, line: str) -> None:
+    def _add_capability(self, line: str) -> None:
         name, _, value = line.partition("=")
         self._offered.add(name)
         if name == "object-format":
@@ -197,7 +197,7 @@ class Advertisement:
         elif name == "fetch":
             self._features.update(value.split())
 
-    def _take_ref(self, line: str) -> None:
+    def _add_ref(self, line: str) -> None:
         line, nul, words = line.partition("\0")
         if nul:
             self._features.update(words.split())
@@ -261,9 +261,9 @@ class LsRefs:
             if isinstance(item, Marker):
                 self._ended = True
             else:
-                self._take(_text(item))
+                self._feed_one(_text(item))
 
-    def _take(self, line: str) -> None:
+    def _feed_one(self, line: str) -> None:
         if line.startswith("ERR "):
             raise server_error(line[4:])
         words = line.split(" ")
@@ -344,9 +344,9 @@ class FetchAnswer:
                 self._in_pack = True
                 yield from self._side_band(item)
             else:
-                self._take(_text(item))
+                self._feed_one(_text(item))
 
-    def _take(self, line: str) -> None:
+    def _feed_one(self, line: str) -> None:
         if line.startswith("ERR "):
             raise server_error(line[4:])
         if self._v2 and line == "packfile":

@@ -21,7 +21,7 @@ from .request import Repository
 
 _REMEMBERED = 1024
 _PAUSES = 256
-_LONGEST_WHOLE_S = 60.0
+_LONGEST_HOST_PAUSE_S = 60.0
 _LONGEST_JITTER_S = 5.0
 _JITTER = 0.1
 _TICK_S = 0.001  # timers of the loop may be this early
@@ -76,27 +76,27 @@ class _Pause:
 
     def confirms(self, later: _Pause) -> bool:
         """Whether the limit is the host's: another namespace received it, by another credential, a short while ago."""
-        recent = later.at - self.at <= _LONGEST_WHOLE_S
+        recent = later.at - self.at <= _LONGEST_HOST_PAUSE_S
         return recent and self.namespace != later.namespace and self.credential != later.credential
 
 
 class _Host:
     """What is remembered of a host: slots, waiting requests, when the next may be sent, and throttling."""
 
-    __slots__ = ("asking", "next_at", "pauses", "shares", "timer", "waiting", "whole")
+    __slots__ = ("active", "host_pause", "next_at", "pauses", "shares", "timer", "waiting")
 
     def __init__(self, concurrency: int, weight: Weight, room: Room) -> None:
         self.shares = Shares(total=concurrency, each=concurrency, weight=weight, greed=_GREED)
         self.waiting: RoundRobin[asyncio.Future[str]] = RoundRobin(weight=weight)
-        self.asking = 0
+        self.active = 0
         self.next_at = 0.0
         self.timer: asyncio.TimerHandle | None = None  # of the next turn, while the rate is used up
         self.pauses: FairCache[tuple[str, str], _Pause] = FairCache(limit=_PAUSES, room=room)
-        self.whole: _Pause | None = None
+        self.host_pause: _Pause | None = None
 
     def pause_of(self, namespace: str, credential: str, now: float) -> _Pause | None:
         """The throttling that applies to a request; None when it may be sent."""
-        held = [self.pauses.get(_principal(namespace, credential)), self.whole]
+        held = [self.pauses.get(_principal(namespace, credential)), self.host_pause]
         return max((pause for pause in held if pause and pause.until > now), key=lambda each: each.until, default=None)
 
     def pause(self, pause: _Pause, now: float) -> bool:
@@ -109,9 +109,9 @@ class _Host:
         for other in self.pauses:
             held = self.pauses.get(other)
             if held is not None and held.confirms(pause):
-                seconds = min(held.until - now, pause.seconds, _LONGEST_WHOLE_S)
-                if self.whole is None or self.whole.until < now + seconds:
-                    self.whole = _Pause(pause.namespace, pause.credential, now, seconds)
+                seconds = min(held.until - now, pause.seconds, _LONGEST_HOST_PAUSE_S)
+                if self.host_pause is None or self.host_pause.until < now + seconds:
+                    self.host_pause = _Pause(pause.namespace, pause.credential, now, seconds)
         self.pauses.put(pause.namespace, key, pause)
         return True
 
@@ -183,7 +183,7 @@ class HostRateLimits:
         self._observer = observer
         self._weight = weight
         self._room = room
-        self._asked: dict[str, _Host] = {}
+        self._in_use: dict[str, _Host] = {}
         self._remembered: FairCache[str, _Host] = FairCache(limit=_REMEMBERED, room=room)
 
     def turn(self, repository: Repository, namespaces: set[str] | None = None) -> Turn:
@@ -208,18 +208,18 @@ class HostRateLimits:
 
     def enter(self, repository: Repository) -> _Host:
         """The repository's host, which has one more request under way from now on."""
-        host = self._asked[repository.paced_as] = self._of(repository)
-        host.asking += 1
+        host = self._in_use[repository.throttled_as] = self._of(repository)
+        host.active += 1
         return host
 
     def leave(self, host: _Host, repository: Repository, through: str | None) -> None:
         """The request of `enter` has ended; it had the slot of the namespace `through`, or none."""
-        host.asking -= 1
+        host.active -= 1
         if through is not None:
             host.shares.give_back(through)
             self.advance(host)
-        if not host.asking:
-            self._asked.pop(repository.paced_as, None)
+        if not host.active:
+            self._in_use.pop(repository.throttled_as, None)
             self._remember(host, repository)
 
     def check(self, host: _Host, repository: Repository, namespaces: set[str]) -> None:
@@ -261,12 +261,12 @@ class HostRateLimits:
         """Admit waiting requests in their turn, as far as slots and rate allow."""
         loop = asyncio.get_running_loop()
         while (wait_s := self._wait_s(host)) <= _TICK_S:
-            taken = host.waiting.take(host.shares.may_take)
+            taken = host.waiting.pop(host.shares.may_acquire)
             if taken is None:
                 return
             namespace, admitted = taken
             if not admitted.done():
-                host.shares.take(namespace)
+                host.shares.acquire(namespace)
                 host.next_at = self._refilled(host, loop.time()) + self._step_s
                 admitted.set_result(namespace)
         if host.timer is None and len(host.waiting):
@@ -285,15 +285,15 @@ class HostRateLimits:
         return self._refilled(host, now) + self._step_s - now
 
     def _of(self, repository: Repository) -> _Host:
-        name = repository.paced_as
-        known = self._asked.get(name) or self._remembered.get(name)
+        name = repository.throttled_as
+        known = self._in_use.get(name) or self._remembered.get(name)
         return known or _Host(self._limits.host_concurrency, self._weight, self._room)
 
     def _remember(self, host: _Host, repository: Repository) -> None:
         """Keep a host without requests under way; forget it if there is nothing to remember."""
-        if host.asking:
+        if host.active:
             return
-        now, name = asyncio.get_running_loop().time(), repository.paced_as
+        now, name = asyncio.get_running_loop().time(), repository.throttled_as
         host.forget_past(now)
         if len(host.pauses) or host.next_at > now - self._limits.host_burst * self._step_s:
             self._remembered.put(repository.owner, name, host)

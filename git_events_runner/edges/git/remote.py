@@ -91,12 +91,12 @@ class Remote:
         self._exchanges.forget(keys)
         self._remembered.forget(keys)
 
-    async def commit_of(self, question: GitRequest, *, urgent: bool = False) -> ResolvedReference:
+    async def commit_of(self, request: GitRequest, *, urgent: bool = False) -> ResolvedReference:
         """The commit of a reference, from an exchange sent after this call.
 
         A commit is its own answer, once it has been found; it is requested until then, and never again.
 
-        `question` is the reference and its repository. `urgent` sends a request even if the repository failed a moment
+        `request` is the reference and its repository. `urgent` sends a request even if the repository failed a moment
         ago (an event reports a change).
 
         Raises:
@@ -105,7 +105,7 @@ class Remote:
             GitError: Any other of its classes; at the latest after twice the deadline (once waiting for the exchange
                 under way, once for the own).
         """
-        reference, repository = question.reference, question.repository
+        reference, repository = request.reference, request.repository
         if reference.type == "commit":
             return await self._known(repository, reference, urgent=urgent)
         name = reference.full_name
@@ -113,7 +113,7 @@ class Remote:
         ref = refs.get(name)
         if ref is None:
             raise GitReferenceNotFound(f"{repository} has no {reference} (looked for {shown(name)})")
-        await self._check_kind(question, ref.peeled or ref.object_id, urgent=urgent)
+        await self._check_kind(request, ref.peeled or ref.object_id, urgent=urgent)
         return ResolvedReference(
             commit=ref.peeled or ref.object_id, tag_object=ref.object_id if ref.peeled else None, sent_at=sent_at
         )
@@ -171,7 +171,7 @@ class Remote:
         fetch.join(repository.owner)
         shared, own = fetch, False
 
-        async def ask() -> Tree:
+        async def send() -> Tree:
             nonlocal own
             own = True
             try:
@@ -184,25 +184,23 @@ class Remote:
             return found
 
         try:
-            return await fetch.get(ask)
+            return await fetch.get(send)
         finally:
             if not own:
                 self._observer.shared(repository.host)
 
-    async def _check_kind(self, question: GitRequest, object_id: str, *, urgent: bool) -> None:
+    async def _check_kind(self, request: GitRequest, object_id: str, *, urgent: bool) -> None:
         """Accept only a reference to a commit; git ensures that branches are.
 
         Raises:
             GitReferenceNotFound: It points to something else.
             GitError: Any other of its classes.
         """
-        if question.reference.full_name.startswith("refs/heads/"):
+        if request.reference.full_name.startswith("refs/heads/"):
             return
-        kind = await self._kind(question.repository, object_id, urgent=urgent)
+        kind = await self._kind(request.repository, object_id, urgent=urgent)
         if kind not in _MAY_BE_COMMITS:
-            raise GitReferenceNotFound(
-                f"{question.repository}: {question.reference} points to a {kind}, not to a commit"
-            )
+            raise GitReferenceNotFound(f"{request.repository}: {request.reference} points to a {kind}, not to a commit")
 
     async def _kind(self, repository: Repository, object_id: str, *, urgent: bool) -> str:
         """What an object is (`commit`, `tree`, `blob`), from the beginning of its pack, once for each; or `unknown`."""
@@ -215,13 +213,13 @@ class Remote:
         shared.join(repository.owner)
         front = PackFront()
 
-        async def ask(_: float) -> str:
+        async def send(_: float) -> str:
             with contextlib.suppress(PackFront.Seen, GitReferenceNotFound, GitTooLarge):
                 await transport.fetch(repository, object_id, blobless=True, write=front.feed)
             return front.kind
 
         doing = f"requesting the type of {object_id}"
-        kind = await self._exchanges.send(repository, doing, ask, urgent=urgent, shared=shared, part=object_id)
+        kind = await self._exchanges.send(repository, doing, send, urgent=urgent, shared=shared, part=object_id)
         self._remembered.kinds.put(repository.owner, key, kind)
         return kind
 
@@ -252,11 +250,11 @@ class Remote:
         """
         transport = self._transport(repository)
 
-        async def ask() -> str:
+        async def send() -> str:
             async with self._hosts.turn(repository):
                 return await transport.fetch(repository, commit, blobless=blobless, write=write, shape=shape)
 
-        return await self._exchanges.in_time(repository, f"fetching {commit}", ask())
+        return await self._exchanges.in_time(repository, f"fetching {commit}", send())
 
     async def _known(self, repository: Repository, reference: Reference, *, urgent: bool) -> ResolvedReference:
         """A commit reference: itself, once the server is known to have it."""
@@ -275,19 +273,19 @@ class Remote:
         transport = self._transport(repository)
         batch = self._batch(repository, place)
         lane = batch.lane
-        lane.asking += 1
+        lane.active += 1
         batch.names.update(names)
         batch.urgent = batch.urgent or urgent
         batch.join(repository.owner)
         own = False
 
-        async def ask() -> Refs:
+        async def send() -> Refs:
             nonlocal own
             own = True
             return await self._ls_refs(batch, transport, repository, place)
 
         try:
-            return await batch.get(ask)
+            return await batch.get(send)
         except BY_REQUEST as error:
             if not affects_one_namespace(batch, error):
                 raise
@@ -295,8 +293,8 @@ class Remote:
             if isinstance(error, GitTimeout):
                 raise
         finally:
-            lane.asking -= 1
-            if not lane.asking:
+            lane.active -= 1
+            if not lane.active:
                 self._lanes.pop(lane.key, None)
             if not own:
                 self._observer.shared(repository.host)
@@ -318,7 +316,7 @@ class Remote:
     async def _ls_refs(self, batch: Batch, transport: Transport, repository: Repository, place: str) -> Refs:
         sent_at, lane, loop = 0.0, batch.lane, asyncio.get_running_loop()
 
-        async def ask(now: float) -> Mapping[str, RemoteRef]:
+        async def send(now: float) -> Mapping[str, RemoteRef]:
             nonlocal sent_at
             sent_at = now
             self._leave(batch, repository.key + place)
@@ -331,7 +329,7 @@ class Remote:
             refs = await self._exchanges.send(
                 repository,
                 "requesting references",
-                ask,
+                send,
                 urgent=batch.urgent,
                 shared=batch,
                 part=repository.owner + place,

@@ -131,8 +131,8 @@ class Repository:
     def __str__(self) -> str:
         """The URL fit for a message: without userinfo, printable, cut."""
         scheme, mark, rest = self.url.partition("://")
-        place, slash, path = rest.partition("/")
-        return shown(f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}" if mark else self.url)
+        address, slash, path = rest.partition("/")
+        return shown(f"{scheme}{mark}{address.rpartition('@')[2]}{slash}{path}" if mark else self.url)
 
     def check(self) -> None:
         """Validate the URL before it is used.
@@ -169,12 +169,12 @@ class Repository:
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     @property
-    def paced_as(self) -> str:
+    def throttled_as(self) -> str:
         """The key of rate and throttling: the host, and separate from it the host through each proxy.
 
         The author of a source may name any proxy, and that proxy must not slow down others.
         """
-        return f"{self.host} through {self.proxy.place}" if self.proxy is not None else self.host
+        return f"{self.host} through {self.proxy.address}" if self.proxy is not None else self.host
 
     @property
     def host(self) -> str:
@@ -195,8 +195,8 @@ def _parts(url: str) -> tuple[str, str]:
     scheme, mark, rest = url.partition("://")
     scheme = scheme.lower() if mark else "ssh" if _SCP.match(url) else ""
     scheme = scheme if scheme in _SCHEMES else ""
-    place = rest.partition("/")[0] if mark else url.partition(":")[0]
-    host = place.rpartition("@")[2].lower()
+    address = rest.partition("/")[0] if mark else url.partition(":")[0]
+    host = address.rpartition("@")[2].lower()
     return scheme, host if _HOST.fullmatch(host) else ""
 
 

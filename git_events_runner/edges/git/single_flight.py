@@ -94,11 +94,11 @@ class Batch(Shared[Refs]):
 class Lane:
     """A namespace's requests to a repository: a batch is under way (it holds the lock), new ones join the next."""
 
-    __slots__ = ("asking", "key", "lock", "next")
+    __slots__ = ("active", "key", "lock", "next")
 
     def __init__(self, key: tuple[str, str]) -> None:
         self.key = key
-        self.asking = 0
+        self.active = 0
         self.lock = asyncio.Lock()
         self.next: Batch | None = None
 

@@ -31,7 +31,7 @@ class TreeFetcher:
         self._limits = limits
         self._exchanges = exchanges
         self._remembered = remembered
-        self._places = LargeTrees()
+        self._trees = LargeTrees()
         self._pool = Pool("trees", threads=2, own=1)
 
     async def fetch(
@@ -57,7 +57,7 @@ class TreeFetcher:
             self._remembered.large.put(repository.owner, repository.key, True)
         try:
             async with asyncio.timeout(_PLACE_DEADLINES * limits.deadline_s):
-                place = await self._places.place(repository.owner)
+                place = await self._trees.reserve(repository.owner)
         except TimeoutError as error:
             raise GitTimeout(f"{repository}: {doing} waited too long for other large ones") from error
         try:
@@ -85,11 +85,11 @@ class TreeFetcher:
             if len(pack) > SMALL_PACK_BYTES and limits != self._limits:
                 raise NotSmall
 
-        async def ask(_: float) -> str:
+        async def fetch(_: float) -> str:
             return await transport.fetch(repository, commit, blobless=True, write=write)
 
         doing = f"fetching the files of {commit}"
-        form = await self._exchanges.send(repository, doing, ask, urgent=urgent, shared=shared, part=commit)
+        form = await self._exchanges.send(repository, doing, fetch, urgent=urgent, shared=shared, part=commit)
         try:
             if len(pack) <= _INLINE_BYTES:
                 return read_tree(pack, commit, form, limits)

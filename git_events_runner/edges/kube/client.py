@@ -338,7 +338,7 @@ class Client:
 
     def _compared(self, ref: Ref, known: Known | None, body: dict[str, Any]) -> dict[str, Any]:
         """An answer about an object, if it is no older than what was known before its request."""
-        self.history.answered(ref, known, body)
+        self.history.compare_answer(ref, known, body)
         self.history.check(f"reading {ref}")
         return body
 

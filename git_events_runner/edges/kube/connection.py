@@ -65,7 +65,7 @@ class Connection:
     namespace: str | None = None
 
 
-_Ask = Callable[[bool], Awaitable[str | None]]
+_ReadToken = Callable[[bool], Awaitable[str | None]]
 
 
 class _Token:
@@ -74,44 +74,44 @@ class _Token:
     A request that fails keeps the old token, which may still be good.
     """
 
-    def __init__(self, ask: _Ask) -> None:
-        """`ask` gets whether the last token was refused, and returns None when there is no new one."""
-        self._ask = ask
+    def __init__(self, read_token: _ReadToken) -> None:
+        """`read_token` gets whether the last token was refused, and returns None when there is no new one."""
+        self._read_token = read_token
         self._lock = asyncio.Lock()
         self._value: str | None = None
-        self._asked = float("-inf")
-        self._answered = 0
+        self._read_at = float("-inf")
+        self._reads = 0
 
     async def value(self) -> str | None:
         """The header's value."""
         async with self._lock:
-            if asyncio.get_running_loop().time() - self._asked >= _TOKEN_S:
+            if asyncio.get_running_loop().time() - self._read_at >= _TOKEN_S:
                 await self._renew(refused=False)
             return self._value
 
     async def renew(self) -> None:
         """Request a token now; callers that were refused together share one request."""
-        answered = self._answered
+        reads = self._reads
         async with self._lock:
-            if self._answered == answered:
+            if self._reads == reads:
                 await self._renew(refused=True)
 
     async def _renew(self, *, refused: bool) -> None:
-        self._asked = asyncio.get_running_loop().time()
+        self._read_at = asyncio.get_running_loop().time()
         try:
-            self._value = await self._ask(refused) or self._value
+            self._value = await self._read_token(refused) or self._value
         except (OSError, ValueError):
             if self._value is None:
                 raise
-        self._answered += 1
+        self._reads += 1
 
 
-def _file_token(path: Path) -> _Ask:
-    async def ask(_refused: bool) -> str | None:  # noqa: FBT001  a callback of one fact
+def _file_token(path: Path) -> _ReadToken:
+    async def read_token(_refused: bool) -> str | None:  # noqa: FBT001  a callback of one fact
         text = path.read_text(encoding="utf-8").strip()  # noqa: ASYNC240  a kilobyte; an empty one is being replaced
         return f"Bearer {text}" if text else None
 
-    return ask
+    return read_token
 
 
 def _stub(name: str, path: str) -> types.ModuleType:
@@ -182,10 +182,10 @@ async def connect(
         transport = rest.RESTClientObject(configuration)
     except (*_UNUSABLE, config.ConfigException) as error:
         place = kubeconfig or f"the kubeconfig {config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION}"
-        told = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         if not isinstance(error, OSError | config.ConfigException):
-            told = f"it is no kubeconfig ({told})"
-        raise ConfigError(f"cannot use {place}: {told}; set KUBECONFIG or run in a pod") from error
+            reason = f"it is no kubeconfig ({reason})"
+        raise ConfigError(f"cannot use {place}: {reason}; set KUBECONFIG or run in a pod") from error
     # The library's session looks into netrc and the proxy variables in a thread, twice for every request.
     session = aiohttp.ClientSession(
         connector=transport.pool_manager.connector, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=_READ_BYTES
@@ -229,9 +229,9 @@ def _check_there(paths: str) -> None:
     """
     wanted = [Path(path).expanduser() for path in paths.split(os.pathsep) if path]
     if not any(path.exists() for path in wanted):
-        told = " and ".join(map(str, wanted)) or "KUBECONFIG is empty"
+        reason = " and ".join(map(str, wanted)) or "KUBECONFIG is empty"
         raise ConfigError(
-            f"no cluster to work with: this is no pod, and there is no kubeconfig ({told}); set KUBECONFIG, or try "
+            f"no cluster to work with: this is no pod, and there is no kubeconfig ({reason}); set KUBECONFIG, or try "
             "`git-events-runner local`, which needs no cluster"
         )
 

@@ -87,7 +87,7 @@ class DoubtfulJobs:
                 if doubt.due_at <= now:
                     waiting.put(namespace, (ref, doubt.uid))
         found = []
-        while (taken := waiting.take()) is not None:
+        while (taken := waiting.pop()) is not None:
             found.append(taken[1])
         return found
 

@@ -87,7 +87,7 @@ class Events:
         """Publish what is queued, at most ten a second and one at a time in each namespace, until cancelled."""
         async with asyncio.TaskGroup() as group:
             while True:
-                while (taken := self._waiting.take(self._may_take)) is None:
+                while (taken := self._waiting.pop(self._may_send)) is None:
                     self._came.clear()
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_SERIES_S):
@@ -97,7 +97,7 @@ class Events:
                 group.create_task(self._serve(*taken))
                 await asyncio.sleep(1 / _PER_SECOND)
 
-    def _may_take(self, namespace: str) -> bool:
+    def _may_send(self, namespace: str) -> bool:
         return namespace not in self._busy
 
     async def _serve(self, namespace: str, event: tuple[Ref, str, str, str, str, str]) -> None:

@@ -141,7 +141,7 @@ class History:
                 self._compare(ref, known, metadata)
         self.saw(kind.name, version)
 
-    def answered(self, ref: Ref, before: Known | None, body: Mapping[str, Any]) -> None:
+    def compare_answer(self, ref: Ref, before: Known | None, body: Mapping[str, Any]) -> None:
         """An object was read or changed; `before` is what was known of it when that was requested."""
         metadata = body.get("metadata") or {}
         if before is not None:

@@ -50,7 +50,7 @@ class State:
     version: str = ""
     pause_s: float = 0.0
     backoff_s: float = FIRST_BACKOFF_S
-    gone_at: float | None = None
+    expired_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,33 +87,33 @@ def step(state: State, given: Listed | Event | Ended) -> State:
     if isinstance(given, Event):
         if given.type == "ERROR":  # busy: the version is still good; else, as client-go: list, immediately if too old
             relist = state.do if given.code == 429 else Do.LIST  # noqa: PLR2004  HTTP
-            return _failed(replace(state, do=relist), given.at, wait_s=None, gone=given.code == 410)  # noqa: PLR2004
+            return _failed(replace(state, do=relist), given.at, wait_s=None, expired=given.code == 410)  # noqa: PLR2004
         return replace(state, version=given.version or state.version, pause_s=0.0, backoff_s=FIRST_BACKOFF_S)
     error = given.error
     if given.lasted_s >= SHORTEST_S:  # it was a success, however it ended
         state = replace(state, backoff_s=FIRST_BACKOFF_S)
     if error is None:
         if given.lasted_s < SHORTEST_S:  # no thousand requests a second to a server that closes immediately
-            return _failed(state, given.at, wait_s=None, gone=False)
+            return _failed(state, given.at, wait_s=None, expired=False)
         return replace(state, pause_s=0.0)
     if isinstance(error, ApiGone):
-        return _failed(replace(state, do=Do.LIST), given.at, wait_s=None, gone=True)
+        return _failed(replace(state, do=Do.LIST), given.at, wait_s=None, expired=True)
     wait_s = error.retry_after_s if isinstance(error, ApiTooManyRequests) else None
     longest_s = ABSENT_BACKOFF_S if isinstance(error, ApiNotFound) else LONGEST_BACKOFF_S
-    return _failed(state, given.at, wait_s=wait_s, gone=False, longest_s=longest_s)
+    return _failed(state, given.at, wait_s=wait_s, expired=False, longest_s=longest_s)
 
 
 def _failed(
-    state: State, at: float, *, wait_s: float | None, gone: bool, longest_s: float = LONGEST_BACKOFF_S
+    state: State, at: float, *, wait_s: float | None, expired: bool, longest_s: float = LONGEST_BACKOFF_S
 ) -> State:
     """Back off by doubling. A version that is merely too old is listed immediately, once in two minutes."""
     backoff_s = min(state.backoff_s, longest_s)
-    first = gone and (state.gone_at is None or at - state.gone_at >= HEALTHY_S)
+    first = expired and (state.expired_at is None or at - state.expired_at >= HEALTHY_S)
     return replace(
         state,
         pause_s=0.0 if first else max(backoff_s, wait_s or 0.0),
         backoff_s=min(backoff_s * 2, longest_s),
-        gone_at=at if gone else state.gone_at,
+        expired_at=at if expired else state.expired_at,
     )
 
 
@@ -257,7 +257,7 @@ class Informer:
                     if event.get("type") == "BOOKMARK" and loop.time() - self.answered_at <= _REGULAR_S:
                         self._has_bookmarks = True
                     self.moved_at = self.answered_at = loop.time()
-                    state = self._take(state, event, loop.time())
+                    state = self._apply(state, event, loop.time())
                     if event.get("type") == "ERROR":
                         return state
                     if self._writer.room != self._room and loop.time() - self._listed_at >= _LISTED_AGAIN_S:
@@ -270,7 +270,7 @@ class Informer:
             return await self._after(state, error, loop.time(), lasted_s=lasted_s)
         return step(state, Ended(error=None, at=loop.time(), lasted_s=loop.time() - (opened or 0.0)))
 
-    def _take(self, state: State, event: Mapping[str, Any], at: float) -> State:
+    def _apply(self, state: State, event: Mapping[str, Any], at: float) -> State:
         kind, obj = str(event.get("type")), event.get("object") or {}
         metadata = obj.get("metadata") or {}
         if kind in {"ADDED", "MODIFIED"}:

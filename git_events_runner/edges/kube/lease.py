@@ -174,7 +174,7 @@ class Lease:
         self._new = True  # this process was never the leader: a lease with its name is that of a former process
         self._landed_at = clock() + timing.duration_s - timing.renew_deadline_s
         self._read_at = float("-inf")
-        self._whole: Mapping[str, Any] | None = None  # as last read
+        self._record: Mapping[str, Any] | None = None  # as last read
         self.moved_at = clock()
         self.answered_at = clock()
 
@@ -200,10 +200,10 @@ class Lease:
         A conflict is an answer of the same kind, because another replica renews it; so is the refusal of dry runs by an
         admission webhook.
         """
-        if self._whole is None:
+        if self._record is None:
             return False
         try:
-            body = {"apiVersion": KINDS["Lease"].api_version, "kind": "Lease", **self._whole}
+            body = {"apiVersion": KINDS["Lease"].api_version, "kind": "Lease", **self._record}
             await self._api.replace(KINDS["Lease"], body, timeout_s=self._timing.retry_s * 2, dry_run=True)
         except (ApiConflict, ApiInvalid):
             return True
@@ -212,13 +212,13 @@ class Lease:
             return False
         return True
 
-    async def run(self, lead: Callable[[Fence], Awaitable[None]]) -> None:
-        """Wait for leadership, run `lead` while it lasts, and again. Cancelled: cancel `lead`, then release it."""
+    async def run(self, work: Callable[[Fence], Awaitable[None]]) -> None:
+        """Wait for leadership, run `work` while it lasts, and again. Cancelled: cancel `work`, then release it."""
         while True:
             fence = await self._acquire()
             self._changed(True)
             try:
-                await self._lead(fence, lead)
+                await self._work_as_leader(fence, work)
             finally:
                 fence.close()
                 self._changed(False)
@@ -238,17 +238,17 @@ class Lease:
                 return fence
             await self._sleep(self._timing.retry_s * random.uniform(0.8, 1.2))  # noqa: S311  jitter
 
-    async def _lead(self, fence: Fence, lead: Callable[[Fence], Awaitable[None]]) -> None:
-        """Run `lead` and renew; the first that ends cancels the other."""
+    async def _work_as_leader(self, fence: Fence, work: Callable[[Fence], Awaitable[None]]) -> None:
+        """Run `work` and renew; the first that ends cancels the other."""
         renewing = asyncio.ensure_future(self._renew(fence))
-        leading = asyncio.ensure_future(lead(fence))
+        working = asyncio.ensure_future(work(fence))
         try:
-            await asyncio.wait({renewing, leading}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({renewing, working}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             fence.close() if renewing.done() else None
-            for task in (leading, renewing):
+            for task in (working, renewing):
                 task.cancel()
-            results = await asyncio.gather(leading, renewing, return_exceptions=True)
+            results = await asyncio.gather(working, renewing, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, (asyncio.CancelledError, FenceLost)):
                 raise result
@@ -275,7 +275,7 @@ class Lease:
     async def _try(self) -> bool:
         """One look and, if it may, one write; whether the lease is ours by a renewal that began just now."""
         try:
-            await self._look()
+            await self._read_record()
             move = elect(self._seen, identity=self._identity, now=self._clock())
             if move is Move.WAIT:
                 return False
@@ -291,7 +291,7 @@ class Lease:
             return False
         return True
 
-    async def _look(self) -> None:
+    async def _read_record(self) -> None:
         try:
             lease = await self._api.get(self._ref, timeout_s=self._timing.retry_s * 2)
         except ApiNotFound:
@@ -304,7 +304,7 @@ class Lease:
     def _remember(self, lease: Mapping[str, Any]) -> None:
         """The content of an answer, as of its arrival: the record may have changed at any time before."""
         now = self._read_at = self.answered_at = self._clock()
-        self._whole = lease
+        self._record = lease
         spec, metadata = lease.get("spec") or {}, lease["metadata"]
         version = metadata["resourceVersion"]
         same = self._seen is not None and self._seen.version == version
@@ -350,6 +350,6 @@ class Lease:
         """Give the lease back, if it is ours, so that another replica takes it at its next look."""
         with contextlib.suppress(ApiError, TimeoutError):
             async with asyncio.timeout(self._timing.retry_s * 2):
-                await self._look()
+                await self._read_record()
                 if self._seen is not None and not self._seen.deleted and self._seen.holder == self._identity:
                     await self._write(Move.RENEW, holder="")

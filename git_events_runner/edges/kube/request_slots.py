@@ -52,8 +52,8 @@ class RequestSlots:
 
     async def admitted(self, namespace: str) -> None:
         """Return when a request of the namespace may be sent."""
-        if not len(self._waiting) and self._shares.may_take(namespace):
-            self._shares.take(namespace)
+        if not len(self._waiting) and self._shares.may_acquire(namespace):
+            self._shares.acquire(namespace)
             return
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.put(namespace, admitted)
@@ -73,8 +73,8 @@ class RequestSlots:
         self._admit()
 
     def _admit(self) -> None:
-        while taken := self._waiting.take(self._shares.may_take):
+        while taken := self._waiting.pop(self._shares.may_acquire):
             namespace, admitted = taken
             if not admitted.done():
-                self._shares.take(namespace)
+                self._shares.acquire(namespace)
                 admitted.set_result(None)

@@ -40,7 +40,7 @@ class Shares:
         self._without: dict[str, set[Hashable]] = {}
         self.room = 0  # how often room was made in a namespace that has objects beyond its share
 
-    def take(self, namespace: str, key: Hashable, weight: int) -> bool:
+    def admit(self, namespace: str, key: Hashable, weight: int) -> bool:
         """Count an object in place of what was counted for it; False: it is beyond the share and is not counted."""
         self.drop(namespace, key)
         total = self._totals.get(namespace, 0) + weight

@@ -25,7 +25,7 @@ class Sizes:
         self._sources: Counter[str] = Counter()
         self._cluster_sources = 0
 
-    def take(self, ref: Ref, model: Any) -> None:
+    def count(self, ref: Ref, model: Any) -> None:
         """Count an object in place of what was counted for it."""
         if ref.kind in TRIGGERS:
             names = len(model.spec.sources.names) if model is not None else 0

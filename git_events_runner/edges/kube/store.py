@@ -103,7 +103,7 @@ class Store:
         """The last state of a Job that was deleted a short while ago: it may have ended just before."""
         return self._last.get(job_uid)
 
-    def vanished(self) -> list[Snapshot]:
+    def recently_deleted(self) -> list[Snapshot]:
         """The last states of all Jobs that were deleted a short while ago, the latest last."""
         return [last for uid in self._last if (last := self._last.get(uid)) is not None]
 
@@ -146,7 +146,7 @@ class Store:
         kind = str(raw["kind"])
         ref, version = ref_of(raw, kind), version_of(raw)
         if ref in self._objects[kind] or not 0 < version <= self._list_version(ref):
-            self._take(raw, kind)
+            self._put_newer(raw, kind)
 
     def _list_version(self, ref: Ref) -> int:
         """The version of the last list that would have the object; 0: there was none."""
@@ -161,7 +161,7 @@ class Store:
         held = self.get(ref)
         if held is not None and held.uid == metadata.get("uid"):  # the same version may be known without its labels
             self._objects[kind][ref] = replace(held, version=held.version - 1)
-        self._take(raw, kind)
+        self._put_newer(raw, kind)
 
     def confirm_deleted(self, ref: Ref, uid: str) -> None:
         """A live read shows that an object that left the watch does not exist any more."""
@@ -177,7 +177,7 @@ class Store:
         tracked = with_tracking(raw, held.model.labels, held.raw["metadata"]["annotations"])
         return tracked if tracked is not None and self.doubts.add(held.ref, held.uid) else raw
 
-    def _take(self, raw: Mapping[str, Any], kind: str) -> None:
+    def _put_newer(self, raw: Mapping[str, Any], kind: str) -> None:
         raw = self._identified(raw, kind)
         metadata = raw["metadata"]
         old = self._objects[kind].get(ref_of(raw, kind))
@@ -208,7 +208,7 @@ class Store:
             self._unindex(old)  # the annotation may have been edited
         new = self._within_share(new)
         self._objects[new.ref.kind][new.ref] = new
-        self.sizes.take(new.ref, new.model)
+        self.sizes.count(new.ref, new.model)
         self._by_namespace[new.ref.kind].setdefault(new.ref.namespace or "", {})[new.ref] = None
         self._by_uid[new.ref.kind][new.uid] = new.ref
         run = new.model.run if new.ref.kind == "Job" else None
@@ -225,7 +225,7 @@ class Store:
         namespace = new.ref.namespace
         if namespace is None or new.ref.kind not in OURS:
             return new
-        if self.shares.take(namespace, new.ref, weight_of(new.raw)):
+        if self.shares.admit(namespace, new.ref, weight_of(new.raw)):
             return new
         metadata = {name: new.raw["metadata"][name] for name in KEPT_METADATA if name in new.raw["metadata"]}
         problem = (
@@ -244,9 +244,9 @@ class Store:
         self.shares.drop(namespace, old.ref)
         self.sizes.drop(old.ref)
         self._deleted.put(namespace, (old.ref, old.uid), True)
-        beside = self._by_namespace[kind][namespace]
-        del beside[old.ref]
-        if not beside:
+        others = self._by_namespace[kind][namespace]
+        del others[old.ref]
+        if not others:
             del self._by_namespace[kind][namespace]
         if self.doubts is not None and kind == "Job":
             self.doubts.discard(old.ref)
@@ -359,7 +359,7 @@ class StoreWriter:
 
     def apply(self, raw: Mapping[str, Any]) -> None:
         """An object was added or modified."""
-        self._store._take(self._shown(raw), self._kind)  # noqa: SLF001  two halves of one object
+        self._store._put_newer(self._shown(raw), self._kind)  # noqa: SLF001  two halves of one object
 
     def remove(self, raw: Mapping[str, Any]) -> None:
         """An object was deleted, or is not selected any more."""

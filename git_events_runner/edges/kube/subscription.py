@@ -41,7 +41,7 @@ class Subscription:
         """Return when something changed that was not taken yet."""
         await self._event.wait()
 
-    def take(self) -> set[Ref]:
+    def drain(self) -> set[Ref]:
         """What changed; it is forgotten here."""
         dirty, self._dirty = self._dirty, set()
         self._event.clear()

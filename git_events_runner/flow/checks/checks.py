@@ -315,7 +315,7 @@ class Checks:
             resolved = found
         if resolved.override:
             other = resolved.cloned
-            await self._git.meet(resolved.cloned_model, case.namespace, other.ref_type, other.ref_name)
+            await self._git.learn_host_key(resolved.cloned_model, case.namespace, other.ref_type, other.ref_name)
         order = RunOrder(
             trigger=request.trigger,
             uid=request.uid,
@@ -328,7 +328,7 @@ class Checks:
             reason=decided.result.value,
             request=decided.request,
             due_at=rfc3339(decided.due_at) if decided.due_at else None,
-            asked_at=observed.sent_at,
+            sent_at=observed.sent_at,
             tasks=request.tasks,
             deliveries=_unknown_deliveries(case),
             fence=request.fence,
@@ -338,12 +338,12 @@ class Checks:
             run_token=last_run_token(status) if decided.run_request is not None else None,
         )
         async with contextlib.nullcontext() if request.listed else self._turns.turn(request.uid):
-            made = await self._runs.make(order)
-        if isinstance(made, Problem):
-            again = await self._problems.report(request, made, self._limited(request, None))
+            result = await self._runs.make(order)
+        if isinstance(result, Problem):
+            again = await self._problems.report(request, result, self._limited(request, None))
             return CheckResult.REFUSED, again
-        if made is not RunResult.SETTLED:
-            return (CheckResult.RESTART if made is RunResult.RESTART else CheckResult.DROPPED), None
+        if result is not RunResult.SETTLED:
+            return (CheckResult.RESTART if result is RunResult.RESTART else CheckResult.DROPPED), None
         if request.due_at and decided.result is CheckResult.FIRE_CHANGED and request.called:
             self._missed(request, decided.commit)
         return None

@@ -108,16 +108,16 @@ class Files:
         if snapshot is None or snapshot.uid != request.uid:
             return
         status = snapshot.raw.get("status")
-        told = warned(status, request.source)
+        reported = warned(status, request.source)
         if found is None and is_open(status, request.source, patterns, first=first, generation=snapshot.generation):
             found = await self._selection(request, source, patterns, commit)
         empty = found is not None and found.empty
-        if not empty and (told is None or (found is None and patterns)):
+        if not empty and (reported is None or (found is None and patterns)):
             return  # no warning, or no new one
         mutation = warning(request.source, patterns, commit, empty=empty, generation=snapshot.generation)
         report = Report(source=request.source, problem=None, generation=snapshot.generation, now=rfc3339(self._now()))
         name = {"namespace": request.trigger.namespace, "name": request.trigger.name}
-        if mutation.message and not is_same_warning(told, mutation.message):
+        if mutation.message and not is_same_warning(reported, mutation.message):
             log.warning("files.unmatched", **name, source=request.source, error=mutation.message)
         try:
             if request.fence:

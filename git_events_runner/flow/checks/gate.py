@@ -150,8 +150,8 @@ class ConfiguredPolicyGate:
 
     def _announce(self, trigger: Ref, uid: str, problem: Problem) -> None:
         key, now = (uid, problem.reason, problem.message), self._now()
-        said = self._announced.get(key)
-        if said is not None and now - said < _AGAIN:
+        announced_at = self._announced.get(key)
+        if announced_at is not None and now - announced_at < _AGAIN:
             return
         self._announced.put(trigger.namespace or "", key, now)
         self._announcer.publish(trigger, uid, kind="Warning", reason=problem.reason, note=problem.message)

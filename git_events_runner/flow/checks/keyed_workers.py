@@ -69,7 +69,7 @@ class KeyedWorkers:
         lane = self._lanes.get(uid)
         if lane:
             lane.clear()
-            lane.gone = True
+            lane.deleted = True
             if not lane.workers:
                 del self._lanes[uid]
 
@@ -127,7 +127,7 @@ class KeyedWorkers:
         lane.end(request, asyncio.get_running_loop().time(), quick=slot.quick)
         self._working -= 1
         self._enlist(uid, lane)
-        if lane.gone and not lane.workers:
+        if lane.deleted and not lane.workers:
             self._lanes.pop(uid, None)
         if not self._working:
             self._empty.set()
@@ -148,7 +148,7 @@ class KeyedWorkers:
         if again is None or not again.failed or expired:
             lane.failures.pop(source, None)
             lane.failing_since.pop(source, None)
-        if again is None or self._closing or lane.gone or expired:
+        if again is None or self._closing or lane.deleted or expired:
             return
         request = replace(request, retry=True)
         if source in lane.waiting:  # its scheduled time and its tasks are still open

@@ -34,7 +34,7 @@ class Lane:
     workers: int = 0
     quick: int = 0
     spaced: asyncio.TimerHandle | None = None
-    gone: bool = False
+    deleted: bool = False
     _started: dict[str, float] = field(default_factory=dict)
     _later: dict[str, float] = field(default_factory=dict)  # sources that were checked a moment ago, and until when
     # Those that may be checked now, in the order of their turns, and whether their check is a scheduled one.

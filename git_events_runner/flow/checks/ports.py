@@ -68,7 +68,7 @@ class Git(Protocol):
     async def commit_text(self, source: Any, namespace: str, commit: str) -> CommitText:
         """Author and message of a commit."""
 
-    async def meet(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
+    async def learn_host_key(self, source: Any, namespace: str, ref_type: str, ref_name: str) -> None:
         """Learn the host key of a source that only a Job will contact."""
 
     async def references_of(

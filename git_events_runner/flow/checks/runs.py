@@ -48,7 +48,7 @@ from git_events_runner.telemetry.metrics import Metrics
 log = structlog.get_logger(target="runs")
 
 _ANSWER_AGE_S = 60.0
-_LOOK_AGE_S = 5.0
+_READ_AGE_S = 5.0
 _POST_TIMEOUT_S = 5.0
 _ATTEMPTS = 8
 
@@ -56,7 +56,7 @@ _ATTEMPTS = 8
 class Slots(Protocol):
     """The installation's slots for running Jobs; only the leader gives them."""
 
-    def take(self, ref: Ref, limit: ConcurrencyLimit | None = None) -> bool:
+    def acquire_slot(self, ref: Ref, limit: ConcurrencyLimit | None = None) -> bool:
         """Take a slot for the Job that is about to be created, which records `limit`; False: create it suspended."""
 
     def release(self, ref: Ref) -> None:
@@ -122,14 +122,14 @@ class Runs:
                 after_s = error.retry_after_s if isinstance(error, ApiTooManyRequests) else 0.0
                 pause_s = random.uniform(0.05, min(0.1 * 2**attempt, 3.0))  # noqa: S311  jitter
                 await asyncio.sleep(max(pause_s, after_s))
-            if loop.time() - order.asked_at > _ANSWER_AGE_S:
+            if loop.time() - order.sent_at > _ANSWER_AGE_S:
                 return RunResult.RESTART
             try:
-                looked_at = loop.time()
+                read_at = loop.time()
                 moved = await self._moved_on(order)
                 if moved is not None:
                     return moved
-                if loop.time() - looked_at > _LOOK_AGE_S:
+                if loop.time() - read_at > _READ_AGE_S:
                     continue  # slow response, or a stalled process: the Job may have been deleted meanwhile
                 if order.fence:
                     order.fence.check()
@@ -172,7 +172,7 @@ class Runs:
         if trigger is None or trigger.model is None or trigger.generation != order.generation:
             return RunResult.RESTART
         limit = limit_of(order.trigger, order.source, trigger.model.spec.concurrency)
-        starts = self._knows_last(order, limit) and self._slots.take(ref, limit)
+        starts = self._knows_last(order, limit) and self._slots.acquire_slot(ref, limit)
         body = self._manifest(order, key, name, limit, suspend=not starts)
         try:
             created = await self._api.create(KINDS["Job"], body, timeout_s=_POST_TIMEOUT_S, strict=True)

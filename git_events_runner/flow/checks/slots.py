@@ -84,9 +84,9 @@ class Slots:
         self._admit()
 
     def _admit(self) -> None:
-        while self._quick and (taken := self._waiting.take(self._shares.may_take)):
+        while self._quick and (taken := self._waiting.pop(self._shares.may_acquire)):
             namespace, admitted = taken
             if not admitted.done():
                 self._quick -= 1
-                self._shares.take(namespace)
+                self._shares.acquire(namespace)
                 admitted.set_result(None)

@@ -72,7 +72,7 @@ class SecretCopies:
         self._there: dict[str, bool | None] = {}  # Job uid → whether its copy is there; None: not known
         self._read: dict[str, Snapshot] = {}  # Job uid → its last state that needed no work
 
-    async def run_leading(self, fence: Fence) -> None:
+    async def run_as_leader(self, fence: Fence) -> None:
         """Delete and re-create copies until leadership ends."""
         loop = asyncio.get_running_loop()
 
@@ -93,7 +93,7 @@ class SecretCopies:
                         async with asyncio.timeout_at(next_pass):
                             await changes.wait()
                             await asyncio.sleep(_GATHER_S)
-                    for ref in changes.take():
+                    for ref in changes.drain():
                         if (job := self._store.get(ref)) is not None:
                             self._note(job, known=True)
                     if loop.time() >= next_pass:

@@ -25,7 +25,7 @@ class Starts:
         self._metrics = metrics
         self._now = now
 
-    async def run_leading(self, _: Fence) -> None:
+    async def run_as_leader(self, _: Fence) -> None:
         """Count until leadership ends; then the gauge has no series."""
         try:
             while True:

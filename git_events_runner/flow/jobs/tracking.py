@@ -70,7 +70,7 @@ class Tracking:
                     for ref, uid in due[start : start + _TOGETHER]:
                         group.create_task(self._resolve(ref, uid))
 
-    async def run_leading(self, fence: Fence) -> None:
+    async def run_as_leader(self, fence: Fence) -> None:
         """Restore labels until leadership ends."""
         self._fence = fence
         self._doubts.hurry()

@@ -134,7 +134,9 @@ class Notifications:
         notifiers = self._selected.notifiers()
         if not notifiers:
             return
-        seen = next((job for job in self._store.vanished() if job.ref == Ref("Job", trigger.ref.namespace, name)), None)
+        seen = next(
+            (job for job in self._store.recently_deleted() if job.ref == Ref("Job", trigger.ref.namespace, name)), None
+        )
         report = self._selected.report(seen) if seen is not None else lost_report(trigger, source, name, self._store)
         if report is not None:
             report = cancelled(report, GONE, self._now())
@@ -171,14 +173,14 @@ class Notifications:
         await self._consider_all()
         return any(lane.pending for lane in self._lanes.values())
 
-    async def run_leading(self, fence: Fence) -> None:
+    async def run_as_leader(self, fence: Fence) -> None:
         """Send until leadership ends."""
         self._lanes.clear()
         writes = self._marks.begin(fence), self._cancellations.begin(), self._problems.begin(fence)
         try:
             async with working(*writes), asyncio.TaskGroup() as group:
                 with self._store.subscribe(declared=NOTIFIERS) as changes:
-                    await self._follow(changes.wait, changes.take, group, fence)
+                    await self._follow(changes.wait, changes.drain, group, fence)
         finally:
             self._lanes.clear()
             self._cancellations.end()

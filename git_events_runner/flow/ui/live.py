@@ -29,7 +29,7 @@ class Changes:
             with self._store.subscribe(*TRIGGERS, *NOTIFIERS, "Job", declared=(*SOURCES, *ACTIONS)) as changes:
                 while True:
                     await changes.wait()
-                    changes.take()
+                    changes.drain()
                     self.version += 1
                     self._wake_all()
                     await asyncio.sleep(_GATHER_S)

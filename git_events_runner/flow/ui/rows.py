@@ -43,11 +43,11 @@ class State(StrEnum):
 
     def __new__(cls, value: str, tone: Tone, words: str) -> State:  # noqa: PYI034  an enum's member
         """A state with its style and its words."""
-        made = str.__new__(cls, value)
-        made._value_ = value
-        made.tone = tone
-        made.words = words
-        return made
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.tone = tone
+        member.words = words
+        return member
 
     STALLED = "stalled", Tone.BAD, "Stalled"
     RETRYING = "retrying", Tone.BAD, "Retrying"

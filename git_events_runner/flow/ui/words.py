@@ -41,18 +41,18 @@ def duration(seconds: float | None) -> str:
     """
     if seconds is None:
         return "–"
-    whole = max(int(seconds), 0)
-    if whole < _MINUTE:
-        return f"{whole} s"
+    total = max(int(seconds), 0)
+    if total < _MINUTE:
+        return f"{total} s"
     for unit, name, smaller, small in (
         (_MINUTE, "min", 1, "s"),
         (_HOUR, "h", _MINUTE, "min"),
         (_DAY, "d", _HOUR, "h"),
     ):
-        if whole < unit * (24 if unit == _HOUR else 60) or unit == _DAY:
-            many, rest = whole // unit, whole % unit // smaller
+        if total < unit * (24 if unit == _HOUR else 60) or unit == _DAY:
+            many, rest = total // unit, total % unit // smaller
             return f"{many} {name} {rest} {small}" if rest else f"{many} {name}"
-    raise AssertionError(whole)
+    raise AssertionError(total)
 
 
 def distance(moment: datetime, now: datetime) -> str:

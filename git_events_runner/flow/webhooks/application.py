@@ -103,73 +103,73 @@ class Webhooks:
         """Respond to one request in JSON; every result is counted and logged."""
         if scope["type"] != "http":
             return
-        asked = _Asked(Request(scope, receive), self._trusted)
+        incoming = _Incoming(Request(scope, receive), self._trusted)
         self._open += 1
         try:
-            response = await self._answer(asked)
+            response = await self._respond(incoming)
         except Unproven as unproven:
-            response = (await self._unproven(asked, unproven)).response()
+            response = (await self._unproven(incoming, unproven)).response()
         except HttpError as refused:
-            self._refused(refused, asked)
-            refused.close = refused.close or asked.unread
+            self._refused(refused, incoming)
+            refused.close = refused.close or incoming.unread
             response = refused.response()
         except ClientDisconnect:
             closed = HttpError(400, "the sender closed the connection", close=True)
-            self._refused(closed, asked)
+            self._refused(closed, incoming)
             response = closed.response()
         except Exception:
             log.exception("webhook.crashed", path=scope["path"])
             response = HttpError(500, "internal error", close=True).response()
         finally:
             self._open -= 1
-        seconds = time.monotonic() - asked.began_at
-        for trigger in asked.known or (None,):
+        seconds = time.monotonic() - incoming.began_at
+        for trigger in incoming.known or (None,):
             namespace, name = (trigger.ref.namespace, trigger.ref.name) if trigger else (None, None)
             self._metrics.webhook_finished(namespace, name, response.status_code, seconds)
         await response(scope, receive, send)
 
-    async def _answer(self, asked: _Asked) -> Response:
-        path, method = asked.path, asked.request.method
-        uniform = asked.uniform = self._uniform()
+    async def _respond(self, incoming: _Incoming) -> Response:
+        path, method = incoming.path, incoming.request.method
+        uniform = incoming.uniform = self._uniform()
         reads = len(path) == _TASK_PATH and path[2] == "tasks"
         if method != "POST" and not (reads and method == "GET"):
             allowed = "GET" if reads else "POST"
             raise HttpError(405, f"use {allowed}", allow=allowed)
         if not self._ready() or self._open > self._bounds.waiting:
             raise HttpError(503, "not able to take requests now", retry_after_s=2)
-        self._buckets.check_sender(asked.sender)
+        self._buckets.check_sender(incoming.sender)
         if reads and method == "GET":
-            return await self._task(asked)
+            return await self._task(incoming)
         if not 1 <= len(path) <= _LONGEST_PATH or not all(_NAME.match(name) for name in path):
             raise Unproven(404, NO_TRIGGER)
-        if unsigned_ping(asked.headers) and (uniform or self._pinged(asked)):
+        if unsigned_ping(incoming.headers) and (uniform or self._pinged(incoming)):
             return DeliveryResult(status=200, message=PING).response()
         if not uniform:
-            self._known(asked)
-        with self._bodies.open(asked.sender) as held:
-            body = await held.read(asked.request, asked.headers)
-            asked.unread = False
+            self._known(incoming)
+        with self._bodies.open(incoming.sender) as held:
+            body = await held.read(incoming.request, incoming.headers)
+            incoming.unread = False
             if uniform:
-                await self._equalize(asked, body)
+                await self._equalize(incoming, body)
             delivery = Delivery(
-                path=path, headers=asked.headers, body=body, said={}, began_at=asked.began_at, pool=self._pool
+                path=path, headers=incoming.headers, body=body, parsed={}, began_at=incoming.began_at, pool=self._pool
             )
-            return await (self._take_all if len(path) == 1 else self._take)(asked, delivery)
+            return await (self._accept_all if len(path) == 1 else self._accept)(incoming, delivery)
 
-    def _known(self, asked: _Asked) -> None:
+    def _known(self, incoming: _Incoming) -> None:
         """Before the body is read: the triggers in the path, if the request may authenticate to one of them.
 
         Raises:
             `Unproven`: There is none.
             HttpError: 429, too many requests of them were accepted.
         """
-        found = asked.found = self._triggers(asked.path)
+        found = incoming.found = self._triggers(incoming.path)
         if not found:
             raise Unproven(404, NO_TRIGGER)
-        if len(asked.path) > 1:
-            asked.known.extend(found)
-        self._buckets.check("trigger", *asked.names)
-        missing = [self._authority.missing(trigger, asked.headers) for trigger in found if trigger.model is not None]
+        if len(incoming.path) > 1:
+            incoming.known.extend(found)
+        self._buckets.check("trigger", *incoming.names)
+        missing = [self._authority.missing(trigger, incoming.headers) for trigger in found if trigger.model is not None]
         if not missing:
             raise Unproven(500, INVALID)
         if False not in missing:
@@ -191,49 +191,49 @@ class Webhooks:
             raise HttpError(503, REFUSED, retry_after_s=_REFUSED_S)
         return found
 
-    def _pinged(self, asked: _Asked) -> bool:
+    def _pinged(self, incoming: _Incoming) -> bool:
         """Whether an unauthenticated connection test names a trigger of the forge that sends those."""
-        models = (trigger.model for trigger in self._triggers(asked.path))
+        models = (trigger.model for trigger in self._triggers(incoming.path))
         auths = (model.spec.webhook.auth_config for model in models if model)
         return any(auth is not None and auth.type == "bitbucket" for auth in auths)
 
-    async def _equalize(self, asked: _Asked, body: bytes) -> None:
+    async def _equalize(self, incoming: _Incoming, body: bytes) -> None:
         """Take the time of a wrong signature for a trigger that does not exist."""
-        if not self._triggers(asked.path):
-            await self._pool.run(equalize_timing, body, owner=asked.path[0])
+        if not self._triggers(incoming.path):
+            await self._pool.run(equalize_timing, body, owner=incoming.path[0])
             raise Unproven(404, NO_TRIGGER)
 
-    async def _take(self, asked: _Asked, delivery: Delivery) -> Response:
-        trigger = self._find(asked)
-        warning = await self._authority.verify(trigger, delivery.headers, delivery.body, present=not asked.uniform)
-        self._proven(asked)
-        source = asked.path[2] if len(asked.path) > 2 else None  # noqa: PLR2004  /namespace/trigger/source
-        taken = await self._deliveries.take(delivery, trigger, source, warning=warning)
-        self._taken(taken, trigger, delivery)
-        return taken.response()
+    async def _accept(self, incoming: _Incoming, delivery: Delivery) -> Response:
+        trigger = self._find(incoming)
+        warning = await self._authority.verify(trigger, delivery.headers, delivery.body, present=not incoming.uniform)
+        self._proven(incoming)
+        source = incoming.path[2] if len(incoming.path) > 2 else None  # noqa: PLR2004  /namespace/trigger/source
+        result = await self._deliveries.accept(delivery, trigger, source, warning=warning)
+        self._log_accepted(result, trigger, delivery)
+        return result.response()
 
-    def _find(self, asked: _Asked) -> Snapshot:
+    def _find(self, incoming: _Incoming) -> Snapshot:
         """The trigger that a path names."""
-        found = asked.found or self._triggers(asked.path)
+        found = incoming.found or self._triggers(incoming.path)
         if not found:
             raise Unproven(404, NO_TRIGGER)
-        asked.known[:] = found
+        incoming.known[:] = found
         if found[0].model is None:
             raise Unproven(500, INVALID)
         return found[0]
 
-    def _proven(self, asked: _Asked) -> None:
+    def _proven(self, incoming: _Incoming) -> None:
         """Rates count authenticated requests.
 
         Raises:
             HttpError: 429, there were too many.
         """
-        for key in (("global",), ("address", asked.sender), ("trigger", *asked.names)):
-            self._buckets.take(*key)
+        for key in (("global",), ("address", incoming.sender), ("trigger", *incoming.names)):
+            self._buckets.spend(*key)
 
-    async def _take_all(self, asked: _Asked, delivery: Delivery) -> Response:
+    async def _accept_all(self, incoming: _Incoming, delivery: Delivery) -> Response:
         """One hook for the triggers of a namespace that match repositories; each checks its own signature."""
-        found = asked.found or self._triggers(asked.path)
+        found = incoming.found or self._triggers(incoming.path)
         if not found:
             raise Unproven(404, NO_TRIGGER)
         verified: list[tuple[Snapshot, str | None]] = []
@@ -246,34 +246,36 @@ class Webhooks:
         unread = [refused for refused in refusals if refused.status == _NOT_NOW]
         if not verified:
             raise unread[0] if unread else _worst(refusals)
-        self._proven(asked)
-        asked.known.extend(trigger for trigger, _ in verified)
-        results = await asyncio.gather(*(self._take_one(delivery, trigger, warning) for trigger, warning in verified))
+        self._proven(incoming)
+        incoming.known.extend(trigger for trigger, _ in verified)
+        results = await asyncio.gather(*(self._accept_one(delivery, trigger, warning) for trigger, warning in verified))
         failed = [result for result in results if isinstance(result, HttpError)]
         failed += [HttpError(_NOT_NOW, one.message, retry_after_s=one.retry_after_s) for one in unread]
         if failed:
             raise max(failed, key=lambda refused: refused.status)
-        taken = [result for result in results if isinstance(result, DeliveryResult)]
-        best = next((one for one in taken if one.status == 202), next((t for t in taken if t.task), taken[0]))  # noqa: PLR2004
-        names = {trigger.ref.name: one.message for (trigger, _), one in zip(verified, taken, strict=True)}
+        result = [result for result in results if isinstance(result, DeliveryResult)]
+        best = next((one for one in result if one.status == 202), next((t for t in result if t.task), result[0]))  # noqa: PLR2004
+        names = {trigger.ref.name: one.message for (trigger, _), one in zip(verified, result, strict=True)}
         return best.response(triggers=names)
 
-    async def _take_one(self, delivery: Delivery, trigger: Snapshot, warning: str | None) -> DeliveryResult | HttpError:
+    async def _accept_one(
+        self, delivery: Delivery, trigger: Snapshot, warning: str | None
+    ) -> DeliveryResult | HttpError:
         try:
-            taken = await self._deliveries.take(delivery, trigger, None, warning=warning)
+            result = await self._deliveries.accept(delivery, trigger, None, warning=warning)
         except HttpError as refused:
             return refused
-        self._taken(taken, trigger, delivery)
-        return taken
+        self._log_accepted(result, trigger, delivery)
+        return result
 
-    async def _task(self, asked: _Asked) -> Response:
+    async def _task(self, incoming: _Incoming) -> Response:
         """The status of a task, from the trigger's status and Jobs: the same on every replica and after a restart."""
-        namespace, name, _, task = asked.path
+        namespace, name, _, task = incoming.path
         if not _NAME.match(namespace) or not _NAME.match(name) or not _TASK.match(task):
             raise Unproven(404, NO_TRIGGER)
-        trigger = self._find(asked)
-        await self._authority.verify_reader(trigger, asked.headers)
-        self._proven(asked)
+        trigger = self._find(incoming)
+        await self._authority.verify_reader(trigger, incoming.headers)
+        self._proven(incoming)
         if self._store.refused(namespace, "Job"):
             raise HttpError(503, REFUSED, retry_after_s=_REFUSED_S)
         jobs = (
@@ -287,46 +289,46 @@ class Webhooks:
         body = {"status": "ok", "message": answer.text, "task_id": task, "state": answer.state, "jobs": listed}
         return JSONResponse(body)
 
-    async def _unproven(self, asked: _Asked, unproven: Unproven) -> HttpError:
+    async def _unproven(self, incoming: _Incoming, unproven: Unproven) -> HttpError:
         """The response to an unauthenticated request: its own, or one for all, after a multiple of a fixed time."""
-        self._refused(unproven, asked)
+        self._refused(unproven, incoming)
         answer: HttpError = unproven
-        if asked.uniform:
+        if incoming.uniform:
             answer = HttpError(404, UNIFORM)
-            passed_s = time.monotonic() - asked.began_at
+            passed_s = time.monotonic() - incoming.began_at
             await asyncio.sleep(_UNIFORM_S - passed_s % _UNIFORM_S)
         if unproven.status != _NOT_NOW:
             try:
-                self._buckets.take_failure(asked.sender, *asked.names)
+                self._buckets.spend_failure(incoming.sender, *incoming.names)
             except HttpError as refused:
                 answer = refused
-        answer.close = answer.close or asked.unread
+        answer.close = answer.close or incoming.unread
         return answer
 
-    def _taken(self, taken: DeliveryResult, trigger: Snapshot, delivery: Delivery) -> None:
+    def _log_accepted(self, result: DeliveryResult, trigger: Snapshot, delivery: Delivery) -> None:
         fields: dict[str, Any] = {"namespace": trigger.ref.namespace, "name": trigger.ref.name}
-        fields |= {"status": taken.status, "seconds": round(time.monotonic() - delivery.began_at, 4)}
-        if taken.task is None:
-            log.info("webhook.ignored", **fields, reason=taken.message.removeprefix("ignored: "))
-        elif taken.sources:
-            log.info("webhook.accepted", **fields, task=taken.task, source=taken.named)
+        fields |= {"status": result.status, "seconds": round(time.monotonic() - delivery.began_at, 4)}
+        if result.task is None:
+            log.info("webhook.ignored", **fields, reason=result.message.removeprefix("ignored: "))
+        elif result.sources:
+            log.info("webhook.accepted", **fields, task=result.task, source=result.named)
         else:
-            log.info("webhook.repeated", **fields, task=taken.task)
+            log.info("webhook.repeated", **fields, task=result.task)
 
-    def _refused(self, refused: HttpError, asked: _Asked) -> None:
+    def _refused(self, refused: HttpError, incoming: _Incoming) -> None:
         """Log a flood of refusals as a few lines per second, with the number of the others."""
-        if self._buckets.try_take(_LOGGED, "logged"):
+        if self._buckets.try_spend(_LOGGED, "logged"):
             self._unlogged += 1
             return
-        ref = asked.known[0].ref if len(asked.known) == 1 else None
+        ref = incoming.known[0].ref if len(incoming.known) == 1 else None
         fields: dict[str, Any] = {"namespace": ref.namespace if ref else None, "name": ref.name if ref else None}
-        fields |= {"status": refused.status, "seconds": round(time.monotonic() - asked.began_at, 4)}
+        fields |= {"status": refused.status, "seconds": round(time.monotonic() - incoming.began_at, 4)}
         if self._unlogged:
             fields["unlogged"], self._unlogged = self._unlogged, 0
         log.info("webhook.rejected", **fields, reason=refused.message)
 
 
-class _Asked:
+class _Incoming:
     """One request: its names, its sender, the triggers in its path, and those that it is for.
 
     `names` are namespace and trigger in the path; for all triggers of a namespace no trigger.

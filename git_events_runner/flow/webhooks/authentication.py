@@ -16,10 +16,10 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.problems import WEBHOOK, part_problem
 from git_events_runner.rules.proofs import Headers, Scheme, Signature
 from git_events_runner.rules.rate_limit import Rate
-from git_events_runner.rules.signatures import judge, reader_verifier, short_keys
+from git_events_runner.rules.signatures import reader_verifier, short_keys, verify_signature
 
 from .keys import read_keys
-from .limits import IN_PLACE_BYTES, Buckets
+from .limits import ON_LOOP_BYTES, Buckets
 from .responses import AWAY, MISSING, OLD, UNREADABLE, WRONG, Unproven
 
 log = structlog.get_logger(target="webhooks")
@@ -68,10 +68,10 @@ class Authentication:
             return None
         scheme = self._scheme(auth)
 
-        def judgement(keys: tuple[bytes, ...]) -> Signature:
-            return judge(scheme, headers, body, keys, now_s=self._now().timestamp())
+        def verify_with(keys: tuple[bytes, ...]) -> Signature:
+            return verify_signature(scheme, headers, body, keys, now_s=self._now().timestamp())
 
-        keys = await self._judged(trigger, auth, judgement, weight=len(body), present=present)
+        keys = await self._verify_secret(trigger, auth, verify_with, weight=len(body), present=present)
         return f"key {auth.key} of Secret {auth.secret_ref.name} {_SHORT}" if short_keys(keys) else None
 
     def missing(self, trigger: Snapshot, headers: Headers) -> bool:
@@ -79,7 +79,9 @@ class Authentication:
         auth = trigger.model.spec.webhook.auth_config
         if auth is None:
             return False
-        return judge(self._scheme(auth), headers, b"", (), now_s=self._now().timestamp()) is Signature.MISSING
+        return (
+            verify_signature(self._scheme(auth), headers, b"", (), now_s=self._now().timestamp()) is Signature.MISSING
+        )
 
     async def verify_reader(self, trigger: Snapshot, headers: Headers) -> None:
         """Return if the request, which has no body to sign, has the trigger's secret.
@@ -90,7 +92,7 @@ class Authentication:
         auth = trigger.model.spec.webhook.auth_config
         if auth is not None:
             scheme, default = self._scheme(auth), self._default_header()
-            await self._judged(
+            await self._verify_secret(
                 trigger, auth, lambda keys: reader_verifier(scheme, headers, keys, default_header=default)
             )
 
@@ -98,16 +100,16 @@ class Authentication:
         default = _HMAC_HEADER if auth.type == "hmac" else self._default_header()
         return Scheme(type=auth.type, header=auth.header or default, algorithm=auth.algorithm)
 
-    async def _judged(
+    async def _verify_secret(
         self,
         trigger: Snapshot,
         auth: Any,
-        judgement: Callable[[tuple[bytes, ...]], Signature],
+        verify_with: Callable[[tuple[bytes, ...]], Signature],
         *,
         weight: int = 0,
         present: bool = False,
     ) -> tuple[bytes, ...]:
-        missing = not present and judgement(()) is Signature.MISSING
+        missing = not present and verify_with(()) is Signature.MISSING
         found = Signature.MISSING if missing else Signature.WRONG
         namespace, name = trigger.ref.namespace or "", auth.secret_ref.name
         keys: tuple[bytes, ...] = ()
@@ -116,9 +118,11 @@ class Authentication:
                 break
             keys = await self._keys(trigger, auth, live=live)
             found = (
-                judgement(keys) if weight <= IN_PLACE_BYTES else await self._pool.run(judgement, keys, owner=namespace)
+                verify_with(keys)
+                if weight <= ON_LOOP_BYTES
+                else await self._pool.run(verify_with, keys, owner=namespace)
             )
-            if found not in _DOUBTFUL or live or self._buckets.try_take(_REREAD, "reread", namespace, name):
+            if found not in _DOUBTFUL or live or self._buckets.try_spend(_REREAD, "reread", namespace, name):
                 break
         if found is Signature.GOOD:
             if part_problem(trigger.raw.get("status"), WEBHOOK) is not None:
@@ -134,7 +138,7 @@ class Authentication:
             return await read_keys(self._secrets, trigger.ref.namespace or "", auth, live=live)
         except SecretUnusable as error:
             named = (trigger.ref.namespace or "", auth.secret_ref.name)
-            if not live and not self._buckets.try_take(_REREAD, "reread", *named):
+            if not live and not self._buckets.try_spend(_REREAD, "reread", *named):
                 return await self._keys(trigger, auth, live=True)
             self._unreadable(trigger, str(error))
             raise Unproven(500, UNREADABLE) from None
@@ -144,7 +148,7 @@ class Authentication:
 
     def _unreadable(self, trigger: Snapshot, error: str, *, away: bool = False) -> None:
         ref = trigger.ref
-        if not self._buckets.try_take(_REREAD, "told", ref.namespace or "", ref.name):
+        if not self._buckets.try_spend(_REREAD, "reported", ref.namespace or "", ref.name):
             log.warning("secret.unreadable", namespace=ref.namespace, name=ref.name, error=error)
             if not away:
                 self._recheck(ref)

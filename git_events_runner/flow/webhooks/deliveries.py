@@ -32,7 +32,7 @@ from git_events_runner.rules.proofs import Headers
 from git_events_runner.rules.pull_requests import PullRecord
 from git_events_runner.rules.references import source_of
 
-from .limits import IN_PLACE_BYTES, Buckets
+from .limits import ON_LOOP_BYTES, Buckets
 from .responses import ACCEPTED, DUPLICATE, NO_TRIGGER, SUSPENDED, DeliveryResult, HttpError
 
 log = structlog.get_logger(target="webhooks")
@@ -47,7 +47,7 @@ class DeliveryRecorder(Protocol):
         self,
         trigger: Ref,
         uid: str,
-        asked: Mapping[str, str | None],
+        requests: Mapping[str, str | None],
         *,
         task: str,
         warning: str | None,
@@ -68,31 +68,31 @@ class Delivery:
     path: tuple[str, ...]
     headers: Headers
     body: bytes
-    said: dict[str, Push | PullRequest | IgnoredEvent]
+    parsed: dict[str, Push | PullRequest | IgnoredEvent]
     began_at: float
     pool: Pool
 
-    async def says(self, auth_type: str) -> Push | PullRequest | IgnoredEvent:
+    async def parse(self, auth_type: str) -> Push | PullRequest | IgnoredEvent:
         """The parsed payload.
 
         Raises:
             HttpError: 400 or 415, it is no payload of that forge.
         """
         forge = forge_of(auth_type, self.headers)
-        if forge not in self.said:
+        if forge not in self.parsed:
             try:
-                if len(self.body) > IN_PLACE_BYTES:
-                    self.said[forge] = await self.pool.run(read, forge, self.headers, self.body, owner=self.path[0])
+                if len(self.body) > ON_LOOP_BYTES:
+                    self.parsed[forge] = await self.pool.run(read, forge, self.headers, self.body, owner=self.path[0])
                 else:
-                    self.said[forge] = read(forge, self.headers, self.body)
+                    self.parsed[forge] = read(forge, self.headers, self.body)
             except MalformedPayload as error:
                 raise HttpError(415 if error.media_type else 400, str(error)) from None
-        return self.said[forge]
+        return self.parsed[forge]
 
     async def task(self, auth_type: str) -> str:
         """The task id: derived from the forge's delivery id where there is one."""
         wanted = (self.headers, auth_type, self.body)
-        large = len(self.body) > IN_PLACE_BYTES
+        large = len(self.body) > ON_LOOP_BYTES
         delivery = await self.pool.run(delivery_of, *wanted, owner=self.path[0]) if large else delivery_of(*wanted)
         return str(uuid.uuid4()) if delivery is None else task_id(self.path, delivery)
 
@@ -109,7 +109,7 @@ class Deliveries:
         self._counter = counter
         self._buckets = buckets
 
-    async def take(
+    async def accept(
         self, delivery: Delivery, trigger: Snapshot, source: str | None, *, warning: str | None
     ) -> DeliveryResult:
         """Accept a delivery that is authenticated for the trigger (about one source, if its path names one).
@@ -121,22 +121,22 @@ class Deliveries:
         names = self._sources(spec, source)
         auth = spec.webhook.auth_config
         auth_type = auth.type if auth else "header"
-        choice = Choice(asked=dict.fromkeys(names))
+        choice = Choice(requests=dict.fromkeys(names))
         if auth_type in BY_NAME or spec.webhook.match_repository:
-            chosen = self._chosen(await delivery.says(auth_type), trigger, names)
+            chosen = self._chosen(await delivery.parse(auth_type), trigger, names)
             if isinstance(chosen, IgnoredEvent):
                 return DeliveryResult(status=200, message=f"ignored: {chosen.reason}")
             choice = chosen
-        asked = choice.asked
-        for name in dict.fromkeys(map(source_of, asked)):
-            self._buckets.take("source", trigger.ref.namespace or "", trigger.ref.name, name)
+        requests = choice.requests
+        for name in dict.fromkeys(map(source_of, requests)):
+            self._buckets.spend("source", trigger.ref.namespace or "", trigger.ref.name, name)
         task = await delivery.task(auth_type)
         if delivery_known(trigger.raw.get("status"), delivery_hash(task)):
             return DeliveryResult(status=200, message=DUPLICATE, task=task)
         if not await self._count(trigger, choice, task, warning):
             return DeliveryResult(status=200, message=DUPLICATE, task=task)
         message = SUSPENDED if spec.suspend else ACCEPTED
-        return DeliveryResult(status=202, message=message, task=task, sources=tuple(asked))
+        return DeliveryResult(status=202, message=message, task=task, sources=tuple(requests))
 
     def _sources(self, spec: Any, source: str | None) -> tuple[str, ...]:
         names: tuple[str, ...] = spec.sources.names
@@ -149,14 +149,14 @@ class Deliveries:
         return names
 
     def _chosen(
-        self, said: Push | PullRequest | IgnoredEvent, trigger: Snapshot, names: tuple[str, ...]
+        self, event: Push | PullRequest | IgnoredEvent, trigger: Snapshot, names: tuple[str, ...]
     ) -> Choice | IgnoredEvent:
         """The sources to check, each with the commit announced for it; or why there are none."""
 
         def address(name: str) -> str:
             return self._address(trigger, name)
 
-        return choice_of(said, trigger.model.spec, names, address, self._aliases())
+        return choice_of(event, trigger.model.spec, names, address, self._aliases())
 
     def _address(self, trigger: Snapshot, name: str) -> str:
         found = self._store.get(named(trigger.model.spec.sources.kind, trigger.ref.namespace, name))
@@ -166,7 +166,7 @@ class Deliveries:
         try:
             async with asyncio.timeout(_COUNT_S):
                 return await self._counter.count(
-                    trigger.ref, trigger.uid, choice.asked, task=task, warning=warning, pulls=choice.pulls
+                    trigger.ref, trigger.uid, choice.requests, task=task, warning=warning, pulls=choice.pulls
                 )
         except ApiNotFound:
             raise HttpError(404, NO_TRIGGER) from None

@@ -18,7 +18,7 @@ from git_events_runner.rules.senders import Network, forwarded_sender, sender
 from .responses import HttpError
 
 # A larger body is hashed and parsed in a thread: one of the largest costs 10 ms for each key that is tried.
-IN_PLACE_BYTES = 256 * 1024
+ON_LOOP_BYTES = 256 * 1024
 _BUCKETS = 20_000
 
 
@@ -63,7 +63,7 @@ class Buckets:
         """
         self._check(self._buckets, scope, *key)
 
-    def take(self, scope: str, *key: str) -> None:
+    def spend(self, scope: str, *key: str) -> None:
         """Take one token.
 
         Raises:
@@ -71,7 +71,7 @@ class Buckets:
         """
         rate = self._rates.get(scope)
         if rate is not None:
-            wait_s = self.try_take(rate, scope, *key)
+            wait_s = self.try_spend(rate, scope, *key)
             if wait_s > 0:
                 raise _too_many(scope, wait_s)
 
@@ -86,7 +86,7 @@ class Buckets:
             self.check("address", sender)
             self._check(self._failures, "address", sender)
 
-    def take_failure(self, sender: str, *trigger: str) -> None:
+    def spend_failure(self, sender: str, *trigger: str) -> None:
         """Count an unauthenticated request, for its sender and for the names in its path.
 
         Raises:
@@ -96,27 +96,27 @@ class Buckets:
             return
         for key in (("address", sender), ("global",), ("trigger", *trigger)):
             rate = self._rates.get(key[0])
-            wait_s = _taken(self._failures, rate, key) if rate is not None else 0.0
+            wait_s = _spend(self._failures, rate, key) if rate is not None else 0.0
             if wait_s > 0:
                 raise _too_many(key[0], wait_s)
 
-    def try_take(self, rate: Rate, *key: str) -> float:
+    def try_spend(self, rate: Rate, *key: str) -> float:
         """Take one token if there is one (0), else how long until there is."""
-        return _taken(self._buckets, rate, key)
+        return _spend(self._buckets, rate, key)
 
     def _check(self, buckets: Mapping[tuple[str, ...], Bucket], scope: str, *key: str) -> None:
         rate = self._rates.get(scope)
         if rate is None:
             return
         found = buckets.get((scope, *key))
-        wait_s = found.take(rate, time.monotonic())[1] if found is not None else 0.0
+        wait_s = found.spend(rate, time.monotonic())[1] if found is not None else 0.0
         if wait_s > 0:
             raise _too_many(scope, wait_s)
 
 
-def _taken(buckets: BoundedDict[tuple[str, ...], Bucket], rate: Rate, key: tuple[str, ...]) -> float:
+def _spend(buckets: BoundedDict[tuple[str, ...], Bucket], rate: Rate, key: tuple[str, ...]) -> float:
     now = time.monotonic()
-    bucket, wait_s = (buckets.pop(key, None) or Bucket(tokens=float(rate.burst), at=now)).take(rate, now)
+    bucket, wait_s = (buckets.pop(key, None) or Bucket(tokens=float(rate.burst), at=now)).spend(rate, now)
     buckets[key] = bucket
     return wait_s
 

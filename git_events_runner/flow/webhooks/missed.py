@@ -56,7 +56,7 @@ class MissedDeliveries:
         self._now = now
         self._grace_s = grace_s
         self._waiting: dict[str, int] = {}
-        self._found: RoundRobin[tuple[datetime, CheckRequest, str]] = RoundRobin(weight=weight)
+        self._submitted: RoundRobin[tuple[datetime, CheckRequest, str]] = RoundRobin(weight=weight)
         self._came = asyncio.Event()
         self._weight = weight
         self._unwritten: dict[_Key, Warn] = {}
@@ -70,7 +70,7 @@ class MissedDeliveries:
             asyncio.get_running_loop().call_later(self._grace_s, self._ripe, namespace, found)
 
     def _ripe(self, namespace: str, found: tuple[datetime, CheckRequest, str]) -> None:
-        self._found.put(namespace, found)
+        self._submitted.put(namespace, found)
         self._came.set()
 
     async def run(self) -> None:
@@ -78,20 +78,20 @@ class MissedDeliveries:
         writes = Handover(self._write, weight=self._weight, limit_s=_WRITE_S)
         async with working(writes):
             while True:
-                while (taken := self._found.take()) is None:
+                while (taken := self._submitted.pop()) is None:
                     self._came.clear()
                     await self._came.wait()
                 namespace, (found_at, request, commit) = taken
                 self._waiting[namespace] -= 1
                 if not self._waiting[namespace]:
                     del self._waiting[namespace]
-                warn = self._judge(request, commit, since=found_at - timedelta(seconds=self._grace_s))
+                warn = self._warning_of(request, commit, since=found_at - timedelta(seconds=self._grace_s))
                 if warn is not None:
                     key = (request.trigger, request.uid, request.source)
                     self._unwritten[key] = warn
                     writes.put(namespace, key)
 
-    def _judge(self, request: CheckRequest, commit: str, *, since: datetime) -> Warn | None:
+    def _warning_of(self, request: CheckRequest, commit: str, *, since: datetime) -> Warn | None:
         """Report a missed delivery; the warning for the status."""
         ref = request.trigger
         snapshot = self._store.get(ref)

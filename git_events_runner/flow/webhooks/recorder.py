@@ -31,7 +31,7 @@ class DeliveryRecorder:
         self,
         trigger: Ref,
         uid: str,
-        asked: Mapping[str, str | None],
+        requests: Mapping[str, str | None],
         *,
         task: str,
         warning: str | None,
@@ -45,13 +45,13 @@ class DeliveryRecorder:
         Raises:
             ApiError: It is not recorded, or that is unknown.
         """
-        count = Count(asked=asked, delivery=delivery_hash(task), at=rfc3339(self._now()), pulls=pulls)
+        count = Count(requests=requests, delivery=delivery_hash(task), at=rfc3339(self._now()), pulls=pulls)
         known = self._store.get(trigger)
         warnings: list[Warn] = []
         if warning or (known and warnings_of(known.raw.get("status"))):
             warnings.append(Warn(reason="WebhookSecretShort", source=None, message=warning))
-            warnings += [Warn(reason="WebhookMissed", source=source, message=None) for source in asked]
+            warnings += [Warn(reason="WebhookMissed", source=source, message=None) for source in requests]
         outcomes = await self._writer.write(trigger, uid, count, *warnings)
-        for source in asked:
+        for source in requests:
             self._submit(CheckRequest(trigger=trigger, uid=uid, source=source, due_at=None, fence=None, tasks=(task,)))
         return outcomes[0] is Outcome.WRITE

@@ -88,7 +88,7 @@ class SecretChecks:
         checks = Handover(self._check_one, weight=self._weight)
         async with working(checks):
             while True:
-                while (taken := self._waiting.take()) is None:
+                while (taken := self._waiting.pop()) is None:
                     self._came.clear()
                     await self._came.wait()
                 self._noted.discard(taken[1])
@@ -108,7 +108,7 @@ class SecretChecks:
             self._plan(trigger, good=good)
         return True
 
-    async def run_leading(self, fence: Fence) -> None:
+    async def run_as_leader(self, fence: Fence) -> None:
         """Note every trigger at intervals, and those that change, until leadership ends."""
         loop = asyncio.get_running_loop()
         self._due.clear()
@@ -119,7 +119,7 @@ class SecretChecks:
             next_pass = loop.time()
             while True:
                 fence.check()
-                for ref in changes.take():
+                for ref in changes.drain():
                     self._follow(ref, generations)
                     await self._slices.rest()
                 if loop.time() >= next_pass:
@@ -167,7 +167,7 @@ class SecretChecks:
             queue.put(trigger.ref.namespace or "", trigger)
             await self._slices.rest()
         place = 0
-        while (taken := queue.take()) is not None:
+        while (taken := queue.pop()) is not None:
             generations[taken[1].uid] = taken[1].generation
             self._due[taken[1].uid] = now + place * _EACH_S
             place += 1

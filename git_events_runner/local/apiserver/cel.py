@@ -64,16 +64,16 @@ class _Parser:
     def token(self) -> str:
         return self._tokens[self._at] if self._at < len(self._tokens) else ""
 
-    def _take(self) -> str:
+    def _next_token(self) -> str:
         token = self.token
         self._at += 1
         return token
 
     def _accept(self, *tokens: str) -> str:
-        return self._take() if self.token in tokens and self.token else ""
+        return self._next_token() if self.token in tokens and self.token else ""
 
     def _expect(self, token: str) -> None:
-        if self._take() != token:
+        if self._next_token() != token:
             raise ValueError(f"CEL rule {self._rule!r}: {token!r} expected")
 
     def ternary(self) -> Expression:
@@ -122,7 +122,7 @@ class _Parser:
         if self._accept("["):
             items = self._arguments("]")
             return lambda scope: [item(scope) for item in items]
-        token = self._take()
+        token = self._next_token()
         if token[:1] in {'"', "'"} or token[:2] in {'r"', "r'"} or token[:1].isdigit():
             literal = ast.literal_eval(token)
             return lambda _: literal
@@ -150,13 +150,13 @@ class _Parser:
                 self._expect("]")
                 inner = _item(inner, index)
                 continue
-            name = self._take()
+            name = self._next_token()
             inner = self._method(inner, name) if self._accept("(") else _field(inner, _unescaped(name))
         return inner
 
     def _method(self, inner: Expression, name: str) -> Expression:
         if name in {"all", "exists", "exists_one", "filter"}:
-            variable = self._take()
+            variable = self._next_token()
             self._expect(",")
             (test,) = self._arguments(")")
             return _macro(name, inner, variable, test)

@@ -94,10 +94,10 @@ def conflict(kind: Kind, name: str, why: str = "") -> Refusal:
 def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> Refusal:
     """422 for an object that does not fit its kind."""
     parts = [f"{cause.field}: {cause.message}" for cause in causes]
-    told = parts[0] if len(parts) == 1 else "[" + ", ".join(parts) + "]"
+    text = parts[0] if len(parts) == 1 else "[" + ", ".join(parts) + "]"
     singular = f"{kind.name}.{kind.group}" if kind.group else kind.name
     details = _details(kind, name, causes=[cause.as_json() for cause in causes]) | {"kind": kind.name}
-    return Refusal(422, "Invalid", f'{singular} "{name}" is invalid: {told}', details)
+    return Refusal(422, "Invalid", f'{singular} "{name}" is invalid: {text}', details)
 
 
 def unprocessable() -> Refusal:

@@ -295,7 +295,7 @@ def _held(kind: Kind, obj: Mapping[str, Any]) -> bool:
 
 
 def _unknown(kind: Kind, paths: Iterable[str]) -> Refusal:
-    told = ", ".join(f'unknown field "{path}"' for path in paths)
+    fields = ", ".join(f'unknown field "{path}"' for path in paths)
     return bad_request(
-        f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}: strict decoding error: {told}'
+        f'{kind.name} in version "{kind.version}" cannot be handled as a {kind.name}: strict decoding error: {fields}'
     )

@@ -28,13 +28,13 @@ _VERSION = {"major": "1", "minor": "34", "gitVersion": "v1.34.0+local", "platfor
 _JSON = "application/json"
 
 
-def place_of(path: str) -> ObjectPath:
+def path_of(path: str) -> ObjectPath:
     """What a URL path names.
 
     Raises:
         Refusal: 404 when it names nothing.
 
-    >>> place_of("/apis/batch/v1/namespaces/team/jobs/x/status").subresource
+    >>> path_of("/apis/batch/v1/namespaces/team/jobs/x/status").subresource
     'status'
     """
     parts = [part for part in path.split("/") if part]
@@ -88,7 +88,7 @@ class Api:
             raise refusal.unauthorized()
         if path == "/version":
             return _respond(_VERSION)
-        place = place_of(path)
+        place = path_of(path)
         _timeout_s(request.query_params.get("timeout"))
         strict = request.query_params.get("fieldValidation") == "Strict"
         match request.method:
@@ -110,20 +110,20 @@ class Api:
 
     def _collection(self, place: ObjectPath, request: Request) -> Response:
         self._registry.check_served(place.kind)
-        ask = request.query_params
-        labels, fields = ask.get("labelSelector"), ask.get("fieldSelector")
+        given = request.query_params
+        labels, fields = given.get("labelSelector"), given.get("fieldSelector")
         query = Query(
             kind=place.kind,
             namespace=place.namespace,
             chosen=selecting(labels, fields),
             selective=bool(labels or fields),
-            limit=_number(ask.get("limit"), "limit"),
-            continue_token=ask.get("continue", ""),
-            resource_version=ask.get("resourceVersion", ""),
-            bookmarks=ask.get("allowWatchBookmarks") in {"true", "1", "True"},
-            timeout_s=float(_number(ask.get("timeoutSeconds"), "timeoutSeconds") or 1800),
+            limit=_number(given.get("limit"), "limit"),
+            continue_token=given.get("continue", ""),
+            resource_version=given.get("resourceVersion", ""),
+            bookmarks=given.get("allowWatchBookmarks") in {"true", "1", "True"},
+            timeout_s=float(_number(given.get("timeoutSeconds"), "timeoutSeconds") or 1800),
         )
-        if ask.get("watch") not in {"true", "1", "True"}:
+        if given.get("watch") not in {"true", "1", "True"}:
             return _respond(self._lister.answer(query))
         watcher = Watcher(storage=self._storage, query=query, bookmark_s=self._bookmark_s)
         return StreamingResponse(watcher.lines(), media_type=_JSON)
@@ -145,8 +145,8 @@ class Api:
         return self._registry.update(place, lambda old: _object(patch.merge(old, changes)), strict=strict, patch=True)
 
     def _delete(self, place: ObjectPath, options: Deletion) -> Object:
-        left, gone = self._registry.delete(place, options)
-        if not gone or place.kind.name == "Namespace":
+        left, deleted = self._registry.delete(place, options)
+        if not deleted or place.kind.name == "Namespace":
             return left
         details = {"name": place.name, "kind": place.kind.plural, "uid": left["metadata"]["uid"]}
         if place.kind.group:

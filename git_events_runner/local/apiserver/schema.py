@@ -108,8 +108,8 @@ def problems(value: Any, schema: Mapping[str, Any], path: str = "", old: Any = _
     for rule in schema.get("x-kubernetes-validations") or ():
         if not holds(rule["rule"], value):
             at = path + str(rule.get("fieldPath", ""))
-            told = rule.get("message") or f"failed rule: {rule['rule']}"
-            yield Cause(field=at, message=f"Invalid value: {_shown(value)}: {told}")
+            reason = rule.get("message") or f"failed rule: {rule['rule']}"
+            yield Cause(field=at, message=f"Invalid value: {_shown(value)}: {reason}")
 
 
 def _wrong_type(value: Any, schema: Mapping[str, Any], path: str) -> Cause | None:

@@ -76,18 +76,18 @@ class Executor:
         async with asyncio.TaskGroup() as group:
             with self._store.subscribe("Job") as changes:
                 while True:
-                    self._look(group)
+                    self._start_new(group)
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_SWEEP_S):
                             await changes.wait()
-                    changes.take()
+                    changes.drain()
 
     @property
     def idle(self) -> bool:
         """Whether no Job's process runs."""
         return not self._running
 
-    def _look(self, group: asyncio.TaskGroup) -> None:
+    def _start_new(self, group: asyncio.TaskGroup) -> None:
         jobs = {snapshot.uid: snapshot for snapshot in self._store.all("Job")}
         for uid, task in list(self._running.items()):
             snapshot = jobs.get(uid)

@@ -26,9 +26,9 @@ def after(job: Mapping[str, Any], failures: int, container: str, code: int) -> E
             continue
         if rule.get("action") == "FailJob":
             pod = f"{job['metadata']['namespace']}/{job['metadata']['name']}-local"
-            told = f"Container {container} for pod {pod} failed with exit code {code} matching FailJob rule at index"
-            told = f"{told} {index}"
-            return Ending(step=POLICY.step, end=POLICY.end, reason=POLICY.reason, message=told)
+            message = f"Container {container} for pod {pod} failed with exit code {code} matching FailJob rule at index"
+            message = f"{message} {index}"
+            return Ending(step=POLICY.step, end=POLICY.end, reason=POLICY.reason, message=message)
         if rule.get("action") == "Ignore":
             return failures
         break

@@ -36,7 +36,7 @@ class Volumes:
             ConfigError: A Secret, ConfigMap or key that a volume names is missing.
             ApiError: They cannot be read.
         """
-        made: dict[str, Path] = {}
+        folders: dict[str, Path] = {}
         for volume in pod.get("volumes") or ():
             empty = "emptyDir" in volume
             folder = (self._work if empty else self._secrets) / volume["name"]
@@ -44,8 +44,8 @@ class Volumes:
             if not empty:
                 for source in _sources(volume):
                     await self._fill(folder, source)
-            made[volume["name"]] = folder
-        return made
+            folders[volume["name"]] = folder
+        return folders
 
     async def _fill(self, folder: Path, source: Mapping[str, Any]) -> None:
         for kind, field in (("Secret", "secret"), ("ConfigMap", "configMap")):

@@ -13,7 +13,7 @@ from .push import IgnoredEvent, MalformedPayload, Push
 from .registry import BY_NAME, FORGES
 
 _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
-_WHOLE_BYTES = 256 * 1024
+_READ_BYTES = 256 * 1024
 
 
 # Signed ids first; then those that stay the same when a forge delivers again.
@@ -88,7 +88,7 @@ def _decoded(body: bytes, wanted: Wanted) -> object:
     but no value of ours has half a character (`push.text_at`).
     """
     body = body.removeprefix(b"\xef\xbb\xbf")
-    if len(body) > _WHOLE_BYTES:
+    if len(body) > _READ_BYTES:
         return fields(body, wanted)
     try:
         return json.loads(body.decode(), object_pairs_hook=_once, parse_constant=_no_number)

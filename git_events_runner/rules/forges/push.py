@@ -57,8 +57,8 @@ def change(reference: object, commit: object, *, deleted: bool = False) -> Chang
     if not isinstance(reference, str) or not 0 < len(reference) <= _REFERENCE_CHARS or _HALF.search(reference):
         raise MalformedPayload("a changed reference has no name")
     text = commit.lower() if isinstance(commit, str) else ""
-    gone = deleted or (bool(text) and not text.strip("0"))
-    return Change(reference=reference, commit=text if not gone and _COMMIT.match(text) else None, deleted=gone)
+    removed = deleted or (bool(text) and not text.strip("0"))
+    return Change(reference=reference, commit=text if not removed and _COMMIT.match(text) else None, deleted=removed)
 
 
 def selected(push: Push, selects: Callable[[str], bool]) -> tuple[Change, ...] | IgnoredEvent:

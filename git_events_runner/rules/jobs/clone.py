@@ -37,13 +37,13 @@ def secrets_of(source: Any, namespace: str) -> tuple[SecretKeys, ...]:
             "privateKey": auth.keys.private_key,
         }
         files = {names[field]: file for field, file in AUTH_FILES[kind].items()}
-        place, name = _place(source, auth, namespace), auth.secret_ref.name
+        place, name = _secret_namespace(source, auth, namespace), auth.secret_ref.name
         wanted.append(SecretKeys(namespace=place, name=name, files=files, optional=OPTIONAL_FILES.get(kind, ())))
     if tls is not None and tls.ca_cert is not None:
-        place = _place(source, tls.ca_cert, namespace)
+        place = _secret_namespace(source, tls.ca_cert, namespace)
         wanted.append(SecretKeys(namespace=place, name=tls.ca_cert.secret_ref.name, files={tls.ca_cert.key: CA_FILE}))
     if spec.proxy is not None and spec.proxy.secret_ref is not None:
-        place, name = _place(source, spec.proxy, namespace), spec.proxy.secret_ref.name
+        place, name = _secret_namespace(source, spec.proxy, namespace), spec.proxy.secret_ref.name
         wanted.append(SecretKeys(namespace=place, name=name, files=PROXY_FILES))
     return tuple(wanted)
 
@@ -88,6 +88,6 @@ def phase_key(source: Any, namespace: str) -> str:
     return "\n".join(parts)
 
 
-def _place(source: Any, holder: Any, namespace: str) -> str:
+def _secret_namespace(source: Any, holder: Any, namespace: str) -> str:
     own = source.ref.namespace
     return own or holder.secret_ref.namespace or namespace

@@ -42,8 +42,8 @@ def ended(job: Ref, view: JobView, source: str) -> Ended:
         about += f" at commit {view.commit[:COMMIT_CHARS]}"
     if why := words_of(view.reason):
         about += f" ({why})"
-    said = f"failed: {error}" if error is not None else "succeeded"
-    note = f"Job {job.name} {said}; {about}{_logs(job, failure)}"
+    outcome = f"failed: {error}" if error is not None else "succeeded"
+    note = f"Job {job.name} {outcome}; {about}{_logs(job, failure)}"
     if failure is None:
         return Ended(kind="Normal", reason="JobSucceeded", note=note, error=None)
     code = view.clone_exit

@@ -53,7 +53,7 @@ class Guards:
     ledger: frozenset[str] = frozenset()
     counted: frozenset[str] = frozenset()
     conditions: bool = False
-    whole: bool = False
+    complete: bool = False
 
     def __or__(self, other: Guards) -> Guards:
         """Both together, for writes that share one request."""
@@ -61,7 +61,7 @@ class Guards:
             ledger=self.ledger | other.ledger,
             counted=self.counted | other.counted,
             conditions=self.conditions or other.conditions,
-            whole=self.whole or other.whole,
+            complete=self.complete or other.complete,
         )
 
 
@@ -97,7 +97,7 @@ class Count:
     reports of pull requests, by key: it replaces the record of an earlier event (`late_ignored` in the model).
     """
 
-    asked: Mapping[str, str | None]
+    requests: Mapping[str, str | None]
     delivery: str
     at: str
     pulls: Mapping[str, PullRecord] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class Count:
         text = status.get("deliveries")
         kept = text if isinstance(text, str) and len(text) % HASH_CHARS == 0 else ""
         status["deliveries"] = (kept + self.delivery)[-DELIVERIES_KEPT * HASH_CHARS :]
-        for source, commit in self.asked.items():
+        for source, commit in self.requests.items():
             entry = draft(status, source, adopt=False)
             entry["requested"] += 1
             known, pull = PullRecord.of(entry.get(PULL_REQUEST)), self.pulls.get(source)
@@ -122,7 +122,7 @@ class Count:
 
     def guards(self) -> Guards:
         """Counting is lost when two replicas count at the same time: `requested` and the ids are tested."""
-        return Guards(counted=frozenset(self.asked))
+        return Guards(counted=frozenset(self.requests))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +150,7 @@ class Settle:
         """The settlement of a Job of ours; None when its annotations are not ours or incomplete."""
         if job.run is None or not job.commit:
             return None
-        made = job.created_at or now
+        created_at = job.created_at or now
         due = timestamp(job.due_at)
         return cls(
             source=job.run.source,
@@ -158,10 +158,10 @@ class Settle:
             commit=job.commit,
             file_hash=job.file_hash,
             request=job.request,
-            answered_at=rfc3339(made) if due is not None and lies_ahead(due, made) else job.due_at,
+            answered_at=rfc3339(created_at) if due is not None and lies_ahead(due, created_at) else job.due_at,
             job=name,
             phase=job.phase,
-            changed=rfc3339(made),
+            changed=rfc3339(created_at),
             now=rfc3339(now),
             run_request=job.run_request,
             record=record_of(name, job),

@@ -55,7 +55,7 @@ def patch_for(
 
     None if a tested field is absent or an entry is added or removed: then the complete object is written.
     """
-    if guards.whole or not isinstance(before, Mapping):
+    if guards.complete or not isinstance(before, Mapping):
         return None
     old_entries = before.get("checkedSources")
     new_entries = after.get("checkedSources") or {}

@@ -20,15 +20,15 @@ class Prune:
     def apply(self, status: dict[str, Any]) -> Outcome:
         """Apply the spec of the same object that is written (the writer passes it as `keep`)."""
         entries = status.get("checkedSources")
-        gone = [name for name in entries if name not in self.keep] if isinstance(entries, dict) else []
-        if not gone:
+        removed = [name for name in entries if name not in self.keep] if isinstance(entries, dict) else []
+        if not removed:
             return Outcome.DONE
-        highest = max(entry_of(status, name).runs for name in gone)
+        highest = max(entry_of(status, name).runs for name in removed)
         status["lastRunNumber"] = max(entry_of(status, "").runs, highest)
-        for name in gone:
+        for name in removed:
             del status["checkedSources"][name]
         return Outcome.WRITE
 
     def guards(self) -> Guards:
         """The complete object, by its resource version."""
-        return Guards(whole=True)
+        return Guards(complete=True)

@@ -19,7 +19,7 @@ from .mutations import Guards, Outcome
 from .stored_times import lies_ahead
 
 _NUMBERS = ("runs", "requested", "handled", "runRequested", "runHandled")
-_COUNTED = (("requested", "handled"), ("runRequested", "runHandled"))
+_ORDERED = (("requested", "handled"), ("runRequested", "runHandled"))
 _HASHES = ("commitHash", "fileHash")
 _NAMED = 3
 
@@ -72,11 +72,11 @@ def _wrong_in(entry: Mapping[str, Any], path: tuple[str, ...], now: datetime) ->
     for name, value in numbers.items():
         if not is_number(value):
             yield Wrong(path=(*path, name), why=f"is {_shown(value)}", instead=_raised(value) if name == "runs" else 0)
-    for asked, done in _COUNTED:
-        requested, handled = numbers.get(asked, 0), numbers.get(done, 0)
+    for upper, done in _ORDERED:
+        requested, handled = numbers.get(upper, 0), numbers.get(done, 0)
         requested = requested if is_number(requested) else 0
         if is_number(handled) and handled > requested:
-            yield Wrong(path=(*path, done), why=f"is {handled}, above {asked} {requested}", instead=requested)
+            yield Wrong(path=(*path, done), why=f"is {handled}, above {upper} {requested}", instead=requested)
     for name in _HASHES:
         if isinstance(entry.get(name), str) and len(entry[name]) > HASH_CHARS:
             yield Wrong(path=(*path, name), why="is too long", instead=None)
@@ -126,4 +126,4 @@ class Repair:
 
     def guards(self) -> Guards:
         """The complete object, by its resource version."""
-        return Guards(whole=True)
+        return Guards(complete=True)

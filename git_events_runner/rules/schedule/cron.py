@@ -139,8 +139,8 @@ class Cron:
         """The wall-clock time (naive) before or after another; None: there is none within 150 years."""
         if not self.days.special:
             in_month, in_week = self.days.month, self.days.week
-            numbers = listed(in_month.numbers, whole=in_month.any)
-            weekdays = listed(in_week.numbers, whole=in_week.any)
+            numbers = listed(in_month.numbers, every=in_month.any)
+            weekdays = listed(in_week.numbers, every=in_week.any)
             expression = f"{self.time} {numbers} {self.months} {weekdays} {self.second} {self.years}"
             return _walked(expression, wall, forward=forward)
         for year, month, base in _months(wall, forward=forward):

@@ -185,12 +185,12 @@ def plain(field: str, unit: Unit) -> str:
     """
     items = _items(field)
     numbers = {number for item in items if item != ANY for number in _numbers(item, unit)}
-    return listed(numbers, whole=ANY in items)
+    return listed(numbers, every=ANY in items)
 
 
-def listed(numbers: Iterable[int], *, whole: bool = False) -> str:
-    """Numbers in croniter's form; `whole`: every one."""
-    return ANY if whole else ",".join(map(str, sorted(numbers)))
+def listed(numbers: Iterable[int], *, every: bool = False) -> str:
+    """Numbers in croniter's form; `every`: every one."""
+    return ANY if every else ",".join(map(str, sorted(numbers)))
 
 
 def _items(field: str) -> list[str]:

@@ -48,8 +48,8 @@ def parse_interval(text: str) -> int:
         if unit is None:
             found = f"unknown unit {part[3]!r}; use" if part[3] else "a number without a unit; add"
             raise InvalidObject(FIELD, f"{text!r}: {found} s, m, h, d, w, M (month) or y")
-        whole, fraction = "".join(part[1].split()), "".join((part[2] or "").split())
-        total += int(whole + fraction) * unit // 10 ** len(fraction)
+        digits, fraction = "".join(part[1].split()), "".join((part[2] or "").split())
+        total += int(digits + fraction) * unit // 10 ** len(fraction)
         at = part.end()
     if total < 1000 * _MS:
         raise InvalidObject(FIELD, f"{text!r} is shorter than a second")

@@ -311,6 +311,6 @@ async def test_what_is_cancelled_gives_its_slot_and_its_turn_back():
         for task in tasks[::2]:
             task.cancel()
         await asyncio.wait(tasks)
-    assert remote._hosts._asked == {}
+    assert remote._hosts._in_use == {}
     await asyncio.sleep(10)
     assert (await ask(remote, "n0")).commit == COMMIT

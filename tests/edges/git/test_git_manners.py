@@ -334,7 +334,7 @@ async def test_nothing_is_kept_of_questions_that_ended(git_server, repository, r
     assert {type(each).__name__ for each in results} == {"ResolvedReference", "GitReferenceNotFound", "Tree"}
     gc.collect()
     assert (dict(remote._lanes), dict(remote._fetches)) == ({}, {})
-    assert (remote._hosts._asked, remote._leaving) == ({}, {})
+    assert (remote._hosts._in_use, remote._leaving) == ({}, {})
 
 
 async def test_metrics_know_hosts_of_sources_only(git_server, repository):

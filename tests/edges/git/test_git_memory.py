@@ -26,10 +26,10 @@ def large(repository, files, *, seed=1):
 async def test_places_of_large_trees():
     """A namespace has one place, all have two; a place comes back when nothing refers to its tree."""
     places = LargeTrees()
-    first = await places.place("evil")
-    second = asyncio.ensure_future(places.place("evil"))
-    other = await places.place("good")
-    third = asyncio.ensure_future(places.place("third"))
+    first = await places.reserve("evil")
+    second = asyncio.ensure_future(places.reserve("evil"))
+    other = await places.reserve("good")
+    third = asyncio.ensure_future(places.reserve("third"))
     await asyncio.sleep(0)
     assert not second.done()
     assert not third.done()
@@ -44,18 +44,18 @@ async def test_places_of_large_trees():
     (await third).give_back()
     (await second).give_back()
     await asyncio.sleep(0)
-    (await places.place("evil")).give_back()
+    (await places.reserve("evil")).give_back()
 
 
 async def test_a_place_is_given_back_once():
     """Giving a place back twice makes no second one."""
     places = LargeTrees()
-    first = await places.place("evil")
+    first = await places.reserve("evil")
     first.give_back()
     first.give_back()
     await asyncio.sleep(0)
-    await places.place("evil")
-    again = asyncio.ensure_future(places.place("evil"))
+    await places.reserve("evil")
+    again = asyncio.ensure_future(places.reserve("evil"))
     await asyncio.sleep(0.01)
     assert not again.done()
     again.cancel()

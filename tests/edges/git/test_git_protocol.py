@@ -266,4 +266,4 @@ def test_an_answer_that_comes_again_means_the_same(answers, cut):
 
     for answer in answers:
         taker, fresh = RepeatedResponse(last), LsRefs([name], limit_bytes=1000)
-        assert outcome(taker, taker.take, texts[answer]) == outcome(fresh, fresh.feed, texts[answer])
+        assert outcome(taker, taker.feed, texts[answer]) == outcome(fresh, fresh.feed, texts[answer])

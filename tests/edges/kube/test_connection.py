@@ -93,7 +93,7 @@ async def test_a_token_is_asked_for_again_after_a_minute_and_once_for_all_who_we
 
     token = _Token(ask)
     assert [await token.value(), await token.value()] == ["t1", "t1"]
-    token._asked -= 60.0
+    token._read_at -= 60.0
     assert await token.value() == "t2"
     await asyncio.gather(*(token.renew() for _ in range(10)))
     assert await token.value() == "t3"

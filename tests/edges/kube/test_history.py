@@ -59,17 +59,17 @@ def test_an_object_that_was_written_during_a_list_is_no_restore():
 def test_an_object_that_was_created_again_is_no_restore():
     """Its uid is another one."""
     history = History()
-    history.answered(REF, ("u", 50), obj(40, uid="v"))
+    history.compare_answer(REF, ("u", 50), obj(40, uid="v"))
     assert history.problem is None
 
 
 def test_a_lease_that_is_older_than_at_its_last_reading_is_a_restore():
     """It is in no cache; every replica reads it all the time."""
     history = History()
-    history.answered(LEASE, history.known(LEASE), obj(50))
-    history.answered(LEASE, history.known(LEASE), obj(50))
+    history.compare_answer(LEASE, history.known(LEASE), obj(50))
+    history.compare_answer(LEASE, history.known(LEASE), obj(50))
     assert history.problem is None
-    history.answered(LEASE, history.known(LEASE), obj(49))
+    history.compare_answer(LEASE, history.known(LEASE), obj(49))
     assert "version 49" in str(history.problem)
 
 
@@ -108,7 +108,7 @@ def test_no_order_of_answers_of_one_history_is_a_restore(steps):
                 late.append((lambda found, b=before: history.created(JOB, b, found), ref, there[ref]))
             elif action == "change" and ref in there:
                 there[ref] = obj(revision, uid=there[ref]["metadata"]["uid"], name=ref.name)
-                late.append((lambda found, r=ref, s=sent: history.answered(r, s, found), ref, there[ref]))
+                late.append((lambda found, r=ref, s=sent: history.compare_answer(r, s, found), ref, there[ref]))
             elif action == "delete":
                 there.pop(ref, None)
                 known.pop(ref, None)
@@ -118,7 +118,7 @@ def test_no_order_of_answers_of_one_history_is_a_restore(steps):
                 observe(one, found)
         elif action == "get" and ref in there:
             found, sent = there[ref], history.known(ref)
-            late.append((lambda found, r=ref, s=sent: history.answered(r, s, found), ref, found))
+            late.append((lambda found, r=ref, s=sent: history.compare_answer(r, s, found), ref, found))
         elif late:
             judge, one, found = late.pop(number % len(late))
             judge(found)
@@ -255,5 +255,5 @@ def test_versions_that_are_no_numbers_are_not_compared():
     history = History()
     for version in ("100", "abc", "", "9" * 5000, None):
         history.listed(JOB, history.highest("Job"), version, [obj("abc")])
-        history.answered(LEASE, history.known(LEASE), obj("x"))
+        history.compare_answer(LEASE, history.known(LEASE), obj("x"))
     assert history.problem is None

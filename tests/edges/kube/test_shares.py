@@ -55,9 +55,9 @@ def test_what_grows_beyond_the_share_is_left_out_and_comes_back():
 def test_nothing_is_left_of_what_was_dropped():
     """When all is dropped, the whole share is free."""
     shares = Shares(lambda: 10)
-    assert shares.take("a", 1, 10)
-    assert not shares.take("a", 2, 1)
+    assert shares.admit("a", 1, 10)
+    assert not shares.admit("a", 2, 1)
     shares.drop("a", 1)
     shares.drop("a", 2)
-    assert shares.take("a", 3, 10)
+    assert shares.admit("a", 3, 10)
     assert shares.room == 1

@@ -31,7 +31,7 @@ def test_what_is_counted_is_what_is_there(steps):
             sizes.drop(ref)
             there.pop(ref, None)
         else:
-            sizes.take(ref, None if names < 0 else model(names))
+            sizes.count(ref, None if names < 0 else model(names))
             there[ref] = max(names, 0)
     assert sizes.objects() == sum(ref.kind != "Job" for ref in there)
     cluster = sum(ref.kind == "ClusterGitRepo" for ref in there)
@@ -47,7 +47,7 @@ def test_what_is_counted_is_what_is_there(steps):
 def test_invented_names_give_no_room():
     """A trigger that names a thousand sources has room for those that exist."""
     sizes = Sizes()
-    sizes.take(Ref("ScheduleTrigger", "a", "nightly"), model(1000))
+    sizes.count(Ref("ScheduleTrigger", "a", "nightly"), model(1000))
     assert sizes.requests("a") == 0
-    sizes.take(Ref("GitRepo", "a", "app"), None)
+    sizes.count(Ref("GitRepo", "a", "app"), None)
     assert sizes.requests("a") == 2

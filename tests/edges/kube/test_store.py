@@ -154,7 +154,7 @@ def test_what_is_not_in_a_list_has_vanished(store, writer):
     store.observe(job("new", uid="u2", version="9"))
     with store.subscribe("Job") as changes:
         writer.replace([], version="7")
-        assert changes.take() == {Ref("Job", "n", "old")}
+        assert changes.drain() == {Ref("Job", "n", "old")}
     assert [snapshot.ref.name for snapshot in store.all("Job")] == ["new"]
 
 
@@ -271,8 +271,8 @@ async def test_many_changes_of_an_object_wake_a_reader_once(store, writer):
             writer.apply(ours(version=str(version)))
         StoreWriter(store, "ScheduleTrigger").apply(trigger())
         await changes.wait()
-        assert changes.take() == {REF}
-        assert changes.take() == set()
+        assert changes.drain() == {REF}
+        assert changes.drain() == set()
 
 
 def test_what_one_namespace_deletes_is_forgotten_for_no_other():
@@ -290,7 +290,7 @@ def test_what_one_namespace_deletes_is_forgotten_for_no_other():
         writer.apply(job("evil", f"j{number}", 10 + number))
         writer.remove(job("evil", f"j{number}", 10 + number))
     assert store.last_of("good-a") is not None
-    assert len(store.vanished()) <= 512
+    assert len(store.recently_deleted()) <= 512
     writer.apply(job("good", "a", 1))
     assert store.all("Job", "good") == []
 

@@ -7,7 +7,7 @@ import pytest
 
 from git_events_runner.errors import SecretUnusable
 from git_events_runner.rules.notifications.webhook import key_of, webhook_request
-from git_events_runner.rules.signatures import Scheme, Signature, judge
+from git_events_runner.rules.signatures import Scheme, Signature, verify_signature
 from tests.rules.notifications.samples import COMMIT, START, run
 
 SECRET = b"whsec_" + base64.b64encode(b"k" * 24)
@@ -23,8 +23,8 @@ def test_a_message_is_valid_by_standard_webhooks():
     request = message()
     headers = {name.lower(): [value.encode()] for name, value in request.headers.items()}
     scheme = Scheme(type="standard-webhooks", header="")
-    assert judge(scheme, headers, request.body, (SECRET,), now_s=START.timestamp()) is Signature.GOOD
-    assert judge(scheme, headers, request.body + b" ", (SECRET,), now_s=START.timestamp()) is Signature.WRONG
+    assert verify_signature(scheme, headers, request.body, (SECRET,), now_s=START.timestamp()) is Signature.GOOD
+    assert verify_signature(scheme, headers, request.body + b" ", (SECRET,), now_s=START.timestamp()) is Signature.WRONG
 
 
 def test_a_message_contains_the_run_and_nothing_else():

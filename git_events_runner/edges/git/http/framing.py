@@ -142,10 +142,10 @@ class MeteredTunnel:
         Raises:
             OSError: The connection fails.
         """
-        made = factory()
+        protocol = factory()
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_connection(lambda: _Metered(made, self._meter), host, port)
-        return transport, made
+        transport, _ = await loop.create_connection(lambda: _Metered(protocol, self._meter), host, port)
+        return transport, protocol
 
 
 class _Metered(asyncio.Protocol):

@@ -203,8 +203,8 @@ def _download(source: Repository, api: Repository, wanted: LfsObject, found: Any
 
 def _refused(api: Repository, wanted: LfsObject, error: Any) -> NoReturn:
     code = error.get("code") if isinstance(error, dict) else None
-    said = shown(str(error.get("message", ""))) if isinstance(error, dict) else ""
-    text = f"{api}: the LFS server does not give {wanted.oid}: {code} {said}".rstrip()
+    detail = shown(str(error.get("message", ""))) if isinstance(error, dict) else ""
+    text = f"{api}: the LFS server does not give {wanted.oid}: {code} {detail}".rstrip()
     if code in {_MISSING, _GONE}:
         raise GitNotFound(text)
     if code in _DENIED:

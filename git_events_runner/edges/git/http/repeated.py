@@ -38,7 +38,7 @@ class RepeatedResponse:
         self._first = b""
         self._parser: LsRefs | None = None
 
-    def take(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         """Take the next bytes of the answer.
 
         Raises:

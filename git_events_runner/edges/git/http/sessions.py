@@ -38,11 +38,11 @@ _Key = URL | ProxyAccess | None
 class _Held:
     """A session, and how many requests are under way on it."""
 
-    __slots__ = ("asking", "session")
+    __slots__ = ("active", "session")
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self.session = session
-        self.asking = 0
+        self.active = 0
 
 
 class Sessions:
@@ -85,7 +85,7 @@ class Sessions:
         if held is None:
             held = self._held[key] = _Held(self._session(key))
         self._held.move_to_end(key)
-        held.asking += 1
+        held.active += 1
         try:
             if len(self._held) > _KEPT:
                 await self._close_idle()
@@ -101,7 +101,7 @@ class Sessions:
             ) as answer:
                 yield answer
         finally:
-            held.asking -= 1
+            held.active -= 1
 
     def _way(self, repository: Repository, url: URL) -> tuple[_Key, URL | None, Mapping[str, str] | None]:
         """Which session, and the HTTP proxy that a request on it names with the header of its login."""
@@ -142,11 +142,11 @@ class Sessions:
         if isinstance(key, URL):
             return count_on(SocksConnector.to(key, keepalive_s=_KEEPALIVE_S))
         return ValidatingSocksConnector(
-            key, judge=ValidatingResolver(self._addresses, self._names), keepalive_s=_KEEPALIVE_S
+            key, resolver=ValidatingResolver(self._addresses, self._names), keepalive_s=_KEEPALIVE_S
         )
 
     async def _close_idle(self) -> None:
         """Close the idle sessions used longest ago, until there are few enough."""
-        idle = [key for key, held in self._held.items() if not held.asking][: len(self._held) - _KEPT]
+        idle = [key for key, held in self._held.items() if not held.active][: len(self._held) - _KEPT]
         for held in [self._held.pop(key) for key in idle]:
             await held.session.close()

@@ -45,19 +45,19 @@ class SocksConnector(ProxyConnector):
                 ProxyLoginRefused when it requires a user name and password, or different ones.
         """
         try:
-            made: Connection = await super().connect(req, traces, timeout)
+            connection: Connection = await super().connect(req, traces, timeout)
         except (ProxyError, ProxyConnectionError, ProxyTimeoutError, EOFError) as error:
             kind = ProxyLoginRefused if str(error) in _LOGIN_REFUSED else aiohttp.ClientProxyConnectionError
             raise kind(req.connection_key, OSError(type(error).__name__)) from error
-        return made
+        return connection
 
 
 class ValidatingSocksConnector(SocksConnector):
     """Through the proxy of a source: only to an allowed address, which is validated for each connection."""
 
-    def __init__(self, access: ProxyAccess, *, judge: ValidatingResolver, keepalive_s: float) -> None:
+    def __init__(self, access: ProxyAccess, *, resolver: ValidatingResolver, keepalive_s: float) -> None:
         proxy = URL(access.url)
-        self._judge = judge
+        self._resolver = resolver
         self._port = proxy.port or 0
         self._name = proxy.host or ""
         self._access = access
@@ -67,7 +67,7 @@ class ValidatingSocksConnector(SocksConnector):
         self, host: str, port: int, ssl: SSLContext | None = None, timeout: float | None = None
     ) -> tuple[asyncio.Transport, ResponseHandler]:
         try:
-            found = await self._judge.resolve(self._name, self._port, socket.AF_UNSPEC)
+            found = await self._resolver.resolve(self._name, self._port, socket.AF_UNSPEC)
         except OSError as error:
             raise ProxyConnectionError("the proxy's name does not resolve") from error
         for place in found[:-1]:

@@ -123,18 +123,18 @@ class HttpTransport:
             GitError: Any of its classes, by the failure.
         """
 
-        async def ask(known: _Known) -> Mapping[str, RemoteRef]:
+        async def list_once(known: _Known) -> Mapping[str, RemoteRef]:
             last = known.last
             if last is None or last.names != names:
                 last = known.last = LastResponse(names, known.capabilities, self._limits.refs_bytes)
             taker = RepeatedResponse(last)
-            await self._post(repository, known, last.request, taker.take)
+            await self._post(repository, known, last.request, taker.feed)
             return taker.finish()
 
         known = self._known.get(repository.key)
         if known is not None and (known.capabilities.version == _V2 or not known.v2):
             try:
-                return await ask(known) if known.v2 else (await self._learn(repository, names, v2=False))[1]
+                return await list_once(known) if known.v2 else (await self._learn(repository, names, v2=False))[1]
             except (GitProtocolError, GitRedirectRefused, GitNotFound) as error:
                 if not _worth_learning(error, known):
                     raise
@@ -143,7 +143,7 @@ class HttpTransport:
         if known.capabilities.version != _V2:
             return refs
         try:
-            return await ask(known)
+            return await list_once(known)
         except (GitEmptyAnswer, GitProgramFailed):
             return (await self._in_v0(repository, names))[1]
 
@@ -185,13 +185,13 @@ class HttpTransport:
     ) -> str:
         answer = FetchAnswer(known.capabilities, limit_bytes=self._limits.pack_bytes)
 
-        def take(data: bytes) -> None:
+        def write_parts(data: bytes) -> None:
             for part in answer.feed(data):
                 write(part)
 
         try:
             request = fetch_request(known.capabilities, commit, blobless=blobless, shape=shape)
-            await self._post(repository, known, request, take)
+            await self._post(repository, known, request, write_parts)
             answer.finish()
         except GitProgramFailed as error:
             # JGit (Gerrit) answers like this for a commit that it does not have.
@@ -217,7 +217,7 @@ class HttpTransport:
     async def _learn(
         self, repository: Repository, names: Collection[str], *, v2: bool = True
     ) -> tuple[_Known, Mapping[str, RemoteRef]]:
-        asked = url = _advertisement_url(repository)
+        first_url = url = _advertisement_url(repository)
         self._addresses.check(url.raw_host or "")
         for _ in range(_REDIRECTS):
             parser = Advertisement(names, limit_bytes=self._limits.advertisement_bytes)
@@ -227,7 +227,7 @@ class HttpTransport:
                     post_url=url.with_query(None).with_path(
                         url.raw_path[: -len("/info/refs")] + "/" + _SERVICE, encoded=True
                     ),
-                    moved=url != asked,
+                    moved=url != first_url,
                     v2=v2,
                     capabilities=_known_format(parser.finish()),
                 )
@@ -236,13 +236,13 @@ class HttpTransport:
             url = target
         raise GitRedirectRefused(f"{repository} redirects more than {_REDIRECTS} times")
 
-    async def _post(self, repository: Repository, known: _Known, body: bytes, take: Callable[[bytes], object]) -> None:
+    async def _post(self, repository: Repository, known: _Known, body: bytes, write: Callable[[bytes], object]) -> None:
         received = 0
 
         def count(data: bytes) -> None:
             nonlocal received
             received += len(data)
-            take(data)
+            write(data)
 
         version = known.capabilities.version
         try:
@@ -257,17 +257,24 @@ class HttpTransport:
             raise GitEmptyAnswer(f"{repository}: the server's git ended without an answer; see the server's log")
 
     async def _send(
-        self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object], *, v2: bool
+        self,
+        repository: Repository,
+        method: str,
+        url: URL,
+        body: bytes,
+        write: Callable[[bytes], object],
+        *,
+        v2: bool,
     ) -> URL | None:
-        """One exchange; the URL redirected to, or None after `take` had the complete answer."""
+        """One exchange; the URL redirected to, or None after `write` had the complete answer."""
         try:
             try:
-                return await self._exchange(repository, method, url, body, take, v2=v2)
+                return await self._exchange(repository, method, url, body, write, v2=v2)
             except aiohttp.ClientConnectorError:
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError, BrokenPipeError):
                 # The server closed a kept-alive connection meanwhile; a second request changes nothing there.
-                return await self._exchange(repository, method, url, body, take, v2=v2)
+                return await self._exchange(repository, method, url, body, write, v2=v2)
         except GitError:
             raise
         except aiohttp.ServerTimeoutError as error:
@@ -276,7 +283,14 @@ class HttpTransport:
             raise translate(repository, error) from error
 
     async def _exchange(
-        self, repository: Repository, method: str, url: URL, body: bytes, take: Callable[[bytes], object], *, v2: bool
+        self,
+        repository: Repository,
+        method: str,
+        url: URL,
+        body: bytes,
+        write: Callable[[bytes], object],
+        *,
+        v2: bool,
     ) -> URL | None:
         headers = {**(_POST_HEADERS if body else {}), **(_V2_HEADERS if v2 else {})}
         if repository.credential is not None:
@@ -294,7 +308,7 @@ class HttpTransport:
             try:
                 while data := await answer.content.readany():
                     size += len(data)
-                    take(data)
+                    write(data)
             finally:
                 self._observer.received(repository.host, size)
         return None

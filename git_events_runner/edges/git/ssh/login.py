@@ -281,11 +281,13 @@ def _host_key(
 ) -> GitError:
     if not offered:
         # A revoked key, or a certificate that is not valid: the library reports which.
-        return GitHostKeyChanged(f"{repository}: {address.place}: {shown(str(error))}", offered="")
+        return GitHostKeyChanged(f"{repository}: {address.known_hosts_name}: {shown(str(error))}", offered="")
     seen = fingerprint(offered)
     if not known:
-        return GitHostKeyUnknown(f"the host key of {address.place} is not known: it shows {seen}", offered=offered)
+        return GitHostKeyUnknown(
+            f"the host key of {address.known_hosts_name} is not known: it shows {seen}", offered=offered
+        )
     wanted = ", ".join(sorted({fingerprint(each.key) for each in known if each.marker != "@revoked"}))
     return GitHostKeyChanged(
-        f"the host key of {address.place} has changed: {wanted} is known, it shows {seen}", offered=offered
+        f"the host key of {address.known_hosts_name} has changed: {wanted} is known, it shows {seen}", offered=offered
     )

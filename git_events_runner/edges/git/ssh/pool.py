@@ -42,8 +42,8 @@ _IDLE_S = 75.0
 _AGE_S = 600.0
 _KEPT = 64
 _BUFFER_BYTES = 1 << 20
-_SAID_BYTES = 4096
-_SAID_MOST_BYTES = 1 << 20
+_STDERR_BYTES = 4096
+_STDERR_MOST_BYTES = 1 << 20
 _V2_ENVIRONMENT = ("GIT_PROTOCOL=version=2",)
 
 
@@ -55,7 +55,7 @@ class Channel:
         self._parts: deque[bytes] = deque()
         self._held = 0
         self._paused = self._ended = False
-        self._said, self._said_bytes = bytearray(), 0
+        self._stderr, self._stderr_bytes = bytearray(), 0
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
         self._on_closed: Callable[[], object] | None = None
@@ -64,9 +64,9 @@ class Channel:
         self.error: Exception | None = None
 
     @property
-    def said(self) -> str:
+    def stderr(self) -> str:
         """What the command wrote to stderr, at most 4 KiB, in one line."""
-        lines = (line.strip() for line in self._said.decode("utf-8", "replace").splitlines())
+        lines = (line.strip() for line in self._stderr.decode("utf-8", "replace").splitlines())
         return " ".join(line for line in lines if line not in {"", "error:"})
 
     def write(self, data: bytes) -> None:
@@ -122,9 +122,9 @@ class Channel:
         """Bytes of stdout (`kind` None) or stderr."""
         self.on_bytes(len(data))
         if kind is not None:
-            self._said += data[: _SAID_BYTES - len(self._said)]
-            self._said_bytes += len(data)
-            if self._said_bytes > _SAID_MOST_BYTES:
+            self._stderr += data[: _STDERR_BYTES - len(self._stderr)]
+            self._stderr_bytes += len(data)
+            if self._stderr_bytes > _STDERR_MOST_BYTES:
                 self.eof_received()
             return
         self._parts.append(data)
@@ -278,12 +278,12 @@ class Connections:
                 self._keys = self._logins.Keys(self._bounds, self._room)
                 logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
             login = await self._logins.Login.to(repository, address, access, self._addresses, self._names, self._keys)
-            made = _Connection(login=login, opened_at=loop.time())
-            self._open.setdefault(key, []).append(made)
+            opened = _Connection(login=login, opened_at=loop.time())
+            self._open.setdefault(key, []).append(opened)
             self._open.move_to_end(key)
             self._trim(key)
-            login.on_lost = lambda: self._forget(key, made)
-            return made
+            login.on_lost = lambda: self._forget(key, opened)
+            return opened
 
     def _trim(self, key: tuple[str, ...]) -> None:
         """Too many are kept: close idle ones, the oldest first."""

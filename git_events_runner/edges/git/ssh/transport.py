@@ -58,7 +58,7 @@ class _Parser(Protocol):
         """Take the next bytes."""
 
 
-class _Ask(Protocol[_T_co]):
+class _Exchange(Protocol[_T_co]):
     """A conversation, with protocol v2 offered or not."""
 
     def __call__(self, *, v2: bool) -> Awaitable[_T_co]:
@@ -94,7 +94,7 @@ class SshTransport:
             GitError: Any other of its classes, by the failure.
         """
 
-        async def ask(*, v2: bool) -> Mapping[str, RemoteRef]:
+        async def exchange(*, v2: bool) -> Mapping[str, RemoteRef]:
             async with self._connections.channel(repository, upload_pack(repository), v2=v2) as channel:
                 capabilities, refs = await self._greeted(repository, channel, names)
                 if capabilities.version == _V2:
@@ -105,7 +105,7 @@ class SshTransport:
                 channel.write(FLUSH)
                 return refs
 
-        return await self._in_any_version(repository, ask)
+        return await self._in_any_version(repository, exchange)
 
     async def fetch(
         self,
@@ -123,7 +123,7 @@ class SshTransport:
             GitError: Any other of its classes, by the failure.
         """
 
-        async def ask(*, v2: bool) -> str:
+        async def exchange(*, v2: bool) -> str:
             async with self._connections.channel(repository, upload_pack(repository), v2=v2) as channel:
                 capabilities, _ = await self._greeted(repository, channel, ())
                 answer = FetchAnswer(capabilities, limit_bytes=self._limits.pack_bytes)
@@ -135,17 +135,17 @@ class SshTransport:
                 channel.write(FLUSH)
                 return capabilities.object_format
 
-        return await self._in_any_version(repository, ask)
+        return await self._in_any_version(repository, exchange)
 
-    async def _in_any_version(self, repository: Repository, ask: _Ask[_T]) -> _T:
+    async def _in_any_version(self, repository: Repository, exchange: _Exchange[_T]) -> _T:
         """In v2, or in v0 if v2 ends without output; v0 is remembered until it fails."""
         if self._old.get(repository.key) is None:
             try:
-                return await ask(v2=True)
+                return await exchange(v2=True)
             except GitEmptyAnswer:
                 self._old.put(repository.owner, repository.key, True)
         try:
-            return await ask(v2=False)
+            return await exchange(v2=False)
         except GitProtocolError:
             self._old.pop(repository.key)
             raise
@@ -219,10 +219,12 @@ def upload_pack(repository: Repository) -> str:
 
 def _ended(repository: Repository, channel: Channel) -> Exception:
     """Our error for a conversation that the server ended, by what it wrote to stderr."""
-    said = channel.said
-    lowered = said.lower()
+    stderr = channel.stderr
+    lowered = stderr.lower()
     where = (
-        f"{repository}: the server reports: {shown(said)}" if said else f"{repository}: the server ended the session"
+        f"{repository}: the server reports: {shown(stderr)}"
+        if stderr
+        else f"{repository}: the server ended the session"
     )
     if "not our ref" in lowered or "unadvertised object" in lowered:
         return GitReferenceNotFound(where)
@@ -232,6 +234,6 @@ def _ended(repository: Repository, channel: Channel) -> Exception:
         return GitNotFound(where)
     if any(words in lowered for words in ("denied", "not permitted", "permission", "not allowed", "authorized")):
         return GitForbidden(where)
-    if said:
-        return type(server_error(said))(where)
+    if stderr:
+        return type(server_error(stderr))(where)
     return GitProtocolError(f"{where} without an answer; does it serve git?")

@@ -33,7 +33,7 @@ log = structlog.get_logger(target="queue")
 
 ADMISSION_PATH = f"/metadata/annotations/{ADMISSION_ANNOTATION.replace('/', '~1')}"
 _ADMITTED_AT_PATH = f"/metadata/annotations/{ADMITTED_AT_ANNOTATION.replace('/', '~1')}"
-_TAKEN_S = 15.0
+_CONFIRM_S = 15.0
 
 
 class Admission:
@@ -49,11 +49,11 @@ class Admission:
         reports: Reports,
         request_timeout_s: float,
         deletions: Deletions,
-        trigger_gone: Callable[[Snapshot], Awaitable[bool]],
+        trigger_deleted: Callable[[Snapshot], Awaitable[bool]],
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
-        """`trigger_gone` reads live."""
+        """`trigger_deleted` reads live."""
         self._api = api
         self._store = store
         self._book = book
@@ -61,7 +61,7 @@ class Admission:
         self._reports = reports
         self._request_timeout_s = request_timeout_s
         self._deletions = deletions
-        self._trigger_gone = trigger_gone
+        self._trigger_deleted = trigger_deleted
         self._metrics = metrics
         self._now = now
         self._read_at: dict[Ref, float] = {}  # when a slot's Job was last read
@@ -87,11 +87,11 @@ class Admission:
         async with working(self._confirms, self._admissions):
             yield
 
-    def confirm_taken(self) -> None:
+    def confirm_occupied(self) -> None:
         """Have Jobs read whose slots were taken for requests past their deadline: do they exist?"""
         now = asyncio.get_running_loop().time()
         for ref, since in self._book.taken.items():
-            if now - max(since, self._read_at.get(ref, 0.0)) >= _TAKEN_S:
+            if now - max(since, self._read_at.get(ref, 0.0)) >= _CONFIRM_S:
                 self._read_at[ref] = now
                 self._confirms.put(ref.namespace, ref)
         self._read_at = {ref: at for ref, at in self._read_at.items() if ref in self._book.taken}
@@ -117,7 +117,7 @@ class Admission:
         if snapshot is None or not snapshot.model.waits:
             self._book.free(ref)
             return
-        self._book.take(ref, loop.time())
+        self._book.occupy(ref, loop.time())
         self._admissions.put(ref.namespace, ref)
 
     def admit(self) -> None:
@@ -127,12 +127,12 @@ class Admission:
         """
         now = asyncio.get_running_loop().time()
         for queued in self._book.next_admissions(now):
-            self._book.take(queued.ref, now)
+            self._book.occupy(queued.ref, now)
             self._admissions.put(queued.namespace, queued.ref)
 
     async def delete_orphan(self, snapshot: Snapshot, fence: Fence) -> bool:
         """Delete a waiting Job if a live read shows that its trigger is deleted."""
-        if self._store.trigger(snapshot.model.run.trigger_uid) is not None or not await self._trigger_gone(snapshot):
+        if self._store.trigger(snapshot.model.run.trigger_uid) is not None or not await self._trigger_deleted(snapshot):
             return False
         await self._deletions.delete_orphan(snapshot, fence)
         return True

@@ -37,7 +37,7 @@ _GATHER_S = 0.02
 
 
 class Queue:
-    """Gives slots to Jobs while this replica is the leader (`run_leading`); else every new Job starts suspended."""
+    """Gives slots to Jobs while this replica is the leader (`run_as_leader`); else every new Job starts suspended."""
 
     def __init__(
         self,
@@ -57,11 +57,11 @@ class Queue:
         request_timeout_s: float,
         deletions: Deletions,
         find_lost: Callable[[], Awaitable[None]],
-        trigger_gone: Callable[[Snapshot], Awaitable[bool]],
+        trigger_deleted: Callable[[Snapshot], Awaitable[bool]],
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
-        """`find_lost` reads the Jobs live that are recorded and not known here, `trigger_gone` a Job's trigger.
+        """`find_lost` reads the Jobs live that are recorded and not known here, `trigger_deleted` a Job's trigger.
 
         `share` is what the runtime config allows one namespace (0: automatic), `weight` its turns in a round.
         """
@@ -81,7 +81,7 @@ class Queue:
             reports=reports,
             request_timeout_s=request_timeout_s,
             deletions=deletions,
-            trigger_gone=trigger_gone,
+            trigger_deleted=trigger_deleted,
             metrics=metrics,
             now=now,
         )
@@ -125,7 +125,7 @@ class Queue:
         )
         self._fence: Fence | None = None  # while this replica gives slots
 
-    def take(self, ref: Ref, limit: ConcurrencyLimit | None = None) -> bool:
+    def acquire_slot(self, ref: Ref, limit: ConcurrencyLimit | None = None) -> bool:
         """Take a slot for a Job about to be created; False: none is free, an older Job waits, another is the leader.
 
         With a `limit` (what the Job records) its group must have a free slot, too. This process may have stalled: that
@@ -140,7 +140,7 @@ class Queue:
         now = asyncio.get_running_loop().time()
         if ref not in self._book.taken and not self._book.may_start(ref, now, limit):
             return False
-        self._book.take(ref, now, limit)
+        self._book.occupy(ref, now, limit)
         return True
 
     def release(self, ref: Ref) -> None:
@@ -155,7 +155,7 @@ class Queue:
         """Bring the gauges up to date."""
         self._metrics.queue(*self._book.usage())
 
-    async def run_leading(self, fence: Fence) -> None:
+    async def run_as_leader(self, fence: Fence) -> None:
         """Admit and expire until leadership ends."""
         loop = asyncio.get_running_loop()
         await self._list_live(fence)
@@ -168,7 +168,7 @@ class Queue:
                 async with self._admission.working(fence, changes.note), self._sweeps.working(fence):
                     next_sweep = loop.time()
                     while True:
-                        self._admission.confirm_taken()
+                        self._admission.confirm_occupied()
                         self._admission.admit()
                         if loop.time() >= next_sweep:
                             self._sweeps.sweep(loop.time())
@@ -178,7 +178,7 @@ class Queue:
                             async with asyncio.timeout_at(next_sweep):
                                 await changes.wait()
                                 await asyncio.sleep(_GATHER_S)  # a pass reads all unfinished Jobs: changes share one
-                        changes.take()
+                        changes.drain()
         finally:
             self._fence = None
             self._metrics.queue(self._limit(), 0, 0)  # only the leader reports it: an old value would stay

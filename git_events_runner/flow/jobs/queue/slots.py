@@ -106,19 +106,19 @@ class SlotBook:
 
     def may_start(self, ref: Ref, now: float, limit: ConcurrencyLimit | None = None) -> bool:
         """Whether a Job about to be created may start without waiting; `limit` is what it records."""
-        runs, slots, taken = self.runs(), self._slots(), self._limits_taken()
+        runs, slots, taken = self.runs(), self._slots(), self._limits_of_taken()
         others, held = self._ownerless, self.held(now)
         return may_start(ref, runs, slots=slots, taken=taken, held=held, limit=limit, ownerless=others)
 
     def next_admissions(self, now: float) -> list[Queued]:
         """The waiting Jobs to admit now."""
-        runs, taken, held = self.runs(), self._limits_taken(), self.held(now)
+        runs, taken, held = self.runs(), self._limits_of_taken(), self.held(now)
         return next_admissions(runs, slots=self._slots(), taken=taken, held=held, ownerless=self._ownerless)
 
-    def _limits_taken(self) -> dict[Ref, ConcurrencyLimit | None]:
+    def _limits_of_taken(self) -> dict[Ref, ConcurrencyLimit | None]:
         return {ref: self._limits.get(ref) for ref in self.taken}
 
-    def take(self, ref: Ref, now: float, limit: ConcurrencyLimit | None = None) -> None:
+    def occupy(self, ref: Ref, now: float, limit: ConcurrencyLimit | None = None) -> None:
         """A slot is in use from now on, and its namespace has had its turn; `limit` is what a new Job records."""
         if limit is not None:
             self._limits[ref] = limit

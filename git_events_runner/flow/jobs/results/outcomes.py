@@ -44,7 +44,7 @@ class Outcomes:
         self._known: dict[str, Snapshot] = {}  # by uid: a pass over all of them hashes no reference
         self._uids: dict[Ref, str] = {}
         self._undecided: dict[Ref, str] = {}  # Jobs that may turn out to be runs → uid of the trigger
-        self._gone: BoundedDict[str, None] = BoundedDict(_KEPT)
+        self._reported: BoundedDict[str, None] = BoundedDict(_KEPT)
         self._refused: frozenset[str] = frozenset()  # namespaces whose Jobs were refused at the last pass
         self._joining: frozenset[str] = frozenset()  # those whose Jobs are, or were then
 
@@ -54,9 +54,9 @@ class Outcomes:
         self._uids = {snapshot.ref: snapshot.uid for snapshot in self._known.values()}
         self._undecided.clear()
         self._refused = self._store.scopes.of("Job")
-        self._gone.clear()
-        for snapshot in self._store.vanished():
-            self._gone[snapshot.uid] = None
+        self._reported.clear()
+        for snapshot in self._store.recently_deleted():
+            self._reported[snapshot.uid] = None
 
     def begin_pass(self) -> None:
         """Jobs of a namespace that can be read again are known from then on, as at the start of a leadership."""
@@ -124,22 +124,22 @@ class Outcomes:
         return trigger is not None and trigger.ref.namespace == job.ref.namespace and not run_of(job, trigger)
 
     def _deleted(self, before: Snapshot, touched: set[str]) -> None:
-        self._gone[before.uid] = None
+        self._reported[before.uid] = None
         if (owner := owner_of(before, self._store)) is not None:
             touched.add(owner.trigger.uid)
             if not before.model.finished:
-                self._note_vanished(before, owner)
+                self._note_removed(before, owner)
 
     def _unseen(self, refs: set[Ref], touched: set[str]) -> None:
         """Publish the ends of Jobs that were created and deleted between two passes."""
-        for snapshot in self._store.vanished():
-            if snapshot.ref in refs and snapshot.uid not in self._gone:
-                self._gone[snapshot.uid] = None
+        for snapshot in self._store.recently_deleted():
+            if snapshot.ref in refs and snapshot.uid not in self._reported:
+                self._reported[snapshot.uid] = None
                 if (owner := owner_of(snapshot, self._store)) is not None:
                     touched.add(owner.trigger.uid)
-                    self._note_vanished(snapshot, owner)
+                    self._note_removed(snapshot, owner)
 
-    def _note_vanished(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
+    def _note_removed(self, snapshot: Snapshot, owner: Owner[Snapshot]) -> None:
         """It ended and was deleted immediately (a TTL of 0), waited too long, or was deleted by another party."""
         last, status = self._store.last_of(snapshot.uid) or snapshot, owner.trigger.raw.get("status")
         run = RunJob.of(last, owner, self._store)

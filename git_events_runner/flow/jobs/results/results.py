@@ -43,7 +43,7 @@ class Results:
         submit: Callable[[CheckRequest], None],
         deleted_as: Callable[[str], str | None],
         job_deleted: Callable[[Snapshot, str, str], Awaitable[bool]],
-        trigger_gone: Callable[[Snapshot], Awaitable[bool]],
+        trigger_deleted: Callable[[Snapshot], Awaitable[bool]],
         most_retries: Callable[[], int],
         messages: RunMessages,
         request_timeout_s: float,
@@ -53,7 +53,7 @@ class Results:
         """`observers` are called with the changes of the Jobs.
 
         `deleted_as` is the last phase of a Job, by its uid, that this process deletes. `job_deleted` (of a trigger's
-        source, by name) and `trigger_gone` read live. `most_retries` bounds those of a run.
+        source, by name) and `trigger_deleted` read live. `most_retries` bounds those of a run.
         `weight` is that of a namespace among the others.
         """
         self._store = store
@@ -69,14 +69,14 @@ class Results:
             submit=submit,
             show=self._projection.put,
             job_deleted=job_deleted,
-            trigger_gone=trigger_gone,
+            trigger_deleted=trigger_deleted,
             most_retries=most_retries,
             messages=messages,
             request_timeout_s=request_timeout_s,
             weight=weight,
         )
 
-    async def run_leading(self, fence: Fence) -> None:
+    async def run_as_leader(self, fence: Fence) -> None:
         """Follow the Jobs until leadership ends. Jobs that ended before are not reported again.
 
         The first statuses are written from reads after the subscription, and every pass finds the Jobs that
@@ -95,7 +95,7 @@ class Results:
                             await changes.wait()
                             await asyncio.sleep(_GATHER_S)  # deliveries change statuses hundreds of times a second
                     sweeps = loop.time() >= next_sweep
-                    changed = changes.take()
+                    changed = changes.drain()
                     if sweeps or any(ref.kind == "Job" for ref in changed):
                         self._outcomes.begin_pass()
                     await self._follow(changed)

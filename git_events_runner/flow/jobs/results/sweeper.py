@@ -56,13 +56,13 @@ class Sweeper:
         submit: Callable[[CheckRequest], None],
         show: Callable[[Snapshot], None],
         job_deleted: Callable[[Snapshot, str, str], Awaitable[bool]],
-        trigger_gone: Callable[[Snapshot], Awaitable[bool]],
+        trigger_deleted: Callable[[Snapshot], Awaitable[bool]],
         most_retries: Callable[[], int],
         messages: RunMessages,
         request_timeout_s: float,
         weight: Weight,
     ) -> None:
-        """`show` is called with a trigger whose Job is found deleted; `job_deleted` and `trigger_gone` read live.
+        """`show` is called with a trigger whose Job is found deleted; `job_deleted` and `trigger_deleted` read live.
 
         `weight` is that of a namespace among the others.
         """
@@ -73,7 +73,7 @@ class Sweeper:
         self._submit = submit
         self._show = show
         self._job_deleted = job_deleted
-        self._trigger_gone = trigger_gone
+        self._trigger_deleted = trigger_deleted
         self._most_retries = most_retries
         self._messages = messages
         self._request_timeout_s = request_timeout_s
@@ -163,7 +163,7 @@ class Sweeper:
         owner = owner_of(snapshot, self._store)
         if not self._may_end(snapshot, owner):
             return True
-        if owner is None and not await self._is_gone(snapshot):
+        if owner is None and not await self._is_trigger_deleted(snapshot):
             return False
         fence.check()
         patch: list[dict[str, Any]] = [
@@ -177,10 +177,10 @@ class Sweeper:
             return False
         return True
 
-    async def _is_gone(self, snapshot: Snapshot) -> bool:
+    async def _is_trigger_deleted(self, snapshot: Snapshot) -> bool:
         """Whether its trigger is deleted, in a live read: a stale cache must not cause the loss of an unsettled Job."""
         try:
-            return await self._trigger_gone(snapshot)
+            return await self._trigger_deleted(snapshot)
         except ApiError:
             return False
 
