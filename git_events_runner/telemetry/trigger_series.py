@@ -127,20 +127,22 @@ class Family:
 
     def render(self, prefix: str) -> Iterator[str]:
         """The text exposition format, a metric or less at a time."""
-        rows = list(self._rows.items())  # in one step: the loop may add rows meanwhile
+        rows = self._rows.copy()  # in one step, unlike a list of its items: the loop may add rows meanwhile
         places = sorted(range(len(self._labels)), key=self._labels.__getitem__)
         names = [self._labels[place] for place in places]
-        texts = [_labels(names, [values[place] for place in places]) for values, _ in rows]
+        texts = [_labels(names, [values[place] for place in places]) for values in rows]
         for column, counter in enumerate(self._counters):
             for suffix, kind, note in self._names(counter):
                 name = f"{prefix}_{counter.name}{suffix}"
                 yield _head(name, kind, counter.text + note)
-                yield "".join([f"{name}{{{text}}} {row[column]}\n" for text, (_, row) in zip(texts, rows, strict=True)])
+                yield "".join(
+                    [f"{name}{{{text}}} {row[column]}\n" for text, row in zip(texts, rows.values(), strict=True)]
+                )
         if self._timed is None:
             return
         name, first = f"{prefix}_{self._timed.name}", len(self._counters)
         yield _head(name, "histogram" if self._detail is Detail.HISTOGRAMS else "summary", self._timed.text)
-        for text, (_, row) in zip(texts, rows, strict=True):
+        for text, row in zip(texts, rows.values(), strict=True):
             if row[first]:
                 if self._detail is Detail.HISTOGRAMS:
                     yield from self._buckets(f"{name}_bucket", text, row[first + 2 :])
@@ -148,7 +150,7 @@ class Family:
         if self._detail is not Detail.HISTOGRAMS:
             # No counter: readers that know OpenMetrics would rename it to end in _total.
             yield _head(f"{name}_bucket", "untyped", f"{self._timed.text}, of all triggers together")
-            for kept, counts in list(self._together.items()):
+            for kept, counts in self._together.copy().items():
                 yield from self._buckets(f"{name}_bucket", _labels(self._timed.labels, kept), counts)
 
     def _names(self, counter: CountedSeries) -> Iterator[tuple[str, str, str]]:

@@ -151,3 +151,23 @@ def test_series_that_come_back_are_known_by_their_trigger():
     found = samples(metrics)
     assert len(of(found, "g_trigger_check_count_total")) == 1
     assert of(found, "g_webhook_requests_count_total", trigger_name="unknown") == [1]
+
+
+def test_series_that_come_while_metrics_are_rendered_disturb_nothing():
+    """A thread renders while checks add series: during any garbage collection the event loop may have its turn."""
+    metrics = Metrics(prefix="g")
+    for number in range(3_000):  # more than the interpreter has tuples in store, so that reading them collects garbage
+        metrics.check_finished(trigger(number), 0.7, "skip-same")
+    more = iter(range(3_000, 100_000))
+
+    def event_loop(phase, _):
+        if phase == "stop":
+            metrics.check_finished(trigger(next(more)), 0.7, "skip-same")
+
+    gc.collect()
+    gc.callbacks.append(event_loop)
+    try:
+        text = metrics.render().decode()
+    finally:
+        gc.callbacks.remove(event_loop)
+    assert text.count("\ng_trigger_check_count_total{") >= 3_000
