@@ -1,6 +1,6 @@
 """The table that docs/capacity.md names: `python -m benchmarks.scale [ROW …]`, a row as `own-5000` or `waiting-200`.
 
-Kinds of rows: own, shared, namespaces, edits, deletions, takeover, finished, waiting, sources; the number is the size.
+Kinds of rows: own, paced, shared, namespaces, edits, deletions, takeover, finished, waiting, sources; then the size.
 Rows edits, deletions and takeover use the installation of an `own` row of the same size before them, if there is one.
 """
 
@@ -16,6 +16,7 @@ from benchmarks.world import World
 COLUMNS = ("row", "checks/s", "CPU per check", "loop lag", "memory", "scrape", "other")
 TEXTS = {
     "own": "{:,} triggers on their own repositories",
+    "paced": "{:,} triggers on their own repositories every 10 s",
     "shared": "{:,} triggers on 100 repositories",
     "namespaces": "{:,} namespaces, ten triggers each",
     "edits": "edits at {:,} triggers",
@@ -28,6 +29,7 @@ TEXTS = {
 ALL = (
     "own-100",
     "own-1000",
+    "paced-1000",
     "own-5000",
     "edits-5000",
     "deletions-5000",

@@ -24,6 +24,7 @@ PREFIX = "git_events_runner"
 CHECKS, LAG = f"{PREFIX}_check_verdicts_total", f"{PREFIX}_event_loop_lag_seconds_bucket"
 _AT_A_TIME = 24
 _PROBE_S = 0.02
+_PROCESS_CLOCK = 2  # clock_getcpuclockid(3): the CPU time of a process, on Linux
 _PATCH = {list: "application/json-patch+json", dict: "application/merge-patch+json"}
 
 
@@ -160,9 +161,8 @@ class Measured(Replica):
     """A replica whose CPU, memory, series and event loop are read from outside."""
 
     def fine_cpu_s(self):
-        """CPU seconds so far, of all threads, in nanoseconds' resolution."""
-        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        """CPU seconds so far, of all threads and those that have ended, in nanoseconds' resolution."""
+        return time.clock_gettime(~self.process.pid << 3 | _PROCESS_CLOCK)
 
     def scrape(self):
         """The samples by series, seconds of CPU while it was answered, and its bytes."""

@@ -1,5 +1,7 @@
 """The rows of the table: each builds an installation of its size, measures, and returns what its columns hold."""
 
+import subprocess
+import sys
 import time
 
 from benchmarks.scale.fleet import (
@@ -18,6 +20,7 @@ from benchmarks.scale.fleet import (
 from tests.cluster.plane import wait_until
 
 _WINDOW_S = 30
+_BARE_S = 10
 _APART_S = 5.5  # longer than one rendering of /metrics is shared
 _ANNOTATION = "benchmark.example/touched"
 
@@ -78,6 +81,23 @@ class Rows:
         """Triggers on their own repositories, every minute (100 and fewer: every 10 s), nothing new."""
         fleet = self._owning(count)
         _steady(row, self._leading(fleet), count)
+
+    def paced(self, row, count):
+        """Triggers on their own repositories, every 10 s; and the same exchanges by aiohttp alone, before and after."""
+        self.close()
+        fleet = Fleet(self._world, self._git)
+        fleet.triggers(count, interval_s=10)
+        rate = count / 10
+        bare = [self._bare_ms(rate)]
+        _steady(row, fleet.start(), 2 * count)
+        fleet.close()
+        bare.append(self._bare_ms(rate))
+        row["other"] += f"; aiohttp alone at {rate:.0f} per second: {min(bare):.2f} to {max(bare):.2f} ms"
+
+    def _bare_ms(self, rate):
+        """CPU of an exchange of aiohttp alone at that rate."""
+        command = [sys.executable, "-m", "benchmarks.scale.bare", self._git.url, str(rate), str(_BARE_S)]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
 
     def shared(self, row, count):
         """Triggers on 100 repositories, every minute."""
