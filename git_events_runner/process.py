@@ -25,7 +25,7 @@ _LOG_END_S = 2.0
 _SWITCH_S = 0.001  # after which a busy thread of a pool lets the loop continue; the default is five times as long
 
 
-async def _serve(settings: Settings, logs: LogStream) -> None:
+async def _serve(settings: Settings, logs: LogStream, survivors: FrozenSurvivors) -> None:
     """Run until SIGTERM or SIGINT."""
     stop, started = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -34,6 +34,7 @@ async def _serve(settings: Settings, logs: LogStream) -> None:
 
     async def stay() -> None:
         async with Client.connect(settings.kubeconfig) as client, controller(settings, client, logs=logs):
+            survivors.loaded()
             started.set()
             await stop.wait()
 
@@ -71,8 +72,9 @@ def _run(settings: Settings, logs: LogStream) -> int:
                     exporting(settings.otlp_endpoint, identity=settings.identity, version=version("git-events-runner"))
                 )
             configure_logging(settings.log_filter, json=settings.json_logs, color=False, spans=spans, stream=logs)
-            stack.enter_context(FrozenSurvivors())
-            stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop)).run(_serve(settings, logs))
+            survivors = stack.enter_context(FrozenSurvivors())
+            runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
+            runner.run(_serve(settings, logs, survivors))
     except ConfigError:
         raise
     except Exception as failed:  # noqa: BLE001  the border of the program: reported in one line

@@ -59,3 +59,21 @@ def test_frozen_cycles_are_found_once_there_is_twice_as_much():
         gc.collect()
         assert followed() is None
         assert held
+
+
+def test_nothing_is_walked_while_a_process_loads_its_objects():
+    """Full collections begin when they are loaded: these are frozen without a walk."""
+    walked = []
+
+    def note(_, info):
+        walked.extend([info] if info["generation"] == 2 else [])
+
+    with FrozenSurvivors() as survivors:
+        gc.callbacks.append(note)
+        held = [[number] for number in range(MANY)]
+        survivors.loaded()
+        gc.callbacks.remove(note)
+        assert walked == []
+        assert gc.get_freeze_count() >= MANY
+        assert gc.get_threshold()[2] < MANY
+    assert len(held) == MANY

@@ -1,4 +1,4 @@
-"""Slices of time for loops over many objects: after a hundredth of a second the rest of the program has its turn.
+"""Slices of time for loops over many objects: after a few milliseconds the rest of the program has its turn.
 
 What such a loop found out before it let others work may be true no more after it: the loop reads the store for each
 object when its turn comes.
@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 
-_SLICE_S = 0.01
+_SLICE_S = 0.003  # a dozen such loops may work in the same turn of the event loop
 
 
 class Slices:
