@@ -36,6 +36,8 @@ from git_events_runner.rules.schedule.schedule import Schedule, due
 log = structlog.get_logger(target="scheduler")
 
 _LONGEST_SLEEP_S = 5.0  # the wall clock may be set
+_TOGETHER = timedelta(milliseconds=20)  # scheduled times as near as that cost one wake: it takes as long as a check
+_EARLY_S = 0.001  # timers of the loop may be this early, and would be set twice for each scheduled time
 _SET_BACK = timedelta(hours=1)  # a clock that is set back by less repeats nothing
 _HEAP_LEAST = 64
 _LATE = timedelta(seconds=1)  # no two scheduled times are nearer
@@ -107,17 +109,19 @@ class Scheduler:
                 await self._follow_clock()
                 if self._work(fence):
                     await asyncio.sleep(0)  # the rest of the program can run
-                    await self._apply(changes.drain())
-                    continue
-                sleep_s = _LONGEST_SLEEP_S
-                if self._heap:
-                    sleep_s = min((self._heap[0][0] - self._now()).total_seconds(), sleep_s)
-                try:
-                    async with asyncio.timeout(max(sleep_s, 0)):
-                        await changes.wait()
-                except TimeoutError:
-                    continue
-                await self._apply(changes.drain())
+                else:
+                    await changes.wait_for(self._sleep_s())
+                if changed := changes.drain():
+                    await self._apply(changed)
+
+    def _sleep_s(self) -> float:
+        """How long nothing is to be done, unless something changes."""
+        if not self._heap:
+            return _LONGEST_SLEEP_S
+        first = self._heap[0][0]
+        together = any(second[0] - first <= _TOGETHER for second in self._heap[1:3])  # the two that may come next
+        until = first + _TOGETHER if together else first
+        return min((until - self._now()).total_seconds() + _EARLY_S, _LONGEST_SLEEP_S)
 
     async def _start(self) -> None:
         """Plan to read all triggers, as none is known yet. Those that arrive meanwhile are changes."""

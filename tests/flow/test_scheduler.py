@@ -446,3 +446,28 @@ async def test_an_edit_of_a_suspended_schedule_does_not_fire_for_a_time_before_t
         cluster.change(REF, spec={"suspend": False})
         await asyncio.sleep(0.1)
     assert [when.isoformat() for when in dues(cluster)] == ["2026-05-07T06:00:00+00:00"]
+
+
+@virtual
+async def test_scheduled_times_of_a_moment_share_one_wake():
+    """A busy installation is woken fifty times a second at most, and no check is late by more than that."""
+    cluster = Cluster()
+    for number in range(1000):
+        names = [f"r{number}"]
+        cluster.put(
+            {
+                "kind": "GitRepo",
+                "metadata": {"name": names[0], "namespace": "n"},
+                "spec": {"repoUri": f"https://x/{number}"},
+            }
+        )
+        cluster.trigger("ScheduleTrigger", f"t{number}", schedule={"interval": "10s"}, sources={"names": names})
+    async with scheduling(cluster):
+        await asyncio.sleep(1)
+        cluster.asked.clear()
+        await asyncio.sleep(10)
+    assert len(cluster.asked) == 1000
+    assert len({when for when, _ in cluster.asked}) <= 500
+    late_s = [(START + timedelta(seconds=when) - request.scheduled).total_seconds() for when, request in cluster.asked]
+    assert 0 <= min(late_s) < 0.002
+    assert max(late_s) < 0.023

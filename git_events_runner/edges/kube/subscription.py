@@ -41,6 +41,16 @@ class Subscription:
         """Return when something changed that was not taken yet."""
         await self._event.wait()
 
+    async def wait_for(self, seconds: float) -> None:
+        """The same, but at the latest after so many seconds; without an exception, so that a clock can use it often."""
+        timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), self._event.set)
+        try:
+            await self._event.wait()
+        finally:
+            timer.cancel()
+            if not self._dirty:
+                self._event.clear()
+
     def drain(self) -> set[Ref]:
         """What changed; it is forgotten here."""
         dirty, self._dirty = self._dirty, set()
