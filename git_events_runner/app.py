@@ -62,11 +62,11 @@ from git_events_runner.telemetry.metrics import Metrics
 from git_events_runner.telemetry.trigger_series import Detail
 from git_events_runner.wiring.clock_skew import ClockSkew
 from git_events_runner.wiring.config import (
+    CurrentPolicy,
     git_remote,
     history_limit,
     host_key_policy,
     job_defaults,
-    policy_of,
     weight_of,
 )
 from git_events_runner.wiring.deletions import Deletions
@@ -192,7 +192,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
     answers = KeptResponses(now=now, shared=metrics.git.shared, room=store.sizes.requests)
     repositories = Repositories(store=store, forget=(remotes.forget, answers.forget))
     git = GitSources(
-        secrets=secrets, host_keys=host_keys, remote=remotes.current, used=repositories.used, answers=answers
+        secrets=secrets, host_keys=host_keys, remote=remotes.current, build=repositories.build, answers=answers
     )
     hosts = SourceHosts(store=store, keep=page.keep_hosts)
     writer = GroupedStatusWriter(
@@ -203,7 +203,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         gather_s=_GATHER_S,
     )
     leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
-    gate = ConfiguredPolicyGate(store=store, policy=lambda: policy_of(config.current), announcer=events, now=now)
+    gate = ConfiguredPolicyGate(store=store, policy=CurrentPolicy(lambda: config.current), announcer=events, now=now)
     triggers = LiveTriggers(reader=client, store=store)
     copies = SecretCopier(api=client, resolve=gate.resolve, secrets=secrets)
     notifications = messages(

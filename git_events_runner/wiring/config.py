@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import lru_cache
 
 from git_events_runner.concurrency.fairness import Room, Weight, equal, no_room
@@ -67,6 +67,22 @@ def policy_of(config: RuntimeConfig) -> Policy:
         fork_pull_requests=policy.fork_pull_requests,
         windows=_windows(policy.windows),
     )
+
+
+class CurrentPolicy:
+    """The policy of the runtime config as it is now: every check reads it, and it seldom changes."""
+
+    def __init__(self, config: Callable[[], RuntimeConfig]) -> None:
+        self._config = config
+        self._of = config()
+        self._policy = policy_of(self._of)
+
+    def __call__(self) -> Policy:
+        """The policy."""
+        config = self._config()
+        if config is not self._of:
+            self._of, self._policy = config, policy_of(config)
+        return self._policy
 
 
 def history_limit(config: RuntimeConfig, wanted: object) -> int:

@@ -6,11 +6,10 @@ What flow knows as `Git` and `Copies`; made by app.py, which is why it may know 
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
-from git_events_runner.edges.git.described import repository_of
 from git_events_runner.edges.git.remote import Remote
 from git_events_runner.edges.git.request import (
     GitRequest,
@@ -36,9 +35,9 @@ from git_events_runner.resources.description import KNOWN_HOSTS_FILE
 from git_events_runner.resources.job import REASON_ANNOTATION
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
-from git_events_runner.resources.ssh import SshAddress
+from git_events_runner.resources.ssh import HostKeyPolicy, SshAddress
 from git_events_runner.rules.check_result import CheckResult
-from git_events_runner.rules.jobs.clone import describe, secrets_of
+from git_events_runner.rules.jobs.clone import secrets_of
 from git_events_runner.rules.jobs.manifest import secret_copy
 from git_events_runner.rules.jobs.run import SecretKeys
 from git_events_runner.rules.ledger.report import Problem
@@ -61,6 +60,29 @@ class Resolve(Protocol):
         """What a run of a trigger and the key of an entry needs, or why there may be none."""
 
 
+class _InUse:
+    """One request on a remote, for `async with`."""
+
+    __slots__ = ("_end", "_remote")
+
+    def __init__(self, remote: Remote, end: Callable[[Remote], Awaitable[None]]) -> None:
+        self._remote = remote
+        self._end = end
+
+    async def __aenter__(self) -> Remote:
+        return self._remote
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end(self._remote)
+
+
+class Build(Protocol):
+    """Builds the repository that a source is for a namespace."""
+
+    def __call__(self, source: Any, namespace: str, files: Mapping[str, str], policy: HostKeyPolicy, /) -> Repository:
+        """The repository, with the contents of the Secrets that the source names."""
+
+
 class Remotes(Generic[_S]):
     """The way to git servers as the settings are now; when they change, requests under way end in the old one.
 
@@ -74,8 +96,7 @@ class Remotes(Generic[_S]):
         self._remotes: dict[Remote, int] = {}  # requests under way; the last one is that of the settings
         self._of: _S | None = None
 
-    @asynccontextmanager
-    async def current(self) -> AsyncIterator[Remote]:
+    def current(self) -> RemoteInUse:
         """That of the settings as they are now, for one request."""
         settings = self._settings()
         if settings is not self._of:
@@ -84,13 +105,17 @@ class Remotes(Generic[_S]):
             self._of = settings
         remote = next(reversed(self._remotes))
         self._remotes[remote] += 1
-        try:
-            yield remote
-        finally:
-            self._remotes[remote] -= 1
-            for old in [one for one in list(self._remotes)[:-1] if not self._remotes[one]]:
-                del self._remotes[old]
-                await old.close()
+        return _InUse(remote, self._end)
+
+    async def _end(self, remote: Remote) -> None:
+        self._remotes[remote] -= 1
+        while len(self._remotes) > 1 and (old := self._oldest_idle()) is not None:
+            del self._remotes[old]
+            await old.close()
+
+    def _oldest_idle(self) -> Remote | None:
+        """The oldest one of former settings without a request under way."""
+        return next((one for one in list(self._remotes)[:-1] if not self._remotes[one]), None)
 
     def forget(self, keys: Collection[str]) -> None:
         """Drop what is remembered of repositories that are configured no more, by `Repository.key`."""
@@ -112,14 +137,11 @@ class GitSources:
         secrets: SecretReader,
         host_keys: HostKeys,
         remote: Callable[[], RemoteInUse],
-        used: Callable[[Ref, str, str], object],
+        build: Build,
         answers: KeptResponses,
     ) -> None:
-        """`remote` is called for each request, and entered while it lasts.
-
-        `used` is called with a source, a namespace and the key of the repository that the source is for it.
-        """
-        self._used = used
+        """`remote` is called for each request, and entered while it lasts; `build` gives a source's repository."""
+        self._build = build
         self._kept = answers
         self._secrets = secrets
         self._host_keys = host_keys
@@ -211,7 +233,8 @@ class GitSources:
             GitHostKeyRefused: The server's key is not accepted.
             SecretUnusable: A Secret that the source names cannot be used.
         """
-        access = self._repository(source, namespace, await self._files(source, namespace)).ssh
+        files = await self._files(source, namespace)
+        access = self._build(source, namespace, files, self._host_keys.policy).ssh
         if access is None or access.insecure or access.known_hosts:
             return
         try:
@@ -225,12 +248,10 @@ class GitSources:
         """Send a request with the source's credential; retry once with a Secret read again, or an accepted host key."""
         files = await self._files(source, namespace)
         forgotten = False
-        address = SshAddress.of(source.spec.repo_uri)
-        own = address is not None and bool(files.get(KNOWN_HOSTS_FILE, "").strip())
+        own = bool(files.get(KNOWN_HOSTS_FILE, "").strip())
         for left in range(_KEYS_TRIED, -1, -1):
             try:
-                repository = self._repository(source, namespace, files)
-                self._used(source.ref, namespace, repository.key)
+                repository = self._build(source, namespace, files, self._host_keys.policy)
                 answer = await send(repository)
             except SecretUnusable as unusable:
                 raise _named(unusable, secrets_of(source, namespace)) from None
@@ -243,11 +264,12 @@ class GitSources:
                     raise
                 files = renewed
             except GitHostKeyRefused as refused:
+                address = SshAddress.of(source.spec.repo_uri)
                 if address is None or not left:
                     raise
                 source = await self._host_keys.refused(source, address, refused, own=own)
             else:
-                if address is not None:
+                if repository.ssh is not None:
                     await self._host_keys.confirm(source, own=own)
                 return answer
         raise AssertionError("the last try returns or raises")  # pragma: no cover
@@ -264,10 +286,6 @@ class GitSources:
         for keys in secrets_of(source, namespace):
             files |= {name: _utf8(value, keys, name) for name, value in (await read_keys(self._secrets, keys)).items()}
         return files
-
-    def _repository(self, source: Any, namespace: str, files: Mapping[str, str]) -> Repository:
-        description = describe(source, self._host_keys.policy, source.status.host_keys)
-        return repository_of(description, files, owner=namespace)
 
 
 class SecretCopier:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from git_events_runner.resources.description import AUTH_FILES
 from git_events_runner.resources.ref import Ref
+from git_events_runner.resources.ssh import HostKeyPolicy
 from git_events_runner.serving import running
 from git_events_runner.wiring.repositories import Repositories
 from tests.flow.virtual import until, virtual
@@ -77,3 +79,35 @@ async def test_a_source_that_is_used_after_its_deletion_is_forgotten_too():
         await asyncio.sleep(10)
         repositories.used(APP, "n", "k1")
         await until(lambda: forgotten, within_s=120)
+
+
+def test_a_repository_is_built_once_for_each_version_of_its_source_and_policy():
+    """Each check needs it; an edited source, another namespace or another policy makes another one."""
+    world = Cluster()
+    world.put(source("app"))
+    repositories, policy = Repositories(store=world.store, forget=[]), HostKeyPolicy()
+
+    def build(namespace="n", policy=policy):
+        return repositories.build(world.store.get(APP).model, namespace, {}, policy)
+
+    first = build()
+    assert build() is first
+    assert build("m") is not first
+    assert build(policy=HostKeyPolicy(mode="strict")) is not first
+    world.put(source("app") | {"spec": {"repoUri": "https://x/other"}})
+    edited = build()
+    assert edited.url == "https://x/other"
+    assert build() is edited
+
+
+def test_no_value_of_a_secret_is_held_between_requests():
+    """With a credential the repository is built for each request, from the values as they are now."""
+    world = Cluster()
+    auth = {"type": "token", "secretRef": {"name": "git"}}
+    world.put(source("app") | {"spec": {"repoUri": "https://x/app", "authConfig": auth}})
+    repositories = Repositories(store=world.store, forget=[])
+    model, [file] = world.store.get(APP).model, AUTH_FILES["token"].values()
+    for token in ("one", "two"):
+        found = repositories.build(model, "n", {file: token}, HostKeyPolicy())
+        assert found.credential.authorization == token
+    assert repositories._built == {}

@@ -5,7 +5,7 @@ import pytest
 from git_events_runner.errors import ConfigError
 from git_events_runner.rules.jobs.run import CloneBounds
 from git_events_runner.settings import RuntimeConfig, parse_runtime_config
-from git_events_runner.wiring.config import job_defaults
+from git_events_runner.wiring.config import CurrentPolicy, job_defaults
 
 GIB = 2**30
 
@@ -64,3 +64,13 @@ def test_what_is_no_limit(text):
     """A quantity that Kubernetes would refuse, or a limit that allows nothing, rejects the document by its key."""
     with pytest.raises(ConfigError, match=r"action\."):
         parse_runtime_config(text)
+
+
+def test_the_policy_follows_the_runtime_config():
+    """Each check reads it: the same value until another runtime config is loaded."""
+    configs = [RuntimeConfig()]
+    current = CurrentPolicy(lambda: configs[-1])
+    first = current()
+    assert current() is first
+    configs.append(parse_runtime_config("policy: {minimumIntervalSeconds: 90}"))
+    assert (first.minimum_interval_s, current().minimum_interval_s) == (0, 90)

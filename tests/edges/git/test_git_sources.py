@@ -22,6 +22,7 @@ from git_events_runner.wiring.config import git_remote
 from git_events_runner.wiring.git_sources import GitSources, Remotes, read_keys
 from git_events_runner.wiring.host_keys import HostKeys
 from git_events_runner.wiring.kept_responses import KeptResponses
+from git_events_runner.wiring.repositories import build_repository
 from tests.edges.git.gitserver import commit, new_repository
 
 
@@ -43,7 +44,7 @@ def sources_of(secrets, remotes):
     """Sources without SSH."""
     answers = KeptResponses(now=lambda: datetime.now(UTC), shared=lambda _: None, room=lambda _: 0)
     keys = HostKeys(api=None, store=None, announcer=None, policy=HostKeyPolicy, now=lambda: datetime.now(UTC))
-    return GitSources(secrets=secrets, host_keys=keys, remote=remotes.current, used=lambda *_: None, answers=answers)
+    return GitSources(secrets=secrets, host_keys=keys, remote=remotes.current, build=build_repository, answers=answers)
 
 
 def source_of(url, *, name="app", secret=True):
