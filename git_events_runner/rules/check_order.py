@@ -20,6 +20,7 @@ class Rank(IntEnum):
     FAILING = 2
 
 
+_RANKS = tuple(Rank)
 Waiting = Mapping[Rank, Mapping[str, bool]]
 
 
@@ -40,7 +41,7 @@ class CheckOrder:
 
     def next_of(self, waiting: Waiting, fits: Callable[[str, bool], bool] = lambda *_: True) -> str | None:
         """The source to check next of those that wait and fit, the oldest first."""
-        ranks = [rank for rank in Rank if waiting.get(rank)]
+        ranks = [rank for rank in _RANKS if waiting.get(rank)]
         due = [rank for rank in reversed(ranks) if self._is_due(rank, waiting)] if len(ranks) > 1 else []
         for rank in (*due, *ranks):
             for source, cause in waiting[rank].items():
@@ -58,7 +59,9 @@ class CheckOrder:
     def started(self, source: str, rank: Rank, left: Iterable[Rank]) -> None:
         """A check of a source of that rank begins, while checks of the ranks `left` wait."""
         waiting = set(left)
-        for other in Rank:
+        if not waiting and not any(self._checks.values()):
+            return
+        for other in _RANKS:
             checked = self._checked[other]
             if other is rank or other not in waiting:
                 checked.clear()

@@ -399,3 +399,20 @@ async def test_only_failures_use_up_the_time_after_which_another_replica_takes_o
     async with running(lanes=lanes.run()):
         lanes.submit(ask())
         await until(lambda: len(checker.seen) == 7, within_s=120)
+
+
+@virtual
+async def test_nothing_is_kept_of_thousands_of_triggers_without_a_check():
+    """A few of the last ones know what was checked just now: a check that is requested then waits for a moment."""
+    checker = Checker(seconds=0.01)
+    lanes = lanes_of(checker)
+    async with running(lanes=lanes.run()):
+        for number in range(1000):
+            lanes.submit(ask(f"t{number}"))
+        await until(lambda: len(checker.seen) == 1000)
+        await asyncio.sleep(0.02)
+        assert lanes._lanes == {}
+        assert len(lanes._idle) < 500
+        lanes.submit(ask("t999"))
+        await until(lambda: len(checker.seen) == 1001)
+    assert checker.times[-1] - checker.times[-2] >= 0.1

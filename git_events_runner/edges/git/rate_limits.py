@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -156,6 +157,9 @@ class Turn:
             raise
 
     async def _wait(self, host: _Host) -> None:
+        self._through = self._hosts.admit(host, self._namespaces)
+        if self._through is not None:
+            return
         admitted = self._admitted = asyncio.get_running_loop().create_future()
         for namespace in self._namespaces:
             host.waiting.put(namespace, admitted)
@@ -257,20 +261,34 @@ class HostRateLimits:
             retry_after_s=left_s + random.uniform(0, min(_JITTER * left_s, _LONGEST_JITTER_S)),  # noqa: S311  jitter
         )
 
+    def admit(self, host: _Host, namespaces: Collection[str]) -> str | None:
+        """The namespace through which a request is sent immediately; None: it has to wait, or others do."""
+        if len(host.waiting) or self._wait_s(host) > _TICK_S:
+            return None
+        through = next(filter(host.shares.may_acquire, namespaces), None)
+        if through is not None:
+            self._acquire(host, through)
+        return through
+
+    def _acquire(self, host: _Host, namespace: str) -> None:
+        host.shares.acquire(namespace)
+        host.next_at = self._refilled(host, asyncio.get_running_loop().time()) + self._step_s
+
     def advance(self, host: _Host) -> None:
         """Admit waiting requests in their turn, as far as slots and rate allow."""
         loop = asyncio.get_running_loop()
-        while (wait_s := self._wait_s(host)) <= _TICK_S:
+        while len(host.waiting):
+            wait_s = self._wait_s(host)
+            if wait_s > _TICK_S:
+                host.timer = host.timer or loop.call_later(wait_s, self._tick, host)
+                return
             taken = host.waiting.pop(host.shares.may_acquire)
             if taken is None:
                 return
             namespace, admitted = taken
             if not admitted.done():
-                host.shares.acquire(namespace)
-                host.next_at = self._refilled(host, loop.time()) + self._step_s
+                self._acquire(host, namespace)
                 admitted.set_result(namespace)
-        if host.timer is None and len(host.waiting):
-            host.timer = loop.call_later(wait_s, self._tick, host)
 
     def _tick(self, host: _Host) -> None:
         host.timer = None

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
+from git_events_runner.concurrency.bounded_dict import BoundedDict
 from git_events_runner.concurrency.fairness import Weight
 from git_events_runner.concurrency.retry_delays import delay_s
 from git_events_runner.rules.messages import CheckRequest, Requeue
@@ -19,6 +20,7 @@ from .lane import Lane
 from .slots import Slots
 
 _FIRST_BACKOFF_S = 1.0
+_IDLE_KEPT = 256  # thousands of triggers have nothing to check most of the time: a lane is 2.5 KB
 
 
 class KeyedWorkers:
@@ -39,7 +41,9 @@ class KeyedWorkers:
         self._called = Slots(webhook_parallelism, weight)
         self._longest_backoff_s = longest_backoff_s
         self._lanes: dict[str, Lane] = {}
-        self._ready: asyncio.Queue[tuple[str, Lane, bool]] = asyncio.Queue()
+        self._idle: BoundedDict[str, Lane] = BoundedDict(_IDLE_KEPT)  # they know which sources were checked just now
+        self._before: list[tuple[str, Lane, bool]] = []  # what came before `run` began
+        self._group: asyncio.TaskGroup | None = None  # while it runs
         self._working = 0
         self._closing = False
         self._open = asyncio.Event()
@@ -53,7 +57,8 @@ class KeyedWorkers:
             return
         lane = self._lanes.get(request.uid)
         if lane is None:
-            lane = self._lanes[request.uid] = Lane(request.trigger.namespace or "")
+            lane = self._idle.pop(request.uid, None) or Lane(request.trigger.namespace or "")
+            self._lanes[request.uid] = lane
         lane.put(request, asyncio.get_running_loop().time())
         self._enlist(request.uid, lane)
 
@@ -66,6 +71,7 @@ class KeyedWorkers:
 
     def forget(self, uid: str) -> None:
         """The trigger is deleted: none of its checks waits any more."""
+        self._idle.pop(uid, None)
         lane = self._lanes.get(uid)
         if lane:
             lane.clear()
@@ -83,9 +89,14 @@ class KeyedWorkers:
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
-            while True:
-                uid, lane, scheduled = await self._ready.get()
-                group.create_task(self._work(uid, lane, scheduled=scheduled))
+            self._group = group
+            try:
+                for uid, lane, scheduled in self._before:
+                    group.create_task(self._work(uid, lane, scheduled=scheduled))
+                self._before.clear()
+                await asyncio.Event().wait()
+            finally:
+                self._group = None
 
     async def drain(self) -> None:
         """Accept no new checks and return when those under way have ended."""
@@ -101,7 +112,10 @@ class KeyedWorkers:
         while (scheduled := lane.enlist(loop.time())) is not None:
             self._working += 1
             self._empty.clear()
-            self._ready.put_nowait((uid, lane, scheduled))
+            if self._group is None:
+                self._before.append((uid, lane, scheduled))
+            else:
+                self._group.create_task(self._work(uid, lane, scheduled=scheduled))
         if lane.spaced is None and (at := lane.next_ready) is not None:
             lane.spaced = loop.call_at(at, self._enlist_spaced, uid, lane)
 
@@ -129,6 +143,8 @@ class KeyedWorkers:
         self._enlist(uid, lane)
         if lane.deleted and not lane.workers:
             self._lanes.pop(uid, None)
+        elif lane.idle:
+            self._idle[uid] = self._lanes.pop(uid)
         if not self._working:
             self._empty.set()
 

@@ -98,6 +98,11 @@ class Lane:
                 self._place(request.source, now)
 
     @property
+    def idle(self) -> bool:
+        """Whether no check waits, is under way, or will be retried."""
+        return not (self.workers or self.waiting or self.retries)
+
+    @property
     def next_ready(self) -> float | None:
         """When the first source is ready of those that were checked a moment ago."""
         return min(self._later.values(), default=None)
@@ -146,10 +151,12 @@ class Lane:
         ready: Mapping[Rank, Mapping[str, bool]] = self._ready
         if self.under_way and sum(self.under_way.values()) >= _FAILING:
             ready = {rank: queue for rank, queue in ready.items() if rank is not Rank.FAILING}
-        busy = set(map(source_of, self.under_way))  # a list of references checks all of its source
+        busy = (
+            set(map(source_of, self.under_way)) if self.under_way else ()
+        )  # a list of references checks all of its source
 
         def fits(source: str, cause: bool) -> bool:  # noqa: FBT001  the value of the mapping
-            return (scheduled if cause else requested) and source_of(source) not in busy
+            return (scheduled if cause else requested) and (not busy or source_of(source) not in busy)
 
         return self._order.next_of(ready, fits)
 

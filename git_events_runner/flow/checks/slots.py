@@ -62,6 +62,9 @@ class Slots:
 
     async def admitted(self, namespace: str) -> None:
         """Return when a check of the namespace may begin."""
+        if self._quick and not len(self._waiting) and self._shares.may_acquire(namespace):
+            self._acquire(namespace)
+            return
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.put(namespace, admitted)
         self._admit()
@@ -87,6 +90,9 @@ class Slots:
         while self._quick and (taken := self._waiting.pop(self._shares.may_acquire)):
             namespace, admitted = taken
             if not admitted.done():
-                self._quick -= 1
-                self._shares.acquire(namespace)
+                self._acquire(namespace)
                 admitted.set_result(None)
+
+    def _acquire(self, namespace: str) -> None:
+        self._quick -= 1
+        self._shares.acquire(namespace)
