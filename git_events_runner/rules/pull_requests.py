@@ -43,7 +43,7 @@ class PullRecord:
     @classmethod
     def of(cls, data: object) -> PullRecord | None:
         """Read it; None: there is no record. What is strange reads as absent, and as that of a fork."""
-        if not isinstance(data, Mapping) or not data:
+        if not data or not isinstance(data, Mapping):
             return None
         texts = {name: _text(data.get(name)) for name in _TEXTS}
         return cls(**texts, fork=data.get("fork") is not False, closed=data.get("closed") is True)

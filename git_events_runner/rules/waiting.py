@@ -17,7 +17,7 @@ class Waiting:
     @classmethod
     def of(cls, data: object) -> Waiting | None:
         """Read it; None: nothing waits. Strange values read as absent."""
-        if not isinstance(data, Mapping) or not data:
+        if not data or not isinstance(data, Mapping):
             return None
         texts = {name: data.get(name) for name in ("commit", "since", "moved")}
         return cls(**{name: text if isinstance(text, str) and text else None for name, text in texts.items()})

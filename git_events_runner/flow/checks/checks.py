@@ -110,6 +110,7 @@ class Checks:
         )
         self._metrics = metrics
         self._now = now
+        self._log = log.bind()  # once: most checks have one event, which is seldom written
 
     async def check(self, request: CheckRequest) -> Requeue | None:
         """Check once, to the end; None when the occurrence is handled, else when to check again."""
@@ -158,7 +159,9 @@ class Checks:
         if self._store.get(request.trigger) is not None:  # series of a trigger deleted meanwhile would stay
             self._metrics.check_finished(request.trigger, seconds, result.value)
         task = request.tasks[0] if request.tasks else None
-        log.debug("check.finished", **log_fields(request), verdict=result.value, seconds=round(seconds, 4), task=task)
+        self._log.debug(
+            "check.finished", **log_fields(request), verdict=result.value, seconds=round(seconds, 4), task=task
+        )
 
     async def _attempt(self, request: CheckRequest) -> tuple[CheckResult, Requeue | None]:
         """One pass over the steps: its result (RESTART: begin again), and when to check again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from git_events_runner.resources.status import LEDGER_MAX
@@ -12,6 +13,7 @@ from git_events_runner.rules.pull_requests import PullRecord
 from git_events_runner.rules.waiting import Waiting
 
 RAISED = LEDGER_MAX // 10
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +88,11 @@ def is_number(value: object) -> bool:
     >>> is_number(7), is_number(2**63 - 1), is_number(-1), is_number(True)
     (True, False, False, False)
     """
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LEDGER_MAX
+    return type(value) is int and 0 <= value < LEDGER_MAX
 
 
 def _number(value: object) -> int:
-    return value if isinstance(value, int) and is_number(value) else 0
+    return value if type(value) is int and 0 <= value < LEDGER_MAX else 0
 
 
 def _run_number(value: object) -> int | None:
@@ -98,9 +100,9 @@ def _run_number(value: object) -> int | None:
 
     Reading it as none would let the Jobs of runs that were recorded long ago be recorded again.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= LEDGER_MAX:
-        return RAISED
-    return value if isinstance(value, int) and is_number(value) else None
+    if type(value) is not int or value < 0:
+        return None
+    return value if value < LEDGER_MAX else RAISED
 
 
 def stored_text(value: object) -> str | None:
@@ -108,36 +110,39 @@ def stored_text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def _mapping(value: object) -> Mapping[str, Any]:
+    """An object of a status; empty when it is of another type. Those of the API server are dictionaries."""
+    if isinstance(value, dict):
+        return value
+    return value if isinstance(value, Mapping) else _EMPTY
+
+
 def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
     """Read one source's entry; strange values read as absent. New entries start at `lastRunNumber`.
 
     Nothing above `requested` is handled, independent of the status: later deliveries would never run.
     """
-    status = status if isinstance(status, Mapping) else {}
-    entries = status.get("checkedSources")
-    raw = entries.get(source) if isinstance(entries, Mapping) else None
-    found = _is_record(raw)
-    data: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
-    announced = data.get("announced")
-    commit = stored_text(announced.get("commit")) if isinstance(announced, Mapping) else None
-    at = stored_text(announced.get("at")) if isinstance(announced, Mapping) else None
-    last_job = data.get("lastJob")
+    status = _mapping(status)
+    raw = _mapping(status.get("checkedSources")).get(source)
+    found, data = _is_record(raw), _mapping(raw)
+    announced, last_job = _mapping(data.get("announced")), _mapping(data.get("lastJob"))
+    at, commit = stored_text(announced.get("at")), stored_text(data.get("commitHash"))
     runs, requested = _run_number(data.get("runs")), _number(data.get("requested"))
     run_requested = _number(data.get("runRequested"))
     return Entry(
         exists=found,
-        adopted=found and runs is None and bool(stored_text(data.get("commitHash"))),
+        adopted=found and runs is None and commit is not None,
         runs=runs if runs is not None else _run_number(status.get("lastRunNumber")) or 0,
-        commit=stored_text(data.get("commitHash")),
+        commit=commit,
         file_hash=stored_text(data.get("fileHash")),
         changed=stored_text(data.get("changed")),
         requested=requested,
         handled=min(_number(data.get("handled")), requested),
         run_requested=run_requested,
         run_handled=min(_number(data.get("runHandled")), run_requested),
-        announced=Announced(commit=commit, at=at) if at else None,
+        announced=Announced(commit=stored_text(announced.get("commit")), at=at) if at else None,
         answered_at=stored_text(data.get("answeredAt")),
-        job_name=stored_text(last_job.get("name")) if isinstance(last_job, Mapping) else None,
+        job_name=stored_text(last_job.get("name")),
         missing_since=stored_text(data.get("missingSince")),
         last_start=stored_text(data.get("lastStart")),
         waiting=Waiting.of(data.get("waiting")),
@@ -147,7 +152,9 @@ def entry_of(status: Mapping[str, Any] | None, source: str) -> Entry:
 
 def _is_record(entry: object) -> bool:
     """Whether an entry records anything of the ledger: one that only has a problem reads as none."""
-    return isinstance(entry, Mapping) and (len(entry) != 1 or "problem" not in entry)
+    if not isinstance(entry, dict) and not isinstance(entry, Mapping):
+        return False
+    return len(entry) != 1 or "problem" not in entry
 
 
 def run_number_after(entry: Entry) -> int:
