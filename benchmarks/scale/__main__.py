@@ -17,18 +17,17 @@ COLUMNS = ("row", "checks/s", "CPU per check", "loop lag", "memory", "scrape", "
 TEXTS = {
     "own": "{:,} triggers on their own repositories",
     "paced": "{:,} triggers on their own repositories every 10 s",
-    "shared": "{:,} triggers on 100 repositories",
-    "namespaces": "{:,} namespaces, ten triggers each",
+    "shared": "{:,} triggers on 100 repositories, every 30 s",
+    "namespaces": "{:,} namespaces, ten triggers each, every 30 s",
     "edits": "edits at {:,} triggers",
     "deletions": "deletion of {:,} triggers",
     "takeover": "take-over at {:,} triggers",
     "finished": "{:,} finished Jobs kept",
     "waiting": "{:,} Jobs wait for a slot",
-    "sources": "{:,} sources in one trigger",
+    "sources": "{:,} sources in one trigger, every 30 s",
 }
 ALL = (
     "own-100",
-    "own-1000",
     "paced-1000",
     "own-5000",
     "edits-5000",

@@ -63,16 +63,25 @@ class Bulk:
             await asyncio.gather(*(work() for _ in range(_AT_A_TIME)))
 
     def watch(self, path, seen):
-        """Call `seen(event)` for each event of a watch, in a thread, until the process ends."""
+        """Call `seen(event)` for each event of a watch, in a thread, until the process ends.
+
+        The API server ends watches that are read too slowly; the next one begins with the state of all objects again.
+        """
         request = urllib.request.Request(
             f"{self._url}{path}?watch=true", headers={"Authorization": f"Bearer {self._token}"}
         )
-        stream = urllib.request.urlopen(request, context=self._context)
 
         def read():
-            with contextlib.suppress(OSError, ValueError):
-                for line in stream:
-                    seen(json.loads(line))
+            while True:
+                with (
+                    contextlib.suppress(OSError, ValueError),
+                    urllib.request.urlopen(request, context=self._context) as stream,
+                ):
+                    for line in stream:
+                        event = json.loads(line)
+                        if event["type"] != "ERROR":
+                            seen(event)
+                time.sleep(0.2)
 
         threading.Thread(target=read, daemon=True).start()
 
