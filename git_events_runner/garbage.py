@@ -32,7 +32,8 @@ class FrozenSurvivors:
     def __enter__(self) -> Self:
         """From the next full collection on; there is none by itself before `loaded`."""
         self._thresholds = gc.get_threshold()
-        gc.set_threshold(*self._thresholds[:_OLDEST], _NEVER)
+        young, middle, _ = self._thresholds
+        gc.set_threshold(young, middle, _NEVER)
         gc.callbacks.append(self._collected)
         return self
 
