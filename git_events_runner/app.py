@@ -20,10 +20,7 @@ from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.lease import Fence, Lease
 from git_events_runner.edges.kube.secrets import Secrets
 from git_events_runner.edges.kube.store import Store, StoreWriter
-from git_events_runner.errors import (
-    ApiError,
-    FenceLost,
-)
+from git_events_runner.errors import ApiError, FenceLost
 from git_events_runner.flow.annotation_requests import AnnotatedRequests
 from git_events_runner.flow.checks import Checks
 from git_events_runner.flow.checks.files import Files

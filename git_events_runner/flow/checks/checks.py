@@ -158,10 +158,8 @@ class Checks:
     def _finished(self, request: CheckRequest, result: CheckResult, seconds: float) -> None:
         if self._store.get(request.trigger) is not None:  # series of a trigger deleted meanwhile would stay
             self._metrics.check_finished(request.trigger, seconds, result.value)
-        task = request.tasks[0] if request.tasks else None
-        self._log.debug(
-            "check.finished", **log_fields(request), verdict=result.value, seconds=round(seconds, 4), task=task
-        )
+        fields = log_fields(request) | {"task": request.tasks[0] if request.tasks else None}
+        self._log.debug("check.finished", **fields, verdict=result.value, seconds=round(seconds, 4))
 
     async def _attempt(self, request: CheckRequest) -> tuple[CheckResult, Requeue | None]:
         """One pass over the steps: its result (RESTART: begin again), and when to check again."""
@@ -387,8 +385,7 @@ class Checks:
         self._store.observe(await self._reader.get(request.trigger))
 
     def _git_failed(self, request: CheckRequest, error: GitError | SecretUnusable) -> Requeue:
-        after_s = (error.retry_after_s or None) if isinstance(error, GitError) else None
-        return self._limited(request, after_s)
+        return self._limited(request, (error.retry_after_s or None) if isinstance(error, GitError) else None)
 
     def _limited(self, request: CheckRequest, after_s: float | None) -> Requeue:
         """A replica that is not the leader retries for a while; then the leader's sweep takes the request over."""

@@ -154,10 +154,9 @@ class Notifications:
         report = self._selected.report(job) if notifiers else None
         if report is None:
             return False
-        now = self._now()
         found = self._selected.concerned(notifiers, report.trigger)
         return any(
-            keeps_job(each, self._recoveries.worded(each, report), self._marks.mark(job, each.uid), now)
+            keeps_job(each, self._recoveries.worded(each, report), self._marks.mark(job, each.uid), self._now())
             for each in found
         )
 
