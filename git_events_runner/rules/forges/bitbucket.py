@@ -12,23 +12,25 @@ from .fields import Wanted
 from .forge import Forge
 from .pull import PullRequest, branch, commit_of, differ, moment, number_of
 from .push import Change, IgnoredEvent, MalformedPayload, Push, at, change, text_at, texts
+from .repository_urls import on_any_host
 
 _SIDE: Wanted = {"type": {}, "name": {}, "target": {"hash": {}}}
 _END: Wanted = {"branch": {"name": {}}, "commit": {"hash": {}}, "repository": {"uuid": {}, "full_name": {}}}
 _REF: Wanted = {"id": {}, "displayId": {}, "latestCommit": {}, "repository": {"id": {}}}
+_PATH: Wanted = {"slug": {}, "project": {"key": {}}}
 _LINKS: Wanted = {"html": {"href": {}}, "clone": {"href": {}}, "self": {"href": {}}}
 WANTED: Wanted = {
     "pullrequest": {"id": {}, "source": _END, "destination": _END, "updated_on": {}},
     "pullRequest": {
         "id": {},
         "fromRef": _REF,
-        "toRef": {**_REF, "repository": {"id": {}, "links": _LINKS}},
+        "toRef": {**_REF, "repository": {"id": {}, "links": _LINKS, **_PATH}},
         "updatedDate": {},
     },
     "push": {"changes": {"new": _SIDE, "old": _SIDE}},
     "changes": {"refId": {}, "ref": {"id": {}}, "toHash": {}, "type": {}},
     "refLimitExceeded": {},
-    "repository": {"links": _LINKS},
+    "repository": {"links": _LINKS, **_PATH},
 }
 
 _CLOUD_OPEN = {"pullrequest:created", "pullrequest:updated"}
@@ -81,7 +83,8 @@ def _data_center(payload: object) -> Push:
         reference = text_at(one, "refId") or text_at(one, "ref", "id")
         changes.append(change(reference, at(one, "toHash"), deleted=at(one, "type") == "DELETE"))
     complete = at(payload, "refLimitExceeded") is not True
-    return Push(repositories=texts(*_clones(at(payload, "repository"))), changes=tuple(changes), complete=complete)
+    repositories = _center_addresses(at(payload, "repository"))
+    return Push(repositories=repositories, changes=tuple(changes), complete=complete)
 
 
 def _cloud_pull(event: str, payload: object) -> PullRequest | IgnoredEvent:
@@ -114,7 +117,7 @@ def _center_pull(event: str, pull: object) -> PullRequest | IgnoredEvent:
     source, target = at(pull, "fromRef"), at(pull, "toRef")
     return PullRequest(
         event=event,
-        repositories=texts(*_clones(at(target, "repository"))),
+        repositories=_center_addresses(at(target, "repository")),
         number=number,
         commit=commit_of(at(source, "latestCommit")),
         head=f"refs/pull-requests/{number}/from",
@@ -123,6 +126,13 @@ def _center_pull(event: str, pull: object) -> PullRequest | IgnoredEvent:
         closed=event in _CENTER_CLOSED,
         at=moment(at(pull, "updatedDate")),
     )
+
+
+def _center_addresses(repository: object) -> tuple[str, ...]:
+    """Data Center's addresses; many versions send none, only the keys of project and repository."""
+    project, slug = text_at(repository, "project", "key"), text_at(repository, "slug")
+    found = texts(*_clones(repository))
+    return found or (texts(on_any_host(f"{project}/{slug}")) if project and slug else ())
 
 
 def _clones(repository: object) -> tuple[str | None, ...]:

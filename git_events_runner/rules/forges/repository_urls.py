@@ -27,6 +27,7 @@ _HOSTS = {
     "vs-ssh.visualstudio.com": "dev.azure.com",
 }
 _AZURE, _OLD_AZURE = "dev.azure.com", ".visualstudio.com"
+_ANY = "*"
 _ADDRESS_CHARS = 4096
 _KEPT_CHARS = 512
 
@@ -37,6 +38,17 @@ class _Address:
     host: str
     port: str
     path: str
+
+
+def on_any_host(path: str) -> str:
+    """The address of a repository in a payload that names no host, only the path.
+
+    >>> same_repository("ssh://git@example.com:7999/team/app.git", [on_any_host("TEAM/app")])
+    True
+    >>> same_repository("https://example.com/scm/team/other.git", [on_any_host("TEAM/app")])
+    False
+    """
+    return f"https://{_ANY}/{path}"
 
 
 def same_repository(address: str, others: Iterable[str], *, aliases: Mapping[str, str] | None = None) -> bool:
@@ -51,6 +63,8 @@ def same_repository(address: str, others: Iterable[str], *, aliases: Mapping[str
     if mine is None:
         return False
     found = [other for other in map(_parsed, others) if other is not None]
+    if any(other.host == _ANY and other.path == mine.path for other in found):
+        return True
     names = aliases or {}
     host = names.get(mine.host, mine.host)
     alike = [other for other in found if other.ssh == mine.ssh]
