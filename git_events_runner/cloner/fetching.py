@@ -67,17 +67,17 @@ class Fetching:
             first, *others = (each.hex() for each in wanted[start : start + _BATCH])
             try:
                 more, _ = await self._pack(first, FetchShape(depth=0, also=tuple(others)), blobless=False)
-            except GitReferenceNotFound as error:
-                raise GitReferenceNotFound(
-                    f"{self.repository}: the server leaves contents of files out, but does not give single ones; set "
-                    "spec.actionJob.clone.filter to none"
-                ) from error
+            except GitReferenceNotFound:
+                self.debug("the server does not give single contents of files: the commit is fetched with all of them")
+                more, _ = await self._pack(want, shape, blobless=False)
+                packs.append(more)
+                break
             packs.append(more)
         return Fetched(packs=tuple(packs), objects=Packs(packs) if len(packs) > 1 else pack, form=form)
 
     async def _pack(self, want: str, shape: FetchShape, *, blobless: bool) -> tuple[Pack, str]:
-        number = len(list(self.folder.iterdir()))
-        file = self.files.enter_context((self.folder / f"{UNFINISHED}-{number}").open("w+b"))
+        path = self.folder / f"{UNFINISHED}-{len(list(self.folder.iterdir()))}"
+        file = self.files.enter_context(path.open("w+b"))
 
         def store(data: bytes) -> None:
             self.budget.spend(len(data))
@@ -86,7 +86,11 @@ class Fetching:
             except OSError as error:
                 raise DiskFailed(error) from error  # by itself it would look like a failure of the connection
 
-        form = await self.remote.pack(self.repository, want, write=store, blobless=blobless, shape=shape)
+        try:
+            form = await self.remote.pack(self.repository, want, write=store, blobless=blobless, shape=shape)
+        except GitReferenceNotFound:
+            path.unlink()
+            raise
         file.flush()
         self.debug(f"received {file.tell()} bytes")
         return await asyncio.to_thread(Pack, file.fileno(), form, pack_limits(self.limits)), form

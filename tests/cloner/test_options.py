@@ -6,6 +6,7 @@ import pytest
 
 from git_events_runner.cloner.__main__ import run
 from git_events_runner.cloner.tags import packed_refs
+from git_events_runner.edges.git.pktline import packet
 from git_events_runner.errors import ConfigError
 from git_events_runner.resources.changes import CHANGES_VARIABLE, PREVIOUS_VARIABLE
 from git_events_runner.resources.clone_options import OPTIONS_VARIABLE, CloneOptions
@@ -177,6 +178,38 @@ def test_a_server_without_filters_sends_everything_once(server, repository, targ
     assert cloned(server, target, made[-1], CloneOptions(blobless=True, depth=0), KEPT) == 0
     assert git_in(target, "status", "--porcelain") == ""
     assert len(list((target / ".git/objects/pack").glob("*.pack"))) == 1
+
+
+@pytest.mark.parametrize("version", ["v2", "v0"])
+def test_a_server_that_refuses_the_filter_sends_everything(server, repository, target, tmp_path, version):
+    """It offers filters, but not this one: clone and list of changed files are the same as without a filter."""
+    server.v2 = version == "v2"
+    git("config", "uploadpackfilter.blob:none.allow", "false", cwd=repository)
+    made = history(repository)
+    (tmp_path / "changes").mkdir()
+    told = {PREVIOUS_VARIABLE: made[-2], CHANGES_VARIABLE: str(tmp_path / "changes")}
+    assert cloned(server, target, made[-1], CloneOptions(blobless=True), KEPT, **told) == 0
+    assert git_in(target, "status", "--porcelain") == ""
+    assert git_in(target, "fsck") == ""
+    assert (target / "version").read_bytes() == b"5"
+    assert (tmp_path / "changes/changed-files").read_bytes() == b"M\tversion\n"
+
+
+def test_a_server_that_gives_no_single_contents_sends_everything(server, repository, target, capsys):
+    """It gives commits of references only: the commit is fetched a second time, with all contents."""
+    made = history(repository)
+
+    def refused(_, body):
+        if b"want " not in body or made[-1].encode() in body:
+            return None
+        kind = {"Content-Type": "application/x-git-upload-pack-result"}
+        return 200, kind, packet(b"ERR upload-pack: not our ref " + b"1" * 40)
+
+    server.strict = refused
+    assert cloned(server, target, made[-1], CloneOptions(blobless=True), KEPT, "--debug") == 0
+    assert git_in(target, "status", "--porcelain") == ""
+    assert git_in(target, "fsck") == ""
+    assert "the server does not give single contents of files" in capsys.readouterr().err
 
 
 def test_changed_files_in_a_clone_with_history(server, repository, target, tmp_path):

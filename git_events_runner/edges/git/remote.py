@@ -32,6 +32,7 @@ from .exchange import BY_REQUEST, Exchanges, affects_one_namespace
 from .limits import Limits, Transport
 from .pack_front import PackFront
 from .packs import Tree
+from .partial import fetch_partial
 from .protocol import BELOW, RemoteRef
 from .rate_limits import HostRateLimits, Observer, Unobserved
 from .repository_cache import RepositoryCache
@@ -215,7 +216,7 @@ class Remote:
 
         async def send(_: float) -> str:
             with contextlib.suppress(PackFront.Seen, GitReferenceNotFound, GitTooLarge):
-                await transport.fetch(repository, object_id, blobless=True, write=front.feed)
+                await fetch_partial(transport, repository, object_id, write=front.feed)
             return front.kind
 
         doing = f"requesting the type of {object_id}"
@@ -252,7 +253,9 @@ class Remote:
 
         async def send() -> str:
             async with self._hosts.turn(repository):
-                return await transport.fetch(repository, commit, blobless=blobless, write=write, shape=shape)
+                if blobless:
+                    return await fetch_partial(transport, repository, commit, write=write, shape=shape)
+                return await transport.fetch(repository, commit, blobless=False, write=write, shape=shape)
 
         return await self._exchanges.in_time(repository, f"fetching {commit}", send())
 

@@ -15,6 +15,7 @@ from .exchange import Exchanges
 from .large_trees import SMALL_PACK_BYTES, SMALL_TREE_BYTES, LargeTrees, NotSmall
 from .limits import Limits, Transport
 from .packs import Tree, TreesTooLarge, read_tree
+from .partial import fetch_partial
 from .repository_cache import RepositoryCache
 from .request import Repository
 from .single_flight import Shared
@@ -86,7 +87,7 @@ class TreeFetcher:
                 raise NotSmall
 
         async def fetch(_: float) -> str:
-            return await transport.fetch(repository, commit, blobless=True, write=write)
+            return await fetch_partial(transport, repository, commit, write=write)
 
         doing = f"fetching the files of {commit}"
         form = await self._exchanges.send(repository, doing, fetch, urgent=urgent, shared=shared, part=commit)

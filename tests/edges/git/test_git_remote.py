@@ -138,6 +138,15 @@ async def test_a_server_without_filter_still_gives_trees(git_server, repository,
     assert [e.path for e in await remote.tree(Repository(url=git_server.url("app.git")), made)] == ["a", "b/c"]
 
 
+@pytest.mark.parametrize("v2", [True, False])
+async def test_a_server_that_refuses_the_filter_still_gives_trees(git_server, repository, remote, v2):
+    """It offers filters, but not this one: everything is fetched, within the cap."""
+    git_server.v2 = v2
+    git("config", "uploadpackfilter.blob:none.allow", "false", cwd=repository)
+    made = commit(repository, {"a": b"x" * 5000, "b/c": b"y"})
+    assert [e.path for e in await remote.tree(Repository(url=git_server.url("app.git")), made)] == ["a", "b/c"]
+
+
 @pytest.mark.parametrize(
     ("credential", "header"),
     [
