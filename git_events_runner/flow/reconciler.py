@@ -18,6 +18,7 @@ import structlog
 
 from git_events_runner.concurrency.fairness import Weight
 from git_events_runner.concurrency.handover import Handover, working
+from git_events_runner.concurrency.reminders import Reminders
 from git_events_runner.concurrency.slices import Slices
 from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.kube.store import Store
@@ -29,6 +30,7 @@ from git_events_runner.resources.ref import Ref, named
 from git_events_runner.rules import patterns
 from git_events_runner.rules.derived_conditions import EARLIER_LIMIT, names_in_spec
 from git_events_runner.rules.identity import is_watched, runs_of
+from git_events_runner.rules.idle_pulls import close_after, full_warnings, idle_of
 from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.ledger.mutations import Mutation, Outcome, rfc3339
 from git_events_runner.rules.ledger.patch import combine
@@ -39,8 +41,7 @@ from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.naming import Naming
 from git_events_runner.rules.problems import earlier_sources, source_problems, warning_of
 from git_events_runner.rules.reconciled import open_webhook, reconciled_parts, warnings_of_removed, without_finalizer
-from git_events_runner.rules.reference_entries import PRUNED_AFTER, kept_keys, watched_by
-from git_events_runner.rules.references import reference_of
+from git_events_runner.rules.reference_entries import kept_keys, prune_delays, watched_by
 from git_events_runner.rules.resolve import Resolved
 from git_events_runner.rules.waits import ShowWaiting, is_shown
 from git_events_runner.telemetry.metrics import Metrics
@@ -108,17 +109,15 @@ class Reconciler:
         self._naming = Naming()
         self._slices = Slices()
         self._known: dict[Ref, _Known] = {}
-        self._deleted: dict[str, float] = {}  # uid → the loop's time when a reference of it was first seen deleted
-        self._repaired: dict[
-            str, float
-        ] = {}  # uid → the loop's time of the last repair of its status, the oldest first
+        self._again = Reminders()  # uids of triggers with an entry to prune, or an idle pull request to close, later
+        self._repaired: dict[str, float] = {}  # uid → the loop's time of the last repair of its status
         self._earlier: dict[str, float] = {}  # uid → since when a problem of another version is known, as above
 
     async def run_as_leader(self, fence: Fence) -> None:
         """Reconcile all triggers, then those that changes concern, until leadership ends."""
         loop = asyncio.get_running_loop()
         self._known.clear()
-        self._deleted.clear()
+        self._again.clear()
         self._repaired.clear()
         self._earlier.clear()
         self._naming.clear()
@@ -149,7 +148,7 @@ class Reconciler:
                     if loop.time() >= next_sweep:
                         await self._note_all(self._known_long_ago(self._repaired, _REPAIR_SHOWN_S))
                         await self._note_all(self._known_long_ago(self._earlier, _EARLIER_S))
-                        await self._note_all(self._known_long_ago(self._deleted, PRUNED_AFTER.total_seconds()))
+                        await self._note_all(self._known_of_uids(self._again.due(), self._again.drop))
                         await self._requests.sweep(fence)
                         next_sweep = loop.time() + _PASS_S
 
@@ -284,13 +283,16 @@ class Reconciler:
 
     def _known_long_ago(self, since: dict[str, float], limit_s: float) -> list[Ref]:
         """The triggers with a message whose display time is over."""
-        now, found = asyncio.get_running_loop().time(), []
-        for uid, at in list(since.items()):
-            if now - at < limit_s:
-                break
+        now = asyncio.get_running_loop().time()
+        return self._known_of_uids([uid for uid, at in since.items() if now - at >= limit_s], since.pop)
+
+    def _known_of_uids(self, uids: Iterable[str], drop: Callable[[str], object]) -> list[Ref]:
+        """The triggers that exist; the others are dropped."""
+        found = []
+        for uid in uids:
             trigger = self._store.trigger(uid)
             if trigger is None:
-                del since[uid]
+                drop(uid)
             else:
                 found.append(trigger.ref)
         return found
@@ -313,7 +315,8 @@ class Reconciler:
             problem = self._wrong_spec(trigger.model)
             wanted.append(report(None, problem))
             wanted += open_webhook(trigger.model.spec)
-            names = list(trigger.model.spec.sources.names)
+            names, references = list(trigger.model.spec.sources.names), trigger.model.spec.sources.watch_on.references
+            wanted += full_warnings(status, names, references)
             named = frozenset(names)
             resolved = {name: self._resolved(trigger.model, name) for name in names if problem is None}
             wrong = {name: found for name, found in resolved.items() if isinstance(found, Problem)}
@@ -326,10 +329,9 @@ class Reconciler:
                 watched = watched_by(trigger.raw.get("spec"))
                 keep = kept_keys(status, names, watched, self._now())
                 wanted.append(Prune(keep=keep, now=self._now()))
-                if any(reference_of(key) and entry_of(status, key).commit is None for key in keep):
-                    self._deleted.setdefault(trigger.uid, asyncio.get_running_loop().time())
-                else:
-                    self._deleted.pop(trigger.uid, None)
+                idle = idle_of(status, names, references, self._now())
+                wanted += idle.mutations
+                self._again.put(trigger.uid, [*idle.delays, *prune_delays(status, keep, self._now())])
             if is_shown(status):
                 suspended = trigger.model.spec.suspend
                 wanted.append(ShowWaiting(generation=trigger.generation, now=now, suspended=suspended))
@@ -375,6 +377,7 @@ class Reconciler:
             waits = self._gate.waits_of(model)
             if isinstance(waits, Problem):
                 return waits
+            close_after(model.spec.sources.watch_on.references)
             files = model.spec.sources.watch_on.files
             if files:
                 patterns.check(files)

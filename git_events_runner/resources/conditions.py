@@ -101,6 +101,10 @@ class Reason(StrEnum):
         "TooManyReferences",
         "`watchOn.references` selects more references than `limit`, or than are read; narrow its patterns.",
     )
+    TOO_MANY_PULL_REQUESTS = (
+        "TooManyPullRequests",
+        "As many open pull requests have an entry as `watchOn.references.limit` allows; raise it, or set `closeAfter`.",
+    )
     RATE_LIMITED = "RateLimited", "The git server throttles (429, `Retry-After`); the source is checked later."
     REPOSITORY_TOO_LARGE = "RepositoryTooLarge", "A response of the git server exceeded its limit."
     ADDRESS_REFUSED = (

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from .part import PART, Part
+from .windows import Length
 
 FORGES = ("github", "gitlab", "gitea", "bitbucket", "azure")
 MERGING = ("github", "azure")
@@ -51,4 +52,10 @@ class PullRequests(Part):
         default="Head",
         description="`Head`: the newest commit of the pull request. `Merge`: the commit that merges it into its "
         "target, for the types github and azure; nothing runs while it has conflicts.",
+    )
+    close_after: Length | None = Field(
+        default=None,
+        description="A pull request of which no opening, push or reopening was delivered for this time, such as `30d`, "
+        "counts as closed, in case that the delivery of its closing was lost; the next delivery opens it again. Unset: "
+        "never.",
     )

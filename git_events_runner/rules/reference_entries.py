@@ -209,9 +209,11 @@ class ListReferences:
     def _too_many(self, status: Mapping[str, Any]) -> list[str]:
         """The keys over the limit whose entries may be removed, those that moved longest ago first."""
         keys = listed_keys(status, self.source)
+        if len(keys) <= self.limit:
+            return []
         idle = [key for key in keys if self._is_idle(entry_of(status, key), key)]
         idle.sort(key=lambda key: (entry_of(status, key).changed or "", key))
-        return idle[: max(len(keys) - self.limit, 0)]
+        return idle[: len(keys) - self.limit]
 
     def _is_idle(self, entry: Entry, key: str) -> bool:
         return not entry.is_open and entry.commit is not None and entry.commit == self.shown.get(key)
@@ -261,9 +263,23 @@ def is_over(entry: Entry, now: datetime) -> bool:
     """Whether a reference without a commit needs nothing more, and no check that read it is running."""
     if entry.commit is not None or entry.is_open or entry.waiting is not None:
         return False
+    return all(abs(now - moment) > PRUNED_AFTER for moment in _last_times(entry))
+
+
+def prune_delays(status: Mapping[str, Any], keys: Iterable[str], now: datetime) -> list[timedelta]:
+    """In which times the entries of deleted references among these may be pruned."""
+    found = [entry_of(status, key) for key in keys if MARK in key]
+    second = timedelta(seconds=1)
+    return [
+        min(max((at - now + PRUNED_AFTER for at in _last_times(entry)), default=second) + second, PRUNED_AFTER)
+        for entry in found
+        if entry.commit is None
+    ]
+
+
+def _last_times(entry: Entry) -> list[datetime]:
     times = [timestamp(text) for text in (entry.changed, entry.announced.at if entry.announced else None)]
-    known = [moment for moment in times if moment is not None]
-    return all(abs(now - moment) > PRUNED_AFTER for moment in known)
+    return [moment for moment in times if moment is not None]
 
 
 def kept_keys(

@@ -400,7 +400,7 @@ PULLS = {
     "hook-pulls": _hook(
         ("GitRepo", "called"),
         _PRINTS,
-        {"references": {"pullRequests": {"from": "SameRepository", "checkout": "Head"}}} | _CLOSES,
+        {"references": {"pullRequests": {"from": "SameRepository", "checkout": "Head", "closeAfter": "30d"}}} | _CLOSES,
         authConfig=_auth("gitea"),
         call=lambda at: pull("gitea", "opened", url=at.called, commit=at.called_main, secret=HOOKS["secret"]),
     ),

@@ -2,9 +2,13 @@
 
 import asyncio
 import functools
+from contextlib import asynccontextmanager
 
 import pytest
 
+from git_events_runner.concurrency.fairness import equal
+from git_events_runner.flow.checks.open_requests import OpenRequests
+from git_events_runner.flow.reconciler import Reconciler
 from git_events_runner.flow.webhooks.recorder import DeliveryRecorder
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.annotated import RUN_ANNOTATION, SOURCES_ANNOTATION, RecordRequest, requests_of
@@ -14,8 +18,8 @@ from git_events_runner.rules.reference_entries import kept_keys, watched_by
 from tests.flow.hooks import served, trigger
 from tests.flow.program import annotation
 from tests.flow.test_references import Many
-from tests.flow.virtual import virtual
-from tests.flow.world import A, B
+from tests.flow.virtual import until, virtual
+from tests.flow.world import A, B, Fence
 from tests.forges import deliveries as d
 from tests.forges.pulls import CLOSED, OPENED, pull
 
@@ -272,3 +276,74 @@ async def test_a_trigger_without_pull_requests_ignores_them(forge):
     async with served() as port:
         assert await port.post(f"/ns/{forge}/app", pull(forge, OPENED[forge])) == 200
         assert port.counter.counted == []
+
+
+@asynccontextmanager
+async def led(made):
+    """The leader reconciles, and its sweep submits checks, which are done."""
+    reconciler = Reconciler(
+        api=made.cluster,
+        store=made.cluster.store,
+        gate=made.cluster.gate,
+        writer=made.cluster,
+        announcer=made.cluster,
+        requests=OpenRequests(
+            store=made.cluster.store,
+            submit=made.requests.append,
+            pending=lambda _uid, _source: False,
+            now=made.cluster.now,
+        ),
+        metrics=made.cluster.metrics,
+        now=made.cluster.now,
+        weight=equal,
+    )
+    task = asyncio.ensure_future(reconciler.run_as_leader(Fence()))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@virtual
+async def test_one_whose_closing_was_not_delivered_is_closed_after_the_time_without_deliveries():
+    """`onDelete` runs once when nothing was delivered for `closeAfter`; a later push opens it again."""
+    watch = {"references": {"pullRequests": {"closeAfter": "1h"}}, "onDelete": {"name": "teardown"}}
+    made = Pulls(watch=watch, pull__7__head=A, heads__main=B)
+    await made.check(ref=made.ref)
+    await made.deliver(A)
+    made.requests.clear()
+    async with led(made):
+        await asyncio.sleep(1800)
+        await made.deliver(A, at=5)
+        made.requests.clear()
+        await asyncio.sleep(3500)
+        assert made.requests == []
+        await asyncio.sleep(200)
+        assert {one.source for one in made.requests} == {KEY}
+        await made.settled()
+        await made.settled()
+        assert made.history() == [("1", "a", "first"), ("2", "a", "deleted")]
+        made.git.refs |= {"pull/7/head": C}
+        await made.deliver(C, at=9)
+    assert made.history()[2:] == [("3", "c", "first")]
+
+
+@virtual
+async def test_a_time_that_cannot_be_read_is_reported():
+    """The condition names the field; until then nothing is closed."""
+    watch = {"references": {"pullRequests": {"closeAfter": "3 lightyears"}}}
+    made = Pulls(watch=watch, pull__7__head=A, heads__main=B)
+    async with led(made):
+        await until(lambda: made.condition() == ("False", "InvalidSpec"))
+
+
+@virtual
+async def test_open_ones_that_fill_the_limit_are_a_warning():
+    """Before one is forgotten, the Ready condition says what to do; with room again the warning ends."""
+    made = Pulls(watch={"references": {"pullRequests": {}, "limit": 1}}, pull__7__head=A, heads__main=B)
+    await made.deliver(A)
+    async with led(made):
+        await until(lambda: [one["reason"] for one in made.status.get("warnings") or ()] == ["TooManyPullRequests"])
+        await made.deliver(at=1, closed=True)
+        await until(lambda: not made.status.get("warnings"))

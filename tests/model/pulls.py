@@ -3,7 +3,8 @@
 The ledger's own steps are in `ledger.py`; here a run is created and recorded in one step each, after the live read. Git
 goes on showing the head of a pull request that was closed, so only deliveries report the closing. `history` is what
 happened at the forge: letters are heads, `-` is the closing. With `late` the forge's deliveries arrive in any order.
-With `strict` the trigger stops accepting forks at any time; the pull request is one.
+With `strict` the trigger stops accepting forks at any time; the pull request is one. With `lost` the delivery of the
+closing may be lost; the leader then closes the pull request for lack of deliveries: it reads, and writes later.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import NamedTuple
 from tests.model.ledger import GONE, Result
 from tests.model.walk import trace
 
+MOST_CLOSINGS = 2
+
 RULES = frozenset(
     {
         "closing_recorded",  # the delivery that reports the closing records it, as git never shows it
@@ -22,6 +25,9 @@ RULES = frozenset(
         "reopening_recorded",  # one that reports a reopening ends the closing
         "record_needed",  # a check finds nothing to do where no delivery is recorded: the entry was pruned
         "fork_in_record",  # a check knows by the record that it is a fork's, not only the delivery
+        "idle_closes",  # the leader closes a pull request of which nothing was delivered for long
+        "idle_counts",  # that is a request: a check handles it
+        "idle_tests",  # its write tests that no delivery was recorded since it read
         "generation_read",  # the live read tests the generation of the spec that the decision used
     }
 )
@@ -36,6 +42,7 @@ class Entry(NamedTuple):
     handled: int = 0
     event: int = -1
     closed: bool = False
+    idle: bool = False
 
 
 class Check(NamedTuple):
@@ -58,6 +65,9 @@ class State(NamedTuple):
     strict: bool = False
     stranger: bool = False
     pruned: bool = False
+    lost: bool = False
+    idle: int | None = None
+    closings: int = 0
 
 
 class Pulls:
@@ -87,8 +97,27 @@ class Pulls:
         over = live.commit is None and live.runs and live.requested == live.handled and not waiting
         if over and state.at + 1 == len(self.history) and not state.pruned and not any(state.checks):
             yield "prune", state._replace(entries=(*state.entries, Entry(runs=live.runs)), pruned=True)
+        if "lost" in self.events:
+            yield from self.losses(state, waiting)
         for lane, check in enumerate(state.checks):
             yield from self.lane(state, lane, check)
+
+    def losses(self, state: State, waiting: list[int]) -> Iterator[tuple[str, State]]:
+        """A closing that is never delivered, and the leader's two steps: read, and close what it has read."""
+        live = state.entries[-1]
+        for one in waiting[:1]:
+            if self.history[one] == GONE:
+                yield f"lost {one}", state._replace(delivered=state.delivered | {one}, lost=True)
+        if "idle_closes" not in self.rules:
+            return
+        if state.idle is None and live.event >= 0 and not live.closed and state.closings < MOST_CLOSINGS:
+            yield "idle read", state._replace(idle=len(state.entries) - 1, closings=state.closings + 1)
+        elif state.idle is not None:
+            tested = "idle_tests" in self.rules and live.requested != state.entries[state.idle].requested
+            counted = live.requested + ("idle_counts" in self.rules)
+            closed = live._replace(closed=True, idle=True, requested=counted)
+            entries = state.entries if tested or live.event < 0 else (*state.entries, closed)
+            yield "idle closes", state._replace(idle=None, entries=entries)
 
     def counted(self, live: Entry, event: int) -> Entry:
         """The entry after a delivery."""
@@ -98,7 +127,7 @@ class Pulls:
         closed = self.history[event] == GONE and "closing_recorded" in self.rules
         if live.closed and not closed and "reopening_recorded" not in self.rules:
             closed = True
-        return found._replace(event=event, closed=closed)
+        return found._replace(event=event, closed=closed, idle=False)
 
     def lane(self, state: State, lane: int, check: Check | None) -> Iterator[tuple[str, State]]:
         """The next step of a replica's check; one starts from any state of the entry that is still in a cache."""
@@ -167,11 +196,13 @@ class Pulls:
             if before == job or (job == GONE and before is None):
                 return f"{job} ran twice, or for nothing"
         live = state.entries[-1]
-        quiet = not any(state.checks) and len(state.delivered) == len(self.history)
+        quiet = not any(state.checks) and len(state.delivered) == len(self.history) and state.idle is None
         if not quiet or live.requested > live.handled or state.strict:
             return None
         ran, head = state.jobs[-1] if state.jobs else None, self.history[-1]
-        if head == GONE:
+        if state.lost and not live.closed and "idle_closes" in self.rules:
+            return None  # the leader closes it later
+        if head == GONE or (live.idle and "idle_tests" in self.rules):
             return None if ran in {None, GONE} and live.commit is None else f"lost: the closing, after {ran}"
         return None if ran == live.commit == head else f"lost: head {head}, ran {ran}, recorded {live.commit}"
 

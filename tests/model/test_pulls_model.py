@@ -9,6 +9,8 @@ SAFE = {
     "closed and reopened": Pulls("A-A"),
     "deliveries in any order": Pulls("A-B", events="late"),
     "closed at last, deliveries in any order": Pulls("AB-", events="late"),
+    "a closing that is not delivered": Pulls("AB-", events="lost"),
+    "the same, in any order": Pulls("A-", events="lost late"),
     "a trigger that stops accepting forks": Pulls("AB", events="strict"),
 }
 
@@ -18,6 +20,9 @@ NEEDED = {
     "reopening_recorded": (Pulls("A-A", without="reopening_recorded"), "lost: head A"),
     "record_needed": (Pulls("A-", without="record_needed"), "lost: the closing"),
     "fork_in_record": (Pulls("A", without="fork_in_record", events="strict"), "a fork ran"),
+    "idle_closes": (Pulls("A-", without="idle_closes", events="lost"), "lost: the closing"),
+    "idle_counts": (Pulls("A-", without="idle_counts", events="lost"), "lost: the closing"),
+    "idle_tests": (Pulls("AB", without="idle_tests", events="lost"), "lost: head B"),
     "generation_read": (Pulls("A", without="generation_read", events="strict"), "a fork ran"),
 }
 
