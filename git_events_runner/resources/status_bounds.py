@@ -128,10 +128,23 @@ def _entries(entries: Mapping[str, Any], spec: Any) -> Mapping[str, Any]:
 
 def _entry(entry: Any) -> Any:
     """An entry with its texts cut; the same object if none is too long."""
+    if type(entry) is dict and _is_within(entry):  # nearly all are, and a status may have a thousand
+        return entry
     if not isinstance(entry, Mapping):
         return _cut(entry, STATUS_TEXT_CHARACTERS)
     found = {name: _known(value) if name == _KNOWN else _entry(value) for name, value in entry.items()}
     return entry if all(found[name] is value for name, value in entry.items()) else found
+
+
+def _is_within(entry: dict[str, Any]) -> bool:
+    """Whether no text of an entry is too long; False also where that is not known."""
+    for name, value in entry.items():
+        if type(value) is str:
+            if len(value) > STATUS_TEXT_CHARACTERS and (name != _KNOWN or len(value) > KNOWN_CHARS):
+                return False
+        elif isinstance(value, Mapping) and not (type(value) is dict and _is_within(value)):
+            return False
+    return True
 
 
 def _known(text: Any) -> Any:

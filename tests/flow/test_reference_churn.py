@@ -1,29 +1,30 @@
 """Many branches created, moved and deleted at random, by polls and deliveries, through crashes and server faults.
 
-`REFERENCE_CHURN=1000,200,600` walks 1,000 branches, 200 of them moving, for 600 s of the virtual clock.
+`REFERENCE_CHURN=1000,200,600,800` walks 1,000 branches, of which 200 change 800 times in 600 s of the virtual clock.
 """
 
 import asyncio
 import contextlib
 import os
 import random
-from collections import Counter
 
 from git_events_runner.errors import GitCutOff, GitUnreachable
 from git_events_runner.flow.webhooks.recorder import DeliveryRecorder
 from git_events_runner.rules.ledger.mutations import rfc3339
 from git_events_runner.rules.reference_entries import kept_keys, watched_by
+from tests.flow.churn import History
 from tests.flow.program import annotation
 from tests.flow.test_references import Many
 from tests.flow.virtual import virtual
 from tests.flow.world import A
 
-BRANCHES, MOVING, SECONDS = map(int, os.environ.get("REFERENCE_CHURN", "60,20,240").split(","))
-STAYS_S = 60  # longer than a fault, and the 15 s between two lists, together
+BRANCHES, MOVING, SECONDS, CHANGES = map(int, os.environ.get("REFERENCE_CHURN", "60,20,240,140").split(","))
+STAYS_S = 20  # longer than a fault, and the time until the next poll
+DELETION_S = 50  # and longer than the 15 s between two lists, which two faults may interrupt
 
 
 class Churn(Many):
-    """A trigger over many branches, and what happened to each: (branch, head) that stayed, and deletions."""
+    """A trigger over many branches, and what happened to each."""
 
     def __init__(self, seed):
         watch = {"references": {"branches": {}, "limit": 1000}, "onDelete": {"name": "teardown"}}
@@ -33,7 +34,7 @@ class Churn(Many):
         self.chance = random.Random(seed)
         self.git.refs = refs
         self.heads = 0
-        self.expected = Counter()
+        self.history = History(refs)
         self.queue = asyncio.Queue()
         self.recorder = DeliveryRecorder(
             store=self.cluster.store, writer=self.cluster, submit=self.queue.put_nowait, now=self.cluster.now
@@ -41,16 +42,14 @@ class Churn(Many):
         self.tasks = 0
 
     def change(self, name):
-        """Create, move or delete a branch, which then stays as it is for a while."""
-        known = self.git.refs.get(name)
-        if known is not None and self.chance.random() < 0.4:
+        """Create, move or delete a branch; its head, None if it is deleted."""
+        commit, at = None, asyncio.get_running_loop().time()
+        if name in self.git.refs and self.chance.random() < 0.4:
             del self.git.refs[name]
-            self.expected[name, known, "deleted"] += 1
-            return None
-        self.heads += 1
-        commit = f"{self.heads:040x}"
-        self.git.refs[name] = commit
-        self.expected[name, commit, "first" if known is None else "changed"] += 1
+        else:
+            self.heads += 1
+            commit = self.git.refs[name] = f"{self.heads:040x}"
+        self.history.change(name, commit, at)
         return commit
 
     async def deliver(self, name, commit):
@@ -81,7 +80,9 @@ class Churn(Many):
                 self.git.error = GitCutOff("cut off") if fault == "cut" else GitUnreachable("no answer")
             else:
                 names = sorted(self.git.refs)
-                self.git.hidden = set(names if fault == "nothing" else self.chance.sample(names, len(names) // 2))
+                self.git.hidden = set(
+                    names if fault == "nothing" else self.chance.sample(names, min(len(names) // 2, 40))
+                )
             await asyncio.sleep(self.chance.uniform(1, 12))
             self.git.error, self.git.hidden = None, set()
 
@@ -96,16 +97,27 @@ class Churn(Many):
                 await asyncio.gather(task, return_exceptions=True)
 
     async def churn(self):
-        """Change branches until the time is over; each stays for a minute at least."""
+        """Change branches until the time is over; each stays for a moment, for a while, or for long."""
         loop = asyncio.get_running_loop()
         until, free = loop.time() + SECONDS, {f"heads/b{number}": 0.0 for number in range(MOVING)}
         while loop.time() < until:
-            await asyncio.sleep(self.chance.uniform(0, 2 * STAYS_S / MOVING))
+            await asyncio.sleep(self.chance.uniform(0, 2 * SECONDS / CHANGES))
             ready = [name for name, at in free.items() if at <= loop.time()]
             if ready:
                 name = self.chance.choice(ready)
-                free[name] = loop.time() + STAYS_S
+                free[name] = loop.time() + self.chance.choice(
+                    [self.chance.uniform(0, STAYS_S), self.chance.uniform(STAYS_S, DELETION_S), DELETION_S]
+                )
                 await self.deliver(name, self.change(name))
+
+    def recorded_runs(self):
+        """Branch, number, commit, and whether it is that of a deletion, of each Job."""
+        found = []
+        for job in self.jobs():
+            key, _, number = annotation(job, "run").split("/", 1)[1].rpartition("/")
+            reason = annotation(job, "reason").removeprefix("fire-")
+            found.append((key.partition("@")[2], int(number), annotation(job, "commit"), reason == "deleted"))
+        return found
 
 
 @virtual
@@ -119,18 +131,15 @@ async def test_each_head_that_stayed_runs_once_and_each_deletion_once():
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
     made.git.error, made.git.hidden = None, set()
-    last = asyncio.ensure_future(made.replica())
+    last, loop = asyncio.ensure_future(made.replica()), asyncio.get_running_loop()
     await asyncio.sleep(90)
+    runs, ended_at = made.recorded_runs(), loop.time()
+    await asyncio.sleep(200)
     last.cancel()
     await asyncio.gather(last, return_exceptions=True)
-    found = [annotation(job, "run").split("/", 1)[1].rsplit("/", 1) for job in made.jobs()]
-    ran = Counter(
-        (key.partition("@")[2], annotation(job, "commit"), annotation(job, "reason").removeprefix("fire-"))
-        for (key, _), job in zip(found, made.jobs(), strict=True)
-    )
-    assert ran == made.expected
-    assert len({(key, number) for key, number in found}) == len(found) > SECONDS * MOVING // (4 * STAYS_S)
-    await asyncio.sleep(200)
+    assert made.history.problems(runs, until=ended_at, stays_s=STAYS_S, deletion_s=DELETION_S) == []
+    assert len(runs) > CHANGES // 3
+    assert made.recorded_runs() == runs
     spec = made.cluster.objects[made.ref]["spec"]
     kept = kept_keys(made.status, ["app"], watched_by(spec), made.cluster.now())
     assert kept == {"app", *(f"app@{name}" for name in made.git.refs)}

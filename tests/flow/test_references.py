@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from git_events_runner.edges.git.request import ReferenceList
-from git_events_runner.errors import GitCutOff, GitReferenceNotFound
+from git_events_runner.errors import GitCutOff, GitReferenceNotFound, GitTooManyReferences
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.reference_entries import Listed, kept_keys, keys_of, watched_by
 from tests.flow.program import Answer, Git, Program, annotation
@@ -221,6 +221,27 @@ async def test_no_fault_of_a_server_is_a_deletion(what):
     await made.polls()
     assert made.ran() == []
     assert made.status["checkedSources"]["app@heads/x"].get("missingSince") is None
+
+
+@virtual
+async def test_a_server_with_more_references_than_are_read_is_one_problem():
+    """Nothing runs and nothing is recorded of them; the condition has one reason, and ends with the flood."""
+    watch = {"references": {"branches": {}}, "onDelete": {"name": "teardown"}}
+    made = many(watch=watch, kind="WebhookTrigger", heads__main=A, heads__x=B)
+    await made.polls()
+    before = made.keys()
+    made.git.error = GitTooManyReferences("more than 20,000 references begin so; narrow the patterns")
+    for _ in range(5):
+        assert (await made.poll()).failed
+        await asyncio.sleep(20)
+    assert made.condition() == ("False", "TooManyReferences")
+    problems = [one.get("problem") for one in made.status["checkedSources"].values() if one.get("problem")]
+    assert [one["reason"] for one in problems] == ["TooManyReferences"]
+    assert (made.keys(), made.ran()) == (before, [])
+    made.git.error = None
+    await made.polls()
+    assert made.condition()[0] == "True"
+    assert made.ran() == []
 
 
 @virtual
