@@ -55,6 +55,8 @@ def test_objects_have_the_originals_names():
         ("RoleBinding", "ns", f"{full}-controller-jobs"),
         ("ClusterRole", None, f"{full}-controller-secrets"),
         ("RoleBinding", "ns", f"{full}-controller-secrets"),
+        ("Role", "default", f"{full}-controller-events"),
+        ("RoleBinding", "default", f"{full}-controller-events"),
         ("Pod", "ns", f"{full}-test"),
     }
     assert any(name == "git-events-runner" for _, _, name in named(helm.objects(name="git-events-runner")))
@@ -149,6 +151,18 @@ def test_roles_are_bound_where_the_values_say():
     kept = [rule for rule in rules(helm.objects(copies)) if "secrets" in rule["resources"]]
     assert kept == [{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["robot"], "verbs": ["get"]}]
     assert not [o for o in helm.objects(CASES["little"]) if "Role" in o["kind"]]
+
+
+def test_events_of_cluster_objects_need_a_role_in_the_namespace_default():
+    """Unless the controller may publish Events there anyway, or is not to publish them."""
+
+    def there(controller):
+        objects = helm.objects({"rbac": {"controller": controller}}, namespace="ns")
+        return {o["kind"] for o in objects if o["metadata"].get("namespace") == "default"}
+
+    assert there({}) == there({"jobsNamespaces": ["a"]}) == {"Role", "RoleBinding"}
+    assert there({"jobsNamespaces": ["*"]}) == there({"clusterEvents": False}) == set()
+    assert there({"jobsNamespaces": ["default"]}) == {"RoleBinding"}  # that of the Jobs
 
 
 def test_the_originals_cloner_gets_its_roles_only_when_it_is_given_a_token():

@@ -9,6 +9,7 @@ from tests.cluster.api import Refused
 
 _INSTALL = Path(__file__).parents[2] / "manifests" / "install.yaml"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
+CLUSTER_EVENTS = "default"  # the namespace of Events about objects without one
 USERS = [{"kind": "User", "name": f"replica-{n}", "apiGroup": "rbac.authorization.k8s.io"} for n in range(4)]
 
 
@@ -19,20 +20,21 @@ def roles():
 
 
 def bind(api, namespace):
-    """Bind every role, with the namespace in place of the installation's."""
+    """Bind every role, with the namespace in place of the installation's; what all share may be there already."""
     for found in roles():
         kind, metadata = found["kind"], dict(found["metadata"])
         if kind == "ClusterRole":
             continue
+        shared = kind == "ClusterRoleBinding" or metadata["namespace"] == CLUSTER_EVENTS
         if kind == "ClusterRoleBinding":
             path = f"{_RBAC}/clusterrolebindings"
         else:
-            metadata["namespace"] = namespace
-            path = f"{_RBAC}/namespaces/{namespace}/{kind.lower()}s"
+            metadata["namespace"] = metadata["namespace"] if shared else namespace
+            path = f"{_RBAC}/namespaces/{metadata['namespace']}/{kind.lower()}s"
         body = found | {"metadata": metadata}
         if "subjects" in body:
             body["subjects"] = USERS
-        with contextlib.suppress(Refused) if kind == "ClusterRoleBinding" else contextlib.nullcontext():
+        with contextlib.suppress(Refused) if shared else contextlib.nullcontext():
             api.post(path, body)
     return namespace
 

@@ -11,7 +11,7 @@ from tests.cluster.api import OURS
 from tests.cluster.plane import wait_until
 from tests.servers.sshd import Sshd, Unavailable
 from tests.system.conftest import sources
-from tests.system.roles import let_read_secrets, roles
+from tests.system.roles import CLUSTER_EVENTS, let_read_secrets, roles
 from tests.system.test_tenancy import configure
 
 FINALIZER = "scheduletriggers.git-events-runner.rs"
@@ -129,6 +129,9 @@ def test_each_rule_of_the_roles_is_used_and_nothing_is_missing(
         assert replica.post(f"/{installation}/taken") == 202
         wait_until("a Job that waits too long", lambda: _reason(world, installation, "Expired"), timeout_s=90)
         wait_until("queued Jobs", lambda: len(_ours(world, installation)) == 3, timeout_s=90)
+        wait_until("an Event of the ClusterNotifier", lambda: _about(world, f"report-{installation}"), timeout_s=60)
+        edited = {"spec": {"events": ["Queued", "Failed"]}}  # the same problem again, of another generation
+        world.patch(f"{OURS}/clusternotifiers/report-{installation}", edited)
         gone = Ref("ScheduleTrigger", installation, "timed")
         wait_until(
             "no finalizer", lambda: not world.trigger(installation, gone.name, gone.kind)["metadata"].get("finalizers")
@@ -140,7 +143,8 @@ def test_each_rule_of_the_roles_is_used_and_nothing_is_missing(
         world.patch(f"{path}/{copied['metadata']['name']}/status", ready)  # its init container is done: the copy goes
         wait_until("the name's conflict", lambda: _reason(world, installation, "JobNameConflict"), timeout_s=60)
         wanted = {one for one in granted() if one[0].startswith(KEPT)}
-        requests = lambda: [e for e in control_plane.audited() if _here(e, installation, vault)]  # noqa: E731
+        namespaces = (installation, vault, CLUSTER_EVENTS)
+        requests = lambda: [e for e in control_plane.audited() if _here(e, *namespaces)]  # noqa: E731
         wait_until("every right is used", lambda: wanted <= used(requests()), timeout_s=30)
         assert wanted - used(requests()) == set()
         refused = [e for e in requests() if (e.get("responseStatus") or {}).get("code") == 403]
@@ -162,6 +166,11 @@ def _ours(api, namespace):
 
 def _series(api, namespace):
     return [e for e in api.items(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events") if e.get("series")]
+
+
+def _about(api, name):
+    events = api.items(f"/apis/events.k8s.io/v1/namespaces/{CLUSTER_EVENTS}/events")
+    return [e for e in events if e["regarding"]["name"] == name]
 
 
 def _reason(api, namespace, reason):
