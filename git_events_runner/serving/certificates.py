@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from git_events_runner.edges.ports import EventRecorder, SecretReader
-from git_events_runner.errors import ApiError, ConfigError, SecretUnusable
+from git_events_runner.errors import ApiError, ApiTooManyRequests, ApiUnavailable, ConfigError, SecretUnusable
 from git_events_runner.resources.ref import Ref
 from git_events_runner.settings import TlsFiles, TlsSecret
 from git_events_runner.telemetry.metrics import Metrics
@@ -49,7 +49,7 @@ class Certificates:
         self._metrics = metrics
         self._poll_s = poll_s
         self._loaded: tuple[bytes, bytes] | None = None
-        self._refused: tuple[bytes, bytes] | None = None
+        self._refused: tuple[tuple[bytes, bytes] | None, str] | None = None  # a pair, and why
         self._context: ssl.SSLContext | None = None
 
     @property
@@ -87,9 +87,12 @@ class Certificates:
             try:
                 pair = await self._read(self._tls)
                 if pair == self._loaded:
+                    self._refused = None
                     self._metrics.certificate(valid=True)
-                elif pair != self._refused:
+                elif self._refused is None or pair != self._refused[0]:
                     self._use_pair(self._context, pair)
+            except (ApiUnavailable, ApiTooManyRequests):
+                continue  # nothing is known of a new pair
             except _UNUSABLE as error:
                 self._reject(self._tls, pair, str(error))
 
@@ -105,8 +108,10 @@ class Certificates:
         log.info("certificate.loaded")
 
     def _reject(self, tls: TlsFiles | TlsSecret, pair: tuple[bytes, bytes] | None, error: str) -> None:
-        """Report once what is wrong with a new pair."""
-        self._refused = pair
+        """Report once what is wrong with a new pair, or why it cannot be read."""
+        if self._refused == (pair, error):
+            return
+        self._refused = (pair, error)
         self._metrics.certificate(valid=False)
         log.warning("certificate.rejected", error=error)
         if isinstance(tls, TlsSecret):

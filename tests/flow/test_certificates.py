@@ -11,7 +11,7 @@ import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from git_events_runner.errors import ConfigError
+from git_events_runner.errors import ApiUnavailable, ConfigError, SecretUnusable
 from git_events_runner.serving import Limits, listen, running, serving
 from git_events_runner.serving.certificates import Certificates
 from git_events_runner.settings import TlsFiles, TlsSecret
@@ -23,9 +23,12 @@ class Secrets:
     """One Secret that can be changed."""
 
     def __init__(self, pair):
-        self.pair = pair
+        self.pair, self.error, self.reads = pair, None, 0
 
     async def get(self, namespace, name, *keys):
+        self.reads += 1
+        if self.error:
+            raise self.error
         return {"tls.crt": self.pair[0], "tls.key": self.pair[1]}
 
     def forget(self, namespace, name):
@@ -128,6 +131,38 @@ async def test_a_new_certificate_is_served_and_a_bad_one_is_refused(tmp_path):
     end = x509.load_pem_x509_certificate(two[0]).not_valid_after_utc.timestamp()
     line = next(line for line in metrics.render().decode().splitlines() if line.startswith("t_certificate_expiry_time"))
     assert float(line.split()[1]) == end
+
+
+async def test_an_api_server_that_is_away_makes_no_certificate_invalid(tmp_path):
+    """Neither metric nor Event; a Secret that is missing is reported once, however often it is read."""
+    secrets, events, metrics = Secrets(issued(Authority(tmp_path), "one")), Events(), Metrics(prefix="t")
+    certificates = Certificates(
+        tls=TlsSecret(name="tls", namespace=None),
+        secrets=secrets,
+        namespace="ns",
+        announcer=events,
+        metrics=metrics,
+        poll_s=0.01,
+    )
+    await certificates.load()
+
+    async def read_again():
+        wanted = secrets.reads + 4
+
+        async def enough():
+            return secrets.reads >= wanted
+
+        await until(enough)
+
+    async with running(certificates=certificates.run()):
+        secrets.error = ApiUnavailable("away")
+        await read_again()
+        assert b"t_certificate_valid 1.0" in metrics.render()
+        assert events.notes == []
+        secrets.error = SecretUnusable("Secret ns/tls does not exist")
+        await read_again()
+        assert b"t_certificate_valid 0.0" in metrics.render()
+        assert len(events.notes) == 1
 
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
