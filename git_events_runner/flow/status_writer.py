@@ -102,6 +102,7 @@ class GroupedStatusWriter:
         self._deferred: dict[tuple[Ref, str], list[_Waiting]] = {}
         self._shared_until = 0.0
         self._started: asyncio.Queue[tuple[Ref, str]] = asyncio.Queue()
+        self._ended = False
 
     async def write(self, ref: Ref, uid: str, *mutations: Mutation) -> list[Outcome]:
         """Write mutations to the status of the trigger `ref` with that uid; their outcomes, in order.
@@ -155,6 +156,9 @@ class GroupedStatusWriter:
             self._enter(key, waiting)
 
     def _enter(self, key: tuple[Ref, str], waiting: _Waiting) -> None:
+        if self._ended:
+            _fail(waiting, _stopping(key[0]))
+            return
         lane = self._lanes.get(key)
         if lane is None:
             self._lanes[key] = [waiting]
@@ -168,16 +172,18 @@ class GroupedStatusWriter:
         return not self._lanes
 
     async def run(self) -> None:
-        """Serve writes until cancelled; callers that wait then get an unknown outcome."""
+        """Serve writes until cancelled; callers that wait then, or come later, get an unknown outcome."""
+        self._ended = False
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
                     ref, uid = await self._started.get()
                     group.create_task(self._drain(ref, uid))
         finally:
-            for lane in self._lanes.values():
+            self._ended = True
+            for (ref, _), lane in self._lanes.items():
                 for waiting in lane:
-                    _fail(waiting, ApiUnavailable("writing a status: this process is stopping"))
+                    _fail(waiting, _stopping(ref))
             self._lanes.clear()
 
     async def _drain(self, ref: Ref, uid: str) -> None:
@@ -191,19 +197,32 @@ class GroupedStatusWriter:
                 batch += self._deferred.pop(key, ())
             if batch:
                 try:
-                    await self._commit(ref, uid, batch)
+                    await self._commit_together(ref, uid, batch)
                 except Exception as error:  # noqa: BLE001  its callers get it; other triggers continue
                     for waiting in batch:
                         _fail(waiting, error)
                 finally:
                     for waiting in batch:  # cancelled in the middle: no caller keeps waiting
-                        _fail(waiting, ApiUnavailable(f"writing the status of {ref}: this process is stopping"))
+                        _fail(waiting, _stopping(ref))
             took_s = loop.time() - started_at
             slow = took_s > _SLOW_S and not full
             wait_s = min(max(_SLOW_GATHER * took_s, self._gather_s), _LONGEST_GATHER_S) if slow else self._gather_s
             if not self._lanes[key] and not slow:
                 del self._lanes[key]
                 return
+
+    async def _commit_together(self, ref: Ref, uid: str, batch: list[_Waiting]) -> None:
+        """Write a batch; what the API server refuses as invalid is written by caller: only one of them may be wrong."""
+        try:
+            await self._commit(ref, uid, batch)
+        except ApiInvalid:
+            if len(batch) == 1:
+                raise
+            for waiting in batch:
+                try:
+                    await self._commit(ref, uid, [waiting])
+                except ApiInvalid as error:
+                    _fail(waiting, error)
 
     async def _commit(self, ref: Ref, uid: str, batch: list[_Waiting]) -> None:
         mutations = [mutation for waiting in batch for mutation in waiting.mutations]
@@ -348,6 +367,10 @@ def _call_unless_written(done: asyncio.Future[list[Outcome]], unwritten: Callabl
         done.get_loop().call_later(_REFUSED_S, unwritten)
     elif Outcome.STALE in done.result():
         unwritten()
+
+
+def _stopping(ref: Ref) -> ApiUnavailable:
+    return ApiUnavailable(f"writing the status of {ref}: this process is stopping")
 
 
 def _fail(waiting: _Waiting, error: Exception) -> None:

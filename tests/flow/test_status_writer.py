@@ -381,3 +381,44 @@ async def test_what_another_replica_said_meanwhile_is_not_undone():
         assert await writer.write(REF, uid, report("app", away)) == [Outcome.WRITE]
     [reconciling] = [c for c in cluster.objects[REF]["status"]["conditions"] if c["type"] == "Reconciling"]
     assert reconciling["message"] == "source app: no answer\nsource other: no answer"
+
+
+class Strict(Cluster):
+    """Refuses a status with this run of a source."""
+
+    async def patch(self, ref, body, **options):
+        if any(each.get("path", "").endswith("/runs") and each["value"] == 7 for each in body if each["op"] == "add"):
+            raise ApiInvalid("status is invalid")
+        return await super().patch(ref, body, **options)
+
+    async def replace(self, kind, obj, **options):
+        if obj["status"]["checkedSources"]["app"]["runs"] == 7:
+            raise ApiInvalid("status is invalid")
+        return await super().replace(kind, obj, **options)
+
+
+@virtual
+async def test_a_write_that_is_refused_refuses_none_that_shares_its_request():
+    """A delivery that came with it is recorded; the caller of the invalid one alone gets the refusal."""
+    cluster = Strict()
+    uid = cluster.trigger(status=recorded(runs=6))["metadata"]["uid"]
+    async with writing(cluster) as writer:
+        first = asyncio.ensure_future(writer.write(REF, uid, count("first")))
+        await asyncio.sleep(0)
+        wrong = asyncio.ensure_future(writer.write(REF, uid, settle(7, B)))
+        good = asyncio.ensure_future(writer.write(REF, uid, count("second")))
+        assert await first == await good == [Outcome.WRITE]
+        with pytest.raises(ApiInvalid):
+            await wrong
+    assert app(cluster).requested == 2
+
+
+@virtual
+async def test_a_write_after_the_end_is_refused():
+    """Nobody would ever send it, and its caller would wait for ever."""
+    cluster = Cluster()
+    uid = cluster.trigger(status=recorded())["metadata"]["uid"]
+    async with writing(cluster) as writer:
+        await asyncio.sleep(0)
+    with pytest.raises(ApiUnavailable, match="is stopping"):
+        await asyncio.wait_for(writer.write(REF, uid, count()), 10)
