@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
+from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.retry import Attempt
 from git_events_runner.rules.ledger.entry import Entry
@@ -49,19 +50,29 @@ class CheckRequest:
         return self.trigger.kind == "WebhookTrigger"
 
     def merge(self, newer: CheckRequest) -> CheckRequest:
-        """Both as one: a check after the newer handles the older too. What is leader work in one stays fenced."""
+        """Both as one: a check after the newer handles the older too. What is leader work in one stays fenced.
+
+        `newer` was submitted later; its scheduled time may still be the earlier one, when a check is submitted again.
+        """
         tasks = (*self.tasks, *(task for task in newer.tasks if task not in self.tasks))
         retry = self.retry and newer.retry
+        due, other = (self, newer) if _is_due_later(self, newer) else (newer, self)
         return replace(
             newer,
-            due_at=newer.due_at or self.due_at,
-            scheduled=newer.scheduled if newer.due_at else self.scheduled,
-            fence=newer.fence or self.fence,
+            due_at=due.due_at,
+            scheduled=due.scheduled,
+            fence=due.fence or other.fence,
             tasks=tasks[-_TASKS_KEPT:],
             retry=retry,
             polls=self.polls and newer.polls,
             listed=self.listed or newer.listed,
         )
+
+
+def _is_due_later(one: CheckRequest, other: CheckRequest) -> bool:
+    """Whether the scheduled time of `one` is after that of `other`, which may have none."""
+    mine, others = timestamp(one.due_at), timestamp(other.due_at)
+    return mine is not None and (others is None or mine > others)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
