@@ -76,6 +76,7 @@ from git_events_runner.wiring.messages import messages
 from git_events_runner.wiring.owner import owner_reference
 from git_events_runner.wiring.repositories import Repositories
 from git_events_runner.wiring.restores import Restores
+from git_events_runner.wiring.served_namespaces import ServedNamespaces
 from git_events_runner.wiring.source_hosts import SourceHosts
 from git_events_runner.wiring.status_page import status_page
 from git_events_runner.wiring.unreadable_namespaces import UnreadableNamespaces
@@ -361,10 +362,10 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         identity=settings.identity,
         timing=settings.lease,
         owner=partial(owner_reference, store, config_ref),
+        marks=ServedNamespaces(served=settings.job_namespaces, store=store, announcer=events, ref=config_ref),
         changed=leadership_changed,
         failed=lambda error: edge_failed(None, error),
     )
-
     cleanup = TriggerCleanup(
         store=store, forget_lane=forget, forget_metrics=metrics.forget, with_metrics=metrics.triggers
     )

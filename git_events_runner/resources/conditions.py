@@ -240,6 +240,10 @@ class Reason(StrEnum):
         "NamespaceNotServed",
         "A namespace that is to be served does not exist or cannot be read; it joins when it can be listed.",
     )
+    NAMESPACE_LEFT = (
+        "NamespaceLeft",
+        "A namespace that was served is not any more; what is left there has to be deleted.",
+    )
     REQUEST_INVALID = (
         "RequestInvalid",
         "An annotation that requests a check or a run is wrong; the Event names what to correct.",

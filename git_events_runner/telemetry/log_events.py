@@ -80,6 +80,10 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "lease.lost": ("info", "This replica is no longer the leader."),
     "loop.late": ("warning", "The process was delayed by a second or more (`seconds`): no CPU, or stopped."),
     "namespace.joined": ("info", "A namespace that could not be read is served."),
+    "namespace.left": (
+        "warning",
+        "Namespaces that were served are not any more: Jobs that wait there stay suspended, triggers show old data.",
+    ),
     "namespace.refused": (
         "warning",
         "A namespace that is to be served cannot be read, or does not exist; it joins when it can be listed.",

@@ -135,6 +135,17 @@ class Api(Protocol):
         """Put an object; `dry_run`: without storing it."""
 
 
+class Marks(Protocol):
+    """What the leader writes into the lease for the next one."""
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """Those that the lease has from now on."""
+
+    def replaced(self, former: Mapping[str, str]) -> None:
+        """Those of them that the lease had with other values."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Seconds: how long a record is good, how long a leader tries to renew, and how often each replica reads it."""
@@ -155,6 +166,7 @@ class Lease:
         identity: str,
         timing: Timing,
         owner: Callable[[], Mapping[str, Any] | None],
+        marks: Marks,
         changed: Callable[[bool], None],
         failed: Callable[[ApiError], None],
         clock: Callable[[], float] = time.monotonic,
@@ -165,6 +177,7 @@ class Lease:
         self._identity = identity
         self._timing = timing
         self._owner = owner
+        self._marks = marks
         self._changed = changed
         self._failed = failed
         self._clock = clock
@@ -336,15 +349,21 @@ class Lease:
             "spec": spec,
         }
         timeout_s = self._timing.retry_s * 2
+        known: Mapping[str, str] = (seen.metadata.get("annotations") or {}) if seen and not seen.deleted else {}
+        marks = self._marks.annotations
+        annotations = {"annotations": {**known, **marks}}
         if seen is None or seen.deleted:
+            body["metadata"] |= annotations
             owner = self._owner()
             if owner is not None:
                 body["metadata"]["ownerReferences"] = [dict(owner)]
             written = await self._api.create(KINDS["Lease"], body, timeout_s=timeout_s)
         else:
-            body["metadata"] |= {**seen.metadata, "resourceVersion": seen.version}
+            body["metadata"] |= {**seen.metadata, **annotations, "resourceVersion": seen.version}
             written = await self._api.replace(KINDS["Lease"], body, timeout_s=timeout_s)
         self._remember(written)
+        if former := {name: known[name] for name in marks if known.get(name, marks[name]) != marks[name]}:
+            self._marks.replaced(former)
 
     async def _release(self) -> None:
         """Give the lease back, if it is ours, so that another replica takes it at its next look."""

@@ -64,6 +64,7 @@ class World:
         self.now = 0.0
         self.lease, self.version = None, 0
         self.owner = None
+        self.marks, self.former = {}, []
         self.broken = set()
         self.slow_s = {}
         self.sleepers = []
@@ -143,6 +144,20 @@ class Api:
         return self.world.lease
 
 
+class Marks:
+    """What the replicas of a world write into the lease."""
+
+    def __init__(self, world):
+        self.world = world
+
+    @property
+    def annotations(self):
+        return self.world.marks
+
+    def replaced(self, former):
+        self.world.former.append(former)
+
+
 class Candidate:
     """A replica that only leads."""
 
@@ -156,6 +171,7 @@ class Candidate:
             identity=name,
             timing=TIMING,
             owner=lambda: world.owner,
+            marks=Marks(world),
             changed=lambda _leading: None,
             failed=lambda _error: None,
             clock=world.clock,
@@ -260,6 +276,20 @@ async def test_a_new_lease_has_an_owner_and_what_others_wrote_into_it_stays():
         assert world.version > renewed
         assert world.lease["metadata"]["ownerReferences"][0]["uid"] == "1"
         assert first.leads
+
+
+async def test_what_a_former_leader_has_marked_is_reported_once_to_the_next():
+    """Annotations of others stay; a mark that is the same is no news."""
+    async with two() as (world, first, second):
+        world.edit(world.lease["metadata"] | {"annotations": {"mark": "old", "theirs": "x"}})
+        world.marks = {"mark": "new"}
+        await world.pass_time(10)
+        assert world.lease["metadata"]["annotations"] == {"mark": "new", "theirs": "x"}
+        assert world.former == [{"mark": "old"}]
+        world.broken.add("a")
+        await take_over(world, first, second, within_s=30)
+        assert world.lease["metadata"]["annotations"] == {"mark": "new", "theirs": "x"}
+        assert len(world.former) == 1
 
 
 async def test_a_leader_that_renews_stays():
