@@ -11,6 +11,7 @@ from importlib.metadata import version
 import structlog
 
 from git_events_runner.app import controller
+from git_events_runner.c_heap import limit_c_heap
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.errors import ConfigError, GitEventsRunnerError, TaskEnded, bug_report, single
 from git_events_runner.garbage import FrozenSurvivors
@@ -64,6 +65,7 @@ def _run(settings: Settings, logs: LogStream) -> int:
     import uvloop
 
     sys.setswitchinterval(_SWITCH_S)
+    limit_c_heap()
     try:
         with contextlib.ExitStack() as stack:
             spans = None
