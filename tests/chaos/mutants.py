@@ -150,3 +150,10 @@ def recorded_first():
         return await write(self, ref, uid, *mutations)
 
     _replace(status_writer.GroupedStatusWriter, "write", careless)
+
+
+@mutant("restore-unnoticed", "a version that decreases means nothing", "etcd restored from an older snapshot")
+def restore_unnoticed():
+    from git_events_runner.edges.kube.history import History
+
+    _replace(History, "_turn", lambda *_: None)

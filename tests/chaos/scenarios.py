@@ -69,6 +69,7 @@ def restored(arena, dice, span_s):
     plane.etcd.start()
     plane.apiserver.start()
     plane.wait_ready()
+    _run_everywhere(arena)
     time.sleep(span_s)
     plane.apiserver.kill()
     plane.etcd.kill()
@@ -79,6 +80,15 @@ def restored(arena, dice, span_s):
     plane.etcd.start()
     plane.apiserver.start()
     plane.wait_ready()
+
+
+def _run_everywhere(arena):
+    """Runs of every trigger that the restore removes: what a replica still knows of them is of another history."""
+    sources = arena.evidence.sources
+    known = {name: len(arena.evidence.runs(source)) for name, source in sources.items()}
+    for name in sources:
+        arena.workload.push(name)
+    arena.until(lambda: all(len(arena.evidence.runs(source)) > known[name] for name, source in sources.items()))
 
 
 # --- answers -------------------------------------------------------------------------------------------------------

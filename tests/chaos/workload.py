@@ -20,13 +20,15 @@ class Workload:
         self._arena, self._dice = arena, dice
         self._pool = concurrent.futures.ThreadPoolExecutor(16)
         self._stop = threading.Event()
+        self._pushing = threading.Lock()
         self._flying = []
 
     def push(self, name, *, to=None):
         """Push to the repository of a trigger, and deliver it (first `to` that pod) if it is called; its future."""
         repository, source = self._arena.repositories[name], self._arena.evidence.sources[name]
-        number = len(source.commits)
-        source.commits.append(repository.push({"README": f"{number}\n"}))
+        with self._pushing:  # a fault may push, too
+            number = len(source.commits)
+            source.commits.append(repository.push({"README": f"{number}\n"}))
         if not source.called:
             return None
         first = self._dice.randrange(len(self._arena.pods)) if to is None else to
