@@ -38,7 +38,8 @@ from .rate_limits import HostRateLimits, Observer, Unobserved
 from .repository_cache import RepositoryCache
 from .request import GitRequest, Reference, ReferenceList, Repository, ResolvedReference, is_object_id, shown
 from .shape import ONE_COMMIT, FetchShape
-from .single_flight import Batch, Lane, LruCache, Refs, Shared
+from .single_flight import Batch, Lane, Refs, Shared
+from .tree_cache import TreeCache
 from .tree_fetcher import TreeFetcher
 
 _MAY_BE_COMMITS = frozenset({"commit", "unknown"})
@@ -78,7 +79,7 @@ class Remote:
         self._leaving: dict[str, Batch] = {}  # by repository: begun, and not sent yet
         self._fetches: WeakValueDictionary[tuple[str, str], Shared[Tree]] = WeakValueDictionary()
         self._texts = CommitTexts(limits=limits, exchanges=self._exchanges, remembered=self._remembered)
-        self._trees: LruCache[tuple[str, str], Tree] = LruCache(limit=limits.kept_entries, weigh=_entries)
+        self._trees = TreeCache(limit=limits.kept_entries)
 
     async def close(self) -> None:
         """Close the connections of all transports."""
@@ -91,6 +92,7 @@ class Remote:
             transport.forget(keys)
         self._exchanges.forget(keys)
         self._remembered.forget(keys)
+        self._trees.forget(keys)
 
     async def commit_of(self, request: GitRequest, *, urgent: bool = False) -> ResolvedReference:
         """The commit of a reference, from an exchange sent after this call.
@@ -358,7 +360,3 @@ class Remote:
             known = ", ".join(sorted(self._transports))
             raise GitUnsupported(f"{repository}: {repository.scheme} URLs are not allowed here; use one of {known}")
         return transport
-
-
-def _entries(tree: Tree) -> int:
-    return len(tree) + 1
