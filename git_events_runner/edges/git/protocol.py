@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from git_events_runner.errors import (
     GitCutOff,
@@ -29,6 +30,7 @@ FLUSH, DELIM = b"0000", b"0001"
 _PEELED = "^{}"
 _V2 = 2
 _LEAST_WORDS = 2
+_SHARED_CHARS = 1024
 BELOW = "*"  # at the end of a wanted name: all that begin like this; git allows the character in no name
 MOST_REFERENCES = 20_000
 
@@ -54,6 +56,17 @@ class Capabilities:
     def filter(self) -> bool:
         """Whether a fetch may leave out the blobs."""
         return "filter" in self.features
+
+    @property
+    def is_short(self) -> bool:
+        """Whether one value may be kept for all servers that can do the same; an odd server may list megabytes."""
+        return sum(map(len, (*self.features, *self.offered))) <= _SHARED_CHARS
+
+
+@lru_cache(maxsize=64)
+def _known_equal(capabilities: Capabilities) -> Capabilities:
+    """One value for all repositories whose servers can do the same: it takes 2 KB, and thousands are remembered."""
+    return capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +167,13 @@ class Advertisement:
         self._reader.finish()
         if self._version is None or not self._ended:
             raise GitCutOff("the server's advertisement was cut off")
-        return Capabilities(
+        found = Capabilities(
             version=self._version,
             object_format=self._format,
             features=frozenset(self._features),
             offered=frozenset(self._offered),
         )
+        return _known_equal(found) if found.is_short else found
 
     def _feed_one(self, item: Packet) -> None:
         if self._ended:

@@ -90,6 +90,22 @@ def test_v2_advertisement(service):
     assert found == Capabilities(version=2, object_format="sha256", features=features, offered=offered)
 
 
+def test_repositories_whose_servers_can_do_the_same_share_what_is_known():
+    """What a server can do, and the request for one name, are held once for thousands; long lists of words are not."""
+
+    def learn(word: bytes) -> Capabilities:
+        lines = (b"version 2\n", b"fetch=shallow " + word + b"\n", b"0000")
+        return fed(Advertisement((), limit_bytes=LIMIT), packets(*lines)).finish()
+
+    first = learn(b"filter")
+    assert learn(b"filter") is first
+    assert learn(b"x" * 2000) is not learn(b"x" * 2000)
+    one, other = (LastResponse(["refs/heads/main"], first, LIMIT) for _ in range(2))
+    assert one.request is other.request
+    assert one.request == ls_refs_request(first, ["refs/heads/main"])
+    assert LastResponse(["refs/heads/a"], first, LIMIT).request == ls_refs_request(first, ["refs/heads/a"])
+
+
 @pytest.mark.parametrize("version", [0, 1])
 def test_older_advertisements_give_the_wanted_references(version):
     """v0 and v1 servers list references; the wanted ones are kept with what annotated tags point to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 
 from git_events_runner.edges.git.protocol import (
     Capabilities,
@@ -20,11 +21,21 @@ class LastResponse:
     __slots__ = ("answer", "limit_bytes", "names", "refs", "request")
 
     def __init__(self, names: Collection[str], capabilities: Capabilities, limit_bytes: int) -> None:
-        self.names = frozenset(names)
-        self.request = ls_refs_request(capabilities, self.names)
+        if len(names) == 1 and capabilities.is_short:
+            self.names, self.request = _for_one(capabilities, *names)
+        else:
+            self.names = frozenset(names)
+            self.request = ls_refs_request(capabilities, self.names)
         self.limit_bytes = limit_bytes
         self.answer = b""
         self.refs: Mapping[str, RemoteRef] = {}
+
+
+@lru_cache(maxsize=256)
+def _for_one(capabilities: Capabilities, name: str) -> tuple[frozenset[str], bytes]:
+    """The name alone, and its request: the same for all repositories of which `main` is watched."""
+    names = frozenset((name,))
+    return names, ls_refs_request(capabilities, names)
 
 
 class RepeatedResponse:
