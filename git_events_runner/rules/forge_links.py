@@ -10,6 +10,7 @@ _SCP = re.compile(r"(?P<user>[A-Za-z0-9_.-]+)@(?P<host>[A-Za-z0-9_.-]+):(?P<path
 _URL = re.compile(
     r"(?P<scheme>https?|ssh)://(?:[A-Za-z0-9_.-]+@)?(?P<host>[A-Za-z0-9_.-]+)(?P<port>:[0-9]{1,5})?(?P<path>/.*)?"
 )
+_AZURE_SSH = re.compile(r"^v3/([^/]+/[^/]+)/([^/]+)$")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 # Path of a commit's page below the repository's, by the name that `authConfig.type` has for the forge.
 _COMMIT_PATHS = {
@@ -84,13 +85,16 @@ def commit_page(repo_uri: str, commit: str | None, forge: str | None = None) -> 
     'https://github.com/a/b/commit/0123456789'
     >>> commit_page("https://git.example/a/b", "0123456789", "gitlab")
     'https://git.example/a/b/-/commit/0123456789'
+    >>> commit_page("git@ssh.dev.azure.com:v3/org/project/app", "0123456789")
+    'https://dev.azure.com/org/project/_git/app/commit/0123456789'
     """
     found = _URL.fullmatch(repo_uri) or _SCP.fullmatch(repo_uri)
     if found is None or not _COMMIT.fullmatch(commit or ""):
         return None
     host = found["host"].lower()
+    host = _SSH_HOSTS.get(host, host)
     path = _COMMIT_PATHS.get(_forge_of(host) or forge or "")
-    repository = (found["path"] or "").strip("/").removesuffix(".git")
+    repository = _AZURE_SSH.sub(r"\1/_git/\2", (found["path"] or "").strip("/").removesuffix(".git"))
     if path is None or not repository or "?" in repository:
         return None
     scheme = "http" if found.groupdict().get("scheme") == "http" else "https"

@@ -44,7 +44,7 @@ def cloudevents_request(
     headers = {f"ce-{name}": _encoded(value) for name, value in attributes.items()}
     headers["Content-Type"] = "application/json"
     if token is not None:
-        headers["Authorization"] = _authorization(token)
+        headers["Authorization"] = authorization(token)
     return Request(url=address, body=json.dumps(data, separators=(",", ":")).encode(), headers=headers)
 
 
@@ -60,7 +60,12 @@ def _encoded(value: str) -> str:
     )
 
 
-def _authorization(token: bytes) -> str:
+def authorization(token: bytes) -> str:
+    """The value of the header with the token.
+
+    Raises:
+        SecretUnusable: It cannot be sent.
+    """
     text = token.decode("latin-1").strip()
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         message = "the token is empty, or has characters that no token has (write it without `Bearer`)"

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from git_events_runner.errors import SecretUnusable
-from git_events_runner.resources.notifiers import API_URLS, CommitStatus
+from git_events_runner.resources.notifiers import API_URLS, URL_CHARS, CommitStatus
 from git_events_runner.rules.forge_links import commit_page, repository_place
 
 from .report import CANCELLED, FAILED, QUEUED, STARTED, SUCCEEDED, RunReport
@@ -46,6 +46,7 @@ _STATES: dict[str, dict[str, str]] = {
     "azure": {QUEUED: "pending", STARTED: "pending", SUCCEEDED: "succeeded", FAILED: "failed", CANCELLED: "error"},
 }
 _KEY_CHARS = {"bitbucket": 40, "bitbucket-server": 255}
+_LINK_CHARS = {"gitlab": 255, "bitbucket-server": 450}
 # The usual path of the API, where the address in the spec has none.
 _PATHS = {"github": "/api/v3", "gitlab": "/api/v4", "gitea": "/api/v1", "bitbucket": "/2.0"}
 # Where the API of a public service is, and where its repositories are.
@@ -111,9 +112,9 @@ def commit_status_request(spec: CommitStatus, report: RunReport, *, secret: byte
     if place is None:
         raise ValueError(f"{report.repo_uri} is no address of a repository")
     context = _bounded(report.filled(spec.context), _KEY_CHARS.get(spec.forge, _CONTEXT_CHARS))
-    link = report.link(target_url)
-    if link is None:
-        link = commit_page(report.repo_uri, report.commit, spec.forge.partition("-")[0])
+    links = (report.link(target_url), commit_page(report.repo_uri, report.commit, spec.forge))
+    longest = _LINK_CHARS.get(spec.forge, URL_CHARS)
+    link = next((one for one in links if one is not None and len(one) <= longest), None)
     status = _Status(
         base=api_url(spec),
         path=place.path,
@@ -129,7 +130,7 @@ def commit_status_request(spec: CommitStatus, report: RunReport, *, secret: byte
     except ValueError as error:
         raise ValueError(f"{error}: correct repoUri, or leave its triggers out by spec.triggers") from None
     present = {name: value for name, value in body.items() if value is not None}
-    headers = {"Content-Type": "application/json", "Accept": "application/json", **_login(spec.forge, secret)}
+    headers = {"Content-Type": "application/json", "Accept": "application/json", **login(spec.forge, secret)}
     return Request(url=url, body=json.dumps(present).encode(), headers=headers)
 
 
@@ -176,7 +177,7 @@ def _bitbucket_server(status: _Status) -> tuple[str, Mapping[str, Any]]:
     body = {
         "key": status.context,
         "state": status.state,
-        "url": status.url or status.base,
+        "url": status.url or f"{status.base}/projects/{_quoted(project)}/repos/{_quoted(name)}/commits/{status.commit}",
         "name": status.name,
         "description": status.description,
     }
@@ -199,7 +200,7 @@ def _azure(status: _Status) -> tuple[str, Mapping[str, Any]]:
         "state": status.state,
         "description": status.description,
         "targetUrl": status.url,
-        "context": {"name": rest, "genre": genre} if genre else {"name": rest},
+        "context": {"name": rest, "genre": genre} if genre and rest else {"name": status.context},
     }
     path = f"{organization}/{project}/_apis/git/repositories/{name}/commits/{status.commit}/statuses"
     return f"{status.base}/{path}?{_AZURE_VERSION}", body
@@ -215,8 +216,12 @@ _BUILDERS: dict[str, Callable[[_Status], tuple[str, Mapping[str, Any]]]] = {
 }
 
 
-def _login(forge: str, secret: bytes) -> dict[str, str]:
-    """The header with the token; `user:password` is sent as HTTP Basic."""
+def login(forge: str, secret: bytes) -> dict[str, str]:
+    """The header with the token; `user:password` is sent as HTTP Basic.
+
+    Raises:
+        SecretUnusable: It cannot be sent.
+    """
     token = secret.decode("latin-1").strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         message = "the token is empty, or has characters that no token has (write it without `Bearer`)"

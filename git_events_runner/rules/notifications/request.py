@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _OK, _MOVED, _CLIENT, _FORBIDDEN, _SERVER = 200, 300, 400, 403, 500
-_LATER = frozenset((408, 425, 429))
+_LATER = frozenset((408, 409, 425, 429))  # 409 of GitLab: another request changes the commit's statuses
 _LONGEST_WAIT_S = 3600.0
 _ADVICE = {
     400: "check commitStatus.forge and apiUrl, or address",

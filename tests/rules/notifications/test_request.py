@@ -21,7 +21,7 @@ def test_what_another_attempt_cannot_change_is_refused_with_what_to_do(status):
     assert verdict.message.startswith(f"HTTP status {status}: ")
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504])
 def test_what_passes_is_tried_again(status):
     """After the time that the receiver names, an hour at most."""
     assert verdict_of(status) == Retry(message=f"HTTP status {status}")
