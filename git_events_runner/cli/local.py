@@ -28,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--once",
         action="store_true",
-        help="check every trigger with a schedule once, then end; 1 if a check or a run failed",
+        help="check every trigger with a schedule once, then end; 1 if a check, a run or a message (--send) failed",
     )
     parser.add_argument(
         "--state",

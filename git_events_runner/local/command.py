@@ -177,11 +177,13 @@ async def _kept(state: State | None) -> AsyncIterator[None]:
 
 
 async def _finished(once: Once, at: Addresses) -> None:
-    """All is done, and its messages are printed or sent; a receiver that does not answer is not waited for."""
+    """All is done, and its messages are printed or sent; a receiver that does not answer is a failure after a while."""
     await once.wait()
-    with contextlib.suppress(TimeoutError):
+    try:
         async with asyncio.timeout(_MESSAGES_S):
             await at.notified()
+    except TimeoutError:
+        once.not_sent()
 
 
 def _colorful() -> bool:

@@ -49,6 +49,8 @@ class Once:
             self.job_ended(str(fields.get("job")), succeeded=False)
         elif event in _REQUESTS:
             self._recorded(event, fields)
+        elif event == "notification.refused":
+            self._failed.append(f"message of {fields['name']} about {fields['job']}")
         elif event == "check.finished":
             trigger = Ref(fields["kind"], fields["namespace"], fields["name"])
             self._checked((trigger, fields["source"]), CheckResult(fields["verdict"]))
@@ -90,13 +92,17 @@ class Once:
         if not (self._open or self._requested or self._runs) and self._ended >= self._created:
             self._done.set()
 
+    def not_sent(self) -> None:
+        """Messages wait, and no receiver has accepted them."""
+        self._failed.append("messages that no receiver has accepted")
+
     async def wait(self) -> None:
         """Return when every check was done and every Job has ended."""
         await self._done.wait()
 
     @property
     def failed(self) -> bool:
-        """Whether a check or a run failed."""
+        """Whether a check, a run or a message failed."""
         return bool(self._failed)
 
     @property

@@ -10,6 +10,8 @@ from git_events_runner.resources.kinds import NOTIFIERS, SOURCES, TRIGGERS
 from git_events_runner.resources.notifiers import DEFAULT_KEYS
 from git_events_runner.resources.ref import Ref, named
 
+from .notifier_secrets import problem_of
+
 UNREAD: Mapping[str, Any] = {}  # an object that is there, with nothing in it to read
 
 
@@ -118,8 +120,20 @@ def _of_notifier(notifier: Ref, spec: Mapping[str, Any], known: Existing) -> Ite
     if spec.get("secretRef"):
         key = spec["secretRef"].get("key") or DEFAULT_KEYS[spec["type"]]
         yield from _secret_of("spec", notifier, spec, [key], known)
+        yield from _value_of_notifier(notifier, spec, key, known)
     if ca:
         yield from _secret_of("spec.tlsConfig.caCert", notifier, ca, [ca.get("key") or "ca.crt"], known)
+
+
+def _value_of_notifier(notifier: Ref, spec: Mapping[str, Any], key: str, known: Existing) -> Iterator[tuple[str, str]]:
+    """What is wrong with the value in a Notifier's Secret, where it can be read."""
+    named_in = notifier.namespace or spec["secretRef"].get("namespace")
+    secret = Ref("Secret", named_in, spec["secretRef"]["name"])
+    found = known.find(secret) if named_in is not None else None
+    value = (_values(found) if found is not None else {}).get(key)
+    problem = problem_of(spec, value) if isinstance(value, str) and value else None
+    if problem is not None:
+        yield "spec.secretRef", f"the key {key} of {secret}: {problem}"
 
 
 def _secret_of(
@@ -205,13 +219,18 @@ def _secret(field: str, secret: Ref, keys: list[str], known: Existing) -> Iterat
         for at, problem in _missing(f"{field}.secretRef.name", secret, known):
             yield at, f"{problem}, or pass it with --secret {place}/{keys[0]}=VARIABLE"
         return
-    values = {**(found.get("data") or {}), **_encoded(found.get("stringData") or {})}
+    values = _values(found)
     for key in keys:
         if key in values and not values[key]:
             yield f"{field}.secretRef.name", f"the key {key} of {secret} is empty; give it a value in its stringData"
         elif not values.get(key):
             there = ", ".join(sorted(values)) or "none"
             yield f"{field}.secretRef.name", f"{secret} has no key {key} (keys: {there}); add it to its stringData"
+
+
+def _values(secret: Mapping[str, Any]) -> dict[str, Any]:
+    """All values of a Secret, as `data` has them."""
+    return {**(secret.get("data") or {}), **_encoded(secret.get("stringData") or {})}
 
 
 def _encoded(texts: Mapping[str, Any]) -> dict[str, str]:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from demo.gitserver import Repository
+from git_events_runner.local.once import Once
+from tests.servers.receiver import Receiver
 
 from .conftest import write
 
@@ -115,6 +117,34 @@ def test_once_fails_with_its_run(repository: Repository, tmp_path: Path):
     done = once(write(tmp_path / "m", url=repository.url, command="[no-such-command]"))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "command not found: no-such-command" in done.stdout
+
+
+def test_once_fails_with_a_message_that_is_not_accepted(repository: Repository, tmp_path: Path):
+    """With --send; without it the message is printed, and no failure."""
+    folder = write(tmp_path / "m", url=repository.url)
+    with Receiver().running() as receiver:
+        receiver.answers = [422]
+        (folder / "notifier.yaml").write_text(
+            "apiVersion: git-events-runner.rs/v1alpha1\nkind: Notifier\nmetadata: {name: hook}\nspec:\n"
+            f"  type: webhook\n  address: {receiver.url}/\n  secretRef: {{name: key}}\n  events: [Succeeded]\n"
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {name: key}\nstringData: {secret: 0123456789abcdef}\n"
+        )
+        done = once(folder, "--send")
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "failed: message of hook about" in done.stdout
+        assert len(receiver.got) == 1
+        done = once(folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(receiver.got) == 1
+
+
+def test_once_fails_while_messages_wait():
+    """For a receiver that does not answer."""
+    waiting = Once([])
+    assert not waiting.failed
+    waiting.not_sent()
+    assert waiting.failed
+    assert "messages that no receiver has accepted" in waiting.summary
 
 
 def test_once_fails_with_an_unreachable_repository(tmp_path: Path):
