@@ -265,6 +265,10 @@ class Reason(StrEnum):
         "DeliveryFailing",
         "The receiver of a Notifier does not answer, throttles, or fails; messages wait and are sent again.",
     )
+    TOO_MANY_NOTIFIERS = (
+        "TooManyNotifiers",
+        "A trigger is selected by more than 25 Notifiers; this one does not report it.",
+    )
     RUNTIME_CONFIG_INVALID = (
         "RuntimeConfigInvalid",
         "The runtime config cannot be used; the Event has the config in use.",

@@ -9,6 +9,7 @@ from git_events_runner.concurrency.fairness import equal
 from git_events_runner.errors import ApiForbidden, ApiUnavailable
 from git_events_runner.flow.jobs.results import Results
 from git_events_runner.flow.notifications import Notifications
+from git_events_runner.resources.job import NOTIFIED_ANNOTATION as MARKS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.notifications.request import Refused, Retry
 from git_events_runner.wiring.live_triggers import LiveTriggers
@@ -117,7 +118,7 @@ class Installation:
             submit=cluster.submit,
             deleted_as=deletions.phase_of,
             job_deleted=tracking_of(cluster).is_deleted,
-            trigger_deleted=LiveTriggers(reader=cluster, store=cluster.store).gone,
+            trigger_deleted=LiveTriggers(reader=cluster, store=cluster.store).is_deleted,
             most_retries=lambda: 10,
             messages=notifications,
             request_timeout_s=5.0,
@@ -283,6 +284,59 @@ async def test_a_run_whose_trigger_is_deleted_is_reported_as_cancelled():
         installation.cluster.drop(REF)
         await until(lambda: installation.states(A) == ["Started", "Cancelled"], within_s=100)
         await asyncio.sleep(120)
+    assert installation.states(A) == ["Started", "Cancelled"]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@virtual
+async def test_a_run_whose_trigger_is_deleted_while_there_is_no_leader_is_reported_as_cancelled_once(ended):
+    """By what its Job records, whether that has ended by then or not; no later leader sends it again."""
+    installation = Installation(runs=1)
+    async with installation.leader():
+        await until(lambda: installation.states(A) == ["Started"])
+        await asyncio.sleep(5)
+    installation.cluster.drop(REF)
+    if ended:
+        installation.cluster.finish(installation.jobs[1])
+    for _ in range(3):
+        async with installation.leader():
+            await asyncio.sleep(900)
+    assert installation.states(A) == ["Started", "Cancelled"]
+
+
+@virtual
+async def test_a_job_that_a_user_wrote_changes_no_status_of_a_trigger_that_exists():
+    """Under the name of a trigger and with the mark of a Notifier, but of no run of it."""
+    installation = Installation(runs=1)
+    uid = installation.cluster.objects[NOTIFIER]["metadata"]["uid"]
+    former = {**installation.cluster.objects[REF], "metadata": {**installation.cluster.objects[REF]["metadata"]}}
+    former["metadata"]["uid"] = "another"
+    forged = installation.cluster.job(former, 9, commit=C, suspend=False)
+    ref = installation.cluster.ref(forged)
+    installation.cluster.change(
+        ref, metadata={"annotations": {**forged["metadata"]["annotations"], MARKS: f"{uid}=Started"}}
+    )
+    async with installation.leader():
+        await asyncio.sleep(600)
+        assert installation.states(C) == []
+        installation.cluster.drop(REF)
+        await until(lambda: installation.states(C) == ["Cancelled"], within_s=100)
+
+
+@virtual
+async def test_a_cancelled_run_that_was_reported_is_not_reported_again_by_the_status_of_its_trigger():
+    """The former leader was killed before it recorded the deletion there: the next one finds the record."""
+    installation = Installation(runs=1)
+    async with installation.leader():
+        await until(lambda: installation.states(A) == ["Started"])
+        installation.cluster.drop(installation.ref(1))
+        await until(lambda: installation.states(A) == ["Started", "Cancelled"], within_s=100)
+        await until(lambda: any("mark" in one for one in installation.recorded_cancellations()), within_s=100)
+    last = {"name": installation.jobs[1]["metadata"]["name"], "phase": "Running", "commit": A}
+    installation.cluster.change(REF, status=recorded(runs=1, lastJob=last, commit=A))
+    installation.cluster.store._last.clear()
+    async with installation.leader():
+        await asyncio.sleep(300)
     assert installation.states(A) == ["Started", "Cancelled"]
 
 

@@ -103,6 +103,12 @@ class World:
     def mark(self, job):
         return self.cluster.objects[self.cluster.ref(job)]["metadata"]["annotations"].get(NOTIFIED)
 
+    def limited(self, name):
+        """The message of the condition Limited, if there is one."""
+        status = self.cluster.objects[Ref("Notifier", "n", name)].get("status") or {}
+        found = (one for one in status.get("conditions") or () if one["type"] == "Limited")
+        return next((one["message"] for one in found if one["reason"] == "TooManyNotifiers"), None)
+
     def condition(self, name="status"):
         [found] = self.cluster.objects[Ref("Notifier", "n", name)]["status"]["conditions"]
         return found["status"], found["reason"], found["message"]
@@ -441,7 +447,7 @@ async def test_receivers_of_one_namespace_that_hang_delay_no_other_namespace():
 
 @virtual
 async def test_more_notifiers_than_a_job_has_room_for_repeat_no_message():
-    """A namespace with many takes neither another's marks nor those of the cluster's Notifier."""
+    """Those that are left out have a condition while there are so many; the cluster's is not left out."""
     world = World()
     for number in range(130):
         world.notifier(f"own-{number}", WEBHOOK)
@@ -449,9 +455,16 @@ async def test_more_notifiers_than_a_job_has_room_for_repeat_no_message():
     async with world.leading():
         world.finish(world.cluster.job(world.trigger))
         await asyncio.sleep(300)
-    names = [name for name, *_ in world.receiver.got]
+        limited = {ref.name for ref in world.cluster.objects if ref.kind == "Notifier" and world.limited(ref.name)}
+        names = [name for name, *_ in world.receiver.got]
+        for number in range(110):
+            world.cluster.drop(Ref("Notifier", "n", f"own-{number}"))
+        await asyncio.sleep(60)
+        assert not any(world.limited(f"own-{number}") for number in range(110, 130))
     assert "all" in names
     assert len(names) == len(set(names)) == 25
+    assert len(limited) == 106
+    assert limited.isdisjoint(names)
 
 
 @virtual

@@ -149,6 +149,7 @@ class Cluster:
             "namespace": namespace,
             "creationTimestamp": (START + timedelta(seconds=age_s)).isoformat(),
             "labels": {
+                f"{prefix}source-kind": trigger.get("spec", {}).get("sources", {}).get("kind", "GitRepo"),
                 f"{prefix}trigger-kind": trigger["kind"],
                 f"{prefix}trigger-name": trigger["metadata"]["name"],
                 **(labels or {}),

@@ -88,6 +88,13 @@ class Cancellations:
         found = self._of(notifier).get(job_uid, {}).get("mark")
         return found if isinstance(found, str) else None
 
+    def has_other(self, notifier: Snapshot, report: RunReport) -> bool:
+        """Whether a run whose Job's uid is not known is recorded under that uid already."""
+        records = self._of(notifier)
+        place = report.job.namespace, report.job.name
+        known = any((one.get("namespace"), one.get("job")) == place for one in records.values())
+        return known and report.job_uid == report.job.name and report.job_uid not in records
+
     def sent(self, notifier: Snapshot, job_uid: str, mark: str) -> None:
         """Record that the message of a cancelled run was accepted or refused."""
         found = self._of(notifier).get(job_uid)

@@ -24,19 +24,17 @@ from git_events_runner.edges.ports import EventRecorder, KubeWriter
 from git_events_runner.resources.conditions import Reason
 from git_events_runner.resources.kinds import NOTIFIERS, TRIGGERS
 from git_events_runner.resources.ref import Ref
-from git_events_runner.rules.jobs.last_job import GONE
 from git_events_runner.rules.jobs.lifecycle import FAILED, SUCCEEDED, JobEnded, JobEvent
 from git_events_runner.rules.messages import Fence
 from git_events_runner.rules.notifications import marks
 from git_events_runner.rules.notifications.cancelled import cancelled
 from git_events_runner.rules.notifications.problem import ProblemReport
-from git_events_runner.rules.notifications.report import CANCELLED, FINAL, RunReport
+from git_events_runner.rules.notifications.report import CANCELLED, FINAL, UNFINISHED, RunReport
 from git_events_runner.rules.notifications.request import Accepted, Refused, Retry, Verdict
 from git_events_runner.rules.notifications.selection import (
     TRIGGER_DELETED,
     is_due,
     keeps_job,
-    lost_report,
     report_of_run,
 )
 from git_events_runner.rules.notifications.webhook import Report
@@ -44,7 +42,9 @@ from git_events_runner.telemetry.notification_metrics import NotificationMetrics
 
 from .cancellations import Cancellations
 from .conditions import NotifierConditions
+from .deleted_jobs import DeletedJobs
 from .lane import Lane, pending_of, secrets_namespace
+from .left_out import LeftOut
 from .marks_writer import MarksWriter
 from .problems import Problems, is_problem
 from .recoveries import Recoveries
@@ -90,8 +90,10 @@ class Notifications:
         self._problems = Problems(api=api, store=store, request_timeout_s=request_timeout_s, now=now, weight=weight)
         self._recoveries = Recoveries(store)
         self._selected = Selected(store)
+        self._deleted = DeletedJobs(store=store, selected=self._selected, cancellations=self._cancellations, now=now)
         self._conditions = NotifierConditions(api=api, store=store, announcer=announcer, now=now)
         self._slices = Slices()
+        self._left_out = LeftOut(store=store, selected=self._selected, conditions=self._conditions)
         self._lanes: dict[tuple[str, str], Lane] = {}  # by the uid of the Notifier, and the namespace of its Secrets
         self._requests = RequestSlots()
         self._work = asyncio.Event()
@@ -120,10 +122,7 @@ class Notifications:
         Raises:
             ApiError: The API server gave no answer: nothing is deleted yet, try again.
         """
-        notifiers = self._selected.notifiers()
-        report = self._selected.report(job) if notifiers else None
-        if report is not None:
-            await self._record(notifiers, cancelled(report, result, self._now()))
+        await self._deleted.cancelling(job, result)
 
     async def lost(self, trigger: Snapshot, source: str, name: str) -> None:
         """Record that a Job was deleted before it ended, and no leader has seen it.
@@ -131,22 +130,8 @@ class Notifications:
         Raises:
             ApiError: The API server gave no answer: try again.
         """
-        notifiers = self._selected.notifiers()
-        if not notifiers:
-            return
-        seen = next(
-            (job for job in self._store.recently_deleted() if job.ref == Ref("Job", trigger.ref.namespace, name)), None
-        )
-        report = self._selected.report(seen) if seen is not None else lost_report(trigger, source, name, self._store)
-        if report is not None:
-            report = cancelled(report, GONE, self._now())
-            await self._record(notifiers, report)
-            self._put(notifiers, report, None)
-
-    async def _record(self, notifiers: list[Snapshot], report: RunReport) -> None:
-        for notifier in self._selected.concerned(notifiers, report.trigger):
-            if is_due(notifier, report, self._cancellations.mark(notifier, report.job_uid), self._now()):
-                await self._cancellations.record(notifier, report)
+        for notifier, report in await self._deleted.lost(trigger, source, name):
+            self._put_to(notifier, report, None)
 
     def keeps(self, job: Snapshot) -> bool:
         """Whether a Job may have no TTL yet, because a message about its end is still to be sent."""
@@ -240,6 +225,7 @@ class Notifications:
         self._recoveries.keep({job.uid for job in self._store.all("Job")})
         if is_problem(notifiers):
             await self._consider_problems(notifiers)
+        await self._left_out.check(notifiers)
 
     def _consider_cancelled(self, notifier: Snapshot) -> None:
         """Put the cancelled runs that its status records, and those whose trigger was deleted while they waited."""
@@ -267,6 +253,15 @@ class Notifications:
         report = self._selected.report(job)
         if report is not None:
             self._put(notifiers, report, job)
+        elif (orphan := self._selected.orphan(job)) is not None:
+            self._follow_orphan(notifiers, orphan, job)
+
+    def _follow_orphan(self, notifiers: list[Snapshot], report: RunReport, job: Snapshot) -> None:
+        """A trigger was deleted while there was no leader: its receivers show this run as waiting or running."""
+        for notifier in notifiers:
+            mark = self._marks.mark(job, notifier.uid) if notifier.model is not None else None
+            if mark in UNFINISHED and notifier.ref.namespace in {None, report.trigger.namespace}:
+                self._lane_of(notifier, report).unfinished[report.job_uid] = report
 
     def _put(self, notifiers: list[Snapshot], report: RunReport, job: Snapshot | None) -> None:
         for notifier in self._selected.concerned(notifiers, report.trigger):
@@ -378,8 +373,7 @@ class Notifications:
         mark = marks.refused(report.state, notifier.generation) if refused else marks.accepted(report.state)
         if report.state == CANCELLED:
             self._cancellations.sent(notifier, report.job_uid, mark)
-        else:
-            self._marks.put(report.job, report.job_uid, lane.uid, mark)
+        self._marks.put(report.job, report.job_uid, lane.uid, mark)
 
     def _current(self, notifier: Snapshot, report: Report) -> Report | None:
         """The report as it is to be sent now; None: it is sent, or a newer run of its commit is."""

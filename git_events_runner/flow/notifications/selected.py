@@ -10,7 +10,7 @@ from git_events_runner.resources.kinds import NOTIFIERS
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.identity import owner_of
 from git_events_runner.rules.notifications.report import RunReport
-from git_events_runner.rules.notifications.selection import concerned, report_of
+from git_events_runner.rules.notifications.selection import concerned, left_out, orphan_report, report_of
 
 
 class Selected:
@@ -25,14 +25,26 @@ class Selected:
 
     def concerned(self, notifiers: list[Snapshot], trigger: Ref) -> list[Snapshot]:
         """Those that report a trigger."""
-        labels = _labels(self._store.get(trigger))
-        of_namespace = _labels(self._store.get(Ref("Namespace", None, trigger.namespace or "")))
-        return concerned(notifiers, trigger, labels, of_namespace)
+        return concerned(notifiers, trigger, *self._labels(trigger))
+
+    def left_out(self, notifiers: list[Snapshot], trigger: Ref) -> list[Snapshot]:
+        """Those that select a trigger and do not report it, because there are too many."""
+        return left_out(notifiers, trigger, *self._labels(trigger))
+
+    def _labels(self, trigger: Ref) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """The labels of a trigger and of its namespace."""
+        namespace = Ref("Namespace", None, trigger.namespace or "")
+        return _labels(self._store.get(trigger)), _labels(self._store.get(namespace))
 
     def report(self, job: Snapshot) -> RunReport | None:
         """A Job as it is reported now; None: nothing is reported of it."""
         owner = owner_of(job, self._store)
         return report_of(job, owner, self._store) if owner is not None else None
+
+    def orphan(self, job: Snapshot) -> RunReport | None:
+        """A Job whose trigger was deleted; None: the trigger exists, or may exist."""
+        report = orphan_report(job, self._store)
+        return report if report is not None and self.is_without_trigger(report) else None
 
     def is_overtaken(self, report: RunReport) -> bool:
         """Whether a newer run of the same source and commit exists, whose status is the one of the commit."""

@@ -1,6 +1,7 @@
 """A run as it is reported: its state, in the words of events of a Notifier, and the facts that messages contain.
 
-A message contains names, a commit, times and a reason. Nothing of a Secret, an environment or a command line gets in.
+A message contains names, a commit, times and a reason; the last lines of a worker's log only with `logLines`, without
+the values that its pod was given. Nothing of a Secret, an environment or a command line gets in.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from git_events_runner.rules.references import source_of
 
 QUEUED, STARTED, SUCCEEDED, FAILED, CANCELLED = "Queued", "Started", "Succeeded", "Failed", "Cancelled"
 RECOVERED = "Recovered"  # succeeded, after a failure
+UNFINISHED = frozenset((QUEUED, STARTED))
 FINAL = frozenset((SUCCEEDED, FAILED, CANCELLED, RECOVERED))
 _IN_WORDS = {
     QUEUED: "queued",
@@ -41,7 +43,10 @@ _MINUTE_S, _HOUR_S = 60, 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """What is reported of a run; `why` is the reason of a failure or a cancellation, for users."""
+    """What is reported of a run; `why` is the reason of a failure or a cancellation, for users.
+
+    `log` has the last lines of its worker where a Notifier sends them, `log_problem` why there are none.
+    """
 
     state: str
     trigger: Ref
@@ -57,6 +62,8 @@ class RunReport:
     created_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    log: tuple[str, ...] = ()
+    log_problem: str | None = None
 
     @property
     def source_name(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from git_events_runner.resources.kinds import GROUP, SOURCES, TRIGGERS
 from git_events_runner.resources.ref import Ref, named
 from git_events_runner.rules.identity import Found, Objects, Owner
 from git_events_runner.rules.jobs.lifecycle import RunJob
@@ -73,6 +74,37 @@ def report_of_run(run: RunJob, objects: Objects[Any]) -> RunReport | None:
     )
 
 
+def orphan_report(job: Found, objects: Objects[Any]) -> RunReport | None:
+    """A Job whose trigger was deleted, by its own words; None: its trigger exists, or nothing is reported of it.
+
+    Any user may write such a Job, so it counts only while no trigger has that name: what is reported of the runs of a
+    trigger that exists cannot be changed by it.
+    """
+    view = job.model
+    run, kind = view.run, view.trigger_kind
+    if run is None or not view.commit or kind not in TRIGGERS or objects.trigger(run.trigger_uid) is not None:
+        return None
+    trigger = Ref(kind, job.ref.namespace, view.trigger_name)
+    uri = _uri(str(view.labels.get(f"{GROUP}/source-kind")), job.ref.namespace, run.source, objects)
+    if objects.get(trigger) is not None or uri is None:
+        return None
+    return RunReport(
+        state=state_of(view),
+        trigger=trigger,
+        trigger_uid=run.trigger_uid,
+        source=run.source,
+        number=run.number,
+        job=job.ref,
+        job_uid=job.uid,
+        commit=view.commit,
+        repo_uri=uri,
+        attempt=str(view.attempt),
+        created_at=view.created_at,
+        started_at=view.started_at,
+        ended_at=view.ended_at,
+    )
+
+
 def lost_report(trigger: Any, source: str, job: str, objects: Objects[Any]) -> RunReport | None:
     """The last run of a source, by what the trigger's status records of its Job; None: it is another one.
 
@@ -101,7 +133,11 @@ def lost_report(trigger: Any, source: str, job: str, objects: Objects[Any]) -> R
 
 
 def _uri_of(trigger: Any, source: str, objects: Objects[Any]) -> str | None:
-    found = objects.get(named(trigger.model.spec.sources.kind, trigger.ref.namespace, source_of(source)))
+    return _uri(trigger.model.spec.sources.kind, trigger.ref.namespace, source, objects)
+
+
+def _uri(kind: str, namespace: str | None, source: str, objects: Objects[Any]) -> str | None:
+    found = objects.get(named(kind, namespace, source_of(source))) if kind in SOURCES else None
     return found.model.spec.repo_uri if found is not None and found.model is not None else None
 
 
@@ -112,6 +148,20 @@ def concerned(
 
     Of too many the ClusterNotifiers, and then the oldest: a mark that had no room would be sent again and again.
     """
+    return _selecting(notifiers, trigger, labels, namespace_labels)[:NOTIFIERS_MAX]
+
+
+def left_out(
+    notifiers: Iterable[Any], trigger: Ref, labels: Mapping[str, str], namespace_labels: Mapping[str, str]
+) -> list[Any]:
+    """The Notifiers that select a trigger and do not report it, because there are too many."""
+    return _selecting(notifiers, trigger, labels, namespace_labels)[NOTIFIERS_MAX:]
+
+
+def _selecting(
+    notifiers: Iterable[Any], trigger: Ref, labels: Mapping[str, str], namespace_labels: Mapping[str, str]
+) -> list[Any]:
+    """Those that select a trigger; if there are too many, the ones that report it are the first."""
     found = [
         each
         for each in notifiers
@@ -119,7 +169,7 @@ def concerned(
         and each.ref.namespace in {None, trigger.namespace}
         and each.model.spec.selects(labels, namespace_labels)
     ]
-    return found if len(found) <= NOTIFIERS_MAX else sorted(found, key=_precedence)[:NOTIFIERS_MAX]
+    return found if len(found) <= NOTIFIERS_MAX else sorted(found, key=_precedence)
 
 
 def _precedence(notifier: Any) -> tuple[bool, float, str]:
