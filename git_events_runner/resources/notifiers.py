@@ -20,6 +20,7 @@ URL_CHARS = 2048
 CONTEXT_CHARS = 255
 HOSTS_MAX = 20
 CANCELLED_MAX = 100
+LOG_LINES_MAX = 50
 EVENTS = ("Queued", "Started", "Succeeded", "Failed", "Cancelled", "Recovered", "Problem", "ProblemSolved")
 STATUS_EVENTS = EVENTS[:5]
 DEFAULT_EVENTS = {
@@ -44,11 +45,17 @@ _BY_TYPE = (
 )
 _UNSIGNED = "secretRef is required; only type cloudevents can do without"
 _STATUS_EVENTS = f"a commit status has no other events than {', '.join(STATUS_EVENTS)}"
+_NO_LINES = "a commit status has no room for the log: leave out logLines, or use another type"
 _SOLVED = "list Problem too where ProblemSolved is listed"
 _NEEDS_URL = "apiUrl is required for gitea and bitbucket-server, as https://git.example"
+_HOST = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
+_PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _URL = Rule(
-    pattern=r"^https?://[A-Za-z0-9._\[\]:-]+(/[!-?A-Z\[\]_a-z~|]*)?$",
-    message="write an address as https://host[:port][/path], without user information",
+    pattern=rf"^https?://({_HOST}|\[[0-9A-Fa-f:.]+\])(:{_PORT})?(/[!-\"$-?A-Z\[\]_a-z~|]*)?$",
+    message="write an address as https://host[:port][/path], without user information and fragment; ports end at 65535",
+)
+_HOST_NAME = Rule(
+    pattern=rf"^{_HOST}$", message="write the name of a host alone, as git.example, without https://, port and path"
 )
 _NAMES = "|".join(FIELDS)
 _TEMPLATE = Rule(
@@ -99,7 +106,7 @@ class CommitStatus(Part):
         description="Address of the forge. A path that is left out is the usual one of its API. Unset: that of the "
         "public service (github.com, gitlab.com, bitbucket.org, dev.azure.com).",
     )
-    hosts: Annotated[tuple[Name, ...], Field(max_length=HOSTS_MAX)] | None = Field(
+    hosts: Annotated[tuple[Annotated[Name, _HOST_NAME], ...], Field(max_length=HOSTS_MAX)] | None = Field(
         default=None,
         description="Hosts of the repositories whose commits get a status, without ports; unset: the host of the "
         "forge. Other sources get none, so that the token is used for this forge alone.",
@@ -154,6 +161,7 @@ class NotifierSpec(Part):
             _STATUS_EVENTS,
         ),
         ("!has(self.events) || !('ProblemSolved' in self.events) || 'Problem' in self.events", _SOLVED),
+        ("!has(self.logLines) || self.type != 'commit-status'", _NO_LINES),
     )
 
     type: Literal["commit-status", "webhook", "cloudevents", "chat"] = Field(
@@ -185,6 +193,12 @@ class NotifierSpec(Part):
     tls_config: TlsConfig | None = Field(
         default=None, description="How the receiver's certificate is verified, for https; unset: by the system's CAs."
     )
+    log_lines: Annotated[int, Field(strict=True, ge=1, le=LOG_LINES_MAX)] | None = Field(
+        default=None,
+        description="How many of the worker's last lines a message about a failed run contains; unset: none. The "
+        "values of the Secrets that the pod names, and of its variables, are masked; what else a worker prints is sent "
+        "as it is. The controller needs a right for it: `rbac.controller.workerLogsNamespaces` of the chart.",
+    )
     target_url: Annotated[Text, Field(max_length=URL_CHARS), _TARGET, _TEMPLATE] | None = Field(
         default=None,
         description="Where people read more about a run, with the fields {namespace}, {trigger}, {kind}, {source}, "
@@ -202,6 +216,8 @@ class NotifierSpec(Part):
             raise ValueError(_STATUS_EVENTS)
         if "ProblemSolved" in (self.events or ()) and "Problem" not in (self.events or ()):
             raise ValueError(_SOLVED)
+        if self.log_lines is not None and self.type == "commit-status":
+            raise ValueError(_NO_LINES)
         return self
 
     @property
@@ -271,7 +287,9 @@ class NotifierStatus(SourceStatus):
     )
 
     conditions: tuple[Condition, ...] = Field(
-        default=(), description="Ready: whether the receiver accepted the last message; its message has what to do."
+        default=(),
+        description="Ready: whether the receiver accepted the last message; its message has what to do. Limited: a "
+        "trigger has more Notifiers than report it, and this one does not.",
     )
 
 

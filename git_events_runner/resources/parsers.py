@@ -285,7 +285,12 @@ PARSERS = (
         bound="the schema's bounds of fields; 50 rows per page; only where the page is enabled",
         refused="further rows are on further pages",
         worst_ms=20,
-        calls=("flow.ui.words:sub", "rules.forge_links:fullmatch", "rules.forge_links:unquote"),
+        calls=(
+            "flow.ui.words:sub",
+            "rules.forge_links:fullmatch",
+            "rules.forge_links:sub",
+            "rules.forge_links:unquote",
+        ),
     ),
     Parser(
         name="templates, key and marks of a Notifier",
@@ -298,6 +303,14 @@ PARSERS = (
             "rules.notifications.report:sub",
             "rules.notifications.webhook:b64decode",
         ),
+    ),
+    Parser(
+        name="log of a worker, and the values that are masked in it",
+        giver="tenant",
+        bound="the last 32 KiB; 20 Secrets, 128 KiB of values in 500 forms, which are in it 10,000 times",
+        refused="the message has no lines, and the reason",
+        worst_ms=12,
+        calls=("rules.notifications.worker_log:sub", "wiring.worker_logs:b64decode"),
     ),
     Parser(
         name="address of a chat system, by a plugin of apprise",

@@ -1,11 +1,14 @@
 """Joins apprise and our HTTP client for messages to people: what the addresses in a Secret are sent, and their answers.
 
-An address that accepted a message is not sent it again, while another address of the same Secret is tried again.
+An address that accepted a message is not sent it again, while another address of the same Secret is tried again. All
+addresses together have a deadline; those that had no turn are the first of the next attempt.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from git_events_runner.errors import GitAddressRefused, GitError
@@ -38,12 +41,22 @@ class HttpAnswer(Protocol):
 Exchange = Callable[[str, str, bytes, Mapping[str, str]], Awaitable[HttpAnswer]]
 
 
+@dataclass(slots=True)
+class _Attempts:
+    """The addresses that accepted a message, and those that were sent it and did not."""
+
+    accepted: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+
+
 class ChatMessages:
     """Sends messages to chat systems; apprise is imported with the first one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, deadline_s: float) -> None:
+        """`deadline_s` bounds a message to all addresses of a Secret."""
+        self._deadline_s = deadline_s
         self._client: ChatClient | None = None
-        self._accepted: dict[str, set[str]] = {}  # addresses, by the id of a message that others did not accept
+        self._attempts: dict[str, _Attempts] = {}  # by the id of a message that is to be sent again
 
     async def send(
         self, message: ChatMessage, *, identity: str, secret: bytes, exchange: Exchange, owner: str
@@ -58,21 +71,27 @@ class ChatMessages:
 
         addresses = addresses_of(secret, SCHEMES)
         self._client = self._client or chat_client()
-        accepted = self._accepted.pop(identity, set())
+        before = self._attempts.pop(identity, _Attempts())
+        now = _Attempts(accepted=before.accepted)
         verdicts: list[Verdict] = []
-        for address in addresses:
-            if address in accepted:
-                continue
-            verdict = await self._send_one(self._client, address, message, exchange, owner)
-            if isinstance(verdict, Accepted):
-                accepted.add(address)
-            else:
-                verdicts.append(verdict)
+        open_ = [one for one in addresses if one not in before.accepted]
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                for address in sorted(open_, key=before.failed.__contains__):
+                    now.failed.add(address)
+                    verdict = await self._send_one(self._client, address, message, exchange, owner)
+                    if isinstance(verdict, Accepted):
+                        now.failed.remove(address)
+                        now.accepted.add(address)
+                    else:
+                        verdicts.append(verdict)
+        except TimeoutError:
+            verdicts.append(Retry(message=f"{len(open_) - len(verdicts)} addresses have not accepted the message yet"))
         retries = [one for one in verdicts if isinstance(one, Retry)]
         if retries:
-            if len(self._accepted) >= _KEPT:
-                del self._accepted[next(iter(self._accepted))]
-            self._accepted[identity] = accepted
+            if len(self._attempts) >= _KEPT:
+                del self._attempts[next(iter(self._attempts))]
+            self._attempts[identity] = now
             return retries[0]
         return verdicts[0] if verdicts else Accepted()
 

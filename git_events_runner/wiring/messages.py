@@ -14,6 +14,7 @@ from git_events_runner.telemetry.metrics import Metrics
 
 from .config import weight_of
 from .messenger import Messenger
+from .worker_logs import WorkerLogs
 
 _DEADLINE_S = 30.0
 
@@ -38,6 +39,7 @@ def messages(
         simulate=not settings.send_notifications,
         deadline_s=_DEADLINE_S,
         now=now,
+        logs=WorkerLogs(client, variables_prefix=lambda: config().action.containers.worker.variables_prefix),
     )
     return Notifications(
         api=client,

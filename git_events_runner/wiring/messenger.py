@@ -6,6 +6,7 @@ The client of the messages is imported with the first one: an installation witho
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,12 +20,13 @@ from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.ports import SecretReader
 from git_events_runner.errors import ApiError, GitAddressRefused, GitError, SecretUnusable
 from git_events_runner.rules.notifications.chat import chat_message
-from git_events_runner.rules.notifications.report import RunReport
+from git_events_runner.rules.notifications.report import FAILED, RunReport
 from git_events_runner.rules.notifications.request import Accepted, Refused, Request, Retry, Verdict, verdict_of
 from git_events_runner.rules.notifications.webhook import Report, message_id, payload_of, webhook_request
 from git_events_runner.settings.runtime import GitConfig
 
 from .chat_messages import ChatMessages
+from .worker_logs import WorkerLogs
 
 if TYPE_CHECKING:
     from git_events_runner.edges.git.http.messages import HttpAnswer, MessageClient
@@ -48,10 +50,11 @@ class Messenger:
         simulate: bool,
         deadline_s: float,
         now: Callable[[], datetime],
+        logs: WorkerLogs,
     ) -> None:
         """`git` has the addresses that are allowed; `simulate`: messages are logged, and not sent.
 
-        `deadline_s` bounds one request.
+        `deadline_s` bounds one request; a message to all addresses of chat systems has twice as long.
         """
         self._deadline_s = deadline_s
         self._secrets = secrets
@@ -60,7 +63,8 @@ class Messenger:
         self._loopback = loopback
         self._simulate = simulate
         self._now = now
-        self._chat = ChatMessages()
+        self._logs = logs
+        self._chat = ChatMessages(deadline_s=2 * deadline_s)
         self._clients: dict[MessageClient, int] = {}  # requests under way; the last one is that of the settings
         self._of: GitConfig | None = None
 
@@ -96,6 +100,9 @@ class Messenger:
         if spec.secret_ref is not None:
             secret = await self._value(notifier, report, spec.secret_ref, spec.secret_key)
         pem = await self._ca(notifier, report)
+        if spec.log_lines is not None and isinstance(report, RunReport) and report.state == FAILED:
+            found = await self._logs.read(report, spec.log_lines)
+            report = replace(report, log=found.lines, log_problem=found.problem)
 
         async def exchange(method: str, url: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
             answer = await self._exchange(notifier, pem, method, url, body, headers)

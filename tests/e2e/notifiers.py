@@ -40,7 +40,7 @@ def notifiers():
             spec = {"type": "commit-status", "events": _RUN, "commitStatus": status, "tlsConfig": _tls(verify=True)}
             found[kind, f"{kind.lower()}-{forge}"] = common | spec
         webhook = {"type": "webhook", "address": "https://receiver.example/hook", "tlsConfig": _tls(verify=False)}
-        found[kind, f"{kind.lower()}-webhook"] = common | webhook
+        found[kind, f"{kind.lower()}-webhook"] = common | webhook | {"logLines": 20}
         event = {"type": "cloudevents", "address": "https://broker.example/team"}
         found[kind, f"{kind.lower()}-cloudevents"] = common | event
         found[kind, f"{kind.lower()}-chat"] = common | {"type": "chat"}

@@ -165,6 +165,22 @@ def test_events_of_cluster_objects_need_a_role_in_the_namespace_default():
     assert there({"jobsNamespaces": ["default"]}) == {"RoleBinding"}  # that of the Jobs
 
 
+def test_logs_of_workers_can_be_read_where_the_values_say_so():
+    """Nowhere by default; not in the controller's namespace either, unless it is named."""
+    readable = lambda objects: [rule for rule in rules(objects) if {"pods", "pods/log"} & set(rule["resources"])]  # noqa: E731
+    assert readable(helm.objects(namespace="ns")) == []
+    objects = helm.objects({"rbac": {"controller": {"workerLogsNamespaces": ["a", "b"]}}}, namespace="ns")
+    assert [(rule["resources"], rule["verbs"]) for rule in readable(objects)] == [
+        (["pods"], ["list"]),
+        (["pods/log"], ["get"]),
+    ]
+    bound = [o for o in objects if o["kind"].endswith("Binding") and o["metadata"]["name"].endswith("-controller-logs")]
+    assert [(o["kind"], o["metadata"]["namespace"]) for o in bound] == [("RoleBinding", "a"), ("RoleBinding", "b")]
+    objects = helm.objects({"rbac": {"controller": {"workerLogsNamespaces": ["*"]}}})
+    bound = [o for o in objects if o["kind"].endswith("Binding") and o["metadata"]["name"].endswith("-controller-logs")]
+    assert [o["kind"] for o in bound] == ["ClusterRoleBinding"]
+
+
 def test_the_originals_cloner_gets_its_roles_only_when_it_is_given_a_token():
     """Accounts of Jobs may do nothing, until the runtime config says that the original's cloner image is used."""
     token = {"runtimeConfig": {"action": {"containers": {"cloner": {"apiToken": True}}}}}

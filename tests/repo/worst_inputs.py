@@ -247,6 +247,15 @@ def notifier():
     return lambda: (run().link(template), key_of(key), marks_of(marks))
 
 
+def worker_log():
+    """Many values that are all but in the log, one that is in it as often as is allowed, and nothing but escapes."""
+    from git_events_runner.rules.notifications.worker_log import LOG_BYTES, last_lines
+
+    near = [f"{'a' * 200}{number:03d}" for number in range(120)]
+    log = (b"a" * 199 + b"b\x1b[0m") * (LOG_BYTES // 204)
+    return lambda: (last_lines(log, 50, near), last_lines(b"aaaaaaa " * 4096, 50, ["aaaaaa", "aaaaaab"]))
+
+
 def chat_address():
     """An address of nothing but separators."""
     from git_events_runner.edges.chat.services import plugin_for
@@ -282,6 +291,7 @@ INPUTS = {
     "address of a view of the status page": view_of_status_page,
     "texts on the status page": texts_on_status_page,
     "templates, key and marks of a Notifier": notifier,
+    "log of a worker, and the values that are masked in it": worker_log,
     "address of a chat system, by a plugin of apprise": chat_address,
 }
 SERVED = {

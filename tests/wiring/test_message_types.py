@@ -1,17 +1,23 @@
 """Messages of each type to a real receiver: what it gets, what its answers mean, and which addresses get nothing."""
 
+import asyncio
 import json
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from git_events_runner.errors import ApiUnavailable
+from git_events_runner.rules.notifications.chat import ChatMessage
 from git_events_runner.rules.notifications.request import Accepted, Refused, Retry
 from git_events_runner.settings.runtime import GitConfig
+from git_events_runner.wiring.chat_messages import ChatMessages
 from git_events_runner.wiring.messenger import Messenger
+from git_events_runner.wiring.worker_logs import WorkerLogs
 from tests.flow.world import Cluster
 from tests.rules.notifications.samples import START, run
 from tests.servers.receiver import Receiver
@@ -19,6 +25,7 @@ from tests.servers.receiver import Receiver
 CANARY = "canary-5b31568a-5b31568a"
 ROOT = Path(__file__).parents[2]
 TYPES = ("webhook", "cloudevents", "chat")
+MESSAGE = ChatMessage(title="title", body="body", level="failure")
 
 
 @pytest.fixture
@@ -62,6 +69,7 @@ async def messenger(secrets, *, loopback=True, **config):
         simulate=False,
         deadline_s=30.0,
         now=lambda: START,
+        logs=WorkerLogs(None, variables_prefix=str),
     )
     try:
         yield found
@@ -177,6 +185,28 @@ async def test_an_address_that_accepted_is_not_sent_the_message_again():
             down.answers = [200]
             assert await sender.send(notifier, run("Recovered", number=8, job_uid="other")) == Accepted()
             assert (len(up.got), len(down.got)) == (2, 4)
+
+
+async def test_all_addresses_of_a_message_have_one_deadline_and_those_without_a_turn_come_first_then():
+    """One that hangs holds up the others of its Secret once."""
+    hangs = [True]
+
+    async def exchange(method, url, body, headers):
+        if hangs[0] and "hangs" in url:
+            await asyncio.Event().wait()
+        got.append(url)
+        return SimpleNamespace(status=200, retry_after_s=None, body=b"ok")
+
+    sender, got = ChatMessages(deadline_s=0.5), []
+    secret = b"mmosts://hangs.example/abcdefgh\nmmosts://works.example/abcdefgh"
+    send = partial(sender.send, MESSAGE, identity="one", secret=secret, exchange=exchange, owner="team")
+    assert isinstance(await send(), Retry)
+    assert got == []
+    assert isinstance(await send(), Retry)
+    assert [url.split("/")[2] for url in got] == ["works.example"]
+    hangs[0] = False
+    assert await send() == Accepted()
+    assert [url.split("/")[2] for url in got] == ["works.example", "hangs.example"]
 
 
 @pytest.mark.parametrize("kind", TYPES)

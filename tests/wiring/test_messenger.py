@@ -17,12 +17,16 @@ from git_events_runner.edges.kube.snapshot import snapshot_of
 from git_events_runner.resources.notifiers import CommitStatus
 from git_events_runner.rules.identity import owner_of
 from git_events_runner.rules.notifications.cancelled import cancelled
+from git_events_runner.rules.notifications.chat import chat_message
+from git_events_runner.rules.notifications.cloudevents import cloudevents_request
 from git_events_runner.rules.notifications.commit_status import commit_status_request
 from git_events_runner.rules.notifications.request import Accepted, Refused, Retry
 from git_events_runner.rules.notifications.selection import report_of
-from git_events_runner.rules.notifications.webhook import webhook_request
+from git_events_runner.rules.notifications.webhook import payload_of, webhook_request
+from git_events_runner.rules.notifications.worker_log import last_lines
 from git_events_runner.settings.runtime import GitConfig
 from git_events_runner.wiring.messenger import Messenger
+from git_events_runner.wiring.worker_logs import WorkerLogs
 from tests.flow.world import START, Cluster, recorded
 from tests.rules.notifications.samples import run
 from tests.rules.notifications.test_commit_status import TABLE
@@ -122,6 +126,7 @@ async def messenger(*, deadline_s=1.0, secrets=None, **git):
         simulate=False,
         deadline_s=deadline_s,
         now=lambda: START,
+        logs=WorkerLogs(cluster, variables_prefix=str),
     )
     made.cluster = cluster
     try:
@@ -323,19 +328,22 @@ def canary_job(state):
 
 @pytest.mark.parametrize("state", ["Queued", "Started", "Succeeded", "Failed", "Cancelled"])
 async def test_no_message_of_any_type_contains_what_may_be_a_secret(state):
-    """Clone address, environment, command, branch names, commit messages; and the key that signs."""
+    """Clone address, environment, command, log, branch names, commit messages; and the key that signs."""
     report = canary_job(state)
     assert report.state == state
+    report = replace(report, log=last_lines(f"token={CANARY}\n{CANARY}\n".encode(), 9, [CANARY]))
     target = "https://ci.example/{namespace}/{trigger}/{kind}/{source}/{run}/{commit}/{job}"
     requests = [
-        webhook_request("https://x", report, notifier_uid="u", secret=KEY.encode(), target_url=target, now=START)
+        webhook_request("https://x", report, notifier_uid="u", secret=KEY.encode(), target_url=target, now=START),
+        cloudevents_request("https://x", payload_of(report, target, START), identity="i", token=None, now=START),
     ]
     for forge, (uri, api_url, *_) in TABLE.items():
         spec = CommitStatus(forge=forge, api_url=api_url, context="{namespace}/{trigger}/{kind}/{source}")
         owner = replace(report, repo_uri=report.repo_uri.replace("https://git.example/owner/app.git", uri))
         requests.append(commit_status_request(spec, owner, secret=b"t", target_url=target))
         requests.append(commit_status_request(spec, owner, secret=b"t", target_url=None))
-    assert len(requests) == 13
+    assert len(requests) == 14
+    assert CANARY not in str(chat_message(report, target))
     for request in requests:
         sent = f"{request.url} {request.body.decode()} {dict(request.headers)}"
         assert CANARY not in sent

@@ -293,9 +293,9 @@ class Client:
 
     @asynccontextmanager
     async def log(
-        self, namespace: str, pod: str, container: str, *, follow: bool
+        self, namespace: str, pod: str, container: str, *, follow: bool, bounds: Mapping[str, str] | None = None
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The log of a container, in pieces as they come; with `follow` until it ends.
+        """The log of a container (`bounds`: `tailLines`, `limitBytes`), as it comes; with `follow` until it ends.
 
         Raises:
             ApiNotFound: There is no such pod.
@@ -303,7 +303,7 @@ class Client:
         """
         path = POD.path(namespace, pod, "log")
         what = f"reading the log of pod {namespace}/{pod}"
-        query = _query(container=container, follow="true" if follow else None)
+        query = _query(container=container, follow="true" if follow else None, **(bounds or {}))
         async with self._streaming(path, query, what, None if follow else _TIMEOUT_S) as response:
             yield response.content.iter_any()
 

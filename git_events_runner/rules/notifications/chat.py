@@ -14,7 +14,7 @@ from .report import CANCELLED, FAILED, RECOVERED, SUCCEEDED, RunReport
 
 ADDRESSES_MAX = 10
 ADDRESS_CHARS = 2048
-_TITLE_CHARS, _LINE_CHARS, _MESSAGE_CHARS = 200, 400, 1000
+_TITLE_CHARS, _LINE_CHARS, _MESSAGE_CHARS, _LOG_CHARS = 200, 400, 1000, 1500
 _COMMIT_CHARS = 12
 
 Level = Literal["info", "success", "warning", "failure"]
@@ -42,7 +42,21 @@ def chat_message(report: RunReport | ProblemReport, target_url: str | None) -> C
         lines.append(plain(report.why, _LINE_CHARS))
     if link := report.link(target_url):
         lines.append(link)
+    lines += _of_log(report)
     return ChatMessage(title=title, body="\n".join(lines), level=_LEVELS.get(report.state, "info"))
+
+
+def _of_log(report: RunReport) -> list[str]:
+    """The last lines of the worker's log as plain text, the latest if there is no room for all."""
+    if report.log_problem:
+        return [report.log_problem]
+    kept: list[str] = []
+    for line in reversed(report.log):
+        text = plain(line, _LINE_CHARS)
+        if sum(map(len, kept)) + len(text) > _LOG_CHARS:
+            break
+        kept.append(text)
+    return kept[::-1]
 
 
 def _about_problem(name: str, report: ProblemReport) -> ChatMessage:

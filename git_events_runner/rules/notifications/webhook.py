@@ -65,7 +65,13 @@ def payload_of(report: Report, target_url: str | None, now: datetime) -> dict[st
 def _run(report: RunReport, target_url: str | None) -> dict[str, Any]:
     times = {"queued": report.created_at, "started": report.started_at, "finished": report.ended_at}
     moments = {name: rfc3339(at) for name, at in times.items() if at is not None}
-    optional = {"why": report.why, "seconds": report.seconds, "url": report.link(target_url)}
+    optional = {
+        "why": report.why,
+        "seconds": report.seconds,
+        "url": report.link(target_url),
+        "log": list(report.log) or None,
+        "logProblem": report.log_problem,
+    }
     return {
         "source": report.source_name,
         "run": report.number,

@@ -181,7 +181,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $missing := list }}
 {{- if and .Values.rbac.controller.skipMissingNamespaces (lookup "v1" "Namespace" "" "default") }}
 {{- $own := include "git-events-runner.namespace" . }}
-{{- range concat .Values.watchNamespaces .Values.rbac.controller.jobsNamespaces .Values.rbac.controller.secretsNamespaces .Values.actionJobServiceAccounts.namespaces | uniq }}
+{{- range concat .Values.watchNamespaces .Values.rbac.controller.jobsNamespaces .Values.rbac.controller.secretsNamespaces .Values.rbac.controller.workerLogsNamespaces .Values.actionJobServiceAccounts.namespaces | uniq }}
 {{- if and (ne . "*") (ne . $own) }}
 {{- $there := lookup "v1" "Namespace" "" . }}
 {{- if or (not $there) (dig "metadata" "deletionTimestamp" "" $there) }}
@@ -199,6 +199,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- define "git-events-runner.secretsNamespaces" -}}
 {{- include "git-events-runner.namespaces" (list . .Values.rbac.controller.secretsNamespaces) }}
+{{- end }}
+
+{{/* Those where logs of workers may be read; not the controller's own, unless it is named. */}}
+{{- define "git-events-runner.workerLogsNamespaces" -}}
+{{- $wanted := .Values.rbac.controller.workerLogsNamespaces }}
+{{- $missing := include "git-events-runner.missingNamespaces" . | fromJsonArray }}
+{{- $found := list }}
+{{- range $wanted }}
+{{- if not (has . $missing) }}
+{{- $found = append $found . }}
+{{- end }}
+{{- end }}
+{{- has "*" $wanted | ternary (list "*") (uniq $found) | toJson }}
 {{- end }}
 
 {{- define "git-events-runner.actionJobNamespaces" -}}
