@@ -10,6 +10,15 @@ class Unavailable(Exception):
     """This machine has no chromium."""
 
 
+async def picture(url, path, selector):
+    """Write a picture of the part of a page that a selector finds; a page without it is an error."""
+    async with started() as browser:
+        page = await browser.new_page(viewport={"width": 1100, "height": 1400}, reduced_motion="reduce")
+        await page.goto(url)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        await page.locator(selector).first.screenshot(path=path)
+
+
 @asynccontextmanager
 async def started():
     """A browser.

@@ -105,7 +105,11 @@ def new_key():
 
 
 class Refused(Exception):
-    """The API answered with something else than 2xx."""
+    """The API answered with something else than 2xx: `status`."""
+
+    def __init__(self, message, status):
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +201,7 @@ class Gitea:
 
     def __init__(self, folder):
         binary, static = build()
+        static = os.environ.get("GIT_EVENTS_RUNNER_TEST_GITEA_ASSETS", static)  # with its style sheets, for pictures
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._numbers = itertools.count()
@@ -250,8 +255,13 @@ class Gitea:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 text = answer.read()
         except urllib.error.HTTPError as error:
-            raise Refused(f"{method} {path}: {error.code} {error.read()[:500]!r}") from error
+            raise Refused(f"{method} {path}: {error.code} {error.read()[:500]!r}", error.code) from error
         return json.loads(text) if text else None
+
+    def page(self, path):
+        """The HTML of a page that is shown to everybody."""
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:
+            return answer.read().decode()
 
     def user(self):
         """A new user with a password."""

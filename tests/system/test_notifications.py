@@ -1,11 +1,16 @@
 """Commit statuses at a real forge, read back through its API, and webhooks with a real receiver."""
 
+import asyncio
 import base64
+import html
 import http.server
 import json
 import os
 import random
+import re
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +18,8 @@ from tests.cluster.api import OURS
 from tests.cluster.finisher import Finisher
 from tests.cluster.plane import wait_until
 from tests.forges import deliveries as d
+from tests.forges.status_apis import operation_of
+from tests.servers import browser
 from tests.servers.gitea import Refused
 from tests.system.conftest import sources
 from tests.system.sending import secret
@@ -20,6 +27,8 @@ from tests.system.test_forge import COMMIT
 
 CANARY = "canary-5b31568a"
 PUSHES = int(os.environ.get("GIT_EVENTS_RUNNER_TEST_PUSHES", "10"))  # 50 take four minutes
+PICTURES = os.environ.get("GIT_EVENTS_RUNNER_TEST_PICTURES")  # a folder
+PANEL = ".timeline-item.comment.pull-merge-box, .merge-section, .pull-merge-box"
 
 
 def status_notifier(api, namespace, forge, *, token=None, **fields):
@@ -58,7 +67,7 @@ def states_of(repo, commit):
     return found
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300 + 20 * PUSHES)
 def test_statuses_at_gitea_are_the_final_ones_through_kills_of_the_leader(api, installation, forge, replicas):
     """Pushes, two triggers, the leader killed at random: final and true statuses, at most three writes a run."""
     repo = forge.repository()
@@ -96,7 +105,14 @@ def test_statuses_at_gitea_are_the_final_ones_through_kills_of_the_leader(api, i
             note()
             return {(f"{installation}/{name}", heads[-1]) for name in names} <= set(ran.values())
 
-        wait_until("the last Jobs", all_run, timeout_s=60)
+        wait_until("the last Jobs", all_run, timeout_s=60 + 2 * PUSHES)
+
+        def all_ended():
+            jobs = [job for name in names for job in api.jobs(installation, name)]
+            return all((job.get("status") or {}).get("conditions") for job in jobs)
+
+        wait_until("the ends of the Jobs", all_ended, timeout_s=60 + 8 * PUSHES)
+        ended_at = time.monotonic()
 
         def true():
             """The state that each context of each head has to have, by the Jobs that exist at the end."""
@@ -112,24 +128,35 @@ def test_statuses_at_gitea_are_the_final_ones_through_kills_of_the_leader(api, i
             found = shown()
             return found == dict.fromkeys(found, "error") | true()
 
-        wait_until("the final statuses", is_true, timeout_s=120, every_s=1.0)
+        wait_until("the final statuses", is_true, timeout_s=60, every_s=1.0)
+        print(f"final statuses {time.monotonic() - ended_at:.1f} s after the last run, {kills} kills")
     writes = [states for head in heads for states in states_of(repo, head).values()]
     assert sum(map(len, writes)) <= 3 * len(writes) + kills
     newest = max(repo.statuses(heads[-1]), key=lambda status: status["id"])
     assert newest["target_url"].startswith(f"https://ci.example/{installation}/")
     assert newest["description"].startswith("succeeded")
     assert condition(api, installation)[0] == "Delivered"
+    assert not any("pending" in states[-1:] for states in writes)
     assert CANARY not in json.dumps([repo.statuses(head) for head in heads])
     assert "Traceback" not in replica.process.text()
 
 
-def merged(forge, repo, number):
-    """Whether the forge merges a pull request now."""
+def merge(forge, repo, number):
+    """The forge's answer to a request to merge a pull request: 200, or 405 if a status is missing."""
     try:
         forge.api("POST", f"{repo.api_path}/pulls/{number}/merge", {"Do": "merge"})
-    except Refused:
-        return False
-    return True
+    except Refused as refused:
+        return refused.status
+    return 200
+
+
+def shown(forge, repo, number, name):
+    """What people see of the statuses on the page of a pull request; a picture of it where one is wanted."""
+    path = f"/{repo.full_name}/pulls/{number}"
+    if PICTURES:
+        asyncio.run(browser.picture(f"{forge.url}{path}", Path(PICTURES) / f"pull-request-{name}.png", PANEL))
+    page = forge.page(path)
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)))
 
 
 def test_a_branch_protection_that_requires_the_status_merges_only_what_succeeded(api, installation, forge, replicas):
@@ -143,20 +170,47 @@ def test_a_branch_protection_that_requires_the_status_merges_only_what_succeeded
     number = repo.pull_request("change")
     triggers(api, installation, repo, "one", reference={"branch": "change"})
     status_notifier(api, installation, forge)
-    assert not merged(forge, repo, number)
+    assert merge(forge, repo, number) == 405
     replica = replicas(0)
-    outcome = {"failing": True}
-    with Finisher(api, installation, failing=lambda _job: outcome["failing"]):
+    outcome = {"failing": True, "held": True}
+    state = lambda head: states_of(repo, head).get(f"{installation}/one", [""])[-1]  # noqa: E731
+
+    class Held(Finisher):
+        def finish(self, job):
+            if not outcome["held"]:
+                super().finish(job)
+
+    with Held(api, installation, failing=lambda _job: outcome["failing"]):
         wait_until("the webhook", lambda: replica.post(f"/{installation}/one") == 202)
-        state = lambda head: states_of(repo, head).get(f"{installation}/one", [""])[-1]  # noqa: E731
         head = repo.head("change")
+        wait_until("the first status", lambda: state(head) == "pending", timeout_s=60)
+        assert merge(forge, repo, number) == 405
+        assert f"{installation}/one" in shown(forge, repo, number, "pending")
+        outcome["held"] = False
         wait_until("the failed status", lambda: state(head) == "failure", timeout_s=60)
-        assert not merged(forge, repo, number)
+        assert merge(forge, repo, number) == 405
+        assert re.search(rf"{installation}/one\W+failed after", shown(forge, repo, number, "failed"))
         outcome["failing"] = False
         head = repo.push({"README": "three\n"}, branch="change")
         wait_until("the webhook", lambda: replica.post(f"/{installation}/one") == 202)
         wait_until("the status", lambda: state(head) == "success", timeout_s=60)
-    wait_until("the merge", lambda: merged(forge, repo, number))
+        assert re.search(rf"{installation}/one\W+succeeded in", shown(forge, repo, number, "succeeded"))
+    wait_until("the merge", lambda: merge(forge, repo, number) == 200)
+
+
+def test_the_description_of_the_running_forge_is_the_one_of_the_tests(forge):
+    """What Gitea publishes of its API has the same path, fields and states as tests/forges/apis/gitea.yaml."""
+    published = json.loads(forge.page("/swagger.v1.json"))
+    operation = operation_of("gitea")
+    found = published["paths"][operation.path]["post"]
+    assert {one["name"] for one in found["parameters"] if one["in"] == "path"} == {
+        one["name"] for one in operation.parameters
+    }
+    [body] = [one for one in found["parameters"] if one["in"] == "body"]
+    fields = published["definitions"][body["schema"]["$ref"].rpartition("/")[2]]["properties"]
+    assert set(fields) == set(operation.body["properties"])
+    assert set(fields["state"]["enum"]) == set(operation.body["properties"]["state"]["enum"])
+    assert published["basePath"] == "/api/v1"
 
 
 def test_a_failed_run_is_a_failed_status_and_a_wrong_token_a_condition(api, installation, forge, replicas):
