@@ -36,7 +36,7 @@ from git_events_runner.rules.schedule.schedule import Schedule, due
 log = structlog.get_logger(target="scheduler")
 
 _LONGEST_SLEEP_S = 5.0  # the wall clock may be set
-_TOGETHER = timedelta(milliseconds=20)  # scheduled times as near as that cost one wake: it takes as long as a check
+_TOGETHER = timedelta(milliseconds=40)  # scheduled times as near as that cost one wake: it takes as long as a check
 _EARLY_S = 0.001  # timers of the loop may be this early, and would be set twice for each scheduled time
 _SET_BACK = timedelta(hours=1)  # a clock that is set back by less repeats nothing
 _HEAP_LEAST = 64

@@ -450,7 +450,7 @@ async def test_an_edit_of_a_suspended_schedule_does_not_fire_for_a_time_before_t
 
 @virtual
 async def test_scheduled_times_of_a_moment_share_one_wake():
-    """A busy installation is woken fifty times a second at most, and no check is late by more than that."""
+    """A busy installation is woken 25 times a second at most, and no check is late by more than that."""
     cluster = Cluster()
     for number in range(1000):
         names = [f"r{number}"]
@@ -467,7 +467,7 @@ async def test_scheduled_times_of_a_moment_share_one_wake():
         cluster.asked.clear()
         await asyncio.sleep(10)
     assert len(cluster.asked) == 1000
-    assert len({when for when, _ in cluster.asked}) <= 500
+    assert len({when for when, _ in cluster.asked}) <= 250
     late_s = [(START + timedelta(seconds=when) - request.scheduled).total_seconds() for when, request in cluster.asked]
     assert 0 <= min(late_s) < 0.002
-    assert max(late_s) < 0.023
+    assert max(late_s) < 0.043

@@ -25,19 +25,27 @@ class Schedule:
 
     def next_due(self, after: datetime, *, phase_key: str) -> datetime | None:
         """The first scheduled time after `after`; None: never again."""
-        if self.cron is not None:
-            return self.cron.next_due(after)
-        return self._grid(after, phase_key, following=True)
+        return self.following(after, _digest(phase_key))
 
     def last_due(self, until: datetime, *, phase_key: str) -> datetime | None:
         """The last scheduled time not after `until`; None: there is none."""
+        return self.preceding(until, _digest(phase_key))
+
+    def following(self, after: datetime, phase: int) -> datetime | None:
+        """As `next_due`, by the digest of the phase's key."""
+        if self.cron is not None:
+            return self.cron.next_due(after)
+        return self._grid(after, phase, following=True)
+
+    def preceding(self, until: datetime, phase: int) -> datetime | None:
+        """As `last_due`, by the digest of the phase's key."""
         if self.cron is not None:
             return self.cron.last_due(until)
-        return self._grid(until, phase_key, following=False)
+        return self._grid(until, phase, following=False)
 
-    def _grid(self, moment: datetime, phase_key: str, *, following: bool) -> datetime:
+    def _grid(self, moment: datetime, phase: int, *, following: bool) -> datetime:
         interval = self.interval_ms or 1
-        phase = _digest(phase_key) % interval
+        phase %= interval
         now_ms = int(moment.timestamp() * 1000)
         steps = (now_ms - phase) // interval + int(following)
         return datetime.fromtimestamp((steps * interval + phase) / 1000, tz=UTC)
@@ -82,8 +90,8 @@ def due(
     if answered_at is None:
         return Planned(due_at=now, submit_at=now)
     known = min(answered_at, now + _FURTHEST)  # from a status: no scheduled time is after the year 9999
-    missed = schedule.last_due(now, phase_key=phase_key)
-    following = schedule.next_due(max(known, now), phase_key=phase_key)
+    phase = _digest(phase_key)
+    missed, following = schedule.preceding(now, phase), schedule.following(max(known, now), phase)
     near = following is not None and (following - now).total_seconds() < _SPREAD_S and not each_runs
     if missed is not None and missed > known and not (spread_key is not None and (near or _is_short(schedule))):
         delay_s = _digest(spread_key) % (_SPREAD_S * 1000) / 1000 if spread_key is not None else 0
