@@ -10,13 +10,20 @@ class Unavailable(Exception):
     """This machine has no chromium."""
 
 
-async def picture(url, path, selector):
-    """Write a picture of the part of a page that a selector finds; a page without it is an error."""
+_MARGIN = 48
+
+
+async def picture(url, path, selector, *, login):
+    """Write a picture of the part of a page that a selector finds, and what is around it; `login` prepares the page."""
     async with started() as browser:
         page = await browser.new_page(viewport={"width": 1100, "height": 1400}, reduced_motion="reduce")
+        await login(page)
         await page.goto(url)
+        found = await page.locator(selector).first.bounding_box()
+        corner = {axis: max(0, found[axis] - _MARGIN) for axis in ("x", "y")}
+        size = {side: found[side] + 2 * _MARGIN for side in ("width", "height")}
         path.parent.mkdir(parents=True, exist_ok=True)
-        await page.locator(selector).first.screenshot(path=path)
+        await page.screenshot(path=path, clip=corner | size, full_page=True)
 
 
 @asynccontextmanager

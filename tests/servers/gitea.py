@@ -263,6 +263,14 @@ class Gitea:
         with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as answer:
             return answer.read().decode()
 
+    async def log_in(self, page):
+        """Be the administrator on a browser's page."""
+        await page.goto(f"{self.url}/user/login")
+        await page.fill("input[name=user_name]", self.admin.name)
+        await page.fill("input[name=password]", self.admin.password)
+        await page.press("input[name=password]", "Enter")
+        await page.wait_for_url(f"{self.url}/")
+
     def user(self):
         """A new user with a password."""
         account = Account(name=f"user{next(self._numbers)}", password=_PASSWORD)

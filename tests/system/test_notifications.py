@@ -1,4 +1,8 @@
-"""Commit statuses at a real forge, read back through its API, and webhooks with a real receiver."""
+"""Commit statuses at a real forge, read back through its API, and webhooks with a real receiver.
+
+The pictures of docs/how-to/notify.md: `GIT_EVENTS_RUNNER_TEST_PICTURES=docs/pictures pytest -k branch_protection`, with
+`GIT_EVENTS_RUNNER_TEST_GITEA_ASSETS`, a folder with Gitea's sources and its built front end (`make frontend` there).
+"""
 
 import asyncio
 import base64
@@ -28,7 +32,7 @@ from tests.system.test_forge import COMMIT
 CANARY = "canary-5b31568a"
 PUSHES = int(os.environ.get("GIT_EVENTS_RUNNER_TEST_PUSHES", "10"))  # 50 take four minutes
 PICTURES = os.environ.get("GIT_EVENTS_RUNNER_TEST_PICTURES")  # a folder
-PANEL = ".timeline-item.comment.pull-merge-box, .merge-section, .pull-merge-box"
+PANEL = ".pull-merge-box"
 
 
 def status_notifier(api, namespace, forge, *, token=None, **fields):
@@ -154,7 +158,8 @@ def shown(forge, repo, number, name):
     """What people see of the statuses on the page of a pull request; a picture of it where one is wanted."""
     path = f"/{repo.full_name}/pulls/{number}"
     if PICTURES:
-        asyncio.run(browser.picture(f"{forge.url}{path}", Path(PICTURES) / f"pull-request-{name}.png", PANEL))
+        target = Path(PICTURES) / f"pull-request-{name}.png"
+        asyncio.run(browser.picture(f"{forge.url}{path}", target, PANEL, login=forge.log_in))
     page = forge.page(path)
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)))
 
