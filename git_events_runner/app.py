@@ -16,10 +16,9 @@ from git_events_runner.concurrency.pools import Pool
 from git_events_runner.edges.kube.client import Client
 from git_events_runner.edges.kube.doubtful_jobs import DoubtfulJobs
 from git_events_runner.edges.kube.event_recorder import Events
-from git_events_runner.edges.kube.informer import Informer
 from git_events_runner.edges.kube.lease import Fence, Lease
 from git_events_runner.edges.kube.secrets import Secrets
-from git_events_runner.edges.kube.store import Store, StoreWriter
+from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError, FenceLost
 from git_events_runner.flow.annotation_requests import AnnotatedRequests
 from git_events_runner.flow.checks import Checks
@@ -36,6 +35,7 @@ from git_events_runner.flow.jobs.results import JobEvents, JobLog, JobMetrics, R
 from git_events_runner.flow.jobs.secret_copies import SecretCopies
 from git_events_runner.flow.jobs.starts import Starts
 from git_events_runner.flow.jobs.tracking import Tracking
+from git_events_runner.flow.next_checks import NextChecks
 from git_events_runner.flow.reconciler import Reconciler
 from git_events_runner.flow.retries import Retries
 from git_events_runner.flow.scheduler import Scheduler
@@ -80,7 +80,7 @@ from git_events_runner.wiring.served_namespaces import ServedNamespaces
 from git_events_runner.wiring.source_hosts import SourceHosts
 from git_events_runner.wiring.status_page import status_page
 from git_events_runner.wiring.unreadable_namespaces import UnreadableNamespaces
-from git_events_runner.wiring.watched_kinds import watched
+from git_events_runner.wiring.watched_kinds import informers_of
 from git_events_runner.wiring.write_health import WriteHealth
 
 log = structlog.get_logger(target="app")
@@ -193,15 +193,16 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         secrets=secrets, host_keys=host_keys, remote=remotes.current, build=repositories.build, answers=answers
     )
     hosts = SourceHosts(store=store, keep=page.keep_hosts)
+    leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
+    gate = ConfiguredPolicyGate(store=store, policy=CurrentPolicy(lambda: config.current), announcer=events, now=now)
     writer = GroupedStatusWriter(
         api=client,
         store=store,
         metrics=metrics,
         history_limit=lambda wanted: history_limit(config.current, wanted),
+        next_check=NextChecks(store=store, gate=gate, now=now).of,
         gather_s=_GATHER_S,
     )
-    leader_timeout_s = max(settings.lease.duration_s - settings.lease.renew_deadline_s, 1.0)
-    gate = ConfiguredPolicyGate(store=store, policy=CurrentPolicy(lambda: config.current), announcer=events, now=now)
     triggers = LiveTriggers(reader=client, store=store)
     copies = SecretCopier(api=client, resolve=gate.resolve, secrets=secrets)
     notifications = messages(
@@ -386,19 +387,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
     certificates = Certificates(
         tls=settings.tls, secrets=secrets, namespace=settings.namespace, announcer=events, metrics=metrics
     )
-    informers = {
-        f"informer-{kind.name}-{namespace or 'all'}": Informer(
-            client=client,
-            kind=kind,
-            writer=StoreWriter(store, kind.name, namespace=namespace, optional=kind.name != config_ref.kind),
-            namespace=namespace,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            failed=edge_failed,
-            absent=partial(store.lacks_namespace, namespace) if namespace else lambda: False,
-        )
-        for kind, namespace, label_selector, field_selector in watched(settings)
-    }
+    informers = informers_of(settings, client=client, store=store, failed=edge_failed)
     clock = ClockSkew(
         clock=client.clock,
         metrics=metrics,

@@ -90,10 +90,12 @@ class GroupedStatusWriter:
         store: Store,
         metrics: Metrics,
         history_limit: Callable[[object], int],
+        next_check: Callable[[Ref], str | None],
         gather_s: float,
     ) -> None:
-        """`history_limit`: how many runs a trigger's status keeps, from `spec.historyLimit`."""
+        """`history_limit`: how many runs a status keeps, from `spec.historyLimit`; `next_check`: its `nextCheck`."""
         self._history_limit = history_limit
+        self._next_check = next_check
         self._api = api
         self._store = store
         self._metrics = metrics
@@ -240,6 +242,7 @@ class GroupedStatusWriter:
                 return
             if lost.undecidable(mutations, outcomes, base.get("status")):
                 raise error
+            _set(status, "nextCheck", self._next_check(ref))
             guards = Guards()
             for mutation, outcome in zip(mutations, outcomes, strict=True):
                 if outcome is Outcome.WRITE:
@@ -312,6 +315,13 @@ class GroupedStatusWriter:
                     raise ApiNotFound(f"writing the status of {ref}: it was deleted and made again")
                 return _bounded_object(found)
         return _bounded_object(await self._api.get(ref))
+
+
+def _set(status: dict[str, Any], name: str, value: str | None) -> None:
+    if value is None:
+        status.pop(name, None)
+    else:
+        status[name] = value
 
 
 def _bounded_object(found: dict[str, Any]) -> dict[str, Any]:

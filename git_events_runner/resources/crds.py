@@ -83,6 +83,12 @@ _SUSPENDED = {
     "jsonPath": ".spec.suspend",
     "description": "whether checks are suspended",
 }
+_NEXT_CHECK = {
+    "name": "Next Check",
+    "type": "string",
+    "jsonPath": ".status.nextCheck",
+    "description": "next scheduled check, of schedules whose times are ten minutes or more apart",
+}
 _RESULT = {
     "name": "Result",
     "type": "string",
@@ -113,8 +119,8 @@ _COLUMNS: dict[str, list[dict[str, Any]]] = {
     "ClusterGitRepo": [_URI, _AUTH, _AGE],
     "Action": [_IMAGE, _OVERRIDE, _AGE],
     "ClusterAction": [_IMAGE, _OVERRIDE, _AGE],
-    "ScheduleTrigger": [*_RUNS, _READY, _REASON, _SUSPENDED, _INTERVAL, _CRON, _ACTION, _AGE],
-    "WebhookTrigger": [*_RUNS, _READY, _REASON, _SUSPENDED, _MULTI, _ACTION, _AGE],
+    "ScheduleTrigger": [*_RUNS, _READY, _REASON, _SUSPENDED, _NEXT_CHECK, _INTERVAL, _CRON, _ACTION, _AGE],
+    "WebhookTrigger": [*_RUNS, _READY, _REASON, _SUSPENDED, _NEXT_CHECK, _MULTI, _ACTION, _AGE],
     "Notifier": [_TYPE, _FORGE, _RECEIVED, _REFUSED, _AGE],
     "ClusterNotifier": [_TYPE, _FORGE, _RECEIVED, _REFUSED, _AGE],
 }

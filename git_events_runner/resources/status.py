@@ -282,6 +282,11 @@ class TriggerStatus(SourceStatus):
         default=None,
         description="When the last Job was created or the last check ended; while nothing runs, to about ten minutes.",
     )
+    next_check: Moment | None = Field(
+        default=None,
+        description="The next scheduled check, as of the last write of this status; absent while it is suspended, and "
+        "with schedules whose times are less than ten minutes apart.",
+    )
     checked_sources: dict[str, CheckedSource] = Field(
         default_factory=dict,
         description="The entry of each source, by its name; with `watchOn.references` also of each reference, as "

@@ -15,7 +15,7 @@ from git_events_runner.resources.kinds import KINDS
 from git_events_runner.rules.identity import owner_of
 from git_events_runner.telemetry.metrics import Metrics
 from git_events_runner.wiring.deletions import Deletions
-from tests.flow.world import NoMessages
+from tests.flow.world import NoMessages, unscheduled
 
 from .conftest import World
 from .examples import ENTRY, JOB, TRIGGER
@@ -42,7 +42,12 @@ async def deleting(world: World, act):
     """Run `act(deletions, store)` until its DELETE was answered, and no further."""
     now, store = (lambda: datetime.now(UTC)), Store()
     writer = GroupedStatusWriter(
-        api=world.client, store=store, metrics=Metrics(prefix="x"), history_limit=lambda _: 10, gather_s=0.0
+        api=world.client,
+        store=store,
+        metrics=Metrics(prefix="x"),
+        history_limit=lambda _: 10,
+        next_check=unscheduled,
+        gather_s=0.0,
     )
     events = Events(api=world.client, identity="x", now=now, failed=lambda _: None, weight=lambda _: 1)
     api = Stopped(world.client)

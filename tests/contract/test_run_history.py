@@ -10,6 +10,7 @@ from git_events_runner.errors import ApiInvalid
 from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.rules.ledger.mutations import Settle
 from git_events_runner.telemetry.metrics import Metrics
+from tests.flow.world import unscheduled
 
 from .conftest import World
 from .examples import TRIGGER
@@ -40,7 +41,12 @@ async def test_two_replicas_that_settle_at_the_same_time_lose_no_record(world: W
 
     def writer():
         return GroupedStatusWriter(
-            api=world.client, store=Store(), metrics=Metrics(prefix="x"), history_limit=lambda _: 10, gather_s=0.0
+            api=world.client,
+            store=Store(),
+            metrics=Metrics(prefix="x"),
+            history_limit=lambda _: 10,
+            next_check=unscheduled,
+            gather_s=0.0,
         )
 
     writers = {"app": writer(), "lib": writer()}

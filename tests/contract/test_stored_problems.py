@@ -13,6 +13,7 @@ from git_events_runner.rules.ledger.deliveries import delivery_hash
 from git_events_runner.rules.ledger.mutations import Count, Outcome, rfc3339
 from git_events_runner.rules.ledger.report import CloneReport, Problem, Report, Warn
 from git_events_runner.telemetry.metrics import Metrics
+from tests.flow.world import unscheduled
 from tests.rules.previous_reports import previous_report
 
 from .conftest import World
@@ -27,7 +28,12 @@ async def write(world: World, trigger, *mutations):
     ref, store = world.ref("ScheduleTrigger", "x"), Store()
     store.observe(trigger | {"kind": "ScheduleTrigger"})
     writer = GroupedStatusWriter(
-        api=world.client, store=store, metrics=Metrics(prefix="x"), history_limit=lambda _: 10, gather_s=0.0
+        api=world.client,
+        store=store,
+        metrics=Metrics(prefix="x"),
+        history_limit=lambda _: 10,
+        next_check=unscheduled,
+        gather_s=0.0,
     )
     running = asyncio.ensure_future(writer.run())
     try:

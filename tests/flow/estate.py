@@ -28,7 +28,7 @@ from git_events_runner.wiring.live_triggers import LiveTriggers
 from git_events_runner.wiring.source_hosts import SourceHosts
 from tests.flow.test_queue import queue_of
 from tests.flow.virtual import until
-from tests.flow.world import START, Cluster, Fence, NoMessages, kept, recorded, tracking_of
+from tests.flow.world import START, Cluster, Fence, NoMessages, kept, recorded, tracking_of, unscheduled
 
 NAMESPACES = 12
 PAGE = 500
@@ -168,7 +168,12 @@ class Estate:
         cluster = self.cluster
         shared = {"store": cluster.store, "now": cluster.now}
         self.writer = GroupedStatusWriter(
-            api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01
+            api=cluster,
+            store=cluster.store,
+            metrics=cluster.metrics,
+            history_limit=kept,
+            next_check=unscheduled,
+            gather_s=0.01,
         )
         written = {"api": cluster, "writer": self.writer, "announcer": cluster, "metrics": cluster.metrics}
         self.lanes = KeyedWorkers(

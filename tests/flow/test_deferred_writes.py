@@ -21,7 +21,7 @@ from tests.flow.hooks import trigger
 from tests.flow.program import REF as HOOK
 from tests.flow.program import program
 from tests.flow.virtual import at, until, virtual
-from tests.flow.world import A, Cluster, kept, recorded
+from tests.flow.world import A, Cluster, kept, recorded, unscheduled
 
 REF = Ref("WebhookTrigger", "ns", "t")
 ENTRY = {"commitHash": "a" * 40, "fileHash": None, "changed": None, "runs": 1, "requested": 2, "handled": 1}
@@ -61,7 +61,9 @@ class Api:
 async def world():
     api, store = Api(), Store()
     store.observe(api.object)
-    writer = GroupedStatusWriter(api=api, store=store, metrics=Metrics(prefix="t"), history_limit=kept, gather_s=0.01)
+    writer = GroupedStatusWriter(
+        api=api, store=store, metrics=Metrics(prefix="t"), history_limit=kept, next_check=unscheduled, gather_s=0.01
+    )
     async with running(writer=writer.run()):
         yield api, writer
 
@@ -103,7 +105,12 @@ async def test_a_deferred_write_waits_for_company_while_many_triggers_are_writte
     uids = {f"busy{n}": cluster.trigger(name=f"busy{n}", status=recorded())["metadata"]["uid"] for n in range(triggers)}
     uid = cluster.trigger(status=recorded(requested=2, handled=1))["metadata"]["uid"]
     writer = GroupedStatusWriter(
-        api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01
+        api=cluster,
+        store=cluster.store,
+        metrics=cluster.metrics,
+        history_limit=kept,
+        next_check=unscheduled,
+        gather_s=0.01,
     )
 
     async def keep_busy(name):
@@ -162,7 +169,12 @@ async def test_writes_that_are_refused_do_not_make_a_loop_of_looks():
         HOOK, status=recorded(runs=1, commit=A, requested=2, handled=1) | {"lastRun": "2026-05-06T07:00:00Z"}
     )
     writer = GroupedStatusWriter(
-        api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01
+        api=cluster,
+        store=cluster.store,
+        metrics=cluster.metrics,
+        history_limit=kept,
+        next_check=unscheduled,
+        gather_s=0.01,
     )
 
     async def refused(*_, **__):

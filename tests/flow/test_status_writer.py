@@ -16,7 +16,7 @@ from git_events_runner.rules.ledger.prune import Prune
 from git_events_runner.rules.ledger.report import Problem, Report
 from git_events_runner.serving import running
 from tests.flow.virtual import at, until, virtual
-from tests.flow.world import A, B, Cluster, kept, recorded
+from tests.flow.world import A, B, Cluster, kept, recorded, unscheduled
 
 REF = Ref("WebhookTrigger", "n", "hook")
 
@@ -24,7 +24,12 @@ REF = Ref("WebhookTrigger", "n", "hook")
 @asynccontextmanager
 async def writing(cluster):
     writer = GroupedStatusWriter(
-        api=cluster, store=cluster.store, metrics=cluster.metrics, history_limit=kept, gather_s=0.01
+        api=cluster,
+        store=cluster.store,
+        metrics=cluster.metrics,
+        history_limit=kept,
+        next_check=unscheduled,
+        gather_s=0.01,
     )
     async with running(status=writer.run()):
         yield writer

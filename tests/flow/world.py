@@ -325,6 +325,10 @@ def kept(asked):
     return 10 if asked is None else asked
 
 
+def unscheduled(ref):
+    """No trigger has a next scheduled time."""
+
+
 def recorded(runs=1, commit=A, **fields):
     """A trigger's status with one source."""
     whole = {"commitHash": commit, "fileHash": None, "changed": None, "runs": runs, "requested": 0, "handled": 0}
