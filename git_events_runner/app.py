@@ -22,6 +22,7 @@ from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiError, FenceLost
 from git_events_runner.flow.annotation_requests import AnnotatedRequests
 from git_events_runner.flow.checks import Checks
+from git_events_runner.flow.checks.compute_rules import NamespaceComputeRules
 from git_events_runner.flow.checks.files import Files
 from git_events_runner.flow.checks.gate import ConfiguredPolicyGate
 from git_events_runner.flow.checks.handled import HandledTimes
@@ -241,6 +242,7 @@ async def controller(  # noqa: PLR0915  the one function where everything is bui
         gate=gate,
         writer=writer,
         slots=queue,
+        compute=NamespaceComputeRules(api=client),
         announcer=events,
         defaults=lambda: job_defaults(config.current),
         identity=settings.identity,

@@ -77,6 +77,9 @@ KINDS: dict[str, Kind] = {
         ),
     )
 }
+# Listed when a Job is created, and never kept.
+RESOURCE_QUOTA = Kind(name="ResourceQuota", plural="resourcequotas", group="", version="v1", namespaced=True)
+LIMIT_RANGE = Kind(name="LimitRange", plural="limitranges", group="", version="v1", namespaced=True)
 # Read by the command line alone, with its caller's rights.
 POD = Kind(name="Pod", plural="pods", group="", version="v1", namespaced=True)
 DEPLOYMENT = Kind(name="Deployment", plural="deployments", group="apps", version="v1", namespaced=True)

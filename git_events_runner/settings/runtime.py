@@ -80,6 +80,21 @@ class Cloner(Section):
     )
 
 
+class QuotaResources(Section):
+    """Resources of a container that sets none."""
+
+    requests: Quantities = Field(
+        default={"cpu": "50m", "memory": "64Mi"},
+        description="Requests of the worker where a ResourceQuota covers CPU or memory and neither the Action nor a "
+        "LimitRange sets them; `{}`: none.",
+    )
+    limits: Quantities = Field(
+        default={"cpu": "1", "memory": "1Gi"},
+        description="Limits of the worker where a ResourceQuota covers limits and neither the Action nor a LimitRange "
+        "sets them; `{}`: none.",
+    )
+
+
 class Worker(Section):
     """The container that runs the action."""
 
@@ -90,6 +105,10 @@ class Worker(Section):
     )
     variables_prefix: Prefix = Field(
         default="ACTION_JOB_", description="First part of the names of the worker's variables."
+    )
+    quota_resources: QuotaResources = Field(
+        default=QuotaResources(),
+        description="Resources of a worker without its own, in namespaces whose ResourceQuota requires some.",
     )
 
 

@@ -96,6 +96,10 @@ LOG_EVENTS: dict[str, tuple[str, str]] = {
     "notification.sent": ("debug", "A receiver accepted the message about a run: `job` and its state (`result`)."),
     "notification.simulated": ("info", "The message that would be sent (`git-events-runner local` sends none)."),
     "queue.delayed": ("warning", "A new leader cannot list the Jobs yet; it tries again before it starts any."),
+    "quotas.unread": (
+        "debug",
+        "The ResourceQuotas of a namespace may not be read (`error`): workers get no resources on their account.",
+    ),
     "request.invalid": ("warning", "An annotation that requests a check or a run is wrong: `error`."),
     "request.recorded": (
         "info",

@@ -40,6 +40,7 @@ def job_defaults(config: RuntimeConfig) -> JobDefaults:
         host_keys=host_key_policy(config),
         cloner_bounds=_bounds(action),
         cloner_resources={name: dict(found) for name, found in cloner.resources if found},
+        quota_resources={name: dict(found) for name, found in worker.quota_resources if found},
         workdir_size_limit=action.workdir.size_limit,
     )
 

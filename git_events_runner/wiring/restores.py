@@ -17,6 +17,7 @@ from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import ImmediateEventRecorder
 from git_events_runner.errors import ApiError, ClusterRestored
+from git_events_runner.resources.kinds import KINDS
 from git_events_runner.resources.ref import Ref
 
 log = structlog.get_logger(target="app")
@@ -51,7 +52,7 @@ class Restores:
         self._events = events
         self._ref = ref
         self._identity = identity
-        history.cached = lambda ref: _known(store.get(ref))
+        history.cached = lambda ref: _known(store.get(ref)) if ref.kind in KINDS else None  # else it is never kept
 
     async def run(self) -> None:
         """Wait until cancelled.

@@ -86,13 +86,14 @@ def test_a_job_of_kueue_clones_with_a_secret_from_elsewhere(cluster, release, cr
 
 
 def test_a_run_fits_into_a_quota_that_covers_limits(cluster, release, open_source):
-    """The cloner names limits of its own."""
+    """At default settings: the cloner names limits of its own, and the worker gets some if its Action names none."""
     path = "/api/v1/namespaces/bounded/resourcequotas"
     hard = {"limits.cpu": "4", "limits.memory": "4Gi", "requests.cpu": "4", "requests.memory": "4Gi"}
     cluster.api.post(path, {"metadata": {"name": "q"}, "spec": {"hard": hard}})
     wait_until("the quota", lambda: (cluster.api.get(f"{path}/q").get("status") or {}).get("hard"))
-    waiting(cluster, release, "bounded", "small", {"command": ["true"], "resources": _SHARE})
-    assert cluster.finished("bounded", "small")[1]["type"] == "Complete"
+    for name, own in (("small", {"resources": _SHARE}), ("plain", {})):
+        waiting(cluster, release, "bounded", name, {"command": ["true"]} | own)
+        assert cluster.finished("bounded", name)[1]["type"] == "Complete"
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from git_events_runner.flow.checks.runs import Runs
 from git_events_runner.flow.waits import Waits
 from git_events_runner.resources.commits import CommitText
 from git_events_runner.resources.ref import Ref
+from git_events_runner.rules.jobs.compute_quota import NO_RULES
 from git_events_runner.rules.jobs.run import JobDefaults
 from git_events_runner.rules.ledger.entry import entry_of
 from git_events_runner.rules.messages import CheckRequest
@@ -32,6 +33,7 @@ DEFAULTS = JobDefaults(
     worker_image="w:1",
     variables_prefix="ACTION_JOB_",
     pod_security="auto",
+    quota_resources={"requests": {"cpu": "50m"}, "limits": {"cpu": "1"}},
 )
 
 
@@ -104,17 +106,25 @@ class Slots:
         self.taken.discard(ref)
 
 
+class NoQuotas:
+    """Namespaces without quotas."""
+
+    async def read(self, namespace):
+        return NO_RULES
+
+
 class Program:
     """One replica's checks on a cluster."""
 
-    def __init__(self, cluster):
-        self.cluster, self.git, self.slots = cluster, Git(), Slots()
+    def __init__(self, cluster, *, slots=None, compute=None):
+        self.cluster, self.git, self.slots = cluster, Git(), slots or Slots()
         self.runs = Runs(
             api=cluster,
             store=cluster.store,
             gate=cluster.gate,
             writer=cluster,
             slots=self.slots,
+            compute=compute or NoQuotas(),
             announcer=cluster,
             defaults=lambda: DEFAULTS,
             identity="pod-1",

@@ -20,8 +20,8 @@ from tests.flow.world import Fence
 class Replica(Program):
     """Its checks are done by lanes, and again at the times that it keeps."""
 
-    def __init__(self, cluster):
-        super().__init__(cluster)
+    def __init__(self, cluster, *, slots=None):
+        super().__init__(cluster, slots=slots)
         self.lanes = KeyedWorkers(
             check=self._checked,
             schedule_parallelism=16,
@@ -50,10 +50,18 @@ class Replica(Program):
     @asynccontextmanager
     async def leading(self):
         """Those of the leader, too."""
-        cluster, fence = self.cluster, Fence()
+        fence = Fence()
+        parts = self.leader_parts()
+        self.waits.begin()
+        async with self.at_work(), running(**{name: part.run_as_leader(fence) for name, part in parts.items()}):
+            yield self
+
+    def leader_parts(self):
+        """The parts that a leader has for checks."""
+        cluster = self.cluster
         shared = {"store": cluster.store, "now": cluster.now}
         requests = OpenRequests(**shared, submit=self.lanes.submit, pending=self.waiting)
-        parts = {
+        return {
             "scheduler": Scheduler(
                 **shared,
                 gate=cluster.gate,
@@ -73,9 +81,6 @@ class Replica(Program):
                 weight=equal,
             ),
         }
-        self.waits.begin()
-        async with self.at_work(), running(**{name: part.run_as_leader(fence) for name, part in parts.items()}):
-            yield self
 
     async def deliver(self, name, commit=None, *, ref=REF):
         """A delivery is recorded, and its check is requested."""

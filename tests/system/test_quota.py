@@ -1,4 +1,4 @@
-"""Namespaces whose quota covers limits: pods of our Jobs are admitted, because every container names its own."""
+"""Namespaces whose quota covers limits: pods of our Jobs are admitted, since every container has resources there."""
 
 import pytest
 
@@ -9,7 +9,6 @@ from tests.system.test_chart import _account
 from tests.system.test_tenancy import configure
 
 HARD = {"limits.cpu": "4", "limits.memory": "4Gi", "requests.cpu": "4", "requests.memory": "4Gi"}
-SHARE = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}}
 
 
 @pytest.fixture
@@ -28,24 +27,40 @@ def pod_of(job):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
+_NONE = "{requests: {}, limits: {}}"
+
+
 @pytest.mark.parametrize(
-    ("config", "admitted"),
-    [("action: {}", True), ("action: {containers: {cloner: {resources: {requests: {}, limits: {}}}}}", False)],
-    ids=["by default", "without resources"],
+    ("config", "refused"),
+    [
+        ("action: {}", None),
+        (f"action: {{containers: {{cloner: {{resources: {_NONE}}}}}}}", "action-cloner"),
+        (f"action: {{containers: {{worker: {{quotaResources: {_NONE}}}}}}}", "action-worker"),
+    ],
+    ids=["by default", "cloner without resources", "worker without resources"],
 )
-def test_jobs_run_where_a_quota_covers_limits(world, installation, replicas, quota, config, admitted):
-    """The Action names the worker's share, the runtime config the cloner's; without that no pod was ever made."""
-    world.patch(
-        f"/apis/git-events-runner.rs/v1alpha1/namespaces/{installation}/actions/build",
-        {"spec": {"actionJob": {"resources": SHARE}}},
-    )
+def test_jobs_run_where_a_quota_covers_limits(world, installation, replicas, quota, config, refused):
+    """Neither the Action nor a LimitRange names resources: both containers have small ones of the runtime config."""
     configure(world, installation, config)
     world.ours("ScheduleTrigger", installation, "t", sources() | {"schedule": {"interval": "1h"}})
     replicas(0)
     [job] = wait_until("the Job", lambda: world.jobs(installation))
     path = f"/api/v1/namespaces/{installation}/pods?dryRun=All"
-    if admitted:
+    if refused is None:
         assert world.post(path, pod_of(job))["kind"] == "Pod"
     else:
-        with pytest.raises(Refused, match=r"must specify limits\.cpu for: action-cloner"):
+        with pytest.raises(Refused, match=rf"must specify limits\.cpu for: {refused}"):
             world.post(path, pod_of(job))
+
+
+def test_a_limit_range_keeps_its_values_for_the_worker(world, installation, replicas, quota):
+    """What it sets is not set by the controller, and its maximum is not exceeded."""
+    path = f"/api/v1/namespaces/{installation}"
+    limits = [{"type": "Container", "max": {"cpu": "1", "memory": "2Gi"}, "default": {"memory": "1536Mi"}}]
+    world.post(f"{path}/limitranges", {"metadata": {"name": "r"}, "spec": {"limits": limits}})
+    world.ours("ScheduleTrigger", installation, "t", sources() | {"schedule": {"interval": "1h"}})
+    replicas(0)
+    [job] = wait_until("the Job", lambda: world.jobs(installation))
+    pod = world.post(f"{path}/pods?dryRun=All", pod_of(job))
+    [worker] = pod["spec"]["containers"]
+    assert worker["resources"]["limits"] == {"cpu": "1", "memory": "1536Mi"}

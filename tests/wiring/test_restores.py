@@ -6,7 +6,7 @@ import pytest
 
 from git_events_runner.edges.kube.history import History
 from git_events_runner.errors import ApiUnavailable, ClusterRestored
-from git_events_runner.resources.kinds import KINDS
+from git_events_runner.resources.kinds import KINDS, RESOURCE_QUOTA
 from git_events_runner.resources.ref import Ref
 from git_events_runner.wiring.restores import Restores
 from tests.flow.virtual import at, virtual
@@ -67,3 +67,14 @@ async def test_what_the_cache_knows_is_compared():
     restores(cluster, history)
     known = history.known(cluster.ref(made))
     assert known == (made["metadata"]["uid"], int(made["metadata"]["resourceVersion"]))
+
+
+@virtual
+async def test_objects_that_are_never_kept_are_compared_with_nothing():
+    """A list of quotas counts by its own version alone."""
+    cluster, history = Cluster(), History()
+    restores(cluster, history)
+    quota = {"metadata": {"name": "q", "namespace": "n", "uid": "u", "resourceVersion": "7"}}
+    history.listed(RESOURCE_QUOTA, 5, "9", [quota])
+    assert history.problem is None
+    assert history.highest("ResourceQuota") == 9

@@ -31,6 +31,7 @@ from git_events_runner.resources.retry import Attempt
 from git_events_runner.rules.check_result import words_of
 from git_events_runner.rules.concurrency import limit_of
 from git_events_runner.rules.jobs.clone import clone_of
+from git_events_runner.rules.jobs.compute_quota import NO_RULES, ComputeRules, needs_values
 from git_events_runner.rules.jobs.last_job import unfinished_jobs
 from git_events_runner.rules.jobs.manifest import manifest
 from git_events_runner.rules.jobs.pod import problems
@@ -66,6 +67,13 @@ class Slots(Protocol):
         """The Job is in the store now and occupies its slot itself."""
 
 
+class Compute(Protocol):
+    """The quotas of namespaces."""
+
+    async def read(self, namespace: str) -> ComputeRules:
+        """What a namespace requires of the containers of a pod."""
+
+
 class Runs:
     """Makes Jobs. A run exists only in the cluster; this process counts those being created, by namespace."""
 
@@ -77,6 +85,7 @@ class Runs:
         gate: PolicyGate,
         writer: StatusWriter,
         slots: Slots,
+        compute: Compute,
         announcer: EventRecorder,
         defaults: Callable[[], JobDefaults],
         identity: str,
@@ -88,6 +97,7 @@ class Runs:
         self._gate = gate
         self._writer = writer
         self._slots = slots
+        self._compute = compute
         self._announcer = announcer
         self._defaults = defaults
         self._identity = identity
@@ -126,14 +136,14 @@ class Runs:
                 return RunResult.RESTART
             try:
                 read_at = loop.time()
-                moved = await self._moved_on(order)
+                moved, compute = await asyncio.gather(self._moved_on(order), self._compute_rules(order))
                 if moved is not None:
                     return moved
                 if loop.time() - read_at > _READ_AGE_S:
                     continue  # slow response, or a stalled process: the Job may have been deleted meanwhile
                 if order.fence:
                     order.fence.check()
-                return await self._post(order)
+                return await self._post(order, compute)
             except (ApiConflict, ApiUnavailable, ApiTooManyRequests) as problem:
                 error = problem
                 log.info("job.delayed", **_fields(order), error=str(problem), reason=problem.reason or "Unavailable")
@@ -161,7 +171,13 @@ class Runs:
         same_entry = entry_of(trigger.get("status"), order.source).key == order.entry.key
         return None if same_trigger and same_action and same_entry else RunResult.RESTART
 
-    async def _post(self, order: RunOrder) -> RunResult | Problem:
+    async def _compute_rules(self, order: RunOrder) -> ComputeRules:
+        """What the namespace requires of the worker, if its Action leaves something open."""
+        if not needs_values(order.resolved.action_model.spec.action_job.resources or {}):
+            return NO_RULES
+        return await self._compute.read(order.trigger.namespace or "")
+
+    async def _post(self, order: RunOrder, compute: ComputeRules) -> RunResult | Problem:
         wrong = self._wrong(order)
         if wrong is not None:
             return wrong
@@ -173,7 +189,7 @@ class Runs:
             return RunResult.RESTART
         limit = limit_of(order.trigger, order.source, trigger.model.spec.concurrency)
         starts = self._knows_last(order, limit) and self._slots.acquire_slot(ref, limit)
-        body = self._manifest(order, key, name, limit, suspend=not starts)
+        body = self._manifest(order, key, name, limit, compute, suspend=not starts)
         try:
             created = await self._api.create(KINDS["Job"], body, timeout_s=_POST_TIMEOUT_S, strict=True)
         except ApiAlreadyExists:
@@ -265,7 +281,14 @@ class Runs:
         return Problem(reason=reason, message=message)
 
     def _manifest(
-        self, order: RunOrder, key: RunKey, name: str, limit: ConcurrencyLimit | None, *, suspend: bool
+        self,
+        order: RunOrder,
+        key: RunKey,
+        name: str,
+        limit: ConcurrencyLimit | None,
+        compute: ComputeRules,
+        *,
+        suspend: bool,
     ) -> dict[str, Any]:
         resolved = order.resolved
         defaults = self._defaults()
@@ -301,6 +324,7 @@ class Runs:
             suspend=suspend,
             concurrency=limit,
             security=self._security(order.trigger.namespace or "", defaults),
+            compute=compute,
         )
         return manifest(run, resolved.action_model.spec.action_job, defaults)
 

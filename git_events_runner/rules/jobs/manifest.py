@@ -187,8 +187,21 @@ def _pod(run: Run, action: ActionJob, defaults: JobDefaults, *, needs_copy: bool
     if account:
         pod["serviceAccountName"] = account
     settle_worker(worker, action)
+    _settle_resources(worker, run, action, defaults)
     settle_pod(pod, action)
     return pod
+
+
+def _settle_resources(worker: dict[str, Any], run: Run, action: ActionJob, defaults: JobDefaults) -> None:
+    """Add what a quota of the namespace requires of the worker."""
+    resources = run.compute.complete(
+        worker.get("resources") or {},
+        cloner=defaults.cloner_resources,
+        defaults=defaults.quota_resources,
+        priority_class=action.priority_class_name,
+    )
+    if resources:
+        worker["resources"] = resources
 
 
 def _empty_dir(defaults: JobDefaults) -> dict[str, str]:

@@ -14,6 +14,8 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.resources.retry import FIRST_ATTEMPT, Attempt
 from git_events_runner.resources.ssh import HostKeyPolicy
 
+from .compute_quota import NO_RULES, ComputeRules
+
 _ENFORCE_LABEL = "pod-security.kubernetes.io/enforce"
 # On every namespace of OpenShift: the users that its pods may have. If set elsewhere, the image's user is used
 # (https://docs.openshift.com/container-platform/latest/authentication/managing-security-context-constraints.html).
@@ -32,7 +34,8 @@ class CloneBounds:
 class JobDefaults:
     """The runtime config's values for Jobs; times in seconds, a longest time of 0 is none.
 
-    `workdir_size_limit` is a quantity, empty for none; `cloner_resources` as in a container.
+    `workdir_size_limit` is a quantity, empty for none; `cloner_resources` as in a container, as is `quota_resources`:
+    what a worker gets where a quota needs values that nothing else sets.
     """
 
     active_deadline_s: int
@@ -52,6 +55,7 @@ class JobDefaults:
     host_keys: HostKeyPolicy = field(default_factory=HostKeyPolicy)
     cloner_bounds: CloneBounds | None = None
     cloner_resources: Mapping[str, Any] = field(default_factory=dict)
+    quota_resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     workdir_size_limit: str = ""
     max_active_deadline_s: int = 0
 
@@ -150,3 +154,4 @@ class Run:
     attempt: Attempt = FIRST_ATTEMPT
     generation: int | None = None
     pull: PullRequestOfRun | None = None
+    compute: ComputeRules = NO_RULES
