@@ -271,3 +271,20 @@ async def test_a_job_of_a_deleted_trigger_stays_in_its_group_for_a_new_leader():
         assert not queue.acquire_slot(Ref("Job", "n", "new"), limit)
         cluster.finish(held)
         await until(lambda: running(cluster, [waits]) == [1], within_s=3)
+
+
+@virtual
+async def test_a_run_that_this_replica_created_waits_until_the_watch_has_shown_it():
+    """Another replica created an older run of the source, which this leader cannot know yet: that one starts first."""
+    cluster, trigger, _ = world(0, "Queue")
+    async with leading(queue_of(cluster, limit=9)):
+        await asyncio.sleep(2)
+        cluster.lagging.add("Job")
+        older = cluster.job(trigger, 1, **limited("Queue"))
+        mine = cluster.job(trigger, 2, age_s=1, **limited("Queue"))
+        cluster.change(REF, status=recorded(runs=2))
+        cluster.store.observe(mine)
+        await asyncio.sleep(30)
+        assert running(cluster, [older, mine]) == []
+        cluster.catch_up("Job")
+        await until(lambda: running(cluster, [older, mine]) == [1], within_s=3)

@@ -23,6 +23,7 @@ RULES = frozenset(
         "deleting_counted",  # a Job that is being deleted counts until it is gone
         "lists_live",  # a new leader lists the Jobs before it admits
         "created_in_order",  # no Job is created unsuspended while one of its group waits
+        "shown_first",  # a Job is admitted once the watch has shown it, and with it all that were created before
         "last_known",  # nor while the Job of the source's last run, which its entry names, is not seen yet
         "oldest_first",  # of a group the oldest Job is next
         "foreground",  # the object of a stopped Job exists until its pod is gone
@@ -37,11 +38,15 @@ _STARTED = frozenset("rdofc")
 
 
 class Leader(NamedTuple):
-    """One replica: whether it takes itself for the leader, the phases that it sees, runs whose request is under way."""
+    """One replica: whether it takes itself for the leader, the phases that it sees, runs whose request is under way.
+
+    `own` are runs that it sees only because it created their Jobs itself: its watch is behind.
+    """
 
     leading: bool
     seen: str
     taken: frozenset[int]
+    own: frozenset[int] = frozenset()
 
 
 class State(NamedTuple):
@@ -141,10 +146,13 @@ class Concurrency:
     def _next(self, state: State) -> Iterator[tuple[str, State]]:
         for number, leader in enumerate(state.leaders):
             holds = state.holder == number
-            if leader.seen != state.jobs:
+            if leader.seen != state.jobs or leader.own:
                 # A leader whose taken run is seen to run counts it by what it sees.
                 taken = frozenset(run for run in leader.taken if state.jobs[run] in "-w")
-                yield f"{number} watches", _with(state, number, leader._replace(seen=state.jobs, taken=taken))
+                yield (
+                    f"{number} watches",
+                    _with(state, number, leader._replace(seen=state.jobs, taken=taken, own=frozenset())),
+                )
             if leader.leading and holds:
                 yield from self._acts(state, number, leader)
             if leader.leading and not holds:
@@ -174,6 +182,10 @@ class Concurrency:
             return
         yield f"{run} is created suspended", _put(state, run, "w")
         leader = state.leaders[state.holder]
+        if leader.leading and "-" in leader.seen[:run]:  # else its watch could show this creation as well
+            seen = leader.seen[:run] + "w" + leader.seen[run + 1 :]
+            own = leader._replace(seen=seen, own=leader.own | {run})
+            yield f"{state.holder} creates {run} suspended", _with(_put(state, run, "w"), state.holder, own)
         if leader.leading and self._is_free(leader) and not self._waits_before(leader, run):
             taken = leader._replace(taken=leader.taken | {run})
             after = _with(state, state.holder, taken)
@@ -200,6 +212,8 @@ class Concurrency:
         waiting = [run for run, phase in enumerate(leader.seen) if phase == "w" and run not in leader.taken]
         if waiting and self._is_free(leader):
             for run in waiting[:1] if self._has("oldest_first") else waiting:
+                if run in leader.own and self._has("shown_first"):
+                    continue
                 yield from self._sends(state, number, "admit", run, "w")
         for run, phase in enumerate(leader.seen):
             if run in busy or run in leader.taken or not self._may_be_overtaken(state, run):

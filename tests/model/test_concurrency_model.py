@@ -20,6 +20,7 @@ NEEDED = {
     "deleting_counted": ("Replace", "two pods of the group live at the same time"),
     "lists_live": ("two sources in a group, Queue", "two pods of the group live at the same time"),
     "created_in_order": ("Queue", "an older run started after a newer one"),
+    "shown_first": ("Queue", "an older run started after a newer one"),
     "last_known": ("Queue", "an older run started after a newer one"),
     "oldest_first": ("Queue", "an older run started after a newer one"),
     "foreground": ("Replace", "two pods of the group live at the same time"),

@@ -58,6 +58,7 @@ class Store:
         self._synced: dict[str, asyncio.Event] = {kind: asyncio.Event() for kind in KINDS}
         self._scopes: dict[str, dict[str | None, bool]] = {kind: {} for kind in KINDS}
         self._list_versions: dict[str, dict[str | None, int]] = {kind: {} for kind in KINDS}  # by scope
+        self._shown_versions: dict[str, dict[str | None, int]] = {kind: {} for kind in KINDS}
 
     def get(self, ref: Ref) -> Snapshot | None:
         """The object, or None."""
@@ -152,6 +153,11 @@ class Store:
         """The version of the last list that would have the object; 0: there was none."""
         versions = self._list_versions[ref.kind]
         return versions.get(ref.namespace, versions.get(None, 0))
+
+    def is_shown(self, held: Snapshot) -> bool:
+        """Whether the watch has come to the known version of an object, and so to all that was created before it."""
+        versions = self._shown_versions[held.ref.kind]
+        return held.version <= versions.get(held.ref.namespace, versions.get(None, 0))
 
     def found(self, raw: Mapping[str, Any]) -> None:
         """Lay a live read over what is known, also over the same version, or an object thought to be deleted."""
@@ -305,6 +311,7 @@ class StoreWriter:
         """
         listed = version_number(version)
         self._store._list_versions[self._kind][self._namespace] = listed  # noqa: SLF001  two halves of one object
+        self._note_version(listed)
         yield from self._remove_all(
             lambda held: (held.ref, held.uid) not in found and held.version <= listed, self._removed
         )
@@ -360,6 +367,7 @@ class StoreWriter:
     def apply(self, raw: Mapping[str, Any]) -> None:
         """An object was added or modified."""
         self._store._put_newer(self._shown(raw), self._kind)  # noqa: SLF001  two halves of one object
+        self._note_version(version_of(raw))
 
     def remove(self, raw: Mapping[str, Any]) -> None:
         """An object was deleted, or is not selected any more."""
@@ -367,6 +375,11 @@ class StoreWriter:
         held = self._store.get(last.ref)
         if held is not None and held.uid == last.uid:
             self._removed(held, last)
+        self._note_version(version_of(raw))
+
+    def _note_version(self, version: int) -> None:
+        versions = self._store._shown_versions[self._kind]  # noqa: SLF001  two halves of one object
+        versions[self._namespace] = max(version, versions.get(self._namespace, 0))
 
     def _shown(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """What is taken over of an object that a list or a watch shows; one with all its labels is in no doubt."""

@@ -165,7 +165,7 @@ class SlotBook:
         if self._backing_off:
             clock = self._now()
             held = held.union(ref for ref, until in self._backing_off.items() if until > clock)
-        return _Held(frozenset(held), self._windows)
+        return _Held(frozenset(held), self._windows, self._store)
 
     def backs_off(self, ref: Ref) -> bool:
         """Whether a Job that did not start waits before it is tried again."""
@@ -198,11 +198,22 @@ class SlotBook:
 
 
 class _Held(Container[Ref]):
-    """The Jobs that are skipped; windows are read only of the Jobs that would be next."""
+    """The Jobs that are skipped; windows are read only of the Jobs that would be next.
 
-    def __init__(self, refs: frozenset[Ref], windows: JobWindows) -> None:
+    Also those with a concurrency group that the watch has not shown yet: an older run of their source may exist that
+    another replica created, and that it has not shown either (`shown_first` in tests/model/concurrency.py).
+    """
+
+    def __init__(self, refs: frozenset[Ref], windows: JobWindows, store: Store) -> None:
         self._refs = refs
         self._windows = windows
+        self._store = store
 
     def __contains__(self, ref: object) -> bool:
-        return ref in self._refs or (isinstance(ref, Ref) and self._windows.closed_until(ref) is not None)
+        if ref in self._refs:
+            return True
+        return isinstance(ref, Ref) and (self._is_unshown(ref) or self._windows.closed_until(ref) is not None)
+
+    def _is_unshown(self, ref: Ref) -> bool:
+        job = self._store.get(ref)
+        return job is not None and job.model.limit is not None and not self._store.is_shown(job)
