@@ -59,7 +59,8 @@ def plan(
     new = [key for key in heads if key not in entries]
     recorded: dict[str, str] = {}
     known: set[str] = set()
-    room = watched.limit - len(entries)
+    begun = len(entries)  # of those that exist at the first check at most `limit` run
+    room = watched.limit - begun
     unknown_all = listed.known is None
     for key in sorted(new):
         commit = heads[key]
@@ -74,8 +75,11 @@ def plan(
                 recorded[key] = commit
             else:
                 known.add(digest or digest_of(key, commit))
+        elif first and begun >= watched.limit:
+            known.add(digest_of(key, commit))
         else:
             checks.append(key)
+            begun += 1
     overflow = len(known) > KNOWN_MOST
     version = versions.get(highest) if highest is not None else None
     return Plan(

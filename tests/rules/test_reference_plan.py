@@ -140,3 +140,15 @@ def test_the_entries_of_references_stay_until_a_single_one_took_over():
     assert entry_of(status, "app").commit == B
     assert kept_keys(status, ["app"], None, None) == {"app"}
     assert combine(status, [WatchOne(source="app", key="app@heads/x")])[1] == [Outcome.DONE]
+
+
+def test_a_first_check_that_runs_what_exists_runs_at_most_the_limit():
+    """Of nine branches five run, also if the list is repeated; the others run when they move."""
+    heads = dict.fromkeys("abcdefghi", A)
+    first = planned({}, heads, record=False)
+    assert len(first.checks) == 5
+    ran = {key: {"commitHash": A, "runs": 1, "requested": 0, "handled": 0, "changed": NOW} for key in first.checks}
+    assert planned({"checkedSources": ran}, heads, record=False).checks == ()
+    status, _ = listed({}, heads, record=False)
+    assert planned(status, heads, record=False).checks == ()
+    assert planned(status, heads | {"i": B}, record=False).checks == ("app@heads/i",)
