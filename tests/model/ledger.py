@@ -51,6 +51,7 @@ RULES = frozenset(
         "retry_handles_nothing",  # settling a retry leaves `handled` as it is: it sent no request to git
         "attempt_on_job",  # which attempt it is follows from the failed Job, not from a memory
         "ttl_after_retry",  # a failed Job gets its TTL when its retry was decided, not before
+        "wait_handles_nothing",  # a check whose change waits leaves its requests and its scheduled time open
     }
 )
 
@@ -75,8 +76,8 @@ class Model:
 
     Events: always, files, crash, lost, lag, ttl, deleted, wipe, edit, forged, polls, calls, hides; `record`: a first
     check by schedule runs nothing; `annotation`: a person requests a run, once for each head at most; `retry`: any Job
-    may fail, and failed ones are run again, `retries` times. An edit of the number of runs comes while no run is being
-    made: what is made just then is the known remainder.
+    may fail, and failed ones are run again, `retries` times; `waits`: changes wait until a window opens. An edit of the
+    number of runs comes while no run is being made: what is made just then is the known remainder.
     """
 
     def __init__(
@@ -162,6 +163,8 @@ class Model:
             jobs = (*state.jobs, Job(_FAR, FORGED, 0, alive=True))
             yield f"forged {_FAR}", state._replace(jobs=jobs)
         posting = any(r.at == "post" and r.data is not None and not r.data[2] for r in state.replicas)
+        if not state.opened:
+            yield "the window opens", state._replace(opened=True, due=-1)  # what waited is checked again
         for place, job in enumerate(state.jobs):
             gone = (*state.jobs[:place], job._replace(alive=False), *state.jobs[place + 1 :])
             if self.retries and job.alive and not job.failed:
@@ -353,6 +356,11 @@ class Model:
                 recorded = commit if self.on_change else entry.commit
                 wake = me.wake or waits
                 yield f"{lane} skip decided", become("skip", me.seen, (entry, recorded, request), wake=wake)
+        elif not (state.opened or by_annotation):
+            if "wait_handles_nothing" in self.rules:
+                yield f"{lane} waits", become("idle", me.seen, None, wake=me.wake)
+            else:
+                yield f"{lane} waits", become("skip", me.seen, (entry, entry.commit, request), wake=me.wake)
         elif "live_read" in self.rules and live[:2] != entry[:2]:
             yield f"{lane} restart", become("idle", latest, None, wake=True)
         else:
@@ -432,7 +440,7 @@ class Model:
             return f"{len(made)} jobs for {state.delivered} requests and {live.runs_requested} by annotation"
         idle = all(r.at == "idle" and not r.wake for r in state.replicas)
         quiet = idle and (state.delivered > state.head or (self.polls and state.due == state.head))
-        due = live.requested > live.handled or live.runs_requested > live.runs_handled
+        due = live.requested > live.handled or live.runs_requested > live.runs_handled or not state.opened
         if not quiet or due or self.unsettled(state.jobs, live) or any(self.is_retried(j, live) for j in state.jobs):
             return None
         if made and made[-1].failed and made[-1].attempt < self.retries:
@@ -461,7 +469,8 @@ class Model:
         Raises:
             RuntimeError: `limit` states did not exhaust the model.
         """
-        first = State(0, 0, (Entry(0, None, 0, 0),), (), (Replica("idle", 0, None, wake=False),) * self.replicas, 0, 0)
+        lanes = (Replica("idle", 0, None, wake=False),) * self.replicas
+        first = State(0, 0, (Entry(0, None, 0, 0),), (), lanes, 0, 0, opened="waits" not in self.events)
         came: dict[State, tuple[State, str] | None] = {first: None}
         queue = deque([first])
         while queue:

@@ -70,3 +70,4 @@ class State(NamedTuple):
     recorded: str | None = None
     hidden: int = 0  # 1: git leaves the reference out of its answers, 2: it did so once
     pruned: int = 0
+    opened: bool = True  # whether the window is open
