@@ -98,6 +98,7 @@ chaos: $(STAMP) ## an hour of faults of all kinds, with a report of broken promi
 
 bench: $(STAMP) ## the benchmarks of docs/performance.md
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.policies
 
 bench-git: $(STAMP) ## git clients compared, files of a large repository, a thousand schedules, hostile servers (docs/performance-git.md)
 	$(BIN)/python -m benchmarks.git
