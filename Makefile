@@ -78,7 +78,7 @@ release-dry-run: $(STAMP) ## everything of a release that needs no registry, int
 print-registry:
 	@echo $(REGISTRY)
 
-demo: $(STAMP) ## a push becomes a finished run, in half a minute, without a cluster; a failed run, too
+demo: $(STAMP) ## a push becomes a finished run, in under a minute, without a cluster; a pull request and a failed run, too
 	@$(BIN)/python -m demo
 
 play: $(STAMP) ## a git server to push a repository of yours to, and the controller on it, until Ctrl-C (PORT=8418)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from .forge import Forge
 from .gitserver import Repository, serving
 from .program import TooSlow, running
 from .story import DELIVERIES, Story, manifests_for
@@ -36,9 +38,7 @@ def main() -> int:
             repository = Repository(Path(folder), "site")
             repository.push(index_html="<h1>one</h1>\n", README_md="A small web site.\n")
             with serving(repository):
-                costs = _run_story(
-                    repository, manifests_for(repository.url, Path(folder)), color=color, started=started
-                )
+                costs = _run_story(repository, Path(folder), color=color, started=started)
     except FileNotFoundError as missing:
         sys.stderr.write(f"demo: {missing.filename} is not there; install it (git is needed)\n")
         return 1
@@ -52,22 +52,28 @@ def main() -> int:
     return 0
 
 
-def _run_story(repository: Repository, manifests: Path, *, color: bool, started: float) -> str:
+def _run_story(repository: Repository, folder: Path, *, color: bool, started: float) -> str:
     """All steps; their costs, as lines."""
+    forge = Forge(repository=repository.url, secret=secrets.token_hex(32))
+    manifests = [manifests_for(repository.url, folder), forge.manifests(folder)]
     _print("A new git repository, served over HTTP, and the manifests of manifests/examples on it, with an")
-    _print("interval of 5 s. The indented lines are the output of `git-events-runner local`.")
+    _print("interval of 5 s; step 7 has demo/pull-requests.yaml. The indented lines are the output of")
+    _print("`git-events-runner local`.")
     first = "A schedule trigger runs the current commit at its first check. The next one finds nothing new."
     _print(_heading(1, first, color=color))
     with running(
-        [manifests], show=lambda line: _print(f"{_INDENT}{line}"), color=color, ends_at=started + LIMIT_S
+        manifests, show=lambda line: _print(f"{_INDENT}{line}"), color=color, ends_at=started + LIMIT_S
     ) as program:
-        story = Story(program, repository, announce=lambda number, text: _print(_heading(number, text, color=color)))
+        story = Story(
+            program, repository, forge, announce=lambda number, text: _print(_heading(number, text, color=color))
+        )
         story.first_check()
         story.first_call()
         found_s = story.push_of_a_text()
         story.call_without_a_page()
         burst = story.push_of_a_page()
         check = story.call_again()
+        story.pull_request()
         page = story.failing_run()
         runs = sum(": job " in line.text for line in program.lines)
         _print(f"\n  Where to look: the lines above, and the trigger's status page, which shows `{page.shown}`:")
@@ -75,7 +81,7 @@ def _run_story(repository: Repository, manifests: Path, *, color: bool, started:
         _print("  On a cluster also `kubectl describe scheduletrigger texts`, and the command that names the cause")
         _print("  in its first line: `git-events-runner explain scheduletrigger/texts`.\n")
     return "\n".join((
-        f"  4 pushes, {DELIVERIES + 3} calls     {runs} runs: the first commit for each trigger, then one per push",
+        f"  5 pushes, {DELIVERIES + 5} calls     {runs} runs: first commits, one per push, the closed pull request",
         f"  push to Job, schedule  {found_s:.1f} s (poll interval: 5 s)",
         f"  call to Job, webhook   {burst.job_ms:.0f} ms, with {DELIVERIES} concurrent calls",
         f"  a push with {DELIVERIES} calls   {burst.requests} git requests, those of the clone included",

@@ -67,12 +67,24 @@ class Repository:
 
     def push(self, **files: str) -> str:
         """Commit files (`name_sh` is written as name.sh) and push; the commit."""
+        commit = self._commit(files)
+        self._git("-C", str(self.work), "push", "-q", str(self.bare), "main")
+        return commit
+
+    def propose(self, number: int, **files: str) -> str:
+        """Commit files on a branch of their own, and push it as the head of a pull request; the commit."""
+        self._git("-C", str(self.work), "checkout", "-q", "-b", f"pull-{number}")
+        commit = self._commit(files)
+        self._git("-C", str(self.work), "push", "-q", str(self.bare), f"HEAD:refs/pull/{number}/head")
+        self._git("-C", str(self.work), "checkout", "-q", "main")
+        return commit
+
+    def _commit(self, files: dict[str, str]) -> str:
         for name, text in files.items():
             (self.work / name.replace("_", ".")).write_text(text, encoding="utf-8")
         identity = ("-c", "user.name=tester", "-c", "user.email=tester@example.test", "-c", "commit.gpgsign=false")
         self._git("-C", str(self.work), "add", "-A")
         self._git("-C", str(self.work), *identity, "commit", "-q", "--allow-empty", "-m", "change")
-        self._git("-C", str(self.work), "push", "-q", str(self.bare), "main")
         return self._git("-C", str(self.work), "rev-parse", "HEAD").strip()
 
     def _git(self, *arguments: str) -> str:

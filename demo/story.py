@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from .forge import Forge
 from .gitserver import Repository
 from .program import Program, TooSlow
 
@@ -50,14 +51,18 @@ class StatusPage:
 class Story:
     """The steps, in their order; `announce` prints the number and the title of each from the second on."""
 
-    def __init__(self, program: Program, repository: Repository, *, announce: Callable[[int, str], None]) -> None:
+    def __init__(
+        self, program: Program, repository: Repository, forge: Forge, *, announce: Callable[[int, str], None]
+    ) -> None:
         self._program = program
         self._repository = repository
+        self._forge = forge
         self._announce = announce
         self._url = ""
+        self._page_pushed = 0
 
     def first_check(self) -> None:
-        self._url = self._program.wait(r"curl -X POST \S+$").text.rpartition(" ")[2]
+        self._url = self._program.wait(r"curl -X POST \S+/default/publish$").text.rpartition(" ")[2]
         self._program.wait("job texts-.*: succeeded")
         self._program.wait("default/texts site: nothing new")
 
@@ -85,6 +90,7 @@ class Story:
     def push_of_a_page(self) -> Cost:
         self._announce(5, f"A push changes a page, with {DELIVERIES} concurrent calls: one run.")
         after, before = len(self._program.lines), self._repository.asked.requests
+        self._page_pushed = after
         self._repository.push(index_html="<h1>two</h1>\n")
         called = time.monotonic()
         with ThreadPoolExecutor(DELIVERIES) as pool:
@@ -96,19 +102,28 @@ class Story:
         return Cost(requests=requests, size_bytes=0, job_ms=1000 * (found.at - called))
 
     def call_again(self) -> Cost:
-        title = "The webhook is called again: nothing new. The schedule finds no changed text: nothing to run."
+        title = "The schedule finds no changed text: nothing to run. The webhook is called again: nothing new."
         self._announce(6, title)
+        self._program.wait("default/texts .*nothing to run", after=self._page_pushed)
         after = len(self._program.lines)
         count = self._repository.asked
         requests, size_bytes = count.requests, count.size_bytes
         self._call()
         self._program.wait("default/publish site: nothing new", after=after)
-        cost = Cost(requests=count.requests - requests, size_bytes=count.size_bytes - size_bytes)
-        self._program.wait("default/texts .*nothing to run")
-        return cost
+        return Cost(requests=count.requests - requests, size_bytes=count.size_bytes - size_bytes)
+
+    def pull_request(self) -> None:
+        self._announce(7, "A pull request is opened, then closed. The demo reports it, signed, as a forge does.")
+        after, url = len(self._program.lines), self._url.replace("/publish", "/pulls")
+        commit = self._repository.propose(1, index_html="<h1>three</h1>\n")
+        self._forge.deliver(url, action="opened", number=1, commit=commit)
+        self._program.wait("job pulls-.*: succeeded", after=after)
+        after = len(self._program.lines)
+        self._forge.deliver(url, action="closed", number=1, commit=commit)
+        self._program.wait("job pulls-.*: succeeded", after=after)
 
     def failing_run(self) -> StatusPage:
-        self._announce(7, "A push empties a text: its run fails, with the worker's last words and the exit code.")
+        self._announce(8, "A push empties a text: its run fails, with the worker's last words and the exit code.")
         after = len(self._program.lines)
         self._repository.push(README_md="")
         self._program.wait("job texts-.*: failed", after=after)

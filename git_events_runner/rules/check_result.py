@@ -74,7 +74,7 @@ _REASONS: dict[str, str] = {
     CheckResult.FIRE_ALWAYS: "onChangeOnly: false",
     CheckResult.FIRE_REQUESTED: "requested by annotation",
     "retry": "retry of a failed run",
-    CheckResult.FIRE_DELETED: "reference deleted, or pull request closed",
+    CheckResult.FIRE_DELETED: "deleted or closed",
 }
 
 

@@ -59,18 +59,27 @@ def test_it_ends_by_itself(told):
 
 
 def test_it_shows_the_main_job(told):
-    """Four runs that succeed: the first commit of each trigger, a push that a schedule finds, one with 25 calls."""
+    """Runs that succeed: the first commit of two triggers, a push that a schedule finds, one with 25 calls."""
     text, _, _ = told
-    assert text.count(": succeeded\n") == 4
-    assert "4 pushes, 28 calls     5 runs" in text
+    assert text.partition("7. ")[0].count(": succeeded\n") == 4
+    assert "5 pushes, 30 calls     7 runs" in text
     assert text.count(": nothing to run\n") == 2
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_it_shows_a_pull_request_from_its_opening_to_its_end(told):
+    """A signed delivery runs its head, and another one, at its end, the Action that removes the preview."""
+    text, _, _ = told
+    shown = text.partition("7. ")[2].partition("8. ")[0]
+    assert "preview of pull request 1: <h1>three</h1>\n" in shown
+    assert "the preview of pull request 1 is removed\n" in shown
+    assert shown.count(": succeeded\n") == 2
 
 
 def test_it_shows_a_failed_run_and_where_to_look(told):
     """The worker's last words and its exit code, the address of the status page, and the command that explains it."""
     text, _, _ = told
-    failed = text.partition("7. ")[2]
+    failed = text.partition("8. ")[2]
     assert "README.md is empty: this run fails" in failed
     assert ": failed: the command ended with exit code 3\n" in failed
     assert "which shows `Failed, exit code 3`" in failed
