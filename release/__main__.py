@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -20,7 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m release", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("check", help="do tag, project, chart and changelog agree").add_argument("tag")
-    verbs.add_parser("build", help="wheel, chart and checksums").add_argument(
+    verbs.add_parser("build", help="wheel, chart, documentation and checksums").add_argument(
         "--dist", type=Path, default=ROOT / "dist"
     )
     verbs.add_parser("notes", help="print the release's notes").add_argument("tag")
@@ -39,17 +41,29 @@ def main() -> int:
 
 
 def build(dist: Path) -> None:
-    """Wheel and chart, and `SHA256SUMS` of all that is in `dist`."""
+    """Wheel, chart and the documentation's site, and `SHA256SUMS` of all that is in `dist`."""
     dist.mkdir(parents=True, exist_ok=True)
     wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--wheel-dir", dist]
     with tempfile.TemporaryDirectory() as folder:
         _copy_tracked(Path(folder))  # an earlier build in the working tree would add files that are deleted since
         subprocess.run([*wheel, "--no-deps", "--no-build-isolation", "--no-index", folder], check=True)
     helm_python.package(ROOT / "helm" / "git-events-runner", destination=dist)
+    _pack_site(dist)
     files = sorted(path for path in dist.iterdir() if path.is_file() and path.name != "SHA256SUMS")
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
     (dist / "SHA256SUMS").write_text("".join(lines))
     print(f"release {project_version()}: {', '.join(path.name for path in files)}")
+
+
+def _pack_site(dist: Path) -> None:
+    """The site as it describes this version: its links into the repository lead to the tag."""
+    version = project_version()
+    mkdocs = [Path(sys.executable).parent / "mkdocs", "build", "--quiet", "--site-dir"]
+    environment = os.environ | {"REVISION": f"v{version}", "NO_MKDOCS_2_WARNING": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([*mkdocs, folder], cwd=ROOT, env=environment, check=True)
+        with tarfile.open(dist / f"git-events-runner-docs-{version}.tar.gz", "w:gz") as archive:
+            archive.add(folder, f"git-events-runner-docs-{version}")
 
 
 def _copy_tracked(folder: Path) -> None:

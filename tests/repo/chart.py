@@ -25,6 +25,7 @@ def files():
         f"{FOLDER}/values.yaml": values,
         f"{FOLDER}/values.schema.json": with_runtime_schema((CHART / "values.schema.json").read_text()),
         f"{FOLDER}/README.md": readme(values),
+        "docs/chart-values.md": page(values),
     }
 
 
@@ -95,11 +96,24 @@ def readme(values):
     """README.md of the chart: its text, and a table of every value with its meaning and default."""
     text = (CHART.parents[1] / "docs" / "chart.md").read_text().rstrip("\n")
     parts = [re.sub(r"\]\((?=[a-z]+\.md)", "](../../docs/", text), "", "## Values", ""]
-    parts += ["Generated from the comments of `values.yaml` by `make generate`."]
-    for section, rows in sections(values):
-        parts += ["", f"### {section}", "", "| key | default | meaning |", "| --- | --- | --- |"]
-        parts += [f"| `{key}` | {_default(default)} | {text} |" for key, default, text in rows]
+    parts += ["Generated from the comments of `values.yaml` by `make generate`.", *_tables(values, "###")]
     return "\n".join(parts) + "\n"
+
+
+def page(values):
+    """The site's page of every value; pages that a meaning names are links."""
+    parts = ["# Values of the chart", ""]
+    parts += ["Every value with its default, as in the chart's `values.yaml`. [The Helm chart](chart.md) explains how"]
+    parts += ["they work together, [Install](how-to/install.md) how to set them. Helm refuses an unknown value, and a"]
+    parts += ["wrong one."]
+    text = "\n".join([*parts, *_tables(values, "##")]) + "\n"
+    return re.sub(r"\bdocs/([a-z/-]+)\.md(?!\))", r"[\1](\1.md)", text)
+
+
+def _tables(values, heading):
+    for section, rows in sections(values):
+        yield from ["", f"{heading} {section}", "", "| key | default | meaning |", "| --- | --- | --- |"]
+        yield from (f"| `{key}` | {_default(default)} | {text} |" for key, default, text in rows)
 
 
 def sections(values):

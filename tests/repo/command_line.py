@@ -12,7 +12,7 @@ _HEAD = """\
 
 Generated from the code by `make generate`; edit it there.
 
-One program has all verbs. Install it with `pipx install PATH`, where PATH is a checkout of this repository, or use it
+One program has all verbs. Install it with `pipx` ([how](how-to/install-cli.md)), or use it
 in the controller's image. As a plugin of kubectl it is `kubectl ger VERB`: the installation puts the program
 `kubectl-ger` on the `PATH`, where kubectl finds it.
 

@@ -66,7 +66,7 @@ def test_the_command_reports_a_refusal_in_one_line():
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
 
 
-def test_wheel_and_chart_are_complete(tmp_path):
+def test_wheel_chart_and_documentation_are_complete(tmp_path):
     """All data files of the package are in the wheel, all files of the chart in its archive, each with its checksum."""
     build(tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
@@ -79,5 +79,9 @@ def test_wheel_and_chart_are_complete(tmp_path):
         packed = set(archive.getnames())
     source = ROOT / "helm" / "git-events-runner"
     assert {f"git-events-runner/{p.relative_to(source)}" for p in source.rglob("*") if p.is_file()} == packed
+    (documentation,) = tmp_path.glob("*-docs-*.tar.gz")
+    with tarfile.open(documentation) as archive:
+        start = archive.extractfile(f"git-events-runner-docs-{project_version()}/index.html").read().decode()
+    assert f"Version {project_version()} " in start
     sums = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=tmp_path, capture_output=True, check=False)
-    assert (sums.returncode, sums.stdout.count(b": OK")) == (0, 2)
+    assert (sums.returncode, sums.stdout.count(b": OK")) == (0, 3)
