@@ -20,6 +20,8 @@ from tests.cluster.plane import wait_until
 from tests.system.test_tenancy import configure
 
 TRIGGERS, REPOSITORIES = 50, 10
+KINDS = ("ScheduleTrigger", "WebhookTrigger")
+OPEN_JOBS = 100  # with more of them nothing is pushed: what is held must not depend on how fast a machine ends Jobs
 CONFIGS = (
     "action: {ttlSecondsAfterFinished: 30, maxRunningJobs: 16}\n",
     "action: {ttlSecondsAfterFinished: 20, maxRunningJobs: 8}\ngit: {hostRate: 60}\n",
@@ -38,14 +40,15 @@ class Life:
         self._random = random.Random(seed)
         self._made = 0
         self._triggers = {}
+        self._open_jobs = 0
         self.counts = dict.fromkeys(("pushes", "webhooks", "created", "deleted", "configs", "refused"), 0)
         self._repositories = [world.git.repository() for _ in range(REPOSITORIES)]
         for number, repository in enumerate(self._repositories):
             repository.push({"README": "0\n"})
             world.api.ours("GitRepo", namespace, f"r{number}", {"repoUri": repository.url})
         configure(world.api, namespace, CONFIGS[0])
-        for _ in range(TRIGGERS):
-            self._create()
+        for number in range(TRIGGERS):
+            self._create(KINDS[number % 2], 1 + number // 2 % 2 * 2)
 
     def act(self):
         """Push, call, create and delete, or configure."""
@@ -55,8 +58,7 @@ class Life:
         elif lot < 0.85:
             self._call()
         elif lot < 0.97:
-            self._delete()
-            self._create()
+            self._create(*self._delete())
         else:
             configure(self._world.api, self._namespace, self._random.choice(CONFIGS))
             self.counts["configs"] += 1
@@ -64,7 +66,9 @@ class Life:
     def reap(self):
         """Delete Jobs whose TTL is over, as the TTL controller does."""
         path = f"/apis/batch/v1/namespaces/{self._namespace}/jobs"
-        for job in self._world.api.items(path):
+        jobs = self._world.api.items(path)
+        self._open_jobs = sum(not (job.get("status") or {}).get("completionTime") for job in jobs)
+        for job in jobs:
             done = (job.get("status") or {}).get("completionTime")
             ttl_s = job["spec"].get("ttlSecondsAfterFinished")
             if done and ttl_s is not None:
@@ -73,32 +77,35 @@ class Life:
                     self._world.api.delete(f"{path}/{job['metadata']['name']}")
 
     def _push(self):
+        if self._open_jobs > OPEN_JOBS:
+            return
         number = self.counts["pushes"] = self.counts["pushes"] + 1
         self._random.choice(self._repositories).push({"README": f"{number}\n"})
 
     def _call(self):
-        hooks = [name for name, kind in self._triggers.items() if kind == "WebhookTrigger"]
+        hooks = [name for name, (kind, _) in self._triggers.items() if kind == "WebhookTrigger"]
         status = self._replica.post(f"/{self._namespace}/{self._random.choice(hooks)}")
         self.counts["webhooks" if status == 202 else "refused"] += 1
 
-    def _create(self):
+    def _create(self, kind, sources):
         self._made += 1
         self.counts["created"] += 1
-        name, kind = f"t{self._made}", self._random.choice(("ScheduleTrigger", "WebhookTrigger"))
+        name = f"t{self._made}"
         watch = {"onChangeOnly": True, **self._random.choice(({}, {"files": ["README"]}))}
-        names = [f"r{number}" for number in self._random.sample(range(REPOSITORIES), self._random.choice((1, 3)))]
+        names = [f"r{number}" for number in self._random.sample(range(REPOSITORIES), sources)]
         how = {"schedule": {"interval": "5s"}} if kind == "ScheduleTrigger" else {"webhook": {"multiSource": True}}
-        sources = {"kind": "GitRepo", "names": names, "watchOn": watch}
-        action = {"kind": "Action", "name": "build"}
-        self._world.api.ours(kind, self._namespace, name, {"sources": sources, "action": action, **how})
-        self._triggers[name] = kind
+        spec = {"sources": {"kind": "GitRepo", "names": names, "watchOn": watch}}
+        self._world.api.ours(kind, self._namespace, name, spec | {"action": {"kind": "Action", "name": "build"}} | how)
+        self._triggers[name] = kind, sources
 
     def _delete(self):
+        """What kind of trigger it was, and how many sources it had: another one like it takes its place."""
         name = self._random.choice(sorted(self._triggers))
-        kind = self._triggers.pop(name)
+        kind, sources = self._triggers.pop(name)
         place = f"/apis/git-events-runner.rs/v1alpha1/namespaces/{self._namespace}/{kind.lower()}s/{name}"
         self._world.api.delete(place)
         self.counts["deleted"] += 1
+        return kind, sources
 
 
 def held(replica):

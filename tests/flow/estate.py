@@ -144,6 +144,15 @@ class Estate:
     def refs(self, *kinds):
         return [ref for ref in self.cluster.objects if ref.kind in kinds]
 
+    def add(self, kind, namespace, name, spec=None, status=None):
+        """Create an object that the informers see."""
+        return self.show(self.put(kind, namespace, name, spec, status))
+
+    def show(self, obj):
+        """The informers see an object that was created."""
+        self.feed.send(obj["kind"], {"type": "ADDED", "object": obj})
+        return obj
+
     def changed(self, *refs):
         """The informers see what these are now."""
         for ref in refs:

@@ -219,7 +219,7 @@ async def test_a_job_that_is_deleted_while_there_is_no_leader_is_reported_as_can
     uid = installation.jobs[1]["metadata"]["uid"]
     installation.cluster.drop(installation.ref(1))
     if not seen:
-        installation.cluster.store._last.pop(uid)  # as in a replica that has started since
+        installation.cluster.store._deleted._last.pop(uid)  # as in a replica that has started since
     async with installation.leader():
         await until(lambda: installation.states(A) == ["Started", "Cancelled"], within_s=200)
         await asyncio.sleep(120)
@@ -334,7 +334,7 @@ async def test_a_cancelled_run_that_was_reported_is_not_reported_again_by_the_st
         await until(lambda: any("mark" in one for one in installation.recorded_cancellations()), within_s=100)
     last = {"name": installation.jobs[1]["metadata"]["name"], "phase": "Running", "commit": A}
     installation.cluster.change(REF, status=recorded(runs=1, lastJob=last, commit=A))
-    installation.cluster.store._last.clear()
+    installation.cluster.store._deleted._last.clear()
     async with installation.leader():
         await asyncio.sleep(300)
     assert installation.states(A) == ["Started", "Cancelled"]

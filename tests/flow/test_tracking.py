@@ -325,7 +325,7 @@ async def test_a_job_whose_name_alone_was_lost_is_found_by_its_record():
     obj = copy.deepcopy(cluster.objects[ref])
     del obj["metadata"]["labels"][f"{PREFIX}trigger-name"]
     cluster.store._drop(cluster.store.get(ref))
-    cluster.store._deleted.clear()
+    cluster.store._deleted._at.clear()
     cluster.put(obj)
     assert cluster.store.get(ref).model.run is None
     async with replica(cluster, limit=1) as queue:

@@ -8,18 +8,19 @@ is known to be deleted is not brought back by a late answer.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from git_events_runner.concurrency.fairness import FairCache
 from git_events_runner.errors import InvalidObject
 from git_events_runner.resources.bounds import OBJECTS_OF_NAMESPACE_BYTES
 from git_events_runner.resources.job import with_tracking
 from git_events_runner.resources.kinds import KINDS, OURS, TRIGGERS
 from git_events_runner.resources.ref import Ref
 
+from .deleted_objects import DeletedObjects
 from .doubtful_jobs import DoubtfulJobs, may_exist
 from .scopes import Scopes
 from .shares import Shares, weight_of
@@ -27,15 +28,16 @@ from .sizes import Sizes
 from .snapshot import KEPT_METADATA, Snapshot, declares_the_same, ref_of, snapshot_of, version_number, version_of
 from .subscription import Subscription
 
-_DELETED_KEPT = 4096
-_LAST_KEPT = 512
-
 
 class Store:
     """The read side."""
 
     def __init__(
-        self, *, share: Callable[[], int] = lambda: OBJECTS_OF_NAMESPACE_BYTES, doubts: DoubtfulJobs | None = None
+        self,
+        *,
+        share: Callable[[], int] = lambda: OBJECTS_OF_NAMESPACE_BYTES,
+        doubts: DoubtfulJobs | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`share` is how much memory the objects of our kinds in one namespace may take, in bytes.
 
@@ -52,8 +54,7 @@ class Store:
         self._jobs: dict[str, dict[str | None, dict[Ref, str]]] = {}  # by trigger uid and namespace
         self._unfinished: dict[Ref, None] = {}
         self._unfinished_of: dict[str, dict[Ref, None]] = {}  # by trigger uid
-        self._deleted: FairCache[tuple[Ref, str], bool] = FairCache(limit=_DELETED_KEPT)
-        self._last: FairCache[str, Snapshot] = FairCache(limit=_LAST_KEPT)
+        self._deleted = DeletedObjects(clock)
         self._by_namespace: dict[str, dict[str, dict[Ref, None]]] = {kind: {} for kind in KINDS}
         self._synced: dict[str, asyncio.Event] = {kind: asyncio.Event() for kind in KINDS}
         self._scopes: dict[str, dict[str | None, bool]] = {kind: {} for kind in KINDS}
@@ -102,11 +103,11 @@ class Store:
 
     def last_of(self, job_uid: str) -> Snapshot | None:
         """The last state of a Job that was deleted a short while ago: it may have ended just before."""
-        return self._last.get(job_uid)
+        return self._deleted.last_of(job_uid)
 
     def recently_deleted(self) -> list[Snapshot]:
         """The last states of all Jobs that were deleted a short while ago, the latest last."""
-        return [last for uid in self._last if (last := self._last.get(uid)) is not None]
+        return self._deleted.jobs()
 
     def lacks_namespace(self, name: str) -> bool:
         """Whether a namespace is known not to exist."""
@@ -163,7 +164,7 @@ class Store:
         """Lay a live read over what is known, also over the same version, or an object thought to be deleted."""
         metadata, kind = raw["metadata"], str(raw["kind"])
         ref = ref_of(raw, kind)
-        self._deleted.pop((ref, metadata.get("uid") or ""))
+        self._deleted.discard(ref, metadata.get("uid") or "")
         held = self.get(ref)
         if held is not None and held.uid == metadata.get("uid"):  # the same version may be known without its labels
             self._objects[kind][ref] = replace(held, version=held.version - 1)
@@ -202,7 +203,7 @@ class Store:
 
     def _put(self, new: Snapshot) -> None:
         old = self._objects[new.ref.kind].get(new.ref)
-        if self._deleted.get((new.ref, new.uid)):
+        if self._deleted.has(new.ref, new.uid):
             return
         if old is not None and old.uid == new.uid and new.version <= old.version - old.partial:
             return
@@ -249,15 +250,13 @@ class Store:
         namespace = old.ref.namespace or ""
         self.shares.drop(namespace, old.ref)
         self.sizes.drop(old.ref)
-        self._deleted.put(namespace, (old.ref, old.uid), True)
+        self._deleted.add(old, last or old)
         others = self._by_namespace[kind][namespace]
         del others[old.ref]
         if not others:
             del self._by_namespace[kind][namespace]
         if self.doubts is not None and kind == "Job":
             self.doubts.discard(old.ref)
-        if kind == "Job":
-            self._last.put(namespace, old.uid, last or old)
         self._note(old.ref, declared=True)
 
     def _unindex(self, old: Snapshot) -> None:

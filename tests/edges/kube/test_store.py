@@ -189,6 +189,20 @@ def test_the_last_state_of_a_job_is_kept_for_a_while(store, writer):
     assert store.last_of("u2") is None
 
 
+def test_what_was_deleted_is_forgotten_after_some_minutes():
+    """By then no answer about it can be under way any more: the memory of a quiet installation stays level."""
+    now = [0.0]
+    store = Store(clock=lambda: now[0])
+    writer = StoreWriter(store, "Job")
+    writer.replace([], version="0")
+    for number in range(100):
+        now[0] += 30
+        writer.apply(job(f"j{number}", version=str(2 * number + 1), uid=f"u{number}"))
+        writer.remove(job(f"j{number}", version=str(2 * number + 2), uid=f"u{number}"))
+    assert [last.uid for last in store.recently_deleted()] == [f"u{number}" for number in range(90, 100)]
+    assert len(store._deleted) == 10
+
+
 def test_jobs_are_found_by_their_run(store, writer):
     """By trigger and source; an annotation that somebody edits away takes the Job out."""
     writer.apply(ours(version="5"))
