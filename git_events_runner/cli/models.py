@@ -11,7 +11,13 @@ API_VERSION = "cli.git-events-runner.rs/v1"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        frozen=True,
+        extra="forbid",
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 class Run(_Model):
@@ -152,6 +158,84 @@ class CheckOut(_Model):
     problems: list[ManifestProblemOut] = Field(description="The problems.")
     skipped: list[str] = Field(description="Documents that are no concern of this program.")
     notes: list[str] = Field(description="What could not be checked.")
+
+
+class OutcomeOut(_Model):
+    """How a request ended that `--wait` followed."""
+
+    text: str = Field(description="How it ended, in words.")
+    exit_code: int = Field(description="The exit code of the program.")
+    runs: list[Run] = Field(description="The runs that it started, of each source the last one.")
+
+
+class RequestOut(_Model):
+    """Output of `trigger -o json` and `rerun -o json`."""
+
+    api_version: str = Field(default=API_VERSION, description="Version of this form.")
+    kind: str = Field(description="ScheduleTrigger or WebhookTrigger.")
+    namespace: str = Field(description="Its namespace.")
+    name: str = Field(description="Its name.")
+    request: str = Field(description="What is requested: `check` or `run`.")
+    token: str = Field(description="The value of the annotation, by which the request is handled once.")
+    sources: list[str] = Field(description="The sources, or references of them, that it concerns.")
+    outcome: OutcomeOut | None = Field(default=None, description="How it ended; null without `--wait`.")
+
+
+class SuspensionOut(_Model):
+    """Output of `suspend -o json` and `resume -o json`."""
+
+    api_version: str = Field(default=API_VERSION, description="Version of this form.")
+    kind: str = Field(description="ScheduleTrigger or WebhookTrigger.")
+    namespace: str = Field(description="Its namespace.")
+    name: str = Field(description="Its name.")
+    suspended: bool = Field(description="Whether it is suspended now.")
+    changed: bool = Field(description="Whether this command changed it.")
+
+
+class TimeOut(_Model):
+    """A scheduled time."""
+
+    at: str = Field(description="The time, as RFC 3339.")
+    starts: str | None = Field(
+        default=None, description="When the run of a change starts that is found then; null: no window opens any more."
+    )
+
+
+class ScheduleOut(_Model):
+    """The times of one schedule."""
+
+    trigger: str | None = Field(default=None, description="KIND NAMESPACE/NAME, of manifests; null: a schedule alone.")
+    suspended: bool = Field(default=False, description="Whether that trigger is suspended.")
+    times: list[TimeOut] = Field(description="The next scheduled times; none: never again.")
+
+
+class ScheduleList(_Model):
+    """Output of `next -o json`."""
+
+    api_version: str = Field(default=API_VERSION, description="Version of this form.")
+    items: list[ScheduleOut] = Field(description="The schedule, or that of each trigger in the manifests.")
+
+
+OUTPUTS: dict[str, type[BaseModel]] = {  # by the name of its schema in docs/schemas
+    "status": TriggerList,
+    "status-of-one": TriggerDetail,
+    "explain": ExplanationOut,
+    "check": CheckOut,
+    "trigger": RequestOut,
+    "rerun": RequestOut,
+    "suspend": SuspensionOut,
+    "resume": SuspensionOut,
+    "doctor": FindingList,
+    "next": ScheduleList,
+}
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """The JSON schema of an output. It allows further fields, since later versions add some."""
+    found = OUTPUTS[name].model_json_schema(by_alias=True, mode="serialization")
+    for part in (found, *found.get("$defs", {}).values()):
+        part.pop("additionalProperties", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 
 
 def dumped(model: BaseModel) -> dict[str, Any]:

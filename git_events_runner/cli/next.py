@@ -16,8 +16,11 @@ from git_events_runner.rules.windows import Window as WindowRule
 from git_events_runner.rules.windows import Windows, parse_windows
 from git_events_runner.telemetry.stdout import printed
 
+from .models import ScheduleList, ScheduleOut, TimeOut, dumped
 from .next_manifest import is_path, scheduled
 from .numbers import count
+from .options import TEXT_FORMS, add_output
+from .output import structured
 
 EXAMPLE = "git-events-runner next '0 8 * * 1-5' -n 3"
 _WRONG = 2
@@ -46,6 +49,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--deny", metavar="WINDOW", action="append", default=[], help="a window in which no run starts; repeatable"
     )
     parser.add_argument("-n", dest="count", metavar="COUNT", type=count, default=5, help="how many (default: 5)")
+    add_output(parser, *TEXT_FORMS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,6 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _refuse(
             f"{arguments.schedule!r} does not fire after {moment.isoformat()} (the calendar has the years 1 to 9999)"
         )
+    if arguments.output != "text":
+        item = ScheduleOut(times=[_time_out(windows, time) for time in times])
+        return structured(arguments.output, dumped(ScheduleList(items=[item])))
     return printed("".join(f"{_text(time)}{_start(windows, time)}\n" for time in times))
 
 
@@ -74,8 +81,19 @@ def _of_manifests(arguments: argparse.Namespace, moment: datetime) -> int:
     """The times of each trigger with a schedule, below its name."""
     if arguments.allow or arguments.deny:
         raise InvalidObject("--allow", "--allow and --deny belong to a schedule: manifests have spec.windows")
+    found = scheduled(arguments.schedule)
+    if arguments.output != "text":
+        items = [
+            ScheduleOut(
+                trigger=one.title,
+                suspended=one.suspended,
+                times=[_time_out(one.windows, time) for time in islice(_times(one.schedule, moment), arguments.count)],
+            )
+            for one in found
+        ]
+        return structured(arguments.output, dumped(ScheduleList(items=items)))
     lines = []
-    for one in scheduled(arguments.schedule):
+    for one in found:
         times = list(islice(_times(one.schedule, moment), arguments.count))
         lines.append(f"{one.title}{' (suspended)' if one.suspended else ''}")
         lines += [f"  {_text(time)}{_start(one.windows, time)}" for time in times] or ["  never again"]
@@ -106,6 +124,12 @@ def _start(windows: Windows | None, time: datetime) -> str:
     if opens is None:
         return "  runs never"
     return "  runs immediately" if opens == time else f"  runs at {_text(opens.astimezone(time.tzinfo))}"
+
+
+def _time_out(windows: Windows | None, time: datetime) -> TimeOut:
+    """A time in JSON, with the start of the run of a change."""
+    opens = time if windows is None else windows.opens_at(time)
+    return TimeOut(at=_text(time), starts=None if opens is None else _text(opens.astimezone(time.tzinfo)))
 
 
 def _text(time: datetime) -> str:

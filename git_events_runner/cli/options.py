@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 FORMS = ("table", "wide", "json", "yaml")
+TEXT_FORMS = ("text", "json", "yaml")
 
 
 def add_cluster(parser: argparse.ArgumentParser, *, everywhere: bool = False) -> None:

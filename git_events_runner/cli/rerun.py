@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 
 from git_events_runner.errors import ConfigError
-from git_events_runner.telemetry.stdout import printed
 
 from .facts import ref_of
 from .models import Run
 from .numbers import count
-from .options import add_cluster, add_trigger
-from .output import plain
+from .options import TEXT_FORMS, add_cluster, add_output, add_trigger
 from .overview import history_of
 from .session import Session
 from .session import run as run_session
-from .steering import request, wait
+from .steering import finish, request
 
 EXAMPLE = "git-events-runner rerun webhooktrigger/hook --run 12"
 
@@ -24,6 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add_trigger(parser)
     add_cluster(parser)
+    add_output(parser, *TEXT_FORMS)
     parser.add_argument("--run", metavar="N", type=count, help="number of the run; unset: the last one")
     parser.add_argument("--source", metavar="NAME", help="source of the run, where several have that number")
     parser.add_argument("--wait", action="store_true", help="follow to the end; the exit code is that of the run")
@@ -41,8 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         requested = await request(session, trigger, run=True, sources=[str(former.source)])
         commit = f" (run {former.number} was of {former.commit[:12]})" if former.commit else ""
         text = f"{ref.kind.lower()}/{ref.name}: a run of {former.source} at its current commit is requested{commit}"
-        printed(f"{plain(text)}\n")
-        return await wait(session, requested, timeout_s=arguments.timeout) if arguments.wait else 0
+        return await finish(session, requested, text, arguments)
 
     return run_session(arguments, verb)
 

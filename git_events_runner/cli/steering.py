@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import secrets
 import sys
@@ -19,7 +20,8 @@ from git_events_runner.rules.reference_entries import keys_of
 from git_events_runner.telemetry.stdout import printed
 
 from .facts import ref_of
-from .output import plain
+from .models import OutcomeOut, RequestOut, Run, SuspensionOut, dumped
+from .output import plain, structured
 from .overview import history_of
 from .session import WRONG_OBJECT, Session
 
@@ -62,8 +64,31 @@ async def request(session: Session, trigger: Mapping[str, Any], *, run: bool, so
     return Requested(annotation=annotation, token=token, before=trigger, sources=tuple(sources or known))
 
 
-async def wait(session: Session, requested: Requested, *, timeout_s: float) -> int:
-    """Follow a request to the end of its runs; the exit code: that of a run that failed, 1 where it is not known."""
+async def finish(session: Session, requested: Requested, text: str, arguments: argparse.Namespace) -> int:
+    """Print what is requested, follow it with `--wait`, and print its JSON at the end; the exit code."""
+    form, outcome = arguments.output, None
+    if form == "text":
+        printed(f"{plain(text)}\n")
+    if arguments.wait:
+        outcome = await wait(session, requested, timeout_s=arguments.timeout)
+    code = outcome.exit_code if outcome is not None else 0
+    if form == "text":
+        return code
+    ref = ref_of(requested.before)
+    out = RequestOut(
+        kind=ref.kind,
+        namespace=str(ref.namespace),
+        name=ref.name,
+        request="run" if requested.annotation == RUN_ANNOTATION else "check",
+        token=requested.token,
+        sources=list(requested.sources),
+        outcome=outcome,
+    )
+    return structured(form, dumped(out)) or code
+
+
+async def wait(session: Session, requested: Requested, *, timeout_s: float) -> OutcomeOut:
+    """Follow a request to the end of its runs; the exit code is that of a run that failed, 1 where it is not known."""
     ref, shown = ref_of(requested.before), ""
     try:
         async with asyncio.timeout(timeout_s):
@@ -74,24 +99,28 @@ async def wait(session: Session, requested: Requested, *, timeout_s: float) -> i
                     _progress(state)
                     shown = state
                 if code is not None:
-                    return code
+                    return OutcomeOut(text=state, exit_code=code, runs=runs_of(trigger, requested))
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
-        _progress(f"not ended after {timeout_s:g} s; see git-events-runner explain {ref.kind.lower()}/{ref.name}")
+        text = f"not ended after {timeout_s:g} s; see git-events-runner explain {ref.kind.lower()}/{ref.name}"
     except ApiNotFound:
-        _progress(f"{ref} was deleted")
-    return WRONG_OBJECT
+        text = f"{ref} was deleted"
+    _progress(text)
+    return OutcomeOut(text=text, exit_code=WRONG_OBJECT, runs=[])
 
 
-async def set_suspended(session: Session, name: str, *, suspend: bool, unchanged: str, changed: str) -> int:
+async def set_suspended(
+    session: Session, arguments: argparse.Namespace, *, suspend: bool, unchanged: str, changed: str
+) -> int:
     """Set `spec.suspend` of a trigger and print which of the two texts applies; the exit code."""
-    trigger = await session.trigger(name)
-    ref = ref_of(trigger)
-    text = unchanged
-    if bool(trigger["spec"].get("suspend")) is not suspend:
+    trigger = await session.trigger(arguments.name)
+    ref, differs = ref_of(trigger), bool(trigger["spec"].get("suspend")) is not suspend
+    if differs:
         await session.client.patch(ref, {"spec": {"suspend": suspend}})
-        text = changed
-    return printed(f"{ref.kind.lower()}/{ref.name} {text}\n")
+    if arguments.output == "text":
+        return printed(f"{ref.kind.lower()}/{ref.name} {changed if differs else unchanged}\n")
+    out = SuspensionOut(kind=ref.kind, namespace=str(ref.namespace), name=ref.name, suspended=suspend, changed=differs)
+    return structured(arguments.output, dumped(out))
 
 
 def state_of(trigger: Mapping[str, Any], requested: Requested) -> tuple[str, int | None]:
@@ -99,12 +128,11 @@ def state_of(trigger: Mapping[str, Any], requested: Requested) -> tuple[str, int
     status, before = trigger.get("status") or {}, requested.before.get("status") or {}
     if status.get(_HANDLED[requested.annotation]) != requested.token:
         return "waiting for the leader", None
-    keys = [key for name in requested.sources for key in (name, *keys_of(status, name))]
-    entries = {key: entry_of(status, key) for key in keys}
+    entries = {key: entry_of(status, key) for key in _keys(status, requested)}
     if any(entry.is_open for entry in entries.values()):
         problems = [problem.message for name, problem in source_problems(status).items() if name in entries]
         return f"checking{': ' + problems[0] if problems else ''}", None
-    new = [name for name, entry in entries.items() if entry.runs > entry_of(before, name).runs]
+    new = _started(status, before, requested)
     jobs = {name: ((status.get("checkedSources") or {}).get(name) or {}).get("lastJob") or {} for name in new}
     phases = {name: str(job.get("phase") or "Running") for name, job in jobs.items()}
     if not new:
@@ -116,6 +144,35 @@ def state_of(trigger: Mapping[str, Any], requested: Requested) -> tuple[str, int
     codes = {run.job: run.exit_code for run in history_of(trigger)}
     code = next((found for name in failed if (found := codes.get(jobs[name].get("name")))), None)
     return words, (code or WRONG_OBJECT) if failed else 0
+
+
+def runs_of(trigger: Mapping[str, Any], requested: Requested) -> list[Run]:
+    """The runs that a request has started: of each source, or reference, the last one."""
+    status, before = trigger.get("status") or {}, requested.before.get("status") or {}
+    recorded = {run.job: run for run in history_of(trigger)}
+    runs = []
+    for name in _started(status, before, requested):
+        job = ((status.get("checkedSources") or {}).get(name) or {}).get("lastJob") or {}
+        unlisted = Run(
+            number=entry_of(status, name).runs,
+            source=name,
+            commit=job.get("commit"),
+            job=job.get("name"),
+            phase=str(job.get("phase") or "Running"),
+        )
+        runs.append(recorded.get(job.get("name"), unlisted))
+    return runs
+
+
+def _keys(status: Mapping[str, Any], requested: Requested) -> list[str]:
+    """The entries that a request concerns: those of its sources, and of their references."""
+    return [key for name in requested.sources for key in (name, *keys_of(status, name))]
+
+
+def _started(status: Mapping[str, Any], before: Mapping[str, Any], requested: Requested) -> list[str]:
+    """The entries that have a run which they did not have before the request."""
+    keys = _keys(status, requested)
+    return [name for name in keys if entry_of(status, name).runs > entry_of(before, name).runs]
 
 
 def _progress(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .options import add_cluster, add_trigger
+from .options import TEXT_FORMS, add_cluster, add_output, add_trigger
 from .session import Session
 from .session import run as run_session
 from .steering import set_suspended
@@ -16,6 +16,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add_trigger(parser)
     add_cluster(parser)
+    add_output(parser, *TEXT_FORMS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     async def verb(session: Session) -> int:
         return await set_suspended(
             session,
-            arguments.name,
+            arguments,
             suspend=True,
             unchanged="is suspended already",
             changed="is suspended: deliveries are recorded, and handled when it is resumed",

@@ -6,14 +6,13 @@ import argparse
 import sys
 
 from git_events_runner.errors import ConfigError
-from git_events_runner.telemetry.stdout import printed
 
 from .facts import ref_of
 from .numbers import count
-from .options import add_cluster, add_trigger
+from .options import TEXT_FORMS, add_cluster, add_output, add_trigger
 from .session import WRONG_OBJECT, Session
 from .session import run as run_session
-from .steering import request, wait
+from .steering import finish, request
 
 EXAMPLE = "git-events-runner trigger scheduletrigger/nightly --run --wait"
 
@@ -22,6 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add_trigger(parser)
     add_cluster(parser)
+    add_output(parser, *TEXT_FORMS)
     parser.add_argument("--run", action="store_true", help="run even if nothing has changed, also while suspended")
     parser.add_argument(
         "--source",
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
                 return WRONG_OBJECT
         requested = await request(session, trigger, run=arguments.run, sources=arguments.source)
         what = f"a run of {', '.join(requested.sources[:5])}" if arguments.run else "a check"
-        printed(f"{ref.kind.lower()}/{ref.name}: {what} is requested (token {requested.token})\n")
-        return await wait(session, requested, timeout_s=arguments.timeout) if arguments.wait else 0
+        text = f"{ref.kind.lower()}/{ref.name}: {what} is requested (token {requested.token})"
+        return await finish(session, requested, text, arguments)
 
     return run_session(arguments, verb)

@@ -1,6 +1,7 @@
 """The page of the command line, from its parser and the models of its JSON."""
 
 import argparse
+import json
 
 from pydantic import BaseModel
 
@@ -77,12 +78,16 @@ def page():
         "",
         "## JSON",
         "",
-        "`-o json` is stable: fields are added, never removed or renamed. `-o yaml` has the same fields.",
+        "`-o json` is stable: fields are added, never removed or renamed, and each is always there (`null` where",
+        "there is nothing). `-o yaml` has the same fields. Each form has a JSON schema.",
     ]
-    for verb, model in _outputs().items():
+    for model, names in _outputs().items():
+        verbs_of = " and ".join("status KIND/NAME" if name == "status-of-one" else name for name in names)
         lines += [
             "",
-            f"### JSON of {verb}",
+            f"### JSON of {verbs_of}",
+            "",
+            f"Schema: {', '.join(f'[{name}.json](schemas/{name}.json)' for name in names)}.",
             "",
             "| field | type | meaning |",
             "| --- | --- | --- |",
@@ -102,15 +107,17 @@ def _options(parser):
         yield f"| {names} | {(action.help or '').replace('|', chr(92) + '|')} |"
 
 
+def schemas():
+    """Path → text of the schema of each verb's JSON."""
+    return {f"docs/schemas/{name}.json": json.dumps(models.schema_of(name), indent=2) + "\n" for name in models.OUTPUTS}
+
+
 def _outputs():
-    """The models of the JSON, by verb."""
-    return {
-        "status": models.TriggerList,
-        "status KIND/NAME": models.TriggerDetail,
-        "explain": models.ExplanationOut,
-        "doctor": models.FindingList,
-        "check": models.CheckOut,
-    }
+    """The models of the JSON, with the verbs that print it and the names of their schemas."""
+    found = {}
+    for name, model in models.OUTPUTS.items():
+        found.setdefault(model, []).append(name)
+    return found
 
 
 def _fields(model, path):

@@ -25,7 +25,7 @@ def files():
     """Path → text of every generated file."""
     made = {f"manifests/crds/{crd['spec']['names']['plural']}.yaml": to_yaml(crd) for crd in crds()}
     made |= {REFERENCE: reference(), "docs/logs.md": logs(), "docs/metrics.md": metrics(), "docs/bounds.md": bounds()}
-    made |= {"docs/command-line.md": command_line.page()} | kind_pages.pages()
+    made |= {"docs/command-line.md": command_line.page()} | command_line.schemas() | kind_pages.pages()
     return made | chart.files()
 
 
