@@ -11,12 +11,22 @@ from git_events_runner.errors import ConfigError, InvalidObject
 from git_events_runner.resources.parse import parse
 from git_events_runner.resources.ref import named
 from git_events_runner.rules.delivery_choice import Choice, choice_of
-from git_events_runner.rules.forges import BY_NAME, IgnoredEvent, MalformedPayload, PullRequest, Push, forge_of, read
+from git_events_runner.rules.forges import (
+    BY_NAME,
+    PING,
+    IgnoredEvent,
+    MalformedPayload,
+    PullRequest,
+    Push,
+    forge_of,
+    read,
+)
 from git_events_runner.rules.proofs import Scheme, Signature
 from git_events_runner.rules.signatures import KeysRefused, keys_of, verify_signature
 
 from .facts import Facts, ref_of
 from .findings import Explanation, Rank, Step, listed, words_of
+from .overview import reference_of
 from .source_findings import title
 
 _HMAC_HEADER = "x-signature"
@@ -82,9 +92,10 @@ def _steps(facts: Facts, headers: Headers, body: bytes) -> Iterator[Step]:
     kind = auth.type if auth is not None else "header"
     names = list(spec.sources.names)
     chosen: Choice | IgnoredEvent = Choice(requests=dict.fromkeys(names))
+    event: Push | PullRequest | IgnoredEvent | None = None
     if kind in BY_NAME or spec.webhook.match_repository:
         try:
-            push = read(forge_of(kind, headers), headers, body)
+            event = read(forge_of(kind, headers), headers, body)
         except MalformedPayload as error:
             yield Step(
                 topic="payload",
@@ -93,15 +104,15 @@ def _steps(facts: Facts, headers: Headers, body: bytes) -> Iterator[Step]:
                 remedy="send what the forge sends, as JSON",
             )
             return
-        if not isinstance(push, IgnoredEvent):
-            yield Step(topic="payload", text=_pull_request(push) if isinstance(push, PullRequest) else _push(push))
-        chosen = _chosen(facts, model, push)
+        if not isinstance(event, IgnoredEvent):
+            yield Step(topic="payload", text=_pull_request(event) if isinstance(event, PullRequest) else _push(event))
+        chosen = _chosen(facts, model, event)
     if isinstance(chosen, IgnoredEvent):
         yield Step(
             topic="decision",
-            text=f"it gets 200 and is ignored: {chosen.reason}",
+            text=f"it gets 200 and is ignored: {chosen.reason}{_reported(event, chosen.reason)}",
             rank=Rank.OTHER_REFERENCE,
-            remedy="if it should cause a run, correct spec.sources.watchOn.reference or the source's repoUri",
+            remedy=_to_be_checked(event, facts),
         )
         return
     commits = dict.fromkeys(commit[:12] for commit in chosen.requests.values() if commit)
@@ -120,8 +131,36 @@ def _steps(facts: Facts, headers: Headers, body: bytes) -> Iterator[Step]:
 
 def _push(event: Push) -> str:
     """What a delivery reports of a push."""
+    return f"a push to {listed(event.repositories) or 'an unnamed repository'} of {_changes(event)}"
+
+
+def _changes(event: Push) -> str:
+    """The references that a push moves."""
     changes = listed(f"{one.reference}{' (deleted)' if one.deleted else ''}" for one in event.changes)
-    return f"a push to {listed(event.repositories) or 'an unnamed repository'} of {changes or 'unknown references'}"
+    return changes or "unknown references"
+
+
+def _reported(event: Push | PullRequest | IgnoredEvent | None, reason: str) -> str:
+    """What was pushed to, where the reason for which it is ignored does not name it."""
+    if not isinstance(event, Push) or not event.changes or event.changes[0].reference in reason:
+        return ""
+    return f" (the push is of {_changes(event)})"
+
+
+def _to_be_checked(event: Push | PullRequest | IgnoredEvent | None, facts: Facts) -> str:
+    """What to change so that such a delivery is not ignored."""
+    if isinstance(event, IgnoredEvent):
+        if event == PING:
+            return "the forge reaches the controller, and has to send pushes next"
+        return "let the forge send pushes (and pull requests, where they are watched)"
+    if isinstance(event, PullRequest):
+        return "if it should cause a run, see spec.sources.watchOn.references.pullRequests"
+    watch = ((facts.trigger.get("spec") or {}).get("sources") or {}).get("watchOn") or {}
+    field = "references" if watch.get("references") else "reference"
+    return (
+        f"push to {reference_of(facts.trigger)}; or, if this should cause a run, "
+        f"correct spec.sources.watchOn.{field} or the source's repoUri"
+    )
 
 
 def _pull_request(event: PullRequest) -> str:

@@ -128,13 +128,13 @@ def _waiting(facts: Facts, topic: str, waiting: Mapping[str, Any]) -> Step:
     """A change that windows, debounce or cooldown keep from running (`rules/waits`)."""
     reason = str(waiting.get("reason") or ConditionType.WAITING)
     run_now = f"to run it now: git-events-runner trigger {words_of(facts)} --run"
-    ends = waiting.get("until") or reason != Reason.OUTSIDE_WINDOWS
-    return Step(
-        topic=topic,
-        text=f"{reason}: {topic}: {line_of(waiting)}",
-        rank=Rank.WAITING,
-        remedy=f"it starts then by itself; {run_now}" if ends else f"change spec.windows, or {run_now}",
-    )
+    if reason == Reason.OUTSIDE_WINDOWS:
+        remedy = (
+            f"it starts then by itself; {run_now}" if waiting.get("until") else f"change spec.windows, or {run_now}"
+        )
+    else:
+        remedy = run_now
+    return Step(topic=topic, text=f"{reason}: {topic}: {line_of(waiting)}", rank=Rank.WAITING, remedy=remedy)
 
 
 def _open(entry: Entry, topic: str) -> Iterator[Step]:
@@ -332,7 +332,12 @@ def _queued(facts: Facts, job: str, view: JobView) -> Step:
     if facts.unfinished is not None and len(holding) >= limit:
         return Step(
             topic=topic,
-            text=f"Job {job} waits for a slot: all {limit} are held (the oldest by Job {oldest})",
+            text=f"Job {job} waits for a slot: "
+            + (
+                f"the only one is held by Job {oldest}"
+                if limit == 1
+                else f"all {limit} are held (the oldest by {oldest})"
+            ),
             rank=Rank.JOB,
             remedy="wait, stop a Job, or raise action.maxRunningJobs of the runtime config",
         )

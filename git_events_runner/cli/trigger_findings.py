@@ -111,7 +111,10 @@ def _validity(facts: Facts) -> Iterator[Step]:
         problem = resolved if isinstance(resolved, Problem) else refusal(policy, resolved, namespace, labels)
         if problem is not None:
             yield Step(
-                topic="names", text=problem.message + _elsewhere(facts, ref), rank=Rank.INVALID, remedy=_unsaid(problem)
+                topic="names",
+                text=_noted(problem.message, _elsewhere(facts, ref)),
+                rank=Rank.INVALID,
+                remedy=remedy_of(problem.reason, problem.message),
             )
         elif not isinstance(resolved, Problem):
             yield Step(topic="names", text=f"{ref} and {resolved.action} exist, are valid and allowed")
@@ -151,17 +154,13 @@ def _found(obj: Mapping[str, Any]) -> _Found:
     )
 
 
-def _unsaid(problem: Problem) -> str:
-    return "" if ";" in problem.message else remedy_of(problem.reason)
-
-
 def _elsewhere(facts: Facts, source: Ref) -> str:
     """Where an object that is missing here exists: a trigger uses those of its own namespace alone."""
     action = next((ref for ref in facts.elsewhere if ref.kind == "Action" and facts.elsewhere[ref]), None)
     ref = source if facts.elsewhere.get(source) else action
     if ref is None:
         return ""
-    return f" (there is one in {listed(facts.elsewhere[ref])}, which triggers of {ref.namespace} cannot use)"
+    return f"there is one in {listed(facts.elsewhere[ref])}, which triggers of {ref.namespace} cannot use"
 
 
 def _suspension(facts: Facts) -> Iterator[Step]:
@@ -259,27 +258,40 @@ def _conditions(facts: Facts) -> Iterator[Step]:
         rank = Rank.INVALID if problem.stalled else Rank.GIT
         rank = Rank.SECRET if subject == WEBHOOK or problem.reason.startswith("Secret") else rank
         rank = _RANKS.get(problem.reason, rank)
-        since = f" (since {problem.since})" if problem.since else ""
-        remedy = "" if ";" in problem.message and problem.stalled else remedy_of(problem.reason)
-        text = f"{problem.reason}: {subject}: {problem.message}{since}"
+        remedy = remedy_of(problem.reason, problem.message, trigger=words_of(facts))
+        text = f"{problem.reason}: {subject}: {_noted(problem.message, _since(problem.since))}"
         yield Step(topic="Stalled" if problem.stalled else "Reconciling", text=text, rank=rank, remedy=remedy)
     for warning in warnings_of(status):
         about = f"source {warning.source}: " if warning.source is not None else ""
         rank = _WARNING_RANKS.get(warning.reason, Rank.WARNING)
         text = f"{warning.reason}: {about}{warning.message}"
-        yield Step(topic="warning", text=text, rank=rank, remedy=remedy_of(warning.reason))
+        remedy = remedy_of(warning.reason, warning.message, trigger=words_of(facts))
+        yield Step(topic="warning", text=text, rank=rank, remedy=remedy)
     described = {*(_DERIVED if problems else ()), *((ConditionType.WAITING,) if waits_of(status) else ())}
     for one in conditions_of(facts.trigger):
         if one.status == "True" and one.type in _CONDITION_RANKS and one.type not in described:
             rank = _RANKS.get(one.reason, _CONDITION_RANKS[one.type])
             rank = Rank.SECRET if one.reason.startswith("Secret") else rank
-            since = f" (since {one.since})" if one.since else ""
             yield Step(
                 topic=one.type,
-                text=f"{one.reason}: {one_line(one.message)}{since}",
+                text=f"{one.reason}: {_noted(one_line(one.message), _since(one.since))}",
                 rank=rank,
-                remedy=remedy_of(one.reason),
+                remedy=remedy_of(one.reason, one.message, trigger=words_of(facts)),
             )
+
+
+def _noted(message: str, note: str) -> str:
+    """A message with a note in brackets, before the advice that it may have.
+
+    >>> _noted("there is no branch x; push it", "since T"), _noted("no route", "")
+    ('there is no branch x (since T); push it', 'no route')
+    """
+    fact, semicolon, advice = message.partition("; ")
+    return f"{fact} ({note}){semicolon}{advice}" if note else message
+
+
+def _since(moment: str | None) -> str:
+    return f"since {moment}" if moment else ""
 
 
 def _requests(facts: Facts) -> Iterator[Step]:

@@ -6,13 +6,14 @@ is read from git.
 
 from .payload import delivery_of, forge_of, read, unsigned_ping
 from .pull import PullRequest
-from .push import Change, IgnoredEvent, MalformedPayload, Push, selected, watched
+from .push import PING, Change, IgnoredEvent, MalformedPayload, Push, selected, watched
 from .registry import BY_NAME, FORGES
 from .repository_urls import same_repository
 
 __all__ = [
     "BY_NAME",
     "FORGES",
+    "PING",
     "Change",
     "IgnoredEvent",
     "MalformedPayload",

@@ -11,7 +11,7 @@ from git_events_runner.rules.proofs import Request, Signature, basic_login, sign
 from .fields import Wanted
 from .forge import Forge
 from .pull import PullRequest, branch, commit_of, differ, moment, number_of
-from .push import Change, IgnoredEvent, MalformedPayload, Push, at, change, text_at, texts
+from .push import PING, Change, IgnoredEvent, MalformedPayload, Push, at, change, text_at, texts
 from .repository_urls import on_any_host
 
 _SIDE: Wanted = {"type": {}, "name": {}, "target": {"hash": {}}}
@@ -53,7 +53,7 @@ def push_of(event: str, payload: object) -> Push | PullRequest | IgnoredEvent:
         return _cloud_pull(event, payload)
     if event in _CENTER_OPEN | _CENTER_CLOSED:
         return _center_pull(event, at(payload, "pullRequest"))
-    return IgnoredEvent(reason="a ping" if event == "diagnostics:ping" else f"event {event} moves no reference")
+    return PING if event == "diagnostics:ping" else IgnoredEvent(reason=f"event {event} moves no reference")
 
 
 def _cloud(payload: object) -> Push:

@@ -11,7 +11,7 @@ from git_events_runner.rules.proofs import Request, Signature, signed
 from .fields import Wanted
 from .forge import Forge
 from .pull import PullRequest, branch, commit_of, differ, moment, no_change, number_of
-from .push import IgnoredEvent, Push, at, change, text_at, texts
+from .push import PING, IgnoredEvent, Push, at, change, text_at, texts
 
 _REPOSITORY: Wanted = {"clone_url": {}, "ssh_url": {}, "html_url": {}, "git_url": {}}
 _SIDE: Wanted = {"label": {}, "ref": {}, "sha": {}, "repo": {"id": {}, "full_name": {}}}
@@ -44,7 +44,7 @@ def push_of(event: str, payload: object) -> Push | PullRequest | IgnoredEvent:
     if event in {"create", "delete"}:
         return _companion(event, payload)
     if event != "push":
-        return IgnoredEvent(reason=f"event {event} moves no reference" if event != "ping" else "a ping")
+        return PING if event == "ping" else IgnoredEvent(reason=f"event {event} moves no reference")
     repository = at(payload, "repository")
     moved = change(at(payload, "ref"), at(payload, "after"), deleted=at(payload, "deleted") is True)
     if moved.reference.startswith("refs/tags/") and not moved.deleted:

@@ -48,6 +48,9 @@ class IgnoredEvent:
     reason: str
 
 
+PING = IgnoredEvent(reason="a ping")
+
+
 def change(reference: object, commit: object, *, deleted: bool = False) -> Change:
     """A change from the values of a payload; a commit of zeros means that the reference is deleted.
 
