@@ -98,10 +98,12 @@ def main(arguments: argparse.Namespace) -> int:
         once=arguments.once,
         keep=arguments.keep,
         send=arguments.send,
-        ui=arguments.ui and not arguments.once,
+        ui=arguments.ui,
         state=None if arguments.state is None else Path(arguments.state),
         secrets=stand_ins(arguments.secret or (), os.environ),
     )
+    if arguments.ui and arguments.once:
+        raise ConfigError("--ui: there is no page with --once, which ends by itself and binds no port; use one of them")
     if options.webhooks_port and options.webhooks_port == options.utility_port:
         raise ConfigError(f"--utility-port: must differ from --webhooks-port (found {options.utility_port} twice)")
     try:

@@ -6,7 +6,6 @@ It replaces the log's renderer, so that it prints what the controller logs, as s
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime
 from typing import Any, NoReturn
@@ -73,6 +72,7 @@ class Narrator:
         self._calls: dict[str, int] = {}
         self._listeners: list[Listener] = []
         self._running: dict[Ref, None] = {}
+        self._colors: dict[tuple[str | None, str], str] = {}
 
     def stopping(self, *, again: bool = False) -> None:
         """The program stops, and cancels the runs that have not ended; `again`: they run again at the next start."""
@@ -114,7 +114,7 @@ class Narrator:
     def job_printed(self, job: Ref, line: str) -> None:
         """A line of a Job's output, after the Job's short name, which has a colour for each trigger."""
         text = colored(line) if self._color else printable(line)
-        self._write(f"{self._paint(f'[{short_name(job.name)}]', _color_of(job))} {text}")
+        self._write(f"{self._paint(f'[{short_name(job.name)}]', self._color_of(job))} {text}")
 
     def job_ended(self, job: Ref, reason: str, why: str) -> None:
         """A Job ended."""
@@ -186,6 +186,12 @@ class Narrator:
             return 0
         return self._calls.pop(f"{event.get('namespace')}/{event.get('name')}", 0)
 
+    def _color_of(self, job: Ref) -> str:
+        """A colour for all Jobs of a trigger; two of the first eight triggers never have the same one."""
+        found = _JOB_NAME.fullmatch(job.name)
+        trigger = job.namespace, found[1] if found else job.name
+        return self._colors.setdefault(trigger, _OF_JOBS[len(self._colors) % len(_OF_JOBS)])
+
     def _paint(self, text: str, kind: str) -> str:
         return f"\x1b[{_COLORS.get(kind, kind)}m{text}\x1b[0m" if self._color else text
 
@@ -198,12 +204,6 @@ def short_name(name: str) -> str:
     """
     found = _JOB_NAME.fullmatch(name)
     return f"{found[1]}-{found[2]}" if found else name
-
-
-def _color_of(job: Ref) -> str:
-    """A colour for all Jobs of a trigger."""
-    found = _JOB_NAME.fullmatch(job.name)
-    return _OF_JOBS[zlib.crc32(f"{job.namespace}/{found[1] if found else job.name}".encode()) % len(_OF_JOBS)]
 
 
 def colored(text: str) -> str:

@@ -175,3 +175,14 @@ def test_the_runs_that_a_stop_cancels_are_named():
     told.job_ended(Ref("Job", "team", "a"), "CompletionsReached", "")
     told.stopping()
     assert lines[-1].endswith("stopping, cancelled job b")
+
+
+def test_the_first_eight_triggers_have_different_colours():
+    """Independent of their names; the ninth has the colour of the first."""
+    lines: list[str] = []
+    told = narrator(lines, color=True)
+    for number in range(9):
+        told.job_printed(Ref("Job", "team", f"t{number}-abcdefghijklmnop"), "x")
+    colours = [line.partition("m")[0] for line in lines]
+    assert len(set(colours[:8])) == 8
+    assert colours[8] == colours[0]

@@ -47,3 +47,10 @@ def test_the_page_of_a_controller_shows_its_run_and_its_checks(repository: Repos
             assert process.wait(_PATIENCE_S) in {0, 130, 143}
         finally:
             process.kill()
+
+
+def test_once_has_no_page(tmp_path: Path):
+    """With --once no port is bound: both options together are wrong use."""
+    done = subprocess.run([*COMMAND, "--ui", "--once", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("git-events-runner: --ui: there is no page with --once")
