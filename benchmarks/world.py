@@ -52,8 +52,8 @@ class World:
         self.api.ours("Action", name, "build", {"actionJob": {"command": ["true"]}})
         return name
 
-    def replica(self, namespace, number=0, *options, wait=True):
+    def replica(self, namespace, number=0, *options, wait=True, **more):
         """A replica, started; by default it is ready."""
-        made = Replica(self.plane, self.folder, namespace, number, *options)
+        made = Replica(self.plane, self.folder, namespace, number, *options, **more)
         self._replicas.append(made)
         return made.wait_ready() if wait else made

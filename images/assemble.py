@@ -24,7 +24,7 @@ from pathlib import Path
 USER = 65532
 _STDLIB = Path(sysconfig.get_path("stdlib"))
 # What no program reads while it runs.
-_UNREAD = (
+UNREAD = (
     "__pycache__", "tests", "bin", "*.pyi", "*.c", "*.h", "*.pxd", "*.pyx", "RECORD", "INSTALLER", "REQUESTED",
     "direct_url.json",
 )  # fmt: skip
@@ -49,12 +49,12 @@ def main(root: Path, packages: Path, *programs: str) -> None:
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
     for source, target, left_out in (
-        (_STDLIB, _STDLIB, (*_UNREAD, *_UNUSED)),
-        (packages, Path(site.getsitepackages()[0]), _UNREAD),
+        (_STDLIB, _STDLIB, (*UNREAD, *_UNUSED)),
+        (packages, Path(site.getsitepackages()[0]), UNREAD),
     ):
         ignore = shutil.ignore_patterns(*left_out)
         shutil.copytree(source, root / target.relative_to("/"), ignore=ignore, symlinks=True)
-    _bytecode(root / "usr")
+    bytecode(root / "usr")
     shutil.copy2(interpreter, root / "usr/bin" / interpreter.name)
     (root / "usr/bin/python3").symlink_to(interpreter.name)
     extensions = [path for path in (root / "usr").rglob("*.so*") if path.is_file()]
@@ -81,7 +81,7 @@ def main(root: Path, packages: Path, *programs: str) -> None:
     _packages(root, {*taken, interpreter, _STDLIB / "os.py"}, ("ca-certificates", "tzdata"))
 
 
-def _bytecode(folder: Path) -> None:
+def bytecode(folder: Path) -> None:
     """Every module as `name.pyc` in its own folder, and no source; equal for equal sources."""
     whole = compileall.compile_dir(
         folder,
