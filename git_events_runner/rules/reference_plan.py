@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from git_events_runner.rules.ledger.entry import Entry
 
-from .reference_entries import KNOWN_MOST, Listed, digest_of
+from .reference_entries import KNOWN_MOST, Listed, Recorded, digest_of
 from .references import TAGS, Watched, full_name_of, key_of
 from .versions import Version
 
@@ -36,7 +36,13 @@ class Plan:
 
 
 def plan(
-    source: str, watched: Watched, shown: Shown, entries: Mapping[str, Entry], listed: Listed, *, record: bool
+    source: str,
+    watched: Watched,
+    shown: Shown,
+    entries: Mapping[str, Entry | Recorded],
+    listed: Listed,
+    *,
+    record: bool,
 ) -> Plan:
     """What the listed references need.
 
@@ -105,7 +111,7 @@ def _versions(watched: Watched, heads: Mapping[str, str]) -> dict[str, Version]:
 def _highest(
     heads: Mapping[str, str],
     versions: Mapping[str, Version],
-    entries: Mapping[str, Entry],
+    entries: Mapping[str, Entry | Recorded],
     listed: Listed,
 ) -> tuple[str | None, tuple[str, ...]]:
     """The key of the highest version, unless a higher one ran before; and the keys of tags that it supersedes."""
@@ -121,7 +127,7 @@ def _highest(
     return best or None, tuple(key for key in tags if key != best)
 
 
-def _needs_check(key: str, entry: Entry, heads: Mapping[str, str], superseded: tuple[str, ...]) -> bool:
+def _needs_check(key: str, entry: Entry | Recorded, heads: Mapping[str, str], superseded: tuple[str, ...]) -> bool:
     """Whether an entry differs from git's state: moved, deleted (also while its first run waits), present again."""
     if key in superseded:
         return False

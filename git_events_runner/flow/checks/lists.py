@@ -24,7 +24,7 @@ from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.ledger.report import Report, Warn
 from git_events_runner.rules.messages import CheckRequest, Requeue
 from git_events_runner.rules.problems import is_same_warning, warning_of
-from git_events_runner.rules.reference_entries import Listed, ListReferences, listed_keys
+from git_events_runner.rules.reference_entries import Listed, ListReferences, listed_keys, recorded_of
 from git_events_runner.rules.reference_plan import Plan, Shown, plan
 from git_events_runner.rules.references import Watched, full_name_of, source_of
 from git_events_runner.rules.resolve import Resolved
@@ -90,7 +90,7 @@ class ReferenceLists:
             shown = await self._files.selected(watched, answer.refs, case.namespace)
         listed = Listed.of(status, source)
         keys = [key for key in listed_keys(status, source) if watched.selects(full_name_of(key))]
-        entries = {key: entry_of(status, key) for key in keys}
+        entries = recorded_of(status, keys)
         found = plan(source, watched, shown, entries, listed, record=case.trigger.model.spec.records_first)
         if listed.at is None and (found.recorded or not found.checks):  # what exists now never runs
             await self._record(case, found, watched)
