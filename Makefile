@@ -104,6 +104,7 @@ bench-git: $(STAMP) ## git clients compared, files of a large repository, a thou
 	$(BIN)/python -m benchmarks.git
 	$(BIN)/python -m benchmarks.files
 	$(BIN)/python -m benchmarks.changes
+	$(BIN)/python -m benchmarks.references
 	$(BIN)/python -m benchmarks.schedules
 	$(BIN)/python -m benchmarks.hostile
 

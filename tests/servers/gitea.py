@@ -31,15 +31,15 @@ RUN_MODE = prod
 WORK_PATH = {folder}/work
 I_AM_BEING_UNSAFE_RUNNING_AS_ROOT = true
 [server]
-HTTP_ADDR = 127.0.0.1
+HTTP_ADDR = {host}
 HTTP_PORT = {port}
 ROOT_URL = {url}/
 STATIC_ROOT_PATH = {static}
 OFFLINE_MODE = true
 START_SSH_SERVER = true
-SSH_DOMAIN = 127.0.0.1
+SSH_DOMAIN = {host}
 SSH_PORT = {ssh_port}
-SSH_LISTEN_HOST = 127.0.0.1
+SSH_LISTEN_HOST = {host}
 SSH_LISTEN_PORT = {ssh_port}
 SSH_SERVER_HOST_KEYS = {folder}/host_key
 BUILTIN_SSH_SERVER_USER = git
@@ -127,7 +127,7 @@ class ForgeRepository(Repository):
         super().__init__(forge, name, place=owner.name)
         self._forge = forge
         self.full_name = f"{owner.name}/{name}"
-        self.ssh_url = f"ssh://git@127.0.0.1:{forge.ssh_port}/{self.full_name}.git"
+        self.ssh_url = f"ssh://git@{forge.host}:{forge.ssh_port}/{self.full_name}.git"
         self.api_path = f"/repos/{self.full_name}"
 
     def push(self, files=None, *, branch="main", message="change"):
@@ -199,21 +199,23 @@ class ForgeRepository(Repository):
 class Gitea:
     """A forge over HTTP (`url`) and SSH (`ssh_port`, host key `host_key` as a line of authorized_keys)."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, host="127.0.0.1"):
         binary, static = build()
         static = os.environ.get("GIT_EVENTS_RUNNER_TEST_GITEA_ASSETS", static)  # with its style sheets, for pictures
-        self.folder = folder
+        self.folder, self.host = folder, host
         folder.mkdir(parents=True, exist_ok=True)
         self._numbers = itertools.count()
         self.port, self.ssh_port = free_port(), free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         private, self.host_key = new_key()
         (folder / "host_key").write_text(private)
         (folder / "host_key").chmod(0o600)
         (folder / "host_key.pub").write_text(self.host_key + "\n")
         config = folder / "app.ini"
         config.write_text(
-            _CONFIG.format(folder=folder, port=self.port, ssh_port=self.ssh_port, url=self.url, static=static)
+            _CONFIG.format(
+                folder=folder, port=self.port, ssh_port=self.ssh_port, url=self.url, static=static, host=host
+            )
         )
         (folder / "home").mkdir()
         environment = {"PATH": os.environ["PATH"], "HOME": str(folder / "home"), "USER": "git"}
