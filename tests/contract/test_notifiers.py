@@ -16,6 +16,7 @@ from tests.rules.notifications.samples import run
 
 NOW = datetime(2026, 5, 6, 7, tzinfo=UTC)
 SPEC = {"type": "webhook", "address": "https://receiver.example/hook", "secretRef": {"name": "key"}}
+STATUS = {"forge": "gitea", "apiUrl": "https://git.example"}
 
 
 class Leader:
@@ -42,6 +43,26 @@ async def notifier(request, world):
     found = await world.create({"kind": request.param, "metadata": {"name": name}, "spec": SPEC})
     yield found
     await world.client.delete(world.ref(request.param, name))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"address": "https://receiver.example:99999/x"}, "write an address as"),
+        ({"address": "https://user@receiver.example/"}, "write an address as"),
+        ({"logLines": 51}, "logLines"),
+        ({"type": "commit-status", "address": None, "commitStatus": STATUS, "logLines": 5}, "no room for the log"),
+        (
+            {"type": "commit-status", "address": None, "commitStatus": STATUS | {"hosts": ["https://x/"]}},
+            "a host alone",
+        ),
+    ],
+)
+async def test_a_spec_that_cannot_work_is_refused_with_what_to_write(world, spec, message):
+    """As the model of the controller refuses it."""
+    given = {name: value for name, value in (SPEC | spec).items() if value is not None}
+    with pytest.raises(Exception, match=message):
+        await world.create({"kind": "Notifier", "metadata": {"name": "wrong"}, "spec": given})
 
 
 async def test_a_record_is_read_back_as_it_was_written(world, notifier):

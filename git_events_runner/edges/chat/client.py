@@ -13,7 +13,7 @@ from .confinement import Answer, Calls, Exchange, confine, sending
 from .services import plugin_for
 
 _THREADS = 4
-_LONGEST_S = 60.0  # of all requests of a message: a few, throttled by some plugins
+_LONGEST_S = 80.0  # of all requests of a message: a few, throttled by some plugins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
