@@ -120,9 +120,10 @@ async def test_hostile_names_do_nothing(browser):
             await page.goto(page.url.split("/ui/")[0] + f"/ui/{path}")
 
 
-async def test_the_keyboard_reaches_everything(browser):
-    """Tab visits each link and field in the order of the page, `/` the search; the first stop skips the navigation."""
-    async with opened(browser, company(), "triggers") as page:
+@pytest.mark.parametrize("path", [*PAGES.values(), f"{PAGES['trigger']}?yaml=1"])
+async def test_the_keyboard_reaches_everything(browser, path):
+    """On each page Tab visits each link and field in the order of the page, with a visible focus."""
+    async with opened(browser, company(), path) as page:
         selector = "a[href], input, select, button, [tabindex='0']"
         every = await page.evaluate(f"[...document.querySelectorAll(`{selector}`)].length")
         seen = []
@@ -134,8 +135,11 @@ async def test_the_keyboard_reaches_everything(browser):
             outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
             assert outline != "none", "the focus is visible"
         assert seen == list(range(every))
-        await page.keyboard.press("Tab")
-        await page.evaluate("document.activeElement.blur()")
+
+
+async def test_the_keyboard_alone_searches(browser):
+    """`/` moves the focus to the search, Enter applies it; the first stop skips the navigation."""
+    async with opened(browser, company(), "triggers") as page:
         await page.keyboard.press("/")
         assert await page.evaluate("document.activeElement.name") == "q"
         await page.keyboard.type("store")
