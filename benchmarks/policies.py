@@ -24,7 +24,7 @@ from tests.flow.test_waits_cost import ALL
 from tests.flow.virtual import virtual
 from tests.flow.world import A, Cluster, Fence, recorded
 
-TRIGGERS, ROUNDS, SOURCES = 1000, 30, 1000
+TRIGGERS, ROUNDS, SOURCES = 1000, 12, 1000
 _WRITES = {"write", "patch", "create", "replace", "delete"}
 
 

@@ -60,15 +60,16 @@ def cluster():
 
 @pytest.fixture(scope="session")
 def release(cluster):
-    """The namespace of an installation with two replicas, which serves five tenants."""
+    """The namespace of an installation with two replicas, which serves six tenants."""
     namespace = cluster.namespace("ger-system")
     cluster.namespace("team")
     cluster.namespace(TENANT, RESTRICTED | LABELS)
     cluster.namespace("other", labels={})
     cluster.namespace("vault")
     cluster.namespace("bounded")  # test_3_others
+    cluster.namespace("overlaps", labels={})  # test_3_overlaps, whose workers write to a folder of the node
     cluster.namespace("ranged", labels={}, annotations={"openshift.io/sa.scc.uid-range": "1000650000/10000"})
-    tenants = ["team", "bounded", "ranged", TENANT]
+    tenants = ["team", "bounded", "overlaps", "ranged", TENANT]
     cluster.install(
         "install",
         namespace,

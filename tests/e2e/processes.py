@@ -37,3 +37,13 @@ def contents(folder):
         for path in (folder / "root" / place.lstrip("/")).rglob("*"):
             if path.is_file():
                 yield path.read_bytes()
+
+
+def of_pod(uid):
+    """Those in the control groups of a pod."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if uid in (folder / "cgroup").read_text():
+                found.append(folder)
+    return found
