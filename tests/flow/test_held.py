@@ -17,7 +17,7 @@ from tests.flow.world import recorded
 EACH = 40
 ROUNDS = 4
 BOUNDED = {  # by their own limits, which are lowered to less than what comes in two rounds
-    deleted_objects: ("_DELETED_KEPT", "_LAST_KEPT"),
+    deleted_objects: ("_DELETED_KEPT", "_LAST_KEPT", "_TIMED"),
     gate: ("_KEPT", "_SCHEDULES_KEPT"),
     tracking: ("_KEPT",),
     outcomes: ("_KEPT",),
