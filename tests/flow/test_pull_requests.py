@@ -332,7 +332,7 @@ async def test_one_whose_closing_was_not_delivered_is_closed_after_the_time_with
 @virtual
 async def test_a_time_that_cannot_be_read_is_reported():
     """The condition names the field; until then nothing is closed."""
-    watch = {"references": {"pullRequests": {"closeAfter": "3 lightyears"}}}
+    watch = {"references": {"pullRequests": {"closeAfter": "3 parsecs"}}}
     made = Pulls(watch=watch, pull__7__head=A, heads__main=B)
     async with led(made):
         await until(lambda: made.condition() == ("False", "InvalidSpec"))

@@ -61,8 +61,8 @@ def test_without_a_time_none_is_closed(references):
 
 def test_a_time_that_cannot_be_read_names_its_field():
     """A unit that does not exist is reported with the field."""
-    with pytest.raises(InvalidObject, match=r"references\.pullRequests\.closeAfter.*unknown unit 'lightyears'"):
-        close_after(READ({"pullRequests": {"closeAfter": "3 lightyears"}}))
+    with pytest.raises(InvalidObject, match=r"references\.pullRequests\.closeAfter.*unknown unit 'parsecs'"):
+        close_after(READ({"pullRequests": {"closeAfter": "3 parsecs"}}))
 
 
 def test_open_ones_that_fill_the_limit_are_a_warning_until_there_is_room():
