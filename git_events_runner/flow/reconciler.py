@@ -258,7 +258,7 @@ class Reconciler:
         except FenceLost:
             raise
         except Exception:  # a bug in the handling of one trigger must not end the others
-            failed = True
+            failed = refused = True
             log.exception("trigger.crashed", **_fields(trigger))
         if trigger.ref.kind == "ScheduleTrigger" and self._store.get(trigger.ref) is not None:
             self._metrics.reconcile_finished(trigger.ref, time.monotonic() - started, failed=failed)

@@ -1,8 +1,9 @@
 """Which repository each source object is for each namespace: built once, and its cache entries are dropped with it.
 
-A repository with a credential is built for each request, so that the values of Secrets are held no longer than in the
-cache of Secrets. A key names URL, credential, TLS and proxy. It is used no more when its source is deleted or edited,
-or its Secret has another value.
+A repository with a credential is built for each request, so that it holds no values of Secrets longer than the cache of
+Secrets does; parsed private keys and open connections have their own limits (`edges/git/ssh/keys`, `../ssh/pool`).
+A key names URL, credential, TLS and proxy. It is used no more when its source is deleted or edited, or its Secret has
+another value.
 """
 
 from __future__ import annotations

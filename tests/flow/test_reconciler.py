@@ -262,6 +262,26 @@ async def test_a_bug_met_at_one_trigger_ends_no_other():
 
 
 @virtual
+async def test_a_trigger_is_reconciled_again_after_a_bug(monkeypatch):
+    """It backs off; no change of the trigger is needed."""
+    cluster, crashes = Cluster(), []
+    cluster.surroundings()
+    cluster.trigger()
+    whole = Reconciler._mutations
+
+    def crash(self, trigger):
+        if len(crashes) < 2:
+            crashes.append(trigger.ref)
+            raise RuntimeError("a bug")
+        return whole(self, trigger)
+
+    monkeypatch.setattr(Reconciler, "_mutations", crash)
+    async with reconciling(cluster):
+        await until(lambda: conditions(cluster).get("Ready") == ("True", "Succeeded"))
+    assert crashes == [REF, REF]
+
+
+@virtual
 async def test_a_status_edited_by_hand_is_repaired_and_a_condition_says_so_for_ten_minutes():
     """`handled` above `requested` and `runs` near 2^63, written while nothing else happens."""
     cluster = Cluster()

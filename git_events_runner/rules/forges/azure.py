@@ -37,7 +37,7 @@ def push_of(_: str, payload: object) -> Push | PullRequest | IgnoredEvent:
     """Every reference of a push, or a pull request.
 
     Raises:
-        Unreadable: It is not what Azure DevOps sends.
+        MalformedPayload: It is not what Azure DevOps sends.
     """
     event = text_at(payload, "eventType") or ""
     if event in _PULLS:

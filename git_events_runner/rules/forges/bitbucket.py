@@ -43,7 +43,7 @@ def push_of(event: str, payload: object) -> Push | PullRequest | IgnoredEvent:
     """`repo:push` (Cloud), `repo:refs_changed` and `mirror:repo_synchronized` (Data Center), and pull requests.
 
     Raises:
-        Unreadable: It is not what Bitbucket sends.
+        MalformedPayload: It is not what Bitbucket sends.
     """
     if event == "repo:push":
         return _cloud(payload)

@@ -35,7 +35,7 @@ def fields(body: bytes, wanted: Wanted) -> Any:
     {'a': {'b': 1}, 'e': [{'f': 3}]}
 
     Raises:
-        Unreadable: It is no JSON, or has too many parts.
+        MalformedPayload: It is no JSON, or has too many parts.
     """
     reader = _Reader(body)
     found = reader.value(wanted, _DEPTH)

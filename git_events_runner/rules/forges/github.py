@@ -37,7 +37,7 @@ def push_of(event: str, payload: object) -> Push | PullRequest | IgnoredEvent:
     For an annotated tag `after` is the tag object: the commit is in `head_commit`.
 
     Raises:
-        Unreadable: It is not what these forges send.
+        MalformedPayload: It is not what these forges send.
     """
     if event in _PULLS:
         return _pull_request(event, payload)

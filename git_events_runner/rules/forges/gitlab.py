@@ -43,7 +43,7 @@ def push_of(event: str, payload: object) -> Push | PullRequest | IgnoredEvent:
     `checkout_sha` is the commit; for an annotated tag `after` is the tag object. Both are absent on deletion.
 
     Raises:
-        Unreadable: It is not what GitLab sends.
+        MalformedPayload: It is not what GitLab sends.
     """
     name = text_at(payload, "object_kind") or text_at(payload, "event_name") or ""
     project = at(payload, "project")

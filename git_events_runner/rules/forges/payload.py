@@ -55,7 +55,7 @@ def read(forge: str, headers: Headers, body: bytes) -> Push | PullRequest | Igno
     """Parse a delivery.
 
     Raises:
-        Unreadable: It is not what this forge sends; `media_type` where the content type already shows that.
+        MalformedPayload: It is not what this forge sends; `media_type` where the content type already shows that.
     """
     known = BY_NAME[forge]
     given = headers.get("content-type", ())

@@ -55,7 +55,7 @@ def change(reference: object, commit: object, *, deleted: bool = False) -> Chang
     """A change from the values of a payload; a commit of zeros means that the reference is deleted.
 
     Raises:
-        Unreadable: It is not a reference.
+        MalformedPayload: It is not a reference.
     """
     if not isinstance(reference, str) or not 0 < len(reference) <= _REFERENCE_CHARS or _HALF.search(reference):
         raise MalformedPayload("a changed reference has no name")
