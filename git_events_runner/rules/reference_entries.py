@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
-from git_events_runner.resources.job import timestamp
 from git_events_runner.resources.references import References
 from git_events_runner.rules.ledger.entry import Entry, entry_of, stored_text
 from git_events_runner.rules.ledger.mutations import Guards, Outcome, draft
+from git_events_runner.rules.ledger.reserve import PRUNED_AFTER, last_times
 from git_events_runner.rules.waiting import Waiting
 
 from .references import MARK, Watched, full_name_of, is_pull, source_of
@@ -27,7 +27,6 @@ from .references import MARK, Watched, full_name_of, is_pull, source_of
 KNOWN_MOST = 4000
 ALL = "*"
 CONFIRM = timedelta(seconds=15)
-PRUNED_AFTER = timedelta(minutes=3)
 _DIGEST_CHARS = 8
 _REFERENCES = TypeAdapter(References)
 
@@ -291,7 +290,7 @@ def is_over(entry: Entry, now: datetime) -> bool:
     """Whether a reference without a commit needs nothing more, and no check that read it is running."""
     if entry.commit is not None or entry.is_open or entry.waiting is not None:
         return False
-    return all(abs(now - moment) > PRUNED_AFTER for moment in _last_times(entry))
+    return all(abs(now - moment) > PRUNED_AFTER for moment in last_times(entry))
 
 
 def prune_delays(status: Mapping[str, Any], keys: Iterable[str], now: datetime) -> list[timedelta]:
@@ -299,15 +298,10 @@ def prune_delays(status: Mapping[str, Any], keys: Iterable[str], now: datetime) 
     found = [entry_of(status, key) for key in keys if MARK in key]
     second = timedelta(seconds=1)
     return [
-        min(max((at - now + PRUNED_AFTER for at in _last_times(entry)), default=second) + second, PRUNED_AFTER)
+        min(max((at - now + PRUNED_AFTER for at in last_times(entry)), default=second) + second, PRUNED_AFTER)
         for entry in found
         if entry.commit is None
     ]
-
-
-def _last_times(entry: Entry) -> list[datetime]:
-    times = [timestamp(text) for text in (entry.changed, entry.announced.at if entry.announced else None)]
-    return [moment for moment in times if moment is not None]
 
 
 def kept_keys(

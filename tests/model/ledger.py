@@ -46,6 +46,7 @@ RULES = frozenset(
         "deletion_forgets",  # settling the Job of a deletion leaves no commit, so that a re-created reference runs
         "deletion_confirmed",  # a reference is deleted when two complete answers, the second one later, lack it
         "numbers_go_on",  # an entry that is pruned leaves its number of runs to the one that follows it
+        "number_reserved",  # a run's number is that of an entry which exists, and stays while its Job is created
         "pruned_late",  # the entry of a deleted reference is pruned when no check that read it is under way any more
         "retry_of_last",  # only the last run of the entry is run again: not when a newer one was recorded
         "retry_handles_nothing",  # settling a retry leaves `handled` as it is: it sent no request to git
@@ -76,8 +77,9 @@ class Model:
 
     Events: always, files, crash, lost, lag, ttl, deleted, wipe, edit, forged, polls, calls, hides; `record`: a first
     check by schedule runs nothing; `annotation`: a person requests a run, once for each head at most; `retry`: any Job
-    may fail, and failed ones are run again, `retries` times; `waits`: changes wait until a window opens. An edit of the
-    number of runs comes while no run is being made: what is made just then is the known remainder.
+    may fail, and failed ones are run again, `retries` times; `waits`: changes wait until a window opens; `shared`: one
+    of several references, without an entry at first, whose numbers follow the highest one that was pruned. An edit of
+    the number of runs comes while no run is being made: what is made just then is the known remainder.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Model:
         self.crashes = crashes if "crash" in self.events else 0
         self.on_change = "always" not in self.events
         self.polls = "polls" in self.events
+        self.shared = "shared" in self.events
         self.calls = not self.polls or "calls" in self.events
         self.retries = retries if "retry" in self.events else 0
         self.most_jobs = (len(heads) * 2 + 2) * (1 + self.retries)
@@ -149,10 +152,21 @@ class Model:
                 yield "git shows it again", state._replace(hidden=2)
         if GONE in self.heads and live.commit is None and live.runs and live.requested == live.handled:
             left = live.runs if "numbers_go_on" in self.rules else 0
-            late = all(r.at == "idle" or (r.data and r.data[0] == live) for r in state.replicas)
-            late = late or "pruned_late" not in self.rules
-            if late and live.requested and not state.pruned and not self.unsettled(state.jobs, live):
-                yield "prune", state._replace(entries=(*state.entries, Entry(left, None, 0, 0)), pruned=1)
+            late = all(
+                r.at == "idle" or _read(r) == live._replace(reserved=False, absent=False) for r in state.replicas
+            )
+            late = (late or "pruned_late" not in self.rules) and not (live.absent or live.reserved)
+            if late and (live.requested or self.shared) and not state.pruned and not self.unsettled(state.jobs, live):
+                none = Entry(left, None, 0, 0, absent=self.shared)
+                yield "prune", state._replace(entries=(*state.entries, none), pruned=1)
+                if self.shared and not state.raised:
+                    entries = (*state.entries, none._replace(runs=left + 1))
+                    yield "prune, and a higher one", state._replace(entries=entries, pruned=1, raised=1)
+        if live.absent and not state.raised:
+            raised = (*state.entries, live._replace(runs=live.runs + 1))
+            yield "prune another, higher one", state._replace(entries=raised, raised=1)
+        if live.reserved and all(r.at not in {"post", "settle"} for r in state.replicas):
+            yield "three minutes later", state._replace(entries=(*state.entries[:-1], live._replace(reserved=False)))
         making = any(r.at in {"post", "settle"} for r in state.replicas) or self.unsettled(state.jobs, live)
         if "edit" in self.events and not state.wiped and live.runs > 0 and not making:
             raised = "edited_raises" in self.rules
@@ -211,7 +225,7 @@ class Model:
         if self.polls and me.kept != state.shown:
             yield f"{lane} another check asks", become(me.at, me.seen, me.data, wake=me.wake, kept=state.shown)
         if self.calls and state.delivered <= state.head:
-            counted = live._replace(requested=live.requested + 1)
+            counted = live._replace(requested=live.requested + 1, absent=False)
             if "lag" in self.events:
                 counted = counted._replace(announced=state.delivered)
             seen = latest + 1 if "own_writes" in self.rules and me.at == "idle" else me.seen
@@ -274,7 +288,7 @@ class Model:
                 name = "skip" if commit == live.commit else f"skip_commit {commit}"
                 yield (
                     f"{lane} {name} h{handled}",
-                    become("idle", latest + 1, None, wake=me.wake, **write(written), **first),
+                    become("idle", latest + 1, None, wake=me.wake, **write(written._replace(absent=False)), **first),
                 )
         elif me.at == "post":
             yield from self.post(state, lane, me, latest, become)
@@ -363,6 +377,9 @@ class Model:
                 yield f"{lane} waits", become("skip", me.seen, (entry, entry.commit, request), wake=me.wake)
         elif "live_read" in self.rules and live[:2] != entry[:2]:
             yield f"{lane} restart", become("idle", latest, None, wake=True)
+        elif self.shared and live.commit is None and not live.reserved and "number_reserved" in self.rules:
+            entries = (*state.entries[:-1], live._replace(absent=False, reserved=True))  # all read the same in it
+            yield f"{lane} reserve {live.runs + 1}", become("decide", latest, me.data, wake=me.wake, entries=entries)
         else:
             data = (entry, commit, False, request, None)
             yield f"{lane} live read", become("post", me.seen, data, wake=me.wake or waits)
@@ -470,7 +487,9 @@ class Model:
             RuntimeError: `limit` states did not exhaust the model.
         """
         lanes = (Replica("idle", 0, None, wake=False),) * self.replicas
-        first = State(0, 0, (Entry(0, None, 0, 0),), (), lanes, 0, 0, opened="waits" not in self.events)
+        first = State(
+            0, 0, (Entry(0, None, 0, 0, absent=self.shared),), (), lanes, 0, 0, opened="waits" not in self.events
+        )
         came: dict[State, tuple[State, str] | None] = {first: None}
         queue = deque([first])
         while queue:
@@ -486,6 +505,12 @@ class Model:
                     came[known] = (state, name)
                     queue.append(known)
         return Result(states=len(came), violation=None)
+
+
+def _read(replica: Replica) -> Entry | None:
+    """The entry that the check under way has read, however old it was."""
+    found = replica.data[0] if replica.data else None
+    return found._replace(reserved=False, absent=False) if isinstance(found, Entry) else None
 
 
 def _settled_from(job: Job) -> tuple[object, ...]:

@@ -17,6 +17,8 @@ class Entry(NamedTuple):
     runs_requested: int = 0  # by annotation
     runs_handled: int = 0  # up to which of them have their run
     missing: bool = False  # a complete answer lacked the reference
+    absent: bool = False  # there is none: its runs are the trigger's `lastRunNumber`, which other keys raise
+    reserved: bool = False  # it was written so short a time ago that it is not pruned
 
 
 class Job(NamedTuple):
@@ -70,4 +72,5 @@ class State(NamedTuple):
     recorded: str | None = None
     hidden: int = 0  # 1: git leaves the reference out of its answers, 2: it did so once
     pruned: int = 0
+    raised: int = 0  # another key's entry, with a higher number, was pruned
     opened: bool = True  # whether the window is open

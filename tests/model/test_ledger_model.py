@@ -52,6 +52,11 @@ SAFE = {
     "a reference deleted and created again at the same commit": Model("A-A"),
     "the same, Jobs removed by their TTL, lost answers": Model("A-A", events="ttl lost", replicas=1),
     "a reference deleted, and a crash": Model("A-", events="crash lost"),
+    "one of several references, found by schedule, lost answers": Model("AB", events="shared polls lost"),
+    "one of several references, and a crash": Model("A", events="shared polls crash lost"),
+    "one of several references, deleted and created again": Model("A-A", events="shared polls"),
+    "the same, a crash of the only replica": Model("A-A", events="shared polls crash lost", replicas=1),
+    "one of several references, deleted and created again, delivered": Model("A-A", events="shared lost", replicas=1),
     "a reference that git leaves out for a moment": Model("AB", events="hides"),
     "the same, then deleted, and a crash": Model("A-", events="hides crash"),
 }
@@ -83,6 +88,7 @@ NEEDED = {
     "deletion_confirmed": (Model("AB", without="deletion_confirmed", events="hides", replicas=1), "lost"),
     "numbers_go_on": (Model("A-A", without="numbers_go_on", events="ttl", replicas=1), "ran twice"),
     "pruned_late": (Model("A-A", without="pruned_late", events="crash"), "lost"),
+    "number_reserved": (Model("A", without="number_reserved", events="shared polls"), "lost: recorded None, ran A"),
     "age_when_asked": (Model("AB", without="age_when_asked", events="lag", replicas=1), "lost"),
     "retry_of_last": (Model("AB", without="retry_of_last", events="retry", replicas=1), "one retry too many"),
     "retry_handles_nothing": (

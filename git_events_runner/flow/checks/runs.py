@@ -38,7 +38,9 @@ from git_events_runner.rules.jobs.pod import problems
 from git_events_runner.rules.jobs.run import JobDefaults, PullRequestOfRun, Run, Security
 from git_events_runner.rules.ledger.entry import entry_of, run_number_after
 from git_events_runner.rules.ledger.mutations import Outcome, Settle, rfc3339
+from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.ledger.report import Problem, Report
+from git_events_runner.rules.ledger.reserve import Reserve, is_reserved
 from git_events_runner.rules.messages import RunOrder, RunResult
 from git_events_runner.rules.references import is_pull, reference_of
 from git_events_runner.rules.resolve import Resolved
@@ -135,6 +137,9 @@ class Runs:
             if loop.time() - order.sent_at > _ANSWER_AGE_S:
                 return RunResult.RESTART
             try:
+                reserved = await self._reserve(order)
+                if reserved is not None:
+                    return reserved
                 read_at = loop.time()
                 moved, compute = await asyncio.gather(self._moved_on(order), self._compute_rules(order))
                 if moved is not None:
@@ -168,8 +173,25 @@ class Runs:
             and action["metadata"].get("generation") == resolved.action_generation
             and not action["metadata"].get("deletionTimestamp")
         )
-        same_entry = entry_of(trigger.get("status"), order.source).key == order.entry.key
+        entry = entry_of(trigger.get("status"), order.source)
+        same_entry = entry.key == order.entry.key and (not _needs_reserving(order) or is_reserved(entry, self._now()))
         return None if same_trigger and same_action and same_entry else RunResult.RESTART
+
+    async def _reserve(self, order: RunOrder) -> RunResult | None:
+        """Let the entry of a new reference exist, and stay, before its number is used; None: it does."""
+        found = self._store.get(order.trigger)
+        if found is None or not _needs_reserving(order):
+            return None
+        reserve = Reserve(source=order.source, expected=order.entry.key, now=self._now())
+        outcome = combine(found.raw.get("status"), [reserve])[1][0]
+        if outcome is Outcome.WRITE:
+            if order.fence:
+                order.fence.check()
+            try:
+                [outcome] = await self._writer.write(order.trigger, order.uid, reserve)
+            except ApiNotFound:
+                return RunResult.DROPPED
+        return RunResult.RESTART if outcome is Outcome.STALE else None
 
     async def _compute_rules(self, order: RunOrder) -> ComputeRules:
         """What the namespace requires of the worker, if its Action leaves something open."""
@@ -346,6 +368,11 @@ class Runs:
         """The requirements for pods of the namespace."""
         found = self._store.get(Ref("Namespace", None, namespace))
         return Security.of(defaults.pod_security, found.raw["metadata"] if found else {})
+
+
+def _needs_reserving(order: RunOrder) -> bool:
+    """Whether other references can raise the number that the run has: the entry of a source itself stays."""
+    return reference_of(order.source) is not None and order.entry.commit is None and order.retry is None
 
 
 def _fields(order: RunOrder) -> dict[str, Any]:
