@@ -70,7 +70,7 @@ NAMED = {"worker": {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name":
 
 async def test_the_last_lines_are_read_of_the_pod_of_that_job_and_masked():
     """Values of Secrets and of variables; those of our own variables are no secrets."""
-    pod = pod_of(worker={"env": [*NAMED["worker"]["env"], {"name": "ACTION_JOB_X", "value": "workdir"}]})
+    pod = pod_of(worker={"env": [*NAMED["worker"]["env"], {"name": "ACTION_JOB_WORKDIR", "value": "workdir"}]})
     pod["spec"]["containers"][0]["env"].append({"name": "B", "value": "literal-value"})
     pods = Pods(pod, b"first\ncd workdir\n" + CANARY.encode() + b" literal-value\nexit 3\n", {"one": CANARY})
     found = await read(pods)

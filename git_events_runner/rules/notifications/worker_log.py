@@ -1,7 +1,8 @@
 """The last lines of a worker's log in messages: which values are masked, and what is left of the text.
 
 A pod names Secrets (variables, volumes, credentials of registries) and has variables with values of their own. Each of
-these values is replaced, also where it is encoded as base64 or for URLs, and each line of one that has several lines.
+these values is replaced, also where it is encoded as base64 or for URLs, where it is a part of what is encoded (the
+header of basic authentication), where lines are broken inside it, and each line of one that has several lines.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from git_events_runner.resources.job import RESERVED
 
@@ -21,10 +22,27 @@ SECRETS_MAX = 20
 LINE_CHARS = 400
 _WORD_CHARS = 6  # a shorter value is masked where it is a word of its own: else it would be masked inside of others
 _SHORTEST = 4  # of a line of a value, and of a variable
+# Of the worker, without their prefix: `variables` in rules/jobs/manifest.
+OWN_VARIABLES = (
+    "WORKDIR",
+    "TRIGGER_KIND",
+    "TRIGGER_NAME",
+    *(f"TRIGGER_SOURCE_{name}" for name in ("KIND", "NAME", "NAMESPACE", "COMMIT", "REF_TYPE", "REF_NAME")),
+    *(f"ACTION_SOURCE_{name}" for name in ("KIND", "NAME", "NAMESPACE", "REF_TYPE", "REF_NAME")),
+    "EVENT",
+    "TRIGGER_SOURCE_PREVIOUS_COMMIT",
+    "PULL_REQUEST_NUMBER",
+    "PULL_REQUEST_TARGET",
+    "RUN_NUMBER",
+    "RUN_ATTEMPT",
+    "CHANGED_FILES",
+)
 LOG_BYTES = 32 * 1024
 VALUES_CHARS = 128 * 1024
-FORMS_MAX = 500
+FORMS_MAX = 1000
 _SPANS_MAX = 10_000
+_HTML = str.maketrans({sign: f"\\u{ord(sign):04x}" for sign in "<>&"})  # as Go escapes JSON
+_URL_SAFE = str.maketrans("+/", "-_")
 _HIDDEN = re.compile(
     r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
 )
@@ -63,16 +81,32 @@ def _names(pod: Mapping[str, Any]) -> Iterator[str]:
 def variables_of(pod: Mapping[str, Any], prefix: str) -> list[str]:
     """The values of a pod's variables that are written in its spec, without short ones and those of our own.
 
-    >>> given = [{"name": "A", "value": "word"}, {"name": "OUR_B", "value": "main"}]
+    An Action may have others that begin with our prefix, which may be empty, or one of the same name after ours.
+
+    >>> given = [{"name": "A", "value": "word"}, {"name": "OUR_WORKDIR", "value": "/workdir"}]
     >>> variables_of({"containers": [{"env": given}]}, "OUR_")
     ['word']
     """
     return [
-        str(variable["value"])
+        value
         for container in _containers(pod)
-        for variable in _maps(container.get("env"))
-        if len(str(variable.get("value") or "")) >= _SHORTEST and not str(variable.get("name")).startswith(prefix)
+        for own, value in _values(container, prefix)
+        if len(value) >= _SHORTEST and not own
     ]
+
+
+def is_worker(container: Mapping[str, Any], prefix: str) -> bool:
+    """Whether a container has variables of our own: an admission webhook may have put a sidecar before it."""
+    return any(own for own, _ in _values(container, prefix))
+
+
+def _values(container: Mapping[str, Any], prefix: str) -> Iterator[tuple[bool, str]]:
+    """The values of a container's variables, and whether each is one of our own."""
+    own = {prefix + name for name in OWN_VARIABLES}
+    for variable in _maps(container.get("env")):
+        name = str(variable.get("name"))
+        yield name in own, str(variable.get("value") or "")
+        own.discard(name)
 
 
 def last_lines(log: bytes, count: int, values: Iterable[str]) -> tuple[str, ...] | None:
@@ -83,7 +117,7 @@ def last_lines(log: bytes, count: int, values: Iterable[str]) -> tuple[str, ...]
     >>> last_lines(b"one\ntoken=abcdefgh\n\n", 1, ["abcdefgh"])
     ('token=***',)
     """
-    given = list(dict.fromkeys(values))
+    given = list(dict.fromkeys(value for value in values if value.strip()))
     forms = {form for value in given for form in _forms(value)} if sum(map(len, given)) <= VALUES_CHARS else set()
     if (given and not forms) or len(forms) > FORMS_MAX:
         return None
@@ -99,7 +133,11 @@ def last_lines(log: bytes, count: int, values: Iterable[str]) -> tuple[str, ...]
 
 def _masked(text: str, forms: Iterable[str]) -> str | None:
     """The text with everything masked that is part of a form, also where two overlap; None: there is too much of it."""
-    found = (span for form in forms for span in _spans(text, form))
+    places = [
+        at for at, sign in enumerate(text) if sign != "\n"
+    ]  # a value is found as if no line were broken inside it
+    unbroken = text.replace("\n", "")
+    found = (span for form in forms for span in _spans(text, unbroken, places, form))
     spans = sorted(islice(found, _SPANS_MAX + 1))
     if len(spans) > _SPANS_MAX:
         return None
@@ -111,11 +149,18 @@ def _masked(text: str, forms: Iterable[str]) -> str | None:
     return "".join([*pieces, text[end:]])
 
 
-def _spans(text: str, form: str) -> Iterator[tuple[int, int]]:
+def _spans(text: str, unbroken: str, places: list[int], form: str) -> Iterator[tuple[int, int]]:
+    if len(form) >= _WORD_CHARS:
+        wanted = form.replace("\n", "")
+        at = unbroken.find(wanted) if wanted else -1
+        while at >= 0:
+            yield places[at], places[at + len(wanted) - 1] + 1
+            at = unbroken.find(wanted, at + 1)
+        return
     at = text.find(form)
     while at >= 0:
         after = at + len(form)
-        if len(form) >= _WORD_CHARS or not (_is_word(text, at - 1) or _is_word(text, after)):
+        if not (_is_word(text, at - 1) or _is_word(text, after)):
             yield at, after
         at = text.find(form, at + 1)
 
@@ -131,10 +176,28 @@ def _forms(value: str) -> Iterator[str]:
     yield from (line for line in lines if len(lines) > 1 and len(line) >= _SHORTEST)
     if not bare or len(bare) > LOG_BYTES:
         return
-    yield from (bare, quote(bare, safe=""), json.dumps(bare)[1:-1])
+    yield from (bare, quote(bare, safe=""), quote(bare, safe="!*'()"), quote(bare, safe="$&+=:@"), quote_plus(bare))
+    for escaped in (json.dumps(bare)[1:-1], json.dumps(bare, ensure_ascii=False)[1:-1]):
+        yield from (escaped, escaped.translate(_HTML), json.dumps(escaped)[1:-1])
     for text in {value, bare}:
-        encoded = base64.b64encode(text.encode()).decode()
-        yield from (encoded, encoded.rstrip("="))
+        yield base64.b64encode(text.encode()).decode()
+    for encoded in _encoded(bare.encode()):
+        yield from (encoded, encoded.translate(_URL_SAFE))
+
+
+def _encoded(value: bytes) -> Iterator[str]:
+    """Base64 of a value, and what is always the same of it where it is a part of what is encoded.
+
+    >>> list(_encoded(b"password"))
+    ['cGFzc3dvcmQ', 'cGFzc3dvcm', 'Bhc3N3b3Jk', 'wYXNzd29yZ']
+    """
+    yield base64.b64encode(value).decode().rstrip("=")
+    for before in range(3):  # bytes of the group of three that the value begins in
+        encoded = base64.b64encode(bytes(before) + value).decode()
+        complete = (before + len(value)) * 8 // 6
+        found = encoded[before and before + 1 : complete]
+        if len(found) >= _WORD_CHARS:
+            yield found
 
 
 def _containers(pod: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
