@@ -20,6 +20,7 @@ from git_events_runner.rules.notifications.report import RunReport
 from git_events_runner.rules.notifications.worker_log import (
     LOG_BYTES,
     SECRETS_MAX,
+    is_worker,
     last_lines,
     secrets_of,
     variables_of,
@@ -27,6 +28,7 @@ from git_events_runner.rules.notifications.worker_log import (
 
 _DEADLINE_S = 10.0
 _PODS = 10
+_LEAST_LINES = 2
 _NOT_READ = "its log cannot be read: add the namespace to rbac.controller.workerLogsNamespaces of the chart"
 _NO_POD = "its log is deleted with its pod"
 _NOT_STARTED = "its worker has not started, so it has no log"
@@ -69,7 +71,7 @@ class WorkerLogs:
     """Reads them from the API server."""
 
     def __init__(self, reader: LogReader, *, variables_prefix: Callable[[], str]) -> None:
-        """`variables_prefix`: how the variables begin that the controller sets, whose values are no secrets."""
+        """`variables_prefix`: how the variables begin that the controller sets; the values of these are no secrets."""
         self._reader = reader
         self._variables_prefix = variables_prefix
 
@@ -106,14 +108,29 @@ class WorkerLogs:
         return WorkerLog(lines=lines) if lines is not None else WorkerLog(problem=_NOT_MASKED)
 
     async def _tail(self, namespace: str, pod: Mapping[str, Any], count: int) -> bytes:
-        container = str(pod["spec"]["containers"][0]["name"])
+        """The end of the worker's log; of fewer lines if they are long, as the API server cuts off the last ones."""
+        lines = most = 2 * count
+        kept = b""
+        while True:
+            found = await self._read_lines(namespace, pod, lines)
+            is_cut_off = len(found) >= LOG_BYTES
+            if lines < most:  # a long line is several ones for the kubelet: the first may begin inside a value
+                found = found.partition(b"\n")[2]
+            if not is_cut_off:
+                return found
+            kept = found.rpartition(b"\n")[0] or kept  # the end may be a part of a value, which would not be masked
+            if lines <= _LEAST_LINES:
+                return kept
+            lines = lines // 2 + 1
+
+    async def _read_lines(self, namespace: str, pod: Mapping[str, Any], lines: int) -> bytes:
         name, found = pod["metadata"]["name"], bytearray()
-        bounds = {"tailLines": str(2 * count), "limitBytes": str(LOG_BYTES)}
+        bounds = {"tailLines": str(lines), "limitBytes": str(LOG_BYTES)}
+        containers, prefix = pod["spec"]["containers"], self._variables_prefix()
+        container = str(next((one for one in containers if is_worker(one, prefix)), containers[0])["name"])
         async with self._reader.log(namespace, name, container, follow=False, bounds=bounds) as pieces:
             async for piece in pieces:
                 found += piece
-        if len(found) >= LOG_BYTES:  # the end may be a part of a value, which would not be masked
-            return bytes(found).rpartition(b"\n")[0]
         return bytes(found)
 
     async def _values(self, namespace: str, name: str) -> list[str]:

@@ -78,6 +78,54 @@ async def test_the_last_lines_are_read_of_the_pod_of_that_job_and_masked():
     assert pods.asked == [("Pod", "team", "job-name=build-abc"), ("build-abc-x", "action-worker", "6")]
 
 
+class Tailed(Pods):
+    """As `Pods`, with the last lines that are asked for, which are cut off at their end."""
+
+    @contextlib.asynccontextmanager
+    async def log(self, namespace, pod, container, *, follow, bounds):
+        self.asked.append((pod, container, bounds["tailLines"]))
+        lines = self._log if isinstance(self._log, list) else self._log.splitlines(keepends=True)
+        tail = b"".join(lines[-int(bounds["tailLines"]) :])
+
+        async def pieces():
+            yield tail[: int(bounds["limitBytes"])]
+
+        yield pieces()
+
+
+@pytest.mark.parametrize("count", [3, 50])
+async def test_the_last_lines_are_read_where_lines_are_long(count):
+    """The API server cuts off the end of what it is asked for, which has the reason of a failure."""
+    log = b"".join(b"%d %s\n" % (number, b"x" * 9000) for number in range(200)) + b"exit 3\n"
+    pods = Tailed(log=log)
+    found = await read(pods, count)
+    assert (found.lines[-1], found.problem) == ("exit 3", None)
+    assert len(pods.asked) <= 8
+    assert len(found.lines) >= 2
+
+
+async def test_lines_before_one_that_is_too_long_are_read():
+    """It may have a part of a value at its end, so it is left out."""
+    found = await read(Tailed(log=b"one\ntwo\n" + CANARY.encode() * 9000 + b"\n"))
+    assert found.lines[-1] == "two"
+
+
+async def test_no_line_begins_inside_a_long_one():
+    """Kubelets keep a long line as several ones: a value that is divided there would not be masked."""
+    log = [b"x" * 16000, b"y" * 15990 + CANARY[:10].encode(), CANARY[10:].encode() + b"z" * 9000 + b"\n", b"exit 3\n"]
+    found = await read(Tailed(pod_of(**NAMED), log, {"one": CANARY}))
+    assert found.lines == ("exit 3",)
+
+
+async def test_the_worker_is_found_behind_a_sidecar():
+    """An admission webhook may put one before it."""
+    pod = pod_of(worker={"env": [{"name": "ACTION_JOB_WORKDIR", "value": "/workdir"}]})
+    pod["spec"]["containers"].insert(0, {"name": "proxy", "env": [{"name": "X", "value": "1"}]})
+    pods = Pods(pod, b"exit 3\n")
+    assert (await read(pods)).lines == ("exit 3",)
+    assert pods.asked[1][1] == "action-worker"
+
+
 async def test_a_value_that_is_cut_off_at_the_end_is_not_sent():
     """The log is read up to a number of bytes: a part of a value is masked by nothing."""
     log = b"a line.\n" * 4095 + CANARY.encode() * 9
