@@ -21,6 +21,7 @@ from git_events_runner.resources.kinds import Kind
 from git_events_runner.resources.ref import Ref
 
 from .page import Page
+from .snapshot import version_number
 from .store import StoreWriter
 
 FIRST_BACKOFF_S = 0.8
@@ -277,5 +278,7 @@ class Informer:
             self._writer.apply(obj)
         elif kind == "DELETED":
             self._writer.remove(obj)
+        elif kind == "BOOKMARK":
+            self._writer.note_version(version_number(metadata.get("resourceVersion")))
         code = obj.get("code") if kind == "ERROR" else None
         return step(state, Event(type=kind, version=str(metadata.get("resourceVersion") or ""), code=code, at=at))

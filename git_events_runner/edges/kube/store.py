@@ -310,7 +310,7 @@ class StoreWriter:
         """
         listed = version_number(version)
         self._store._list_versions[self._kind][self._namespace] = listed  # noqa: SLF001  two halves of one object
-        self._note_version(listed)
+        self.note_version(listed)
         yield from self._remove_all(
             lambda held: (held.ref, held.uid) not in found and held.version <= listed, self._removed
         )
@@ -366,7 +366,7 @@ class StoreWriter:
     def apply(self, raw: Mapping[str, Any]) -> None:
         """An object was added or modified."""
         self._store._put_newer(self._shown(raw), self._kind)  # noqa: SLF001  two halves of one object
-        self._note_version(version_of(raw))
+        self.note_version(version_of(raw))
 
     def remove(self, raw: Mapping[str, Any]) -> None:
         """An object was deleted, or is not selected any more."""
@@ -374,9 +374,10 @@ class StoreWriter:
         held = self._store.get(last.ref)
         if held is not None and held.uid == last.uid:
             self._removed(held, last)
-        self._note_version(version_of(raw))
+        self.note_version(version_of(raw))
 
-    def _note_version(self, version: int) -> None:
+    def note_version(self, version: int) -> None:
+        """The watch has come to this version."""
         versions = self._store._shown_versions[self._kind]  # noqa: SLF001  two halves of one object
         versions[self._namespace] = max(version, versions.get(self._namespace, 0))
 

@@ -14,6 +14,7 @@ from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.edges.kube.streams import keep_alive
 from git_events_runner.errors import ApiUnavailable
 from git_events_runner.resources.kinds import KINDS
+from git_events_runner.resources.ref import Ref
 from git_events_runner.serving import running
 from tests.edges.kube.scripted import Reply, Server
 from tests.flow.virtual import virtual
@@ -52,11 +53,11 @@ class Watched:
 
 
 @asynccontextmanager
-async def informed(server):
+async def informed(server, store=None):
     informer = Informer(
         client=server,
         kind=KINDS["Job"],
-        writer=StoreWriter(Store(), "Job"),
+        writer=StoreWriter(store or Store(), "Job"),
         failed=lambda _kind, _error: None,
         absent=lambda: False,
     )
@@ -73,6 +74,24 @@ async def test_a_stream_without_bookmarks_is_left_when_others_had_them():
         server.dead = True
         await asyncio.sleep(QUIET_S + 62)
         assert 1500 < server.opened[-1] <= 1500 + QUIET_S + 61
+
+
+@virtual
+async def test_a_bookmark_shows_that_the_watch_has_come_to_what_it_does_not_select():
+    """A Job that was created without the labels of its selector has no event: it would wait for its group for ever."""
+    job = {
+        "kind": "Job",
+        "metadata": {"name": "a", "namespace": "team", "uid": "a", "resourceVersion": "9"},
+        "spec": {"suspend": True, "template": {"spec": {"containers": []}}},
+    }
+    store = Store()
+    async with informed(Watched(bookmarks=True), store):
+        await asyncio.sleep(1)
+        store.observe(job)
+        held = store.get(Ref("Job", "team", "a"))
+        assert not store.is_shown(held)
+        await asyncio.sleep(60)
+        assert store.is_shown(held)
 
 
 @virtual
