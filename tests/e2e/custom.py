@@ -112,6 +112,8 @@ class Custom:
         """Put other values into the release."""
         self.values = values
         self.cluster.install(verb, v.RELEASE, CHART, release="custom", shown=v.NAMESPACE, **values)
+        # Helm waits for the new pods only; those of the former values are ready until they have ended.
+        wait_until("only its pods", lambda: _settled(self.deployment), timeout_s=120)
 
     def _meanwhile(self):
         """As a load balancer's controller, and as whoever makes certificates."""
@@ -252,6 +254,11 @@ class Custom:
             if status == 429:
                 return number, json.loads(body)["message"]
         raise AssertionError(f"{path}: no limit")
+
+
+def _settled(deployment):
+    status = deployment["status"]
+    return status.get("replicas") == status.get("readyReplicas") == deployment["spec"]["replicas"]
 
 
 def _ready(pod):
