@@ -27,7 +27,7 @@ from .request_slots import RequestSlots
 from .responses import ERROR_BYTES, PageTooLargeError, cause_of, read_most, refusal_of
 from .sender import Sender
 from .server_clock import ServerClock
-from .streams import keep_alive, lines
+from .streams import keep_alive, lines, pieces
 
 _TIMEOUT_S = 30.0
 _GRACE_S = 2.0
@@ -299,13 +299,14 @@ class Client:
 
         Raises:
             ApiNotFound: There is no such pod.
-            ApiError: Any other of its classes: the container has not started (ApiInvalid), or the log may not be read.
+            ApiError: Any other of its classes: the container has not started (ApiInvalid), or the log may not be read;
+                ApiUnavailable also while reading, when the stream is cut.
         """
         path = POD.path(namespace, pod, "log")
         what = f"reading the log of pod {namespace}/{pod}"
         query = _query(container=container, follow="true" if follow else None, **(bounds or {}))
         async with self._streaming(path, query, what, None if follow else _TIMEOUT_S) as response:
-            yield response.content.iter_any()
+            yield pieces(response, what)
 
     @asynccontextmanager
     async def _streaming(

@@ -1,4 +1,4 @@
-"""The stream of a watch: lines of JSON, over a connection whose other end may be closed without a packet."""
+"""The streams of a watch (lines of JSON) and of a log; the other end may disappear without a packet."""
 
 from __future__ import annotations
 
@@ -53,4 +53,17 @@ async def lines(response: aiohttp.ClientResponse, what: str) -> AsyncIterator[di
                         raise ApiUnavailable(f"{what}: a line is no object")
                     yield event
     except (TimeoutError, aiohttp.ClientError, OSError, orjson.JSONDecodeError) as error:
+        raise ApiUnavailable(f"{what}: {str(error) or type(error).__name__}") from error
+
+
+async def pieces(response: aiohttp.ClientResponse, what: str) -> AsyncIterator[bytes]:
+    """The text of a log, as it comes.
+
+    Raises:
+        ApiUnavailable: The stream was cut, or was silent for too long.
+    """
+    try:
+        async for piece in response.content.iter_any():
+            yield piece
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
         raise ApiUnavailable(f"{what}: {str(error) or type(error).__name__}") from error

@@ -133,6 +133,18 @@ async def test_nobody_listens():
             await client.get(REF)
 
 
+async def test_a_log_that_is_cut_is_an_error_of_the_api():
+    """A kubelet that is stopped in the middle: callers handle that as they handle any other missing answer."""
+    async with (
+        Server(Reply(lines=(b"one\n",), ending="cut")) as server,
+        connected(server) as client,
+        client.log("team", "build-x", "worker", follow=False) as pieces,
+    ):
+        assert await anext(pieces) == b"one\n"
+        with pytest.raises(ApiUnavailable, match="reading the log of pod team/build-x"):
+            await anext(pieces)
+
+
 async def test_a_line_cut_in_the_middle_is_dropped():
     """Whole events are given, the rest of the stream is an error after which the watch goes on from the last one."""
     lines = ({"type": "ADDED", "object": job()}, b'{"type":"MODIFIED","obj')
