@@ -236,6 +236,10 @@ class NotifierSpec(Part):
         selector = self.triggers.selector if self.triggers is not None else None
         return selector is None or selector.accepts(labels)
 
+    def selects_namespace(self, namespace_labels: Mapping[str, str]) -> bool:  # noqa: ARG002  see below
+        """Whether runs in a namespace with these labels are reported."""
+        return True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)
 class ClusterNotifierSpec(NotifierSpec):
@@ -247,10 +251,12 @@ class ClusterNotifierSpec(NotifierSpec):
 
     def selects(self, labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> bool:
         """Whether the runs of a trigger with these labels, in a namespace with those, are reported."""
-        chosen = self.triggers
-        selector = chosen.namespace_selector if chosen is not None else None
-        within = selector is None or selector.accepts(namespace_labels)
-        return within and NotifierSpec.selects(self, labels, namespace_labels)
+        return self.selects_namespace(namespace_labels) and NotifierSpec.selects(self, labels, namespace_labels)
+
+    def selects_namespace(self, namespace_labels: Mapping[str, str]) -> bool:
+        """Whether runs in a namespace with these labels are reported."""
+        selector = self.triggers.namespace_selector if self.triggers is not None else None
+        return selector is None or selector.accepts(namespace_labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=PART)

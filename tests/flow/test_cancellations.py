@@ -323,6 +323,26 @@ async def test_a_job_that_a_user_wrote_changes_no_status_of_a_trigger_that_exist
         await until(lambda: installation.states(C) == ["Cancelled"], within_s=100)
 
 
+@pytest.mark.parametrize(("team", "states"), [("a", ["Cancelled"]), ("b", [])])
+@virtual
+async def test_a_job_that_a_user_wrote_is_not_reported_to_a_notifier_of_other_namespaces(team, states):
+    """With the mark of a ClusterNotifier that does not select the namespace."""
+    installation = Installation(runs=1)
+    cluster = installation.cluster
+    cluster.put({"kind": "Namespace", "metadata": {"name": "n", "labels": {"team": "a"}}})
+    chosen = {"namespaceSelector": {"matchLabels": {"team": team}}}
+    metadata = {"name": "all", "creationTimestamp": START.isoformat()}
+    everywhere = cluster.put({"kind": "ClusterNotifier", "metadata": metadata, "spec": {**STATUS, "triggers": chosen}})
+    deleted = {**cluster.objects[REF], "metadata": {**cluster.objects[REF]["metadata"], "uid": "another"}}
+    forged = cluster.job(deleted, 9, commit=C, suspend=False)
+    marks = {**forged["metadata"]["annotations"], MARKS: f"{everywhere['metadata']['uid']}=Started"}
+    cluster.change(cluster.ref(forged), metadata={"annotations": marks})
+    cluster.drop(REF)
+    async with installation.leader():
+        await asyncio.sleep(600)
+    assert installation.states(C, "all") == states
+
+
 @virtual
 async def test_a_cancelled_run_that_was_reported_is_not_reported_again_by_the_status_of_its_trigger():
     """The former leader was killed before it recorded the deletion there: the next one finds the record."""

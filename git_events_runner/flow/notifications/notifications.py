@@ -260,7 +260,7 @@ class Notifications:
         """A trigger was deleted while there was no leader: its receivers show this run as waiting or running."""
         for notifier in notifiers:
             mark = self._marks.mark(job, notifier.uid) if notifier.model is not None else None
-            if mark in UNFINISHED and notifier.ref.namespace in {None, report.trigger.namespace}:
+            if mark in UNFINISHED and self._selected.selects_namespace(notifier, report.trigger):
                 self._lane_of(notifier, report).unfinished[report.job_uid] = report
 
     def _put(self, notifiers: list[Snapshot], report: RunReport, job: Snapshot | None) -> None:

@@ -27,6 +27,11 @@ class Selected:
         """Those that report a trigger."""
         return concerned(notifiers, trigger, *self._labels(trigger))
 
+    def selects_namespace(self, notifier: Snapshot, trigger: Ref) -> bool:
+        """Whether a Notifier reports triggers of that namespace: all that is known of one that was deleted."""
+        own = notifier.ref.namespace in {None, trigger.namespace}
+        return own and notifier.model is not None and notifier.model.spec.selects_namespace(self._labels(trigger)[1])
+
     def left_out(self, notifiers: list[Snapshot], trigger: Ref) -> list[Snapshot]:
         """Those that select a trigger and do not report it, because there are too many."""
         return left_out(notifiers, trigger, *self._labels(trigger))
