@@ -132,7 +132,7 @@ class ComputeRules:
         defaults: Mapping[str, Mapping[str, str]],
     ) -> None:
         needed, default = covered - self.ranges.keys(), defaults.get("requests", {}).get(name)
-        request = requests.get(name) or self.ranges.get(("requests", name)) or default
+        request = requests.get(name, self.ranges.get(("requests", name), default))
         limit = defaults.get("limits", {}).get(name)
         if name not in limits and ("limits", name) in needed and limit:
             limits[name] = limit if request is None else _larger(limit, str(request))

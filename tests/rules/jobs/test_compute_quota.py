@@ -56,6 +56,7 @@ def test_values_of_the_action_stay():
         "limits": {"cpu": "3", "memory": "2Gi"},
     }
     assert completed(rules, {"requests": {"cpu": 1, "memory": "1Mi"}})["limits"] == DEFAULTS["limits"]
+    assert completed(rules, {"requests": {"cpu": 0, "memory": "0"}})["requests"] == {"cpu": 0, "memory": "0"}
     limits = {"limits": {"cpu": 2, "memory": "1Mi", "example.com/gpu": "1"}}
     assert completed(rules, limits) == limits
     assert not needs_values(limits)
