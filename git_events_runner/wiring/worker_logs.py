@@ -20,6 +20,7 @@ from git_events_runner.rules.notifications.report import RunReport
 from git_events_runner.rules.notifications.worker_log import (
     LOG_BYTES,
     SECRETS_MAX,
+    has_changed,
     is_worker,
     last_lines,
     secrets_of,
@@ -33,6 +34,7 @@ _NOT_READ = "its log cannot be read: add the namespace to rbac.controller.worker
 _NO_POD = "its log is deleted with its pod"
 _NOT_STARTED = "its worker has not started, so it has no log"
 _NOT_MASKED = "its log is not sent: the values of the Secrets that its pod names cannot all be read and masked"
+_CHANGED = "its log is not sent: a Secret that its pod names was changed since, and its former values cannot be masked"
 _NO_ANSWER = "its log cannot be read: the API server gave no answer"
 
 
@@ -101,7 +103,10 @@ class WorkerLogs:
             return WorkerLog(problem=_NOT_MASKED)
         try:
             for name in names:
-                values += await self._values(namespace, name)
+                secret = await self._reader.get(Ref("Secret", namespace, name))
+                if has_changed(secret, pod):
+                    return WorkerLog(problem=_CHANGED)
+                values += [text for one in (secret.get("data") or {}).values() if (text := _decoded(one))]
         except ApiError:
             return WorkerLog(problem=_NOT_MASKED)
         lines = last_lines(log, count, values)
@@ -132,15 +137,6 @@ class WorkerLogs:
             async for piece in pieces:
                 found += piece
         return bytes(found)
-
-    async def _values(self, namespace: str, name: str) -> list[str]:
-        """All values of a Secret.
-
-        Raises:
-            ApiError: It cannot be read.
-        """
-        secret = await self._reader.get(Ref("Secret", namespace, name))
-        return [text for encoded in (secret.get("data") or {}).values() if (text := _decoded(encoded))]
 
 
 def _why(error: ApiError) -> str:

@@ -58,6 +58,8 @@ class Pods:
         found = self.secrets.get(ref.name, ApiNotFound(f"{ref} does not exist"))
         if isinstance(found, Exception):
             raise found
+        if isinstance(found, dict):
+            return found
         return {"data": {"key": base64.b64encode(found.encode()).decode()}}
 
 
@@ -156,6 +158,36 @@ async def test_why_there_are_no_lines(pods, why):
     found = await read(pods)
     assert found.lines == ()
     assert why in found.problem
+
+
+BEFORE, CREATED, AFTER = "2026-01-02T03:04:05Z", "2026-01-02T03:04:06Z", "2026-01-02T03:04:07Z"
+
+
+def secret_of(*, created=BEFORE, written=BEFORE, labelled=BEFORE):
+    """A Secret, and when what of it was written."""
+    fields = [
+        {"manager": "a", "time": written, "fieldsV1": {"f:data": {"f:key": {}}}},
+        {"manager": "b", "time": labelled, "fieldsV1": {"f:metadata": {"f:labels": {}}}},
+    ]
+    return {"metadata": {"creationTimestamp": created, "managedFields": fields}, "data": {"key": "eA=="}}
+
+
+@pytest.mark.parametrize(
+    ("secret", "lines"),
+    [
+        (secret_of(), ("exit 3",)),
+        (secret_of(written=CREATED, labelled=AFTER), ("exit 3",)),
+        (secret_of(written=AFTER), ()),
+        (secret_of(created=AFTER, written=AFTER), ()),
+    ],
+)
+async def test_the_values_that_the_pod_was_given_are_known_or_no_line_is_sent(secret, lines):
+    """A Secret that was renewed, or created again, while the worker ran has others."""
+    pod = pod_of(**NAMED)
+    pod["metadata"]["creationTimestamp"] = CREATED
+    found = await read(Pods(pod, b"exit 3\n", {"one": secret}))
+    assert found.lines == lines
+    assert bool(lines) != ("was changed since" in (found.problem or ""))
 
 
 @pytest.mark.parametrize("kind", ["webhook", "cloudevents", "chat"])

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from git_events_runner.resources.job import RESERVED
+from git_events_runner.resources.job import RESERVED, timestamp
 
 MASK = "***"
 SECRETS_MAX = 20
@@ -76,6 +76,20 @@ def _names(pod: Mapping[str, Any]) -> Iterator[str]:
         yield from _name(_map(volume.get("azureFile")), "secretName")
     for one in _maps(pod.get("imagePullSecrets")):
         yield from _name(one, "name")
+
+
+def has_changed(secret: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
+    """Whether the values of a Secret were written after a pod was created, which may have been given other ones.
+
+    >>> pod = {"metadata": {"creationTimestamp": "2026-01-02T03:04:05Z"}}
+    >>> written = {"time": "2026-01-02T03:04:06Z", "fieldsV1": {"f:data": {}}}
+    >>> [has_changed({"metadata": {"managedFields": fields}}, pod) for fields in ([written], [])]
+    [True, False]
+    """
+    metadata, begun = _map(secret.get("metadata")), timestamp(_map(pod.get("metadata")).get("creationTimestamp"))
+    fields = [one for one in _maps(metadata.get("managedFields")) if "f:data" in _map(one.get("fieldsV1"))]
+    times = [timestamp(text) for text in (metadata.get("creationTimestamp"), *(one.get("time") for one in fields))]
+    return begun is not None and any(at is not None and at > begun for at in times)
 
 
 def variables_of(pod: Mapping[str, Any], prefix: str) -> list[str]:
@@ -177,6 +191,7 @@ def _forms(value: str) -> Iterator[str]:
     if not bare or len(bare) > LOG_BYTES:
         return
     yield from (bare, quote(bare, safe=""), quote(bare, safe="!*'()"), quote(bare, safe="$&+=:@"), quote_plus(bare))
+    yield bare.replace("'", "'\\''")  # as a shell prints it with `set -x`
     for escaped in (json.dumps(bare)[1:-1], json.dumps(bare, ensure_ascii=False)[1:-1]):
         yield from (escaped, escaped.translate(_HTML), json.dumps(escaped)[1:-1])
     for text in {value, bare}:

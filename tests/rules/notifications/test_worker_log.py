@@ -76,6 +76,11 @@ def test_json_that_is_safe_in_html_is_masked(escaped):
     assert last_lines(f"x {escaped} y\n".encode(), 1, ["a<canary>&5b31"]) == ("x *** y",)
 
 
+def test_what_a_shell_quotes_is_masked():
+    """As `set -x` prints a word with a quote in it."""
+    assert last_lines(b"+ login 'it'\\''s-canary'\n", 1, ["it's-canary"]) == ("+ login '***'",)
+
+
 def test_values_of_blanks_alone_mask_nothing():
     """An empty value in a Secret is no reason to send no line."""
     assert last_lines(b"exit 3\n", 1, [" ", "\n"]) == ("exit 3",)
