@@ -11,6 +11,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from html import escape
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -39,7 +40,7 @@ OWN_VARIABLES = (
 )
 LOG_BYTES = 32 * 1024
 VALUES_CHARS = 128 * 1024
-FORMS_MAX = 1000
+FORMS_MAX = 2000
 _SPANS_MAX = 10_000
 _HTML = str.maketrans({sign: f"\\u{ord(sign):04x}" for sign in "<>&"})  # as Go escapes JSON
 _URL_SAFE = str.maketrans("+/", "-_")
@@ -190,8 +191,10 @@ def _forms(value: str) -> Iterator[str]:
     yield from (line for line in lines if len(lines) > 1 and len(line) >= _SHORTEST)
     if not bare or len(bare) > LOG_BYTES:
         return
-    yield from (bare, quote(bare, safe=""), quote(bare, safe="!*'()"), quote(bare, safe="$&+=:@"), quote_plus(bare))
-    yield bare.replace("'", "'\\''")  # as a shell prints it with `set -x`
+    yield bare
+    yield from (quote(bare, safe=kept) for kept in ("", "/", "!*'()", "$&+=:@"))  # of Python, JavaScript and Go
+    yield from (quote_plus(bare), escape(bare), escape(bare, quote=False))
+    yield from (bare.replace("'", "'\\''"), bare.replace("'", "''"), repr(bare)[1:-1])  # of a shell, YAML and Python
     for escaped in (json.dumps(bare)[1:-1], json.dumps(bare, ensure_ascii=False)[1:-1]):
         yield from (escaped, escaped.translate(_HTML), json.dumps(escaped)[1:-1])
     for text in {value, bare}:

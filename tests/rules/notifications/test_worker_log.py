@@ -76,9 +76,10 @@ def test_json_that_is_safe_in_html_is_masked(escaped):
     assert last_lines(f"x {escaped} y\n".encode(), 1, ["a<canary>&5b31"]) == ("x *** y",)
 
 
-def test_what_a_shell_quotes_is_masked():
-    """As `set -x` prints a word with a quote in it."""
-    assert last_lines(b"+ login 'it'\\''s-canary'\n", 1, ["it's-canary"]) == ("+ login '***'",)
+@pytest.mark.parametrize("printed", ["it'\\''s/canary", "it''s/canary", "it&#x27;s/canary", "it%27s/canary"])
+def test_what_is_quoted_or_escaped_is_masked(printed):
+    """As a shell prints it with `set -x`; in YAML, in HTML, and in a URL where a slash stays."""
+    assert last_lines(f"+ login '{printed}'\n".encode(), 1, ["it's/canary"]) == ("+ login '***'",)
 
 
 def test_values_of_blanks_alone_mask_nothing():
