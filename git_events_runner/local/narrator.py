@@ -45,6 +45,9 @@ _SENTENCES = {  # event → sentence with its fields, colour
     "notification.simulated": ("would send {result} of {job} to {url}: {message}", "note"),
     "notification.sent": ("sent {result} of {job}", "dim"),
     "job.cancelled": ("job {job}: deleted before it ended", "warn"),
+    "job.superseded": ("job {job}: superseded by a newer run before it started", "dim"),
+    "job.replaced": ("job {job}: stopped, because a newer run replaces it", "warn"),
+    "loop.late": ("this machine is busy: for {seconds} s nothing was done", "dim"),
 }
 _HINTS = {
     "Unreachable": "is repoUri right, and can this machine reach it?",

@@ -56,6 +56,9 @@ def test_quiet_schedules():
     [
         ("webhook.rejected", {"reason": "wrong secret", "name": "push"}, "team/push: webhook refused: wrong secret"),
         ("webhook.ignored", {"reason": "not main", "name": "push"}, "team/push: webhook ignored: not main"),
+        ("job.superseded", {"job": "push-x"}, "team: job push-x: superseded by a newer run before it started"),
+        ("job.replaced", {"job": "push-x"}, "team: job push-x: stopped, because a newer run replaces it"),
+        ("loop.late", {"seconds": 1.5}, "team: this machine is busy: for 1.5 s nothing was done"),
         ("job.expired", {"job": "push-x"}, "team: job push-x: waited too long for a slot, deleted before it started"),
     ],
 )
