@@ -26,6 +26,7 @@ from .foreign import is_foreign, is_list, titled, wrong_type
 from .references import Existing, dangling
 from .standins import StandIn
 from .suggestions import unknown_field
+from .wording import of_repeats, plainer, unnamed
 from .yamlfiles import Document, documents, files
 
 _DEFAULT = "default"
@@ -86,7 +87,9 @@ def load(
     for path, explicit in files([Path(one) for one in paths]).items():
         try:
             for document in chain.from_iterable(map(items_of, documents(path, explicit=explicit))):
-                if is_foreign(document.value, explicit=document.explicit):
+                foreign = is_foreign(document.value, explicit=document.explicit)
+                problems += of_repeats(document, foreign=foreign)
+                if foreign:
                     skipped.append(f"{document.at('')}: {titled(document.value)}")
                 else:
                     problems += _add(document, found, namespace)
@@ -142,7 +145,7 @@ def _add(document: Document, found: dict[Ref, Manifest], default: str) -> Iterat
         return
     kind, metadata = obj["kind"], obj.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
-        yield f"{document.at('metadata.name')}: metadata.name: is required: give the {kind} a name, as text"
+        yield f"{document.at('metadata.name')}: metadata.name: {unnamed(kind, metadata)}"
         return
     namespace = metadata.get("namespace") or default
     if not isinstance(namespace, str):
@@ -158,7 +161,7 @@ def _add(document: Document, found: dict[Ref, Manifest], default: str) -> Iterat
 
 def _stand_in(found: dict[Ref, Manifest], secrets: Sequence[StandIn]) -> None:
     """Put keys that are given in addition to the manifests into their Secrets."""
-    nowhere = Document(path=Path("--secret"), line=0, value=None, lines={}, blocks={})
+    nowhere = Document(path=Path("--secret"), line=0, value=None, lines={}, blocks={}, repeats={})
     for one in secrets:
         old = found.get(one.secret)
         document = old.document if old else nowhere
@@ -191,29 +194,34 @@ def _create(
 
 def _create_one(manifest: Manifest, server: Registrar, created: dict[Ref, dict[str, Any]]) -> Iterator[str]:
     """Create an object; what is wrong with it, unknown fields first, since a misspelt one is missed elsewhere."""
-    at = manifest.document.at
+    at, kind = manifest.document.at, manifest.ref.kind
     stored, refusal = _stored(manifest, server)
     created[manifest.ref] = stored
     causes = (refusal.details.get("causes") if refusal else None) or ()
-    wrong = None if refusal and refusal.code == _UNREADABLE and causes else _wrong(manifest.ref.kind, stored)
+    wrong = None if refusal and refusal.code == _UNREADABLE and causes else _wrong(kind, stored)
     if not causes:
         yield from configfile.problems(manifest.ref, manifest.document)
     unknown = _UNKNOWN.findall(str(refusal)) if refusal and refusal.code == _UNREADABLE else []
-    yield from (f"{at(field)}: {field}: {unknown_field(manifest.ref.kind, manifest.obj, field)}" for field in unknown)
+    yield from (f"{at(field)}: {field}: {unknown_field(kind, manifest.obj, field)}" for field in unknown)
     if wrong and wrong.field == "spec" and manifest.obj.get("spec") is None:
         yield f"{at('spec')}: spec: is empty; are the lines below it indented?"
     elif wrong:
         problem = [field for field, _ in wrong.problems]
-        yield from (f"{at(field)}: {as_written(field)}: {problem}" for field, problem in wrong.problems)
         yield from (
-            f"{at(cause['field'])}: {as_written(cause['field'])}: {cause['message']}"
+            f"{at(field)}: {as_written(field)}: {plainer(kind, field, problem)}" for field, problem in wrong.problems
+        )
+        yield from (
+            f"{at(cause['field'])}: {as_written(cause['field'])}: {plainer(kind, cause['field'], cause['message'])}"
             for cause in causes
             if not any(_related(cause["field"], field) for field in problem)
         )
     elif refusal and not unknown:
-        yield from (f"{at(cause['field'])}: {as_written(cause['field'])}: {cause['message']}" for cause in causes)
+        yield from (
+            f"{at(cause['field'])}: {as_written(cause['field'])}: {plainer(kind, cause['field'], cause['message'])}"
+            for cause in causes
+        )
         if not causes:
-            yield f"{at('')}: {manifest.ref.kind}: {refusal}"
+            yield f"{at('')}: {kind}: {refusal}"
 
 
 def as_written(field: str) -> str:

@@ -205,7 +205,8 @@ def _object(field: str, target: Ref, key: Any, known: Existing) -> Iterator[tupl
 def _missing(field: str, target: Ref, known: Existing) -> Iterator[tuple[str, str]]:
     if known.find(target) is not None:
         return
-    others = sorted(str(ref) for ref in known if ref.kind == target.kind or ref.name == target.name)
+    kinds = {target.kind, f"Cluster{target.kind}", target.kind.removeprefix("Cluster")}
+    others = sorted(str(ref) for ref in known if ref.kind in kinds)
     there = f"there are: {', '.join(others[:5])}" if others else f"there is no {target.kind} at all"
     yield field, f"no {target} in these manifests ({there}); add it, or correct kind, namespace or name"
 

@@ -40,6 +40,15 @@ def unknown_field(kind: str, obj: Mapping[str, Any], field: str) -> str:
     return f"{problem}; check its spelling and its indentation{known}"
 
 
+def fields_of(kind: str, field: str) -> list[str]:
+    """The fields of a mapping of one of our kinds; none where it has no fixed ones.
+
+    >>> fields_of("ScheduleTrigger", "spec.schedule")
+    ['cron', 'interval']
+    """
+    return sorted(_properties(_schema(kind) or {}, field))
+
+
 @cache
 def _schema(kind: str) -> Mapping[str, Any] | None:
     if kind not in OURS:

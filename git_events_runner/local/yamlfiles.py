@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -21,17 +21,22 @@ STDIN = Path("-")
 _SUFFIXES = frozenset((".yaml", ".yml", ".json"))
 _NODES = 1_000_000  # aliases repeat what they name: nine lines can make a billion
 _DEPTH = 200
+_Where = TypeVar("_Where")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One document: its value, where it is, the line of each field by its dotted path, and where block texts begin."""
+    """One document: its value, where it is, the line of each field by its dotted path, and where block texts begin.
+
+    `repeats`: the lines of keys that a mapping has twice, by their dotted path, the last one's and the one's before.
+    """
 
     path: Path
     line: int
     value: Any
     lines: Mapping[str, int]
     blocks: Mapping[str, int]
+    repeats: Mapping[str, tuple[int, int]]
     explicit: bool = True
 
     def at(self, field: str) -> str:
@@ -57,6 +62,7 @@ class Document:
             lines=_below(self.lines, field),
             blocks=_below(self.blocks, field),
             explicit=self.explicit,
+            repeats=_below(self.repeats, field),
         )
 
     def _known(self, field: str) -> str:
@@ -73,8 +79,8 @@ def _name(path: Path) -> str:
     return "stdin" if path == STDIN else str(path)
 
 
-def _below(lines: Mapping[str, int], field: str) -> dict[str, int]:
-    return {path[len(field) + 1 :]: line for path, line in lines.items() if path.startswith(f"{field}.")}
+def _below(lines: Mapping[str, _Where], path: str) -> dict[str, _Where]:
+    return {one[len(path) + 1 :]: line for one, line in lines.items() if one.startswith(f"{path}.")}
 
 
 def files(paths: list[Path]) -> dict[Path, bool]:
@@ -177,7 +183,9 @@ def _json_document(path: Path, text: str, value: Any, *, explicit: bool) -> Docu
             return _Places(path, loader.get_single_node()).document(value, explicit=explicit)
         finally:
             loader.dispose()
-    return Document(path=path, line=1, value=_plain(value, f"{_name(path)}:1"), lines={}, blocks={}, explicit=explicit)
+    return Document(
+        path=path, line=1, value=_plain(value, f"{_name(path)}:1"), lines={}, blocks={}, repeats={}, explicit=explicit
+    )
 
 
 def _check_depth(path: Path, text: str) -> None:
@@ -206,6 +214,7 @@ class _Places:
     def __init__(self, path: Path, node: yaml.Node) -> None:
         self._lines: dict[str, int] = {}
         self._blocks: dict[str, int] = {}
+        self._repeats: dict[str, tuple[int, int]] = {}
         self._path = path
         self._line = node.start_mark.line + 1
         self._left = _NODES
@@ -215,7 +224,13 @@ class _Places:
         """The document with its value."""
         plain = _plain(value, f"{_name(self._path)}:{self._line}")
         return Document(
-            path=self._path, line=self._line, value=plain, lines=self._lines, blocks=self._blocks, explicit=explicit
+            path=self._path,
+            line=self._line,
+            value=plain,
+            lines=self._lines,
+            blocks=self._blocks,
+            explicit=explicit,
+            repeats=self._repeats,
         )
 
     def _note(self, node: yaml.Node, path: str, depth: int) -> None:
@@ -224,9 +239,13 @@ class _Places:
             what = "repeats itself too often" if self._left < 0 else "is nested too deeply"
             raise ConfigError(f"{_name(self._path)}:{node.start_mark.line + 1}: {what}; check its anchors and aliases")
         if isinstance(node, yaml.MappingNode):
+            before: dict[str, int] = {}
             for key, value in node.value:
                 inner = f"{path}.{key.value}" if path else str(key.value)
-                self._lines[inner] = key.start_mark.line + 1
+                line = key.start_mark.line + 1
+                if inner in before and key.value != "<<":
+                    self._repeats[inner] = (line, before[inner])
+                before[inner] = self._lines[inner] = line
                 if isinstance(value, yaml.ScalarNode) and value.style == "|":
                     self._blocks[inner] = value.start_mark.line + 2
                 self._note(value, inner, depth + 1)

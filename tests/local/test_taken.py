@@ -104,6 +104,7 @@ metadata: {name: theirs}
 """
 
 
+ACTION = "apiVersion: git-events-runner.rs/v1alpha1\nkind: Action\nmetadata: {name: a}\nspec: {actionJob: "
 SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {"
 
 
@@ -130,10 +131,16 @@ async def test_objects_of_others(tmp_path: Path):
         ("kind: GitRepo\n", "apiVersion: must be git-events-runner.rs/v1alpha1 for a GitRepo (found None)"),
         ("replicas: 1\n", "kind: is required"),
         (SECRET + "name: 1}\n", "3: metadata.name: is required"),
+        (SECRET + "name: n}\n", "3: metadata.name: is required as text; YAML reads n, yes, off and numbers as other"),
         (SECRET + "name: ''}\n", "3: metadata.name: is required"),
         (SECRET + "name: a, namespace: [b]}\n", "3: metadata.namespace: must be text"),
         (SECRET + "name: a, labels: [b]}\n", "3: metadata.labels: must be of type object, found array"),
-        (SECRET + "name: a}\ndata: {b: '*'}\n", "4: data.b: illegal base64 data"),
+        (SECRET + "name: a}\ndata: {b: '*'}\n", "4: data.b: illegal base64 data; plain text belongs into stringData"),
+        (SECRET + "name: a}\nstringData: {b: c}\n" + SECRET + "name: d}\n", "5: apiVersion: is also in line 1; write"),
+        ("apiVersion: v1\nkind: Secret\nkind: Pod\n", "3: kind: is also in line 2; write a line `---` between two"),
+        (SECRET + "name: a}\nstringData: {b: c, b: d}\n", "4: stringData.b: is also in line 4; keep one of them"),
+        (ACTION + "{env: [{name: A, value: 1}]}}\n", "value: must be of type string, found integer; put it into"),
+        (ACTION + "sh}\n", "4: spec.actionJob: must be a mapping, with the fields actionImage, "),
         (SECRET + "name: a}\ndata: {b: 1}\n", "4: data.b: must be of type string, found number; put it into quotes"),
         (SECRET + "name: a}\ndata: {'b/': ''}\n", "4: data[b/]: Invalid value"),
         (SECRET + "name: a}\nstrigData: {}\n", "4: strigData: Secret has no such"),

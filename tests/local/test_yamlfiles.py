@@ -118,6 +118,14 @@ def test_places():
     assert found.at("data.absent.deep") == "f.yaml:1"
 
 
+def test_repeated_keys():
+    """Keys that a mapping has twice have both lines; the last value counts, as for kubectl; merged keys may repeat."""
+    found = one("a: 1\nb: {c: 1}\na: 2\n")
+    assert (found.value, found.repeats) == ({"a": 2, "b": {"c": 1}}, {"a": (3, 1)})
+    assert one("l:\n- a: {b: 1}\n  a: {b: 2}\n").item("l[0]", {}).repeats == {"a": (3, 2)}
+    assert not one("x: &x {a: 1}\ny: {<<: *x, a: 2}\nz: {<<: *x, <<: *x}\n'y.a': 1\n").repeats
+
+
 def test_several_documents():
     """A text may hold several documents; one that is broken is refused where it is."""
     assert [document.value for document in read(Path("f.yaml"), "a: 1\n---\nb: 2\n")] == [{"a": 1}, {"b": 2}]
