@@ -142,6 +142,7 @@ _VOLATILE = (
     (r"(?<=-)[a-z2-7]{16}\b", "DIGEST"),
     (r"127\.0\.0\.1:\d+", "HOST"),
     (r"\[127\.0\.0\.1\]:\d+", "HOST"),
+    (r"(?<=HOST/)r\d+(?=\.git)", "r0"),  # how many repositories this process has had before
     (r"SHA256:[\w+/=]+", "FINGERPRINT"),
     (r"\b\d+ s\b", "N s"),
 )
