@@ -56,6 +56,7 @@ _HINTS = {
     "ReferenceNotFound": "check the trigger's watchOn.reference",
 }
 _SILENT = frozenset(("job.finished", "crds.current", "lease.acquired", "lease.lost", "controller.started"))
+_DELETED = frozenset(("job.cancelled", "job.replaced"))  # running Jobs that end without an end of their own
 _COMMIT_CHARS = 8
 _LEVELS = {"warning": "warn", "error": "bad", "critical": "bad", "exception": "bad"}
 
@@ -104,6 +105,8 @@ class Narrator:
         name = str(event.get("event"))
         for listener in self._listeners:
             listener(name, event)
+        if name in _DELETED:
+            self._running.pop(Ref("Job", event.get("namespace"), str(event.get("job"))), None)
         text = self._describe(name, method, event)
         if text is not None:
             self.print(*text)

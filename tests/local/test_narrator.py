@@ -173,9 +173,11 @@ def test_the_runs_that_a_stop_cancels_are_named():
     """Jobs that have started and not ended are named, others are not."""
     lines: list[str] = []
     told = narrator(lines)
-    for name in ("a", "b"):
+    for name in ("a", "b", "c", "d"):
         told.job_started(Ref("Job", "team", name))
     told.job_ended(Ref("Job", "team", "a"), "CompletionsReached", "")
+    tell(told, "job.replaced", namespace="team", job="c")
+    tell(told, "job.cancelled", namespace="team", job="d")
     told.stopping()
     assert lines[-1].endswith("stopping, cancelled job b")
 
