@@ -19,8 +19,10 @@ def reconciled_parts(raw: Mapping[str, Any], generation: int) -> tuple[object, .
     """All that reconciling reads of a trigger; the rest of its status changes with each delivery."""
     status, finalizers = raw.get("status") or {}, raw["metadata"].get("finalizers")
     entries = status.get("checkedSources")
-    runs = {name: entry_of(status, name).runs for name in entries} if isinstance(entries, dict) else None
-    return (generation, finalizers, runs, source_problems(status), *(status.get(name) for name in _STATUS))
+    known = {name: entry_of(status, name) for name in entries} if isinstance(entries, dict) else {}
+    runs = {name: entry.runs for name, entry in known.items()} if isinstance(entries, dict) else None
+    opened = {name for name, entry in known.items() if entry.pull is not None and not entry.pull.closed}
+    return (generation, finalizers, runs, opened, source_problems(status), *(status.get(name) for name in _STATUS))
 
 
 def without_finalizer(raw: Mapping[str, Any]) -> list[dict[str, Any]] | None:

@@ -330,6 +330,22 @@ async def test_one_whose_closing_was_not_delivered_is_closed_after_the_time_with
 
 
 @virtual
+async def test_one_that_is_opened_again_before_its_closing_was_checked_is_closed_after_the_time():
+    """The git server did not respond for so long: no run shows that it is open."""
+    made = Pulls(watch={"references": {"pullRequests": {"closeAfter": "1h"}}}, pull__7__head=A, heads__main=B)
+    await made.check(ref=made.ref)
+    async with led(made):
+        await made.deliver(A)
+        await until(lambda: made.status["checkedSources"][KEY]["pullRequest"]["closed"], within_s=3700)
+        await asyncio.sleep(60)
+        await made.deliver(A, at=9)
+        assert not made.status["checkedSources"][KEY]["pullRequest"]["closed"]
+        await asyncio.sleep(3500)
+        assert not made.status["checkedSources"][KEY]["pullRequest"]["closed"]
+        await until(lambda: made.status["checkedSources"][KEY]["pullRequest"]["closed"], within_s=200)
+
+
+@virtual
 async def test_a_time_that_cannot_be_read_is_reported():
     """The condition names the field; until then nothing is closed."""
     watch = {"references": {"pullRequests": {"closeAfter": "3 parsecs"}}}
