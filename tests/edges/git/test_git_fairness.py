@@ -37,7 +37,7 @@ class Server:
             self.under_way[namespace] -= 1
         return {name: RemoteRef(COMMIT) for name in names}
 
-    async def fetch(self, repository, commit, *, blobless, write):
+    async def fetch(self, repository, commit, *, blobless, write, shape):
         self.asked.append((round(at(), 3), repository.owner, repository.url))
         await self._answer(repository, {commit})
         write(b"PACK\0\0\0\2\0\0\0\1\x90")  # enough for who asks what kind of object it is
