@@ -20,7 +20,7 @@ _VARYING = (
     (re.compile(r"\b\d+(?:\.\d+)? (s|ms|bytes|git requests?)\b"), r"N \1"),
 )
 # What a loaded machine adds.
-_OF_THE_MACHINE = re.compile(r"^  \d\d:\d\d:\d\d loop late: .*\n", re.MULTILINE)
+_OF_THE_MACHINE = re.compile(r"^  \d\d:\d\d:\d\d this machine is busy: .*\n", re.MULTILINE)
 
 
 def shapes(transcript: str) -> set[str]:
