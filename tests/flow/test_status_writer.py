@@ -420,7 +420,7 @@ async def test_a_write_that_is_refused_refuses_none_that_shares_its_request():
 
 @virtual
 async def test_a_write_after_the_end_is_refused():
-    """Nobody would ever send it, and its caller would wait for ever."""
+    """No loop would ever send it, and its caller would wait forever."""
     cluster = Cluster()
     uid = cluster.trigger(status=recorded())["metadata"]["uid"]
     async with writing(cluster) as writer:
