@@ -81,20 +81,21 @@ def _of_manifests(arguments: argparse.Namespace, moment: datetime) -> int:
     """The times of each trigger with a schedule, below its name."""
     if arguments.allow or arguments.deny:
         raise InvalidObject("--allow", "--allow and --deny belong to a schedule: manifests have spec.windows")
-    found = scheduled(arguments.schedule)
+    found = [
+        (one, list(islice(_times(one.schedule, moment), arguments.count))) for one in scheduled(arguments.schedule)
+    ]
     if arguments.output != "text":
         items = [
             ScheduleOut(
                 trigger=one.title,
                 suspended=one.suspended,
-                times=[_time_out(one.windows, time) for time in islice(_times(one.schedule, moment), arguments.count)],
+                times=[_time_out(one.windows, time) for time in times],
             )
-            for one in found
+            for one, times in found
         ]
         return structured(arguments.output, dumped(ScheduleList(items=items)))
     lines = []
-    for one in found:
-        times = list(islice(_times(one.schedule, moment), arguments.count))
+    for one, times in found:
         lines.append(f"{one.title}{' (suspended)' if one.suspended else ''}")
         lines += [f"  {_text(time)}{_start(one.windows, time)}" for time in times] or ["  never again"]
     return printed("".join(f"{line}\n" for line in lines))

@@ -133,7 +133,7 @@ def state_of(trigger: Mapping[str, Any], requested: Requested) -> tuple[str, int
         problems = [problem.message for name, problem in source_problems(status).items() if name in entries]
         return f"checking{': ' + problems[0] if problems else ''}", None
     new = _started(status, before, requested)
-    jobs = {name: ((status.get("checkedSources") or {}).get(name) or {}).get("lastJob") or {} for name in new}
+    jobs = {name: _last_job(status, name) for name in new}
     phases = {name: str(job.get("phase") or "Running") for name, job in jobs.items()}
     if not new:
         return "checked: nothing has changed, no run", 0
@@ -152,7 +152,7 @@ def runs_of(trigger: Mapping[str, Any], requested: Requested) -> list[Run]:
     recorded = {run.job: run for run in history_of(trigger)}
     runs = []
     for name in _started(status, before, requested):
-        job = ((status.get("checkedSources") or {}).get(name) or {}).get("lastJob") or {}
+        job = _last_job(status, name)
         unlisted = Run(
             number=entry_of(status, name).runs,
             source=name,
@@ -173,6 +173,11 @@ def _started(status: Mapping[str, Any], before: Mapping[str, Any], requested: Re
     """The entries that have a run which they did not have before the request."""
     keys = _keys(status, requested)
     return [name for name in keys if entry_of(status, name).runs > entry_of(before, name).runs]
+
+
+def _last_job(status: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The Job that an entry records; empty: none."""
+    return ((status.get("checkedSources") or {}).get(name) or {}).get("lastJob") or {}
 
 
 def _progress(text: str) -> None:

@@ -205,22 +205,12 @@ def _create_one(manifest: Manifest, server: Registrar, created: dict[Ref, dict[s
     yield from (f"{at(field)}: {field}: {unknown_field(kind, manifest.obj, field)}" for field in unknown)
     if wrong and wrong.field == "spec" and manifest.obj.get("spec") is None:
         yield f"{at('spec')}: spec: is empty; are the lines below it indented?"
-    elif wrong:
-        problem = [field for field, _ in wrong.problems]
-        yield from (
-            f"{at(field)}: {as_written(field)}: {plainer(kind, field, problem)}" for field, problem in wrong.problems
-        )
-        yield from (
-            f"{at(cause['field'])}: {as_written(cause['field'])}: {plainer(kind, cause['field'], cause['message'])}"
-            for cause in causes
-            if not any(_related(cause["field"], field) for field in problem)
-        )
-    elif refusal and not unknown:
-        yield from (
-            f"{at(cause['field'])}: {as_written(cause['field'])}: {plainer(kind, cause['field'], cause['message'])}"
-            for cause in causes
-        )
-        if not causes:
+    elif wrong or not unknown:
+        found = list(wrong.problems) if wrong else []
+        others = [(cause["field"], cause["message"]) for cause in causes]
+        found += [one for one in others if not any(_related(one[0], field) for field, _ in found)]
+        yield from (f"{at(field)}: {as_written(field)}: {plainer(kind, field, problem)}" for field, problem in found)
+        if refusal and not found:
             yield f"{at('')}: {kind}: {refusal}"
 
 

@@ -307,7 +307,7 @@ PARSERS = (
     Parser(
         name="log of a worker, and the values that are masked in it",
         giver="tenant",
-        bound="the last 32 KiB; 20 Secrets, 128 KiB of values in 500 forms, which are in it 10,000 times",
+        bound="the last 32 KiB; 20 Secrets, 128 KiB of values in 2,000 forms, which are in it 10,000 times",
         refused="the message has no lines, and the reason",
         worst_ms=12,
         calls=("rules.notifications.worker_log:sub", "wiring.worker_logs:b64decode"),

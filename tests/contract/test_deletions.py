@@ -9,13 +9,12 @@ from git_events_runner.edges.kube.event_recorder import Events
 from git_events_runner.edges.kube.snapshot import snapshot_of
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiNotFound
-from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.resources.job import RunKey, job_name
 from git_events_runner.resources.kinds import KINDS
 from git_events_runner.rules.identity import owner_of
 from git_events_runner.telemetry.metrics import Metrics
 from git_events_runner.wiring.deletions import Deletions
-from tests.flow.world import NoMessages, unscheduled
+from tests.flow.world import NoMessages, status_writer
 
 from .conftest import World
 from .examples import ENTRY, JOB, TRIGGER
@@ -41,14 +40,7 @@ class Fence:
 async def deleting(world: World, act):
     """Run `act(deletions, store)` until its DELETE was answered, and no further."""
     now, store = (lambda: datetime.now(UTC)), Store()
-    writer = GroupedStatusWriter(
-        api=world.client,
-        store=store,
-        metrics=Metrics(prefix="x"),
-        history_limit=lambda _: 10,
-        next_check=unscheduled,
-        gather_s=0.0,
-    )
+    writer = status_writer(world.client, store, Metrics(prefix="x"), gather_s=0.0)
     events = Events(api=world.client, identity="x", now=now, failed=lambda _: None, weight=lambda _: 1)
     api = Stopped(world.client)
     deletions = Deletions(api=api, writer=writer, events=events, messages=NoMessages(), request_timeout_s=5.0, now=now)

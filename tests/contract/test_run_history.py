@@ -7,10 +7,9 @@ import pytest
 
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiInvalid
-from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.rules.ledger.mutations import Settle
 from git_events_runner.telemetry.metrics import Metrics
-from tests.flow.world import unscheduled
+from tests.flow.world import status_writer
 
 from .conftest import World
 from .examples import TRIGGER
@@ -40,14 +39,7 @@ async def test_two_replicas_that_settle_at_the_same_time_lose_no_record(world: W
     ref, uid = world.ref("ScheduleTrigger", "x"), made["metadata"]["uid"]
 
     def writer():
-        return GroupedStatusWriter(
-            api=world.client,
-            store=Store(),
-            metrics=Metrics(prefix="x"),
-            history_limit=lambda _: 10,
-            next_check=unscheduled,
-            gather_s=0.0,
-        )
+        return status_writer(world.client, Store(), Metrics(prefix="x"), gather_s=0.0)
 
     writers = {"app": writer(), "lib": writer()}
     tasks = [asyncio.ensure_future(one.run()) for one in writers.values()]

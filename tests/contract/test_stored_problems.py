@@ -7,13 +7,12 @@ import pytest
 
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiInvalid
-from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.rules.derived_conditions import conditions_of
 from git_events_runner.rules.ledger.deliveries import delivery_hash
 from git_events_runner.rules.ledger.mutations import Count, Outcome, rfc3339
 from git_events_runner.rules.ledger.report import CloneReport, Problem, Report, Warn
 from git_events_runner.telemetry.metrics import Metrics
-from tests.flow.world import unscheduled
+from tests.flow.world import status_writer
 from tests.rules.previous_reports import previous_report
 
 from .conftest import World
@@ -27,14 +26,7 @@ async def write(world: World, trigger, *mutations):
     """Write them by a process of this version; their outcomes, and the status that is stored then."""
     ref, store = world.ref("ScheduleTrigger", "x"), Store()
     store.observe(trigger | {"kind": "ScheduleTrigger"})
-    writer = GroupedStatusWriter(
-        api=world.client,
-        store=store,
-        metrics=Metrics(prefix="x"),
-        history_limit=lambda _: 10,
-        next_check=unscheduled,
-        gather_s=0.0,
-    )
+    writer = status_writer(world.client, store, Metrics(prefix="x"), gather_s=0.0)
     running = asyncio.ensure_future(writer.run())
     try:
         async with asyncio.timeout(20):

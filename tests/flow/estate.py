@@ -16,7 +16,6 @@ from git_events_runner.flow.jobs.results import JobEvents, JobLog, JobMetrics, R
 from git_events_runner.flow.jobs.starts import Starts
 from git_events_runner.flow.reconciler import Reconciler
 from git_events_runner.flow.scheduler import Scheduler
-from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.flow.trigger_cleanup import TriggerCleanup
 from git_events_runner.flow.webhooks import SecretChecks
 from git_events_runner.resources.kinds import KINDS, OURS
@@ -28,7 +27,7 @@ from git_events_runner.wiring.live_triggers import LiveTriggers
 from git_events_runner.wiring.source_hosts import SourceHosts
 from tests.flow.test_queue import queue_of
 from tests.flow.virtual import until
-from tests.flow.world import START, Cluster, Fence, NoMessages, kept, recorded, tracking_of, unscheduled
+from tests.flow.world import START, Cluster, Fence, NoMessages, recorded, status_writer, tracking_of
 
 NAMESPACES = 12
 PAGE = 500
@@ -176,14 +175,7 @@ class Estate:
     def _parts(self):
         cluster = self.cluster
         shared = {"store": cluster.store, "now": cluster.now}
-        self.writer = GroupedStatusWriter(
-            api=cluster,
-            store=cluster.store,
-            metrics=cluster.metrics,
-            history_limit=kept,
-            next_check=unscheduled,
-            gather_s=0.01,
-        )
+        self.writer = status_writer(cluster, cluster.store, cluster.metrics)
         written = {"api": cluster, "writer": self.writer, "announcer": cluster, "metrics": cluster.metrics}
         self.lanes = KeyedWorkers(
             check=self.told.check,

@@ -81,20 +81,26 @@ async def app(scope, receive, send):
     """Answers nothing: only handshakes are looked at."""
 
 
-async def test_a_new_certificate_is_served_and_a_bad_one_is_refused(tmp_path):
-    """Changed: shown to new connections. Foreign key, no PEM, expired: the old one stays, metric and Event say so."""
-    authority = Authority(tmp_path)
-    one, two = issued(authority, "one"), issued(authority, "two")
-    secrets, events, metrics = Secrets(one), Events(), Metrics(prefix="t")
+async def loaded(secrets, events, metrics, *, poll_s):
+    """Certificates that were read once."""
     certificates = Certificates(
         tls=TlsSecret(name="tls", namespace=None),
         secrets=secrets,
         namespace="ns",
         announcer=events,
         metrics=metrics,
-        poll_s=0.05,
+        poll_s=poll_s,
     )
     await certificates.load()
+    return certificates
+
+
+async def test_a_new_certificate_is_served_and_a_bad_one_is_refused(tmp_path):
+    """Changed: shown to new connections. Foreign key, no PEM, expired: the old one stays, metric and Event say so."""
+    authority = Authority(tmp_path)
+    one, two = issued(authority, "one"), issued(authority, "two")
+    secrets, events, metrics = Secrets(one), Events(), Metrics(prefix="t")
+    certificates = await loaded(secrets, events, metrics, poll_s=0.05)
 
     def valid():
         return b"t_certificate_valid 1.0" in metrics.render()
@@ -136,15 +142,7 @@ async def test_a_new_certificate_is_served_and_a_bad_one_is_refused(tmp_path):
 async def test_an_api_server_that_is_away_makes_no_certificate_invalid(tmp_path):
     """Neither metric nor Event; a Secret that is missing is reported once, however often it is read."""
     secrets, events, metrics = Secrets(issued(Authority(tmp_path), "one")), Events(), Metrics(prefix="t")
-    certificates = Certificates(
-        tls=TlsSecret(name="tls", namespace=None),
-        secrets=secrets,
-        namespace="ns",
-        announcer=events,
-        metrics=metrics,
-        poll_s=0.01,
-    )
-    await certificates.load()
+    certificates = await loaded(secrets, events, metrics, poll_s=0.01)
 
     async def read_again():
         wanted = secrets.reads + 4

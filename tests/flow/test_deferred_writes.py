@@ -9,7 +9,6 @@ from git_events_runner.concurrency.fairness import equal
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.errors import ApiConflict, ApiForbidden, ApiUnavailable
 from git_events_runner.flow.checks.keyed_workers import KeyedWorkers
-from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger.deliveries import delivery_hash
 from git_events_runner.rules.ledger.entry import entry_of
@@ -21,7 +20,7 @@ from tests.flow.hooks import trigger
 from tests.flow.program import REF as HOOK
 from tests.flow.program import program
 from tests.flow.virtual import at, until, virtual
-from tests.flow.world import A, Cluster, kept, recorded, unscheduled
+from tests.flow.world import A, Cluster, recorded, status_writer
 
 REF = Ref("WebhookTrigger", "ns", "t")
 ENTRY = {"commitHash": "a" * 40, "fileHash": None, "changed": None, "runs": 1, "requested": 2, "handled": 1}
@@ -61,9 +60,7 @@ class Api:
 async def world():
     api, store = Api(), Store()
     store.observe(api.object)
-    writer = GroupedStatusWriter(
-        api=api, store=store, metrics=Metrics(prefix="t"), history_limit=kept, next_check=unscheduled, gather_s=0.01
-    )
+    writer = status_writer(api, store, Metrics(prefix="t"))
     async with running(writer=writer.run()):
         yield api, writer
 
@@ -104,14 +101,7 @@ async def test_a_deferred_write_waits_for_company_while_many_triggers_are_writte
     cluster.latency_s = 0.05
     uids = {f"busy{n}": cluster.trigger(name=f"busy{n}", status=recorded())["metadata"]["uid"] for n in range(triggers)}
     uid = cluster.trigger(status=recorded(requested=2, handled=1))["metadata"]["uid"]
-    writer = GroupedStatusWriter(
-        api=cluster,
-        store=cluster.store,
-        metrics=cluster.metrics,
-        history_limit=kept,
-        next_check=unscheduled,
-        gather_s=0.01,
-    )
+    writer = status_writer(cluster, cluster.store, cluster.metrics)
 
     async def keep_busy(name):
         for turn in itertools.count():
@@ -168,14 +158,7 @@ async def test_writes_that_are_refused_do_not_make_a_loop_of_looks():
     cluster.change(
         HOOK, status=recorded(runs=1, commit=A, requested=2, handled=1) | {"lastRun": "2026-05-06T07:00:00Z"}
     )
-    writer = GroupedStatusWriter(
-        api=cluster,
-        store=cluster.store,
-        metrics=cluster.metrics,
-        history_limit=kept,
-        next_check=unscheduled,
-        gather_s=0.01,
-    )
+    writer = status_writer(cluster, cluster.store, cluster.metrics)
 
     async def refused(*_, **__):
         await asyncio.sleep(0.001)

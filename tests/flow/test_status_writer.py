@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 import pytest
 
 from git_events_runner.errors import ApiConflict, ApiInvalid, ApiNotFound, ApiTooManyRequests, ApiUnavailable
-from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger.deliveries import delivery_hash
 from git_events_runner.rules.ledger.entry import entry_of
@@ -16,21 +15,14 @@ from git_events_runner.rules.ledger.prune import Prune
 from git_events_runner.rules.ledger.report import Problem, Report
 from git_events_runner.serving import running
 from tests.flow.virtual import at, until, virtual
-from tests.flow.world import A, B, Cluster, kept, recorded, unscheduled
+from tests.flow.world import A, B, Cluster, recorded, status_writer
 
 REF = Ref("WebhookTrigger", "n", "hook")
 
 
 @asynccontextmanager
 async def writing(cluster):
-    writer = GroupedStatusWriter(
-        api=cluster,
-        store=cluster.store,
-        metrics=cluster.metrics,
-        history_limit=kept,
-        next_check=unscheduled,
-        gather_s=0.01,
-    )
+    writer = status_writer(cluster, cluster.store, cluster.metrics)
     async with running(status=writer.run()):
         yield writer
 

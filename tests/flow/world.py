@@ -8,6 +8,7 @@ from git_events_runner.edges.kube.store import Store, StoreWriter
 from git_events_runner.errors import ApiAlreadyExists, ApiConflict, ApiInvalid, ApiNotFound, FenceLost
 from git_events_runner.flow.checks.gate import ConfiguredPolicyGate
 from git_events_runner.flow.jobs.tracking import Tracking
+from git_events_runner.flow.status_writer import GroupedStatusWriter
 from git_events_runner.local.apiserver import patch as patches
 from git_events_runner.local.apiserver.refusal import Refusal
 from git_events_runner.resources.job import RunKey, job_name
@@ -327,6 +328,13 @@ def kept(asked):
 
 def unscheduled(ref):
     """No trigger has a next scheduled time."""
+
+
+def status_writer(api, store, metrics, *, gather_s=0.01):
+    """The writer of statuses, with as many runs kept as by default."""
+    return GroupedStatusWriter(
+        api=api, store=store, metrics=metrics, history_limit=kept, next_check=unscheduled, gather_s=gather_s
+    )
 
 
 def recorded(runs=1, commit=A, **fields):

@@ -151,9 +151,8 @@ class Lane:
         ready: Mapping[Rank, Mapping[str, bool]] = self._ready
         if self.under_way and sum(self.under_way.values()) >= _FAILING:
             ready = {rank: queue for rank, queue in ready.items() if rank is not Rank.FAILING}
-        busy = (
-            set(map(source_of, self.under_way)) if self.under_way else ()
-        )  # a list of references checks all of its source
+        # A list of references checks all of its source.
+        busy = set(map(source_of, self.under_way)) if self.under_way else ()
 
         def fits(source: str, cause: bool) -> bool:  # noqa: FBT001  the value of the mapping
             return (scheduled if cause else requested) and (not busy or source_of(source) not in busy)

@@ -38,7 +38,6 @@ from git_events_runner.rules.jobs.pod import problems
 from git_events_runner.rules.jobs.run import JobDefaults, PullRequestOfRun, Run, Security
 from git_events_runner.rules.ledger.entry import entry_of, run_number_after
 from git_events_runner.rules.ledger.mutations import Outcome, Settle, rfc3339
-from git_events_runner.rules.ledger.patch import combine
 from git_events_runner.rules.ledger.report import Problem, Report
 from git_events_runner.rules.ledger.reserve import Reserve, is_reserved
 from git_events_runner.rules.messages import RunOrder, RunResult
@@ -182,15 +181,16 @@ class Runs:
         found = self._store.get(order.trigger)
         if found is None or not _needs_reserving(order):
             return None
-        reserve = Reserve(source=order.source, expected=order.entry.key, now=self._now())
-        outcome = combine(found.raw.get("status"), [reserve])[1][0]
-        if outcome is Outcome.WRITE:
-            if order.fence:
-                order.fence.check()
-            try:
-                [outcome] = await self._writer.write(order.trigger, order.uid, reserve)
-            except ApiNotFound:
-                return RunResult.DROPPED
+        now = self._now()
+        if is_reserved(entry_of(found.raw.get("status"), order.source), now):
+            return None  # whether it is still the entry that was decided on, the live read shows
+        if order.fence:
+            order.fence.check()
+        try:
+            reserve = Reserve(source=order.source, expected=order.entry.key, now=now)
+            [outcome] = await self._writer.write(order.trigger, order.uid, reserve)
+        except ApiNotFound:
+            return RunResult.DROPPED
         return RunResult.RESTART if outcome is Outcome.STALE else None
 
     async def _compute_rules(self, order: RunOrder) -> ComputeRules:

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import structlog
-
 from git_events_runner.concurrency.fairness import Weight
 from git_events_runner.concurrency.handover import Handover
 from git_events_runner.edges.kube.snapshot import Snapshot
@@ -30,7 +28,7 @@ from git_events_runner.rules.notifications.cancelled import (
 )
 from git_events_runner.rules.notifications.report import RunReport
 
-log = structlog.get_logger(target="notifications")
+from .unwritten import log_unwritten
 
 _Records = dict[str, dict[str, Any]]  # by the uid of the Job
 
@@ -76,7 +74,7 @@ class Cancellations:
         except (ApiUnavailable, ApiTooManyRequests, ApiConflict):
             raise
         except ApiError as error:
-            self._failed(notifier.ref, error)
+            log_unwritten(notifier.ref, error)
 
     def put(self, notifier: Snapshot, report: RunReport) -> None:
         """Have the record of a cancelled run written, unless it exists."""
@@ -141,7 +139,7 @@ class Cancellations:
         except ApiNotFound:
             return True
         except ApiError as error:
-            self._failed(ref, error)
+            log_unwritten(ref, error)
             return False
         return True
 
@@ -167,13 +165,3 @@ class Cancellations:
                 self._unwritten.add(uid)
                 raise
             self._store.observe(found)
-
-    def _failed(self, ref: Ref, error: ApiError) -> None:
-        log.warning(
-            "status.failed",
-            kind=ref.kind,
-            namespace=ref.namespace,
-            name=ref.name,
-            error=str(error),
-            reason=error.reason,
-        )

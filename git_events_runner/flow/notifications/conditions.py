@@ -11,8 +11,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import structlog
-
 from git_events_runner.edges.kube.snapshot import Snapshot
 from git_events_runner.edges.kube.store import Store
 from git_events_runner.edges.ports import EventRecorder, KubeWriter
@@ -22,7 +20,7 @@ from git_events_runner.resources.ref import Ref
 from git_events_runner.rules.ledger.mutations import rfc3339
 from git_events_runner.rules.notifications.selection import NOTIFIERS_MAX
 
-log = structlog.get_logger(target="notifications")
+from .unwritten import log_unwritten
 
 _MESSAGE_CHARS = 600
 READY, LIMITED = "Ready", "Limited"
@@ -52,7 +50,7 @@ class NotifierConditions:
             )
             await self._put(notifier, LIMITED, "True", Reason.TOO_MANY_NOTIFIERS, text)
         elif _known(notifier, LIMITED):
-            await self._remove(notifier, LIMITED)
+            await self._replace(notifier, LIMITED, [])
 
     async def _put(self, notifier: Snapshot, kind: str, status: str, reason: str, message: str) -> None:
         known = _known(notifier, kind)
@@ -71,9 +69,6 @@ class NotifierConditions:
         if reason != Reason.DELIVERED:
             self._announcer.publish(notifier.ref, notifier.uid, kind="Warning", reason=reason, note=message)
 
-    async def _remove(self, notifier: Snapshot, kind: str) -> None:
-        await self._replace(notifier, kind, [])
-
     async def _replace(self, notifier: Snapshot, kind: str, wanted: list[dict[str, Any]]) -> None:
         """Write the conditions with those of one type replaced."""
         async with self._one:
@@ -88,15 +83,7 @@ class NotifierConditions:
             try:
                 self._store.observe(await self._api.patch(notifier.ref, body, subresource="status", strict=True))
             except ApiError as error:
-                ref = notifier.ref
-                log.warning(
-                    "status.failed",
-                    kind=ref.kind,
-                    namespace=ref.namespace,
-                    name=ref.name,
-                    error=str(error),
-                    reason=error.reason,
-                )
+                log_unwritten(notifier.ref, error)
 
 
 def _conditions(notifier: Snapshot) -> list[dict[str, Any]]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import structlog
-
 from git_events_runner.concurrency.fairness import Weight
 from git_events_runner.concurrency.handover import Handover
 from git_events_runner.edges.kube.snapshot import Snapshot
@@ -29,8 +27,7 @@ from git_events_runner.rules.notifications.problem import (
 )
 
 from .fenced_writes import FencedWrites
-
-log = structlog.get_logger(target="notifications")
+from .unwritten import log_unwritten
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,14 +130,7 @@ class Problems:
         except ApiNotFound:
             pass
         except ApiError as error:
-            log.warning(
-                "status.failed",
-                kind=ref.kind,
-                namespace=ref.namespace,
-                name=ref.name,
-                error=str(error),
-                reason=error.reason,
-            )
+            log_unwritten(ref, error)
             return False
         left = self._unwritten.get(uid)
         if left is not None and left.messages != messages:

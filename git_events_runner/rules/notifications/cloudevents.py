@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from git_events_runner.errors import SecretUnusable
 from git_events_runner.rules.ledger.mutations import rfc3339
 
 from .request import Request
+from .tokens import token_of
 
 _PREFIX = "rs.git-events-runner."
 
@@ -66,8 +66,4 @@ def authorization(token: bytes) -> str:
     Raises:
         SecretUnusable: It cannot be sent.
     """
-    text = token.decode("latin-1").strip()
-    if not text or not text.isascii() or not text.isprintable() or " " in text:
-        message = "the token is empty, or has characters that no token has (write it without `Bearer`)"
-        raise SecretUnusable(message, reason="SecretInvalid")
-    return f"Bearer {text}"
+    return f"Bearer {token_of(token)}"

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from git_events_runner.errors import SecretUnusable
 from git_events_runner.resources.notifiers import API_URLS, URL_CHARS, CommitStatus
 from git_events_runner.rules.forge_links import commit_page, repository_place
 
 from .report import CANCELLED, FAILED, QUEUED, STARTED, SUCCEEDED, RunReport
 from .request import Request
+from .tokens import token_of
 
 DESCRIPTION_CHARS = 140
 _CONTEXT_CHARS = 255
@@ -222,10 +222,7 @@ def login(forge: str, secret: bytes) -> dict[str, str]:
     Raises:
         SecretUnusable: It cannot be sent.
     """
-    token = secret.decode("latin-1").strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        message = "the token is empty, or has characters that no token has (write it without `Bearer`)"
-        raise SecretUnusable(message, reason="SecretInvalid")
+    token = token_of(secret)
     if forge == "azure" or ":" in token:
         pair = token if ":" in token else f":{token}"
         return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}

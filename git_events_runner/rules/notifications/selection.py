@@ -56,22 +56,7 @@ def report_of_run(run: RunJob, objects: Objects[Any]) -> RunReport | None:
     uri = _uri_of(trigger, run.source, objects)
     if uri is None:
         return None
-    return RunReport(
-        state=state_of(view),
-        trigger=run.trigger,
-        trigger_uid=run.trigger_uid,
-        source=run.source,
-        number=run.number,
-        job=run.job,
-        job_uid=run.uid,
-        commit=view.commit,
-        repo_uri=uri,
-        attempt=str(view.attempt),
-        why=why_of(run.job, view, run.source),
-        created_at=view.created_at,
-        started_at=view.started_at,
-        ended_at=view.ended_at,
-    )
+    return _report(run, run.number, view.commit, uri, why_of(run.job, view, run.source))
 
 
 def orphan_report(job: Found, objects: Objects[Any]) -> RunReport | None:
@@ -88,17 +73,33 @@ def orphan_report(job: Found, objects: Objects[Any]) -> RunReport | None:
     uri = _uri(str(view.labels.get(f"{GROUP}/source-kind")), job.ref.namespace, run.source, objects)
     if objects.get(trigger) is not None or uri is None:
         return None
-    return RunReport(
-        state=state_of(view),
+    found = RunJob(
+        job=job.ref,
+        uid=job.uid,
+        view=view,
         trigger=trigger,
         trigger_uid=run.trigger_uid,
         source=run.source,
         number=run.number,
-        job=job.ref,
-        job_uid=job.uid,
-        commit=view.commit,
+        labels={},
+    )
+    return _report(found, run.number, view.commit, uri, None)
+
+
+def _report(run: RunJob, number: int, commit: str, uri: str, why: str | None) -> RunReport:
+    view = run.view
+    return RunReport(
+        state=state_of(view),
+        trigger=run.trigger,
+        trigger_uid=run.trigger_uid,
+        source=run.source,
+        number=number,
+        job=run.job,
+        job_uid=run.uid,
+        commit=commit,
         repo_uri=uri,
         attempt=str(view.attempt),
+        why=why,
         created_at=view.created_at,
         started_at=view.started_at,
         ended_at=view.ended_at,
